@@ -1,0 +1,144 @@
+"""
+What every test runs under: the async back ends, the leak checks and the ban on blocking.
+
+Async tests run on each entry of `BACKENDS`; a test for asyncio alone says `@pytest.mark.asyncio_only`.
+Fixtures of one subject live beside its tests, not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib.util
+import inspect
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from blockbuster import BlockBuster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from asyncbatch.testing import LoopbackServer
+
+BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "asyncio": ("asyncio", {"use_uvloop": False}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+if importlib.util.find_spec("uvloop") is None:
+    del BACKENDS["uvloop"]
+
+# Libraries keep these threads for later calls, so that they outlive the test that started them.
+LASTING_THREADS = ("Trio thread", "tqdm_monitor", "ThreadPoolExecutor-hypothesis")
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the project's own markers."""
+    config.addinivalue_line("markers", "asyncio_only: run on asyncio and uvloop, not on trio.")
+    config.addinivalue_line(
+        "markers", "may_block: the test calls the blocking API inside a running loop on purpose."
+    )
+
+
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: Any) -> None:
+    """Watch the tasks of async tests only, and leave trio out where a test asks for that."""
+    if not inspect.iscoroutinefunction(obj):
+        return
+    pytest.mark.usefixtures("no_leaked_tasks")(obj)
+    own_marks = {mark.name for mark in getattr(obj, "pytestmark", ())}
+    if "asyncio_only" in own_marks or collector.get_closest_marker("asyncio_only"):
+        pytest.mark.parametrize("anyio_backend", _backends("asyncio"), scope="module")(obj)
+
+
+def _backends(*names: str) -> list[Any]:
+    return [
+        pytest.param(backend, id=name)
+        for name, backend in BACKENDS.items()
+        if not names or backend[0] in names
+    ]
+
+
+@pytest.fixture(scope="module", params=_backends())
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each async test on every back end."""
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Turn a blocking call that asyncbatch makes inside a running asyncio loop into an error."""
+    if request.node.get_closest_marker("may_block") is not None:
+        yield
+        return
+    detector = BlockBuster("asyncbatch")
+    detector.activate()
+    yield
+    detector.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads_or_sockets() -> Iterator[None]:
+    """Fail the test that leaves a thread running or a socket open."""
+    threads = set(threading.enumerate())
+    sockets = _open_sockets()
+
+    yield
+
+    if new_sockets := _open_sockets() - sockets:
+        # Only garbage may still hold them: its ResourceWarning is then the error.
+        gc.collect()
+        new_sockets &= _open_sockets()
+    new_threads = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in threads and not thread.name.startswith(LASTING_THREADS)
+    ]
+    assert not new_threads, f"the test left threads running: {new_threads}"
+    assert not new_sockets, f"the test left sockets open: {sorted(new_sockets)}"
+
+
+@pytest.fixture
+async def no_leaked_tasks(anyio_backend_name: str) -> AsyncIterator[None]:
+    """Fail the async test that leaves an asyncio task running. Trio has no such thing."""
+    if anyio_backend_name != "asyncio":
+        yield
+        return
+    tasks = asyncio.all_tasks()
+
+    yield
+
+    new_tasks = [task for task in asyncio.all_tasks() - tasks if not _is_test_runner(task)]
+    assert not new_tasks, f"the test left tasks running: {new_tasks}"
+
+
+def _is_test_runner(task: asyncio.Task[Any]) -> bool:
+    """Is this the task in which anyio runs the fixture that asks?"""
+    return task.get_coro().__qualname__.startswith("TestRunner.")
+
+
+def _open_sockets() -> set[str]:
+    """Return the open sockets of this process by inode, so that a reused number is not mistaken."""
+    sockets = set()
+    for name in os.listdir(DESCRIPTORS) if DESCRIPTORS.exists() else ():
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(DESCRIPTORS / name)
+            if target.startswith("socket:"):
+                sockets.add(target)
+    return sockets
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    """Run a loopback server for one test."""
+    from asyncbatch.testing import LoopbackServer
+
+    async with LoopbackServer() as server:
+        yield server
