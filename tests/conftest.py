@@ -1,7 +1,7 @@
 """
 What every test runs under: the async back ends, the leak checks and the ban on blocking.
 
-Async tests run on each entry of `BACKENDS`; a test for asyncio alone says `@pytest.mark.asyncio_only`.
+Async tests run on each entry of `BACKENDS`, those marked `asyncio_only` on all but trio.
 Fixtures of one subject live beside its tests, not here.
 """
 
@@ -12,7 +12,6 @@ import contextlib
 import gc
 import importlib.util
 import inspect
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,14 +124,12 @@ def _is_test_runner(task: asyncio.Task[Any]) -> bool:
 
 
 def _open_sockets() -> set[str]:
-    """Return the open sockets of this process by inode, so that a reused number is not mistaken."""
+    """Name the open sockets of this process by inode: a descriptor's number is soon used again."""
     sockets = set()
-    for name in os.listdir(DESCRIPTORS) if DESCRIPTORS.exists() else ():
+    for descriptor in DESCRIPTORS.iterdir() if DESCRIPTORS.exists() else ():
         with contextlib.suppress(FileNotFoundError):
-            target = os.readlink(DESCRIPTORS / name)
-            if target.startswith("socket:"):
-                sockets.add(target)
-    return sockets
+            sockets.add(str(descriptor.readlink()))
+    return {name for name in sockets if name.startswith("socket:")}
 
 
 @pytest.fixture

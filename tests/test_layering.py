@@ -1,0 +1,292 @@
+"""
+The shape of the house: which module may import which, and who may use which library.
+
+To add a module, give it a place in `HOUSE`. Imports made for types only and imports inside
+functions count like any other, since they too are knowledge of the other module.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import asyncbatch
+
+SOURCE = Path(asyncbatch.__path__[0])
+
+# Imports go down only, and the modules on one level do not know each other.
+HOUSE = """
+    __main__
+    _cli
+    testing
+    __init__
+    _api       _sync
+    _fetcher
+    _options
+    _batch     _progress
+    _input     _output
+    _schedule  _attempt
+    _hosts     _lanes
+    _retry     _limits     _transport
+    _http11    _decoding
+"""
+
+# The values at the bottom know nobody above; among themselves they may, so long as no circle comes
+# of it: a result holds its request.
+VALUES = """
+    _clock  _errors  _outcome  _request  _result  _results  _summary  _timeouts  _timing
+"""
+
+# A policy never sees a socket, and what talks to servers never sees a policy.
+POLICIES = {"_schedule", "_hosts", "_retry", "_limits"}
+WIRE = {"_attempt", "_lanes", "_transport", "_http11", "_decoding"}
+
+# Who may import a module that most must not. The public module `testing` stands alone: it is built
+# on the public names, so that users could have written it, and nothing but the command needs it.
+ONLY_IMPORTED_BY = {
+    "testing": {"_cli", "__main__"},
+    "_cli": {"__main__"},
+    "__init__": {"_cli", "__main__", "testing"},
+}
+
+# Who may import a library. One that is not named here is free for all.
+LIBRARIES = {
+    "asyncio": {"_transport"},
+    "httpcore": {"_transport"},
+    "httpcore2": {"_transport"},
+    "httptools": {"_http11", "testing"},
+    "httpx2": set(),  # asked for by name where a client of it shows up
+    "rich": {"_progress", "_cli"},
+    "tqdm": {"_progress", "_cli"},
+    "uvloop": set(),  # chosen by name, through anyio
+    "trio": set(),
+    "h11": set(),
+}
+
+# What decides takes the time, the bytes and the dice as arguments, and so needs none of these.
+PURE = POLICIES | {"_http11", "_decoding"}
+IMPURE_LIBRARIES = {
+    "anyio",
+    "asyncio",
+    "httpcore",
+    "logging",
+    "os",
+    "random",
+    "select",
+    "socket",
+    "ssl",
+    "threading",
+    "time",
+}
+
+# Only the lanes drive an httpx client. Its other methods have names too common to look for.
+CLIENT_METHODS = {"aiter_raw", "build_request", "extract_cookies"}
+DRIVERS = {"_lanes"}
+
+
+class Tree:
+    """The imports of a package's source, by the module or sub-package at its top level."""
+
+    def __init__(self, root: Path) -> None:
+        self.package = root.name
+        self.root = root
+        self.modules: dict[str, list[ast.Module]] = {}
+        self.imports: dict[str, set[str]] = {}
+        for path in sorted(root.rglob("*.py")):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        inside = path.relative_to(self.root).with_suffix("").parts
+        module, tree = inside[0], ast.parse(path.read_text())
+        self.modules.setdefault(module, []).append(tree)
+        package = (self.package, *inside[:-1])
+        self.imports.setdefault(module, set()).update(self._names(tree, package))
+
+    def _names(self, tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[: len(package) - node.level + 1] if node.level else ()
+                origin = ".".join([*above, *([node.module] if node.module else [])])
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+    def known_to(self, module: str) -> set[str]:
+        """Return the other modules of the package that `module` imports."""
+        known = set()
+        for name in self.imports[module]:
+            package, *rest = name.split(".")
+            if package == self.package:
+                known.add(rest[0] if rest and rest[0] in self.modules else "__init__")
+        return known - {module}
+
+    def libraries_of(self, module: str) -> set[str]:
+        """Return the distributions and standard modules that `module` imports."""
+        return {name.split(".")[0] for name in self.imports[module]} - {self.package}
+
+
+def levels() -> dict[str, int]:
+    """Return the level of each module of the house, the lowest first."""
+    rows = [row.split() for row in HOUSE.strip().splitlines()]
+    above_the_values = {
+        module: level for level, row in enumerate(reversed(rows), 1) for module in row
+    }
+    return above_the_values | dict.fromkeys(VALUES.split(), 0)
+
+
+def wrong_imports(tree: Tree, module: str) -> list[str]:
+    """Say what is wrong with the imports of one module."""
+    level = levels()
+    if module not in level:
+        return [f"{module} has no place in the house"]
+    wrong = []
+    for other in sorted(tree.known_to(module)):
+        allowed = ONLY_IMPORTED_BY.get(other)
+        if other not in level:
+            wrong.append(f"{module} imports {other}, which has no place in the house")
+        elif level[other] > level[module]:
+            wrong.append(f"{module} imports {other}, which is above it")
+        elif level[other] == level[module] > 0:
+            wrong.append(f"{module} imports {other}, which is beside it")
+        elif (
+            {module in POLICIES, other in POLICIES}
+            == {module in WIRE, other in WIRE}
+            == {
+                True,
+                False,
+            }
+        ):
+            wrong.append(f"{module} imports {other}: policies and the wire do not meet")
+        elif module == "testing" and other != "__init__":
+            wrong.append(f"{module} imports {other}, which is not public")
+        elif allowed is not None and module not in allowed:
+            wrong.append(f"{module} imports {other}, which is for {sorted(allowed)} only")
+    return wrong
+
+
+def wrong_libraries(tree: Tree, module: str) -> list[str]:
+    """Say which libraries a module uses without leave."""
+    used = tree.libraries_of(module)
+    strangers = {name for name in used if module not in LIBRARIES.get(name, {module})}
+    if module in PURE:
+        strangers |= used & IMPURE_LIBRARIES
+    if module == "_http11":
+        strangers |= used & {"httpx"}
+    return sorted(strangers)
+
+
+def async_functions(tree: Tree, module: str) -> list[str]:
+    """Return the names of the coroutine functions of a module."""
+    nodes = (node for source in tree.modules[module] for node in ast.walk(source))
+    return [node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef)]
+
+
+def client_calls(tree: Tree, module: str) -> list[str]:
+    """Return the methods of an httpx client that a module calls."""
+    nodes = (node for source in tree.modules[module] for node in ast.walk(source))
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return sorted(used & CLIENT_METHODS)
+
+
+ASYNCBATCH = Tree(SOURCE)
+MODULES = sorted(ASYNCBATCH.modules)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    """A module imports from lower levels only, and none that is closed to it."""
+    assert wrong_imports(ASYNCBATCH, module) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_are_used_where_they_belong(module: str) -> None:
+    """A module uses no library that is another module's task."""
+    assert wrong_libraries(ASYNCBATCH, module) == []
+
+
+@pytest.mark.parametrize("module", sorted(PURE & set(MODULES)))
+def test_what_decides_does_not_wait(module: str) -> None:
+    """A pure module has no coroutine function."""
+    assert async_functions(ASYNCBATCH, module) == []
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - DRIVERS))
+def test_only_the_lanes_drive_a_client(module: str) -> None:
+    """No module but the lanes calls the methods that send a request by an httpx client."""
+    assert client_calls(ASYNCBATCH, module) == []
+
+
+def test_the_values_know_each_other_without_a_circle() -> None:
+    """The modules of the bottom row can be put into an order."""
+    values = set(VALUES.split()) & set(MODULES)
+    graph = {module: ASYNCBATCH.known_to(module) & values for module in values}
+
+    assert set(TopologicalSorter(graph).static_order()) == values
+
+
+def test_the_house_has_one_place_for_each_module() -> None:
+    """No module is listed twice, and the two columns stand in the house."""
+    listed = HOUSE.split() + VALUES.split()
+
+    assert sorted(listed) == sorted(set(listed))
+    assert POLICIES | WIRE <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "complaint"),
+    [
+        ("_retry.py", "from asyncbatch._batch import x", "_retry imports _batch, which is above"),
+        ("_retry.py", "from ._batch import x", "_retry imports _batch, which is above"),
+        ("_retry.py", "def f():\n from . import _batch", "_retry imports _batch, which is above"),
+        ("_retry.py", "import asyncbatch", "_retry imports __init__, which is above"),
+        ("_retry.py", "from asyncbatch import Request", "_retry imports __init__, which is above"),
+        ("_retry.py", "import asyncbatch._limits", "_retry imports _limits, which is beside"),
+        ("_lanes/_x.py", "from ..  import _hosts", "_lanes imports _hosts, which is beside"),
+        ("_lanes/_x.py", "from .._retry import x", "policies and the wire do not meet"),
+        ("_hosts.py", "from ._transport import x", "policies and the wire do not meet"),
+        ("testing/_x.py", "from asyncbatch._clock import x", "_clock, which is not public"),
+        ("_request.py", "from ._decoding import x", "_decoding, which is above"),
+        ("_new.py", "", "_new has no place in the house"),
+        ("_sync.py", "from ._new import x", "_sync imports _new, which has no place"),
+    ],
+)
+def test_a_wrong_import_is_found(tmp_path: Path, path: str, source: str, complaint: str) -> None:
+    """Each rule finds the import that breaks it, however it is written."""
+    tree = Tree(_package(tmp_path, {path: source}))
+
+    complaints = wrong_imports(tree, Path(path).parts[0].removesuffix(".py"))
+
+    assert [text for text in complaints if complaint in text], complaints
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "library"),
+    [
+        ("_batch.py", "import asyncio", "asyncio"),
+        ("_lanes/_x.py", "from httpcore import ConnectError", "httpcore"),
+        ("_http11/_x.py", "import httpx", "httpx"),
+        ("_schedule.py", "from time import monotonic", "time"),
+        ("_fetcher.py", "def f():\n import tqdm.auto", "tqdm"),
+    ],
+)
+def test_a_stray_library_is_found(tmp_path: Path, path: str, source: str, library: str) -> None:
+    """The use of a library outside its place is found."""
+    tree = Tree(_package(tmp_path, {path: source}))
+
+    assert wrong_libraries(tree, Path(path).parts[0].removesuffix(".py")) == [library]
+
+
+def _package(directory: Path, sources: dict[str, str]) -> Path:
+    root = directory / "asyncbatch"
+    known = dict.fromkeys((f"{name}.py" for name in ("__init__", "_batch", "_retry")), "")
+    others = dict.fromkeys(("_limits.py", "_hosts.py", "_transport.py", "_decoding.py"), "")
+    extra = dict.fromkeys(("_clock.py", "_new.py"), "")
+    for name, source in (known | others | extra | sources).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    return root
