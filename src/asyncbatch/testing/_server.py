@@ -1,0 +1,258 @@
+"""
+The loopback server: listeners on 127.0.0.0/8, their connections, and what is recorded of them.
+
+What an answer looks like is `_behaviour`'s, which one a request gets `_routes`'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+import attrs
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ._addresses import Addresses
+from ._behaviour import Answer, Reply, Step
+from ._connection import Connection
+from ._figures import Figures, ServerStatistics
+from ._request import RecordedRequest
+from ._routes import Routes
+from ._stream import PlainStream, Stream, TLSStream
+
+ACCEPT_PAUSE = 0.05
+"""Seconds without an accept after one failed, as when the process has no descriptor left."""
+
+
+class LoopbackServer:
+    """
+    An HTTP/1.1 server inside this process, for tests, with an answer to each request as scripted.
+
+    It runs on the event loop (asyncio, uvloop or trio) of the `async with` that opens it, and its
+    delays follow that loop's clock; or in a thread of its own, for plain code:
+
+        async with LoopbackServer(hosts=20) as server:
+            server.on("/flaky", Reply(503).retry_after(1), Reply(body="at last"))
+            await fetch_many([server.url("/flaky", host=n) for n in range(1, 21)])
+
+        with LoopbackServer().in_thread() as server:
+            fetch_many_sync([server.url("/")])
+
+    Host number n is the address 127.0.0.n; all share one port. Linux and Windows answer on all of
+    127.0.0.0/8; on macOS the addresses above 127.0.0.1 must be added to lo0 first.
+
+    Leaving the context closes every connection at once, whatever state it is in.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: int = 1,
+        default: Answer = Reply(body=b"ok"),  # noqa: B008 (frozen)
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        seed: int = 0,
+        record: int = 10_000,
+    ) -> None:
+        """Prepare a server; `async with` or `in_thread` starts it, once.
+
+        Args:
+            hosts: How many hosts to listen on, 1 or more.
+            default: What a request gets that no route matches.
+            port: The port to listen on; 0 picks a free one.
+            ssl_context: Speaks TLS with this, made for `ssl.Purpose.CLIENT_AUTH`.
+            seed: Settles every jitter, together with the URL and how often it was asked for.
+            record: How many of the latest requests `requests` keeps.
+        """
+        self._addresses = Addresses(hosts, port)
+        self._ssl_context = ssl_context
+        self._scheme = "http://" if ssl_context is None else "https://"
+        self._routes = Routes(default, seed)
+        self._requests: deque[RecordedRequest] = deque(maxlen=record)
+        self._total = Figures()
+        self._per_host: dict[int, Figures] = defaultdict(Figures)
+        self._connections: dict[Connection, int] = {}
+        self._changed: anyio.Event | None = None
+        # Made when the server starts, and left in place when it stops.
+        self._group: anyio.abc.TaskGroup | None = None
+        # While the server runs in a thread of its own.
+        self._portal: BlockingPortal | None = None
+
+    # Scripting
+
+    def on(
+        self, path: str, *answers: Answer, host: int | None = None, method: str | None = None
+    ) -> None:
+        """Script the answers to requests for `path`, now or while the server runs.
+
+        With several answers each URL (its method, host, path and query) gets the first one for its
+        first request, the second for its second, and so on; the last one stays. The route added
+        last wins.
+
+        Args:
+            path: The path without the query; `*` stands for any text.
+            answers: A behaviour each, or a function from the request to a behaviour. If that
+                raises, the answer is a 500 with the exception as its body.
+            host: Only on this host, by number.
+            method: Only for this method, in upper case.
+        """
+        self._routes.add(path, answers, host, method)
+
+    def url(self, path: str = "/", *, host: int = 1) -> str:
+        """Return the URL of `path` on a host, by number from 1."""
+        return self._scheme + self._addresses.live(host) + path
+
+    def dead_url(self, path: str = "/", *, host: int = 1) -> str:
+        """Return a URL that refuses connections: that of a further host, on which nobody listens.
+
+        Dead hosts are numbered from 1 by themselves. The address stays reserved until the server
+        stops, so that no other process can bring it to life.
+        """
+        return self._scheme + self._addresses.dead(host) + path
+
+    # Looking
+
+    @property
+    def port(self) -> int:
+        """Return the port of all hosts, once the server has started."""
+        return self._addresses.port
+
+    @property
+    def requests(self) -> tuple[RecordedRequest, ...]:
+        """Return the requests that arrived, the latest last, bounded by `record`."""
+        return tuple(self._requests)
+
+    def statistics(self, host: int | None = None) -> ServerStatistics:
+        """Return what the server has counted: in all, or on one host."""
+        return (self._total if host is None else self._per_host[host]).statistics()
+
+    async def wait_until(self, condition: Callable[[ServerStatistics], bool]) -> None:
+        """Wait until the statistics satisfy `condition`; for tests on the server's own event loop.
+
+        `await server.wait_until(lambda seen: seen.active == 3)` replaces a guessed sleep.
+        """
+        while not condition(self.statistics()):
+            if self._changed is None:
+                self._changed = anyio.Event()
+            await self._changed.wait()
+
+    def drop_connections(self, host: int | None = None, *, reset: bool = False) -> None:
+        """Close the connections that are open now, idle or not: with a FIN, or with a RST."""
+        if self._portal is not None:
+            self._portal.call(self._drop_connections, host, reset)
+        else:
+            self._drop_connections(host, reset)
+
+    # Running
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[Self]:
+        """Run the server in a thread of its own, for as long as the `with` lasts.
+
+        All methods but `wait_until` may be called from the thread of the caller.
+        """
+        with (
+            start_blocking_portal("asyncio", name="asyncbatch loopback server") as portal,
+            portal.wrap_async_context_manager(self),
+        ):
+            self._portal = portal
+            try:
+                yield self
+            finally:
+                self._portal = None
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise RuntimeError("a LoopbackServer starts once: make another one")
+        listeners = self._addresses.listen()
+        self._group = group = anyio.create_task_group()
+        await group.__aenter__()
+        for host, listener in enumerate(listeners, start=1):
+            group.start_soon(self._accept, group, listener, host)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        group = self._group
+        if group is None:
+            return
+        group.cancel_scope.cancel()
+        try:
+            # Not told of the caller's exception, which it would wrap in a group.
+            await group.__aexit__(None, None, None)
+        finally:
+            self._addresses.close()
+
+    async def _accept(self, group: anyio.abc.TaskGroup, listener: socket.socket, host: int) -> None:
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                accepted, _ = listener.accept()
+            except (BlockingIOError, ConnectionError):
+                continue
+            except OSError:
+                await anyio.sleep(ACCEPT_PAUSE)
+                continue
+            group.start_soon(self._serve, accepted, host)
+
+    async def _serve(self, accepted: socket.socket, host: int) -> None:
+        plain = PlainStream(accepted)
+        context = self._ssl_context
+        stream: Stream = plain if context is None else TLSStream(plain, context)
+        counted = (self._total, self._per_host[host])
+        for figures in counted:
+            figures.connection_opened()
+        number = self._total.connections
+
+        def begin(request: RecordedRequest) -> Iterator[Step]:
+            return self._begin(attrs.evolve(request, host=host, connection=number))
+
+        def finish() -> None:
+            for figures in counted:
+                figures.request_answered()
+            self._notify()
+
+        connection = Connection(stream, begin, finish)
+        self._connections[connection] = host
+        self._notify()
+        try:
+            await connection.serve()
+        finally:
+            del self._connections[connection]
+            for figures in counted:
+                figures.connection_closed()
+            self._notify()
+
+    def _begin(self, request: RecordedRequest) -> Iterator[Step]:
+        """Record a request that has arrived, and return the steps of its answer."""
+        request = attrs.evolve(request, time=anyio.current_time())
+        self._requests.append(request)
+        self._total.request_arrived()
+        self._per_host[request.host].request_arrived()
+        self._notify()
+        try:
+            return self._routes.steps(request)
+        except Exception as error:
+            return Reply(500, repr(error)).steps(request)
+
+    def _notify(self) -> None:
+        """Wake those who wait for the statistics to change."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def _drop_connections(self, host: int | None, reset: bool) -> None:
+        for connection, its_host in self._connections.items():
+            if host in (None, its_host):
+                connection.drop(reset=reset)
