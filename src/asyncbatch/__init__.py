@@ -1,0 +1,53 @@
+"""Fetch many URLs at once: one typed result for each request, with its timing and its error."""
+
+from asyncbatch._api import fetch_many
+from asyncbatch._errors import (
+    AttemptTimeout,
+    BodyTooLarge,
+    DeadlineExceeded,
+    DNSError,
+    FailureKind,
+    FetcherClosed,
+    HostDown,
+    NotStarted,
+    RetryAfterTooLong,
+    TLSError,
+    TruncatedBody,
+)
+from asyncbatch._fetcher import Fetcher, Statistics
+from asyncbatch._limits import Rate
+from asyncbatch._progress import Progress
+from asyncbatch._request import Request
+from asyncbatch._result import Failure, Result, Success
+from asyncbatch._results import Results
+from asyncbatch._retry import Retry
+from asyncbatch._summary import Summary
+from asyncbatch._timing import Attempt, Timing
+
+__all__ = [
+    "Attempt",
+    "AttemptTimeout",
+    "BodyTooLarge",
+    "DNSError",
+    "DeadlineExceeded",
+    "Failure",
+    "FailureKind",
+    "Fetcher",
+    "FetcherClosed",
+    "HostDown",
+    "NotStarted",
+    "Progress",
+    "Rate",
+    "Request",
+    "Result",
+    "Results",
+    "Retry",
+    "RetryAfterTooLong",
+    "Statistics",
+    "Success",
+    "Summary",
+    "TLSError",
+    "Timing",
+    "TruncatedBody",
+    "fetch_many",
+]

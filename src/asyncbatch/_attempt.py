@@ -1,0 +1,82 @@
+"""
+One try of one request: its time limit, its lane, and the verdict on what came back.
+
+Knows nothing of hosts, retries or the batch around it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+
+from asyncbatch._clock import Clock
+from asyncbatch._errors import DeadlineExceeded, FailureKind
+from asyncbatch._lanes import ClientLane
+from asyncbatch._outcome import Outcome
+from asyncbatch._request import Request, Unset
+from asyncbatch._retry import parse_retry_after
+from asyncbatch._timeouts import TimeLimits, limits_of
+
+
+@attrs.frozen
+class Trial:
+    """What all tries of a fetcher have in common."""
+
+    lane: ClientLane
+    limits: TimeLimits
+    """For a request that does not say otherwise."""
+    deadline: float | None
+    """Seconds for a request with its retries; for the error message, see `run`."""
+
+    async def run(self, item: object, *, deadline_at: float | None, clock: Clock) -> Outcome:
+        """
+        Try `item` once and return how it ended; only cancellation is raised.
+
+        Args:
+            item: The request, in any form.
+            deadline_at: When the request must have ended, on `clock`.
+            clock: The batch's clock.
+        """
+        started_at = clock()
+        try:
+            limits = self._limits_for(item)
+        except (TypeError, ValueError) as error:
+            return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
+        seconds = limits.total
+        left = None if deadline_at is None else deadline_at - started_at
+        cut_by_deadline = left is not None and (seconds is None or left < seconds)
+        if cut_by_deadline:
+            seconds = left
+        outcome = await self.lane.exchange(item, limits, seconds, clock)
+        outcome.started_at = started_at
+        if outcome.response is not None:
+            self._judge(outcome)
+        elif cut_by_deadline and outcome.cut:
+            outcome.error = self._deadline_error(outcome)
+        return outcome
+
+    def _limits_for(self, item: object) -> TimeLimits:
+        if isinstance(item, Request) and not isinstance(item.timeout, Unset):
+            return limits_of(item.timeout, self.limits.connect)
+        return self.limits
+
+    def _deadline_error(self, outcome: Outcome) -> Exception:
+        error_type = self.lane.binding.error(DeadlineExceeded)
+        request = getattr(outcome.error, "_request", None)
+        return error_type("deadline", self.deadline or 0.0, request=request)
+
+    def _judge(self, outcome: Outcome) -> None:
+        response: Any = outcome.response
+        if response.status_code < 400:
+            return
+        outcome.kind = FailureKind.status
+        value = response.headers.get("retry-after")
+        if value is not None:
+            outcome.retry_after = parse_retry_after(value, wall_now=time.time())
+        try:
+            response.raise_for_status()
+        except self.lane.binding.library.HTTPStatusError as error:
+            # Its traceback would hold this frame, and that the outcome: a cycle for each failure.
+            outcome.error = error.with_traceback(None)

@@ -1,0 +1,133 @@
+"""
+How a request ends: from what happened to it to the `Result` that its caller gets.
+
+Builds values only; what happened has been decided by then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from asyncbatch._errors import (
+    DeadlineExceeded,
+    FailureKind,
+    HostDown,
+    NotStarted,
+    RetryAfterTooLong,
+)
+from asyncbatch._lanes import Binding, ClientLane
+from asyncbatch._outcome import Outcome
+from asyncbatch._request import Request
+from asyncbatch._result import Failure, Result, Success
+from asyncbatch._schedule import Job
+from asyncbatch._timing import Attempt, Timing
+
+
+def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
+    """Return the entry that a try which is followed by another leaves in the history."""
+    assert outcome.error is not None
+    return Attempt(
+        status_code=outcome.status_code,
+        error=outcome.error,
+        timing=_timing_of(job, outcome.timing),
+        delay=delay,
+    )
+
+
+def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Result:
+    """Return the result of `job` that its last outcome makes."""
+    common: dict[str, Any] = {
+        "index": job.index,
+        "item": job.request,
+        "elapsed": 0.0 if job.first_started_at is None else now - job.first_started_at,
+        "timing": _timing_of(job, outcome.timing),
+        "attempts": job.attempts,
+        "history": tuple(job.history or ()),
+    }
+    if outcome.kind is None:
+        assert outcome.response is not None
+        return Success(response=outcome.response, url=outcome.response.url, **common)
+    assert outcome.error is not None
+    url = outcome.url if outcome.url is not None else url_of(job.request, lane)
+    return Failure(
+        error=outcome.error, kind=outcome.kind, response=outcome.response, url=url, **common
+    )
+
+
+def rejected(item: object, index: int, error: Exception, lane: ClientLane) -> Failure:
+    """Return the result of something that cannot be sent at all."""
+    return _unsent(item, index, error, FailureKind.invalid_request, lane)
+
+
+def not_started(item: object, index: int, batch_timeout: float, lane: ClientLane) -> Failure:
+    """Return the result of a request that the batch had no time left for."""
+    error = lane.binding.error(NotStarted)(batch_timeout)
+    return _unsent(item, index, error, FailureKind.not_started, lane)
+
+
+def _unsent(
+    item: object, index: int, error: Exception, kind: FailureKind, lane: ClientLane
+) -> Failure:
+    return Failure(
+        index=index,
+        item=item,
+        url=url_of(item, lane),
+        elapsed=0.0,
+        timing=Timing(),
+        attempts=0,
+        history=(),
+        error=error,
+        kind=kind,
+    )
+
+
+def host_down(job: Job, binding: Binding) -> Outcome:
+    """Return the outcome of a request that was not sent because its host is down."""
+    origin = "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # an Origin
+    return Outcome(kind=FailureKind.host_down, error=binding.error(HostDown)(origin))
+
+
+def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose time ran out while nothing was being tried."""
+    error = binding.error(DeadlineExceeded)(option, seconds)
+    return Outcome(kind=FailureKind.timeout, error=error)
+
+
+def refused(outcome: Outcome, limit: float, binding: Binding) -> Outcome:
+    """Return `outcome` as that of a server which wants to be left alone for too long."""
+    response: Any = outcome.response
+    assert outcome.retry_after is not None
+    error = binding.error(RetryAfterTooLong)(
+        outcome.retry_after, limit=limit, request=response.request, response=response
+    )
+    return attrs.evolve(outcome, kind=FailureKind.retry_after, error=error)
+
+
+def url_of(item: object, lane: ClientLane) -> Any:
+    """Return the URL that `item` asks for, `None` if it is none that can be fetched."""
+    try:
+        return lane.locate(item)
+    except Exception:
+        return None
+
+
+def _timing_of(job: Job, network: Timing) -> Timing:
+    return Timing(
+        job.queued,
+        job.throttled,
+        network.dns,
+        network.connect,
+        network.tls,
+        network.send,
+        network.wait,
+        network.receive,
+    )
+
+
+def method_of(item: Any) -> str:
+    """Return the method of a request in any form; "GET" where the form has none."""
+    if isinstance(item, Request):
+        return item.method.upper()
+    return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"

@@ -1,0 +1,370 @@
+"""
+`Fetcher`: owns the client, the policies and what all its batches share, for as long as it is open.
+
+How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import random
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import anyio
+import anyio.lowlevel
+import attrs
+import httpx
+
+from asyncbatch._attempt import Trial
+from asyncbatch._batch import Batch, Equipment
+from asyncbatch._clock import running_clock
+from asyncbatch._errors import FetcherClosed
+from asyncbatch._hosts import Hosts
+from asyncbatch._input import Input, RequestLike, Requests
+from asyncbatch._lanes import ClientLane, binding_of, capacity_of, gate_of
+from asyncbatch._options import DEFAULT, FetcherOptions, Options, split_options
+from asyncbatch._output import Collected, Delivered
+from asyncbatch._result import Result
+from asyncbatch._results import Results
+from asyncbatch._slots import Permits, Slots
+from asyncbatch._timeouts import (
+    DEFAULT_TIMEOUT,
+    TimeLimits,
+    check_seconds,
+    limits_of,
+    limits_of_client,
+)
+
+
+@attrs.frozen
+class Statistics:
+    """What a fetcher is doing at this moment."""
+
+    batches: int
+    """Batches under way, single fetches included."""
+    in_flight: int
+    """Requests that hold one of the `concurrency` slots."""
+    waiting: int
+    """Requests read from the inputs and waiting: for a slot, their host, or their next try."""
+    hosts: int
+    """Hosts that are remembered, because something is in flight or their past matters."""
+    concurrency: int
+    """How many slots there are."""
+
+
+class Fetcher:
+    """
+    Fetch many URLs with one client and one set of limits.
+
+    Use it as an async context manager. Several batches may run on it one after the other or at
+    once; they share its slots, its hosts' limits and its connections. It belongs to the event loop
+    in which it was entered.
+
+    Args:
+        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours. Its own settings stand, and
+            it stays open. Without one, the fetcher makes its own and closes it.
+        concurrency: How many requests may be under way at once: 100, and never more than half the
+            files that the process may open, or than the client's pool holds.
+        per_host: How many of them at one origin (scheme, host and port); `None`: no cap.
+        rate: A `Rate` for each origin.
+        total_rate: A `Rate` over all.
+        retry: A `Retry`, or `None` to try everything once.
+        timeout: Seconds for one attempt, its redirects and body included; `None`: no limit. An
+            `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in
+            our queues never counts.
+        connect_timeout: Seconds for opening a connection, and again for its TLS handshake.
+        deadline: Seconds for a request with all its retries, from its first admission.
+        follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
+        max_redirects: How many for one request: 20 unless `client` says otherwise.
+        max_body: Bytes of a decoded body at most; `None`: no limit.
+        give_up_host_after: After so many failed connections in a row, requests to that host fail at
+            once for 30 s; then one is let through as a probe. `None`: never.
+        progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
+            takes a `Progress`, ten times a second.
+        options: Anything else `httpx.AsyncClient` takes; not together with `client`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If an option has a value that makes no sense.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient | None = None, **options: Unpack[FetcherOptions]
+    ) -> None:
+        own, client_options = split_options(options)
+        _refuse_unknown(client_options)
+        self._owns_client = client is None
+        if client is None:
+            client = _make_client(own, client_options)
+        elif client_options:
+            name = next(iter(client_options))
+            raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
+        self._client = client
+        self._binding = binding_of(client)
+        self._options = self._fitted(own)
+        self._equipment: Equipment | None = None
+        self._slots: Slots | None = None
+        self._loop: object = None
+        self._closed = False
+        self._batches: set[Batch] = set()
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The client all requests go through."""
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        if self._closed or self._equipment is not None:
+            raise FetcherClosed("this fetcher has been opened before; make a new one")
+        if self._client.is_closed:
+            raise FetcherClosed("the client of this fetcher is closed")
+        if self._owns_client:
+            await self._client.__aenter__()
+        self._loop = anyio.lowlevel.current_token()
+        self._slots = Slots(self._options.concurrency)
+        self._equipment = self._equip(self._slots)
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closed = True
+        for batch in list(self._batches):
+            batch.abandon()
+        if self._owns_client:
+            await self._client.__aexit__(error_type, error, traceback)
+
+    async def fetch(self, request: RequestLike) -> Result:
+        """
+        Fetch one request, under the same limits as a batch.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+        """
+        batch = self._new_batch(Input([request]), output := Collected())
+        with self._registered(batch):
+            await batch.run_alone()
+        return output.in_order()[0]
+
+    async def fetch_many(
+        self, requests: Requests, *, batch_timeout: float | None = None
+    ) -> Results:
+        """
+        Fetch all `requests` and return their results in the order of the input.
+
+        Args:
+            requests: Any iterable or async iterable; read lazily.
+            batch_timeout: Seconds for all of it. What has not ended by then is a failure of kind
+                `timeout` or `not_started`. Of an iterable without a length, what has not been read
+                by then has no result.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is no iterable, or a single request.
+            Exception: What the iterable raises, once everything read before has ended; the results
+                are then in its attribute `results`.
+        """
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        batch = self._new_batch(Input(requests), output := Collected(), batch_timeout)
+        clock = running_clock()
+        begun = clock()
+        with self._registered(batch):
+            await batch.run()
+        results = Results(output.in_order(), duration=clock() - begun)
+        if batch.input_error is not None:
+            # Nothing is lost: who wants what was fetched before the input failed finds it here.
+            batch.input_error.results = results  # type: ignore[attr-defined]
+            raise batch.input_error
+        return results
+
+    def stream(
+        self,
+        requests: Requests,
+        *,
+        ordered: bool = False,
+        backlog: int | None = None,
+        batch_timeout: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Result]]:
+        """
+        Fetch `requests` and yield results as they come, in flat memory.
+
+        An async context manager over an async iterator. Leaving it early cancels what is under way.
+
+        Args:
+            requests: Any iterable or async iterable, endless ones included; read lazily.
+            ordered: Whether to yield in the order of the input rather than of completion. One slow
+                request then holds up the results behind it.
+            backlog: How many results may wait to be consumed: those under way count with them, so
+                fewer than `concurrency` slow the batch down. With `ordered`, how many requests may
+                be read and not consumed. Twice `concurrency`, or with `ordered` 1,000 and at least
+                ten times `concurrency`, by default.
+            batch_timeout: As for `fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is no iterable, or a single request.
+            Exception: What the iterable raises, after the last result.
+        """
+        concurrency = self._options.concurrency
+        if backlog is None:
+            backlog = self._window() if ordered else 2 * concurrency
+        if isinstance(backlog, bool) or not isinstance(backlog, int):
+            raise TypeError(f"backlog must be an int, not {backlog!r}")
+        if backlog < 1:
+            raise ValueError(f"backlog must be at least 1, not {backlog!r}")
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        return self._stream(Input(requests), ordered, backlog, batch_timeout)
+
+    def statistics(self) -> Statistics:
+        """Return what the fetcher is doing at this moment."""
+        equipment = self._equipment
+        return Statistics(
+            batches=len(self._batches),
+            in_flight=self._slots.taken if self._slots else 0,
+            waiting=sum(batch.waiting for batch in self._batches),
+            hosts=len(equipment.hosts) if equipment else 0,
+            concurrency=self._options.concurrency,
+        )
+
+    @asynccontextmanager
+    async def _stream(
+        self, source: Input, ordered: bool, backlog: int, batch_timeout: float | None
+    ) -> AsyncIterator[AsyncIterator[Result]]:
+        output = Delivered(ordered=ordered, backlog=backlog)
+        batch = self._new_batch(source, output, batch_timeout)
+        output.on_room = batch.notify
+        body_error: BaseException | None = None
+        with self._registered(batch):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(batch.run_and_deliver, output)
+                try:
+                    yield output
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as error:
+                    # Raised behind the task group, which would wrap it in an ExceptionGroup.
+                    body_error = error
+                finally:
+                    tasks.cancel_scope.cancel()
+        if body_error is not None:
+            raise body_error
+
+    def _new_batch(
+        self,
+        source: Input,
+        output: Collected | Delivered,
+        batch_timeout: float | None = None,
+    ) -> Batch:
+        if self._equipment is None or self._closed:
+            raise FetcherClosed(
+                "this fetcher is closed" if self._closed else "open it first: async with Fetcher()"
+            )
+        if anyio.lowlevel.current_token() != self._loop:
+            raise FetcherClosed("this fetcher belongs to another event loop")
+        return Batch(self._equipment, source, output, batch_timeout=batch_timeout)
+
+    @contextmanager
+    def _registered(self, batch: Batch) -> Iterator[None]:
+        self._batches.add(batch)
+        try:
+            yield
+        finally:
+            self._batches.discard(batch)
+
+    def _window(self) -> int:
+        return max(1000, 10 * self._options.concurrency)
+
+    def _fitted(self, options: Options) -> Options:
+        """Return `options` with no more concurrency than the client's pool holds."""
+        capacity = capacity_of(self._client)
+        if capacity is None or options.concurrency <= capacity:
+            return options
+        warnings.warn(
+            f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool holds "
+            "no more; give it limits=httpx.Limits(max_connections=...) to match",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return attrs.evolve(options, concurrency=capacity)
+
+    def _equip(self, slots: Slots) -> Equipment:
+        options, client = self._options, self._client
+        permits = Permits(slots)
+        capacity = capacity_of(client)
+        if capacity is not None and not self._owns_client:
+            permits = Permits(slots, gate_of(client, capacity))
+        lane = ClientLane(
+            client,
+            self._binding,
+            max_body=options.max_body,
+            follow_redirects=client.follow_redirects,
+            max_redirects=client.max_redirects,
+        )
+        return Equipment(
+            trial=Trial(lane, _limits(options, client, self._owns_client), options.deadline),
+            hosts=Hosts(
+                per_host=options.per_host,
+                rate=options.rate,
+                total_rate=options.total_rate,
+                give_up_host_after=options.give_up_host_after,
+                retry=options.retry,
+                random=random.random,
+            ),
+            permits=permits,
+            concurrency=options.concurrency,
+            window=self._window(),
+            retry=options.retry,
+            deadline=options.deadline,
+            progress=options.progress,
+        )
+
+
+def _make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
+    limits = _limits(options, None, owns_client=True)
+    settings: dict[str, Any] = {
+        # As many kept as there may be: httpcore closes idle connections beyond the second number
+        # even while others wait to be opened.
+        "limits": httpx.Limits(
+            max_connections=options.concurrency, max_keepalive_connections=options.concurrency
+        ),
+        "timeout": httpx.Timeout(limits.total, connect=limits.connect),
+        "follow_redirects": True,
+    }
+    if options.follow_redirects is not DEFAULT:
+        settings["follow_redirects"] = options.follow_redirects
+    if options.max_redirects is not DEFAULT:
+        settings["max_redirects"] = options.max_redirects
+    return httpx.AsyncClient(**{**settings, **client_options})
+
+
+def _limits(options: Options, client: httpx.AsyncClient | None, owns_client: bool) -> TimeLimits:
+    if options.timeout is not DEFAULT:
+        return limits_of(options.timeout, options.connect_timeout)
+    if client is None or owns_client:
+        return limits_of(DEFAULT_TIMEOUT, options.connect_timeout)
+    return limits_of_client(client.timeout)
+
+
+def _refuse_unknown(client_options: dict[str, Any]) -> None:
+    """
+    Refuse what neither we nor httpx take.
+
+    Raises:
+        TypeError: With the name, and the one that was probably meant.
+    """
+    known = set(inspect.signature(httpx.AsyncClient.__init__).parameters)
+    known |= FetcherOptions.__optional_keys__
+    known -= {"self"}
+    for name in client_options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"unknown option {name!r}{hint}")

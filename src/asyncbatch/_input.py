@@ -1,0 +1,105 @@
+"""
+The input of a batch: any iterable of requests, read lazily, item by item.
+
+Decides nothing about when to read; the batch does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+import anyio
+import httpx
+
+from asyncbatch._request import Request, is_request
+
+RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request
+Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
+
+END: Final = object()
+"""What `Input.read` returns when there is no more to read."""
+
+CLOSE_SECONDS = 1.0
+
+
+class Input:
+    """
+    One pass over the requests of a batch.
+
+    Raises:
+        TypeError: If `requests` cannot be iterated over, or is a single request.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        if is_request(requests) or isinstance(requests, bytes):
+            raise TypeError(
+                f"requests must be an iterable of requests, not a single one: {requests!r}; "
+                "use Fetcher.fetch, or put it into a list"
+            )
+        self.read_count = 0
+        self.exhausted = False
+        """Nothing more is to be read: it ended, raised, or was closed."""
+        self.error: Exception | None = None
+        """What the iterable raised."""
+        self.size = len(requests) if isinstance(requests, Collection) else None
+        """How many requests there are, if that is known before reading them."""
+        self._iterator: Iterator[Any] | None = None
+        self._async_iterator: AsyncIterator[Any] | None = None
+        if isinstance(requests, AsyncIterable):
+            self._async_iterator = aiter(requests)
+        elif isinstance(requests, Iterable):
+            self._iterator = iter(requests)
+        else:
+            raise TypeError(f"requests must be an iterable or async iterable, not {requests!r}")
+
+    @property
+    def is_async(self) -> bool:
+        """Whether reading may wait: then `read_async` is to be used, else `read`."""
+        return self._async_iterator is not None
+
+    def read(self) -> Any:
+        """Return the next item, or `END`; what the iterable raises is kept in `error`."""
+        assert self._iterator is not None
+        try:
+            item = next(self._iterator)
+        except StopIteration:
+            self.exhausted = True
+            return END
+        except Exception as error:
+            self._fail(error)
+            return END
+        self.read_count += 1
+        return item
+
+    async def read_async(self) -> Any:
+        """Wait for the next item and return it, or `END`; errors are kept as by `read`."""
+        assert self._async_iterator is not None
+        try:
+            item = await anext(self._async_iterator)
+        except StopAsyncIteration:
+            self.exhausted = True
+            return END
+        except Exception as error:
+            self._fail(error)
+            return END
+        self.read_count += 1
+        return item
+
+    async def aclose(self) -> None:
+        """
+        Close an async generator that was not read to its end.
+
+        What was read ahead is gone, so nobody can go on with it; and one that waits for the garbage
+        collector runs its clean-up in another task, if at all.
+        """
+        self.exhausted = True
+        closing = getattr(self._async_iterator, "aclose", None)
+        if closing is not None:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await closing()
+
+    def _fail(self, error: Exception) -> None:
+        self.exhausted = True
+        error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
+        self.error = error

@@ -1,0 +1,11 @@
+"""
+The lanes: the ways in which one attempt can be carried out.
+
+What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
+"""
+
+from asyncbatch._lanes._binding import Binding, binding_of
+from asyncbatch._lanes._client import ClientLane
+from asyncbatch._lanes._gate import capacity_of, gate_of
+
+__all__ = ["Binding", "ClientLane", "binding_of", "capacity_of", "gate_of"]

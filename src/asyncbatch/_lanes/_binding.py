@@ -1,0 +1,137 @@
+"""
+The one place that knows httpx and httpx2 apart.
+
+httpx2 has httpx's API under another name, and neither takes the other's objects. A `Binding` is
+chosen by the client's module; every library type that the lanes use comes from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from types import ModuleType
+from typing import Any, TypeVar
+
+import httpx
+
+from asyncbatch._request import Request
+
+E = TypeVar("E", bound=Exception)
+
+
+class Binding:
+    """The types of one library, and our requests and errors in its terms."""
+
+    def __init__(self, library: ModuleType) -> None:
+        self.library: Any = library
+        """The module, `httpx` or `httpx2`. Untyped, because it may be either."""
+        self.no_auth = library.Auth()
+        """An authentication that does nothing."""
+        self._errors: dict[type[Exception], type[Exception]] = {}
+
+    def error(self, error_type: type[E]) -> type[E]:
+        """
+        Return `error_type` so that it is an exception of this library as well.
+
+        For httpx that is the class itself; for httpx2 a subclass of it and of the httpx2 exception
+        that answers to its httpx base.
+        """
+        if self.library is httpx:
+            return error_type
+        if error_type not in self._errors:
+            self._errors[error_type] = self._combined(error_type)
+        return self._errors[error_type]  # type: ignore[return-value]  # keyed by base class
+
+    def _combined(self, error_type: type[Exception]) -> type[Exception]:
+        foreign = next(
+            base for base in error_type.__mro__ if base.__module__.partition(".")[0] == "httpx"
+        )
+        native = getattr(self.library, foreign.__name__)
+        members = {"__doc__": error_type.__doc__, "__module__": error_type.__module__}
+        return type(error_type.__name__, (error_type, native), members)
+
+    def auth(self, auth: Any) -> Any:
+        """
+        Return `auth`, in any form that httpx takes, as an `Auth` of this library, or `None`.
+
+        Raises:
+            TypeError: If it is none of those.
+        """
+        if auth is None or isinstance(auth, self.library.Auth):
+            return auth
+        if isinstance(auth, tuple) and len(auth) == 2:
+            return self.library.BasicAuth(*auth)
+        if callable(auth):
+            return _callable_auth(self.library)(auth)
+        raise TypeError(
+            f"auth must be a (user, password) tuple, a callable or an {self.library.__name__}.Auth,"
+            f" not {auth!r}"
+        )
+
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """Return what `request` sets, as arguments for `client.build_request`."""
+        given = {
+            "headers": request.headers,
+            "params": request.params,
+            "content": request.content,
+            "data": request.data,
+            "json": request.json,
+            "files": request.files,
+            "cookies": request.cookies,
+        }
+        return {name: self._native(value) for name, value in given.items() if value is not None}
+
+    def url(self, url: Any) -> Any:
+        """Return `url` in a form that this library's clients take."""
+        return url if isinstance(url, self.library.URL) else str(url)
+
+    def prepared(self, request: Any) -> Any:
+        """Return the caller's own request object, rebuilt if it is the other library's."""
+        if isinstance(request, self.library.Request):
+            return request
+        return self.library.Request(
+            request.method,
+            str(request.url),
+            headers=request.headers.raw,
+            content=request.content,
+            extensions=request.extensions,
+        )
+
+    def _native(self, value: Any) -> Any:
+        # httpx2 takes httpx's headers and query, being mappings, but not its cookies.
+        if isinstance(value, httpx.Cookies) and not isinstance(value, self.library.Cookies):
+            return self.library.Cookies(value.jar)
+        return value
+
+
+def binding_of(client: object) -> Binding:
+    """
+    Return the binding for `client`'s library.
+
+    Raises:
+        TypeError: If `client` is no `AsyncClient` of httpx or httpx2.
+    """
+    for base in type(client).__mro__:
+        root = base.__module__.partition(".")[0]
+        if base.__name__ == "AsyncClient" and root in ("httpx", "httpx2"):
+            return _binding(root)
+    raise TypeError(f"client must be an httpx.AsyncClient or httpx2.AsyncClient, not {client!r}")
+
+
+@functools.cache
+def _binding(name: str) -> Binding:
+    return Binding(importlib.import_module(name))
+
+
+@functools.cache
+def _callable_auth(library: Any) -> Any:
+    """Make the `Auth` that calls a function; httpx has one, but does not export it."""
+
+    class CallableAuth(library.Auth):  # type: ignore[misc]  # the base is chosen at run time
+        def __init__(self, authenticate: Any) -> None:
+            self._authenticate = authenticate
+
+        def auth_flow(self, request: Any) -> Any:
+            yield self._authenticate(request)
+
+    return CallableAuth

@@ -1,0 +1,98 @@
+"""
+Reading a response of a client: raw bytes in, through our own bounded decoder, content out.
+
+httpx's decoders have no bound, stop at the first gzip member, and take a cut stream for a whole
+one (httpx 0.28); so they are not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import anyio
+
+from asyncbatch._decoding import BodyLimitExceeded, decoder_for
+from asyncbatch._lanes._binding import Binding
+
+# Closing a connection needs no answer from the other side, but TLS may wait for one.
+CLOSE_SECONDS = 1.0
+
+# What is read of a redirect's own body, before the connection is worth less than the bytes.
+REDIRECT_BODY_LIMIT = 64 * 1024
+
+
+async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
+    """
+    Read `response` to its end, decode it, and close it.
+
+    Afterwards `response.content` is the decoded body, as after httpx's own `aread()`. Whatever
+    goes wrong, cancellation included, the response is closed.
+
+    Raises:
+        BodyLimitExceeded: If the decoded body is longer than `limit` bytes.
+        BodyCut: If the compressed stream ends early.
+        CorruptBody: If it does not decode.
+        Exception: What the client raises.
+    """
+    if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
+        _check_size(len(response.content), limit)
+        return
+    try:
+        content = await _read(response, limit)
+    except BaseException:
+        await close(response)
+        raise
+    # The name is private, but the same in every httpx since 0.7 and in httpx2, and there is no
+    # public way to hand a response content that somebody else has decoded.
+    response._content = content
+    _drop_stream(response, binding)
+
+
+async def read_redirect_body(response: Any, binding: Binding) -> None:
+    """Read the body of a redirect if it is short; else close the connection and leave it empty."""
+    try:
+        await read_body(response, binding, REDIRECT_BODY_LIMIT)
+    except BodyLimitExceeded:
+        response._content = b""
+        _drop_stream(response, binding)
+
+
+async def close(response: Any) -> None:
+    """Close `response` even while being cancelled, within a bounded time."""
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        await response.aclose()
+
+
+async def _read(response: Any, limit: int | None) -> bytes:
+    headers = response.headers
+    coding = headers.get("content-encoding")
+    if not coding and response.request.method != "HEAD":
+        declared = headers.get("content-length", "")
+        _check_size(int(declared) if declared.isdecimal() and len(declared) < 19 else 0, limit)
+    decoder = decoder_for(coding, max_size=limit)
+    async with contextlib.aclosing(response.aiter_raw()) as chunks:
+        async for chunk in chunks:
+            decoder.feed(chunk)
+    return decoder.finish()
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise BodyLimitExceeded(limit)
+
+
+def _drop_stream(response: Any, binding: Binding) -> None:
+    """
+    Free what the response holds of its connection.
+
+    In httpx 0.28 response and stream refer to each other, so that every response waits for the
+    cyclic garbage collector (encode/httpx#3733).
+    """
+    try:
+        elapsed = response.elapsed
+    except RuntimeError:  # never set: the stream was not the client's
+        elapsed = None
+    response.stream = binding.library.ByteStream(b"")
+    if elapsed is not None:
+        response.elapsed = elapsed

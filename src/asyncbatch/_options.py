@@ -1,0 +1,174 @@
+"""
+The options of a fetcher: names, types, defaults, and their validation.
+
+One `TypedDict` for type checkers, shared by every entry point; one frozen class with the values
+that were given or defaulted.
+"""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import attrs
+import httpx
+
+from asyncbatch._limits import Rate
+from asyncbatch._progress import Progress
+from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes, TimeoutTypes
+from asyncbatch._retry import Retry
+from asyncbatch._timeouts import DEFAULT_CONNECT_TIMEOUT, check_seconds, limits_of
+
+DEFAULT_CONCURRENCY = 100
+DEFAULT_MAX_BODY = 32 * 1024 * 1024
+
+ProgressTypes: TypeAlias = bool | Literal["rich", "tqdm"] | Callable[[Progress], object]
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options about fetching; see `Fetcher` for what each does."""
+
+    concurrency: int
+    per_host: int | None
+    rate: Rate | None
+    total_rate: Rate | None
+    retry: Retry | None
+    timeout: TimeoutTypes | None
+    connect_timeout: float | None
+    deadline: float | None
+    follow_redirects: bool
+    max_redirects: int
+    max_body: int | None
+    give_up_host_after: int | None
+    progress: ProgressTypes
+
+
+class FetcherOptions(BatchOptions, total=False):
+    """All options: those about fetching, and those that go to the `httpx.AsyncClient`."""
+
+    auth: AuthTypes | None
+    params: ParamTypes | None
+    headers: HeaderTypes | None
+    cookies: CookieTypes | None
+    verify: ssl.SSLContext | str | bool
+    cert: str | tuple[str, str] | tuple[str, str, str] | None
+    http1: bool
+    http2: bool
+    proxy: str | httpx.URL | httpx.Proxy | None
+    mounts: Mapping[str, httpx.AsyncBaseTransport | None] | None
+    limits: httpx.Limits
+    event_hooks: Mapping[str, list[Callable[..., Any]]] | None
+    base_url: str | httpx.URL
+    transport: httpx.AsyncBaseTransport | None
+    trust_env: bool
+    default_encoding: str | Callable[[bytes], str]
+
+
+class _Default:
+    def __repr__(self) -> str:
+        return "<default>"
+
+
+DEFAULT: Any = _Default()
+"""Stands for an option that was not given, where the client's own setting may count."""
+
+
+def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None and attribute.name in ("per_host", "max_body", "give_up_host_after"):
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{attribute.name} must be an int, not {value!r}")
+    least = 0 if attribute.name in ("max_redirects", "max_body") else 1
+    if value < least:
+        raise ValueError(f"{attribute.name} must be at least {least}, not {value!r}")
+
+
+def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Rate):
+        raise TypeError(
+            f"{attribute.name} must be an asyncbatch.Rate or None, not {value!r}; "
+            f"for 20 requests a second give {attribute.name}=asyncbatch.Rate(20)"
+        )
+
+
+def _check_retry(_: object, __: object, value: object) -> None:
+    if value is not None and not isinstance(value, Retry):
+        raise TypeError(
+            f"retry must be an asyncbatch.Retry or None, not {value!r}; "
+            "for 4 tries in all give retry=asyncbatch.Retry(attempts=4)"
+        )
+
+
+def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_seconds(attribute.name, value)
+
+
+def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not DEFAULT and not isinstance(value, bool):
+        raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options about fetching, validated."""
+
+    concurrency: int = attrs.field(default=DEFAULT_CONCURRENCY, validator=_check_count)
+    per_host: int | None = attrs.field(default=None, validator=_check_count)
+    rate: Rate | None = attrs.field(default=None, validator=_check_rate)
+    total_rate: Rate | None = attrs.field(default=None, validator=_check_rate)
+    retry: Retry | None = attrs.field(factory=Retry, validator=_check_retry)
+    timeout: Any = DEFAULT
+    connect_timeout: float | None = attrs.field(
+        default=DEFAULT_CONNECT_TIMEOUT, validator=_check_time
+    )
+    deadline: float | None = attrs.field(default=None, validator=_check_time)
+    follow_redirects: Any = attrs.field(default=DEFAULT, validator=_check_bool)
+    max_redirects: Any = DEFAULT
+    max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
+    give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
+    progress: Any = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.timeout is not DEFAULT:
+            limits_of(self.timeout, self.connect_timeout)
+        if self.max_redirects is not DEFAULT:
+            _check_count(None, attrs.fields(Options).max_redirects, self.max_redirects)
+
+
+_NAMES = frozenset(field.name for field in attrs.fields(Options))
+
+
+def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """
+    Return the validated options about fetching, and the rest, for the client.
+
+    Raises:
+        TypeError: If an option is of a wrong type.
+        ValueError: If an option has a value that makes no sense.
+    """
+    own = {name: value for name, value in given.items() if name in _NAMES}
+    rest = {name: value for name, value in given.items() if name not in _NAMES}
+    options = Options(**own)
+    affordable = _affordable_concurrency()
+    if options.concurrency > affordable:
+        if "concurrency" in own:
+            warnings.warn(
+                f"concurrency={options.concurrency} is lowered to {affordable}: half of the "
+                "files that this process may open (ulimit -n)",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        options = attrs.evolve(options, concurrency=affordable)
+    return options, rest
+
+
+def _affordable_concurrency() -> int:
+    """Return how many connections leave the program half of its file descriptors."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 2**31
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else max(1, soft // 2)

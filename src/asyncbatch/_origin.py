@@ -1,0 +1,43 @@
+"""
+The origin of a request: scheme, host and port, by which limits per host are kept.
+
+Most URLs are plain strings, and parsing one with httpx costs more than scheduling it; so the plain
+ones are read with one regular expression, and only the others by the client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from asyncbatch._request import Request
+
+Origin: TypeAlias = tuple[str, str, int]
+
+_PORTS = {"http": 80, "https": 443}
+
+# Nothing that could be read in two ways: no userinfo, no IPv6, no non-ASCII, no backslash.
+_PLAIN = re.compile(
+    r"(https?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?=[/?#]|\Z)", re.IGNORECASE
+)
+
+
+def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
+    """
+    Return the origin of `item`, a request in any form.
+
+    Args:
+        item: The request.
+        locate: Returns its URL as the client sees it, or raises if there is none.
+
+    Raises:
+        Exception: What `locate` raises.
+    """
+    url = item.url if isinstance(item, Request) and item.prepared is None else item
+    if isinstance(url, str) and (match := _PLAIN.match(url)):
+        scheme, host, port = match.groups()
+        scheme = scheme.lower()
+        return scheme, host.lower(), int(port) if port else _PORTS[scheme]
+    parsed = locate(item)
+    return parsed.scheme, parsed.host, parsed.port or _PORTS[parsed.scheme]

@@ -1,0 +1,50 @@
+"""
+The outcome of one attempt: what a lane hands up and the policies look at.
+
+A value without behaviour; made once per attempt, so plain slots.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from asyncbatch._timing import Timing
+
+if TYPE_CHECKING:
+    import httpx
+
+    from asyncbatch._errors import FailureKind
+
+NO_TIMING = Timing()
+
+
+@attrs.define(eq=False)
+class Outcome:
+    """How one attempt ended."""
+
+    response: httpx.Response | None = None
+    """The complete response, of whatever status."""
+    error: Exception | None = None
+    """Why it failed; `None` exactly if `kind` is."""
+    kind: FailureKind | None = None
+    """`None`: it succeeded."""
+    timing: Timing = NO_TIMING
+    """The phases on the network; `queued` and `throttled` are left to the batch."""
+    status_code: int | None = None
+    """The response's status."""
+    retry_after: float | None = None
+    """Seconds, from a valid `Retry-After`."""
+    connect_failed: bool = False
+    """No connection could be made: by name, address, handshake or time."""
+    local: bool = False
+    """Our own side failed (no free place in the pool): says nothing about the server."""
+    permanent: bool = False
+    """Another try cannot end otherwise: a certificate that does not verify, a name that is not."""
+    url: httpx.URL | None = None
+    """The URL it ended at, if it got as far as having one."""
+    cut: bool = False
+    """Our own limit on the whole attempt ended it, not one of a phase."""
+    started_at: float = 0.0
+    """When the attempt began, on the batch's clock."""

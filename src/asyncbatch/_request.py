@@ -1,0 +1,170 @@
+"""
+What a caller asks for: the `Request` value and the other forms a request may be given in.
+
+Nothing here sends, and nothing here parses a URL: whether a request can be sent is the lane's to
+say, because it depends on the client (`base_url`, the library it comes from).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import IO, Any, Final, TypeAlias
+
+import attrs
+import httpx
+
+
+class Unset(Enum):
+    """The type of `UNSET`, for arguments where `None` has a meaning of its own."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+Primitive: TypeAlias = str | int | float | bool | None
+HeaderTypes: TypeAlias = (
+    httpx.Headers
+    | Mapping[str, str]
+    | Mapping[bytes, bytes]
+    | Sequence[tuple[str, str]]
+    | Sequence[tuple[bytes, bytes]]
+)
+ParamTypes: TypeAlias = (
+    httpx.QueryParams
+    | Mapping[str, Primitive | Sequence[Primitive]]
+    | Sequence[tuple[str, Primitive]]
+    | str
+    | bytes
+)
+ContentTypes: TypeAlias = str | bytes | Iterable[bytes] | AsyncIterable[bytes]
+FileContent: TypeAlias = IO[bytes] | bytes | str
+FileTypes: TypeAlias = (
+    FileContent
+    | tuple[str | None, FileContent]
+    | tuple[str | None, FileContent, str | None]
+    | tuple[str | None, FileContent, str | None, Mapping[str, str]]
+)
+FilesTypes: TypeAlias = Mapping[str, FileTypes] | Sequence[tuple[str, FileTypes]]
+CookieTypes: TypeAlias = httpx.Cookies | dict[str, str] | list[tuple[str, str]]
+AuthTypes: TypeAlias = (
+    httpx.Auth | tuple[str | bytes, str | bytes] | Callable[[httpx.Request], httpx.Request]
+)
+TimeoutTypes: TypeAlias = float | httpx.Timeout
+
+
+def _check_method(_: object, __: object, method: object) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str such as 'GET', not {method!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """
+    One request, and what the caller wants to find again in its result.
+
+    The arguments are named and typed as `httpx.AsyncClient.request` names and types them. Wherever
+    a request is asked for, a `str`, an `httpx.URL` or an `httpx.Request` serves as well. A URL that
+    cannot be fetched is no error here; it makes a `Failure` of kind `invalid_request`.
+    """
+
+    url: str | httpx.URL = attrs.field(kw_only=False)
+    """Absolute, or relative to the client's `base_url`."""
+    method: str = attrs.field(default="GET", kw_only=False, validator=_check_method)
+    """Any method; a failed one is tried again only if `Retry.methods` has it."""
+    headers: HeaderTypes | None = attrs.field(default=None, repr=False)
+    """Added to the client's own headers, and winning over them."""
+    params: ParamTypes | None = None
+    """Added to the URL's query."""
+    content: ContentTypes | None = attrs.field(default=None, repr=False)
+    """The body. One that can be read only once (an iterator) is never sent a second time."""
+    data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """Form fields for the body."""
+    json: Any = attrs.field(default=None, repr=False)
+    """A value to send as JSON."""
+    files: FilesTypes | None = attrs.field(default=None, repr=False)
+    """Files for a multipart body."""
+    cookies: CookieTypes | None = attrs.field(default=None, repr=False)
+    """Added to the client's own cookies, for this request."""
+    auth: AuthTypes | Unset | None = attrs.field(default=UNSET, repr=False)
+    """Instead of the client's; `None`: no authentication."""
+    timeout: TimeoutTypes | Unset | None = UNSET
+    """Seconds for one attempt, instead of the fetcher's; `None`: no limit."""
+    follow_redirects: bool | None = None
+    """Instead of the fetcher's; `None`: as the fetcher does."""
+    extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """As httpx passes them to its transport. A `trace` of the caller's is called too."""
+    tag: Any = None
+    """Anything; handed back untouched in `result.request.tag`."""
+
+    prepared: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
+    """The caller's own `httpx.Request`, sent as it is. Set by `Request.of` alone."""
+
+    @classmethod
+    def of(cls, item: object) -> Request:
+        """
+        Return `item` as a `Request`; never fails.
+
+        Something that is no request at all becomes one whose URL is what `str()` makes of it, so
+        that its result can name it; `is_request` tells.
+        """
+        if isinstance(item, Request):
+            return item
+        if isinstance(item, str) or is_url(item):
+            return cls(item)  # type: ignore[arg-type]  # is_url has looked
+        if is_prepared(item):
+            request = cls(item.url, item.method, headers=item.headers)  # type: ignore[attr-defined]
+            object.__setattr__(request, "prepared", item)
+            return request
+        return cls(_text_of(item))
+
+
+def is_request(item: object) -> bool:
+    """Whether `item` is of a type that a request may be given in."""
+    return isinstance(item, str | Request) or is_url(item) or is_prepared(item)
+
+
+def is_url(item: object) -> bool:
+    """Whether `item` is a URL object of httpx or of httpx2."""
+    return _is_library_type(item, "URL")
+
+
+def is_prepared(item: object) -> bool:
+    """Whether `item` is a request object of httpx or of httpx2."""
+    return _is_library_type(item, "Request")
+
+
+def is_repeatable(item: object) -> bool:
+    """Whether the body of `item`, a request in any form, can be sent a second time."""
+    if isinstance(item, str):
+        return True
+    request = Request.of(item)
+    if request.prepared is not None:
+        return _has_stored_body(request.prepared)
+    return not (hasattr(request.content, "__next__") or hasattr(request.content, "__anext__"))
+
+
+def _has_stored_body(prepared: httpx.Request) -> bool:
+    try:
+        return isinstance(prepared.content, bytes)
+    except Exception:  # RequestNotRead, of whichever library
+        return False
+
+
+def _is_library_type(item: object, name: str) -> bool:
+    # By name, so that httpx2 need not be installed, nor imported before its user does.
+    return any(
+        base.__name__ == name and base.__module__.partition(".")[0] in ("httpx", "httpx2")
+        for base in type(item).__mro__
+    )
+
+
+def _text_of(item: object) -> str:
+    try:
+        return str(item)
+    except Exception:
+        return f"<{type(item).__name__} object>"

@@ -1,0 +1,97 @@
+"""
+How long one attempt may take: values only.
+
+The scheduler's waits are not in here: no limit runs while a request queues with us.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from asyncbatch._request import TimeoutTypes, Unset
+
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_CONNECT_TIMEOUT = 10.0
+
+
+@attrs.frozen
+class TimeLimits:
+    """Seconds, `None` for no limit."""
+
+    total: float | None
+    """All of one attempt: redirects and body included."""
+    connect: float | None
+    """Opening a connection; again for its TLS handshake."""
+    read: float | None = None
+    """Each wait for bytes."""
+    write: float | None = None
+    """Each wait to send bytes."""
+    pool: float | None = None
+    """Waiting for a place in the client's pool."""
+
+
+def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> TimeLimits:
+    """
+    Return the limits that the options `timeout` and `connect_timeout` stand for.
+
+    An `httpx.Timeout` sets the phases, and its longest one limits the attempt.
+
+    Raises:
+        TypeError: If `timeout` is neither a number nor a `Timeout`.
+        ValueError: If a number is not above zero.
+    """
+    if is_phased(timeout):
+        phased: Any = timeout
+        return TimeLimits(
+            total=_longest(phased),
+            connect=phased.connect,
+            read=phased.read,
+            write=phased.write,
+        )
+    return TimeLimits(
+        total=check_seconds("timeout", timeout),
+        connect=check_seconds("connect_timeout", connect_timeout),
+    )
+
+
+def limits_of_client(timeout: Any) -> TimeLimits:
+    """Return the limits for a client of the caller's, from its own `timeout`: its phases stand."""
+    longest = _longest(timeout)
+    return TimeLimits(
+        total=None if longest is None else max(longest, DEFAULT_TIMEOUT),
+        connect=timeout.connect,
+        read=timeout.read,
+        write=timeout.write,
+        pool=timeout.pool,
+    )
+
+
+def is_phased(timeout: object) -> bool:
+    """Whether `timeout` is a `Timeout` of httpx or httpx2."""
+    return all(hasattr(timeout, phase) for phase in ("connect", "read", "write", "pool"))
+
+
+def check_seconds(option: str, seconds: object) -> float | None:
+    """
+    Return `seconds` if it is a time limit: a number above zero, or `None`.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not above zero, or not a number.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool | Unset) or not isinstance(seconds, int | float):
+        raise TypeError(f"{option} must be a number of seconds or None, not {seconds!r}")
+    if not seconds > 0:
+        raise ValueError(f"{option} must be above 0 seconds, not {seconds!r}; None switches it off")
+    return float(seconds)
+
+
+def _longest(timeout: Any) -> float | None:
+    phases = (timeout.connect, timeout.read, timeout.write)
+    if None in phases:
+        return None
+    return float(max(phases))

@@ -1,0 +1,62 @@
+"""
+Where the time of a request went: values only.
+
+Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+
+@attrs.frozen
+class Timing:
+    """
+    Seconds a request spent in each phase, named as in HAR 1.2.
+
+    `None` means that the phase did not occur or cannot be told apart. `queued` and `throttled` add
+    up over the request's life; the others belong to its last attempt, all redirects included.
+    """
+
+    queued: float = 0.0
+    """Waiting with us because no slot was free, or the consumer was behind."""
+    throttled: float = 0.0
+    """Waiting with us because of a host's cap, a rate, a pause of the host, or a back-off."""
+    dns: float | None = None
+    """Resolving the host name. `None` where it cannot be told from `connect`."""
+    connect: float | None = None
+    """Opening the TCP connection. `None` on a connection used before."""
+    tls: float | None = None
+    """The TLS handshake."""
+    send: float | None = None
+    """Sending the request."""
+    wait: float | None = None
+    """From the request's last byte to the end of the response's head."""
+    receive: float | None = None
+    """Receiving the body."""
+
+    def phases(self) -> Iterator[tuple[str, float]]:
+        """Yield name and seconds of each phase on the network that is known."""
+        for name in NETWORK_PHASES:
+            seconds = getattr(self, name)
+            if seconds is not None:
+                yield name, seconds
+
+
+NETWORK_PHASES = ("dns", "connect", "tls", "send", "wait", "receive")
+
+
+@attrs.frozen
+class Attempt:
+    """One try of a request that was tried again."""
+
+    status_code: int | None
+    """The status of its response; `None` if it ended without one."""
+    error: Exception
+    """What made it fail."""
+    timing: Timing
+    """Its own phases; `queued` and `throttled` are those up to this try."""
+    delay: float
+    """Seconds from its end until the next try was due."""
