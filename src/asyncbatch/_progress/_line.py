@@ -1,0 +1,154 @@
+"""
+The bar of our own: one line on stderr, drawn anew at each update.
+
+Where stderr is no terminal that can redraw a line, there is a line every ten seconds, and one at
+the end. Nothing is shown once stderr cannot be written to.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections import deque
+from typing import TextIO
+
+from asyncbatch._progress._progress import INTERVAL, Progress
+from asyncbatch._summary import shown_bytes, shown_rate
+
+PLAIN_INTERVAL = 10.0
+RATE_WINDOW = 5.0
+MIN_BAR_WIDTH = 10
+MAX_BAR_WIDTH = 40
+RED, NORMAL = "\x1b[31m", "\x1b[0m"
+
+
+class LineReporter:
+    """
+    Shows progress on one line.
+
+    Args:
+        stream: Where to; stderr if `None`, as it is at each update, so that one who redirects it
+            is served.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        # Whether stderr took the last line.
+        self._is_writable = True
+        # Length of the line that stands on the terminal; 0: none does.
+        self._drawn = 0
+        # When the next plain line is due, on the batch's clock.
+        self._plain_due = PLAIN_INTERVAL
+        # (elapsed, done) of the last updates, for the present rate.
+        self._recent: deque[tuple[float, int]] = deque(
+            [(0.0, 0)], maxlen=round(RATE_WINDOW / INTERVAL)
+        )
+
+    def update(self, progress: Progress) -> None:
+        """Draw the line again, or print one if it is time."""
+        self._recent.append((progress.elapsed, progress.done))
+        if self._can_redraw():
+            self._draw(progress)
+        elif progress.elapsed >= self._plain_due:
+            self._plain_due = progress.elapsed + PLAIN_INTERVAL
+            self._write("  ".join(self._parts(progress)) + "\n")
+
+    def close(self, progress: Progress) -> None:
+        """Leave one last line."""
+        text = _last_line(progress)
+        if self._can_redraw():
+            text = _coloured(text, progress) + " " * max(self._drawn - len(text), 0)
+            text = f"\r{text}"
+        self._write(f"{text}\n")
+
+    def _draw(self, progress: Progress) -> None:
+        # One column stays free: some terminals wrap as soon as the last is written.
+        width = max(shutil.get_terminal_size().columns - 1, 1)
+        text = _fitted(progress, self._parts(progress), width)
+        # Blanks over what is left of the longer line before: needs no escape code.
+        padding = " " * max(min(self._drawn, width) - len(text), 0)
+        self._drawn = len(text)
+        self._write(f"\r{_coloured(text, progress)}{padding}")
+
+    def _parts(self, progress: Progress) -> list[str]:
+        """Return what to show, the most important first."""
+        of_total = " done" if progress.total is None else f"/{progress.total:,}"
+        parts = [f"{progress.done:,}{of_total}", shown_rate(self._rate(progress))]
+        if progress.remaining is not None:
+            parts.append(f"ETA {_shown_time(progress.remaining)}")
+        else:
+            parts.append(_shown_time(progress.elapsed))
+        if progress.failed:
+            parts.append(_failures(progress))
+        parts.append(f"{progress.in_flight:,} in flight")
+        if progress.retries:
+            parts.append(f"{progress.retries:,} retries")
+        return [*parts, shown_bytes(progress.bytes)]
+
+    def _rate(self, progress: Progress) -> float:
+        then, done = self._recent[0]
+        seconds = progress.elapsed - then
+        return (progress.done - done) / seconds if seconds > 0 else 0.0
+
+    def _can_redraw(self) -> bool:
+        stream = self._target()
+        try:
+            is_terminal = stream is not None and stream.isatty()
+        except ValueError:  # it is closed
+            return False
+        return is_terminal and os.environ.get("TERM") != "dumb"
+
+    def _target(self) -> TextIO | None:
+        # A program without a console has None for its stderr.
+        return sys.stderr if self._stream is None else self._stream
+
+    def _write(self, text: str) -> None:
+        stream = self._target()
+        if stream is None or not self._is_writable:
+            return
+        try:
+            stream.write(text)
+            stream.flush()
+        except (OSError, ValueError):  # a broken pipe, a full disk; closed
+            self._is_writable = False
+
+
+def _fitted(progress: Progress, parts: list[str], width: int) -> str:
+    """Return the parts that fit, with a bar if there is room for one and something to fill it."""
+    while len(parts) > 1 and len("  ".join(parts)) > width:
+        parts = parts[:-1]
+    text = "  ".join(parts)
+    room = min(width - len(text) - len("[]  "), MAX_BAR_WIDTH)
+    if progress.total is None or room < MIN_BAR_WIDTH:
+        return text[:width]
+    filled = room * min(progress.done, progress.total) // max(progress.total, 1)
+    return f"[{'#' * filled:-<{room}}]  {text}"
+
+
+def _last_line(progress: Progress) -> str:
+    of_total = f" of {progress.total:,}" if progress.total is not None else ""
+    failures = f", {_failures(progress)}" if progress.failed else ""
+    return (
+        f"{progress.done:,}{of_total} done in {progress.elapsed:.1f} s"
+        f" ({shown_rate(progress.rate)}, {shown_bytes(progress.bytes)}){failures}"
+    )
+
+
+def _failures(progress: Progress) -> str:
+    return f"{progress.failed:,} failed"
+
+
+def _coloured(text: str, progress: Progress) -> str:
+    # https://no-color.org: any value but the empty one asks for no colour.
+    if os.environ.get("NO_COLOR"):
+        return text
+    failures = _failures(progress)
+    return text.replace(failures, f"{RED}{failures}{NORMAL}") if progress.failed else text
+
+
+def _shown_time(seconds: float) -> str:
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

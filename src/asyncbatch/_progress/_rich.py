@@ -1,0 +1,53 @@
+"""The progress bar of rich, as a reporter. Only here is rich imported."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from asyncbatch._progress._progress import Progress
+from asyncbatch._summary import shown_rate
+
+
+class RichReporter:
+    """Shows progress as a bar of rich's on stderr; it starts at the first update."""
+
+    def __init__(self, total: int | None) -> None:
+        # Drawn at our updates, so that no thread is needed.
+        self._bar = Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("[red]{task.fields[failed]}"),
+            console=Console(stderr=True),
+            auto_refresh=False,
+        )
+        self._task = self._bar.add_task("", total=total, rate="", failed="")
+
+    def update(self, progress: Progress) -> None:
+        """Draw the bar again."""
+        if not self._bar.live.is_started:
+            self._bar.start()
+        try:
+            self._draw(progress)
+        except BaseException:
+            # A started bar stands between the program and its stdout.
+            self._bar.stop()
+            raise
+
+    def close(self, progress: Progress) -> None:
+        """Draw the bar for the last time and leave it there."""
+        self.update(progress)
+        self._bar.stop()
+
+    def _draw(self, progress: Progress) -> None:
+        self._bar.update(
+            self._task,
+            completed=progress.done,
+            total=progress.total,
+            rate=shown_rate(progress.rate),
+            failed=f"{progress.failed:,} failed" if progress.failed else "",
+            refresh=True,
+        )

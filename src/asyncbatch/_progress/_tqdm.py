@@ -1,0 +1,40 @@
+"""The progress bar of tqdm, as a reporter. Only here is tqdm imported."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from asyncbatch._progress._progress import Progress
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]  # generic for the checker only
+    # Else each bar starts a thread that outlives it, to draw when nobody does. We always do.
+    monitor_interval = 0
+
+
+class TqdmReporter:
+    """Shows progress as a bar of tqdm's on stderr; it starts at the first update."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        # None before the first update.
+        self._bar: Any = None
+
+    def update(self, progress: Progress) -> None:
+        """Draw the bar again."""
+        if self._bar is None:
+            self._bar = _Bar(total=self._total, unit="req", file=sys.stderr, mininterval=0)
+        self._bar.n = progress.done
+        self._bar.total = progress.total
+        self._bar.set_postfix_str(
+            f"{progress.failed:,} failed" if progress.failed else "", refresh=False
+        )
+        self._bar.refresh()
+
+    def close(self, progress: Progress) -> None:
+        """Draw the bar for the last time and leave it there."""
+        self.update(progress)
+        self._bar.close()

@@ -1,0 +1,109 @@
+"""Quantiles: exact for few values, within a bound for many."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch._quantiles import Quantiles, QuantilesBuilder
+
+ERROR = 1 / 128
+
+
+def quantiles_of(values: list[float], *, exact_up_to: int) -> Quantiles:
+    """Return the quantiles of the values."""
+    builder = QuantilesBuilder(exact_up_to)
+    for value in values:
+        builder.add(value)
+    found = builder.build()
+    assert found is not None
+    return found
+
+
+def nearest_rank(values: list[float], percent: int) -> float:
+    """Return the quantile by its definition, slowly."""
+    ordered = sorted(values)
+    return next(
+        value
+        for value in ordered
+        if 100 * sum(other <= value for other in ordered) >= percent * len(ordered)
+    )
+
+
+def test_of_nothing_there_are_none():
+    """No value, no quantiles."""
+    assert QuantilesBuilder(10).build() is None
+
+
+@pytest.mark.parametrize("exact_up_to", [1, 0])
+def test_one_value_is_all_of_its_quantiles(exact_up_to: int):
+    """Kept or in a bucket, one value is given back as it is."""
+    found = quantiles_of([0.3], exact_up_to=exact_up_to)
+
+    assert found == Quantiles(count=1, mean=0.3, p50=0.3, p90=0.3, p99=0.3, max=0.3)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=150))
+def test_few_values_have_the_quantiles_of_the_definition(values: list[float]):
+    """Up to the limit each quantile is the value at the nearest rank."""
+    found = quantiles_of(values, exact_up_to=len(values))
+
+    assert found.p50 == nearest_rank(values, 50)
+    assert found.p90 == nearest_rank(values, 90)
+    assert found.p99 == nearest_rank(values, 99)
+    assert found.max == max(values)
+    assert found.mean == pytest.approx(math.fsum(values) / len(values))
+
+
+@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=150))
+def test_many_values_have_them_within_the_bound(values: list[float]):
+    """Beyond the limit each is off by less than one part in 128."""
+    found = quantiles_of(values, exact_up_to=0)
+
+    assert found.p50 == pytest.approx(nearest_rank(values, 50), rel=ERROR)
+    assert found.p90 == pytest.approx(nearest_rank(values, 90), rel=ERROR)
+    assert found.p99 == pytest.approx(nearest_rank(values, 99), rel=ERROR)
+    assert found.max == max(values)
+
+
+def test_zeros_are_no_other_value():
+    """Zero has no logarithm, and yet a place in the histogram."""
+    found = quantiles_of([0.0] * 60 + [0.4] * 40, exact_up_to=0)
+
+    assert found.p50 == 0.0
+    assert found.p90 == pytest.approx(0.4, rel=ERROR)
+
+
+def test_a_clock_that_went_backwards_counts_as_zero():
+    """A negative duration spoils nothing."""
+    found = quantiles_of([-1.0, -1.0, 0.5], exact_up_to=0)
+
+    assert (found.p50, found.max) == (0.0, 0.5)
+
+
+def test_a_value_between_two_builds_counts():
+    """Building is a look at the figures, not their end."""
+    builder = QuantilesBuilder(10)
+    builder.add(1.0)
+    builder.build()
+    builder.add(3.0)
+
+    found = builder.build()
+
+    assert found is not None
+    assert (found.count, found.max) == (2, 3.0)
+
+
+def test_memory_does_not_grow_with_the_number_of_values():
+    """A hundred thousand values over nine decades leave no more than some thousand counts."""
+    builder = QuantilesBuilder(1_000)
+    random_values = random.Random(1)
+    for _ in range(100_000):
+        builder.add(10 ** random_values.uniform(-6, 3))
+
+    assert builder._values is None
+    assert len(builder._buckets) < 2_000
