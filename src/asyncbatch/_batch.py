@@ -76,6 +76,8 @@ class Batch:
         self._lane = equipment.trial.lane
         self._permits = equipment.permits
         self._source = source
+        # Whether a task of its own reads the input, because reading may wait.
+        self._is_fed = source.is_async
         self._output = output
         self._batch_timeout = batch_timeout
         self._clock = running_clock()
@@ -94,7 +96,7 @@ class Batch:
         self._interrupted: list[Job] = []
         self._count = 0  # requests read; the next one's index
         self._unfinished = 0  # requests read that have no result yet
-        self._tally = Tally(source.size)
+        self._tally = Tally(source.size) if equipment.progress else None
 
     @property
     def is_finished(self) -> bool:
@@ -170,7 +172,7 @@ class Batch:
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
         if reporter is not None:
             tasks.start_soon(self._report, reporter)
-        if self._source.is_async:
+        if self._is_fed:
             tasks.start_soon(self._feed)
         while not self.is_finished:
             if not await self._start_worker(tasks):
@@ -254,7 +256,7 @@ class Batch:
             elif job.fate is Fate.START:
                 if job.deadline is None and self._equipment.deadline is not None:
                     job.deadline = now + self._equipment.deadline
-                if self._source.is_async:
+                if self._is_fed:
                     self._hungry.set()
                 return job
             else:
@@ -268,7 +270,7 @@ class Batch:
     def _read(self) -> bool:
         """Read one request from an input that can be read without waiting; say whether one came."""
         source = self._source
-        if source.exhausted or source.is_async or not self._may_read():
+        if source.exhausted or self._is_fed or not self._may_read():
             return False
         item = source.read()
         if item is END:
@@ -330,7 +332,8 @@ class Batch:
     def _note_retry(self, job: Job, outcome: Outcome, delay: float) -> None:
         if outcome.local:
             return
-        self._tally.retries += 1
+        if self._tally is not None:
+            self._tally.retries += 1
         if job.history is None:
             job.history = []
         job.history.append(attempt_of(job, outcome, delay))
@@ -368,9 +371,11 @@ class Batch:
 
     def _finish(self, result: Result) -> None:
         self._unfinished -= 1
-        self._tally.add(result)
+        if self._tally is not None:
+            self._tally.add(result)
         self._output.put(result)
-        self._hungry.set()
+        if self._is_fed:
+            self._hungry.set()
 
     # Showing
 
@@ -380,5 +385,6 @@ class Batch:
             await anyio.sleep(INTERVAL)
 
     def _progress(self) -> Progress:
+        assert self._tally is not None
         elapsed = self._clock() - self._begun
         return self._tally.progress(in_flight=self._schedule.in_flight, elapsed=elapsed)

@@ -18,11 +18,11 @@ from asyncbatch._errors import (
     RetryAfterTooLong,
 )
 from asyncbatch._lanes import Binding, ClientLane
-from asyncbatch._outcome import Outcome
+from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
 from asyncbatch._result import Failure, Result, Success
 from asyncbatch._schedule import Job
-from asyncbatch._timing import Attempt, Timing
+from asyncbatch._timing import Attempt
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
@@ -31,28 +31,43 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     return Attempt(
         status_code=outcome.status_code,
         error=outcome.error,
-        timing=_timing_of(job, outcome.timing),
+        timing=outcome.timing.with_waits(queued=job.queued, throttled=job.throttled),
         delay=delay,
     )
 
 
 def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Result:
     """Return the result of `job` that its last outcome makes."""
-    common: dict[str, Any] = {
-        "index": job.index,
-        "item": job.request,
-        "elapsed": 0.0 if job.first_started_at is None else now - job.first_started_at,
-        "timing": _timing_of(job, outcome.timing),
-        "attempts": job.attempts,
-        "history": tuple(job.history or ()),
-    }
+    elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
+    history = () if job.history is None else tuple(job.history)
     if outcome.kind is None:
         assert outcome.response is not None
-        return Success(response=outcome.response, url=outcome.response.url, **common)
+        return Success(
+            index=job.index,
+            item=job.request,
+            url=None,
+            elapsed=elapsed,
+            attempts=job.attempts,
+            history=history,
+            queued=job.queued,
+            throttled=job.throttled,
+            network=outcome.timing,
+            response=outcome.response,
+        )
     assert outcome.error is not None
-    url = outcome.url if outcome.url is not None else url_of(job.request, lane)
     return Failure(
-        error=outcome.error, kind=outcome.kind, response=outcome.response, url=url, **common
+        index=job.index,
+        item=job.request,
+        url=outcome.url if outcome.url is not None else url_of(job.request, lane),
+        elapsed=elapsed,
+        attempts=job.attempts,
+        history=history,
+        queued=job.queued,
+        throttled=job.throttled,
+        network=outcome.timing,
+        error=outcome.error,
+        kind=outcome.kind,
+        response=outcome.response,
     )
 
 
@@ -75,9 +90,11 @@ def _unsent(
         item=item,
         url=url_of(item, lane),
         elapsed=0.0,
-        timing=Timing(),
         attempts=0,
         history=(),
+        queued=0.0,
+        throttled=0.0,
+        network=NO_TIMING,
         error=error,
         kind=kind,
     )
@@ -111,19 +128,6 @@ def url_of(item: object, lane: ClientLane) -> Any:
         return lane.locate(item)
     except Exception:
         return None
-
-
-def _timing_of(job: Job, network: Timing) -> Timing:
-    return Timing(
-        job.queued,
-        job.throttled,
-        network.dns,
-        network.connect,
-        network.tls,
-        network.send,
-        network.wait,
-        network.receive,
-    )
 
 
 def method_of(item: Any) -> str:

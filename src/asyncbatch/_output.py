@@ -21,12 +21,15 @@ class Output(Protocol):
 
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
+        ...
 
     def may_start(self, running: int) -> bool:
         """Whether another request may start while `running` are under way."""
+        ...
 
     def put(self, result: Result) -> None:
         """Take one result; never waits."""
+        ...
 
 
 class Collected:

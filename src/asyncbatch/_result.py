@@ -15,8 +15,6 @@ from asyncbatch._errors import FailureKind
 from asyncbatch._request import Request
 from asyncbatch._timing import Attempt, Timing
 
-_NO_HEADERS = httpx.Headers()
-
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class _Result:
@@ -30,12 +28,19 @@ class _Result:
     # The URL asked for, where there is no response that knows better; None if it is no URL.
     elapsed: float
     """Seconds from the first admission to the end, retries and their waits included."""
-    timing: Timing
-    """Where the time went."""
     attempts: int
     """How many times it was tried; 0 if it never was."""
     history: tuple[Attempt, ...]
     """The tries before the last."""
+    _queued: float
+    _throttled: float
+    _network: Timing
+    # Put together when somebody asks: of a million results, few are asked for their phases.
+
+    @property
+    def timing(self) -> Timing:
+        """Where the time went."""
+        return self._network.with_waits(queued=self._queued, throttled=self._throttled)
 
     @property
     def request(self) -> Request:
@@ -92,8 +97,6 @@ class _Result:
 class Success(_Result):
     """A request that was answered with a status below 400, body and all."""
 
-    __match_args__ = ("response",)
-
     ok: ClassVar[Literal[True]] = True
     """Always `True`; tells the two kinds of `Result` apart."""
     response: httpx.Response
@@ -116,8 +119,6 @@ class Success(_Result):
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Failure(_Result):
     """A request that was not answered, or answered with a status of 400 or above."""
-
-    __match_args__ = ("kind", "error")
 
     ok: ClassVar[Literal[False]] = False
     """Always `False`; tells the two kinds of `Result` apart."""

@@ -53,7 +53,10 @@ class Permits:
     @property
     def contended(self) -> bool:
         """Whether somebody waits for what this worker holds."""
-        return any(slots.waiting for slots in self._slots)
+        for slots in self._slots:  # noqa: SIM110  # any() takes twice as long, for each request
+            if slots.waiting:
+                return True
+        return False
 
     async def acquire(self) -> None:
         """Take one slot of each; all or none if cancelled."""

@@ -37,6 +37,10 @@ class Timing:
     receive: float | None = None
     """Receiving the body."""
 
+    def with_waits(self, *, queued: float, throttled: float) -> Timing:
+        """Return the same phases on the network behind other waits with us."""
+        return attrs.evolve(self, queued=queued, throttled=throttled)
+
     def phases(self) -> Iterator[tuple[str, float]]:
         """Yield name and seconds of each phase on the network that is known."""
         for name in NETWORK_PHASES:
