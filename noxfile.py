@@ -1,0 +1,108 @@
+"""
+The project's chores, each in an environment of its own: `nox -s NAME`, and `nox -l` lists them.
+
+Dependency groups are read here and handed to pip as plain requirements, because the pip of a
+three-year-old distribution does not know groups.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests", "types", "lint", "docs"]
+nox.options.reuse_venv = "yes"
+# nox takes a missing Python for an error where CI is set.
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = ["3.11", "3.12", "3.13"]
+
+
+def candidates(version: str) -> Iterator[str]:
+    """Yield what may be the interpreter of a version, the one that nox would take first."""
+    name = f"python{version}"
+    for folder in os.get_exec_path():
+        if found := shutil.which(name, path=folder):
+            yield found
+    # The shim of a version that pyenv has, but has not switched on, is there and does not run.
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/{name}")), reverse=True)
+    # nox may itself run on a Python that is not on the path.
+    if version == ".".join(map(str, sys.version_info[:2])):
+        yield getattr(sys, "_base_executable", sys.executable)
+
+
+def works(interpreter: str) -> bool:
+    """Can this interpreter run, and has it what a test needs?"""
+    try:
+        subprocess.run([interpreter, "-c", "import ssl, zlib"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def installed(version: str) -> bool:
+    """Find the interpreter of a version, and put it where nox looks."""
+    for interpreter in candidates(version):
+        if works(interpreter):
+            if shutil.which(f"python{version}") != interpreter:
+                folder = str(Path(interpreter).parent)
+                os.environ["PATH"] = os.pathsep.join([folder, os.environ["PATH"]])
+            return True
+    return False
+
+
+PYTHONS = [version for version in SUPPORTED if installed(version)]
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+@nox.session(python=PYTHONS or None)
+def tests(session: nox.Session) -> None:
+    """Run the whole suite on each installed Python; arguments go to pytest."""
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, and that no public name lacks them."""
+    # Not editable: pyright looks for the public names of what is installed.
+    session.install(".", *group("types"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "asyncbatch", "--ignoreexternal")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the rules and the format of the code."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with warnings as errors and without a network."""
+    session.install(*group("docs"))
+    session.env["NO_MKDOCS_2_WARNING"] = "1"
+    session.run("mkdocs", "build", "--strict", "--site-dir", session.create_tmp())
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Fetch from a server of our own that behaves badly, and show what comes out."""
+    session.install(".")
+    session.run("python", "-m", "asyncbatch")

@@ -1,0 +1,96 @@
+"""Type-checked only: what the entry points take and return."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+import httpx
+
+import asyncbatch
+from asyncbatch import Fetcher, Progress, Rate, Request, Result, Results, Retry
+
+
+def urls() -> Iterator[str]:
+    yield "https://example.org/"
+
+
+async def requests() -> AsyncIterator[Request]:
+    yield Request("https://example.org/", tag=1)
+
+
+async def accept_every_kind_of_input() -> None:
+    url = httpx.URL("https://example.org/")
+    assert_type(await asyncbatch.fetch_many(["https://example.org/"]), Results)
+    assert_type(await asyncbatch.fetch_many([url]), Results)
+    assert_type(await asyncbatch.fetch_many((httpx.Request("GET", url),)), Results)
+    assert_type(await asyncbatch.fetch_many(["https://example.org/", url, Request(url)]), Results)
+    assert_type(await asyncbatch.fetch_many(urls()), Results)
+    assert_type(await asyncbatch.fetch_many(requests()), Results)
+
+
+async def accept_the_requests_of_failures(results: Results) -> None:
+    await asyncbatch.fetch_many([failure.request for failure in results.failures])
+
+
+def report(progress: Progress) -> None: ...
+
+
+async def accept_every_option() -> None:
+    await asyncbatch.fetch_many(
+        urls(),
+        batch_timeout=60,
+        concurrency=50,
+        per_host=2,
+        rate=Rate(20),
+        total_rate=Rate(100, per=60.0),
+        retry=Retry(attempts=4),
+        timeout=httpx.Timeout(10.0, connect=2.0),
+        connect_timeout=5,
+        deadline=90.0,
+        follow_redirects=False,
+        max_redirects=5,
+        max_body=None,
+        give_up_host_after=None,
+        progress=report,
+        headers={"user-agent": "me"},
+        auth=("user", "password"),
+        base_url="https://example.org/",
+        verify=False,
+    )
+    Fetcher(httpx.AsyncClient(), concurrency=1, retry=None, progress="rich")
+    Request(
+        "https://example.org/",
+        "POST",
+        headers=[("accept", "*/*")],
+        params={"page": 1},
+        json={"a": [1]},
+        auth=None,
+        timeout=None,
+        tag=object(),
+    )
+
+
+async def refuse_wrong_options() -> None:
+    await asyncbatch.fetch_many(urls(), concurency=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await asyncbatch.fetch_many(urls(), concurrency="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await asyncbatch.fetch_many(urls(), progress="bar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Fetcher(rate=20)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Fetcher(batch_timeout=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Request("https://example.org/", tags=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def refuse_a_single_request() -> None:
+    request = Request("https://example.org/")
+    await asyncbatch.fetch_many(request)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def use_a_fetcher() -> None:
+    async with Fetcher(concurrency=10) as fetcher:
+        assert_type(fetcher, Fetcher)
+        assert_type(fetcher.client, httpx.AsyncClient)
+        assert_type(await fetcher.fetch("https://example.org/"), Result)
+        assert_type(await fetcher.fetch_many(urls(), batch_timeout=None), Results)
+        async with fetcher.stream(requests(), ordered=True, backlog=10) as results:
+            async for result in results:
+                assert_type(result, Result)
