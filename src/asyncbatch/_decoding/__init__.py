@@ -1,0 +1,24 @@
+"""
+Bounded content decoders: from encoded chunks to decoded bytes, for every lane.
+
+Pure: no I/O, no event loop, no HTTP library. The cap counts decoded bytes and sits inside the
+decoders, so that a body that would become gigabytes costs no more memory than the cap and a
+constant. There is no bound on the ratio, because dense bodies are legitimate.
+"""
+
+from __future__ import annotations
+
+from ._decoder import INLINE_SIZE, OFFLOAD_THRESHOLD, Decoder, decode, decoder_for
+from ._stage import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
+
+__all__ = [
+    "INLINE_SIZE",
+    "OFFLOAD_THRESHOLD",
+    "BodyCut",
+    "BodyLimitExceeded",
+    "CorruptBody",
+    "Decoder",
+    "DecodingFailure",
+    "decode",
+    "decoder_for",
+]

@@ -1,0 +1,149 @@
+"""
+The codings on zlib: gzip (RFC 1952) and deflate (RFC 1950, or RFC 1951 without a wrapper).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Protocol
+
+from ._stage import MAX_MEMBERS, MAX_PIECE, BodyCut, CorruptBody, Sink, sliced
+
+_GZIP = zlib.MAX_WBITS | 16
+_ZLIB = zlib.MAX_WBITS
+_RAW = -zlib.MAX_WBITS
+
+
+class _Inflater(Protocol):
+    """What `zlib.decompressobj` returns, which has no public name."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, part: bytes, max_length: int, /) -> bytes: ...
+
+
+class GzipStage:
+    """
+    Undo gzip: every member (RFC 1952 §2.2), each checked against its own CRC and length.
+
+    NUL bytes behind a member are padding, as gzip(1) and CPython's gzip have it. Anything else that
+    is not a member makes the body corrupt, as in Go's compress/gzip: it may be part of the body.
+    """
+
+    __slots__ = ("_member", "_members", "_sink")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        # The member being read, or the one read last; None before the first byte.
+        self._member: _Inflater | None = None
+        self._members = 0
+
+    def feed(self, chunk: bytes, /) -> None:
+        for part in sliced(chunk):
+            self._feed_slice(part)
+
+    def finish(self) -> None:
+        if self._member is not None and not self._member.eof:
+            raise BodyCut("gzip")
+
+    def _feed_slice(self, part: bytes) -> None:
+        while part:
+            member = self._member
+            if member is None or member.eof:
+                if self._members:
+                    part = part.lstrip(b"\0")
+                    if not part:
+                        return
+                member = self._open_member(part)
+            _inflate(member, part, self._sink, "gzip")
+            part = member.unused_data
+
+    def _open_member(self, part: bytes) -> _Inflater:
+        # zlib judges the magic number from its second byte on, which a body
+        # that ends in one stray byte does not have.
+        if self._members and part[0] != 0x1F:
+            raise CorruptBody("gzip", "there are bytes behind the last member")
+        if self._members == MAX_MEMBERS:
+            raise CorruptBody("gzip", f"it has more than {MAX_MEMBERS} members")
+        self._members += 1
+        self._member = zlib.decompressobj(_GZIP)
+        return self._member
+
+
+class DeflateStage:
+    """
+    Undo deflate, with the zlib wrapper that RFC 9110 §8.4.1.2 asks for or without, as some send it.
+
+    The first two bytes decide: a raw stream cannot look like a zlib header, unless its encoder set
+    padding bits of a stored block that every known one leaves zero.
+    """
+
+    __slots__ = ("_head", "_inflater", "_sink")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        # The first byte, while the second has not come.
+        self._head = b""
+        # None until two bytes have told which format it is.
+        self._inflater: _Inflater | None = None
+
+    def feed(self, chunk: bytes, /) -> None:
+        if self._inflater is None:
+            chunk = self._head + chunk
+            if len(chunk) < 2:
+                self._head = chunk
+                return
+            self._inflater = zlib.decompressobj(_ZLIB if _is_zlib_header(chunk) else _RAW)
+        for part in sliced(chunk):
+            self._feed_slice(self._inflater, part)
+
+    def finish(self) -> None:
+        if self._inflater is None:
+            if self._head:
+                raise BodyCut("deflate")
+            return
+        if not self._inflater.eof:
+            raise BodyCut("deflate")
+
+    def _feed_slice(self, inflater: _Inflater, part: bytes) -> None:
+        if not inflater.eof:
+            _inflate(inflater, part, self._sink, "deflate")
+            part = inflater.unused_data
+            if not inflater.eof:
+                return
+        if part:
+            raise CorruptBody("deflate", "there are bytes behind its end")
+
+
+def gunzip_at_once(raw: bytes) -> bytes | None:
+    """Return the content of a small body of one whole member, None for any other."""
+    member = zlib.decompressobj(_GZIP)
+    try:
+        content = member.decompress(raw, MAX_PIECE)
+    except zlib.error:
+        return None
+    return content if member.eof and not member.unused_data else None
+
+
+def _is_zlib_header(chunk: bytes) -> bool:
+    """Tell whether the first two bytes are CMF and FLG of RFC 1950 §2.2."""
+    method, flags = chunk[0], chunk[1]
+    return method & 0x0F == 8 and method >> 4 <= 7 and (method << 8 | flags) % 31 == 0
+
+
+def _inflate(inflater: _Inflater, part: bytes, sink: Sink, coding: str) -> None:
+    """Hand all that `part` decodes to on to `sink`, in bounded pieces."""
+    try:
+        piece = inflater.decompress(part, MAX_PIECE)
+        while len(piece) == MAX_PIECE:
+            sink(piece)
+            # Output may be pending inside zlib when no input is left.
+            piece = inflater.decompress(inflater.unconsumed_tail, MAX_PIECE)
+    except zlib.error as exc:
+        raise CorruptBody(coding, str(exc)) from exc
+    if piece:
+        sink(piece)

@@ -1,0 +1,199 @@
+"""
+The coding zstd (RFC 8878), on compression.zstd, backports.zstd or zstandard.
+
+The first two have one interface and can bound their output. zstandard cannot, so its input is cut
+at zstd's own blocks, each of which says how much it can become at most.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from ._stage import MAX_MEMBERS, MAX_PIECE, BodyCut, CorruptBody, Sink, Stage, sliced
+
+# RFC 9659 §3: what asks for a larger window is not for HTTP.
+_WINDOW_LOG = 23
+
+# RFC 8878 §3.1.1.2.4
+_MAX_BLOCK = 128 * 1024
+
+# RFC 8878 §3.1.1, §3.1.2
+_FRAME = 0xFD2FB528
+_SKIPPABLE = 0x184D2A50
+_HAS_CHECKSUM = 0x04
+_RLE, _COMPRESSED, _RESERVED = 1, 2, 3
+
+_TOO_MANY = f"it has more than {MAX_MEMBERS} frames"
+
+
+@functools.cache
+def load_zstd() -> Any | None:
+    """Return a zstd module, one that can bound its output if there is one, or None."""
+    for name in ("compression.zstd", "backports.zstd", "zstandard"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def zstd_stage(sink: Sink) -> Stage:
+    """Return the stage for the module that is installed."""
+    module = load_zstd()
+    assert module is not None
+    if hasattr(module, "DecompressionParameter"):
+        return ZstdStage(sink, module)
+    return ZstandardStage(sink, module)
+
+
+class ZstdStage:
+    """Undo zstd with a module whose decompressor takes `max_length`: every frame, one by one."""
+
+    __slots__ = ("_frame", "_frames", "_module", "_sink")
+
+    def __init__(self, sink: Sink, module: Any) -> None:
+        self._sink = sink
+        self._module = module
+        # The frame being read, or the one read last; None before the first byte.
+        self._frame: Any | None = None
+        self._frames = 0
+
+    def feed(self, chunk: bytes, /) -> None:
+        for part in sliced(chunk):
+            while part:
+                frame = self._frame
+                if frame is None or frame.eof:
+                    frame = self._frame = self._open_frame()
+                self._feed_frame(frame, part)
+                part = frame.unused_data
+
+    def finish(self) -> None:
+        if self._frame is not None and not self._frame.eof:
+            raise BodyCut("zstd")
+
+    def _open_frame(self) -> Any:
+        if self._frames == MAX_MEMBERS:
+            raise CorruptBody("zstd", _TOO_MANY)
+        self._frames += 1
+        window = {self._module.DecompressionParameter.window_log_max: _WINDOW_LOG}
+        return self._module.ZstdDecompressor(options=window)
+
+    def _feed_frame(self, frame: Any, part: bytes) -> None:
+        try:
+            piece = frame.decompress(part, MAX_PIECE)
+            while piece:
+                self._sink(piece)
+                if frame.eof or frame.needs_input:
+                    return
+                piece = frame.decompress(b"", MAX_PIECE)
+        except self._module.ZstdError as exc:
+            raise CorruptBody("zstd", str(exc)) from exc
+
+
+class ZstandardStage:
+    """
+    Undo zstd with zstandard, whose decompressor gives all that its input becomes in one piece.
+
+    Four bytes can stand for 128 KiB, so the frames are walked: what is handed to the decompressor
+    at once are whole blocks that, by their own headers, become at most `MAX_PIECE` together.
+    """
+
+    __slots__ = ("_error", "_is_complete", "_pending", "_walk")
+
+    def __init__(self, sink: Sink, module: Any) -> None:
+        self._error: type[Exception] = module.ZstdError
+        # What was fed and is not yet a whole header, block or checksum.
+        self._pending = bytearray()
+        self._walk = _walk_frames(self._pending, module, sink)
+        # Whether the body may end with what was fed so far.
+        self._is_complete = True
+
+    def feed(self, chunk: bytes, /) -> None:
+        try:
+            for part in sliced(chunk):
+                self._pending += part
+                self._is_complete = next(self._walk)
+        except self._error as exc:
+            raise CorruptBody("zstd", str(exc)) from exc
+
+    def finish(self) -> None:
+        if not self._is_complete:
+            raise BodyCut("zstd")
+
+
+def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
+    """Decode what is pending; when it needs more, yield whether a frame has just ended."""
+    decompressor = module.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
+    for frames in itertools.count():
+        while not pending:
+            yield True
+        if frames == MAX_MEMBERS:
+            raise CorruptBody("zstd", _TOO_MANY)
+        magic = yield from _take(pending, 4)
+        number = int.from_bytes(magic, "little")
+        if number & ~0xF == _SKIPPABLE:
+            size = yield from _take(pending, 4)
+            yield from _drop(pending, int.from_bytes(size, "little"))
+            continue
+        if number != _FRAME:
+            raise CorruptBody("zstd", "a frame was expected where there is none")
+        head = magic + (yield from _take(pending, 1))
+        head += yield from _take(pending, module.frame_header_size(head) - len(head))
+        yield from _walk_blocks(pending, head, decompressor.decompressobj(), sink)
+
+
+def _walk_blocks(pending: bytearray, head: bytes, frame: Any, sink: Sink) -> Iterator[bool]:
+    """Decode one frame, of which `head` was read."""
+    frame.decompress(head)
+    is_last = False
+    while not is_last:
+        length, is_last = _measure_blocks(pending)
+        if not length:
+            yield False
+            continue
+        piece = frame.decompress(bytes(pending[:length]))
+        del pending[:length]
+        if piece:
+            sink(piece)
+    if head[4] & _HAS_CHECKSUM:
+        frame.decompress((yield from _take(pending, 4)))
+
+
+def _measure_blocks(pending: bytearray) -> tuple[int, bool]:
+    """Return how many bytes of whole blocks make one piece, and whether the last block is in."""
+    length, room = 0, MAX_PIECE
+    while length + 3 <= len(pending):
+        header = int.from_bytes(pending[length : length + 3], "little")
+        kind, size = header >> 1 & 3, header >> 3
+        if kind == _RESERVED or size > _MAX_BLOCK:
+            raise CorruptBody("zstd", "a block has an invalid header")
+        room -= _MAX_BLOCK if kind == _COMPRESSED else size
+        end = length + 3 + (1 if kind == _RLE else size)
+        if room < 0 or end > len(pending):
+            break
+        length = end
+        if header & 1:
+            return length, True
+    return length, False
+
+
+def _take(pending: bytearray, count: int) -> Generator[bool, None, bytes]:
+    """Wait until `count` bytes are pending, and return them."""
+    while len(pending) < count:
+        yield False
+    taken = bytes(pending[:count])
+    del pending[:count]
+    return taken
+
+
+def _drop(pending: bytearray, count: int) -> Iterator[bool]:
+    """Wait until `count` bytes have come by, keeping none."""
+    while len(pending) < count:
+        count -= len(pending)
+        pending.clear()
+        yield False
+    del pending[:count]
