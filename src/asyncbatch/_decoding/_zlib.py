@@ -139,9 +139,11 @@ def _inflate(inflater: _Inflater, part: bytes, sink: Sink, coding: str) -> None:
     """Hand all that `part` decodes to on to `sink`, in bounded pieces."""
     try:
         piece = inflater.decompress(part, MAX_PIECE)
-        while len(piece) == MAX_PIECE:
+        # A full piece may leave output pending inside zlib, even when no input
+        # is left. At the end of the stream nothing more may be fed: CPython then
+        # keeps what follows as unconsumed too, and would add it to the unused twice.
+        while len(piece) == MAX_PIECE and not inflater.eof:
             sink(piece)
-            # Output may be pending inside zlib when no input is left.
             piece = inflater.decompress(inflater.unconsumed_tail, MAX_PIECE)
     except zlib.error as exc:
         raise CorruptBody(coding, str(exc)) from exc
