@@ -27,8 +27,9 @@ HOUSE = """
     _api       _sync
     _fetcher
     _options
-    _batch     _progress
-    _input     _output
+    _batch
+    _tally
+    _input     _output     _ending    _progress
     _schedule  _attempt
     _hosts     _lanes
     _retry     _limits     _timers    _slots    _transport
@@ -38,7 +39,7 @@ HOUSE = """
 # The values at the bottom know nobody above; among themselves they may, so long as no circle comes
 # of it: a result holds its request.
 VALUES = """
-    _clock     _errors    _outcome   _quantiles  _request
+    _clock     _errors    _origin    _outcome    _quantiles  _request
     _result    _results   _summary   _timeouts   _timing
 """
 

@@ -1,0 +1,103 @@
+"""The checks that every test runs under must themselves find something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+
+LEAKS = """
+import asyncio, socket, threading
+import pytest
+
+kept = []
+
+@pytest.mark.asyncio_only
+async def test_task():
+    kept.append(asyncio.create_task(asyncio.sleep(60)))
+
+def test_socket():
+    kept.append(socket.socket())
+
+def test_thread():
+    end = threading.Event()
+    kept.append(end)
+    threading.Thread(target=end.wait, args=(5,), daemon=True).start()
+"""
+
+CLEAN = """
+import asyncio, time
+import anyio
+import pytest
+
+async def test_everywhere():
+    await anyio.to_thread.run_sync(time.sleep, 0)
+
+@pytest.mark.asyncio_only
+async def test_on_asyncio():
+    await asyncio.create_task(asyncio.sleep(0))
+
+async def test_connection():
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with await anyio.connect_tcp("127.0.0.1", port):
+            pass
+
+def test_plain():
+    pass
+"""
+
+
+def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
+    """Run tests under the project's conftest, in a process of their own."""
+    pytester.makeconftest(CONFTEST.read_text())
+    pytester.makepyprojecttoml(
+        '[tool.pytest]\nanyio_mode = "auto"\nfilterwarnings = ["error"]\nstrict = true'
+    )
+    pytester.makepyfile(tests)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+
+def test_a_leak_is_an_error(pytester: pytest.Pytester) -> None:
+    """A task, a socket and a thread that outlive their test make it fail."""
+    result = run(pytester, LEAKS)
+
+    result.assert_outcomes(passed=4, errors=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*the test left tasks running*",
+            "*the test left sockets open*",
+            "*the test left threads running*",
+        ]
+    )
+
+
+def test_a_clean_test_passes_on_each_back_end(pytester: pytest.Pytester) -> None:
+    """A test that closes what it opens passes, on three back ends or on the two of asyncio."""
+    run(pytester, CLEAN).assert_outcomes(passed=3 + 2 + 3 + 1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "outcome"), [("", "failed"), ("@pytest.mark.may_block", "passed")]
+)
+def test_a_blocking_call_of_ours_is_an_error(
+    pytester: pytest.Pytester, marker: str, outcome: str
+) -> None:
+    """What asyncbatch calls inside a running loop may not block, unless the test says so."""
+    # The code gets a file name under the package: that is what tells whose call it is.
+    tests = f"""
+        import time
+        import asyncbatch
+        import pytest
+        from pathlib import Path
+
+        {marker}
+        @pytest.mark.asyncio_only
+        async def test_sleep():
+            name = str(Path(asyncbatch.__path__[0]) / "_sleeper.py")
+            exec(compile("time.sleep(0)", name, "exec"), {{"time": time}})
+    """
+
+    run(pytester, tests).assert_outcomes(**{outcome: 2})

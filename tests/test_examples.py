@@ -1,0 +1,104 @@
+"""
+The examples of `README.md` and `docs/`, run as they stand there.
+
+The blocks of a page run one after the other and share their names. `await` may stand outside a
+function, as in a notebook; one loop serves the whole page. What lies under `example.org` and
+`example.com` is answered here, without a network: `/status/404` with that status, anything else
+with 200 and a small JSON object. A server on loopback is asked for real.
+
+`<!--- skip: next -->` before a block leaves it out, for code of another library, and
+`<!--- invisible-code-block: python` begins a block that readers do not see.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from sybil.document import Document
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sybil.example import Example
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^ *(?:```+ *py|<!--- invisible-code-block: py)", re.MULTILINE)
+
+
+def is_invented(host: str) -> bool:
+    """Is this one of the hosts that stand for any site in an example?"""
+    return re.search(r"(^|\.)example\.(org|com)$", host) is not None
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    """Answer for an invented host."""
+    status = re.fullmatch(r"/status/(\d{3})", request.url.path)
+    found = {"url": str(request.url), "method": request.method}
+    return httpx.Response(int(status[1]) if status else 200, json=found)
+
+
+@pytest.fixture
+def invented_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer for the invented hosts in place of httpx's transport, and leave the others to it."""
+    send = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        if not is_invented(request.url.host):
+            return await send(transport, request)
+        await request.aread()
+        return answer(request)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
+
+
+def runner_of(loop: asyncio.Runner) -> Callable[[Example], None]:
+    """Return what runs one block, in `loop` if it awaits something."""
+
+    def run(example: Example) -> None:
+        # So many empty lines that a traceback shows the line of the page.
+        source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code = compile(source, example.path, "exec", flags, dont_inherit=True)
+        outcome = eval(code, example.namespace)
+        if inspect.iscoroutine(outcome):
+            loop.run(outcome)
+
+    return run
+
+
+@pytest.mark.usefixtures("invented_hosts")
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        if BLOCK.search(page.read_text())
+    ],
+)
+def test_the_examples_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each block of Python on a page runs, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    with asyncio.Runner() as loop:
+        run = runner_of(loop)
+        blocks = CodeBlockParser(language="python", evaluator=run)
+        document = Document.parse(str(page), blocks, SkipParser())
+        document.namespace["__name__"] = "__main__"
+        examples = list(document.examples())
+
+        for example in examples:
+            example.evaluate()
+
+    # A fence with anything behind its language would be passed over in silence.
+    found = [example for example in examples if example.region.evaluator is run]
+    assert len(found) == len(BLOCK.findall(page.read_text()))

@@ -1,0 +1,101 @@
+"""The public surface: which names there are, that each is documented, and what importing costs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import asyncbatch
+import asyncbatch.testing
+
+# The names that users may rely on. A name that is added here needs a line in the changelog; one
+# that is taken away breaks somebody's program.
+PUBLIC = """
+    fetch_many   fetch_many_sync   Fetcher   SyncFetcher   Statistics
+    Request      Result            Success   Failure       FailureKind
+    Results      Summary           Timing    Attempt
+    Retry        Rate              Progress
+    AttemptTimeout     BodyTooLarge   DNSError       DeadlineExceeded   FetcherClosed
+    HostDown           NotStarted     RetryAfterTooLong                 TLSError
+    TruncatedBody
+"""
+
+TESTING = """
+    LoopbackServer  ServerStatistics  RecordedRequest
+    Answer  Behaviour  End  Raw  Reply  echo
+    FaultTransport  Fault  FakeClock
+"""
+
+# Not needed by a plain batch: whoever imports asyncbatch does not wait for them.
+# (httpx itself loads brotli and zstandard where they are installed.)
+OPTIONAL_LIBRARIES = {"httpx2", "rich", "tqdm", "trio", "uvloop"}
+
+ROOT = Path(__file__).parents[1]
+
+
+def documented(module: types.ModuleType) -> list[str]:
+    """Return the names of a module that carry a docstring of their own; aliases have none."""
+    return [
+        name
+        for name in module.__all__
+        if isinstance(getattr(module, name), type | types.FunctionType)
+    ]
+
+
+def test_asyncbatch_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.__all__` is the pinned list."""
+    assert sorted(asyncbatch.__all__) == sorted(PUBLIC.split())
+
+
+def test_testing_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.testing.__all__` is the pinned list."""
+    assert sorted(asyncbatch.testing.__all__) == sorted(TESTING.split())
+
+
+@pytest.mark.parametrize("module", [asyncbatch, asyncbatch.testing], ids=lambda m: m.__name__)
+def test_a_star_import_gives_what_a_module_exports(module: types.ModuleType) -> None:
+    """Each exported name exists, and no public name of a module but its own is left out."""
+    names = {name for name in vars(module) if not name.startswith("_")}
+    names -= {name for name, value in vars(module).items() if inspect.ismodule(value)}
+
+    assert names - {"annotations"} == set(module.__all__)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        pytest.param(module, name, id=f"{module.__name__}.{name}")
+        for module in (asyncbatch, asyncbatch.testing)
+        for name in documented(module)
+    ],
+)
+def test_a_public_name_is_documented(module: types.ModuleType, name: str) -> None:
+    """A public class or function has a docstring, and so has each of its public members."""
+    documented = getattr(module, name)
+
+    assert documented.__doc__
+    for member, value in vars(documented).items():
+        if not member.startswith("_") and isinstance(value, types.FunctionType | property):
+            assert value.__doc__, f"{name}.{member} has no docstring"
+
+
+@pytest.mark.parametrize("name", asyncbatch.__all__)
+def test_a_public_name_is_in_the_reference(name: str) -> None:
+    """Each public name has its place on a page of the reference."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+
+    assert re.search(rf"^::: asyncbatch\.{name}$", pages, re.MULTILINE)
+
+
+def test_importing_needs_no_optional_library() -> None:
+    """`import asyncbatch` loads nothing that only some of its users need."""
+    code = "import sys, asyncbatch; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+    assert set(loaded.stdout.decode().split()) & OPTIONAL_LIBRARIES == set()
