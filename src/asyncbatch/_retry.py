@@ -1,0 +1,292 @@
+"""
+Retry policy: which failures are tried again, after how long, and how many of them.
+
+Pure: no sleeping, no clock, no randomness of its own. The caller supplies them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from calendar import timegm
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from asyncbatch._errors import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from asyncbatch._outcome import Outcome
+
+# RFC 9110 §9.2.2: sent twice, these do what they do sent once.
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+# Failures on the way, that the next try may not meet again. `dns` and `tls` are here for the
+# temporary ones: an outcome marked `permanent` (a name that does not exist, a certificate that
+# does not verify) is never tried again. What is missing would end in the same way each time:
+# `decode`, `redirect`, `too_large`, `blocked` and `invalid_request` are about the resource, our own
+# limits or the request; `host_down`, `retry_after` and `not_started` are verdicts of our own.
+_TRANSIENT = frozenset(
+    {
+        FailureKind.dns,
+        FailureKind.connect,
+        FailureKind.tls,
+        FailureKind.timeout,
+        FailureKind.protocol,
+        FailureKind.truncated,
+    }
+)
+
+
+def _number(*, finite: bool) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{field.name} must be a number of seconds, got {value!r}")
+        if not value >= 0 or (finite and value == math.inf):
+            raise ValueError(f"{field.name} must be a number of seconds from 0 on, got {value!r}")
+
+    return check
+
+
+def _check_attempts(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{field.name} must be a whole number of 1 or more, got {value!r}")
+    if value < 1:
+        raise ValueError(
+            f"{field.name} counts the first try too and must be 1 or more, got {value!r}; "
+            "for no retries pass retry=None"
+        )
+
+
+def _check_statuses(_: object, field: attrs.Attribute[Any], value: frozenset[object]) -> None:
+    for status in value:
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(
+                f"{field.name} holds statuses of failure, 400 to 599; got {status!r} in it"
+            )
+
+
+def _check_budget(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{field.name} must be a share such as 0.2, or None, got {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(
+            f"{field.name} must be a share from 0 on, such as 0.2, got {value!r}; "
+            "None retries without a budget"
+        )
+
+
+def _to_methods(value: Iterable[str]) -> frozenset[str]:
+    if isinstance(value, str):
+        raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, got {value!r}")
+    return frozenset(method.upper() for method in value)
+
+
+def _to_statuses(value: Iterable[int]) -> frozenset[int]:
+    if isinstance(value, int):
+        raise TypeError(f"statuses must be a set of statuses, such as {{{value!r}}}, got {value!r}")
+    return frozenset(value)
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """
+    Say which failed requests are tried again, how often and when.
+
+    Tried again are the `statuses`, and failures on the way: no connection, a time-out, a broken or
+    truncated response. What would end in the same way again is not: a name that does not exist, a
+    certificate that does not verify, a body that does not decode or is too large, a redirect that
+    leads nowhere, a refused address, an invalid request.
+    """
+
+    attempts: int = attrs.field(default=3, validator=_check_attempts)
+    """Total number of tries, the first one included."""
+    backoff: float = attrs.field(default=0.5, validator=_number(finite=True))
+    """Seconds, the upper bound of the first wait; it doubles with each further one. Each wait is
+    drawn evenly from 0 to its bound ("full jitter"), so that requests which failed together do not
+    come back together."""
+    backoff_max: float = attrs.field(default=8.0, validator=_number(finite=True))
+    """Seconds that the upper bound of a wait never passes."""
+    statuses: frozenset[int] = attrs.field(
+        default=RETRIED_STATUSES, converter=_to_statuses, validator=_check_statuses
+    )
+    """The statuses that are tried again."""
+    methods: frozenset[str] = attrs.field(default=IDEMPOTENT, converter=_to_methods)
+    """The methods that may be sent twice. Any other is tried again only if no connection was made,
+    so that nothing can have reached the server."""
+    retry_after_max: float = attrs.field(default=60.0, validator=_number(finite=False))
+    """Seconds. A `Retry-After` up to this is waited for, instead of the back-off; a longer one ends
+    the request as `retry_after`. It is never shortened."""
+    budget: float | None = attrs.field(default=0.2, validator=_check_budget)
+    """How many retries a host gets, as a share of its first tries in the last 10 seconds, on top of
+    10 a second. So a host in trouble gets at most a fifth more requests. `None`: no bound."""
+
+    def permits(self, outcome: Outcome, method: str) -> bool:
+        """May a request with this `method` that ended like this be tried again at all?"""
+        kind = outcome.kind
+        if kind is None or outcome.permanent:
+            return False
+        if outcome.connect_failed:
+            return kind in _TRANSIENT
+        if method not in self.methods:
+            return False
+        if kind is FailureKind.status:
+            return outcome.status_code in self.statuses
+        return kind in _TRANSIENT
+
+    def asks_too_long(self, outcome: Outcome) -> bool:
+        """Does the server ask for a longer wait than `retry_after_max`?"""
+        return outcome.retry_after is not None and outcome.retry_after > self.retry_after_max
+
+    def backoff_delay(self, n: int, random: Callable[[], float]) -> float:
+        """Draw the wait before retry number `n`, in seconds; `random` gives 0 to 1."""
+        # ldexp would overflow, and 2**n grow without end, for a policy of very many attempts.
+        doublings = min(n - 1, 64)
+        bound: float = min(self.backoff_max, self.backoff * 2**doublings)
+        return random() * bound
+
+
+class RetryBudget:
+    """
+    Bound the retries to a host by a share of its first tries.
+
+    In a window of 10 seconds there are at most `ratio` retries per first try, plus 10 for each
+    second of the window: the figures of Finagle's RetryBudget, which reqwest took over too. The
+    window moves in steps of a second, so that each step is O(1).
+    """
+
+    WINDOW = 10
+    """Seconds."""
+    RESERVE = 10 * WINDOW
+    """Retries in a window that need no first tries."""
+
+    __slots__ = ("_next", "_ratio", "_retries", "_ring", "_sums", "ends_at", "tries")
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
+        # The current second: the schedule counts up `tries` itself, once it has seen that the
+        # second is not over (a call per request would cost more than the rest of the budget).
+        self.tries = 0
+        self.ends_at = -math.inf
+        self._retries = 0
+        # The seconds before, (tries, retries) each; made when there is something to keep.
+        self._ring: list[tuple[int, int]] | None = None
+        self._next = 0
+        self._sums = (0, 0)
+
+    def turn(self, now: float) -> None:
+        """Close the seconds that are over; to be called when `now` has reached `ends_at`."""
+        if self._ring is not None or self.tries or self._retries:
+            steps = math.floor(now - self.ends_at) + 1
+            for _ in range(min(steps, self.WINDOW)):
+                self._close_second()
+        self.ends_at = math.floor(now) + 1.0
+
+    def spend(self, now: float) -> bool:
+        """Take one retry, if there is one left."""
+        if now >= self.ends_at:
+            self.turn(now)
+        tries = self._sums[0] + self.tries
+        retries = self._sums[1] + self._retries
+        if retries + 1 > self._ratio * tries + self.RESERVE:
+            return False
+        self._retries += 1
+        return True
+
+    def spent_until(self) -> float:
+        """Return when the last retry will be out of the window; in the past if there is none."""
+        if self._retries or self._sums[1]:
+            return self.ends_at + self.WINDOW
+        return -math.inf
+
+    def _close_second(self) -> None:
+        if self._ring is None:
+            self._ring = [(0, 0)] * (self.WINDOW - 1)
+        old_tries, old_retries = self._ring[self._next]
+        self._ring[self._next] = (self.tries, self._retries)
+        tries, retries = self._sums
+        self._sums = (tries + self.tries - old_tries, retries + self._retries - old_retries)
+        self._next = (self._next + 1) % len(self._ring)
+        self.tries = self._retries = 0
+
+
+# RFC 9111 §1.2.2: a number too large to be held is taken for this one.
+_LONGEST_DELTA = 2.0**31
+
+_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
+_HTTP_DATES = (
+    re.compile(
+        rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) "
+        rf"{_TIME} GMT"
+    ),
+    re.compile(
+        rf"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>[0-9]{{2}})-{_MONTH}-"
+        rf"(?P<year>[0-9]{{2}}) {_TIME} GMT"
+    ),
+    re.compile(
+        rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} "
+        r"(?P<year>[0-9]{4})"
+    ),
+)
+
+
+def parse_retry_after(value: str, *, wall_now: float) -> float | None:
+    """
+    Return the seconds that a `Retry-After` field asks to wait (RFC 9110 §10.2.3).
+
+    Args:
+        value: The field's value: digits, or a date in one of the three forms of RFC 9110 §5.6.7.
+        wall_now: The time of day, in seconds since 1970.
+
+    Returns:
+        `None` for a date in the past and for anything that is neither; never negative.
+    """
+    value = value.strip(" \t")
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_DELTA)
+    moment = _parse_http_date(value, wall_now=wall_now)
+    if moment is None or moment < wall_now:
+        return None
+    return moment - wall_now
+
+
+def _parse_http_date(value: str, *, wall_now: float) -> float | None:
+    for pattern in _HTTP_DATES:
+        if match := pattern.fullmatch(value):
+            return _to_timestamp(match, wall_now=wall_now)
+    return None
+
+
+def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
+    year = int(match["year"])
+    if len(match["year"]) == 2:
+        year = _full_year(year, datetime.fromtimestamp(wall_now, tz=UTC).year)
+    try:
+        # A leap second, allowed by the grammar, has no datetime.
+        moment = datetime(
+            year,
+            _MONTHS.index(match["month"]) + 1,
+            int(match["day"]),
+            int(match["hour"]),
+            int(match["minute"]),
+            59 if match["second"] == "60" else int(match["second"]),
+            tzinfo=UTC,
+        )
+    except ValueError:
+        return None
+    return float(timegm(moment.utctimetuple()))
+
+
+def _full_year(two_digits: int, this_year: int) -> int:
+    """Complete a year of two digits: never more than 50 years ahead (RFC 9110 §5.6.7)."""
+    year = this_year - this_year % 100 + two_digits
+    return year - 100 if year > this_year + 50 else year

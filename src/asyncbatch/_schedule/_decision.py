@@ -1,0 +1,103 @@
+"""
+What becomes of a request after an attempt.
+
+Looks at the outcome, the request, its host and the policy, and decides; nothing is changed here but
+the budget that a retry is paid from.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncbatch._outcome import Outcome
+    from asyncbatch._retry import Retry
+    from asyncbatch._schedule._job import Job
+
+LOCAL_TRIES = 10
+"""How often an attempt that failed on our own side is repeated."""
+
+# Seconds before the first repetition; each further one waits twice as long, up to the maximum.
+_LOCAL_DELAY = 0.01
+_LOCAL_DELAY_MAX = 1.0
+
+
+class Action(Enum):
+    """What becomes of a request after an attempt."""
+
+    FINISH = "finish"
+    """The outcome is the result."""
+    RETRY_AFTER_TOO_LONG = "retry_after_too_long"
+    """The outcome is the result: the server asks for a longer wait than the policy allows."""
+    RETRY = "retry"
+    """It will come again from `next`."""
+
+
+@attrs.frozen
+class Decision:
+    """What becomes of a request after an attempt."""
+
+    action: Action
+    delay: float = 0.0
+    """Seconds until it may be tried again, for `RETRY`; its host may make it wait longer."""
+
+
+FINISH: Final = Decision(Action.FINISH)
+RETRY_AFTER_TOO_LONG: Final = Decision(Action.RETRY_AFTER_TOO_LONG)
+
+
+def decide(
+    job: Job,
+    outcome: Outcome,
+    *,
+    retry: Retry | None,
+    random: Callable[[], float],
+    pause: float | None,
+    now: float,
+) -> Decision:
+    """
+    Decide what becomes of a request whose attempt failed.
+
+    Args:
+        job: The request.
+        outcome: How its last attempt ended.
+        retry: The policy; `None` tries nothing again.
+        random: Gives 0 to 1.
+        pause: Seconds for which this very outcome has paused the host: the request takes the same
+            wait, so that it is first when the pause ends.
+        now: The time.
+    """
+    if outcome.local:
+        return _decide_local(job, now)
+    host = job.host
+    if retry is None or job.attempts >= retry.attempts or not retry.permits(outcome, job.method):
+        return FINISH
+    # It would wait for seconds and then only learn that the host is down.
+    if host.down_until is not None:
+        return FINISH
+    if retry.asks_too_long(outcome):
+        return RETRY_AFTER_TOO_LONG
+    delay = outcome.retry_after if pause is None else pause
+    if delay is None:
+        delay = retry.backoff_delay(job.attempts, random)
+    if not _is_in_time(job, max(now + delay, host.opens_at)):
+        return FINISH
+    if host.budget is not None and not host.budget.spend(now):
+        return FINISH
+    return Decision(Action.RETRY, delay)
+
+
+def _decide_local(job: Job, now: float) -> Decision:
+    if job.local_failures >= LOCAL_TRIES:
+        return FINISH
+    delay = min(_LOCAL_DELAY * 2**job.local_failures, _LOCAL_DELAY_MAX)
+    return Decision(Action.RETRY, delay) if _is_in_time(job, now + delay) else FINISH
+
+
+def _is_in_time(job: Job, start: float) -> bool:
+    return job.deadline is None or start < job.deadline

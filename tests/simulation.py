@@ -1,0 +1,186 @@
+"""
+A batch on a virtual clock: everything around the schedule, and none of the network.
+
+Models what the batch does (a bounded window read ahead from the input, a bounded number of permits)
+and what servers do (each attempt takes a time and ends in an outcome), and watches the limits.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from asyncbatch._errors import FailureKind
+from asyncbatch._hosts import Hosts
+from asyncbatch._outcome import Outcome
+from asyncbatch._retry import Retry
+from asyncbatch._schedule import Action, Fate, Job, Schedule
+
+
+@attrs.frozen
+class Call:
+    """One request of the input, and what the server will do with it."""
+
+    host: Hashable
+    seconds: float
+    """How long an attempt takes."""
+
+
+Server = Callable[[Job, float], tuple[float, Outcome]]
+"""Takes a job and the time, returns how long the attempt takes and how it ends."""
+
+
+def answer(job: Job, _now: float) -> tuple[float, Outcome]:
+    """Answer 200 after the time that the call says."""
+    return job.request.seconds, Outcome(status_code=200)
+
+
+def succeeded(started_at: float = 0.0) -> Outcome:
+    return Outcome(status_code=200, started_at=started_at)
+
+
+def refused(
+    status: int = 503, *, started_at: float = 0.0, retry_after: float | None = None
+) -> Outcome:
+    return Outcome(
+        kind=FailureKind.status,
+        status_code=status,
+        error=Exception("refused"),
+        retry_after=retry_after,
+        started_at=started_at,
+    )
+
+
+def unconnected(*, started_at: float = 0.0, permanent: bool = False) -> Outcome:
+    return Outcome(
+        kind=FailureKind.connect,
+        error=Exception("no connection"),
+        connect_failed=True,
+        permanent=permanent,
+        started_at=started_at,
+    )
+
+
+def new_hosts(**policies: Any) -> Hosts:
+    """Make `Hosts` without limits, but for those that are given."""
+    defaults: dict[str, Any] = {
+        "per_host": None,
+        "rate": None,
+        "total_rate": None,
+        "give_up_host_after": 10,
+        "retry": Retry(),
+        "random": lambda: 1.0,
+    }
+    return Hosts(**{**defaults, **policies})
+
+
+class Simulation:
+    """Run one batch over `calls` to its end, on a virtual clock."""
+
+    def __init__(
+        self,
+        calls: Iterable[Call],
+        *,
+        concurrency: int,
+        window: int | None = None,
+        server: Server = answer,
+        hosts: Hosts | None = None,
+    ) -> None:
+        self.hosts = new_hosts() if hosts is None else hosts
+        self.schedule = Schedule(self.hosts)
+        self.concurrency = concurrency
+        self.window = max(1000, 10 * concurrency) if window is None else window
+        self.now = 0.0
+        self.finished: Counter[str] = Counter()
+        self.attempts = 0
+        self.queued = 0.0
+        self.throttled = 0.0
+        self.most_in_flight = 0
+        self.most_on_host: Counter[Hashable] = Counter()
+        self.most_hosts = 0
+        self._server = server
+        self._calls: Iterator[tuple[int, Call]] = enumerate(calls)
+        self._is_exhausted = False
+        self._taken = 0
+        self._flights: list[tuple[float, int, Job, Outcome]] = []
+        self._on_host: Counter[Hashable] = Counter()
+
+    def run(self) -> Simulation:
+        """Run to the end; `now` is then the makespan."""
+        while True:
+            self._read()
+            self._start_all()
+            if not self._flights and not self.schedule.pending:
+                return self
+            self._advance()
+
+    def _read(self) -> None:
+        while not self._is_exhausted and self._taken < self.window:
+            entry = next(self._calls, None)
+            if entry is None:
+                self._is_exhausted = True
+                return
+            index, call = entry
+            self.schedule.add(Job(call, index, self.hosts.get(call.host)), self.now)
+            self._taken += 1
+
+    def _start_all(self) -> None:
+        while self.schedule.in_flight < self.concurrency:
+            job = self.schedule.next(self.now)
+            if job is None:
+                break
+            if job.fate is Fate.START:
+                self._start(job)
+            else:
+                self._finish(job, job.fate.value)
+                self._read()
+        self.most_in_flight = max(self.most_in_flight, self.schedule.in_flight)
+        self.most_hosts = max(self.most_hosts, len(self.hosts))
+
+    def _start(self, job: Job) -> None:
+        seconds, outcome = self._server(job, self.now)
+        outcome.started_at = self.now
+        self.attempts += 1
+        heapq.heappush(self._flights, (self.now + seconds, self.attempts, job, outcome))
+        host = job.host.key
+        self._on_host[host] += 1
+        if self._on_host[host] > self.most_on_host[host]:
+            self.most_on_host[host] = self._on_host[host]
+
+    def _advance(self) -> None:
+        """Go on to the next thing that happens: the end of an attempt, or a time to wake up."""
+        has_permit = self.schedule.in_flight < self.concurrency
+        wake_at = self.schedule.wake_at if has_permit else None
+        ends_at = self._flights[0][0] if self._flights else math.inf
+        assert wake_at is not None or self._flights, "nothing will ever happen"
+        if wake_at is not None and wake_at < ends_at:
+            assert wake_at > self.now, "woken up for nothing"
+            self.now = wake_at
+            return
+        self.now, _, job, outcome = heapq.heappop(self._flights)
+        self._on_host[job.host.key] -= 1
+        decision = self.schedule.done(job, outcome, self.now)
+        if decision.action is not Action.RETRY:
+            self._finish(job, outcome.kind.value if outcome.kind is not None else "ok")
+
+    def _finish(self, job: Job, how: str) -> None:
+        self._taken -= 1
+        self.finished[how] += 1
+        self.queued += job.queued
+        self.throttled += job.throttled
+
+
+def interleave(batches: Iterable[Iterable[Call]]) -> Iterator[Call]:
+    """Take one call of each in turn."""
+    lines = deque(map(iter, batches))
+    while lines:
+        line = lines.popleft()
+        for call in line:
+            yield call
+            lines.append(line)
+            break
