@@ -1,20 +1,29 @@
 """
-What tests of a batch need, without the internet: a server, faults and a clock.
+What tests of a batch need instead of the internet: a server, faults and a clock.
 
-`LoopbackServer` answers as scripted, from an event loop or a thread of this process.
+`LoopbackServer` answers over real sockets as scripted, on the event loop of the test or in a
+thread. `FaultTransport` makes any httpx transport fail, without a socket. `FakeClock` makes
+asyncio's time virtual, so that waits cost none. The three go together.
 """
 
 from __future__ import annotations
 
-from ._behaviour import Answer, Behaviour, End, Raw, Reply, echo
+from ._behaviour import Answer, Behaviour, End
+from ._clock import FakeClock
+from ._faults import Fault
 from ._figures import ServerStatistics
+from ._reply import Raw, Reply, echo
 from ._request import RecordedRequest
 from ._server import LoopbackServer
+from ._transport import FaultTransport
 
 __all__ = [
     "Answer",
     "Behaviour",
     "End",
+    "FakeClock",
+    "Fault",
+    "FaultTransport",
     "LoopbackServer",
     "Raw",
     "RecordedRequest",

@@ -1,5 +1,5 @@
 """
-The addresses of the loopback server on 127.0.0.0/8: many hosts, living and dead, on one port.
+The addresses of the loopback server on 127.0.0.0/8: many hosts, living and not, on one port.
 
 Owns the listening sockets; accepting from them is the server's.
 """
@@ -13,12 +13,19 @@ import socket
 
 BACKLOG = 1024
 PORT_ATTEMPTS = 20
+QUEUE_PLACES = 2
+"""Connections that fill a queue of length 0, which holds one more than it says."""
 FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.0")
-MAX_HOSTS = 65_000
+MAX_HOSTS = 32_000
+FIRST_SILENT_HOST = 65_536
 
 
 class Addresses:
-    """Host number n is 127.0.0.n, and so on above 255; dead hosts come behind the living."""
+    """
+    Host number n is 127.0.0.n, and so on above 255.
+
+    Dead hosts come behind the living, silent ones begin at 127.1.0.1.
+    """
 
     def __init__(self, hosts: int, port: int) -> None:
         """Prepare `hosts` hosts on `port`, where 0 means any; nothing is bound yet."""
@@ -50,11 +57,22 @@ class Addresses:
 
     def dead(self, host: int) -> str:
         """Return the authority of a host that does not, and keep others from listening there."""
-        if host < 1:
-            raise ValueError(f"host must be 1 or more, not {host}")
+        if not 1 <= host <= MAX_HOSTS:
+            raise ValueError(f"host must be from 1 to {MAX_HOSTS}, not {host}")
         number = self._hosts + host
         if self._sockets and number not in self._sockets:
             self._bind(number, self.port)
+        return f"{_address(number)}:{self.port}"
+
+    def silent(self, host: int) -> str:
+        """Return the authority of a host whose queue of new connections is full for good."""
+        if not 1 <= host <= MAX_HOSTS:
+            raise ValueError(f"host must be from 1 to {MAX_HOSTS}, not {host}")
+        number = FIRST_SILENT_HOST + host
+        if self._sockets and number not in self._sockets:
+            self._bind(number, self.port)
+            self._sockets[number].listen(0)
+            self._fill(number)
         return f"{_address(number)}:{self.port}"
 
     def listen(self) -> list[socket.socket]:
@@ -87,6 +105,14 @@ class Addresses:
             listener.listen(BACKLOG)
         self._port = port
         return listeners
+
+    def _fill(self, number: int) -> None:
+        """Take up the places in a host's queue: Linux then drops what else asks for one."""
+        for place in range(QUEUE_PLACES):
+            client = socket.socket()
+            self._sockets[-number * QUEUE_PLACES - place] = client
+            client.setblocking(False)
+            client.connect_ex((_address(number), self.port))
 
     def _bind(self, host: int, port: int) -> int:
         """Bind one address, and return the port that it got."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import attrs
 
 from ._behaviour import Answer, Behaviour, Step
+from ._pattern import wildcard
 from ._request import RecordedRequest
 
 
@@ -40,7 +41,7 @@ class Routes:
 
     def __init__(self, default: Answer, seed: int) -> None:
         self._seed = seed
-        self._routes = [Route(re.compile(".*", re.DOTALL), (default,), None, None)]
+        self._routes = [Route(wildcard("*"), (default,), None, None)]
         # Only what depends on the turn is counted, so that a million URLs cost no memory.
         self._turns: Counter[tuple[Route | None, str, int, str]] = Counter()
 
@@ -50,8 +51,7 @@ class Routes:
         """Put a route in front of the others. In `path`, `*` stands for any text."""
         if not answers:
             raise ValueError(f"no behaviour for {path!r}: give one or more")
-        pattern = re.compile(".*".join(map(re.escape, path.split("*"))), re.DOTALL)
-        self._routes.insert(0, Route(pattern, answers, host, method))
+        self._routes.insert(0, Route(wildcard(path), answers, host, method))
 
     def steps(self, request: RecordedRequest) -> Iterator[Step]:
         """Return what to do with `request`, and move its URL on to the next turn."""

@@ -10,7 +10,7 @@ import contextlib
 import socket
 import ssl
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -20,9 +20,10 @@ import attrs
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._addresses import Addresses
-from ._behaviour import Answer, Reply, Step
+from ._behaviour import Answer, Step
 from ._connection import Connection
 from ._figures import Figures, ServerStatistics
+from ._reply import Reply
 from ._request import RecordedRequest
 from ._routes import Routes
 from ._stream import PlainStream, Stream, TLSStream
@@ -117,6 +118,13 @@ class LoopbackServer:
         """
         return self._scheme + self._addresses.dead(host) + path
 
+    def silent_url(self, path: str = "/", *, host: int = 1) -> str:
+        """Return a URL whose connections are never made: the client waits until it gives up.
+
+        Silent hosts are numbered from 1 by themselves. Linux only.
+        """
+        return self._scheme + self._addresses.silent(host) + path
+
     # Looking
 
     @property
@@ -153,7 +161,7 @@ class LoopbackServer:
     # Running
 
     @contextlib.contextmanager
-    def in_thread(self) -> Iterator[Self]:
+    def in_thread(self) -> Generator[Self]:
         """Run the server in a thread of its own, for as long as the `with` lasts.
 
         All methods but `wait_until` may be called from the thread of the caller.

@@ -1,0 +1,197 @@
+"""
+What the loopback server answers: an HTTP response, or any bytes.
+
+Pure. How the answer is delivered is `_behaviour`'s.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any, Literal, Self, cast
+
+import attrs
+
+from ._behaviour import Behaviour, End
+from ._request import RecordedRequest
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Raw(Behaviour):
+    """
+    A response sent byte for byte as written, right or wrong.
+
+    `head` and `body` of the faults count from the first byte and from behind the first blank line.
+    """
+
+    content: bytes = attrs.field(kw_only=False)
+    end: End = attrs.field(default=End.CLOSE, kw_only=False)
+    """What becomes of the connection afterwards; `End.KEEP` waits for the next request."""
+
+    def _wire(self, request: RecordedRequest) -> tuple[bytes, bytes, End]:
+        head, blank_line, body = self.content.partition(b"\r\n\r\n")
+        return head + blank_line, body, self.end
+
+
+def _content(value: bytes | str | int) -> bytes:
+    """Take a body as bytes, as text in UTF-8, or as a length."""
+    if isinstance(value, int):
+        return b"x" * value
+    return value.encode() if isinstance(value, str) else value
+
+
+def _headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
+    if isinstance(value, Mapping):
+        return tuple(cast("Mapping[str, str]", value).items())
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Reply(Behaviour):
+    """
+    An HTTP/1.1 response: `Reply()` is an empty 200.
+
+    The server adds the framing header and, where it closes the connection, `Connection: close`;
+    a `Content-Length` or `Transfer-Encoding` among `headers` is sent instead, true or not.
+    Answers to HEAD and those of status 1xx, 204 and 304 have no body.
+    """
+
+    status: int = attrs.field(default=200, kw_only=False)
+    body: bytes = attrs.field(default=b"", converter=_content, kw_only=False)
+    """Bytes, text (sent as UTF-8), or a number of bytes to make up."""
+    headers: Headers = attrs.field(default=(), converter=_headers, kw_only=False)
+    """A mapping, or pairs where a name occurs twice."""
+    framing: Literal["length", "chunked", "close"] = "length"
+    """Content-Length, chunks, or the end of the connection."""
+    chunk: int = attrs.field(default=16_384, validator=attrs.validators.ge(1))
+    """Bytes in a chunk, where the framing is by chunks."""
+    reason: str | None = None
+    """The reason phrase; None: the usual one."""
+    close: bool = False
+    """Whether the server says `Connection: close` and does so."""
+
+    @classmethod
+    def json(cls, value: Any, *, status: int = 200) -> Self:
+        """Answer with `value` as JSON."""
+        return cls(status, json.dumps(value).encode(), {"content-type": "application/json"})
+
+    @classmethod
+    def redirect(cls, location: str, *, status: int = 302) -> Self:
+        """Send the client to `location`: a path, or a URL of another host."""
+        return cls(status, headers={"location": location})
+
+    def with_header(self, name: str, value: str) -> Self:
+        """Add a header, behind those of the same name."""
+        return attrs.evolve(self, headers=(*self.headers, (name, value)))
+
+    def retry_after(self, when: float | datetime | str) -> Self:
+        """Add `Retry-After`: seconds, a date (aware), or any text.
+
+        RFC 9110 knows whole seconds only; a fraction is sent as it is.
+        """
+        if isinstance(when, datetime):
+            return self.with_header("retry-after", format_datetime(when.astimezone(UTC), True))
+        if not isinstance(when, str):
+            when = f"{when:.6f}".rstrip("0").rstrip(".")
+        return self.with_header("retry-after", when)
+
+    def gzipped(self, *, members: int = 1) -> Self:
+        """Code the body with gzip, as one member or as several in a row."""
+        size = max(1, -(-len(self.body) // members))
+        parts = [self.body[n * size : (n + 1) * size] for n in range(members)]
+        return self._coded("gzip", b"".join(gzip.compress(part, mtime=0) for part in parts))
+
+    def deflated(self, *, raw: bool = False) -> Self:
+        """Code the body with deflate: in the zlib format, as RFC 9110 has it, or raw."""
+        coder = zlib.compressobj(wbits=-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
+        return self._coded("deflate", coder.compress(self.body) + coder.flush())
+
+    def without_tail(self, size: int) -> Self:
+        """Drop the last `size` bytes of the body; the framing then tells of no loss."""
+        return attrs.evolve(self, body=self.body[: max(0, len(self.body) - size)])
+
+    def corrupted(self) -> Self:
+        """Turn over the byte in the middle of the body."""
+        middle = len(self.body) // 2
+        turned = bytes(byte ^ 0xFF for byte in self.body[middle : middle + 1])
+        return attrs.evolve(self, body=self.body[:middle] + turned + self.body[middle + 1 :])
+
+    def _coded(self, coding: str, body: bytes) -> Self:
+        """Return a copy with the coded body, and the coding named behind earlier ones."""
+        earlier = [value for name, value in self.headers if name.lower() == "content-encoding"]
+        others = tuple(pair for pair in self.headers if pair[0].lower() != "content-encoding")
+        value = ", ".join([*earlier, coding])
+        return attrs.evolve(self, body=body, headers=(*others, ("content-encoding", value)))
+
+    def _wire(self, request: RecordedRequest) -> tuple[bytes, bytes, End]:
+        framing = self.framing
+        if framing == "chunked" and request.http_version == "1.0":
+            framing = "close"
+        bodiless = self.status < 200 or self.status in (204, 304)
+        closes = self.close or framing == "close" or not request.keep_alive
+        head = self._head(framing, bodiless, closes, request.http_version)
+        if bodiless or request.method == "HEAD":
+            body = b""
+        elif framing == "chunked":
+            body = _chunked(self.body, self.chunk)
+        else:
+            body = self.body
+        return head, body, End.CLOSE if closes else End.KEEP
+
+    def _head(self, framing: str, bodiless: bool, closes: bool, http_version: str) -> bytes:
+        named = {name.lower() for name, _ in self.headers}
+        lines = [f"HTTP/1.1 {self.status} {self._phrase()}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if not bodiless and named.isdisjoint({"content-length", "transfer-encoding"}):
+            if framing == "length":
+                lines.append(f"content-length: {len(self.body)}")
+            elif framing == "chunked":
+                lines.append("transfer-encoding: chunked")
+        if "connection" not in named and (closes or http_version == "1.0"):
+            lines.append(f"connection: {'close' if closes else 'keep-alive'}")
+        # Latin-1, so that any byte can be written into a header; a wider letter travels as UTF-8.
+        text = "\r\n".join([*lines, "", ""])
+        return text.encode("latin-1") if text.isascii() else _latin_or_utf8(text)
+
+    def _phrase(self) -> str:
+        if self.reason is not None:
+            return self.reason
+        try:
+            return HTTPStatus(self.status).phrase
+        except ValueError:
+            return ""
+
+
+def echo(request: RecordedRequest) -> Reply:
+    """Answer with the request itself as JSON: `server.on("/echo", echo)`.
+
+    The object has the keys `method`, `target`, `headers` (a list of pairs) and `body` (text, in
+    which bytes that are not UTF-8 appear as backslash escapes).
+    """
+    return Reply.json(
+        {
+            "method": request.method,
+            "target": request.target,
+            "headers": request.headers.multi_items(),
+            "body": request.body.decode(errors="backslashreplace"),
+        }
+    )
+
+
+def _chunked(body: bytes, size: int) -> bytes:
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+
+
+def _latin_or_utf8(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()
