@@ -25,11 +25,12 @@ HOUSE = """
     testing
     __init__
     _api       _sync
+    _result_stream
     _fetcher
     _options
     _batch
     _tally
-    _input     _output     _ending    _progress
+    _input     _output     _ending    _progress    _handover    _portal
     _schedule  _attempt
     _hosts     _lanes
     _retry     _limits     _timers    _slots    _transport
