@@ -15,7 +15,7 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
 from asyncbatch._lanes import ClientLane
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import Request, Unset
+from asyncbatch._request import Request, Unset, redacted
 from asyncbatch._retry import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
 
@@ -75,8 +75,16 @@ class Trial:
         value = response.headers.get("retry-after")
         if value is not None:
             outcome.retry_after = parse_retry_after(value, wall_now=time.time())
+        outcome.error = self._status_error(response)
+
+    def _status_error(self, response: Any) -> Exception:
+        status_error = self.lane.binding.library.HTTPStatusError
         try:
             response.raise_for_status()
-        except self.lane.binding.library.HTTPStatusError as error:
-            # Its traceback would hold this frame, and that the outcome: a cycle for each failure.
-            outcome.error = error.with_traceback(None)
+        except status_error as error:
+            # As httpx words it, but without the user and password of the URL. A new object, because
+            # the traceback would hold this frame.
+            return status_error(  # type: ignore[no-any-return]  # of either library
+                redacted(str(error)), request=response.request, response=response
+            )
+        raise AssertionError("a status of 400 or above is an error to httpx")

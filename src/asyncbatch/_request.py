@@ -7,6 +7,7 @@ say, because it depends on the client (`base_url`, the library it comes from).
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, Final, TypeAlias
@@ -57,6 +58,23 @@ AuthTypes: TypeAlias = (
 TimeoutTypes: TypeAlias = float | httpx.Timeout
 
 
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+
+
+def redacted(text: str) -> str:
+    """Return `text` without the user names and passwords of the URLs in it."""
+    return _USERINFO.sub("[secure]@", text)
+
+
+def _shown_url(url: object) -> str:
+    return repr(redacted(str(url)))
+
+
+def _check_url(_: object, __: object, url: Any) -> None:
+    if not isinstance(url, str) and not is_url(url):
+        raise TypeError(f"url must be a str or an httpx.URL, not {url!r}")
+
+
 def _check_method(_: object, __: object, method: object) -> None:
     if not isinstance(method, str):
         raise TypeError(f"method must be a str such as 'GET', not {method!r}")
@@ -72,7 +90,7 @@ class Request:
     cannot be fetched is no error here; it makes a `Failure` of kind `invalid_request`.
     """
 
-    url: str | httpx.URL = attrs.field(kw_only=False)
+    url: str | httpx.URL = attrs.field(kw_only=False, validator=_check_url, repr=_shown_url)
     """Absolute, or relative to the client's `base_url`."""
     method: str = attrs.field(default="GET", kw_only=False, validator=_check_method)
     """Any method; a failed one is tried again only if `Retry.methods` has it."""
@@ -103,6 +121,9 @@ class Request:
 
     prepared: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
     """The caller's own `httpx.Request`, sent as it is. Set by `Request.of` alone."""
+
+    spent: bool = attrs.field(default=False, init=False, repr=False, eq=False)
+    """Whether the body was an iterator and has been read from. Set by the lanes alone."""
 
     @classmethod
     def of(cls, item: object) -> Request:

@@ -86,16 +86,45 @@ class Binding:
         return url if isinstance(url, self.library.URL) else str(url)
 
     def prepared(self, request: Any) -> Any:
-        """Return the caller's own request object, rebuilt if it is the other library's."""
-        if isinstance(request, self.library.Request):
-            return request
-        return self.library.Request(
+        """
+        Return a copy of the caller's own request object, of this library.
+
+        A copy, because hooks and authentication write into what is sent: the caller's may be sent
+        again, or be under way a second time just now.
+        """
+        library = self.library
+        extensions = dict(request.extensions)
+        if not isinstance(request, library.Request):
+            return library.Request(
+                request.method,
+                str(request.url),
+                headers=request.headers.raw,
+                content=request.content,
+                extensions=extensions,
+            )
+        stream = request.stream
+        copy = library.Request(
             request.method,
-            str(request.url),
-            headers=request.headers.raw,
-            content=request.content,
-            extensions=request.extensions,
+            request.url,
+            headers=request.headers,
+            stream=stream,
+            extensions=extensions,
         )
+        if isinstance(stream, library.ByteStream):
+            copy.read()
+        return copy
+
+    def invalid_location(self, response: Any) -> Exception:
+        """Return the error, in httpx's words, of a redirect whose `Location` is no URL."""
+        reason = ""
+        try:
+            self.library.URL(response.headers["location"])
+        except self.library.InvalidURL as error:
+            reason = f": {error}"
+        invalid: Exception = self.library.RemoteProtocolError(
+            f"Invalid URL in location header{reason}.", request=response.request
+        )
+        return invalid
 
     def _native(self, value: Any) -> Any:
         # httpx2 takes httpx's headers and query, being mappings, but not its cookies.

@@ -8,6 +8,7 @@ one (httpx 0.28); so they are not used.
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import anyio
@@ -20,6 +21,9 @@ CLOSE_SECONDS = 1.0
 
 # What is read of a redirect's own body, before the connection is worth less than the bytes.
 REDIRECT_BODY_LIMIT = 64 * 1024
+
+# RFC 9110 §8.6, and no longer than `int` may take it in one go.
+_LENGTH = re.compile("[0-9]{1,100}")
 
 
 async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
@@ -35,11 +39,12 @@ async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
         CorruptBody: If it does not decode.
         Exception: What the client raises.
     """
-    if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
-        _check_size(len(response.content), limit)
-        return
     try:
-        content = await _read(response, limit)
+        if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
+            content = response.content
+            _check_size(len(content), limit)
+        else:
+            content = await _read(response, limit)
     except BaseException:
         await close(response)
         raise
@@ -60,21 +65,27 @@ async def read_redirect_body(response: Any, binding: Binding) -> None:
 
 async def close(response: Any) -> None:
     """Close `response` even while being cancelled, within a bounded time."""
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+    # What made us close is the error to report, not what comes of the closing.
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(Exception):
         await response.aclose()
 
 
 async def _read(response: Any, limit: int | None) -> bytes:
     headers = response.headers
     coding = headers.get("content-encoding")
-    if not coding and response.request.method != "HEAD":
+    if not coding and _has_body(response):
         declared = headers.get("content-length", "")
-        _check_size(int(declared) if declared.isdecimal() and len(declared) < 19 else 0, limit)
+        _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
     decoder = decoder_for(coding, max_size=limit)
     async with contextlib.aclosing(response.aiter_raw()) as chunks:
         async for chunk in chunks:
             decoder.feed(chunk)
     return decoder.finish()
+
+
+def _has_body(response: Any) -> bool:
+    # RFC 9110 §6.4.1; the length that these may have is that of another response.
+    return response.request.method != "HEAD" and response.status_code not in (204, 304)
 
 
 def _check_size(size: int, limit: int | None) -> None:

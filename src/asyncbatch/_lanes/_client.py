@@ -13,16 +13,26 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
+import attrs
 
 from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._body import read_body, read_redirect_body
-from asyncbatch._lanes._failures import Situation, outcome_of
+from asyncbatch._lanes._body import close, read_body, read_redirect_body
+from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
+from asyncbatch._lanes._orphans import release_orphans
+from asyncbatch._lanes._sendable import check_head, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import UNSET, Request, is_request
+from asyncbatch._request import UNSET, Request, is_repeatable, is_request
 from asyncbatch._timeouts import TimeLimits
+
+
+@attrs.frozen
+class _Rules:
+    max_body: int | None
+    follow_redirects: bool
+    max_redirects: int
 
 
 class ClientLane:
@@ -39,9 +49,7 @@ class ClientLane:
     ) -> None:
         self._client = client
         self.binding = binding
-        self._max_body = max_body
-        self._follow_redirects = follow_redirects
-        self._max_redirects = max_redirects
+        self._rules = _Rules(max_body, follow_redirects, max_redirects)
 
     async def exchange(
         self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock
@@ -51,18 +59,19 @@ class ClientLane:
 
         The outcome of a response has its status, but no verdict on it.
         """
-        request = Request.of(item)
-        trace = PhaseTrace(clock, dict(request.extensions or {}).get("trace"))
-        exchange = _Exchange(self._client, self.binding, request, trace)
-        exchange.max_body = self._max_body
-        exchange.max_redirects = self._max_redirects
-        follow = request.follow_redirects
-        exchange.follow_redirects = self._follow_redirects if follow is None else follow
+        trace = PhaseTrace(clock)
+        exchange = _Exchange(self._client, self.binding, item, self._rules, trace)
         outcome: Outcome | None = None
-        with anyio.move_on_after(seconds):
-            outcome = await exchange.outcome(item, limits)
+        try:
+            with anyio.move_on_after(seconds):
+                outcome = await exchange.outcome(limits)
+        except BaseException:
+            await release_orphans(self._client)
+            raise
         if outcome is None:
             outcome = exchange.timed_out(seconds or 0.0)
+        if outcome.cut or outcome.local:
+            await release_orphans(self._client)
         outcome.timing = trace.timing()
         outcome.url = exchange.url
         return outcome
@@ -78,7 +87,7 @@ class ClientLane:
             raise TypeError(f"a request must be a str, URL or Request, not {item!r}")
         request = Request.of(item)
         if request.prepared is not None:
-            url = self.binding.prepared(request.prepared).url
+            url = self.binding.library.URL(str(request.prepared.url))
         else:
             url = self._client.build_request("GET", self.binding.url(request.url)).url
         check_url(url, self.binding)
@@ -88,41 +97,37 @@ class ClientLane:
 class _Exchange:
     """One attempt: its request, its hops, and what is going on."""
 
-    # Set by the lane before the start.
-    max_body: int | None
-    max_redirects: int
-    follow_redirects: bool
-
-    def __init__(self, client: Any, binding: Binding, request: Request, trace: PhaseTrace) -> None:
+    def __init__(
+        self, client: Any, binding: Binding, item: object, rules: _Rules, trace: PhaseTrace
+    ) -> None:
         self._client = client
         self._binding = binding
-        self._request = request
+        self._item = item
+        self._request = Request.of(item)
+        self._rules = rules
         self._trace = trace
-        self._situation = Situation()
-        self._history: list[Any] = []
+        self._situation = Situation(trace)
 
-    async def outcome(self, item: object, limits: TimeLimits) -> Outcome:
+    async def outcome(self, limits: TimeLimits) -> Outcome:
         """Run the exchange; every `Exception` becomes an outcome."""
         try:
-            native = self._build(item, limits)
+            native = self._build(limits)
         except Exception as error:
-            return Outcome(kind=FailureKind.invalid_request, error=error)
+            return invalid_outcome(error)
         self._situation.request = native
-        caller_extensions = native.extensions
-        native.extensions = {**caller_extensions, "trace": self._trace}
         try:
             response = await self._respond(native)
         except Exception as error:
             return outcome_of(error, self._situation, self._binding)
         finally:
-            native.extensions = caller_extensions
+            self._note_spent(native)
         return Outcome(response=response, status_code=response.status_code)
 
     def timed_out(self, seconds: float) -> Outcome:
         """Return the outcome of an attempt that was cut off after `seconds`."""
         error = self._binding.error(AttemptTimeout)(seconds, request=self._situation.request)
         outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
-        outcome.connect_failed = self._trace.connecting
+        outcome.connect_failed = self._trace.connecting and not self._situation.hops
         return outcome
 
     @property
@@ -130,10 +135,12 @@ class _Exchange:
         """The URL under way, `None` before there is one."""
         return None if self._situation.request is None else self._situation.request.url
 
-    def _build(self, item: object, limits: TimeLimits) -> Any:
-        if not is_request(item):
-            raise TypeError(f"a request must be a str, URL or Request, not {item!r}")
+    def _build(self, limits: TimeLimits) -> Any:
+        if not is_request(self._item):
+            raise TypeError(f"a request must be a str, URL or Request, not {self._item!r}")
         request, library = self._request, self._binding.library
+        if request.spent:
+            raise library.StreamConsumed
         timeout = library.Timeout(
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
@@ -148,24 +155,32 @@ class _Exchange:
                 extensions=dict(request.extensions or {}),
                 **self._binding.arguments(request),
             )
-        check_url(native.url, self._binding)
+        check_url(native.url, self._binding, native)
         return native
+
+    def _note_spent(self, native: Any) -> None:
+        # A private name, but httpx's and httpx2's alike: an iterator that was read from would be
+        # sent a second time as an empty body, and nothing else would tell.
+        if getattr(native.stream, "_is_stream_consumed", False) and not is_repeatable(self._item):
+            object.__setattr__(self._request, "spent", True)
 
     async def _respond(self, native: Any) -> Any:
         """Drive the authentication flow, if there is one, around the hops (httpx's own order)."""
         auth = self._auth(native)
         if auth is None:
-            return await self._follow(native)
+            return await self._follow(native, [])
+        history: list[Any] = []
         async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
             native = await anext(flow)
             while True:
-                response = await self._follow(native)
+                response = await self._follow(native, history)
                 try:
                     following = await flow.asend(response)
                 except StopAsyncIteration:
                     return response
-                response.history = list(self._history)
-                self._history.append(response)
+                # As in httpx, the redirects of this leg are not part of the history.
+                response.history = list(history)
+                history.append(response)
                 native = following
 
     def _auth(self, native: Any) -> Any:
@@ -175,54 +190,55 @@ class _Exchange:
             return self._binding.library.BasicAuth(native.url.username, native.url.password)
         return auth
 
-    async def _follow(self, native: Any) -> Any:
+    async def _follow(self, native: Any, earlier: list[Any]) -> Any:
         """Send `native` and whatever it is redirected to, one hop at a time."""
+        history = list(earlier)
+        wanted = self._request.follow_redirects
+        follow = self._rules.follow_redirects if wanted is None else wanted
         while True:
-            if len(self._history) > self.max_redirects:
+            if len(history) > self._rules.max_redirects:
                 raise self._binding.library.TooManyRedirects(
                     "Exceeded maximum allowed redirects.", request=native
                 )
             response = await self._hop(native)
-            following = response.next_request if self.follow_redirects else None
-            if following is None:
-                await read_body(response, self._binding, self.max_body)
-                response.history = list(self._history)
+            response.history = list(history)
+            if not (follow and response.has_redirect_location):
+                await read_body(response, self._binding, self._rules.max_body)
                 return response
-            await read_redirect_body(response, self._binding)
-            response.history = list(self._history)
-            self._history.append(response)
+            following = await self._following(response)
+            history.append(response)
+            self._situation.redirected = True
             _keep_secrets(native, following)
-            check_url(following.url, self._binding)
             native = following
 
+    async def _following(self, response: Any) -> Any:
+        """Return the request that a redirect leads to, its own body being done with."""
+        following = response.next_request
+        if following is None:
+            # Not told to follow, httpx2 lets a Location pass that is no URL.
+            await close(response)
+            raise self._binding.invalid_location(response)
+        response.next_request = None
+        await read_redirect_body(response, self._binding)
+        return following
+
     async def _hop(self, native: Any) -> Any:
-        self._situation.request = native
-        self._situation.in_body = False
-        response = await self._client.send(
-            native, stream=True, auth=self._binding.no_auth, follow_redirects=False
-        )
+        self._situation.begin(native)
+        check_url(native.url, self._binding, native)
+        check_head(native, self._binding)
+        self._situation.sent = True
+        chained = self._trace.attach(native)
+        try:
+            response = await self._client.send(
+                native, stream=True, auth=self._binding.no_auth, follow_redirects=False
+            )
+        finally:
+            self._trace.detach(native, chained)
+        if response.next_request is not None:  # it has inherited the extensions
+            self._trace.detach(response.next_request, chained)
         self._situation.in_body = True
         self._situation.hops += 1
         return response
-
-
-def check_url(url: Any, binding: Binding) -> None:
-    """
-    Refuse what cannot be fetched, before any connection is made for it.
-
-    Raises:
-        UnsupportedProtocol: If the scheme is not http or https.
-        InvalidURL: If there is no host, or the port is none that exists.
-    """
-    library = binding.library
-    if url.scheme not in ("http", "https"):
-        raise library.UnsupportedProtocol(
-            f"the URL must begin with http:// or https://, not {str(url)[:100]!r}"
-        )
-    if not url.host:
-        raise library.InvalidURL(f"the URL has no host: {str(url)[:100]!r}")
-    if url.port is not None and not 0 < url.port < 65536:
-        raise library.InvalidURL(f"the URL's port must be from 1 to 65535, not {url.port}")
 
 
 def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:

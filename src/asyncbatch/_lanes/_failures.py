@@ -6,14 +6,17 @@ Decides only: takes an exception and what was going on, and returns the outcome.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody
+from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
 from asyncbatch._errors import BodyTooLarge, DNSError, FailureKind, TLSError, TruncatedBody
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 
 # getaddrinfo's answers that asking again does not change. Platforms differ in which they have.
@@ -21,38 +24,87 @@ _PERMANENT_DNS = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 }
 
+# What this machine has run out of: descriptors, ports, memory.
+_EXHAUSTED = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EADDRNOTAVAIL,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+}
+
+# Whose exceptions speak of the connection, wherever they come up.
+_WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}
+
+# Frames of a foreign exception that its note names.
+_NOTED_FRAMES = 3
+
 
 class Situation:
     """What an attempt was doing when it failed; kept up by the lane."""
 
-    __slots__ = ("hops", "in_body", "request")
+    __slots__ = ("hops", "in_body", "redirected", "request", "sent", "trace")
 
-    def __init__(self) -> None:
+    def __init__(self, trace: PhaseTrace) -> None:
+        self.trace = trace
         self.request: Any = None  # the one under way, None before the first is built
         self.hops = 0  # responses received so far
-        self.in_body = False  # whether the head of the present response has arrived
+        self.sent = False  # whether it has been handed to the client
+        self.in_body = False  # whether the head of its response has arrived
+        self.redirected = False  # whether the request under way is one that a redirect made
+
+    def begin(self, request: Any) -> None:
+        """Note that `request` is under way."""
+        self.request = request
+        self.sent = self.in_body = False
 
 
 def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outcome:
-    """Return the outcome that `error` makes of an attempt."""
+    """
+    Return the outcome that `error` makes of an attempt.
+
+    Its error is `error` or has it as a cause, and keeps no frame alive.
+    """
     if isinstance(error, ExceptionGroup):
         # anyio raises a group where several addresses failed; one of them has to speak for all.
         error = next(_leaves(error))
-    if isinstance(error, BodyLimitExceeded | BodyCut | CorruptBody):
-        return _decoding_outcome(error, situation, binding)
-    outcome = _library_outcome(error, situation, binding)
-    if outcome.error is not error and outcome.error is not None:
+    error = _without_value(error, situation, binding.library)
+    if isinstance(error, DecodingFailure):
+        outcome = _decoding_outcome(error, situation, binding)
+    else:
+        outcome = _library_outcome(error, situation, binding)
+    assert outcome.error is not None
+    if outcome.error is not error:
         outcome.error.__cause__ = error
-    if isinstance(error, binding.library.HTTPError):
-        _drop_tracebacks(error)
+    _drop_frames(outcome.error, binding)
     return outcome
 
 
-def _drop_tracebacks(error: Exception) -> None:
-    # The frames of httpx and httpcore tell nothing that the chain of errors does not, and keep
-    # their locals, connection and all, alive for as long as the result: some 10 KB each.
+def invalid_outcome(error: Exception) -> Outcome:
+    """Return the outcome of a request that could not even be built."""
+    error.__traceback__ = None
+    return Outcome(kind=FailureKind.invalid_request, error=error)
+
+
+def _drop_frames(error: Exception, binding: Binding) -> None:
+    # The frames keep their locals, connection and all, alive for as long as the result: some 10 KB
+    # each. Those of httpx and httpcore tell nothing that the chain of errors does not; of those of
+    # the caller's own code (hooks, authentication, transports) the places are noted.
+    if not isinstance(error, binding.library.HTTPError | DecodingFailure):
+        _note_places(error)
     for cause in _causes(error):
         cause.__traceback__ = None
+
+
+def _note_places(error: Exception) -> None:
+    # Line numbers only: the source would have to be read from disk, inside the event loop.
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-_NOTED_FRAMES:]
+    if not frames:
+        return
+    places = (f"{f.f_code.co_filename}:{f.f_lineno} in {f.f_code.co_name}" for f in frames)
+    note = f"raised at {', from '.join(reversed([*places]))}"
+    if note not in getattr(error, "__notes__", ()):  # the same object may be raised again
+        error.add_note(note)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
@@ -63,87 +115,108 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-def _decoding_outcome(
-    error: BodyLimitExceeded | BodyCut | CorruptBody, situation: Situation, binding: Binding
-) -> Outcome:
-    kind, public = FailureKind.decode, None
-    request = situation.request
-    if isinstance(error, BodyLimitExceeded):
-        kind, public = (
-            FailureKind.too_large,
-            binding.error(BodyTooLarge)(error.limit, request=request),
-        )
-    elif isinstance(error, BodyCut):
-        kind, public = (
-            FailureKind.truncated,
-            binding.error(TruncatedBody)(str(error), request=request),
-        )
-    else:
-        public = binding.library.DecodingError(str(error), request=request)
-    public.__cause__ = error
-    return Outcome(kind=kind, error=public)
+def _decoding_outcome(error: DecodingFailure, situation: Situation, binding: Binding) -> Outcome:
+    request, public = situation.request, binding.error
+    match error:
+        case BodyLimitExceeded():
+            too_large = public(BodyTooLarge)(error.limit, request=request)
+            return Outcome(kind=FailureKind.too_large, error=too_large)
+        case BodyCut():
+            truncated = public(TruncatedBody)(str(error), request=request)
+            return Outcome(kind=FailureKind.truncated, error=truncated)
+        case _:
+            assert isinstance(error, CorruptBody)
+            corrupt = binding.library.DecodingError(str(error), request=request)
+            return Outcome(kind=FailureKind.decode, error=corrupt)
 
 
 def _library_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
     library = binding.library
-    if isinstance(error, library.TimeoutException):
-        return _timeout_outcome(error, library)
-    if isinstance(error, library.ConnectError):
-        return _connect_outcome(error, situation, binding)
-    if isinstance(error, library.ProxyError):
-        return Outcome(kind=FailureKind.connect, error=error)
-    if isinstance(error, library.TooManyRedirects):
-        return Outcome(kind=FailureKind.redirect, error=error)
-    if isinstance(error, library.DecodingError):
-        return Outcome(kind=FailureKind.decode, error=error)
-    if isinstance(error, library.HTTPStatusError):  # raised by an event hook of the caller's
-        return Outcome(kind=FailureKind.status, error=error)
-    if isinstance(error, library.InvalidURL | library.UnsupportedProtocol | library.StreamError):
-        return _unsendable(error, situation)
-    if isinstance(error, library.LocalProtocolError):
-        return _unsendable(error, situation)
-    if isinstance(error, library.TransportError):
-        return _broken_outcome(error, situation, binding)
-    if isinstance(error, UnicodeError):  # a host name that IDNA cannot encode
-        return _unsendable(error, situation)
-    return Outcome(kind=FailureKind.protocol, error=error)
+    match error:
+        case library.TimeoutException():
+            return _timeout_outcome(error, situation, library)
+        case library.ConnectError():
+            return _connect_outcome(error, situation, binding)
+        case library.ProxyError():
+            return Outcome(kind=FailureKind.connect, error=error)
+        case library.TooManyRedirects():
+            return Outcome(kind=FailureKind.redirect, error=error)
+        case library.DecodingError():
+            return Outcome(kind=FailureKind.decode, error=error)
+        case library.HTTPStatusError():  # raised by an event hook of the caller's
+            status = error.response.status_code
+            return Outcome(kind=FailureKind.status, error=error, status_code=status)
+        case library.LocalProtocolError():
+            return _unsendable(error, situation)
+        case library.InvalidURL() if situation.sent:
+            # The URL of the request was looked at before: this is what httpx says of a `Location`.
+            return Outcome(kind=FailureKind.redirect, error=error)
+        case library.InvalidURL() | library.UnsupportedProtocol() | library.StreamError():
+            return _unsendable(error, situation)
+        case library.TransportError():
+            return _broken_outcome(error, situation, binding)
+        case UnicodeError():  # a host name that IDNA cannot encode
+            return _unsendable(error, situation)
+        case _:
+            return _foreign_outcome(error, situation, binding)
 
 
-def _timeout_outcome(error: Exception, library: Any) -> Outcome:
+def _timeout_outcome(error: Exception, situation: Situation, library: Any) -> Outcome:
     return Outcome(
         kind=FailureKind.timeout,
         error=error,
-        connect_failed=isinstance(error, library.ConnectTimeout),
+        # After a redirect it is another host that is out of reach, and the first one has been
+        # told of the request.
+        connect_failed=isinstance(error, library.ConnectTimeout) and not situation.hops,
         local=isinstance(error, library.PoolTimeout),
     )
 
 
 def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
-    request = situation.request
-    for cause in _causes(error):
+    request, first = situation.request, not situation.hops
+    causes = list(_causes(error))
+    for cause in causes:
         if isinstance(cause, socket.gaierror):
             return Outcome(
                 kind=FailureKind.dns,
                 error=binding.error(DNSError)(str(error), request=request),
-                connect_failed=True,
-                permanent=cause.errno in _PERMANENT_DNS,
+                connect_failed=first,
+                permanent=is_permanent(cause),
             )
-        if isinstance(cause, ssl.SSLError):
-            return Outcome(
-                kind=FailureKind.tls,
-                error=binding.error(TLSError)(str(error), request=request),
-                connect_failed=True,
-                permanent=isinstance(cause, ssl.SSLCertVerificationError),
-            )
-    return Outcome(kind=FailureKind.connect, error=error, connect_failed=True)
+        if isinstance(cause, OSError) and cause.errno in _EXHAUSTED:
+            return Outcome(kind=FailureKind.connect, error=error, local=True)
+    if situation.trace.handshaking or any(isinstance(cause, ssl.SSLError) for cause in causes):
+        text = str(error) or "The connection ended during the TLS handshake"
+        return Outcome(
+            kind=FailureKind.tls,
+            error=binding.error(TLSError)(text, request=request),
+            connect_failed=first,
+            permanent=any(map(is_permanent, causes)),
+        )
+    return Outcome(kind=FailureKind.connect, error=error, connect_failed=first)
+
+
+def is_permanent(cause: BaseException) -> bool:
+    """Whether `cause` is a name that does not exist, or a certificate that does not verify."""
+    if isinstance(cause, socket.gaierror):
+        return cause.errno in _PERMANENT_DNS
+    return isinstance(cause, ssl.SSLCertVerificationError)
 
 
 def _broken_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    request = situation.request
     if "Invalid URL in location header" in str(error):
         return Outcome(kind=FailureKind.redirect, error=error)
     if situation.in_body and _is_cut(error, binding.library):
-        truncated = binding.error(TruncatedBody)(str(error), request=situation.request)
+        text = str(error) or "The connection broke before the body was complete"
+        truncated = binding.error(TruncatedBody)(text, request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
+    if not situation.in_body and any(map(_is_alert, _causes(error))):
+        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        return Outcome(
+            kind=FailureKind.tls,
+            error=binding.error(TLSError)(str(error) or "TLS alert", request=request),
+        )
     return Outcome(kind=FailureKind.protocol, error=error)
 
 
@@ -153,9 +226,42 @@ def _is_cut(error: Exception, library: Any) -> bool:
     return isinstance(error, library.ReadError) or str(error).startswith("peer closed connection")
 
 
+def _is_alert(cause: BaseException) -> bool:
+    return isinstance(cause, ssl.SSLError) and "_ALERT_" in (cause.reason or "")
+
+
+def _without_value(error: Exception, situation: Situation, library: Any) -> Exception:
+    # h11 quotes the header value that it refuses, and that may be a secret. A check of our own
+    # comes first; only what an event hook writes gets as far as here.
+    is_refusal = isinstance(error, library.LocalProtocolError)
+    if not (is_refusal and str(error).startswith("Illegal header value")):
+        return error
+    without: Exception = library.LocalProtocolError(
+        "Illegal header value", request=situation.request
+    )
+    return without
+
+
 def _unsendable(error: Exception, situation: Situation) -> Outcome:
-    kind = FailureKind.redirect if situation.hops else FailureKind.invalid_request
+    kind = FailureKind.redirect if situation.redirected else FailureKind.invalid_request
     return Outcome(kind=kind, error=error)
+
+
+def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    """Sort what is no error of the client's: a transport, a hook or an `Auth` raised it."""
+    if isinstance(error, TimeoutError):
+        return Outcome(kind=FailureKind.timeout, error=error)
+    if isinstance(error, OSError):
+        outcome = _connect_outcome(error, situation, binding)
+        # Who knows how far it got.
+        outcome.connect_failed = False
+        if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
+            outcome.kind = FailureKind.truncated if situation.in_body else FailureKind.protocol
+        return outcome
+    if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
+        return Outcome(kind=FailureKind.protocol, error=error)
+    # A bug or a refusal in the caller's own code, which another try would meet again.
+    return Outcome(kind=FailureKind.invalid_request, error=error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -31,14 +31,40 @@ _PHASES = {
 class PhaseTrace:
     """Adds up the seconds of each phase over the hops of one attempt."""
 
-    def __init__(self, clock: Clock, chained: TraceFunction | None = None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._chained = chained
+        # The caller's own function, by the request of the present hop; None where there is none.
+        self._chained: TraceFunction | None = None
         self._seconds: dict[str, float] = {}
         # When the phase under way began, by the name of its event.
         self._open: dict[str, float] = {}
-        self.connecting = False
+        # The phase of the last event, unless that was its successful end.
+        self._current: str | None = None
+
+    @property
+    def connecting(self) -> bool:
         """Whether a connection was being made when the last event came."""
+        return self._current in ("connect", "tls")
+
+    @property
+    def handshaking(self) -> bool:
+        """Whether that was its TLS handshake."""
+        return self._current == "tls"
+
+    def attach(self, native: Any) -> TraceFunction | None:
+        """Have `native` report here, and return the function that it reported to before."""
+        chained: TraceFunction | None = native.extensions.get("trace")
+        self._chained = chained
+        # A dictionary of its own: the one that the transport is given outlives the hop.
+        native.extensions = {**native.extensions, "trace": self}
+        return chained
+
+    def detach(self, native: Any, chained: TraceFunction | None) -> None:
+        """Undo `attach`, so that neither caller nor next hop finds this object."""
+        if native.extensions.get("trace") is not self:
+            return
+        extensions = {name: value for name, value in native.extensions.items() if name != "trace"}
+        native.extensions = extensions if chained is None else {**extensions, "trace": chained}
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """Take one event (httpcore asks for a coroutine function)."""
@@ -54,12 +80,12 @@ class PhaseTrace:
         now = self._clock()
         if state == "started":
             self._open[name] = now
-            self.connecting = phase in ("connect", "tls")
+            self._current = phase
             return
         spent = now - self._open.pop(name, now)
         self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
         if state == "complete":
-            self.connecting = False
+            self._current = None
 
     def timing(self) -> Timing:
         """Return what is known; `queued` and `throttled` are the batch's to add."""

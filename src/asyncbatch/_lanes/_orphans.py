@@ -1,0 +1,57 @@
+"""
+Pool places that a cancellation left taken for ever, and their release.
+
+httpcore 1.0 loses the place of a request that is cancelled between being assigned a connection and
+opening it, and natively cancelled (`asyncio.wait_for`, `TaskGroup`) while it gives one back
+(encode/httpcore#1093, #658, #830). No scope of ours can prevent the latter, because a native
+cancellation reaches into shielded scopes. What is lost can be told: a connection of the pool that
+no request refers to, and that is neither idle nor closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+
+CLOSE_SECONDS = 1.0
+"""Time to close what is found in; TLS may wait for the other side."""
+
+
+async def release_orphans(client: Any) -> None:
+    """
+    Give back the places in the client's pools that nobody holds any more.
+
+    Call it where requests were cancelled. What is not laid out as in httpcore is left alone.
+    """
+    for pool in _pools(client):
+        # Between the look and the removal there is no await, so that no request can be assigned.
+        orphans = list(_orphans(pool))
+        if not orphans:
+            continue
+        for connection in orphans:
+            pool._connections.remove(connection)
+        closing = pool._assign_requests_to_connections()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            for connection in (*orphans, *closing):
+                with contextlib.suppress(Exception):
+                    await connection.aclose()
+
+
+def _pools(client: Any) -> Iterator[Any]:
+    mounts = getattr(client, "_mounts", None) or {}
+    for transport in (getattr(client, "_transport", None), *mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        lists = (getattr(pool, "_connections", None), getattr(pool, "_requests", None))
+        assigns = hasattr(pool, "_assign_requests_to_connections")
+        if assigns and all(isinstance(held, list) for held in lists):
+            yield pool
+
+
+def _orphans(pool: Any) -> Iterator[Any]:
+    held = {id(getattr(request, "connection", None)) for request in pool._requests}
+    for connection in pool._connections:
+        if id(connection) not in held and not (connection.is_idle() or connection.is_closed()):
+            yield connection

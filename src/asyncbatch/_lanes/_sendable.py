@@ -1,0 +1,74 @@
+"""
+What is refused before anything is sent: URLs that lead nowhere, heads that could inject.
+
+httpx looks at some of this, h11 at some more, but only on a connection made for the purpose, and
+with the offending value, an `Authorization` perhaps, in the message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from asyncbatch._lanes._binding import Binding
+from asyncbatch._request import redacted
+
+# Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx lets some
+# of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
+_BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
+
+# RFC 9110 §5.6.2.
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# RFC 9110 §5.5: no control characters but the tab, and no blanks around the value.
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
+
+
+def check_url(url: Any, binding: Binding, request: Any = None) -> None:
+    """
+    Refuse what cannot be fetched, before any connection is made for it.
+
+    Raises:
+        UnsupportedProtocol: If the scheme is not http or https.
+        InvalidURL: If there is no host, or host or port are none that can exist.
+    """
+    library = binding.library
+    if url.scheme not in ("http", "https"):
+        raise library.UnsupportedProtocol(
+            f"the URL must begin with http:// or https://, not {_start_of(url)!r}", request=request
+        )
+    if not url.host:
+        raise library.InvalidURL(f"the URL has no host: {_start_of(url)!r}")
+    if _BAD_HOST.search(url.host) and not _is_ipv6(url):
+        raise library.InvalidURL(f"the URL's host is none: {url.host[:100]!r}")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise library.InvalidURL(f"the URL's port must be from 1 to 65535, not {url.port}")
+
+
+def check_head(native: Any, binding: Binding) -> None:
+    """
+    Refuse a method or a header field that is none; its value is not in the message.
+
+    Raises:
+        LocalProtocolError: If there is one.
+    """
+    refused = binding.library.LocalProtocolError
+    if not _TOKEN.fullmatch(native.method.encode("utf-8", "surrogateescape")):
+        raise refused(f"the method is no token: {native.method[:100]!r}", request=native)
+    for name, value in native.headers.raw:
+        if not _TOKEN.fullmatch(name):
+            raise refused(f"the name of a header is no token: {name[:100]!r}", request=native)
+        if _BAD_VALUE.search(value):
+            raise refused(
+                f"the value of the header {name.decode('ascii')!r} has a line break, a control "
+                "character, or a blank at one of its ends",
+                request=native,
+            )
+
+
+def _is_ipv6(url: Any) -> bool:
+    return b":" in url.raw_host
+
+
+def _start_of(url: Any) -> str:
+    return redacted(str(url))[:100]
