@@ -23,7 +23,7 @@ def failure(
     index: int = 0, *, kind: FailureKind = FailureKind.connect, status: int = 0, **fields: Any
 ) -> Failure:
     """Return a failure of that kind, or of that status if there is one."""
-    url = fields.pop("url", f"http://host.test/{index}")
+    url = f"http://host.test/{index}"
     request = httpx.Request("GET", url)
     if not status:
         error = fields.pop("error", None) or httpx.ConnectError("refused", request=request)
@@ -39,12 +39,15 @@ def failure(
 
 
 def _common(index: int, url: str, fields: dict[str, Any]) -> dict[str, Any]:
+    timing = fields.pop("timing", Timing())
     common: dict[str, Any] = {
         "index": index,
         "item": url,
         "url": httpx.URL(url),
         "elapsed": 0.0,
-        "timing": Timing(),
+        "network": timing,
+        "queued": timing.queued,
+        "throttled": timing.throttled,
         "attempts": 1,
         "history": (),
     }

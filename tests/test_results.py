@@ -104,7 +104,7 @@ def test_the_message_counts_the_kinds_and_names_the_first_failures():
 
 def test_the_message_has_no_password_and_stays_short():
     """URLs with credentials are shown as httpx shows them, and endless ones are cut."""
-    long = failure(0, url="http://user:secret@host.test/" + "x" * 5000)
+    long = failure(0, url=httpx.URL("http://user:secret@host.test/" + "x" * 5000))
 
     with pytest.raises(ExceptionGroup) as raised:
         Results([long], duration=1.0).raise_for_failures()

@@ -1,0 +1,210 @@
+"""
+The arguments of the command, and the options of a fetcher that they stand for.
+
+What a value may be is mostly for the fetcher to say; this says how it is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TextIO
+
+import attrs
+
+from asyncbatch import Fetcher, Rate, Request, Retry
+
+DESCRIPTION = """\
+Fetch many URLs at once; print one line for each as it ends, and a summary on stderr.
+
+Without arguments, show what asyncbatch does on a server inside this process.
+"""
+EPILOG = """\
+Each line has the status, or in one word why there is none; the seconds it took; the bytes of the
+decoded body; and the URL. With --jsonl - there are JSON objects in their place.
+A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
+Passwords in URLs are never printed.
+
+Exit codes: 0, all went well; 1, a request failed; 2, bad usage; 130, interrupted.
+"""
+SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+@attrs.frozen(kw_only=True)
+class Arguments:
+    """What the command was asked to do."""
+
+    urls: list[str]
+    """Those given one by one."""
+    file: str | None = None
+    """Where to read more from; `-` is stdin."""
+    jsonl: str | None = None
+    """Where to write one JSON object for each result; `-` is stdout."""
+    method: str = "GET"
+    ordered: bool = False
+    quiet: bool = False
+    batch_timeout: float | None = None
+    fetcher: Fetcher
+    """One with the options that were given, not yet open."""
+
+    @property
+    def wants_demo(self) -> bool:
+        """Whether there is nothing to fetch."""
+        return not self.urls and self.file is None
+
+    def request(self, url: str) -> Request:
+        """Return the request for one URL."""
+        return Request(url, method=self.method)
+
+
+OWN_OPTIONS = {field.name for field in attrs.fields(Arguments)} - {"urls", "fetcher"}
+
+
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """
+    Return what `argv` asks for.
+
+    Raises:
+        SystemExit: With 2 and a message on stderr if it makes no sense; with 0 after `--help`.
+    """
+    parser = _parser()
+    given = vars(parser.parse_args(argv))
+    urls = given.pop("urls")
+    if given and not urls and "file" not in given:
+        parser.error("no URLs: give some, or -f FILE. The demo takes no options")
+    own = {name: given.pop(name) for name in OWN_OPTIONS & given.keys()}
+    given.setdefault("progress", _has_room_for_a_bar(is_quiet=own.get("quiet", False)))
+    return Arguments(urls=urls, fetcher=_fetcher(parser, given), **own)
+
+
+def _has_room_for_a_bar(*, is_quiet: bool) -> bool:
+    """Whether a bar on stderr is seen by somebody, and has no lines of ours in between."""
+    return not is_quiet and _is_terminal(sys.stderr) and not _is_terminal(sys.stdout)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _fetcher(parser: argparse.ArgumentParser, options: dict[str, Any]) -> Fetcher:
+    try:
+        if "attempts" in options:
+            options["retry"] = Retry(attempts=options.pop("attempts"))
+        return Fetcher(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        parser.error(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    # With SUPPRESS, only what was given is there afterwards: the defaults stay the fetcher's.
+    parser = argparse.ArgumentParser(
+        prog="python -m asyncbatch",
+        usage="%(prog)s [options] [URL ...]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        argument_default=SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("urls", nargs="*", metavar="URL", default=[])
+    _add_input_and_output(parser.add_argument_group("input and output"))
+    _add_limits(parser.add_argument_group("how much at once"))
+    _add_times(parser.add_argument_group("how long (seconds)"))
+    _add_requests(parser.add_argument_group("requests"))
+    return parser
+
+
+def _add_input_and_output(group: Any) -> None:
+    group.add_argument("-f", "--file", metavar="FILE", help="read URLs from FILE; - is stdin")
+    group.add_argument("--jsonl", metavar="FILE", help="write JSON Lines to FILE; - is stdout")
+    group.add_argument("--ordered", action="store_true", help="print in the order of the input")
+    group.add_argument("-q", "--quiet", action="store_true", help="print no lines and no summary")
+    group.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show a bar on stderr; by default if that is a terminal and the lines go elsewhere",
+    )
+
+
+def _add_limits(group: Any) -> None:
+    group.add_argument("-c", "--concurrency", type=int, metavar="N", help="requests at once")
+    group.add_argument("--per-host", type=int, metavar="N", help="requests at once for each host")
+    group.add_argument(
+        "--rate", type=_rate, metavar="N[/S]", help="requests a second, or in S, for each host"
+    )
+    group.add_argument("--total-rate", type=_rate, metavar="N[/S]", help="the same over all hosts")
+    group.add_argument("--attempts", type=int, metavar="N", help="tries for each request")
+    group.add_argument(
+        "--give-up-host-after", type=int, metavar="N", help="failed connections in a row"
+    )
+    group.add_argument(
+        "--max-body", type=_size, metavar="BYTES", help="of a decoded body; 32M, for instance"
+    )
+
+
+def _add_times(group: Any) -> None:
+    for option, text in {
+        "--timeout": "for one try, redirects and body included",
+        "--connect-timeout": "for opening a connection",
+        "--deadline": "for one request with all its tries",
+        "--batch-timeout": "for everything",
+    }.items():
+        group.add_argument(option, type=_seconds, metavar="S", help=text)
+
+
+def _add_requests(group: Any) -> None:
+    group.add_argument("-X", "--method", metavar="NAME", help="GET unless you say otherwise")
+    group.add_argument(
+        "-H",
+        "--header",
+        dest="headers",
+        action="append",
+        type=_header,
+        metavar="NAME: VALUE",
+        help="send this header; may be given many times",
+    )
+    group.add_argument(
+        "--no-redirects",
+        dest="follow_redirects",
+        action="store_false",
+        help="take a redirect for the answer",
+    )
+    group.add_argument("--max-redirects", type=int, metavar="N", help="for one request")
+    group.add_argument("--http2", action="store_true", help="needs: pip install 'httpx[http2]'")
+
+
+def _rate(text: str) -> Rate:
+    count, _, seconds = text.partition("/")
+    try:
+        return Rate(float(count), per=float(seconds or 1))
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no rate: write 20 for twenty a second, or 100/60 for a hundred a minute"
+        ) from None
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+    raise ArgumentTypeError(f"{text!r} is no time: write seconds above 0, such as 2.5")
+
+
+def _size(text: str) -> int:
+    digits, factor = text, 1
+    if text[-1:].lower() in SUFFIXES:
+        digits, factor = text[:-1], SUFFIXES[text[-1].lower()]
+    if not (digits.isascii() and digits.isdigit()):
+        raise ArgumentTypeError(f"{text!r} is no size: write 500000, 500k, 32M or 1G")
+    return int(digits) * factor
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ArgumentTypeError(f"{text!r} is no header: write 'Name: value'")
+    return name.strip(), value.strip()

@@ -1,0 +1,163 @@
+"""
+The demo: a batch on a server inside this process, in which much goes wrong, and as planned.
+
+It fails if a single result is not as planned, so that it serves as a test of an installation too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+
+import attrs
+
+from asyncbatch import Failure, FailureKind, Fetcher, Results, Retry
+from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest, Reply
+
+LIVE_HOSTS = 19
+URLS_PER_HOST = 100
+PER_HOST = 10
+CONCURRENCY = 60
+
+INTRODUCTION = f"""\
+asyncbatch demo: {(LIVE_HOSTS + 1) * URLS_PER_HOST:,} URLs on {LIVE_HOSTS + 1} hosts of a server \
+in this process.
+{CONCURRENCY} requests at once, at most {PER_HOST} of them on one host. Some hosts are slow, busy \
+or broken, one is dead.
+None of them may hold up the others; another try saves what it can; each URL gets one result.
+"""
+
+
+@attrs.frozen
+class Part:
+    """URLs of the batch that should all end alike."""
+
+    what: str
+    """What their hosts do, for people."""
+    urls: Sequence[str]
+    outcomes: frozenset[FailureKind] = frozenset()
+    """The kinds of failure that they may end with; none: they succeed."""
+    retries: int = 0
+    """How many tries beyond the first they need together, at least."""
+
+    @property
+    def expected(self) -> str:
+        """What should become of them, for people."""
+        return f"{len(self.urls):,} {' or '.join(sorted(self.outcomes)) or 'ok'}"
+
+
+async def run_demo() -> bool:
+    """Run the demo, print what it shows, and return whether everything was as planned."""
+    _say(INTRODUCTION)
+    async with LoopbackServer(hosts=LIVE_HOSTS) as server:
+        plan = _plan(server)
+        # Taken in turns, as a batch of mixed URLs would be.
+        turns = zip_longest(*(part.urls for part in plan))
+        urls = [url for turn in turns for url in turn if url is not None]
+        async with _fetcher() as fetcher:
+            results = await fetcher.fetch_many(urls)
+    _say(str(results.summary()))
+    deviations = [*_compared(plan, results), *_mixed_up(urls, results)]
+    _say("\n".join(["", *(deviations or ["Everything was as planned."])]))
+    return not deviations
+
+
+def _fetcher() -> Fetcher:
+    return Fetcher(
+        concurrency=CONCURRENCY,
+        per_host=PER_HOST,
+        # So many failures in a few seconds would use up any budget for retries.
+        retry=Retry(attempts=4, budget=None),
+        progress=True,
+    )
+
+
+def _plan(server: LoopbackServer) -> list[Part]:
+    """Script the server, and say what should come of it."""
+
+    def urls(path: str, *hosts: int, count: int = URLS_PER_HOST) -> list[str]:
+        return [server.url(f"/{path}/{n}", host=host) for host in hosts for n in range(count)]
+
+    server.on("/steady/*", lambda request: _numbered(request).delayed(0.02, jitter=0.06))
+    server.on("/gzip/*", lambda request: _numbered(request).gzipped())
+    server.on("/slow/*", lambda request: _numbered(request).delayed(0.4))
+    server.on("/busy/*", _refusing(20, 30, Reply(429).retry_after(1)))
+    server.on("/failing/*", _refusing(30, 35, Reply(503)))
+    server.on("/reset/*", Reply().reset(), _numbered)
+    server.on("/cut/*", Reply(body=1000).cut(body=500), _numbered)
+    server.on("/moved/*", lambda request: Reply.redirect(server.url(f"/steady/{_number(request)}")))
+    server.on("/gone/*", Reply(404))
+    server.on("/broken/*", Reply(body=1000).cut(body=500))
+    dead = [server.dead_url(f"/{n}") for n in range(URLS_PER_HOST)]
+    return [
+        Part("11 hosts that answer in 20 to 80 ms", urls("steady", *range(1, 12))),
+        Part("compressed bodies", urls("gzip", 12)),
+        Part("every answer takes 400 ms", urls("slow", 13)),
+        Part("redirects to another host", urls("moved", 14)),
+        Part("429, Retry-After: 1, ten times", urls("busy", 15), retries=10),
+        Part("503, five times", urls("failing", 16), retries=5),
+        Part("20 first tries reset", urls("reset", 17, count=20), retries=20),
+        Part("the other URLs of that host", urls("steady", 17, count=80)),
+        Part("20 first bodies cut", urls("cut", 18, count=20), retries=20),
+        Part("the other URLs of that host", urls("steady", 18, count=80)),
+        Part("404", urls("gone", 19, count=90), frozenset({FailureKind.status})),
+        Part("every body cut", urls("broken", 19, count=10), frozenset({FailureKind.truncated})),
+        Part("a dead host", dead, frozenset({FailureKind.connect, FailureKind.host_down})),
+    ]
+
+
+def _number(request: RecordedRequest) -> str:
+    return request.path.rpartition("/")[2]
+
+
+def _numbered(request: RecordedRequest) -> Reply:
+    """Answer with the last part of the URL, so that a body tells where it belongs."""
+    return Reply(body=_number(request), framing="chunked")
+
+
+def _refusing(first: int, last: int, refusal: Behaviour) -> Callable[[RecordedRequest], Behaviour]:
+    """Refuse the requests from number `first` up to `last`, whatever they ask for."""
+    seen = 0
+
+    def answer(request: RecordedRequest) -> Behaviour:
+        nonlocal seen
+        seen += 1
+        return refusal if first <= seen < last else _numbered(request)
+
+    return answer
+
+
+def _compared(plan: list[Part], results: Results) -> Iterator[str]:
+    """Print what became of each part, and yield what is not as planned."""
+    by_url = {str(result.request.url): result for result in results}
+    _say(f"\n  {'hosts':<38}{'plan':<28}outcome")
+    for part in plan:
+        own = [by_url[url] for url in part.urls if url in by_url]
+        kinds = Counter(result.kind if isinstance(result, Failure) else "ok" for result in own)
+        retries = sum(max(result.attempts - 1, 0) for result in own)
+        outcome = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        _say(f"  {part.what:<38}{part.expected:<28}{outcome}" + _retried(retries))
+        if len(own) != len(part.urls) or not kinds.keys() <= (part.outcomes or {"ok"}):
+            yield f"NOT as planned: {part.what}: {part.expected}, but {outcome}"
+        if retries < part.retries:
+            yield f"NOT as planned: {part.what}: {retries} retries, fewer than {part.retries}"
+
+
+def _retried(retries: int) -> str:
+    return f" ({retries} retries)" if retries else ""
+
+
+def _mixed_up(urls: list[str], results: Results) -> Iterator[str]:
+    """Yield what is wrong with the order of the results, and with the bodies they have."""
+    if [str(result.request.url) for result in results] != urls:
+        yield "NOT as planned: the results are not those of the URLs, in their order"
+    for result in results.successes:
+        if result.text != str(result.request.url).rpartition("/")[2]:
+            yield f"NOT as planned: the body of {result.url} is that of another request"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

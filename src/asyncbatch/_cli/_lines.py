@@ -1,0 +1,73 @@
+"""
+A result as a line of text: for people and grep, or as JSON.
+
+What may be shown: no headers and no bodies, and of a URL not who asks. Anything in a URL may come
+from a stranger, so that what would steer a terminal is written out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import attrs
+
+from asyncbatch import Failure, Result
+
+# Up to the last @ before the path: all of that may be a name and a password.
+USERINFO = re.compile(r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?(?P<slashes>[/\\]{2})?[^/\\?#]*@")
+USERINFO_IN_TEXT = re.compile(r"(?<=//)[^\s/\\?#'\"<>]*@")
+HIDDEN = "[secure]@"
+
+
+def plain_line(result: Result) -> str:
+    """Return the line of `result`: status or kind, seconds, bytes, URL, and what went wrong."""
+    url = str(result.request.url)
+    what, error = str(result.status_code), ""
+    if isinstance(result, Failure) and result.response is None:
+        what, error = str(result.kind), f"  {_shown(_message(result.error, url))}"
+    seconds, size = f"{result.elapsed:.3f}", len(result.content)
+    return f"{what:<15} {seconds:>9} {size:>10} {_shown(without_userinfo(url))}{error}\n"
+
+
+def json_line(result: Result) -> str:
+    """Return `result` as a JSON object on one line, in ASCII."""
+    url = str(result.request.url)
+    failure = result if isinstance(result, Failure) else None
+    record: dict[str, Any] = {
+        "index": result.index,
+        "url": without_userinfo(url),
+        "final_url": None if result.url is None else without_userinfo(str(result.url)),
+        "ok": result.ok,
+        "status": result.status_code,
+        "kind": failure and str(failure.kind),
+        "error": failure and _message(failure.error, url),
+        "elapsed": round(result.elapsed, 6),
+        "timing": {
+            name: None if seconds is None else round(seconds, 6)
+            for name, seconds in attrs.asdict(result.timing).items()
+        },
+        "attempts": result.attempts,
+        "bytes": len(result.content),
+    }
+    return json.dumps(record) + "\n"
+
+
+def without_userinfo(url: str) -> str:
+    """Return `url` without the name and the password that may be in it."""
+    return USERINFO.sub(rf"\g<scheme>\g<slashes>{HIDDEN}", url)
+
+
+def _message(error: Exception, url: str) -> str:
+    text = str(error).replace(url, without_userinfo(url))
+    text = USERINFO_IN_TEXT.sub(HIDDEN, text)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _shown(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -1,0 +1,64 @@
+"""The demo's own judgement: it sees what is not as planned."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncbatch import FailureKind, Results
+from asyncbatch._cli._demo import Part, _compared, _mixed_up
+from tests.samples import failure, success
+
+URLS = ["http://host.test/0", "http://host.test/1"]
+
+
+def results_of(*results: object) -> Results:
+    """Return the results of a batch."""
+    return Results(results, duration=1.0)  # type: ignore[arg-type]
+
+
+def test_what_is_as_planned_is_no_deviation(capsys: pytest.CaptureFixture[str]):
+    """The table has a row for the part."""
+    plan = [Part("fine", URLS[:1]), Part("dead", URLS[1:], frozenset({FailureKind.connect}))]
+
+    assert list(_compared(plan, results_of(success(0), failure(1)))) == []
+    assert "1 connect" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "results"),
+    [
+        (Part("fails", URLS), results_of(success(0), failure(1))),
+        (Part("is missing", URLS), results_of(success(0))),
+        (
+            Part("should fail", URLS, frozenset({FailureKind.dns})),
+            results_of(success(0), success(1)),
+        ),
+        (Part("fails otherwise", URLS[1:], frozenset({FailureKind.dns})), results_of(failure(1))),
+        (Part("too few retries", URLS[:1], retries=1), results_of(success(0))),
+    ],
+)
+def test_what_is_not_as_planned_is_told(
+    capsys: pytest.CaptureFixture[str], part: Part, results: Results
+):
+    """Each deviation names its part."""
+    (deviation,) = _compared([part], results)
+
+    assert deviation.startswith(f"NOT as planned: {part.what}: ")
+    assert part.what in capsys.readouterr().out
+
+
+def test_results_out_of_order_are_told():
+    """So are missing and doubled ones."""
+    bodies = [success(0, body=b"0"), success(1, body=b"1")]
+
+    assert list(_mixed_up(URLS, results_of(*bodies))) == []
+    assert len(list(_mixed_up(URLS, results_of(*bodies[::-1])))) == 1
+    assert len(list(_mixed_up(URLS, results_of(bodies[0])))) == 1
+    assert len(list(_mixed_up(URLS, results_of(*bodies, bodies[0])))) == 1
+
+
+def test_the_body_of_another_request_is_told():
+    """A body says by itself where it belongs."""
+    (deviation,) = _mixed_up(URLS[:1], results_of(success(0, body=b"1")))
+
+    assert "http://host.test/0" in deviation
