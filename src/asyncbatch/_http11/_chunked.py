@@ -1,0 +1,172 @@
+"""
+The chunked transfer coding, decoded (RFC 9112 §7.1).
+
+Strict: sizes are hexadecimal digits and nothing else, lines end in CRLF, framing that outgrows
+the body is refused. Trailers are checked and kept apart from the header fields.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ._errors import ProtocolError, ResponseTooLarge
+from ._head import MAX_FIELDS, TEXT, are_field_lines, head_too_large, split_fields
+
+MAX_TRAILER_BYTES = 16 * 1024
+MAX_SIZE_LINE = 4 * 1024
+FREE_OVERHEAD = 64 * 1024
+OVERHEAD_PER_BYTE = 16
+
+# Whitespace is allowed where the grammar has it: before the semicolon of an extension.
+# Extensions mean nothing to us; they only must not hide a line end.
+_SIZE = rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;" + TEXT + rb"*+)?"
+_SIZE_LINE = re.compile(_SIZE)
+_PARTIAL_SIZE_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]++|[ \t]*;" + TEXT + rb"*+)?)?\r?")
+_PARTIAL_TRAILER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
+
+
+class ChunkedProtocol:
+    """
+    One chunked body, from the byte behind the head to the byte behind the trailers.
+
+    Attributes:
+        trailers: the raw trailer lines, once the body has ended.
+        body_bytes: how many bytes of the body have come out.
+    """
+
+    __slots__ = (
+        "_after_data",
+        "_in_trailers",
+        "_limit",
+        "_overhead",
+        "_pending",
+        "_remaining",
+        "_trailer_budget",
+        "body_bytes",
+        "trailers",
+    )
+
+    def __init__(self, *, max_body: int, trailer_budget: int) -> None:
+        self._limit = max_body
+        self._trailer_budget = min(trailer_budget, MAX_TRAILER_BYTES)
+        # An unfinished line, size or trailer; never chunk content.
+        self._pending = b""
+        # Content still to come of the chunk at hand.
+        self._remaining = 0
+        # Whether the CRLF that ends a chunk's content comes next.
+        self._after_data = False
+        self._in_trailers = False
+        self._overhead = 0
+        self.body_bytes = 0
+        self.trailers = b""
+
+    @property
+    def trailer_fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The trailer fields; they are never merged into the header fields."""
+        return split_fields(self.trailers)
+
+    def receive(self, data: bytes, body: bytearray) -> int:
+        """
+        Decode, appending content to `body`.
+
+        Returns:
+            How many bytes at the end of `data` lie behind the message, or -1 while it goes on.
+
+        Raises:
+            ProtocolError: the framing is malformed.
+            ResponseTooLarge: body, framing or trailers pass their limits.
+        """
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        position = 0
+        end = len(data)
+        if not self._in_trailers:
+            position = self._receive_chunks(data, end, body)
+            if not self._in_trailers:
+                return -1
+        return self._receive_trailers(data[position:] if position else data)
+
+    def _receive_chunks(self, data: bytes, end: int, body: bytearray) -> int:
+        position = 0
+        while True:
+            if self._remaining:
+                taken = min(self._remaining, end - position)
+                body += data[position : position + taken]
+                position += taken
+                self._remaining -= taken
+                if self._remaining:
+                    return end
+                self._after_data = True
+            if self._after_data:
+                position = self._skip_data_end(data, position)
+                if self._after_data:
+                    return end
+            line_end = data.find(b"\r\n", position)
+            if line_end < 0:
+                self._keep_size_line(data[position:])
+                return end
+            self._begin_chunk(data[position:line_end])
+            position = line_end + 2
+            if self._in_trailers:
+                return position
+
+    def _skip_data_end(self, data: bytes, position: int) -> int:
+        found = data[position : position + 2]
+        if found == b"\r\n":
+            self._after_data = False
+            return position + 2
+        if found not in (b"", b"\r"):
+            raise ProtocolError(f"chunk content runs past its size: {found!r}")
+        self._pending = found
+        return position
+
+    def _keep_size_line(self, partial: bytes) -> None:
+        if _PARTIAL_SIZE_LINE.fullmatch(partial) is None:
+            raise ProtocolError(f"malformed chunk size: {partial[:40]!r}")
+        if len(partial) > MAX_SIZE_LINE:
+            raise ResponseTooLarge("chunk extensions are too long", limit=MAX_SIZE_LINE)
+        self._pending = partial
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise ProtocolError(f"malformed chunk size: {line[:40]!r}")
+        if len(line) > MAX_SIZE_LINE:
+            raise ResponseTooLarge("chunk extensions are too long", limit=MAX_SIZE_LINE)
+        size = int(match.group(1), 16)
+        self.body_bytes += size
+        if self.body_bytes > self._limit:
+            raise ResponseTooLarge(
+                f"the body is larger than {self._limit} bytes", limit=self._limit
+            )
+        self._overhead += len(line) + 4
+        allowed = FREE_OVERHEAD + OVERHEAD_PER_BYTE * self.body_bytes
+        if self._overhead > allowed:
+            raise ResponseTooLarge("chunk framing outgrows the body", limit=allowed)
+        self._remaining = size
+        self._in_trailers = size == 0
+
+    def _receive_trailers(self, data: bytes) -> int:
+        if data.startswith(b"\r\n"):
+            return len(data) - 2
+        block_end = data.find(b"\r\n\r\n")
+        if block_end < 0:
+            self._keep_trailers(data)
+            return -1
+        block = data[: block_end + 2]
+        if len(block) > self._trailer_budget:
+            raise head_too_large()
+        if not are_field_lines(block):
+            raise ProtocolError("malformed trailer field")
+        if block.count(b"\n") > MAX_FIELDS:
+            raise ResponseTooLarge(f"more than {MAX_FIELDS} trailer fields", limit=MAX_FIELDS)
+        self.trailers = block
+        return len(data) - block_end - 4
+
+    def _keep_trailers(self, partial: bytes) -> None:
+        if len(partial) > self._trailer_budget:
+            raise head_too_large()
+        if _PARTIAL_TRAILER.search(partial) is not None:
+            raise ProtocolError("malformed trailer field")
+        self._pending = partial

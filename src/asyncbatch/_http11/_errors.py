@@ -1,0 +1,62 @@
+"""
+What can end an exchange without a complete response, as far as the bytes alone can tell.
+
+    ExchangeError
+    ├── ProtocolError      the peer broke the rules of HTTP/1.1
+    ├── TruncatedResponse  the connection ended before the response did
+    ├── ResponseTooLarge   the response passed one of our limits
+    └── InvalidRequest     the request itself cannot be sent
+
+What only sockets can tell (names, connects, time) is added by the transport.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ExchangeError(Exception):
+    """The base of everything that ends an exchange without a response."""
+
+    kind: ClassVar[str] = "protocol"
+    """The failure kind this condition is reported as."""
+
+
+class ProtocolError(ExchangeError):
+    """The peer sent something that is not HTTP/1.1."""
+
+
+class TruncatedResponse(ExchangeError):
+    """
+    The connection ended before the response was complete.
+
+    Attributes:
+        received: whether any byte of the response had arrived.
+    """
+
+    kind = "truncated"
+
+    def __init__(self, message: str, *, received: bool) -> None:
+        super().__init__(message)
+        self.received = received
+
+
+class ResponseTooLarge(ExchangeError):
+    """
+    The response passed a limit of ours.
+
+    Attributes:
+        limit: the limit, in bytes or in pieces.
+    """
+
+    kind = "too_large"
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class InvalidRequest(ExchangeError):
+    """The request holds bytes that must not go onto the wire, or frames its body wrongly."""
+
+    kind = "invalid_request"

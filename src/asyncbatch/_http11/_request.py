@@ -1,0 +1,148 @@
+"""
+Request heads: from method, target and fields to bytes.
+
+Nothing that could end a line, a field or the head may come from outside: each part is checked
+by the grammar that it must have (RFC 9110 §5.6.2, §5.5; RFC 9112 §3), not searched for what it
+must not have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ._errors import InvalidRequest
+from ._head import TEXT, TOKEN
+
+IDEMPOTENT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+"""Methods that mean the same once and twice (RFC 9110 §9.2.2)."""
+
+_METHOD = re.compile(TOKEN + rb"++")
+_TARGET = re.compile(rb"[\x21-\x7e]++")
+_VALUE = re.compile(TEXT + rb"*+")
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_REQUEST_LINE = re.compile(TOKEN + rb"++ [\x21-\x7e]++ HTTP/1\.1\r\n")
+
+# Names that need no look at their grammar, to what they mean for framing.
+_KNOWN_NAMES: dict[bytes, str] = {
+    spelling: name
+    for name in (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "if-modified-since",
+        "if-none-match",
+        "range",
+        "referer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    )
+    for spelling in (name.encode(), name.title().encode())
+}
+
+
+class RequestFields:
+    """
+    Header fields that passed every check, encoded once for many requests.
+
+    Attributes:
+        block: the field lines and the empty line.
+        length: the declared length of the body, or None.
+        is_chunked: whether the body is framed by chunks.
+        closes: whether the request asks for the connection to be closed.
+        upgrades: whether the request asks for another protocol.
+    """
+
+    __slots__ = ("block", "closes", "is_chunked", "length", "upgrades")
+
+    def __init__(self) -> None:
+        self.block = b"\r\n"
+        self.length: int | None = None
+        self.is_chunked = False
+        self.closes = False
+        self.upgrades = False
+
+
+def encode_request_line(method: bytes, target: bytes) -> bytes:
+    """
+    Encode the request line.
+
+    Raises:
+        InvalidRequest: the method is no token, or the target holds anything but visible ASCII.
+    """
+    line = b"%b %b HTTP/1.1\r\n" % (method, target)
+    # Neither a token nor a target can hold a space, so the whole line has one reading only.
+    if _REQUEST_LINE.fullmatch(line) is None:
+        if _METHOD.fullmatch(method) is None:
+            raise InvalidRequest(f"not a method: {method[:80]!r}")
+        raise InvalidRequest(f"not a request target: {target[:80]!r}")
+    return line
+
+
+def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
+    """
+    Check and encode header fields.
+
+    Raises:
+        InvalidRequest: a name is no token, a value holds a control character other than a tab,
+            or the fields contradict one another about the body or the host.
+    """
+    encoded = RequestFields()
+    lines: list[bytes] = []
+    has_host = False
+    for name, value in fields:
+        known = _KNOWN_NAMES.get(name)
+        if known is None:
+            if _METHOD.fullmatch(name) is None:
+                raise InvalidRequest(f"not a field name: {name[:80]!r}")
+            known = name.decode("ascii").lower()
+        # The value may be a credential, so it is not shown.
+        if _VALUE.fullmatch(value) is None:
+            raise InvalidRequest(f"the value of the field {known!r} holds a control character")
+        lines.append(b"%b: %b\r\n" % (name, value))
+        if known == "host":
+            if has_host:
+                raise InvalidRequest("more than one Host field")
+            has_host = True
+        elif known in _MEANINGS:
+            _note_meaning(encoded, known, value)
+    if encoded.is_chunked and encoded.length is not None:
+        raise InvalidRequest("both Transfer-Encoding and Content-Length")
+    lines.append(b"\r\n")
+    encoded.block = b"".join(lines)
+    return encoded
+
+
+_MEANINGS = frozenset({"content-length", "transfer-encoding", "connection", "upgrade"})
+
+
+def _note_meaning(encoded: RequestFields, name: str, value: bytes) -> None:
+    if name == "content-length":
+        if encoded.length is not None or _DIGITS.fullmatch(value.strip(b" \t")) is None:
+            raise InvalidRequest("a Content-Length that is repeated or no number")
+        encoded.length = int(value)
+    elif name == "transfer-encoding":
+        if encoded.is_chunked or value.strip(b" \t").lower() != b"chunked":
+            raise InvalidRequest("a Transfer-Encoding other than one 'chunked'")
+        encoded.is_chunked = True
+    elif name == "connection":
+        options = [option.strip(b" \t") for option in value.lower().split(b",")]
+        encoded.closes = encoded.closes or b"close" in options
+    else:
+        encoded.upgrades = True
+
+
+def encode_chunk(content: bytes) -> bytes:
+    """Frame one piece of a chunked body; an empty piece would end it and so becomes nothing."""
+    return b"%x\r\n%b\r\n" % (len(content), content) if content else b""
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a chunked body without trailers."""

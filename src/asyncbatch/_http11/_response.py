@@ -1,0 +1,260 @@
+"""
+One response, from its first byte to its last (RFC 9112): bytes in, head and body out.
+
+Sans-IO: no socket, no clock. Whether the connection may serve another request is decided here
+and nowhere else, as far as bytes can tell; the default is that it may not.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ._chunked import ChunkedProtocol
+from ._errors import ProtocolError, ResponseTooLarge, TruncatedResponse
+from ._head import (
+    CHUNKED,
+    MAX_HEAD_BYTES,
+    UNTIL_CLOSE,
+    ResponseHead,
+    check_partial_head,
+    head_too_large,
+    parse_head,
+)
+
+MAX_INFORMATIONAL = 20
+"""Informational (1xx) responses in front of one response."""
+
+NO_LIMIT = 1 << 62
+"""A body limit that no body reaches."""
+
+
+# A head is kept for comparison with the next, once per connection: that must stay small.
+_LONGEST_KEPT_HEAD = 4 * 1024
+
+
+class ResponseState(enum.IntEnum):
+    """How far the response has come."""
+
+    HEAD = 0
+    BODY = 1
+    DONE = 2
+
+
+_HEAD = ResponseState.HEAD
+_BODY = ResponseState.BODY
+_DONE = ResponseState.DONE
+
+
+class ResponseProtocol:
+    """
+    Reads the responses of one connection, one after the other.
+
+    Call `begin` for each request, then `receive` with what arrives until it returns True, or
+    `receive_eof` when the connection ends. After an exception the object is of no more use.
+
+    Attributes:
+        state: how far the response has come.
+        head: the final response's head, once `state` is past `HEAD`.
+        body: what has been decoded of the body and not been taken.
+        trailers: the trailer fields of a chunked body, once it has ended.
+        is_reusable: whether another request may follow on the connection; true only once the
+            response is complete, the peer keeps the connection and nothing lay behind it.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_head_used",
+        "_informational",
+        "_is_head_request",
+        "_last_head",
+        "_last_start",
+        "_max_body",
+        "_partial",
+        "_received",
+        "_remaining",
+        "body",
+        "head",
+        "is_reusable",
+        "state",
+        "trailers",
+    )
+
+    def __init__(self) -> None:
+        # The head before this one, and the bytes that would repeat it.
+        self._last_head: ResponseHead | None = None
+        self._last_start = b""
+        self._partial = bytearray()
+        self._remaining = 0
+        self.begin()
+
+    def begin(self, is_head_request: bool = False, max_body: int = NO_LIMIT) -> None:
+        """
+        Expect the response to the request that is sent now.
+
+        Args:
+            is_head_request: whether the method is HEAD, whose responses have no body.
+            max_body: the longest body to accept, in bytes as transferred.
+        """
+        self._is_head_request = is_head_request
+        self._max_body = max_body
+        self._head_used = 0
+        self._informational = 0
+        self._chunks: ChunkedProtocol | None = None
+        self.state = _HEAD
+        self.head: ResponseHead | None = None
+        self.body: bytes | bytearray = b""
+        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
+        self.is_reusable = False
+
+    def receive(self, data: bytes | memoryview) -> bool:
+        """
+        Take what the connection delivered and say whether the response is complete.
+
+        Raises:
+            ProtocolError: the bytes are not a valid response.
+            ResponseTooLarge: a limit was passed.
+        """
+        if self.state is _BODY:
+            return self._receive_body(data)
+        if self._partial:
+            return self._receive_more_head(data)
+        data = bytes(data)
+        # Servers repeat themselves: within one second most heads of a connection differ in
+        # nothing. A comparison costs 0.05 µs, a parse 2.6.
+        head = self._last_head
+        if head is not None and data.startswith(self._last_start):
+            self.head = head
+            return self._begin_body(head, data, len(self._last_start))
+        return self._receive_head(data)
+
+    def receive_eof(self, *, is_clean: bool = True) -> None:
+        """
+        Take the end of the connection.
+
+        Args:
+            is_clean: False for a reset, or a TLS connection cut without its closing alert,
+                which never complete a body.
+
+        Raises:
+            TruncatedResponse: the response was not complete.
+        """
+        if self.state is _BODY and self._remaining == UNTIL_CLOSE and is_clean:
+            self.state = _DONE
+            return
+        if self.state is _BODY:
+            raise TruncatedResponse("the connection ended inside the body", received=True)
+        if self._partial or self._head_used:
+            raise TruncatedResponse("the connection ended inside the head", received=True)
+        raise TruncatedResponse("the connection ended without a response", received=False)
+
+    def take_body(self) -> bytes:
+        """Hand over what has been decoded so far, and forget it."""
+        body = bytes(self.body)
+        self.body = b"" if self.state is _DONE else bytearray()
+        return body
+
+    def _receive_more_head(self, data: bytes | memoryview) -> bool:
+        partial = self._partial
+        seen = len(partial)
+        partial += data
+        if partial.find(b"\r\n\r\n", max(0, seen - 3)) < 0:
+            check_partial_head(partial, seen)
+            return False
+        self._partial = bytearray()
+        return self._receive_head(bytes(partial))
+
+    def _receive_head(self, data: bytes) -> bool:
+        start = 0
+        while True:
+            end = data.find(b"\r\n\r\n", start)
+            if end < 0:
+                return self._keep_partial(data[start:])
+            block = data[start : end + 2]
+            head = parse_head(block)
+            start = end + 4
+            if head.status >= 200:
+                break
+            self._pass_informational(head)
+        if self._head_used and self._head_used + len(block) > MAX_HEAD_BYTES:
+            raise head_too_large()
+        self.head = head
+        if len(block) <= _LONGEST_KEPT_HEAD:
+            self._last_head = head
+            self._last_start = block + b"\r\n"
+        return self._begin_body(head, data, start)
+
+    def _keep_partial(self, rest: bytes) -> bool:
+        if rest:
+            partial = self._partial
+            partial += rest
+            check_partial_head(partial, 0)
+            if self._head_used + len(partial) > MAX_HEAD_BYTES:
+                raise head_too_large()
+        return False
+
+    def _pass_informational(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            raise ProtocolError("the server switches protocols, and nobody asked it to")
+        self._informational += 1
+        if self._informational > MAX_INFORMATIONAL:
+            raise ResponseTooLarge(
+                f"more than {MAX_INFORMATIONAL} informational responses", limit=MAX_INFORMATIONAL
+            )
+        self._head_used += len(head.block)
+        if self._head_used > MAX_HEAD_BYTES:
+            raise head_too_large()
+
+    def _begin_body(self, head: ResponseHead, data: bytes, start: int) -> bool:
+        length = 0 if self._is_head_request else head.length
+        if length >= 0:
+            if length > self._max_body:
+                raise self._body_too_large()
+            surplus = len(data) - start - length
+            if surplus >= 0:
+                self.body = data[start : start + length]
+                self._finish(head, surplus)
+                return True
+        self.state = _BODY
+        self._remaining = length
+        self._received = 0
+        self.body = bytearray()
+        if length == CHUNKED:
+            budget = MAX_HEAD_BYTES - self._head_used - len(head.block)
+            self._chunks = ChunkedProtocol(max_body=self._max_body, trailer_budget=budget)
+        return self._receive_body(data[start:]) if start < len(data) else False
+
+    def _receive_body(self, data: bytes | memoryview) -> bool:
+        body = self.body
+        assert isinstance(body, bytearray)
+        if self._chunks is not None:
+            surplus = self._chunks.receive(bytes(data), body)
+            if surplus < 0:
+                return False
+            self.trailers = self._chunks.trailer_fields
+            self._finish(self.head, surplus)
+            return True
+        if self._remaining == UNTIL_CLOSE:
+            self._received += len(data)
+            if self._received > self._max_body:
+                raise self._body_too_large()
+            body += data
+            return False
+        surplus = len(data) - self._remaining
+        if surplus < 0:
+            body += data
+            self._remaining = -surplus
+            return False
+        body += data[: self._remaining]
+        self._finish(self.head, surplus)
+        return True
+
+    def _finish(self, head: ResponseHead | None, surplus: int) -> None:
+        # Bytes behind a response are nobody's: they must not become the next response
+        # (RFC 9112 §6.3), and they do not spoil the one that was complete.
+        assert head is not None
+        self.state = _DONE
+        self.is_reusable = surplus == 0 and head.is_persistent
+
+    def _body_too_large(self) -> ResponseTooLarge:
+        limit = self._max_body
+        return ResponseTooLarge(f"the body is larger than {limit} bytes", limit=limit)
