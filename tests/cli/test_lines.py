@@ -125,3 +125,13 @@ def test_who_asks_is_never_shown(url: str):
 def test_an_at_sign_behind_the_host_stays(url: str):
     """It is part of what is asked for."""
     assert without_userinfo(url) == url
+
+
+def test_a_message_that_says_the_password_otherwise_is_left_out():
+    """An error may quote a part of the URL that was taken for something else."""
+    error = httpx.UnsupportedProtocol("no scheme in '/p%20w@host.test/'")
+
+    line = plain_line(failure(item="user:p w@host.test/", url=None, error=error))
+
+    assert "p%20w" not in line
+    assert line.endswith("  UnsupportedProtocol\n")

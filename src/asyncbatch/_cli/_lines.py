@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
 from asyncbatch import Failure, Result
 
 # Up to the last @ before the path: all of that may be a name and a password.
-USERINFO = re.compile(r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?(?P<slashes>[/\\]{2})?[^/\\?#]*@")
+USERINFO = re.compile(
+    r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?(?P<slashes>[/\\]{2})?"
+    r"(?P<userinfo>[^/\\?#]*)@"
+)
 USERINFO_IN_TEXT = re.compile(r"(?<=//)[^\s/\\?#'\"<>]*@")
 HIDDEN = "[secure]@"
 
@@ -62,7 +66,16 @@ def without_userinfo(url: str) -> str:
 def _message(error: Exception, url: str) -> str:
     text = str(error).replace(url, without_userinfo(url))
     text = USERINFO_IN_TEXT.sub(HIDDEN, text)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not text or any(secret in text for secret in _secrets(url)):
+        return type(error).__name__
+    return f"{type(error).__name__}: {text}"
+
+
+def _secrets(url: str) -> set[str]:
+    """Return what an error message must not say, as it stands in `url` and as it is quoted."""
+    found = USERINFO.match(url)
+    parts = re.split(r"[:@]", found["userinfo"]) if found else []
+    return {form for part in parts if part for form in (part, quote(part))}
 
 
 def _shown(text: str) -> str:
