@@ -35,8 +35,12 @@ class RawClient:
         await self.send(f"{method} {target} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
 
     async def send(self, content: bytes) -> None:
-        """Send some bytes, few enough to fit into the socket's buffer."""
-        self.socket.sendall(content)
+        """Send all of it."""
+        while content:
+            try:
+                content = content[self.socket.send(content) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self.socket)
 
     async def receive(self) -> bytes:
         """Return what has come, waiting for it; empty at a FIN.

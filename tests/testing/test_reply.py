@@ -224,6 +224,13 @@ def test_retry_after_is_seconds_or_a_date(when: float | str | datetime, value: s
     assert Reply(503).retry_after(when).headers == (("retry-after", value),)
 
 
+@pytest.mark.parametrize("body", [None, -1, [b"x"]])
+def test_a_body_of_another_type_is_refused(body: object) -> None:
+    """A body is bytes, text or a length, and the error says so."""
+    with pytest.raises(TypeError, match="bytes, text or a length of 0 or more"):
+        Reply(body=body)  # type: ignore[arg-type]
+
+
 def test_a_reply_is_frozen() -> None:
     """A modifier returns a copy, so that one reply can serve many routes."""
     reply = Reply(body=b"body")

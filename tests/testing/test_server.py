@@ -5,7 +5,9 @@ The loopback server over real sockets.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import socket
 import ssl
 import threading
 
@@ -185,13 +187,37 @@ async def test_a_function_that_raises_makes_a_500(
     assert await client.receive_until(b"ok") == OK
 
 
+@pytest.mark.parametrize("path", ["/none", "/negative"])
+async def test_an_answer_of_the_wrong_kind_makes_a_500(
+    server: LoopbackServer, client: RawClient, path: str
+) -> None:
+    """What cannot be sent is shown to the client, and the server goes on."""
+    server.on("/none", lambda _: None)  # type: ignore[arg-type, return-value]
+    server.on("/negative", lambda _: Reply(body=-1))
+    await client.get(path)
+    answer = await client.receive_until(b")")
+    await client.get("/")
+
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert await client.receive_until(b"ok") == OK
+
+
+async def test_a_cut_is_a_fin_with_bytes_unread(server: LoopbackServer, client: RawClient) -> None:
+    """More requests on their way do not turn the FIN into a RST."""
+    server.on("/", BODY.cut(body=2))
+    post = b"POST / HTTP/1.1\r\nContent-Length: 80000\r\n\r\n" + bytes(80_000)
+    await client.send(b"GET / HTTP/1.1\r\n\r\n" + post)
+
+    assert await client.receive_all() == (HEAD + b"bo", "FIN")
+
+
 async def test_rubbish_is_refused_and_the_connection_closed(client: RawClient) -> None:
     """What is no HTTP gets a 400 that arrives although more rubbish comes behind it."""
-    await client.send(b"rubbish\r\n\r\n" * 1000)
-    answer = await client.receive()
-    client.socket.close()
+    await client.send(b"rubbish\r\n\r\n" * 50_000)
+    answer, ending = await client.receive_all()
 
     assert answer.startswith(b"HTTP/1.1 400 ")
+    assert ending == "FIN"
 
 
 async def test_a_client_that_expects_a_100_gets_one(client: RawClient) -> None:
@@ -242,6 +268,26 @@ async def test_a_host_that_is_not_there_has_no_url(server: LoopbackServer, host:
     """A wrong number is an error that names the right ones."""
     with pytest.raises(ValueError, match=f"host must be from 1 to 1, not {host}"):
         server.url(host=host)
+
+
+async def test_a_route_for_a_host_that_is_not_there_is_refused(server: LoopbackServer) -> None:
+    """A script that could never apply is an error where it is written."""
+    with pytest.raises(ValueError, match="host must be from 1 to 1, not 2"):
+        server.on("/", Reply(), host=2)
+
+
+async def test_a_method_is_named_in_any_case(server: LoopbackServer, client: RawClient) -> None:
+    """Methods are in upper case on the wire, whatever the script says."""
+    server.on("/", Reply(body=b"put"), method="put")
+    await client.get("/", method="PUT")
+
+    assert (await client.receive_until(b"put")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_path_begins_with_a_slash(server: LoopbackServer) -> None:
+    """A path that would run into the port is refused."""
+    with pytest.raises(ValueError, match="begins with a slash, not as 'a'"):
+        server.url("a")
 
 
 def test_a_server_has_one_host_or_more() -> None:
@@ -381,6 +427,25 @@ async def test_closing_under_load_is_silent() -> None:
         assert server.statistics().open_connections == 0
 
 
+async def test_a_process_without_descriptors_accepts_later(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accept that fails is tried again, and no connection is lost."""
+    accept, failures = socket.socket.accept, [errno.EMFILE, errno.ECONNABORTED]
+
+    def failing(listener: socket.socket) -> object:
+        if failures:
+            raise OSError(failures.pop(), "no descriptor")
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    async with RawClient.connect(server) as client:
+        await client.get()
+
+        assert await client.receive_until(b"ok") == OK
+    assert failures == []
+
+
 async def test_an_error_of_the_caller_is_raised_as_it_is() -> None:
     """The server wraps nothing that is raised within its `with`."""
     with pytest.raises(LookupError, match="mine"):
@@ -419,8 +484,10 @@ def test_a_server_has_no_url_before_it_starts() -> None:
 async def test_a_server_can_come_back_on_its_port() -> None:
     """A second server takes over the port of a closed one, with old connections about."""
     async with LoopbackServer() as server, RawClient.connect(server) as client:
-        await client.get()
-        await client.receive_until(b"ok")
+        # Closed by the server first, so that the system remembers its end for a while.
+        await server.wait_until(lambda seen: seen.connections == 1)
+        server.drop_connections()
+        await client.receive_all()
         port = server.port
     async with LoopbackServer(port=port) as server, RawClient.connect(server) as client:
         await client.get()
@@ -447,6 +514,8 @@ def test_a_server_runs_in_a_thread() -> None:
         assert client.get(server.url(host=2)).text == "two"
         assert len(server.requests) == 1
         server.drop_connections(reset=True)
+        with pytest.raises(RuntimeError, match="not across threads"):
+            anyio.run(server.wait_until, bool)
         server.on("/hang", Reply().hang())
         with pytest.raises(httpx.ReadTimeout):
             client.get(server.url("/hang"), timeout=0.05)

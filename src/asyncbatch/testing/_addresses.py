@@ -49,10 +49,14 @@ class Addresses:
             raise RuntimeError("the server has not started: use `async with` or `in_thread()`")
         return self._port
 
-    def live(self, host: int) -> str:
-        """Return the authority of a host that listens."""
+    def check(self, host: int) -> None:
+        """Raise `ValueError` unless `host` is the number of a host that listens."""
         if not 1 <= host <= self._hosts:
             raise ValueError(f"host must be from 1 to {self._hosts}, not {host}")
+
+    def live(self, host: int) -> str:
+        """Return the authority of a host that listens."""
+        self.check(host)
         return f"{_address(host)}:{self.port}"
 
     def dead(self, host: int) -> str:

@@ -95,7 +95,7 @@ class Behaviour:
         return attrs.evolve(self, fault=_break(End.HANG, head, body))
 
     def steps(self, request: RecordedRequest, draw: float = 0.0) -> Iterator[Step]:
-        """Yield what to do with `request`, in order; the last step is an `End`.
+        """Return what to do with `request`, in order; the last step is an `End`.
 
         Args:
             request: The request to answer.
@@ -104,7 +104,10 @@ class Behaviour:
         head, body, end = self._wire(request)
         if self.fault is not None:
             head, body, end = _broken(head, body, self.fault)
-        if wait := self.delay + draw * self.jitter:
+        return self._delivery(head, body, end, self.delay + draw * self.jitter)
+
+    def _delivery(self, head: bytes, body: bytes, end: End, wait: float) -> Iterator[Step]:
+        if wait:
             yield wait
         if self.pace is None:
             yield head + body

@@ -58,7 +58,8 @@ class FakeClock:
         self._grace = grace
         self._now = 0.0
         self._start = 0.0
-        self._jobs = 0
+        # Futures of what the loop has handed to threads.
+        self._jobs: set[Any] = set()
         # The four belong to the loop that the clock was entered in.
         self._loop: Any = None
         self._select: Callable[[float | None], list[Any]]
@@ -94,7 +95,6 @@ class FakeClock:
         self._start_job = loop.run_in_executor
         self._threads = anyio.to_thread.current_default_thread_limiter()
         self._now = self._start = loop.time()
-        self._jobs = 0
         loop.time = lambda: self._now
         loop.run_in_executor = self._run_in_executor
         loop._selector.select = self._jump
@@ -135,12 +135,9 @@ class FakeClock:
     def _run_in_executor(self, *args: Any) -> Any:
         """Stand in for the loop's own, and count the jobs that threads are at."""
         job = self._start_job(*args)
-        self._jobs += 1
-        job.add_done_callback(self._job_done)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
         return job
-
-    def _job_done(self, _job: Any) -> None:
-        self._jobs -= 1
 
 
 def _running_selector_loop() -> Any:

@@ -42,9 +42,15 @@ class Raw(Behaviour):
 
 def _content(value: bytes | str | int) -> bytes:
     """Take a body as bytes, as text in UTF-8, or as a length."""
-    if isinstance(value, int):
-        return b"x" * value
-    return value.encode() if isinstance(value, str) else value
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode()
+        case int() if value >= 0:
+            return b"x" * value
+        case _:
+            raise TypeError(f"a body is bytes, text or a length of 0 or more, not {value!r}")
 
 
 def _headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:

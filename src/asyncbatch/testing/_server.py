@@ -102,13 +102,15 @@ class LoopbackServer:
             answers: A behaviour each, or a function from the request to a behaviour. If that
                 raises, the answer is a 500 with the exception as its body.
             host: Only on this host, by number.
-            method: Only for this method, in upper case.
+            method: Only for this method.
         """
-        self._routes.add(path, answers, host, method)
+        if host is not None:
+            self._addresses.check(host)
+        self._routes.add(path, answers, host, method and method.upper())
 
     def url(self, path: str = "/", *, host: int = 1) -> str:
         """Return the URL of `path` on a host, by number from 1."""
-        return self._scheme + self._addresses.live(host) + path
+        return self._url(self._addresses.live(host), path)
 
     def dead_url(self, path: str = "/", *, host: int = 1) -> str:
         """Return a URL that refuses connections: that of a further host, on which nobody listens.
@@ -116,14 +118,19 @@ class LoopbackServer:
         Dead hosts are numbered from 1 by themselves. The address stays reserved until the server
         stops, so that no other process can bring it to life.
         """
-        return self._scheme + self._addresses.dead(host) + path
+        return self._url(self._addresses.dead(host), path)
 
     def silent_url(self, path: str = "/", *, host: int = 1) -> str:
         """Return a URL whose connections are never made: the client waits until it gives up.
 
         Silent hosts are numbered from 1 by themselves. Linux only.
         """
-        return self._scheme + self._addresses.silent(host) + path
+        return self._url(self._addresses.silent(host), path)
+
+    def _url(self, authority: str, path: str) -> str:
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with a slash, not as {path!r}")
+        return self._scheme + authority + path
 
     # Looking
 
@@ -146,6 +153,8 @@ class LoopbackServer:
 
         `await server.wait_until(lambda seen: seen.active == 3)` replaces a guessed sleep.
         """
+        if self._portal is not None:
+            raise RuntimeError("wait_until works on the server's event loop, not across threads")
         while not condition(self.statistics()):
             if self._changed is None:
                 self._changed = anyio.Event()
@@ -224,7 +233,8 @@ class LoopbackServer:
         number = self._total.connections
 
         def begin(request: RecordedRequest) -> Iterator[Step]:
-            return self._begin(attrs.evolve(request, host=host, connection=number))
+            arrival = anyio.current_time()
+            return self._begin(attrs.evolve(request, host=host, connection=number, time=arrival))
 
         def finish() -> None:
             for figures in counted:
@@ -244,7 +254,6 @@ class LoopbackServer:
 
     def _begin(self, request: RecordedRequest) -> Iterator[Step]:
         """Record a request that has arrived, and return the steps of its answer."""
-        request = attrs.evolve(request, time=anyio.current_time())
         self._requests.append(request)
         self._total.request_arrived()
         self._per_host[request.host].request_arrived()

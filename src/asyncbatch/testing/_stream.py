@@ -91,11 +91,14 @@ class PlainStream:
 
     def close(self) -> None:
         """Close in good order, without waiting. Closing again does nothing."""
+        # To close with bytes unread would be a RST (RFC 1122, section 4.2.2.13).
+        with contextlib.suppress(OSError):
+            self._socket.recv(RECEIVE_SIZE)
         self._socket.close()
 
     def cut(self) -> None:
         """Send a FIN and nothing before it."""
-        self._socket.close()
+        self.close()
 
     def reset(self) -> None:
         """Send a RST."""
