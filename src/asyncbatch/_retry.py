@@ -289,4 +289,6 @@ def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
 def _full_year(two_digits: int, this_year: int) -> int:
     """Complete a year of two digits: never more than 50 years ahead (RFC 9110 §5.6.7)."""
     year = this_year - this_year % 100 + two_digits
-    return year - 100 if year > this_year + 50 else year
+    if year > this_year + 50:
+        return year - 100
+    return year + 100 if year <= this_year - 50 else year

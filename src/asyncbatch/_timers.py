@@ -39,6 +39,9 @@ class Timers:
         # The time of the first entry. An attribute, as every request compares it with the clock.
         self.next_at = math.inf
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def set(self, target: Timed, when: float) -> None:
         """Make `target`'s timer go off at `when`, and at no other time."""
         if target.timer is not None:

@@ -156,7 +156,7 @@ class Host:
         self.down_until: float | None = None
         # The request that is let through to a host that is down.
         self.probe: object | None = None
-        # Until when failures and pauses are worth remembering.
+        # Until when failures and pauses are worth remembering: as long as a host stays down.
         self.fresh_until = -math.inf
         self.is_lingering = False
         # Written by Timers.
@@ -369,8 +369,6 @@ class Host:
         until = max(self.opens_at, self.fresh_until)
         if self._rate is not None:
             until = max(until, self._rate.full_at)
-        if self.down_until is not None:
-            until = max(until, self.down_until)
         if self.budget is not None:
             # First tries are forgotten gladly: they only ever allow more retries.
             until = max(until, self.budget.spent_until())

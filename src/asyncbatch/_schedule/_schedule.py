@@ -116,8 +116,6 @@ class Schedule:
             blocked = host.blocked
             self._start(job, host, blocked, now)
             return job
-        if self._hosts.total is not None:
-            self._hosts.leave_line(self)
         return None
 
     def done(self, job: Job, outcome: Outcome, now: float) -> Decision:

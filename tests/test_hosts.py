@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asyncbatch._errors import FailureKind
+from asyncbatch._hosts import Hosts
+from asyncbatch._limits import Rate
+from asyncbatch._outcome import Outcome
+from asyncbatch._retry import Retry
+from asyncbatch._schedule import Action, Decision, Fate, Job, Schedule
+from tests.simulation import new_hosts, refused, succeeded, unconnected
+
+
+class Batch:
+    """A schedule whose jobs are named, and a clock."""
+
+    def __init__(self, hosts: Hosts | None = None, **policies: Any) -> None:
+        self.hosts = new_hosts(**policies) if hosts is None else hosts
+        self.schedule = Schedule(self.hosts)
+
+    def add(self, n: int = 1, *, host: str = "h", now: float = 0.0, method: str = "GET") -> None:
+        for index in range(n):
+            self.schedule.add(Job(None, index, self.hosts.get(host), method), now)
+
+    def start(self, now: float) -> Job:
+        job = self.schedule.next(now)
+        assert job is not None, "nothing may start"
+        assert job.fate is Fate.START
+        return job
+
+    def fates(self, now: float) -> list[Fate]:
+        """Take everything that comes, and say what is to be done with it."""
+        fates = []
+        while (job := self.schedule.next(now)) is not None:
+            fates.append(job.fate)
+        return fates
+
+    def attempt(self, now: float, outcome: Outcome, *, host: str = "h") -> Decision:
+        """Add a request, start it at once and end it at once."""
+        self.add(host=host, now=now)
+        outcome.started_at = now
+        return self.schedule.done(self.start(now), outcome, now)
+
+    def opens_at(self, *, host: str = "h", now: float = 0.0) -> float:
+        """Return when a new request to `host` may start."""
+        probe = Schedule(self.hosts)
+        probe.add(Job(None, 0, self.hosts.get(host)), now)
+        while (job := probe.next(now)) is None:
+            wake_at = probe.wake_at
+            assert wake_at is not None
+            now = wake_at
+        probe.release(job, now)
+        return now
+
+
+# Pauses
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refusal_pauses_its_host_as_long_as_it_asks(status: int) -> None:
+    """`Retry-After` wins over the back-off, for the host and for the request."""
+    batch = Batch()
+    decision = batch.attempt(0.0, refused(status, retry_after=7.0))
+
+    assert decision == Decision(Action.RETRY, 7.0)
+    assert batch.opens_at() == 7.0
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 504])
+def test_other_statuses_do_not_pause_the_host(status: int) -> None:
+    """They are about the one request."""
+    batch = Batch()
+    decision = batch.attempt(0.0, refused(status, retry_after=7.0))
+
+    assert decision == Decision(Action.RETRY, 7.0)
+    assert batch.opens_at() == 0.0
+
+
+def test_other_hosts_are_not_paused() -> None:
+    """A host that refuses is one host."""
+    batch = Batch()
+    batch.attempt(0.0, refused(retry_after=7.0), host="h")
+
+    assert batch.opens_at(host="other") == 0.0
+
+
+def test_without_retry_after_the_pause_is_the_back_off_and_grows() -> None:
+    """Each pause in a row doubles the bound; the request waits as long as its host."""
+    batch = Batch(retry=Retry(attempts=10))
+    now, pauses = 0.0, []
+    for _ in range(6):
+        decision = batch.attempt(now, refused())
+        pauses.append(batch.opens_at(now=now) - now)
+        assert decision == Decision(Action.RETRY, pauses[-1])
+        batch.schedule.close(now)
+        batch.schedule = Schedule(batch.hosts)
+        now += 10.0
+
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+def test_a_success_ends_the_row_of_pauses() -> None:
+    """The next pause is as short as the first."""
+    batch = Batch()
+    batch.attempt(0.0, refused())
+    batch.attempt(10.0, refused(404))
+    batch.attempt(11.0, refused())
+
+    assert batch.opens_at(now=11.0) == 11.5
+
+
+def test_of_a_burst_of_refusals_only_the_first_counts() -> None:
+    """What was sent before the pause began says nothing about the pause."""
+    batch = Batch()
+    batch.add(10)
+    jobs = [batch.start(0.0) for _ in range(10)]
+    for job in jobs:
+        batch.schedule.done(job, refused(), 1.0)
+    assert batch.opens_at(now=1.0) == 1.5
+
+    later = batch.start(1.5)
+    batch.schedule.done(later, refused(started_at=1.5), 2.0)
+    assert batch.opens_at(now=2.0) == 3.0
+
+
+def test_a_success_sent_before_the_pause_does_not_end_the_row() -> None:
+    """It was answered before the server had enough."""
+    batch = Batch()
+    batch.add(2)
+    first, second = batch.start(0.0), batch.start(0.0)
+    batch.schedule.done(first, refused(), 1.0)
+    batch.schedule.done(second, succeeded(), 1.1)
+    batch.attempt(5.0, refused())
+
+    assert batch.opens_at(now=5.0) == 6.0
+
+
+def test_a_longer_retry_after_from_the_same_burst_extends_the_pause() -> None:
+    """A shorter one does not cut it."""
+    batch = Batch()
+    batch.add(3)
+    jobs = [batch.start(0.0) for _ in range(3)]
+    for job, seconds in zip(jobs, (5.0, 9.0, 2.0), strict=True):
+        batch.schedule.done(job, refused(retry_after=seconds), 1.0)
+
+    assert batch.opens_at(now=1.0) == 10.0
+
+
+def test_a_retry_after_beyond_the_maximum_pauses_by_the_back_off_only() -> None:
+    """The request fails with the value; the others find out for themselves."""
+    batch = Batch()
+    decision = batch.attempt(0.0, refused(retry_after=61.0))
+
+    assert decision.action is Action.RETRY_AFTER_TOO_LONG
+    assert batch.opens_at() == 0.5
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(None, 0.0), (5.0, 5.0), (3600.0, 60.0)])
+def test_without_a_retry_policy_only_an_explicit_wait_pauses(
+    asked: float | None, pause: float
+) -> None:
+    """Up to a minute, as there is no policy that says more."""
+    batch = Batch(retry=None)
+    decision = batch.attempt(0.0, refused(retry_after=asked))
+
+    assert decision.action is Action.FINISH
+    assert batch.opens_at() == pause
+
+
+def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
+    """The pause is about the host, the repetition about the request."""
+    batch = Batch()
+    batch.add(method="POST")
+    job = batch.start(0.0)
+    decision = batch.schedule.done(job, refused(retry_after=3.0), 0.0)
+
+    assert decision.action is Action.FINISH
+    assert batch.opens_at() == 3.0
+
+
+# Hosts that are down
+
+
+def test_a_host_that_does_not_connect_fails_fast_after_some_failures_in_a_row() -> None:
+    """The failure before the last leaves it up."""
+    batch = Batch(give_up_host_after=3, retry=None)
+    for _ in range(2):
+        batch.attempt(0.0, unconnected())
+    batch.add()
+    assert batch.start(0.0).fate is Fate.START
+
+    batch.attempt(1.0, unconnected())
+    batch.add(2)
+    assert batch.fates(30.9) == [Fate.HOST_DOWN, Fate.HOST_DOWN]
+
+
+def test_requests_that_wait_for_a_slot_fail_at_once_when_the_host_goes_down() -> None:
+    """They need no slot to fail, and not the rate either."""
+    batch = Batch(give_up_host_after=1, retry=None, per_host=1, rate=Rate(0.01))
+    batch.add(4)
+    job = batch.start(0.0)
+    assert batch.schedule.next(0.0) is None
+    batch.schedule.done(job, unconnected(), 1.0)
+
+    assert batch.fates(1.0) == [Fate.HOST_DOWN] * 3
+    assert batch.schedule.pending == batch.schedule.in_flight == 0
+
+
+def test_one_probe_goes_out_while_the_others_fail_fast() -> None:
+    """When the time is over nobody knows yet whether the host is back."""
+    batch = down_batch()
+    batch.add(3, now=40.0)
+
+    assert batch.fates(40.0) == [Fate.START, Fate.HOST_DOWN, Fate.HOST_DOWN]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        succeeded(),
+        refused(500),
+        Outcome(kind=FailureKind.protocol, error=Exception()),
+        Outcome(kind=FailureKind.timeout, error=Exception()),
+    ],
+    ids=["success", "status", "protocol", "timeout"],
+)
+def test_a_probe_that_connects_brings_the_host_back(outcome: Outcome) -> None:
+    """Whatever came after connecting."""
+    batch = down_batch()
+    batch.attempt(40.0, outcome)
+    batch.add(3, now=41.0)
+
+    assert batch.fates(41.0) == [Fate.START] * 3
+
+
+def test_a_probe_that_does_not_connect_keeps_the_host_down() -> None:
+    """For as long again, and then one more probe."""
+    batch = down_batch()
+    batch.attempt(40.0, unconnected())
+    batch.add(now=69.0)
+    assert batch.fates(69.0) == [Fate.HOST_DOWN]
+
+    batch.add(2, now=71.0)
+    assert batch.fates(71.0) == [Fate.START, Fate.HOST_DOWN]
+
+
+@pytest.mark.parametrize("end", ["release", "local", "blocked"])
+def test_a_probe_that_tells_nothing_lets_another_go(end: str) -> None:
+    """A cancelled probe must not leave the host down for ever."""
+    batch = down_batch()
+    batch.add(now=40.0)
+    probe = batch.start(40.0)
+    if end == "release":
+        batch.schedule.release(probe, 41.0)
+    else:
+        kind = FailureKind(end) if end == "blocked" else FailureKind.timeout
+        outcome = Outcome(kind=kind, error=Exception(), local=end == "local")
+        batch.schedule.done(probe, outcome, 41.0)
+    batch.schedule.close(41.0)
+    other = Batch(batch.hosts)
+    other.add(now=42.0)
+
+    assert other.fates(42.0) == [Fate.START]
+
+
+def test_a_connection_that_comes_about_ends_the_row_of_failures() -> None:
+    """Ten failures among successes are not a dead host."""
+    batch = Batch(give_up_host_after=2, retry=None)
+    for now in range(10):
+        batch.attempt(float(now), unconnected())
+        batch.attempt(float(now), refused(404))
+    batch.add()
+
+    assert batch.fates(10.0) == [Fate.START]
+
+
+def test_a_verdict_of_our_own_does_not_end_the_row_of_failures() -> None:
+    """A request that was not sent says nothing about the host."""
+    batch = Batch(give_up_host_after=2, retry=None)
+    batch.attempt(0.0, unconnected())
+    batch.attempt(0.0, Outcome(kind=FailureKind.invalid_request, error=Exception()))
+    batch.attempt(0.0, unconnected())
+    batch.add()
+
+    assert batch.fates(0.0) == [Fate.HOST_DOWN]
+
+
+def test_with_no_number_to_give_up_after_a_host_never_counts_as_down() -> None:
+    """`give_up_host_after=None`."""
+    batch = Batch(give_up_host_after=None, retry=None)
+    for _ in range(100):
+        batch.attempt(0.0, unconnected())
+    batch.add()
+
+    assert batch.fates(0.0) == [Fate.START]
+
+
+def test_a_request_whose_host_goes_down_ends_with_its_own_error() -> None:
+    """Waiting for a retry would only bring it the news that the host is down."""
+    batch = Batch(give_up_host_after=2)
+    first = batch.attempt(0.0, unconnected())
+    second = batch.attempt(0.0, unconnected())
+
+    assert (first.action, second.action) == (Action.RETRY, Action.FINISH)
+
+
+def down_batch() -> Batch:
+    """Make a batch whose host has gone down at the time 0."""
+    batch = Batch(give_up_host_after=1, retry=None)
+    batch.attempt(0.0, unconnected())
+    return batch
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("policies", "outcome", "kept_until"),
+    [
+        ({}, succeeded(), 0.0),
+        ({"rate": Rate(0.5)}, succeeded(), 2.0),
+        ({"rate": Rate(0.5, burst=2)}, succeeded(), 2.0),
+        ({"retry": None}, unconnected(), 30.0),
+        ({"retry": None}, refused(retry_after=5.0), 35.0),
+        ({"retry": None, "give_up_host_after": 1}, unconnected(), 30.0),
+        ({"retry": Retry(attempts=1)}, refused(), 30.5),
+    ],
+    ids=["nothing", "rate", "burst", "failure", "pause", "down", "back-off"],
+)
+def test_a_host_is_remembered_as_long_as_its_past_matters(
+    policies: dict[str, Any], outcome: Outcome, kept_until: float
+) -> None:
+    """And no longer."""
+    batch = Batch(**policies)
+    batch.attempt(0.0, outcome)
+    assert len(batch.hosts) == (kept_until > 0)
+    if not kept_until:
+        return
+
+    outcome = succeeded()
+    batch.attempt(kept_until - 0.01, outcome, host="other")
+    assert batch.hosts.get("h") is batch.hosts.get("h")
+    before = batch.hosts.get("h")
+    batch.attempt(kept_until + 0.01, outcome, host="another")
+    batch.attempt(kept_until + 0.02, outcome, host="yet another")
+    assert batch.hosts.get("h") is not before
+
+
+def test_retries_are_remembered_as_long_as_the_budget_counts_them() -> None:
+    """Otherwise a host could be dropped to get a new budget."""
+    batch = Batch()
+    batch.attempt(0.0, refused(500))
+    batch.schedule.close(0.0)
+    host = batch.hosts.get("h")
+    batch.attempt(8.0, succeeded(), host="other")
+    assert batch.hosts.get("h") is host
+
+    for now in (20.0, 21.0):
+        batch.attempt(now, succeeded(), host="other")
+    assert batch.hosts.get("h") is not host
+
+
+@pytest.mark.parametrize(
+    "policies", [{}, {"rate": Rate(2)}, {"per_host": 1, "total_rate": Rate(9e9)}]
+)
+def test_a_hundred_thousand_hosts_take_no_memory(policies: dict[str, Any]) -> None:
+    """One after the other at 1,000 a second: no more are known than the rate still concerns."""
+    batch = Batch(**policies)
+    most = 0
+    for n in range(30_000):
+        batch.attempt(n / 1000, succeeded(), host=f"host-{n}")
+        most = max(most, len(batch.hosts))
+
+    assert most <= 1 if "rate" not in policies else most < 1100
+
+
+def test_a_million_dead_hosts_are_forgotten_too() -> None:
+    """A host that failed once keeps its place for half a minute."""
+    batch = Batch(retry=None)
+    most = 0
+    for n in range(20_000):
+        batch.attempt(n / 100, unconnected(), host=f"host-{n}")
+        most = max(most, len(batch.hosts))
+
+    assert most < 2 * 3000 + 10
+
+
+def test_a_host_dropped_between_look_up_and_add_is_replaced() -> None:
+    """Two objects for one host would let twice as much through."""
+    batch = Batch(per_host=1)
+    stale = batch.hosts.get("h")
+    batch.attempt(0.0, succeeded())
+    fresh = batch.hosts.get("h")
+    assert fresh is not stale
+    batch.add()
+    batch.schedule.add(Job(None, 1, stale), 0.0)
+
+    assert batch.fates(0.0) == [Fate.START]

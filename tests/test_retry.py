@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch._errors import FailureKind
+from asyncbatch._outcome import Outcome
+from asyncbatch._retry import Retry, RetryBudget, parse_retry_after
+
+# Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
+RFC_MOMENT = 784_111_777.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"attempts": 0}, ValueError, "got 0; for no retries pass retry=None"),
+        ({"attempts": 2.0}, TypeError, "attempts must be a whole number of 1 or more, got 2.0"),
+        ({"attempts": True}, TypeError, "got True"),
+        ({"backoff": -1}, ValueError, "backoff must be a number of seconds from 0 on, got -1"),
+        ({"backoff": math.inf}, ValueError, "got inf"),
+        ({"backoff": math.nan}, ValueError, "got nan"),
+        ({"backoff_max": "8"}, TypeError, "backoff_max must be a number of seconds, got '8'"),
+        (
+            {"retry_after_max": -5},
+            ValueError,
+            "retry_after_max must be a number of seconds from 0 on, got -5",
+        ),
+        ({"statuses": {200}}, ValueError, "400 to 599; got 200"),
+        ({"statuses": 503}, TypeError, "such as {503}, got 503"),
+        ({"statuses": {"503"}}, ValueError, "got '503'"),
+        ({"methods": "GET"}, TypeError, "such as {'GET'}, got 'GET'"),
+        ({"budget": -0.1}, ValueError, "got -0.1; None retries without a budget"),
+        ({"budget": "all"}, TypeError, "a share such as 0.2, or None, got 'all'"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """The message holds the value received and the cure."""
+    with pytest.raises(error) as caught:
+        Retry(**arguments)
+
+    assert message in str(caught.value)
+
+
+def test_sets_are_taken_from_any_iterable_and_methods_in_any_case() -> None:
+    """What callers write most easily is understood."""
+    retry = Retry(statuses=[503, 503], methods=("get", "post"))
+
+    assert retry.statuses == frozenset({503})
+    assert retry.methods == frozenset({"GET", "POST"})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "get", "post"),
+    [
+        *(({"kind": "status", "status_code": code}, True, False) for code in (408, 425, 429)),
+        *(({"kind": "status", "status_code": code}, True, False) for code in (500, 502, 503, 504)),
+        *(({"kind": "status", "status_code": code}, False, False) for code in (400, 404, 413, 501)),
+        ({"kind": "dns", "connect_failed": True}, True, True),
+        ({"kind": "dns", "connect_failed": True, "permanent": True}, False, False),
+        ({"kind": "connect", "connect_failed": True}, True, True),
+        ({"kind": "connect"}, True, False),
+        ({"kind": "tls", "connect_failed": True}, True, True),
+        ({"kind": "tls", "connect_failed": True, "permanent": True}, False, False),
+        ({"kind": "timeout", "connect_failed": True}, True, True),
+        ({"kind": "timeout"}, True, False),
+        ({"kind": "protocol"}, True, False),
+        ({"kind": "truncated"}, True, False),
+        ({"kind": "truncated", "status_code": 200}, True, False),
+        ({"kind": "decode", "status_code": 200}, False, False),
+        ({"kind": "redirect", "status_code": 302}, False, False),
+        ({"kind": "too_large", "status_code": 200}, False, False),
+        ({"kind": "blocked", "connect_failed": True}, False, False),
+        ({"kind": "invalid_request"}, False, False),
+        ({"kind": "host_down"}, False, False),
+        ({"kind": "retry_after", "status_code": 429}, False, False),
+        ({"kind": "not_started"}, False, False),
+        ({"kind": None, "status_code": 200}, False, False),
+    ],
+)
+def test_what_is_tried_again(outcome: dict[str, Any], get: bool, post: bool) -> None:
+    """Passing failures are; a POST only if it cannot have reached the server."""
+    kind = outcome.pop("kind")
+    ended = Outcome(kind=None if kind is None else FailureKind(kind), **outcome)
+
+    assert Retry().permits(ended, "GET") is get
+    assert Retry().permits(ended, "POST") is post
+
+
+def test_every_kind_of_failure_is_decided() -> None:
+    """A new kind must be put on the side of those that pass or those that do not."""
+    retried = {
+        kind for kind in FailureKind if Retry().permits(Outcome(kind=kind, status_code=503), "GET")
+    }
+
+    assert retried == {"status", "dns", "connect", "tls", "timeout", "protocol", "truncated"}
+
+
+def test_the_back_off_doubles_up_to_its_maximum() -> None:
+    """The bound of the n-th wait is backoff * 2 ** (n - 1)."""
+    retry = Retry(backoff=0.5, backoff_max=3.0)
+
+    assert [retry.backoff_delay(n, lambda: 1.0) for n in (1, 2, 3, 4, 5000)] == [0.5, 1, 2, 3, 3]
+
+
+def test_the_back_off_is_drawn_evenly_from_nothing_to_its_bound() -> None:
+    """Full jitter: what failed together does not come back together."""
+    assert [Retry().backoff_delay(2, lambda at=at: at) for at in (0.0, 0.25)] == [0.0, 0.25]
+
+
+def test_a_server_may_ask_for_a_wait_up_to_the_maximum() -> None:
+    """The maximum itself is not too long."""
+    retry = Retry(retry_after_max=60)
+
+    assert not retry.asks_too_long(Outcome(retry_after=60.0))
+    assert retry.asks_too_long(Outcome(retry_after=60.1))
+    assert not retry.asks_too_long(Outcome())
+
+
+def test_a_budget_allows_a_share_of_the_first_tries_and_ten_a_second() -> None:
+    """1,000 first tries at 20 % are 200 retries, and the reserve is 100 in 10 seconds."""
+    budget = RetryBudget(0.2)
+    budget.turn(0.0)
+    budget.tries += 1000
+
+    assert sum(budget.spend(0.5) for _ in range(1000)) == 300
+
+
+def test_a_budget_without_a_share_is_the_reserve() -> None:
+    """`budget=0` still allows 10 retries a second."""
+    budget = RetryBudget(0)
+
+    assert sum(budget.spend(7.0) for _ in range(1000)) == 100
+
+
+def test_a_budget_forgets_what_is_ten_seconds_old() -> None:
+    """Neither first tries nor retries count for longer."""
+    budget = RetryBudget(1.0)
+    budget.turn(0.0)
+    budget.tries += 50
+    spent = [sum(budget.spend(moment) for _ in range(1000)) for moment in (0.0, 9.9, 10.0, 1e9)]
+
+    assert spent == [150, 0, 100, 100]
+    assert budget.spent_until() >= 1e9 + 10
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 100), st.integers(0, 60)), max_size=20))
+def test_a_budget_is_kept_in_every_window(steps: list[tuple[float, int, int]]) -> None:
+    """With each retry, in the ten whole seconds up to it: retries <= 20 % of first tries + 100."""
+    budget = RetryBudget(0.2)
+    now = 0.0
+    events: list[tuple[int, int, int]] = []
+    for pause, tries, wishes in steps:
+        now += pause
+        if now >= budget.ends_at:
+            budget.turn(now)
+        budget.tries += tries
+        retries = sum(budget.spend(now) for _ in range(wishes))
+        events.append((math.floor(now), tries, retries))
+
+        window = [event for event in events if event[0] > math.floor(now) - RetryBudget.WINDOW]
+        spent = sum(event[2] for event in window)
+        allowed = 0.2 * sum(event[1] for event in window) + RetryBudget.RESERVE
+        assert not retries or spent <= allowed
+        assert retries == wishes or spent + 1 > allowed
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 5\t", 5.0),
+        ("007", 7.0),
+        ("9999999999", 2.0**31),
+        ("9" * 400, 2.0**31),
+        ("9" * 5000, 2.0**31),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", 60.0),
+        ("Sun Nov  6 08:50:37 1994", 60.0),
+        ("Sun Nov 16 08:49:37 1994", 864_000.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
+        ("Sat, 31 Dec 1994 23:59:60 GMT", 4_806_622.0),
+        ("Sunday, 06-Nov-44 08:49:37 GMT", 1_577_923_200.0),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(value: str, seconds: float) -> None:
+    """RFC 9110 has digits and three forms of a date."""
+    assert parse_retry_after(value, wall_now=RFC_MOMENT) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "-1",
+        "+5",
+        "1.5",
+        "1e3",
+        "0x10",
+        "1_000",
+        "\uff11\uff12",
+        "\u00b2",
+        "5 s",
+        "5, 6",
+        "soon",
+        "nan",
+        "inf",
+        "Sun, 06 Nov 1994 08:49:36 GMT",
+        "Sunday, 06-Nov-45 08:49:37 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+        "Wed, 31 Feb 2001 00:00:00 GMT",
+        "Sun, 06 Nov 2094 25:49:37 GMT",
+        "Sun, 06 Nov 2094 08:60:37 GMT",
+        "Sun, 06 Nov 2094 08:49:61 GMT",
+        "Sun, 06 Nov 2094 08:49:37",
+        "Sun, 06 Nov 2094 08:49:37 +0100",
+        "Sun, 6 Nov 2094 08:49:37 GMT",
+        "Sun, 06 nov 2094 08:49:37 GMT",
+        "Sun, 06 Nov 99999 08:49:37 GMT",
+        "Sun, 06 Nov 2094 08:49:37 GMT\n",
+        "\u0661\u0662",
+    ],
+)
+def test_retry_after_that_is_past_or_nonsense_is_none(value: str) -> None:
+    """What is not a wait is as good as not there."""
+    assert parse_retry_after(value, wall_now=RFC_MOMENT) is None
+
+
+@given(st.text())
+def test_no_retry_after_raises(value: str) -> None:
+    """A stranger writes the field."""
+    seconds = parse_retry_after(value, wall_now=RFC_MOMENT)
+
+    assert seconds is None or 0 <= seconds <= 2**31
