@@ -6,6 +6,7 @@ How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import random
@@ -26,19 +27,37 @@ from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._hosts import Hosts
 from asyncbatch._input import Input, RequestLike, Requests
-from asyncbatch._lanes import ClientLane, binding_of, capacity_of, gate_of
-from asyncbatch._options import DEFAULT, FetcherOptions, Options, split_options
-from asyncbatch._output import Collected, Delivered
+from asyncbatch._lanes import (
+    ClientLane,
+    DirectLane,
+    OwnClient,
+    binding_of,
+    capacity_of,
+    gate_of,
+)
+from asyncbatch._options import (
+    DEFAULT,
+    FetcherOptions,
+    Options,
+    split_options,
+    warn_caller,
+)
+from asyncbatch._output import Collected, Delivered, Output
+from asyncbatch._request import is_request
 from asyncbatch._result import Result
 from asyncbatch._results import Results
 from asyncbatch._slots import Permits, Slots
 from asyncbatch._timeouts import (
+    DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
     TimeLimits,
     check_seconds,
     limits_of,
     limits_of_client,
 )
+
+CLOSE_SECONDS = 1.0
+"""How long a fetcher that closes waits for its batches to let go of what they hold."""
 
 
 @attrs.frozen
@@ -82,6 +101,9 @@ class Fetcher:
         follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
         max_redirects: How many for one request: 20 unless `client` says otherwise.
         max_body: Bytes of a decoded body at most; `None`: no limit.
+        addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
+            link-local and other special ones, or a callable that takes an `ipaddress` address and
+            says whether it may. Checked on each hop, for the address connected to.
         give_up_host_after: After so many failed connections in a row, requests to that host fail at
             once for 30 s; then one is let through as a probe. `None`: never.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
@@ -98,19 +120,24 @@ class Fetcher:
     ) -> None:
         own, client_options = split_options(options)
         _refuse_unknown(client_options)
+        self._equipment: Equipment | None = None
+        self._closed = False
         self._owns_client = client is None
         if client is None:
             client = _make_client(own, client_options)
         elif client_options:
             name = next(iter(client_options))
             raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
+        elif own.addresses is not None:
+            raise ValueError(
+                "addresses needs a transport of ours; with a client of yours, make that "
+                "httpx.AsyncClient(transport=asyncbatch.HTTPTransport(addresses=...))"
+            )
         self._client = client
         self._binding = binding_of(client)
-        self._options = self._fitted(own)
-        self._equipment: Equipment | None = None
+        self._options = self._fitted(own, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: object = None
-        self._closed = False
         self._batches: set[Batch] = set()
 
     @property
@@ -139,16 +166,36 @@ class Fetcher:
         self._closed = True
         for batch in list(self._batches):
             batch.abandon()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            for batch in list(self._batches):
+                await batch.wait_ended()
         if self._owns_client:
-            await self._client.__aexit__(error_type, error, traceback)
+            with anyio.CancelScope(shield=True):
+                await self._client.__aexit__(error_type, error, traceback)
+
+    def __del__(self) -> None:
+        # Nothing can be closed here: that takes the event loop, which may be gone.
+        opened = getattr(self, "_equipment", None) is not None
+        if opened and not self._closed and self._owns_client:
+            warnings.warn(f"unclosed {self!r}: use it in an async with", ResourceWarning, 1, self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._equipment else "not opened"
+        return f"<Fetcher: {state}, concurrency={self._options.concurrency}>"
 
     async def fetch(self, request: RequestLike) -> Result:
         """
         Fetch one request, under the same limits as a batch.
 
         Raises:
-            FetcherClosed: If the fetcher is not open.
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `request` is no request.
         """
+        if not is_request(request):
+            raise TypeError(
+                f"a request must be a str, a URL or a Request, not {request!r}; "
+                "for several at once use fetch_many"
+            )
         batch = self._new_batch(Input([request]), output := Collected())
         with self._registered(batch):
             await batch.run_alone()
@@ -181,7 +228,8 @@ class Fetcher:
         results = Results(output.in_order(), duration=clock() - begun)
         if batch.input_error is not None:
             # Nothing is lost: who wants what was fetched before the input failed finds it here.
-            batch.input_error.results = results  # type: ignore[attr-defined]
+            with contextlib.suppress(AttributeError):  # an error may refuse attributes
+                batch.input_error.results = results  # type: ignore[attr-defined]
             raise batch.input_error
         return results
 
@@ -213,13 +261,7 @@ class Fetcher:
             TypeError: If `requests` is no iterable, or a single request.
             Exception: What the iterable raises, after the last result.
         """
-        concurrency = self._options.concurrency
-        if backlog is None:
-            backlog = self._window() if ordered else 2 * concurrency
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if backlog < 1:
-            raise ValueError(f"backlog must be at least 1, not {backlog!r}")
+        backlog = self._backlog(ordered, backlog)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         return self._stream(Input(requests), ordered, backlog, batch_timeout)
 
@@ -253,6 +295,7 @@ class Fetcher:
                     # Raised behind the task group, which would wrap it in an ExceptionGroup.
                     body_error = error
                 finally:
+                    output.leave()
                     tasks.cancel_scope.cancel()
         if body_error is not None:
             raise body_error
@@ -260,7 +303,7 @@ class Fetcher:
     def _new_batch(
         self,
         source: Input,
-        output: Collected | Delivered,
+        output: Output,
         batch_timeout: float | None = None,
     ) -> Batch:
         if self._equipment is None or self._closed:
@@ -279,20 +322,29 @@ class Fetcher:
         finally:
             self._batches.discard(batch)
 
+    def _backlog(self, ordered: bool, backlog: int | None) -> int:
+        """Return the backlog of a stream: as given and checked, or the default."""
+        if backlog is None:
+            return self._window() if ordered else 2 * self._options.concurrency
+        if isinstance(backlog, bool) or not isinstance(backlog, int):
+            raise TypeError(f"backlog must be an int, not {backlog!r}")
+        if backlog < 1:
+            raise ValueError(f"backlog must be at least 1, not {backlog!r}")
+        return backlog
+
     def _window(self) -> int:
         return max(1000, 10 * self._options.concurrency)
 
-    def _fitted(self, options: Options) -> Options:
+    def _fitted(self, options: Options, *, asked: bool) -> Options:
         """Return `options` with no more concurrency than the client's pool holds."""
         capacity = capacity_of(self._client)
         if capacity is None or options.concurrency <= capacity:
             return options
-        warnings.warn(
-            f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool holds "
-            "no more; give it limits=httpx.Limits(max_connections=...) to match",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        if asked:
+            warn_caller(
+                f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool "
+                "holds no more; give it limits=httpx.Limits(max_connections=...) to match"
+            )
         return attrs.evolve(options, concurrency=capacity)
 
     def _equip(self, slots: Slots) -> Equipment:
@@ -301,12 +353,13 @@ class Fetcher:
         capacity = capacity_of(client)
         if capacity is not None and not self._owns_client:
             permits = Permits(slots, gate_of(client, capacity))
-        lane = ClientLane(
+        lane_class = DirectLane if type(client) is OwnClient else ClientLane
+        lane = lane_class(
             client,
             self._binding,
             max_body=options.max_body,
-            follow_redirects=client.follow_redirects,
-            max_redirects=client.max_redirects,
+            follow_redirects=_given(options.follow_redirects, client.follow_redirects),
+            max_redirects=_given(options.max_redirects, client.max_redirects),
         )
         return Equipment(
             trial=Trial(lane, _limits(options, client, self._owns_client), options.deadline),
@@ -342,15 +395,20 @@ def _make_client(options: Options, client_options: dict[str, Any]) -> httpx.Asyn
         settings["follow_redirects"] = options.follow_redirects
     if options.max_redirects is not DEFAULT:
         settings["max_redirects"] = options.max_redirects
-    return httpx.AsyncClient(**{**settings, **client_options})
+    return OwnClient(addresses=options.addresses, **{**settings, **client_options})
 
 
 def _limits(options: Options, client: httpx.AsyncClient | None, owns_client: bool) -> TimeLimits:
-    if options.timeout is not DEFAULT:
-        return limits_of(options.timeout, options.connect_timeout)
-    if client is None or owns_client:
-        return limits_of(DEFAULT_TIMEOUT, options.connect_timeout)
-    return limits_of_client(client.timeout)
+    if client is None or owns_client or options.timeout is not DEFAULT:
+        timeout = _given(options.timeout, DEFAULT_TIMEOUT)
+        limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
+    else:
+        limits = limits_of_client(client.timeout)
+    return attrs.evolve(limits, connect=_given(options.connect_timeout, limits.connect))
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is DEFAULT else value
 
 
 def _refuse_unknown(client_options: dict[str, Any]) -> None:

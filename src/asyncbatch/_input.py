@@ -6,7 +6,16 @@ Decides nothing about when to read; the batch does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+import contextlib
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -32,11 +41,7 @@ class Input:
     """
 
     def __init__(self, requests: Requests) -> None:
-        if is_request(requests) or isinstance(requests, bytes):
-            raise TypeError(
-                f"requests must be an iterable of requests, not a single one: {requests!r}; "
-                "use Fetcher.fetch, or put it into a list"
-            )
+        _refuse_single(requests)
         self.read_count = 0
         self.exhausted = False
         """Nothing more is to be read: it ended, raised, or was closed."""
@@ -94,12 +99,37 @@ class Input:
         collector runs its clean-up in another task, if at all.
         """
         self.exhausted = True
-        closing = getattr(self._async_iterator, "aclose", None)
-        if closing is not None:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await closing()
+        if not isinstance(self._async_iterator, AsyncGenerator):
+            return
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await self._async_iterator.aclose()
+            except Exception as error:
+                self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self.exhausted = True
-        error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
-        self.error = error
+        with contextlib.suppress(Exception):  # an error may refuse attributes
+            error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
+        self.error = self.error or error
+
+
+def _refuse_single(requests: object) -> None:
+    """
+    Refuse what can be iterated over, but not for requests.
+
+    Raises:
+        TypeError: For a single request, bytes and mappings.
+    """
+    if is_request(requests):
+        raise TypeError(
+            f"requests must be an iterable of requests, not a single one: {requests!r}; "
+            "use Fetcher.fetch, or put it into a list"
+        )
+    if isinstance(requests, bytes | bytearray | memoryview):
+        raise TypeError(f"requests must be an iterable of str, not bytes: {requests!r}")
+    if isinstance(requests, Mapping):
+        raise TypeError(
+            "requests must be an iterable of requests, not a mapping; its values may be meant, "
+            "or Request(url, tag=key) for each key"
+        )

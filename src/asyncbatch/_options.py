@@ -8,23 +8,23 @@ that were given or defaulted.
 from __future__ import annotations
 
 import ssl
+import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, TypedDict
 
 import attrs
 import httpx
 
 from asyncbatch._limits import Rate
-from asyncbatch._progress import Progress
+from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes, TimeoutTypes
 from asyncbatch._retry import Retry
-from asyncbatch._timeouts import DEFAULT_CONNECT_TIMEOUT, check_seconds, limits_of
+from asyncbatch._timeouts import check_seconds, limits_of
+from asyncbatch._transport import AddressPolicyTypes, as_policy
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_MAX_BODY = 32 * 1024 * 1024
-
-ProgressTypes: TypeAlias = bool | Literal["rich", "tqdm"] | Callable[[Progress], object]
 
 
 class BatchOptions(TypedDict, total=False):
@@ -41,6 +41,7 @@ class BatchOptions(TypedDict, total=False):
     follow_redirects: bool
     max_redirects: int
     max_body: int | None
+    addresses: AddressPolicyTypes
     give_up_host_after: int | None
     progress: ProgressTypes
 
@@ -76,6 +77,8 @@ DEFAULT: Any = _Default()
 
 
 def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is DEFAULT:
+        return
     if value is None and attribute.name in ("per_host", "max_body", "give_up_host_after"):
         return
     if isinstance(value, bool) or not isinstance(value, int):
@@ -102,12 +105,26 @@ def _check_retry(_: object, __: object, value: object) -> None:
 
 
 def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_seconds(attribute.name, value)
+    if value is not DEFAULT:
+        check_seconds(attribute.name, value)
+
+
+def _check_timeout(_: object, __: object, value: object) -> None:
+    if value is not DEFAULT:
+        limits_of(value, None)  # type: ignore[arg-type]  # it looks
 
 
 def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not DEFAULT and not isinstance(value, bool):
         raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def _check_addresses(_: object, __: object, value: Any) -> None:
+    as_policy(value)
+
+
+def _check_progress(_: object, __: object, value: object) -> None:
+    check_progress(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -119,22 +136,15 @@ class Options:
     rate: Rate | None = attrs.field(default=None, validator=_check_rate)
     total_rate: Rate | None = attrs.field(default=None, validator=_check_rate)
     retry: Retry | None = attrs.field(factory=Retry, validator=_check_retry)
-    timeout: Any = DEFAULT
-    connect_timeout: float | None = attrs.field(
-        default=DEFAULT_CONNECT_TIMEOUT, validator=_check_time
-    )
+    timeout: Any = attrs.field(default=DEFAULT, validator=_check_timeout)
+    connect_timeout: Any = attrs.field(default=DEFAULT, validator=_check_time)
     deadline: float | None = attrs.field(default=None, validator=_check_time)
     follow_redirects: Any = attrs.field(default=DEFAULT, validator=_check_bool)
-    max_redirects: Any = DEFAULT
+    max_redirects: Any = attrs.field(default=DEFAULT, validator=_check_count)
     max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
+    addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
     give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
-    progress: Any = False
-
-    def __attrs_post_init__(self) -> None:
-        if self.timeout is not DEFAULT:
-            limits_of(self.timeout, self.connect_timeout)
-        if self.max_redirects is not DEFAULT:
-            _check_count(None, attrs.fields(Options).max_redirects, self.max_redirects)
+    progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Options))
@@ -154,14 +164,20 @@ def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     affordable = _affordable_concurrency()
     if options.concurrency > affordable:
         if "concurrency" in own:
-            warnings.warn(
+            warn_caller(
                 f"concurrency={options.concurrency} is lowered to {affordable}: half of the "
-                "files that this process may open (ulimit -n)",
-                RuntimeWarning,
-                stacklevel=4,
+                "files that this process may open (ulimit -n)"
             )
         options = attrs.evolve(options, concurrency=affordable)
     return options, rest
+
+
+def warn_caller(message: str) -> None:
+    """Warn with the line outside this package that the present call comes from."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("asyncbatch."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, RuntimeWarning, stacklevel=level - 1)
 
 
 def _affordable_concurrency() -> int:

@@ -79,7 +79,7 @@ class Delivered:
         self._early: dict[int, Result] = {}  # in input order: those whose turn has not come
         self._next_index = 0
         self._closed = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._changed = anyio.Event()
 
     def may_take(self, unfinished: int) -> bool:
@@ -104,11 +104,16 @@ class Delivered:
         if self._ready:
             self._changed.set()
 
-    def close(self, error: Exception | None = None) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         """Say that no more results come; the consumer gets `error` behind the last of them."""
         self._closed = True
         self._error = error
         self._changed.set()
+
+    def leave(self) -> None:
+        """Say that the consumer has left: who reads on would take what there is for everything."""
+        self._ready.clear()
+        self.close(RuntimeError("the stream has been left; read its results inside the async with"))
 
     def __aiter__(self) -> Self:
         return self
@@ -119,13 +124,15 @@ class Delivered:
 
         Raises:
             StopAsyncIteration: After the last one.
-            Exception: What the input of the batch raised, after the last one.
+            BaseException: What the input of the batch raised, after the last one.
         """
         while not self._ready:
             if self._closed:
                 error, self._error = self._error, None
                 raise error or StopAsyncIteration
-            self._changed = anyio.Event()
+            # Several tasks may share the iterator, and wait for one and the same event.
+            if self._changed.is_set():
+                self._changed = anyio.Event()
             await self._changed.wait()
         result = self._ready.popleft()
         if self._refused:

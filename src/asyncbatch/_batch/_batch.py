@@ -1,0 +1,228 @@
+"""
+One batch: its task group, its time limit and its end.
+
+What goes next is the schedule's to say, what becomes of it the ledger's, how a request is sent the
+lane's; the crew does the work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncbatch._batch._crew import Crew, Work
+from asyncbatch._batch._equipment import Equipment
+from asyncbatch._batch._intake import Intake
+from asyncbatch._batch._ledger import Ledger
+from asyncbatch._batch._slice import Slice
+from asyncbatch._clock import running_clock
+from asyncbatch._errors import FetcherClosed
+from asyncbatch._input import END, Input
+from asyncbatch._output import Delivered, Output
+from asyncbatch._progress import INTERVAL, Progress, Reporter, open_reporter
+from asyncbatch._schedule import Job, Schedule
+from asyncbatch._tally import Tally
+
+
+class Batch:
+    """One run over one input. Use it once."""
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        source: Input,
+        output: Output,
+        *,
+        batch_timeout: float | None = None,
+    ) -> None:
+        self._equipment = equipment
+        self._source = source
+        self._is_fed = source.is_async
+        self._output = output
+        self._batch_timeout = batch_timeout
+        self._clock = running_clock()
+        self._begun = self._clock()
+        equipment.trial.lane.begin_batch(self._clock)
+        self._schedule = Schedule(equipment.hosts)
+        self._schedule.on_ready = self.notify
+        self._tally = Tally(source.size) if equipment.progress else None
+        self._ledger = Ledger(equipment, self._schedule, output, self._tally)
+        self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
+        self._crew = Crew(
+            equipment, self._schedule, self._intake, self._ledger, output, self._clock
+        )
+        self._scope = anyio.CancelScope()
+        self._abandoned = False
+        # What ends the batch at once: no request's failure, but a KeyboardInterrupt or the like.
+        self._fatal: BaseException | None = None
+        self._ended = anyio.Event()
+        # Set by whoever changes something that the end of the batch waits for.
+        self._changed = anyio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have been read and are not in flight."""
+        return self._schedule.pending
+
+    @property
+    def input_error(self) -> Exception | None:
+        """What the input raised."""
+        return self._source.error
+
+    def notify(self) -> None:
+        """Say that something has changed: a request may start now that might not before."""
+        self._changed.set()
+        self._crew.notify()
+        self._intake.notify()
+
+    def abandon(self) -> None:
+        """End the batch at once, because its fetcher closes."""
+        self._abandoned = True
+        self._scope.cancel()
+
+    async def wait_ended(self) -> None:
+        """Wait until the batch has let go of everything that it shares with others."""
+        await self._ended.wait()
+
+    # Running
+
+    async def run(self) -> None:
+        """
+        Run the batch to its end, or to the end of its time; every request read has a result then.
+
+        Raises:
+            FetcherClosed: If the fetcher closed meanwhile.
+            BaseException: What is no `Exception` and was raised by the input or while sending.
+        """
+        reporter = open_reporter(self._equipment.progress, total=self._source.size)
+        try:
+            with self._scope:
+                with anyio.move_on_after(self._batch_timeout) as timer:
+                    async with anyio.create_task_group() as tasks:
+                        await self._supervise(tasks, reporter)
+                if timer.cancelled_caught:
+                    await self._end_unfinished()
+        finally:
+            self._schedule.close(self._clock())
+            if reporter is not None:
+                reporter.close(self._progress())
+            await self._source.aclose()
+            self._ended.set()
+        self._check_whole()
+
+    async def run_and_deliver(self, output: Delivered) -> None:
+        """Run the batch, and tell the consumer of `output` how it ended."""
+        error: BaseException | None
+        try:
+            await self.run()
+            error = self.input_error
+        except BaseException as raised:
+            if _is_own_cancellation(raised):
+                raise
+            error = raised
+        output.close(error)
+
+    async def run_alone(self) -> None:
+        """Run a batch of one request in the calling task, which serves as its worker."""
+        self._intake.read(self._begun)
+        try:
+            with self._scope:
+                await self._crew.work_alone()
+        finally:
+            self._schedule.close(self._clock())
+            self._ended.set()
+        self._check_whole()
+
+    def _check_whole(self) -> None:
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            raise fatal
+        if self._abandoned and not self._intake.is_finished:
+            raise FetcherClosed("the fetcher was closed while the batch was running")
+
+    async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
+        def spawn(work: Work, job: Job) -> None:
+            tasks.start_soon(self._guard, work, job)
+
+        if reporter is not None:
+            tasks.start_soon(self._guard, self._report, reporter)
+        if self._is_fed:
+            tasks.start_soon(self._guard, self._intake.feed)
+        try:
+            await self._crew.dispatch(spawn)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self._end_with(error)
+        tasks.cancel_scope.cancel()
+
+    async def _guard(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """
+        Run a part of the batch, and end the batch with what it raises.
+
+        A task group would put it into an exception group; and would take no notice at all of a
+        cancellation that is not its own, as of an input that waits for a task which was cancelled.
+        """
+        try:
+            await function(*args)
+        except BaseException as error:
+            if _is_own_cancellation(error):
+                raise
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._fatal = self._fatal or error
+        self._scope.cancel()
+
+    # Ending
+
+    async def _end_unfinished(self) -> None:
+        """Give a result to everything that the batch had no time for."""
+        assert self._batch_timeout is not None
+        now = self._clock()
+        turn = Slice()
+        for job in self._ledger.withdraw(now):
+            await self._wait_for(turn, self._output.may_start)
+            self._ledger.end(job, self._batch_timeout, now)
+        if self._source.size is None or self._is_fed:
+            return
+        while (item := self._source.read()) is not END:
+            await self._wait_for(turn, self._output.may_start)
+            await self._wait_for(turn, self._output.may_take)
+            self._ledger.reject_unread(item, self._batch_timeout)
+
+    async def _wait_for(self, turn: Slice, has_room: Callable[[int], bool]) -> None:
+        """Wait until the consumer has made room for one more result."""
+        if turn.is_over:
+            await turn.end()
+        while not has_room(0):
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    # Showing
+
+    async def _report(self, reporter: Reporter) -> None:
+        while True:
+            reporter.update(self._progress())
+            await anyio.sleep(INTERVAL)
+
+    def _progress(self) -> Progress:
+        assert self._tally is not None
+        elapsed = self._clock() - self._begun
+        return self._tally.progress(in_flight=self._schedule.in_flight, elapsed=elapsed)
+
+
+def _is_own_cancellation(error: BaseException) -> bool:
+    """
+    Whether `error` says that the running task is being cancelled.
+
+    An asyncio.CancelledError may as well come from a task of the caller's that was cancelled, and
+    that his input or his transport waited for.
+    """
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return False
+    return anyio.current_effective_deadline() == -math.inf

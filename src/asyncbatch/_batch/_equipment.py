@@ -1,0 +1,26 @@
+"""What all batches of a fetcher share: a value, made by the fetcher."""
+
+from __future__ import annotations
+
+import attrs
+
+from asyncbatch._attempt import Trial
+from asyncbatch._hosts import Hosts
+from asyncbatch._progress import ProgressTypes
+from asyncbatch._retry import Retry
+from asyncbatch._slots import Permits
+
+
+@attrs.frozen
+class Equipment:
+    """What all batches of a fetcher share."""
+
+    trial: Trial
+    hosts: Hosts
+    permits: Permits
+    concurrency: int
+    window: int
+    """How many requests of a batch may have been read and not ended."""
+    retry: Retry | None
+    deadline: float | None
+    progress: ProgressTypes

@@ -1,0 +1,124 @@
+"""
+The ledger of a batch: which requests have been read, and what becomes of each.
+
+Everything that is read is entered here once and gets its result here once. Nothing waits: who runs
+what, and when, is the batch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncbatch._batch._equipment import Equipment
+from asyncbatch._ending import (
+    attempt_of,
+    host_down,
+    method_of,
+    not_started,
+    refused,
+    rejected,
+    result_of,
+    too_late,
+)
+from asyncbatch._origin import origin_of
+from asyncbatch._outcome import Outcome
+from asyncbatch._output import Output
+from asyncbatch._request import is_repeatable
+from asyncbatch._result import Result
+from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
+from asyncbatch._tally import Tally
+
+
+class Ledger:
+    """The requests of one batch, from being read to having a result."""
+
+    def __init__(
+        self, equipment: Equipment, schedule: Schedule, output: Output, tally: Tally | None
+    ) -> None:
+        self.count = 0
+        """Requests read; the next one's index."""
+        self.unfinished = 0
+        """Requests read that have no result yet."""
+        self._equipment = equipment
+        self._hosts = equipment.hosts
+        self._lane = equipment.trial.lane
+        self._schedule = schedule
+        self._output = output
+        self._tally = tally
+        # Cancelled in the middle of an attempt.
+        self._interrupted: list[Job] = []
+
+    def enter(self, item: Any, now: float) -> None:
+        """Hand `item` to the schedule, or give it its result at once if it cannot be sent."""
+        index = self.count
+        self.count += 1
+        self.unfinished += 1
+        try:
+            origin = origin_of(item, self._lane.locate)
+        except Exception as error:
+            self._finish(rejected(item, index, error, self._lane))
+            return
+        method = "GET" if isinstance(item, str) else method_of(item)
+        self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
+
+    def settle(self, job: Job, outcome: Outcome, now: float) -> None:
+        """Leave `job` to be tried again or give it its result, as the schedule decides."""
+        if outcome.kind is not None and not is_repeatable(job.request):
+            outcome.permanent = True
+        decision = self._schedule.done(job, outcome, now)
+        if decision is not FINISH:
+            if decision.action is Action.RETRY:
+                self._note_retry(job, outcome, decision.delay)
+                return
+            assert self._equipment.retry is not None
+            outcome = refused(outcome, self._equipment.retry.retry_after_max, self._lane.binding)
+        self._finish(result_of(job, outcome, now, self._lane))
+
+    def settle_unsent(self, job: Job, now: float) -> None:
+        """Give `job` the result of one that its host, or its deadline, kept from being sent."""
+        binding = self._lane.binding
+        if job.fate is Fate.HOST_DOWN:
+            outcome = host_down(job, binding)
+        else:
+            outcome = too_late("deadline", self._equipment.deadline or 0.0, binding)
+        self._finish(result_of(job, outcome, now, self._lane))
+
+    def interrupt(self, job: Job, now: float) -> None:
+        """Take note that the attempt of `job` was cancelled."""
+        self._schedule.release(job, now)
+        self._interrupted.append(job)
+
+    def withdraw(self, now: float) -> list[Job]:
+        """Return all requests without a result, in the order of the input; nothing starts again."""
+        jobs = [*self._interrupted, *self._schedule.close(now)]
+        self._interrupted.clear()
+        return sorted(jobs, key=lambda job: job.index)
+
+    def end(self, job: Job, batch_timeout: float, now: float) -> None:
+        """Give `job` the result of one that its batch had no time for."""
+        if not job.attempts:
+            self._finish(not_started(job.request, job.index, batch_timeout, self._lane))
+            return
+        outcome = too_late("batch_timeout", batch_timeout, self._lane.binding)
+        self._finish(result_of(job, outcome, now, self._lane))
+
+    def reject_unread(self, item: Any, batch_timeout: float) -> None:
+        """Enter `item` and give it the result of one that its batch had no time to look at."""
+        self.unfinished += 1
+        self.count += 1
+        self._finish(not_started(item, self.count - 1, batch_timeout, self._lane))
+
+    def _note_retry(self, job: Job, outcome: Outcome, delay: float) -> None:
+        if outcome.local:
+            return
+        if self._tally is not None:
+            self._tally.retries += 1
+        if job.history is None:
+            job.history = []
+        job.history.append(attempt_of(job, outcome, delay))
+
+    def _finish(self, result: Result) -> None:
+        self.unfinished -= 1
+        if self._tally is not None:
+            self._tally.add(result)
+        self._output.put(result)
