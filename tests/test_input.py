@@ -11,8 +11,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request
-from asyncbatch._input import END, Input
-from tests.transports import HeldTransport, echo_path, mock, settle, urls
+from asyncbatch._input import END, Input, Requests
+from tests.transports import HeldTransport, echo_path, mock, settle, texts, urls
 
 
 class Faulty(Exception):
@@ -28,6 +28,11 @@ async def arrive(items: list[str]) -> AsyncIterator[str]:
 async def never_suspend(items: list[str]) -> AsyncIterator[str]:
     for item in items:
         yield item
+
+
+async def stream_all(fetcher: Fetcher, requests: Requests) -> list[str]:
+    async with fetcher.stream(requests) as results:
+        return await texts(results)
 
 
 def paths(results: asyncbatch.Results) -> list[str]:
@@ -161,13 +166,13 @@ async def test_a_busy_host_does_not_keep_the_others_from_starting():
     hosts = [f"host{number}.test" for number in range(5)]
     items = [url for host in hosts for url in urls(100, host=host)]
     transport = HeldTransport()
-    async with Fetcher(transport=transport, concurrency=20, per_host=2) as fetcher:
-        async with fetcher.stream(items):
-            await transport.wait_started(10)
-            await settle()
+    fetcher = Fetcher(transport=transport, concurrency=20, per_host=2)
+    async with fetcher, fetcher.stream(items):
+        await transport.wait_started(10)
+        await settle()
 
-            assert transport.active == 10
-            assert fetcher.statistics().in_flight == 10
+        assert transport.active == 10
+        assert fetcher.statistics().in_flight == 10
 
 
 async def test_an_endless_input_streams():
@@ -197,12 +202,12 @@ async def test_an_endless_async_input_of_invalid_requests_waits_for_its_consumer
             read += 1
             yield "not a URL"
 
-    async with Fetcher(transport=mock(), concurrency=5) as fetcher:
-        async with fetcher.stream(endless(), backlog=10) as results:
-            await settle(100)
+    fetcher = Fetcher(transport=mock(), concurrency=5)
+    async with fetcher, fetcher.stream(endless(), backlog=10) as results:
+        await settle(100)
 
-            assert read <= 11
-            assert [(await anext(results)).kind for _ in range(30)] == ["invalid_request"] * 30
+        assert read <= 11
+        assert [(await anext(results)).ok for _ in range(30)] == [False] * 30
 
 
 async def test_an_input_slower_than_the_fetching_is_waited_for():
@@ -245,19 +250,18 @@ async def test_a_stream_delivers_what_was_in_flight_before_the_error_of_its_inpu
             yield url
         raise Faulty("broken")
 
-    seen = []
     transport = HeldTransport()
-    async with Fetcher(transport=transport) as fetcher:
-        async with fetcher.stream(failing(), ordered=ordered) as results:
-            await transport.wait_started(5)
-            transport.let_go(5)
-            with pytest.raises(Faulty, match="broken"):
-                async for result in results:
-                    seen.append(result.text)
-            with pytest.raises(StopAsyncIteration):
-                await anext(results)
+    fetcher = Fetcher(transport=transport)
+    async with fetcher, fetcher.stream(failing(), ordered=ordered) as results:
+        await transport.wait_started(5)
+        transport.let_go(5)
+        seen = {(await anext(results)).text for _ in range(5)}
 
-    assert sorted(seen) == ["/0", "/1", "/2", "/3", "/4"]
+        assert seen == {"/0", "/1", "/2", "/3", "/4"}
+        with pytest.raises(Faulty, match="broken"):
+            await anext(results)
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
 
 
 async def test_the_error_of_an_input_leaves_a_stream_as_itself():
@@ -269,9 +273,7 @@ async def test_the_error_of_an_input_leaves_a_stream_as_itself():
 
     async with Fetcher(transport=mock()) as fetcher:
         with pytest.raises(Faulty):
-            async with fetcher.stream(failing()) as results:
-                async for _ in results:
-                    pass
+            await stream_all(fetcher, failing())
         assert fetcher.statistics().batches == 0
 
 
@@ -298,9 +300,7 @@ async def test_what_is_no_exception_ends_the_batch_at_once(make):
         with pytest.raises(Stop):
             await fetcher.fetch_many(make())
         with pytest.raises(Stop):
-            async with fetcher.stream(make()) as results:
-                async for _ in results:
-                    pass
+            await stream_all(fetcher, make())
 
         assert transport.active == 0
         assert fetcher.statistics().in_flight == 0

@@ -1,14 +1,15 @@
-"""What the tests of a batch need besides `asyncbatch.testing`: a transport to hold, virtual time."""
+"""What tests of a batch need besides `asyncbatch.testing`: a transport to hold, virtual time."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
 import httpx
 import trio.testing
 
+from asyncbatch import Result
 from asyncbatch.testing import FakeClock
 
 
@@ -19,6 +20,7 @@ class HeldTransport(httpx.AsyncBaseTransport):
         self.started: list[str] = []
         self.active = 0
         self.peak = 0
+        """The most that there were at one time."""
         self._answered = 0
         self._allowed = 0
         self._changed = anyio.Event()
@@ -29,6 +31,7 @@ class HeldTransport(httpx.AsyncBaseTransport):
         self.peak = max(self.peak, self.active)
         self._notify()
         try:
+            await anyio.lowlevel.checkpoint()
             while self._answered >= self._allowed:
                 await self._changed.wait()
             self._answered += 1
@@ -64,6 +67,11 @@ def mock() -> httpx.MockTransport:
 def urls(count: int, *, host: str = "host.test") -> list[str]:
     """Return so many URLs of one host."""
     return [f"http://{host}/{number}" for number in range(count)]
+
+
+async def texts(results: AsyncIterator[Result]) -> list[str]:
+    """Consume a stream and return its bodies."""
+    return [result.text async for result in results]
 
 
 async def settle(rounds: int = 20) -> None:

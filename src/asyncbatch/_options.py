@@ -7,8 +7,8 @@ that were given or defaulted.
 
 from __future__ import annotations
 
+import inspect
 import ssl
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
@@ -174,10 +174,10 @@ def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
 
 def warn_caller(message: str) -> None:
     """Warn with the line outside this package that the present call comes from."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("asyncbatch."):
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals["__name__"].startswith("asyncbatch."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, RuntimeWarning, stacklevel=level - 1)
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 def _affordable_concurrency() -> int:

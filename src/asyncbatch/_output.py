@@ -79,6 +79,7 @@ class Delivered:
         self._early: dict[int, Result] = {}  # in input order: those whose turn has not come
         self._next_index = 0
         self._closed = False
+        self._left = False  # by its consumer; what comes after that is for nobody
         self._error: BaseException | None = None
         self._changed = anyio.Event()
 
@@ -94,6 +95,8 @@ class Delivered:
 
     def put(self, result: Result) -> None:
         """Take one result; never waits."""
+        if self._left:
+            return
         if not self._ordered:
             self._ready.append(result)
         else:
@@ -106,6 +109,8 @@ class Delivered:
 
     def close(self, error: BaseException | None = None) -> None:
         """Say that no more results come; the consumer gets `error` behind the last of them."""
+        if self._left:
+            return
         self._closed = True
         self._error = error
         self._changed.set()
@@ -114,6 +119,7 @@ class Delivered:
         """Say that the consumer has left: who reads on would take what there is for everything."""
         self._ready.clear()
         self.close(RuntimeError("the stream has been left; read its results inside the async with"))
+        self._left = True
 
     def __aiter__(self) -> Self:
         return self
