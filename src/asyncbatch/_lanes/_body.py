@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 
-from asyncbatch._decoding import BodyLimitExceeded, decoder_for
+from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure, decoder_for
 from asyncbatch._lanes._binding import Binding
 
 # Closing a connection needs no answer from the other side, but TLS may wait for one.
 CLOSE_SECONDS = 1.0
+
+# What a transport may still hand out of its buffers, once a body is given up.
+ABANDONED_CHUNKS = 1000
 
 # What is read of a redirect's own body, before the connection is worth less than the bytes.
 REDIRECT_BODY_LIMIT = 64 * 1024
@@ -77,10 +81,27 @@ async def _read(response: Any, limit: int | None) -> bytes:
         declared = headers.get("content-length", "")
         _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
     decoder = decoder_for(coding, max_size=limit)
-    async with contextlib.aclosing(response.aiter_raw()) as chunks:
+    chunks = response.aiter_raw()
+    try:
         async for chunk in chunks:
             decoder.feed(chunk)
+    except DecodingFailure:
+        await _abandon(chunks)
+        raise
     return decoder.finish()
+
+
+async def _abandon(chunks: AsyncIterator[bytes]) -> None:
+    """
+    End the reading of a body before its end.
+
+    httpx and httpcore read through some five generators, one inside the other. Closing the outer
+    one leaves the rest to the garbage collector; a cancellation ends the innermost first.
+    """
+    with anyio.CancelScope(shield=True) as scope, contextlib.suppress(Exception):
+        scope.cancel()
+        for _ in range(ABANDONED_CHUNKS):  # what is buffered comes without waiting
+            await anext(chunks)
 
 
 def _has_body(response: Any) -> bool:

@@ -21,7 +21,7 @@ from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
 from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
 from asyncbatch._lanes._orphans import release_orphans
-from asyncbatch._lanes._sendable import check_head, check_url
+from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, is_repeatable, is_request
@@ -89,6 +89,7 @@ class ClientLane:
         if request.prepared is not None:
             url = self.binding.library.URL(str(request.prepared.url))
         else:
+            check_text(request.url, self.binding)
             url = self._client.build_request("GET", self.binding.url(request.url)).url
         check_url(url, self.binding)
         return url
@@ -148,6 +149,7 @@ class _Exchange:
             native = self._binding.prepared(request.prepared)
             native.extensions.setdefault("timeout", timeout.as_dict())
         else:
+            check_text(request.url, self._binding)
             native = self._client.build_request(
                 request.method,
                 self._binding.url(request.url),

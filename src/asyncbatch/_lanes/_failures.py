@@ -70,7 +70,7 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
         error = next(_leaves(error))
     error = _without_value(error, situation, binding.library)
     if isinstance(error, DecodingFailure):
-        outcome = _decoding_outcome(error, situation, binding)
+        outcome = decoding_outcome(error, situation.request, binding)
     else:
         outcome = _library_outcome(error, situation, binding)
     assert outcome.error is not None
@@ -92,7 +92,7 @@ def _drop_frames(error: Exception, binding: Binding) -> None:
     # the caller's own code (hooks, authentication, transports) the places are noted.
     if not isinstance(error, binding.library.HTTPError | DecodingFailure):
         _note_places(error)
-    for cause in _causes(error):
+    for cause in causes_of(error):
         cause.__traceback__ = None
 
 
@@ -115,8 +115,9 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-def _decoding_outcome(error: DecodingFailure, situation: Situation, binding: Binding) -> Outcome:
-    request, public = situation.request, binding.error
+def decoding_outcome(error: DecodingFailure, request: Any, binding: Binding) -> Outcome:
+    """Return the outcome of a response that arrived and did not decode."""
+    public = binding.error
     match error:
         case BodyLimitExceeded():
             too_large = public(BodyTooLarge)(error.limit, request=request)
@@ -174,7 +175,7 @@ def _timeout_outcome(error: Exception, situation: Situation, library: Any) -> Ou
 
 def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
     request, first = situation.request, not situation.hops
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             return Outcome(
@@ -183,7 +184,7 @@ def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -
                 connect_failed=first,
                 permanent=is_permanent(cause),
             )
-        if isinstance(cause, OSError) and cause.errno in _EXHAUSTED:
+        if is_exhausted(cause):
             return Outcome(kind=FailureKind.connect, error=error, local=True)
     if situation.trace.handshaking or any(isinstance(cause, ssl.SSLError) for cause in causes):
         text = str(error) or "The connection ended during the TLS handshake"
@@ -194,6 +195,11 @@ def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -
             permanent=any(map(is_permanent, causes)),
         )
     return Outcome(kind=FailureKind.connect, error=error, connect_failed=first)
+
+
+def is_exhausted(cause: BaseException) -> bool:
+    """Whether `cause` says that this machine has run out of something."""
+    return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
 
 
 def is_permanent(cause: BaseException) -> bool:
@@ -211,7 +217,7 @@ def _broken_outcome(error: Exception, situation: Situation, binding: Binding) ->
         text = str(error) or "The connection broke before the body was complete"
         truncated = binding.error(TruncatedBody)(text, request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
-    if not situation.in_body and any(map(_is_alert, _causes(error))):
+    if not situation.in_body and any(map(_is_alert, causes_of(error))):
         # TLS 1.3 lets a server judge the client's certificate after the handshake.
         return Outcome(
             kind=FailureKind.tls,
@@ -258,13 +264,16 @@ def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -
         if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
             outcome.kind = FailureKind.truncated if situation.in_body else FailureKind.protocol
         return outcome
+    if type(error).__name__ == "LocalProtocolError":  # h11's, past the mapping of httpcore
+        return _unsendable(error, situation)
     if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
         return Outcome(kind=FailureKind.protocol, error=error)
     # A bug or a refusal in the caller's own code, which another try would meet again.
     return Outcome(kind=FailureKind.invalid_request, error=error)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and everything that it came of, each once."""
     seen: set[int] = set()
     pending = [error]
     while pending:

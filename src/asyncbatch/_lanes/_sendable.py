@@ -17,6 +17,9 @@ from asyncbatch._request import redacted
 # of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
 _BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
 
+# RFC 3986 §3.2.3. httpx hands the port to `int`, which reads "+80", " 80" and "8_0" as well.
+_BAD_PORT = re.compile(r"[^/?#]*://[^/?#]*:(?![0-9]*(?:[/?#]|\Z))([^\]/?#@:]*)(?:[/?#]|\Z)")
+
 # RFC 9110 §5.6.2.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -39,10 +42,21 @@ def check_url(url: Any, binding: Binding, request: Any = None) -> None:
         )
     if not url.host:
         raise library.InvalidURL(f"the URL has no host: {_start_of(url)!r}")
-    if _BAD_HOST.search(url.host) and not _is_ipv6(url):
+    if not _is_possible_host(url.raw_host.decode("ascii")):
         raise library.InvalidURL(f"the URL's host is none: {url.host[:100]!r}")
     if url.port is not None and not 0 < url.port < 65536:
         raise library.InvalidURL(f"the URL's port must be from 1 to 65535, not {url.port}")
+
+
+def check_text(url: object, binding: Binding) -> None:
+    """
+    Refuse a URL that httpx would read as another one, if it is given as text.
+
+    Raises:
+        InvalidURL: If its port is no number.
+    """
+    if isinstance(url, str) and (match := _BAD_PORT.match(url)):
+        raise binding.library.InvalidURL(f"Invalid port: {match[1][:100]!r}")
 
 
 def check_head(native: Any, binding: Binding) -> None:
@@ -66,8 +80,13 @@ def check_head(native: Any, binding: Binding) -> None:
             )
 
 
-def _is_ipv6(url: Any) -> bool:
-    return b":" in url.raw_host
+def _is_possible_host(host: str) -> bool:
+    if ":" in host:  # an IPv6 address, which httpx has parsed
+        return True
+    if len(host) > 254 or _BAD_HOST.search(host):
+        return False
+    # Some resolvers raise what is no resolver's error for a label that is too long or empty.
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def _start_of(url: Any) -> str:

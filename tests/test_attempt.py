@@ -1,0 +1,89 @@
+"""One try: which limit counts, and the verdict on a response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from asyncbatch import DeadlineExceeded, FailureKind, Request
+from asyncbatch._attempt import Trial
+from asyncbatch._lanes import ClientLane, binding_of
+from asyncbatch._outcome import Outcome
+from asyncbatch._timeouts import TimeLimits
+
+
+async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: Any) -> Outcome:
+    """Try `item` once on a transport that answers as told."""
+    settings = {"total": 5.0, "deadline": None, "left": None} | options
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        lane = ClientLane(
+            client, binding_of(client), max_body=100, follow_redirects=True, max_redirects=5
+        )
+        trial = Trial(lane, TimeLimits(settings["total"], 5.0), settings["deadline"])
+        left = settings["left"]
+        at = None if left is None else anyio.current_time() + left
+        return await trial.run(item, deadline_at=at, clock=anyio.current_time)
+
+
+async def hang(_: httpx.Request) -> httpx.Response:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+async def test_a_status_below_400_is_no_failure() -> None:
+    """A redirect without a location included."""
+    outcome = await run(lambda _: httpx.Response(302))
+
+    assert outcome.kind is None
+    assert outcome.error is None
+
+
+@pytest.mark.parametrize("status", [400, 404, 503, 600, 999])
+async def test_a_status_from_400_on_is_a_failure_without_secrets(status: int) -> None:
+    """In httpx's words, but for the password of the URL, and without a frame."""
+    outcome = await run(lambda _: httpx.Response(status, headers={"retry-after": "7"}))
+
+    assert outcome.kind == FailureKind.status
+    assert outcome.retry_after == 7
+    assert isinstance(outcome.error, httpx.HTTPStatusError)
+    assert outcome.error.response is outcome.response
+    assert str(status) in str(outcome.error)
+    assert "secret" not in str(outcome.error)
+    assert outcome.error.__traceback__ is None
+    assert outcome.error.__context__ is None
+
+
+async def test_the_deadline_counts_where_it_comes_first() -> None:
+    """The error names the option with which it was set."""
+    outcome = await run(hang, deadline=60.0, left=0.01)
+
+    assert outcome.kind == FailureKind.timeout
+    assert isinstance(outcome.error, DeadlineExceeded)
+    assert outcome.error.option == "deadline"
+    assert outcome.error.seconds == 60
+
+
+async def test_the_time_limit_counts_where_it_comes_first() -> None:
+    """Although there is a deadline too."""
+    outcome = await run(hang, total=0.01, deadline=60.0, left=60.0)
+
+    assert type(outcome.error).__name__ == "AttemptTimeout"
+
+
+async def test_a_deadline_that_has_passed_ends_the_try_at_once() -> None:
+    """As a time-out, not as a mistake in the arguments."""
+    outcome = await run(hang, deadline=1.0, left=-1.0)
+
+    assert isinstance(outcome.error, DeadlineExceeded)
+
+
+async def test_a_time_limit_that_is_none_makes_an_invalid_request() -> None:
+    """The mistake of one request is its own result."""
+    timeout: Any = "soon"
+    outcome = await run(hang, Request("http://x.test/", timeout=timeout))
+
+    assert outcome.kind == FailureKind.invalid_request
+    assert isinstance(outcome.error, TypeError)

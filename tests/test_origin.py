@@ -1,0 +1,62 @@
+"""The origin of a request: read off plain URLs, asked of the client for the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch import Request
+from asyncbatch._origin import origin_of
+
+
+def parsed(item: Any) -> httpx.URL:
+    return httpx.URL(item)
+
+
+@pytest.mark.parametrize(
+    ("item", "origin"),
+    [
+        ("http://host.test/a", ("http", "host.test", 80)),
+        ("HTTPS://Host.Test", ("https", "host.test", 443)),
+        ("http://host.test:8080?a", ("http", "host.test", 8080)),
+        ("http://user:pass@host.test/", ("http", "host.test", 80)),
+        ("http://evil.test\\@host.test/", None),
+        ("http://host.test#@evil.test", ("http", "host.test", 80)),
+        ("http://[::1]:81/", ("http", "::1", 81)),
+        (httpx.URL("https://host.test:444/"), ("https", "host.test", 444)),
+        (Request("http://host.test/"), ("http", "host.test", 80)),
+    ],
+)
+def test_the_origin_is_scheme_host_and_port(item: Any, origin: Any) -> None:
+    """In lower case, and with the default ports filled in."""
+    located = origin_of(item, parsed)
+
+    assert located == (origin or (parsed(item).scheme, parsed(item).host, 80))
+
+
+def test_an_unfetchable_url_raises_what_the_client_says() -> None:
+    """There is no origin for it."""
+    with pytest.raises(httpx.InvalidURL):
+        origin_of("http://host.test:99999999x/", parsed)
+
+
+@given(
+    st.text(
+        alphabet="abz09.-_:/?#@\\[]%\t\n\r\x00 AZé",
+        max_size=20,
+    )
+)
+def test_the_short_way_agrees_with_the_client(rest: str) -> None:
+    """Whatever is read off a plain URL is what httpx makes of it, or httpx refuses it."""
+    url = "http://" + rest
+    try:
+        theirs: Any = httpx.URL(url)
+        expected = (theirs.scheme, theirs.host, theirs.port or 80)
+    except httpx.InvalidURL:
+        return
+
+    assert origin_of(url, httpx.URL) == expected

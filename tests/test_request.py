@@ -1,0 +1,109 @@
+"""`Request` and the other forms that a request may be given in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from asyncbatch import Request
+from asyncbatch._request import is_repeatable, is_request, redacted
+
+URL = "http://host.test/"
+
+
+async def _chunks() -> AsyncIterator[bytes]:
+    yield b"a"
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_every_form_becomes_a_request(library: str) -> None:
+    """A text, a URL, or a request object of either library."""
+    module: Any = pytest.importorskip(library)
+    forms = [URL, module.URL(URL), module.Request("PUT", URL), Request(URL, tag=1)]
+
+    requests = [Request.of(form) for form in forms]
+
+    assert all(is_request(form) for form in forms)
+    assert [str(request.url) for request in requests] == [URL] * 4
+    assert requests[2].method == "PUT"
+    assert requests[2].prepared is forms[2]
+    assert requests[3] is forms[3]
+
+
+def test_what_is_no_request_can_still_be_named() -> None:
+    """Its result has to say which it was, even if it cannot say what it is."""
+
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert Request.of(None).url == "None"
+    assert Request.of(Unspeakable()).url == "<Unspeakable object>"
+    assert not is_request(None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "repeatable"),
+    [
+        (URL, True),
+        (Request(URL, content=b"a"), True),
+        (Request(URL, json=[1]), True),
+        (Request(URL, content=[b"a", b"b"]), True),
+        (Request(URL, content=iter([b"a"])), False),
+        (Request(URL, content=io.BytesIO(b"a")), False),
+        (Request(URL, content=_chunks()), False),
+        (httpx.Request("PUT", URL, content=b"a"), True),
+        (httpx.Request("PUT", URL, content=_chunks()), False),
+    ],
+)
+def test_only_a_stored_body_can_be_sent_twice(request_: Any, repeatable: bool) -> None:
+    """An iterator is empty the second time."""
+    assert is_repeatable(request_) is repeatable
+
+
+def test_the_repr_shows_no_secrets() -> None:
+    """Not in the URL, nor in headers, cookies, body and authentication."""
+    request = Request(
+        "http://me:secret@host.test/",
+        headers={"authorization": "secret"},
+        cookies={"a": "secret"},
+        content="secret",
+        auth=("me", "secret"),
+    )
+
+    assert "secret" not in repr(request).replace("[secure]", "")
+    assert "http://[secure]@host.test/" in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("for url 'http://a:b@h/x'", "for url 'http://[secure]@h/x'"),
+        ("http://token@h/", "http://[secure]@h/"),
+        ("http://a:b@c@h/", "http://[secure]@h/"),
+        ("http://h/a@b", "http://h/a@b"),
+        ("http://h?a=b@c", "http://h?a=b@c"),
+        ("no URL: a@b", "no URL: a@b"),
+    ],
+)
+def test_userinfo_is_taken_out_of_texts(text: str, shown: str) -> None:
+    """And nothing else is."""
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("url", [None, 42, b"http://host.test/"])
+def test_a_url_of_another_type_is_refused(url: Any) -> None:
+    """With a client's `base_url`, `None` would otherwise be a path."""
+    with pytest.raises(TypeError, match="url must be"):
+        Request(url)
+
+
+def test_a_method_of_another_type_is_refused() -> None:
+    """At the call, where the mistake is."""
+    method: Any = b"GET"
+    with pytest.raises(TypeError, match="method must be"):
+        Request(URL, method)
