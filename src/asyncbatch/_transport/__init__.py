@@ -1,0 +1,52 @@
+"""
+The engine: HTTP/1.1 over asyncio, with a pool of its own, and as an httpx transport.
+
+The only place that imports asyncio and httpcore. It knows nothing of batches, policies of retry
+or results.
+"""
+
+from __future__ import annotations
+
+from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
+from ._bridge import EXCHANGE_EXTENSION, REPLAY_EXTENSION, is_pristine
+from ._connector import Connector
+from ._engine import Engine
+from ._errors import (
+    AddressRefused,
+    ConnectFailed,
+    EngineClosed,
+    HandshakeFailed,
+    ResolveFailed,
+    TimedOut,
+)
+from ._exchange import NEVER, Exchange, Origin, Terms, Upload
+from ._stream import BodyStream
+from ._transports import EnginePool, HTTPTransport, transport_class
+
+__all__ = [
+    "EXCHANGE_EXTENSION",
+    "NEVER",
+    "REPLAY_EXTENSION",
+    "AddressPolicy",
+    "AddressPolicyTypes",
+    "AddressRefused",
+    "BodyStream",
+    "ConnectFailed",
+    "Connector",
+    "Engine",
+    "EngineClosed",
+    "EnginePool",
+    "Exchange",
+    "HTTPTransport",
+    "HandshakeFailed",
+    "IPAddress",
+    "Origin",
+    "ResolveFailed",
+    "Terms",
+    "TimedOut",
+    "Upload",
+    "as_policy",
+    "is_pristine",
+    "is_public",
+    "transport_class",
+]

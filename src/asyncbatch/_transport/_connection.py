@@ -1,0 +1,417 @@
+"""
+One connection: moves bytes between a socket and the exchange at hand.
+
+Knows nothing of other connections. What it is told by the event loop it hands to the sans-IO
+core, and when an exchange is over it tells the pool whether it may be used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Callable, Sized
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from asyncbatch._http11 import (
+    IDEMPOTENT_METHODS,
+    ExchangeError,
+    ResponseProtocol,
+    TruncatedResponse,
+)
+from asyncbatch._transport._errors import Phase, TimedOut
+from asyncbatch._transport._exchange import NEVER, Exchange, Upload
+from asyncbatch._transport._upload import send_upload
+
+if TYPE_CHECKING:
+    from asyncbatch._transport._origin import OriginPool
+    from asyncbatch._transport._pool import Pool
+
+MAX_AGE = 300.0
+"""Seconds after which a connection serves no further exchange, so that changed names are seen."""
+
+HIGH_WATER = 256 * 1024
+"""Bytes of a streamed body that wait for their reader before the socket is left unread."""
+
+_SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
+
+
+def _never(timeout: int) -> tuple[()]:
+    return ()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """
+    A connection to one origin.
+
+    A `BufferedProtocol`, since asyncio's plain one allocates 256 KiB for each read: that alone
+    doubles the cost of a small exchange. All connections of a pool share one receive buffer;
+    nothing awaits between its filling and its emptying.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_is_read_paused",
+        "_pool",
+        "_protocol",
+        "_socket",
+        "_transport",
+        "deadline",
+        "exchange",
+        "idle_since",
+        "is_closed",
+        "is_write_paused",
+        "loop",
+        "origin_pool",
+        "poll",
+        "retire_at",
+        "sender",
+        "served",
+        "write_waiter",
+    )
+
+    def __init__(self, pool: Pool, sock: socket.socket) -> None:
+        self.loop = pool.loop
+        self._pool = pool
+        self._buffer = pool.buffer
+        self._socket = sock
+        self._protocol = ResponseProtocol()
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set on connecting
+        # Says whether the socket has something to read that has not been read yet.
+        self.poll: Callable[[int], Sized] = _never
+        self._is_read_paused = False
+        # Written by the pool when it takes the connection over.
+        self.origin_pool: OriginPool = None  # type: ignore[assignment]
+        # The exchange at hand; None while idle and once closed.
+        self.exchange: Exchange | None = None
+        # When the pool's sweep has to look: a limit of the exchange, or the end of idling.
+        self.deadline = NEVER
+        self.retire_at = monotonic() + MAX_AGE
+        self.idle_since = 0.0
+        self.served = 0
+        self.is_closed = False
+        # True while bytes of the request have not gone to the kernel.
+        self.is_write_paused = False
+        self.write_waiter: asyncio.Future[None] | None = None
+        # The task that sends a streamed request body.
+        self.sender: asyncio.Task[None] | None = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over."""
+        self._transport = cast("asyncio.Transport", transport)
+        # Told about every byte that does not go out at once, not only beyond 64 KiB: a
+        # connection with an unsent request must not be used again.
+        self._transport.set_write_buffer_limits(high=0)
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._socket.fileno(), select.POLLIN)
+            self.poll = poll.poll
+        self._pool.connection_opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the shared buffer to the event loop."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was received."""
+        exchange = self.exchange
+        if exchange is None:
+            # An answer to nothing, which must never become the answer to the next request.
+            self.close()
+            return
+        now = monotonic()
+        if not exchange.first_byte_at:
+            exchange.first_byte_at = now
+        try:
+            is_complete = self._protocol.receive(self._buffer[:nbytes])
+        except ExchangeError as exc:
+            self.fail(exc)
+            return
+        if is_complete:
+            self._finish(exchange, now)
+        else:
+            self._progress(exchange)
+
+    def eof_received(self) -> None:
+        """Take the end of the peer's bytes."""
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+        exchange = self.exchange
+        if exchange is not None and exc is not None:
+            exchange.closes = True  # whatever the answer says: there is nothing left to keep
+            self._receive_rest()
+        self._end(exc)
+        self._pool.connection_lost(self)
+
+    def pause_writing(self) -> None:
+        """Note that bytes of the request wait for the peer."""
+        self.is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """Note that the request so far is with the kernel."""
+        self.is_write_paused = False
+        exchange = self.exchange
+        if exchange is not None:
+            if self.sender is None:
+                exchange.sent_at = monotonic()
+            self._set_deadline(exchange, exchange.terms.read_timeout)
+        waiter = self.write_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # What the pool calls.
+
+    def start(self, exchange: Exchange, now: float) -> None:
+        """Send the request and expect the response."""
+        self.exchange = exchange
+        exchange.connection = self
+        exchange.is_reused = self.served > 0
+        terms = exchange.terms
+        self._protocol.begin(exchange.method == b"HEAD", terms.max_body)
+        exchange.send_at = now
+        if exchange.body is None:
+            self._transport.write(exchange.payload)
+        else:
+            self._write(exchange)
+        if self.is_write_paused or self.sender is not None:
+            self._set_deadline(exchange, terms.write_timeout)
+        else:
+            exchange.sent_at = monotonic()
+            if terms.read_timeout is not None:
+                self._set_deadline(exchange, terms.read_timeout)
+            else:
+                # The same without the calls, for the way most exchanges go.
+                self.deadline = deadline = exchange.deadline
+                if deadline < self._pool.next_sweep:
+                    self._pool.sweep_by(deadline)
+        if exchange.observer is not None:
+            exchange.observer("sent", {})
+
+    def expire(self, now: float) -> None:
+        """Act on a deadline that has passed."""
+        exchange = self.exchange
+        if exchange is None:
+            self.close()
+            return
+        phase: Phase = "total"
+        if now < exchange.deadline:
+            phase = "write" if self.is_write_paused else "read"
+        self.fail(TimedOut(phase))
+
+    def close(self) -> None:
+        """
+        Close at once, without waiting for anything.
+
+        Aborting, since there is nothing left to flush; for TLS it spares the wait for the
+        peer's closing alert, which may never come.
+        """
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.deadline = NEVER
+        self._pool.forget(self)
+        if self.sender is not None:
+            self.sender.cancel()
+            self.sender = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def fail(self, error: Exception) -> None:
+        """Close, and end the exchange with an error, or send it again on a fresh connection."""
+        exchange = self.exchange
+        self.exchange = None
+        self.close()
+        if exchange is None:
+            return
+        if exchange.terms.streams:
+            # The head and what came of the body are for the reader, the error behind them.
+            exchange.head = self._protocol.head
+            exchange.content = self._protocol.take_body()
+        if self._may_send_again(exchange, error):
+            exchange.has_resent = True
+            self._pool.resend(exchange)
+        else:
+            exchange.fail(error, monotonic())
+
+    # What the exchange's owner calls.
+
+    def abandon(self) -> None:
+        """Close, since nobody wants the exchange any more."""
+        self.exchange = None
+        self.close()
+
+    def take_body(self) -> bytes:
+        """Hand over what has come of a streamed body, and read on."""
+        content = self._protocol.take_body()
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self._transport.resume_reading()
+        return content
+
+    def await_read(self, exchange: Exchange) -> None:
+        """Start the clock of a wait for more of a streamed body."""
+        self._set_deadline(exchange, exchange.terms.read_timeout)
+
+    def get_extra_info(self, name: str) -> object:
+        """Ask the transport."""
+        return self._transport.get_extra_info(name)
+
+    def write(self, content: bytes) -> None:
+        """Send one piece of a streamed request body."""
+        self._transport.write(content)
+        exchange = self.exchange
+        if self.is_write_paused and exchange is not None:
+            self._set_deadline(exchange, exchange.terms.write_timeout)
+
+    def upload_sent(self) -> None:
+        """Note that the last piece of a streamed request body was written."""
+        self.sender = None
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.sent_at = monotonic()
+            self._set_deadline(exchange, exchange.terms.read_timeout)
+
+    # Private.
+
+    def _write(self, exchange: Exchange) -> None:
+        body = exchange.body
+        payload = exchange.payload
+        assert body is not None
+        if isinstance(body, Upload):
+            self._transport.write(payload)
+            self.sender = self._pool.start_task(send_upload(self, exchange, body))
+        elif len(body) <= _SMALL:
+            self._transport.write(payload + body)
+        else:
+            self._transport.write(payload)
+            self._transport.write(body)
+
+    def _set_deadline(self, exchange: Exchange, limit: float | None) -> None:
+        deadline = exchange.deadline
+        if limit is not None:
+            deadline = min(deadline, monotonic() + limit)
+        self.deadline = deadline
+        self._pool.sweep_by(deadline)
+
+    def _progress(self, exchange: Exchange) -> None:
+        """Note that more of the response has come, and not its end."""
+        terms = exchange.terms
+        if not terms.streams:
+            if terms.read_timeout is not None:
+                self._set_deadline(exchange, terms.read_timeout)
+            return
+        protocol = self._protocol
+        if protocol.head is None:
+            self._set_deadline(exchange, terms.read_timeout)
+            return
+        # The reader sets the next limit: time it spends elsewhere is not the peer's.
+        self.deadline = exchange.deadline
+        exchange.head = protocol.head
+        if len(protocol.body) >= HIGH_WATER and not self._is_read_paused:
+            self._is_read_paused = True
+            self._transport.pause_reading()
+        if protocol.body or not exchange.future.done():
+            exchange.settle()
+
+    def _finish(self, exchange: Exchange, now: float) -> None:
+        """Hand the response over, and the connection back."""
+        protocol = self._protocol
+        head = protocol.head
+        assert head is not None
+        self.exchange = None
+        exchange.head = head
+        exchange.content = protocol.body
+        exchange.trailers = protocol.trailers
+        exchange.ended_at = now
+        self.served += 1
+        # The one place where a connection is kept. A request that is not out completely would
+        # go on into the next one; a server that answers early may close or read on.
+        if (
+            protocol.is_reusable
+            and not exchange.closes
+            and not self.is_write_paused
+            and self.sender is None
+        ):
+            if self._is_read_paused:
+                self._is_read_paused = False
+                self._transport.resume_reading()
+            self._pool.release(self, now, head.idle_timeout)
+        else:
+            self.close()
+        future = exchange.future
+        if not future.done():
+            future.set_result(None)
+        if exchange.reader is not None:
+            exchange.settle()
+
+    def _end(self, exc: Exception | None) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self.close()
+            return
+        try:
+            self._protocol.receive_eof(is_clean=exc is None and self._is_end_authentic())
+        except TruncatedResponse as error:
+            error.__cause__ = exc
+            self.fail(error)
+        else:
+            self._finish(exchange, monotonic())
+
+    def _is_end_authentic(self) -> bool:
+        """
+        Say whether the end came from the peer itself: over TLS, with its closing alert.
+
+        Without the alert anybody in between could have cut the body (RFC 9112 §9.8). asyncio
+        reports both in the same way; OpenSSL knows.
+        """
+        ssl_object = self._transport.get_extra_info("ssl_object")
+        if ssl_object is None:
+            return True
+        try:
+            return not ssl_object.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except (OSError, ValueError):
+            return False
+
+    def _receive_rest(self) -> None:
+        """
+        Read what arrived before a write failed.
+
+        A server that refuses an upload answers and closes; the reset that our next write meets
+        makes asyncio give the connection up, with the answer still unread in the kernel.
+        """
+        if self._transport.get_extra_info("ssl_object") is not None:
+            return
+        while self.exchange is not None:
+            try:
+                received = self._socket.recv_into(self._buffer)
+            except OSError:
+                return
+            if not received:
+                return
+            self.buffer_updated(received)
+
+    def _may_send_again(self, exchange: Exchange, error: Exception) -> bool:
+        """
+        Decide the one silent repetition (as Go's `shouldRetryRequest`).
+
+        A server may close an idle connection at the moment we write to it; then nothing was
+        done, but we cannot know. Hence only on a connection that has served before, before any
+        byte of an answer, once, and only what means the same twice. Never on a fresh
+        connection: against a server that just hangs up that would have no end.
+        """
+        return (
+            self.served > 0
+            and isinstance(error, TruncatedResponse)
+            and not exchange.first_byte_at
+            and not exchange.has_resent
+            and exchange.method in IDEMPOTENT_METHODS
+            and not isinstance(exchange.body, Upload)
+        )

@@ -1,0 +1,222 @@
+"""
+From an origin to an open connection: look-up, address policy, sockets, TLS.
+
+The address that was checked is the one that is connected to; nothing is resolved twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from asyncbatch._transport._addresses import AddressPolicy, parse_address
+from asyncbatch._transport._connection import Connection
+from asyncbatch._transport._errors import (
+    AddressRefused,
+    ConnectFailed,
+    HandshakeFailed,
+    ResolveFailed,
+)
+from asyncbatch._transport._exchange import Origin
+from asyncbatch._transport._eyeballs import race
+from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
+
+if TYPE_CHECKING:
+    from asyncbatch._transport._dial import Dial
+    from asyncbatch._transport._pool import Pool
+
+SocketOption: TypeAlias = tuple[Any, ...]
+
+
+class Connector:
+    """
+    Opens connections for one engine.
+
+    Args:
+        make_ssl_context: called once, in a thread, when TLS is first needed: reading the roots
+            takes some 20 ms.
+        policy: says of each address whether it may be connected to.
+        local_address: to connect from.
+        socket_options: for `setsockopt`, each.
+        uds: the path of a Unix domain socket to connect to instead of any address.
+        retries: how many times a failed connect is tried again.
+    """
+
+    def __init__(
+        self,
+        make_ssl_context: Callable[[], ssl.SSLContext],
+        *,
+        policy: AddressPolicy | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] = (),
+        uds: str | None = None,
+        retries: int = 0,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._make_ssl_context = make_ssl_context
+        self._ssl_context: ssl.SSLContext | None = None
+        self._ssl_future: asyncio.Future[ssl.SSLContext] | None = None
+        self._policy = policy
+        self._local_address = local_address
+        self._socket_options = tuple(socket_options)
+        self._uds = uds
+        self._threads = Threads()
+        self.resolver = Resolver(threads=self._threads) if resolver is None else resolver
+        self.retries = retries
+
+    async def connect(self, pool: Pool, origin: Origin, dial: Dial) -> Connection:
+        """
+        Open a connection, reporting the phases to `dial`.
+
+        Raises:
+            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed: that step failed.
+        """
+        name = "connect_tcp" if self._uds is None else "connect_unix_socket"
+        dial.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
+        try:
+            sock = await self._open_socket(origin, dial)
+        except Exception as exc:
+            dial.observe(f"connection.{name}.failed", exception=exc)
+            raise
+        dial.observe(f"connection.{name}.complete", return_value=None)
+        connection = Connection(pool, sock)
+        if not origin.is_tls:
+            await self._attach(connection, sock)
+            return connection
+        dial.observe("connection.start_tls.started", server_hostname=origin.host)
+        try:
+            await self._handshake(connection, sock, origin, dial)
+        except Exception as exc:
+            dial.observe("connection.start_tls.failed", exception=exc)
+            raise
+        dial.observe("connection.start_tls.complete", return_value=None)
+        return connection
+
+    def check(self, host: str, addresses: list[Address]) -> list[Address]:
+        """
+        Keep the addresses that the policy allows.
+
+        Raises:
+            AddressRefused: none is left.
+        """
+        policy = self._policy
+        if policy is None:
+            return addresses
+        allowed = [one for one in addresses if policy(parse_address(one.sockaddr[0]))]
+        if not allowed:
+            refused = ", ".join(sorted({one.sockaddr[0] for one in addresses}))
+            raise AddressRefused(f"{host!r} is at {refused}, which is not allowed")
+        return allowed
+
+    async def ssl_context(self) -> ssl.SSLContext:
+        """Make the TLS context, once, without holding the loop up."""
+        if self._ssl_context is None:
+            if self._ssl_future is None:
+                self._ssl_future = self._threads.call(self._make_ssl_context)
+            try:
+                context = await asyncio.shield(self._ssl_future)
+            except Exception:
+                self._ssl_future = None
+                raise
+            # Offering anything else would have servers speak it.
+            context.set_alpn_protocols(["http/1.1"])
+            self._ssl_context = context
+        return self._ssl_context
+
+    async def _open_socket(self, origin: Origin, dial: Dial) -> socket.socket:
+        if self._uds is not None:
+            started = monotonic()
+            sock = await self._connect_unix(self._uds)
+            dial.connect = monotonic() - started
+            return sock
+        addresses = await self._addresses(origin, dial)
+        started = monotonic()
+        try:
+            sock = await race(self.check(origin.host, addresses), self._connect_tcp)
+        except (OSError, OverflowError) as exc:
+            self.resolver.forget(origin.host, origin.port)
+            raise ConnectFailed(f"{origin.host!r} port {origin.port}: {exc}") from exc
+        dial.connect = monotonic() - started
+        return sock
+
+    async def _addresses(self, origin: Origin, dial: Dial) -> list[Address]:
+        if not 0 < origin.port < 65536:
+            raise ConnectFailed(f"there is no port {origin.port}")
+        if not origin.host or "\x00" in origin.host:
+            raise ResolveFailed(f"not a host name: {origin.host!r}")
+        literal = parse_literal(origin.host, origin.port)
+        if literal is not None:
+            return literal
+        started = monotonic()
+        addresses = await self.resolver.resolve(origin.host, origin.port)
+        dial.dns = monotonic() - started
+        return addresses
+
+    async def _connect_tcp(self, address: Address) -> socket.socket:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in self._socket_options:
+                sock.setsockopt(*option)
+            if self._local_address is not None:
+                sock.bind((self._local_address, 0))
+            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _connect_unix(self, path: str) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, path)
+        except OSError as exc:
+            sock.close()
+            raise ConnectFailed(f"{path!r}: {exc}") from exc
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _attach(
+        self,
+        connection: Connection,
+        sock: socket.socket,
+        context: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(
+                lambda: connection,
+                sock=sock,
+                ssl=context,
+                server_hostname=server_name,
+            )
+        except BaseException:
+            # Before there is a transport the socket is ours; afterwards it is the transport's,
+            # which a connection that is given up closes.
+            connection.close()
+            raise
+
+    async def _handshake(
+        self, connection: Connection, sock: socket.socket, origin: Origin, dial: Dial
+    ) -> None:
+        server_name = origin.server_name or origin.host
+        try:
+            try:
+                context = await self.ssl_context()
+            except BaseException:
+                sock.close()
+                raise
+            started = monotonic()
+            await self._attach(connection, sock, context, server_name)
+        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
+            raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
+        dial.tls = monotonic() - started

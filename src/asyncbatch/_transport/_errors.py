@@ -1,0 +1,74 @@
+"""
+What can end an exchange that only sockets, names and clocks can tell.
+
+    ExchangeError (see `_http11`)
+    ├── ResolveFailed    the name has no address
+    ├── AddressRefused   the address policy allows none of the name's addresses
+    ├── ConnectFailed    no address could be connected to
+    ├── HandshakeFailed  TLS could not be agreed, or the certificate is not trusted
+    ├── TimedOut         a time limit passed
+    └── EngineClosed     the engine was closed meanwhile
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from asyncbatch._http11 import ExchangeError
+
+Phase: TypeAlias = Literal["pool", "connect", "write", "read", "total"]
+
+
+class ResolveFailed(ExchangeError):
+    """The host name could not be resolved."""
+
+    kind = "dns"
+
+
+class AddressRefused(ExchangeError):
+    """The address policy allows none of the addresses the name resolved to."""
+
+    kind = "blocked"
+
+
+class ConnectFailed(ExchangeError):
+    """None of the addresses could be connected to."""
+
+    kind = "connect"
+
+
+class HandshakeFailed(ExchangeError):
+    """The TLS handshake failed, or the peer's certificate is not trusted."""
+
+    kind = "tls"
+
+
+class TimedOut(ExchangeError):
+    """
+    A time limit passed.
+
+    Attributes:
+        phase: what was waited for: a place in the `pool`, a connection (`connect`), the peer to
+            take (`write`) or to send (`read`), or the whole exchange (`total`).
+    """
+
+    kind = "timeout"
+
+    def __init__(self, phase: Phase) -> None:
+        super().__init__(_WAITED_FOR[phase])
+        self.phase: Phase = phase
+
+
+_WAITED_FOR: dict[Phase, str] = {
+    "pool": "no connection became free in time",
+    "connect": "the connection was not established in time",
+    "write": "the server did not take the request in time",
+    "read": "the server did not send in time",
+    "total": "the exchange did not end in time",
+}
+
+
+class EngineClosed(ExchangeError):
+    """The engine was closed while the exchange was under way."""
+
+    kind = "truncated"

@@ -1,0 +1,44 @@
+"""
+What a pool keeps for one origin: idle connections, and exchanges that wait for one.
+
+Every step is O(1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from asyncbatch._transport._exchange import Exchange, Origin
+
+if TYPE_CHECKING:
+    from asyncbatch._transport._connection import Connection
+    from asyncbatch._transport._dial import Dial
+
+
+class OriginPool:
+    """
+    The connections and waiters of one origin.
+
+    Attributes:
+        idle: connections in the order in which they became idle. Taken from the end: the one
+            used most recently is the least likely to have been closed by the server, and the
+            rest may expire. A dict, so that one that dies can leave the middle.
+        waiting: exchanges in the order in which they came, served from the front.
+        orphans: dials whose exchange was served by another connection meanwhile.
+        connections: how many are open.
+    """
+
+    __slots__ = ("connections", "idle", "origin", "orphans", "waiting")
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.idle: dict[Connection, None] = {}
+        self.waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self.orphans: dict[Dial, None] = {}
+        self.connections = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost by forgetting it."""
+        return not (self.connections or self.waiting or self.orphans)

@@ -1,0 +1,394 @@
+"""
+The connections of one engine on one event loop: who gets which, and when one is closed.
+
+Between two awaits code is atomic, and nothing here awaits except closing. So there are no locks,
+and no moment at which a connection belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any, TypeVar
+
+from asyncbatch._http11 import TruncatedResponse
+from asyncbatch._transport._connection import Connection
+from asyncbatch._transport._connector import Connector
+from asyncbatch._transport._dial import Dial
+from asyncbatch._transport._errors import EngineClosed, Phase, TimedOut
+from asyncbatch._transport._exchange import NEVER, Exchange, Origin
+from asyncbatch._transport._origin import OriginPool
+
+T = TypeVar("T")
+
+RECEIVE_BUFFER = 64 * 1024
+SWEEP_INTERVAL = 0.02
+"""Seconds between two sweeps at least, so the most that a limit of time is late."""
+CLOSE_GRACE = 1.0
+"""Seconds that closing waits at most for what it has cancelled."""
+IDLE_GRACE = 0.05
+"""Seconds a surplus connection stays idle before it is closed: in a busy pool many are idle for
+the moment between two exchanges, and closing those would mean connecting anew for each."""
+
+
+class Pool:
+    """
+    Hands connections to exchanges.
+
+    Args:
+        loop: the event loop it lives on.
+        connector: opens connections.
+        max_connections: open ones, those being opened included.
+        max_idle: idle ones that are kept.
+        idle_expiry: seconds an idle one is kept; the server's `Keep-Alive` may shorten it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connector: Connector,
+        *,
+        max_connections: int,
+        max_idle: int,
+        idle_expiry: float,
+    ) -> None:
+        self.loop = loop
+        self.connector = connector
+        self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
+        self.next_sweep = NEVER
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self._max_connections = max_connections
+        self._max_idle = max_idle
+        self._idle_expiry = idle_expiry
+        self._origins: dict[Origin, OriginPool] = {}
+        # Every connection that counts against the limit, from its adoption to its closing.
+        self._connections: set[Connection] = set()
+        # Idle connections of all origins, the longest idle first.
+        self._idle: dict[Connection, None] = {}
+        self._dials: dict[Dial, None] = {}
+        # Exchanges that have no connection yet; those of them without a dial, oldest first.
+        self._waiting: dict[Exchange, None] = {}
+        self._starved: OrderedDict[Exchange, None] = OrderedDict()
+        self._arrivals = 0
+        # Transports that the event loop has not let go of yet, and tasks not ended.
+        self._open: set[Connection] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+        # Closing only: settled when the last transport is gone.
+        self._all_lost: asyncio.Future[None] | None = None
+
+    # What the engine calls.
+
+    def submit(self, exchange: Exchange) -> None:
+        """Start the exchange, now or as soon as there is a connection for it."""
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is None:
+            origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
+        idle = origin_pool.idle
+        while idle:
+            connection, _ = idle.popitem()
+            del self._idle[connection]
+            # Bytes or an end that have come and not been read yet are not the answer to a
+            # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
+            # lost response or, worse, a foreign one.
+            if not connection.poll(0):
+                connection.start(exchange, exchange.begun_at)
+                return
+            connection.close()
+            origin_pool = self._origins.setdefault(exchange.origin, origin_pool)
+        self._wait(origin_pool, exchange)
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """Forget an exchange that nobody wants any more, and its dial."""
+        if exchange not in self._waiting:
+            return
+        self._stop_waiting(exchange)
+        if exchange.dial is not None:
+            exchange.dial.cancel()
+            exchange.dial = None
+
+    async def aclose(self) -> None:
+        """Fail what is under way and close everything, within `CLOSE_GRACE`."""
+        self._is_closed = True
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+        for dial in list(self._dials):
+            dial.task.cancel()
+        for exchange in list(self._waiting):
+            self._fail_waiting(exchange, EngineClosed("the engine was closed"))
+        for connection in list(self._connections):
+            connection.fail(EngineClosed("the engine was closed"))
+        tasks = self._tasks - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_GRACE / 2)
+        if self._open:
+            # Aborted transports let go of their sockets within the next rounds of the loop.
+            self._all_lost = self.loop.create_future()
+            await asyncio.wait([self._all_lost], timeout=CLOSE_GRACE / 2)
+
+    def counts(self) -> dict[str, int]:
+        """Count what there is, for `repr` and statistics."""
+        return {
+            "connections": len(self._connections),
+            "idle": len(self._idle),
+            "connecting": len(self._dials),
+            "waiting": len(self._waiting),
+            "origins": len(self._origins),
+        }
+
+    # What connections call.
+
+    def connection_opened(self, connection: Connection) -> None:
+        """Remember a transport until the event loop lets go of it."""
+        self._open.add(connection)
+
+    def connection_lost(self, connection: Connection) -> None:
+        """Forget a transport."""
+        self._open.discard(connection)
+        if self._all_lost is not None and not self._open and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+    def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+        """
+        Take back a connection that can serve another exchange.
+
+        Args:
+            connection: it.
+            now: the time.
+            idle_timeout: seconds after which the server closes it, where the server said so.
+        """
+        if now >= connection.retire_at or self._is_closed:
+            connection.close()
+            return
+        if self._waiting and self._serve_next(connection):
+            return
+        connection.origin_pool.idle[connection] = None
+        self._idle[connection] = None
+        expiry = self._idle_expiry
+        if idle_timeout is not None:
+            # Ahead of the server by a second, or it closes while we write.
+            expiry = min(expiry, max(idle_timeout - 1.0, idle_timeout / 2))
+        connection.idle_since = now
+        connection.deadline = deadline = now + expiry
+        if deadline < self.next_sweep:
+            self.sweep_by(deadline)
+        if len(self._idle) > self._max_idle:
+            self.sweep_by(now + IDLE_GRACE)
+
+    def forget(self, connection: Connection) -> None:
+        """Give up a connection that was closed, and use its place."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        origin_pool = connection.origin_pool
+        origin_pool.connections -= 1
+        origin_pool.idle.pop(connection, None)
+        self._idle.pop(connection, None)
+        self._tidy(origin_pool)
+        if self._starved:
+            # Not at once: whoever closes may be about to use the place itself.
+            self.loop.call_soon(self._dial_starved)
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send an exchange again, on a connection that is opened for it alone."""
+        if self._is_closed:
+            exchange.fail(EngineClosed("the engine was closed"), monotonic())
+            return
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is None:
+            origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
+        self._begin_waiting(exchange)
+        # The place of the connection that has just died is free.
+        self._dial(origin_pool, exchange, is_fresh=True)
+
+    # What dials call.
+
+    def dial_succeeded(self, dial: Dial, connection: Connection) -> None:
+        """Take over a new connection and put it to use."""
+        self._dials.pop(dial, None)
+        exchange = self._end_dial(dial)
+        if connection.is_closed or self._is_closed:
+            connection.close()
+            if exchange is not None:
+                # It ended between being opened and being used.
+                error = TruncatedResponse("the server closed at once", received=False)
+                self._fail_waiting(exchange, error)
+            self._tidy(dial.origin_pool)
+            self._dial_starved()
+            return
+        origin = dial.origin_pool.origin
+        origin_pool = self._origins.setdefault(origin, dial.origin_pool)
+        origin_pool.connections += 1
+        connection.origin_pool = origin_pool
+        self._connections.add(connection)
+        if exchange is not None:
+            self._serve(connection, exchange)
+        else:
+            self.release(connection, monotonic(), None)
+
+    def dial_failed(self, dial: Dial, error: Exception | None) -> None:
+        """Fail the exchange that the connection was for, and let another one try."""
+        exchange = self._end_dial(dial)
+        if exchange is not None:
+            self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
+        self._tidy(dial.origin_pool)
+        self._dial_starved()
+
+    def _end_dial(self, dial: Dial) -> Exchange | None:
+        """Forget a dial and return the exchange that still waits for it."""
+        self._dials.pop(dial, None)
+        dial.origin_pool.orphans.pop(dial, None)
+        exchange, dial.exchange = dial.exchange, None
+        if exchange is None:
+            return None
+        exchange.dial = None
+        exchange.dns, exchange.connect, exchange.tls = dial.dns, dial.connect, dial.tls
+        return exchange
+
+    def start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task that closing waits for."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Waiting.
+
+    def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
+        self._begin_waiting(exchange)
+        origin_pool.waiting[exchange] = None
+        if origin_pool.orphans:
+            dial, _ = origin_pool.orphans.popitem()
+            dial.exchange = exchange
+            exchange.dial = dial
+        elif not self._dial_now(origin_pool, exchange):
+            self._starved[exchange] = None
+            self._expire_at(exchange, exchange.terms.pool_timeout)
+
+    def _begin_waiting(self, exchange: Exchange) -> None:
+        self._arrivals += 1
+        exchange.order = self._arrivals
+        self._waiting[exchange] = None
+        self._expire_at(exchange, None)
+
+    def _expire_at(self, exchange: Exchange, limit: float | None) -> None:
+        expires = exchange.deadline
+        if limit is not None:
+            expires = min(expires, monotonic() + limit)
+        exchange.expires = expires
+        self.sweep_by(expires)
+
+    def _stop_waiting(self, exchange: Exchange) -> None:
+        self._waiting.pop(exchange, None)
+        self._starved.pop(exchange, None)
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is not None:
+            origin_pool.waiting.pop(exchange, None)
+            self._tidy(origin_pool)
+
+    def _fail_waiting(self, exchange: Exchange, error: Exception) -> None:
+        self._stop_waiting(exchange)
+        if exchange.dial is not None:
+            exchange.dial.cancel()
+            exchange.dial = None
+        exchange.fail(error, monotonic())
+
+    def _serve(self, connection: Connection, exchange: Exchange) -> None:
+        self._stop_waiting(exchange)
+        dial = exchange.dial
+        if dial is not None:
+            # It goes on, for the next who waits, or to be idle.
+            exchange.dial = None
+            dial.exchange = None
+            dial.origin_pool.orphans[dial] = None
+        connection.start(exchange, monotonic())
+
+    def _serve_next(self, connection: Connection) -> bool:
+        """Serve who has waited longest, if anybody waits whom this connection helps."""
+        origin_pool = connection.origin_pool
+        mine = next(iter(origin_pool.waiting), None)
+        starved = next(iter(self._starved), None)
+        if starved is not None and (mine is None or starved.order < mine.order):
+            # Whoever has waited longest needs another origin, and there is no place but this.
+            connection.close()
+            return True
+        if mine is None:
+            return False
+        self._serve(connection, mine)
+        return True
+
+    # Dialling.
+
+    def _dial_now(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
+        if len(self._connections) + len(self._dials) >= self._max_connections:
+            if not self._idle:
+                return False
+            next(iter(self._idle)).close()
+        self._dial(origin_pool, exchange, is_fresh=False)
+        return True
+
+    def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
+        self._origins.setdefault(origin_pool.origin, origin_pool)
+        self._dials[Dial(self, origin_pool, exchange, is_fresh=is_fresh)] = None
+        # From here on the dial has its own limit.
+        self._expire_at(exchange, None)
+
+    def _dial_starved(self) -> None:
+        while self._starved and not self._is_closed:
+            exchange = next(iter(self._starved))
+            origin_pool = self._origins[exchange.origin]
+            if not self._dial_now(origin_pool, exchange):
+                return
+            self._starved.pop(exchange, None)
+
+    def _tidy(self, origin_pool: OriginPool) -> None:
+        # By identity: a dial may outlive the record it was begun for.
+        if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
+            del self._origins[origin_pool.origin]
+
+    # Time: one sweep over everything now and then, instead of a timer for each exchange.
+
+    def sweep_by(self, deadline: float) -> None:
+        """See that a sweep happens soon after `deadline`."""
+        if deadline >= self.next_sweep or self._is_closed:
+            return
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+        self.next_sweep = deadline
+        self._sweep_handle = self.loop.call_later(max(0.0, deadline - monotonic()), self._sweep)
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        self._sweep_handle = None
+        self.next_sweep = NEVER
+        following = NEVER
+        for connection in list(self._connections):
+            deadline = connection.deadline
+            if deadline <= now:
+                connection.expire(now)
+            elif deadline < following:
+                following = deadline
+        for exchange in list(self._waiting):
+            if exchange.expires <= now:
+                self._expire_waiting(exchange, now)
+            elif exchange.expires < following:
+                following = exchange.expires
+        following = min(following, self._close_surplus(now))
+        if following < NEVER:
+            self.sweep_by(max(following, now + SWEEP_INTERVAL))
+
+    def _expire_waiting(self, exchange: Exchange, now: float) -> None:
+        phase: Phase = "total" if now >= exchange.deadline else "pool"
+        self._fail_waiting(exchange, TimedOut(phase))
+
+    def _close_surplus(self, now: float) -> float:
+        """Close idle connections beyond the limit, and say when to look again."""
+        while len(self._idle) > self._max_idle:
+            connection = next(iter(self._idle))
+            close_at = connection.idle_since + IDLE_GRACE
+            if close_at > now:
+                return close_at
+            connection.close()
+        return NEVER

@@ -1,0 +1,188 @@
+"""
+Host names to socket addresses: cached, coalesced, and in threads of our own.
+
+asyncio's default executor is shared with everything else in the program: a few slow look-ups
+there show as time-outs of all others (CPython issue 112169).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from asyncbatch._transport._errors import ResolveFailed
+
+T = TypeVar("T")
+
+CACHE_SECONDS = 60.0
+MAX_CACHED_NAMES = 10_000
+MAX_THREADS = 32
+MAX_ADDRESSES = 16
+"""Addresses of one name that are tried; some names have hundreds."""
+
+
+class Address(NamedTuple):
+    """Where a socket can be connected to."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+LookUp: TypeAlias = Callable[[str, int], list[Address]]
+
+
+def look_up(host: str, port: int) -> list[Address]:
+    """Ask the system; blocks."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def parse_literal(host: str, port: int) -> list[Address] | None:
+    """Return the address that a host spells out, or None where it is a name. Never blocks."""
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return None
+    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+class Threads:
+    """
+    Threads that exist only while there is something to call in them.
+
+    Daemons, and never joined: a look-up that hangs must hold up neither `aclose` nor the end of
+    the interpreter, as the threads of `concurrent.futures` would.
+    """
+
+    def __init__(self, limit: int = MAX_THREADS) -> None:
+        self._limit = limit
+        self._running = 0
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def call(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Call in a thread; the future belongs to the running loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                result = function(*args)
+            except BaseException as exc:  # it belongs to whoever awaits the future
+                _settle(loop, future, None, exc)
+            else:
+                _settle(loop, future, result, None)
+
+        self._calls.put(run)
+        with self._lock:
+            if self._running < self._limit:
+                self._running += 1
+                threading.Thread(target=self._work, name="asyncbatch-dns", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                with self._lock:
+                    # Under the lock, so that no call is left behind by the last thread.
+                    if self._calls.empty():
+                        self._running -= 1
+                        return
+                continue
+            call()
+
+
+def _settle(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[T],
+    result: T | None,
+    error: BaseException | None,
+) -> None:
+    def settle() -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+            future.exception()  # retrieved: nobody may be waiting any more
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only with an error
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        return  # the loop was closed meanwhile, and nobody waits
+
+
+class Resolver:
+    """
+    Resolves names for one engine.
+
+    Args:
+        look_up: asks the system; called in a thread.
+        clock: a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        look_up: LookUp = look_up,
+        *,
+        threads: Threads | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look_up = look_up
+        self._threads = Threads() if threads is None else threads
+        self._clock = clock
+        # Oldest first, since every answer lives equally long.
+        self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()
+        self._running: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """
+        Return the addresses of a name, at least one, in the order of the system.
+
+        Raises:
+            ResolveFailed: there is none, or the name cannot be asked for.
+        """
+        key = (host, port)
+        cached = self._cache.get(key)
+        if cached is not None and cached[0] > self._clock():
+            return cached[1]
+        running = self._running.get(key)
+        if running is None or running.get_loop() is not asyncio.get_running_loop():
+            running = self._threads.call(self._look_up, host, port)
+            self._running[key] = running
+            running.add_done_callback(lambda future: self._keep(key, future))
+        try:
+            # Shielded: one caller that gives up must not take the answer from the others.
+            addresses = await asyncio.shield(running)
+        except (OSError, UnicodeError) as exc:
+            raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
+        if not addresses:
+            raise ResolveFailed(f"{host!r} has no address")
+        return addresses
+
+    def forget(self, host: str, port: int) -> None:
+        """Ask anew next time, since none of the addresses answered."""
+        self._cache.pop((host, port), None)
+
+    def _keep(self, key: tuple[str, int], future: asyncio.Future[list[Address]]) -> None:
+        if self._running.get(key) is future:
+            del self._running[key]
+        if future.cancelled() or future.exception() is not None:
+            return
+        addresses = future.result()[:MAX_ADDRESSES]
+        if not addresses:
+            return
+        self._cache.pop(key, None)
+        self._cache[key] = (self._clock() + CACHE_SECONDS, addresses)
+        if len(self._cache) > MAX_CACHED_NAMES:
+            self._cache.popitem(last=False)

@@ -1,0 +1,174 @@
+"""
+`HTTPTransport`: the engine as an httpx transport, and the same for httpx's continuation.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import ssl
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, ClassVar
+
+import httpcore
+import httpx
+
+from asyncbatch._transport._addresses import AddressPolicyTypes, as_policy
+from asyncbatch._transport._backend import CheckedBackend
+from asyncbatch._transport._bridge import EnginePoolMixin
+from asyncbatch._transport._connector import Connector
+from asyncbatch._transport._engine import Engine
+from asyncbatch._transport._exchange import NEVER
+
+_DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+class EnginePool(EnginePoolMixin, httpcore.AsyncConnectionPool):
+    """The engine in the place of httpcore's pool."""
+
+    core: ClassVar[Any] = httpcore
+    byte_stream: ClassVar[Any] = httpx.ByteStream
+
+
+class TransportMixin:
+    """What makes an httpx transport run on the engine; combined with either httpx's class."""
+
+    _pool_class: ClassVar[Any]
+
+    def __init__(
+        self,
+        verify: ssl.SSLContext | str | bool = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: Any = _DEFAULT_LIMITS,
+        proxy: Any = None,
+        uds: str | None = None,
+        local_address: str | None = None,
+        retries: int = 0,
+        socket_options: Iterable[Any] | None = None,
+        *,
+        addresses: AddressPolicyTypes = None,
+    ) -> None:
+        policy = as_policy(addresses)
+        if policy is not None and (proxy is not None or uds is not None):
+            raise ValueError(
+                "addresses cannot be checked behind a proxy or a Unix domain socket: "
+                "drop either addresses or proxy/uds"
+            )
+        socket_options = None if socket_options is None else list(socket_options)
+        self.engine: Engine | None = None
+        if proxy is not None:
+            stock: dict[str, Any] = {
+                "verify": verify,
+                "cert": cert,
+                "trust_env": trust_env,
+                "http1": http1,
+                "http2": http2,
+                "limits": limits,
+                "proxy": proxy,
+                "uds": uds,
+                "local_address": local_address,
+                "retries": retries,
+                "socket_options": socket_options,
+            }
+            super().__init__(**stock)
+            return
+        library = sys.modules[self._pool_class.byte_stream.__module__.partition(".")[0]]
+        make = functools.partial(library.create_ssl_context, verify, cert, trust_env)
+        if not isinstance(verify, bool) or cert is not None:
+            # A wrong path must be told here, not at the first request. The default is made when
+            # TLS is first needed: it takes 20 ms.
+            context = make()
+            make = functools.partial(_same, context)
+        maximum = sys.maxsize if limits.max_connections is None else limits.max_connections
+        idle = limits.max_keepalive_connections
+        connector = Connector(
+            make,
+            policy=policy,
+            local_address=local_address,
+            socket_options=socket_options or (),
+            uds=uds,
+            retries=retries,
+        )
+        self.engine = engine = Engine(
+            connector,
+            max_connections=maximum,
+            max_idle=maximum if idle is None else min(idle, maximum),
+            idle_expiry=NEVER if limits.keepalive_expiry is None else limits.keepalive_expiry,
+        )
+        self._pool = self._pool_class(
+            engine,
+            make,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            local_address=local_address,
+            uds=uds,
+            socket_options=socket_options,
+        )
+        if policy is not None:
+            pool = self._pool
+            pool._network_backend = CheckedBackend(
+                pool._network_backend, policy, self._pool_class.core.ConnectError
+            )
+
+
+class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
+    """
+    An `httpx.AsyncHTTPTransport` on asyncbatch's own HTTP/1.1 engine.
+
+    Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's.
+    It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. What the engine does
+    not do is done by httpx's own code: HTTP/2, proxies, CONNECT, upgrades, trio.
+
+    Args:
+        verify: whether and how certificates are verified, as in httpx.
+        cert: a client certificate, as in httpx.
+        trust_env: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
+        http1: whether HTTP/1.1 may be used.
+        http2: whether HTTP/2 may be used; then httpcore does it all.
+        limits: of the connections. Idle ones beyond `max_keepalive_connections` are closed soon,
+            not at once, so that a busy pool does not connect anew for each request.
+        proxy: a proxy; then httpcore does it all.
+        uds: the path of a Unix domain socket to connect to.
+        local_address: the address to connect from.
+        retries: how many times a failed connect is tried again.
+        socket_options: for `setsockopt`, each.
+        addresses: which addresses may be connected to: `"public"`, a callable that is given an
+            `ipaddress` address and says whether it may, or None for all.
+
+    Raises:
+        ValueError: `addresses` together with `proxy` or `uds`.
+    """
+
+    _pool_class: ClassVar[Any] = EnginePool
+
+
+@functools.cache
+def transport_class(library: ModuleType) -> type[Any]:
+    """Return `HTTPTransport` for httpx, or the same class made for its continuation httpx2."""
+    if library is httpx:
+        return HTTPTransport
+    base = library.AsyncHTTPTransport
+    core = importlib.import_module(base.__module__.partition(".")[0].replace("httpx", "httpcore"))
+    pool = type(
+        "EnginePool",
+        (EnginePoolMixin, core.AsyncConnectionPool),
+        {"core": core, "byte_stream": library.ByteStream, "__module__": __name__},
+    )
+    return type(
+        "HTTPTransport",
+        (TransportMixin, base),
+        {"_pool_class": pool, "__doc__": HTTPTransport.__doc__, "__module__": __name__},
+    )
+
+
+def _same(context: ssl.SSLContext) -> ssl.SSLContext:
+    return context

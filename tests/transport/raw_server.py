@@ -1,0 +1,203 @@
+"""A server that sends exactly the bytes it is told to, and remembers what it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+from asyncbatch._transport import Connector, Engine, Exchange, Origin, Terms
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Peer:
+    """One accepted connection, as its script sees it."""
+
+    def __init__(
+        self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.server = server
+        self.reader = reader
+        self.writer = writer
+        self.number = server.connections
+
+    async def read_request(self) -> bytes:
+        """Read one request with its body; raises `EOFError` when there is none."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        lowered = head.lower()
+        body = b""
+        if b"transfer-encoding: chunked" in lowered:
+            while not body.endswith(b"0\r\n\r\n"):
+                body += await self.reader.readuntil(b"\r\n")
+        elif b"content-length:" in lowered:
+            length = lowered.split(b"content-length:")[1].split(b"\r\n")[0]
+            body = await self.reader.readexactly(int(length))
+        self.server.requests.append(head + body)
+        self.server.changed.set()
+        return head + body
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send each piece in a segment of its own."""
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            if len(pieces) > 1:
+                await asyncio.sleep(0.001)
+
+    def reset(self) -> None:
+        """End the connection with a reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def until_closed(self) -> None:
+        """Wait until the client closes."""
+        with contextlib.suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until something in this process has come true."""
+    while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
+        await asyncio.sleep(0.001)
+
+
+Script = Callable[[Peer], Awaitable[Any]]
+
+
+class Server:
+    """What the scripts have seen so far."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.open = 0
+        self.requests: list[bytes] = []
+        self.changed = asyncio.Event()
+        self.port = 0
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def origin(self) -> Origin:
+        """Where it listens."""
+        return Origin(is_tls=False, host="127.0.0.1", port=self.port)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something that the scripts change has come true."""
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Server]:
+    """Run a script for each connection; a connection ends when its script does."""
+    server = Server()
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        server.tasks.add(task)
+        server.connections += 1
+        server.open += 1
+        server.changed.set()
+        try:
+            with contextlib.suppress(EOFError, ConnectionError, ssl.SSLError):
+                await script(Peer(server, reader, writer))
+        except asyncio.CancelledError:
+            pass
+        finally:
+            server.tasks.discard(task)
+            server.open -= 1
+            server.changed.set()
+            if tls is None:
+                writer.close()
+            else:
+                writer.transport.abort()
+
+    listener = await asyncio.start_server(run, host, 0, ssl=tls, backlog=4096)
+    server.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listener.close()
+        for task in list(server.tasks):
+            task.cancel()
+        await until(lambda: not server.tasks)
+        await asyncio.sleep(0.001)
+
+
+async def answer_all(peer: Peer) -> None:
+    """Answer each request with `OK`."""
+    while True:
+        await peer.read_request()
+        await peer.send(OK)
+
+
+def answers(*responses: bytes) -> Script:
+    """Make a script that gives these answers on each connection, and then ends it."""
+
+    async def script(peer: Peer) -> None:
+        for response in responses:
+            await peer.read_request()
+            await peer.send(response)
+
+    return script
+
+
+@contextlib.asynccontextmanager
+async def engine_for(**options: Any) -> AsyncIterator[Engine]:
+    """Run an engine for one test."""
+    connector = options.pop("connector", None) or Connector(ssl.create_default_context)
+    engine = Engine(connector, **options)
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
+
+
+def head_of(
+    method: str = "GET", target: str = "/", fields: Iterable[tuple[str, str]] = ()
+) -> bytes:
+    """Encode a request head."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: x", *(f"{n}: {v}" for n, v in fields)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def get(
+    engine: Engine, server: Server | Origin, target: str = "/", **options: Any
+) -> Exchange:
+    """Send a GET, or another method without a body."""
+    origin = server.origin if isinstance(server, Server) else server
+    method = options.pop("method", "GET")
+    return await engine.exchange(origin, method.encode(), head_of(method, target), **options)
+
+
+async def post(engine: Engine, server: Server, body: bytes = b"body") -> Exchange:
+    """Send a POST."""
+    head = head_of("POST", "/", [("Content-Length", str(len(body)))])
+    return await engine.exchange(server.origin, b"POST", head, body)
+
+
+STREAMS = Terms(streams=True)
+
+
+async def read_all(stream: AsyncIterable[bytes], body: bytearray | None = None) -> bytes:
+    """Read a body to its end, keeping what came in `body` even if it breaks off."""
+    body = bytearray() if body is None else body
+    async for piece in stream:
+        body += piece
+    return bytes(body)

@@ -1,0 +1,300 @@
+"""Who gets which connection, and when one is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
+from tests.transport.raw_server import OK, Peer, answer_all, engine_for, get, serve, until
+
+pytestmark = pytest.mark.asyncio_only
+
+
+class Gate:
+    """Answers held back until the test lets them go, one by one."""
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, asyncio.Event] = {}
+
+    async def script(self, peer: Peer) -> None:
+        while True:
+            target = (await peer.read_request()).split()[1]
+            await self.held.setdefault(target, asyncio.Event()).wait()
+            await peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target)
+            )
+
+    def open(self, target: str) -> None:
+        self.held.setdefault(target.encode(), asyncio.Event()).set()
+
+
+async def test_the_connection_used_last_is_used_next() -> None:
+    """Last in, first out: the others may expire."""
+    gate = Gate()
+    peers: dict[bytes, int] = {}
+
+    async def script(peer: Peer) -> None:
+        while True:
+            target = (await peer.read_request()).split()[1]
+            peers[target] = peer.number
+            await gate.held.setdefault(target, asyncio.Event()).wait()
+            await peer.send(OK)
+
+    async with serve(script) as server, engine_for() as engine:
+        first = asyncio.ensure_future(get(engine, server, "/1"))
+        second = asyncio.ensure_future(get(engine, server, "/2"))
+        await server.until(lambda: len(peers) == 2)
+        gate.open("/2")
+        await second
+        gate.open("/1")
+        await first
+        gate.open("/3")
+        await get(engine, server, "/3")
+
+    assert peers[b"/3"] == peers[b"/1"]
+
+
+async def test_waiters_are_served_in_the_order_in_which_they_came() -> None:
+    """First in, first out, on one connection."""
+    order: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            order.append((await peer.read_request()).split()[1])
+            await peer.send(OK)
+
+    async with serve(script) as server, engine_for(max_connections=1) as engine:
+        await asyncio.gather(*[get(engine, server, f"/{i}") for i in range(50)])
+
+        assert server.connections == 1
+    assert order == [f"/{i}".encode() for i in range(50)]
+
+
+async def test_there_are_never_more_connections_than_allowed() -> None:
+    """With many more exchanges than connections."""
+    async with serve(answer_all) as server, engine_for(max_connections=5) as engine:
+        results = await asyncio.gather(*[get(engine, server) for _ in range(200)])
+
+        assert server.connections <= 5
+    assert all(bytes(result.content) == b"ok" for result in results)
+
+
+async def test_a_free_connection_serves_a_waiter_before_its_own_dial_does() -> None:
+    """A connect races a waiter; the new connection is then idle, not lost."""
+    gate = Gate()
+    async with serve(gate.script) as server, engine_for() as engine:
+        first = asyncio.ensure_future(get(engine, server, "/a"))
+        await server.until(lambda: len(server.requests) == 1)
+        listening = asyncio.Event()
+        original = engine.connector.connect
+
+        async def slow(*args: object) -> object:
+            await listening.wait()
+            return await original(*args)  # type: ignore[arg-type]
+
+        engine.connector.connect = slow  # type: ignore[assignment, method-assign]
+        second = asyncio.ensure_future(get(engine, server, "/b"))
+        await asyncio.sleep(0)
+        gate.open("/a")
+        gate.open("/b")
+        await asyncio.gather(first, second)
+
+        assert second.result().is_reused
+        assert engine.counts()["connecting"] == 1
+        listening.set()
+        await until(lambda: not engine.counts()["connecting"])
+        assert engine.counts()["idle"] == 2
+
+
+async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
+    """Instead of one more connect."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+        going = asyncio.Event()
+        original = engine.connector.connect
+
+        async def slow(*args: object) -> object:
+            await going.wait()
+            return await original(*args)  # type: ignore[arg-type]
+
+        engine.connector.connect = slow  # type: ignore[assignment, method-assign]
+        both = [asyncio.ensure_future(get(engine, server)) for _ in range(2)]
+        await asyncio.gather(*both)
+        # One was served by the first connection, the other waited for it too; its dial goes on.
+        more = [asyncio.ensure_future(get(engine, server)) for _ in range(2)]
+        await asyncio.gather(*more)
+
+        assert engine.counts()["connecting"] == 1
+        going.set()
+        await until(lambda: not engine.counts()["connecting"])
+        assert server.connections <= 2
+
+
+async def test_an_idle_connection_of_another_origin_makes_room() -> None:
+    """The longest idle one is closed when there is no other place."""
+    async with (
+        serve(answer_all) as one,
+        serve(answer_all) as two,
+        serve(answer_all) as three,
+        engine_for(max_connections=2) as engine,
+    ):
+        for server in (one, two, three, two):
+            await get(engine, server)
+
+        assert (one.connections, two.connections, three.connections) == (1, 1, 1)
+        assert engine.counts()["connections"] == 2
+
+
+async def test_a_busy_origin_does_not_starve_another() -> None:
+    """Whoever has waited longest gets the place, whatever its origin."""
+    async with (
+        serve(answer_all) as busy,
+        serve(answer_all) as rare,
+        engine_for(max_connections=1) as engine,
+    ):
+        done: list[str] = []
+
+        async def fetch(name: str, server: object) -> None:
+            await get(engine, server)  # type: ignore[arg-type]
+            done.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for i in range(5):
+                group.create_task(fetch(f"busy{i}", busy))
+            group.create_task(fetch("rare", rare))
+            for i in range(5, 10):
+                group.create_task(fetch(f"busy{i}", busy))
+
+    assert done.index("rare") == 5
+
+
+async def test_an_idle_connection_expires() -> None:
+    """Nobody has to ask for it."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for(idle_expiry=0.03) as engine:
+        await get(engine, server)
+        await server.until(lambda: server.open == 0)
+
+        assert engine.counts() == {
+            "connections": 0,
+            "idle": 0,
+            "connecting": 0,
+            "waiting": 0,
+            "origins": 0,
+        }
+
+
+async def test_the_servers_keep_alive_shortens_idling() -> None:
+    """`timeout=0` leaves no time at all."""
+    answer = b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 0\r\n\r\n"
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(answer)
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for(idle_expiry=60) as engine:
+        await get(engine, server)
+        await server.until(lambda: server.open == 0)
+
+        assert engine.counts()["idle"] == 0
+
+
+async def test_surplus_idle_connections_are_closed_after_a_moment() -> None:
+    """Not at once: between two exchanges of a busy pool all of them are idle."""
+    async with (
+        serve(answer_all) as server,
+        engine_for(max_connections=10, max_idle=2) as engine,
+    ):
+        for _ in range(20):
+            await asyncio.gather(*[get(engine, server) for _ in range(10)])
+        assert server.connections == 10
+        await server.until(lambda: server.open == 2)
+
+        assert engine.counts()["idle"] == 2
+
+
+async def test_origins_are_forgotten_with_their_last_connection() -> None:
+    """Millions of hosts leave nothing behind."""
+    async with (
+        serve(answer_all, host="0.0.0.0") as server,
+        engine_for(max_connections=3) as engine,
+    ):
+        for i in range(1, 30):
+            await get(engine, Origin(is_tls=False, host=f"127.0.0.{i}", port=server.port))
+
+        assert engine.counts()["origins"] == 3
+
+
+async def test_the_wait_for_a_place_has_its_own_limit() -> None:
+    """And whoever gave up leaves the queue."""
+    gate = Gate()
+    async with serve(gate.script) as server, engine_for(max_connections=1) as engine:
+        first = asyncio.ensure_future(get(engine, server, "/a"))
+        await server.until(lambda: len(server.requests) == 1)
+        with pytest.raises(TimedOut) as caught:
+            await get(engine, server, "/b", terms=Terms(pool_timeout=0.01))
+        assert engine.counts()["waiting"] == 0
+        gate.open("/a")
+        await first
+
+    assert caught.value.phase == "pool"
+
+
+async def test_closing_fails_what_is_under_way_and_closes_all() -> None:
+    """Waiting, connecting and answering exchanges end; within a second."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for(max_connections=2) as engine:
+        tasks = [asyncio.ensure_future(get(engine, server, "/never")) for _ in range(5)]
+        await server.until(lambda: len(server.requests) == 2)
+        before = monotonic()
+        await engine.aclose()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert all(isinstance(result, EngineClosed) for result in results)
+        await server.until(lambda: server.open == 0)
+        assert monotonic() - before < 1
+        with pytest.raises(EngineClosed):
+            await get(engine, server)
+
+
+def test_an_engine_moves_to_a_new_loop_when_the_old_one_is_closed() -> None:
+    """As scripts with several `asyncio.run` need it."""
+    from asyncbatch._transport import Connector, Engine
+
+    async def fetch() -> bytes:
+        async with serve(answer_all) as server:
+            exchange = await get(engine, server)
+            content = bytes(exchange.content)
+            await engine._pool.aclose()  # type: ignore[union-attr]
+            return content
+
+    engine = Engine(Connector(lambda: None))  # type: ignore[arg-type, return-value]
+
+    assert asyncio.run(fetch()) == b"ok"
+    assert asyncio.run(fetch()) == b"ok"
+
+
+async def test_an_engine_refuses_a_second_loop() -> None:
+    """Its connections belong to the first."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+        origin = server.origin
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                asyncio.run(get(engine, origin))
+
+        await asyncio.to_thread(elsewhere)

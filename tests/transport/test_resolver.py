@@ -1,0 +1,176 @@
+"""The resolver: cached, coalesced, and never in anybody else's way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from asyncbatch._transport import ResolveFailed
+from asyncbatch._transport._resolver import (
+    CACHE_SECONDS,
+    MAX_ADDRESSES,
+    Address,
+    Resolver,
+    Threads,
+    parse_literal,
+)
+
+pytestmark = pytest.mark.asyncio_only
+
+
+class Names:
+    """A system that can be counted, held up and made to fail."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.free = threading.Event()
+        self.free.set()
+        self.error: Exception | None = None
+        self.now = 0.0
+
+    def look_up(self, host: str, port: int) -> list[Address]:
+        self.asked += 1
+        assert self.free.wait(5)
+        if self.error is not None:
+            raise self.error
+        return [Address(socket.AF_INET, (f"10.0.0.{self.asked}", port))]
+
+    def resolver(self, **options: object) -> Resolver:
+        return Resolver(self.look_up, clock=lambda: self.now, **options)  # type: ignore[arg-type]
+
+
+async def test_an_answer_is_kept_for_a_minute() -> None:
+    """And asked for again after that."""
+    names = Names()
+    resolver = names.resolver()
+    first = await resolver.resolve("a", 80)
+    names.now = CACHE_SECONDS - 1
+    second = await resolver.resolve("a", 80)
+    names.now = CACHE_SECONDS + 1
+    third = await resolver.resolve("a", 80)
+
+    assert first == second != third
+    assert names.asked == 2
+
+
+async def test_concurrent_questions_share_one_answer() -> None:
+    """A thousand exchanges to one name ask once."""
+    names = Names()
+    names.free.clear()
+    resolver = names.resolver()
+    tasks = [asyncio.ensure_future(resolver.resolve("a", 80)) for _ in range(1000)]
+    await asyncio.sleep(0.01)
+    names.free.set()
+    await asyncio.gather(*tasks)
+
+    assert names.asked == 1
+
+
+async def test_a_caller_that_gives_up_does_not_take_the_answer_from_the_others() -> None:
+    """Not even the one who asked first."""
+    names = Names()
+    names.free.clear()
+    resolver = names.resolver()
+    first = asyncio.ensure_future(resolver.resolve("a", 80))
+    second = asyncio.ensure_future(resolver.resolve("a", 80))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    names.free.set()
+
+    assert await second
+    assert first.cancelled()
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "no"), UnicodeError("bad label")])
+async def test_a_failure_is_not_kept(error: Exception) -> None:
+    """The next question is asked anew."""
+    names = Names()
+    resolver = names.resolver()
+    names.error = error
+    with pytest.raises(ResolveFailed):
+        await resolver.resolve("a", 80)
+    names.error = None
+
+    assert await resolver.resolve("a", 80)
+
+
+async def test_a_forgotten_name_is_asked_for_again() -> None:
+    """As after a failed connect."""
+    names = Names()
+    resolver = names.resolver()
+    await resolver.resolve("a", 80)
+    resolver.forget("a", 80)
+    await resolver.resolve("a", 80)
+
+    assert names.asked == 2
+
+
+async def test_a_name_with_hundreds_of_addresses_is_cut_to_some() -> None:
+    """So that a hostile name cannot keep us busy for long."""
+    many = [Address(socket.AF_INET, (f"10.0.{i}.1", 80)) for i in range(250)]
+    resolver = Resolver(lambda _host, _port: many)
+    await resolver.resolve("a", 80)
+
+    assert len(await resolver.resolve("a", 80)) == MAX_ADDRESSES
+
+
+async def test_a_hanging_name_holds_up_no_other() -> None:
+    """There are threads for others, and none is left behind."""
+    held = threading.Event()
+
+    def look_up(host: str, port: int) -> list[Address]:
+        if host == "hangs":
+            held.wait(5)
+        return [Address(socket.AF_INET, ("10.0.0.1", port))]
+
+    resolver = Resolver(look_up)
+    hanging = asyncio.ensure_future(resolver.resolve("hangs", 80))
+    await asyncio.sleep(0)
+    assert await resolver.resolve("other", 80)
+    held.set()
+    assert await hanging
+
+
+async def test_threads_are_bounded_and_none_of_the_calls_is_lost() -> None:
+    """More calls than threads."""
+    running = 0
+    most = 0
+    lock = threading.Lock()
+    pause = threading.Event()
+
+    def call(number: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        pause.wait(0.002)
+        with lock:
+            running -= 1
+        return number
+
+    threads = Threads(limit=4)
+    results = await asyncio.gather(*[threads.call(call, number) for number in range(100)])
+
+    assert results == list(range(100))
+    assert most <= 4
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("0x7f000001", "127.0.0.1"),
+        ("example.org", None),
+        ("256.1.1.1", None),
+        ("", None),
+    ],
+)
+def test_an_address_needs_no_look_up(host: str, address: str | None) -> None:
+    """What spells out an address is not a name, however it spells it."""
+    found = parse_literal(host, 80) if host else None
+
+    assert (found[0].sockaddr[0] if found else None) == address

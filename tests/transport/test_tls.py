@@ -1,0 +1,210 @@
+"""TLS: verified names, told apart in time and kind, and cuts that are seen."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import pytest
+import trustme
+
+from asyncbatch._http11 import TruncatedResponse
+from asyncbatch._transport import Connector, HandshakeFailed, Origin
+from tests.transport.raw_server import OK, Peer, Server, answer_all, engine_for, get, serve, until
+
+pytestmark = pytest.mark.asyncio_only
+
+AUTHORITY = trustme.CA()
+
+
+def server_context(*names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+def origin_of(server: Server, host: str = "127.0.0.1", name: str | None = None) -> Origin:
+    return Origin(is_tls=True, host=host, port=server.port, server_name=name)
+
+
+async def test_a_handshake_is_a_phase_of_its_own() -> None:
+    """And happens once for a kept connection."""
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
+        first = await get(engine, origin_of(server))
+        second = await get(engine, origin_of(server))
+
+        assert server.connections == 1
+    assert first.tls is not None
+    assert first.connect is not None
+    assert first.tls + first.connect <= first.send_at - first.begun_at
+    assert second.tls is None
+    assert bytes(second.content) == b"ok"
+
+
+async def test_the_context_is_made_once() -> None:
+    """For however many connections at a time."""
+    made = 0
+
+    def make() -> ssl.SSLContext:
+        nonlocal made
+        made += 1
+        return client_context()
+
+    tls = server_context("127.0.0.1")
+    connector = Connector(make)
+    async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
+        await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(10)])
+
+    assert made == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "make"),
+    [
+        (["other.example"], client_context),
+        (["127.0.0.1"], ssl.create_default_context),
+    ],
+    ids=["another name", "an unknown authority"],
+)
+async def test_a_certificate_that_is_not_trusted_is_refused(
+    names: list[str], make: Callable[[], ssl.SSLContext]
+) -> None:
+    """Before a byte of the request is sent."""
+    async with (
+        serve(answer_all, tls=server_context(*names)) as server,
+        engine_for(connector=Connector(make)) as engine,
+    ):
+        with pytest.raises(HandshakeFailed):
+            await get(engine, origin_of(server))
+
+        assert engine.counts()["connections"] == 0
+    assert not server.requests
+
+
+async def test_the_name_asked_for_is_the_name_verified() -> None:
+    """`server_name` goes into SNI and against the certificate."""
+    asked: list[str | None] = []
+    tls = server_context("name.example")
+    tls.sni_callback = lambda _sock, name, _context: asked.append(name)
+    connector = Connector(client_context)
+    async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
+        await get(engine, origin_of(server, name="name.example"))
+        with pytest.raises(HandshakeFailed):
+            await get(engine, origin_of(server, name="else.example"))
+
+    assert asked == ["name.example", "else.example"]
+
+
+async def test_only_http11_is_offered() -> None:
+    """A server that could speak HTTP/2 is not led to."""
+    tls = server_context("127.0.0.1")
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    connector = Connector(client_context)
+    async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
+        exchange = await get(engine, origin_of(server))
+        assert exchange.connection is not None
+        ssl_object = exchange.connection.get_extra_info("ssl_object")
+
+    assert isinstance(ssl_object, ssl.SSLObject)
+    assert ssl_object.selected_alpn_protocol() == "http/1.1"
+
+
+async def test_a_peer_that_does_not_speak_tls_is_a_failed_handshake() -> None:
+    """Plain HTTP behind an https URL."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read(100)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with (
+        serve(script) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        with pytest.raises(HandshakeFailed):
+            await get(engine, origin_of(server))
+
+
+async def test_a_peer_that_hangs_up_in_the_handshake_is_a_failed_handshake() -> None:
+    """An end instead of a certificate."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read(100)
+
+    async with (
+        serve(script) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        with pytest.raises(HandshakeFailed):
+            await get(engine, origin_of(server))
+
+
+async def test_an_orderly_end_completes_a_body_without_length() -> None:
+    """The closing alert says that nothing was cut."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        peer.writer.close()
+        await peer.writer.wait_closed()
+
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
+        exchange = await get(engine, origin_of(server))
+
+    assert bytes(exchange.content) == b"hello"
+
+
+async def test_a_cut_without_the_closing_alert_is_truncated() -> None:
+    """Anybody in between could have made it (RFC 9112 §9.8)."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        await asyncio.sleep(0.01)
+        peer.writer.transport.abort()
+
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
+        with pytest.raises(TruncatedResponse):
+            await get(engine, origin_of(server))
+
+
+async def test_a_byte_on_an_idle_tls_connection_closes_it() -> None:
+    """The same as without TLS."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        if peer.number == 1:
+            await asyncio.sleep(0.01)
+            await peer.send(OK.replace(b"ok", b"NO"))
+        await peer.until_closed()
+
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
+        await get(engine, origin_of(server))
+        await until(lambda: not engine.counts()["connections"])
+
+        assert bytes((await get(engine, origin_of(server))).content) == b"ok"
+
+
+async def test_many_tls_connections_are_closed_in_time() -> None:
+    """Closing waits for no closing alert of the peer."""
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
+        await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(20)])
+        async with asyncio.timeout(1):
+            await engine.aclose()
