@@ -106,3 +106,14 @@ def demo(session: nox.Session) -> None:
     """Fetch from a server of our own that behaves badly, and show what comes out."""
     session.install(".")
     session.run("python", "-m", "asyncbatch")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory against peers; arguments: `--quick`, `--million`, `--help`."""
+    session.install(".[speed]", "trustme>=1.2")
+    peers = Path("benchmarks/peers.txt").read_text().splitlines()
+    for peer in (line for line in peers if line and not line.startswith("#")):
+        # One that has no wheel for this machine is named as missing by the benchmark itself.
+        session.run("python", "-m", "pip", "install", "-q", peer, success_codes=range(256))
+    session.run("python", "-m", "benchmarks", "run", *session.posargs)

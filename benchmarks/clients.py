@@ -1,0 +1,283 @@
+"""
+The clients, each driven in the way that is fastest for it, and all of them with the same checks.
+
+Most are driven by as many workers as there are connections, which pull from one iterator: that is
+faster for each of them than a task for each request, and flat in memory. Time-outs stay what the
+client has by default; what limits its connections is raised to what the workload asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.workloads import Workload
+
+Fetch = Callable[[Iterable[str]], Awaitable[None]]
+"""Fetch all URLs, and raise unless each was answered as it must be."""
+Get = Callable[[str], Awaitable[tuple[int, Any]]]
+"""Fetch one URL and return its status and its body."""
+
+
+# A body is checked by its length and by its end. Whole, 10 MB would be compared in 1 ms where they
+# are bytes and in 100 where they are a memoryview, and that would be all that is measured.
+_TAIL = 1_000
+
+
+class WrongAnswer(Exception):
+    """A response was not what the server sends."""
+
+
+class Unavailable(Exception):
+    """A client cannot take part; the message says why."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a client is set up for."""
+
+    workload: Workload
+    content: bytes
+    """What each body must be."""
+    ca_file: str
+    first_url: str
+
+    @property
+    def connections(self) -> int:
+        return self.workload.connections
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return what verifies the server, or None where there is no TLS."""
+        if not self.workload.tls:
+            return None
+        return ssl.create_default_context(cafile=self.ca_file)
+
+    @property
+    def tail(self) -> bytes:
+        """The end of what each body must be: all of a small one."""
+        return self.content[-_TAIL:]
+
+
+Client = Callable[[Setting], AbstractAsyncContextManager[Fetch]]
+
+
+def pulling(get: Get, setting: Setting) -> Fetch:
+    """Return a fetch by workers that pull from one iterator."""
+    size, tail = len(setting.content), setting.tail
+
+    async def work(urls: Iterator[str]) -> None:
+        for url in urls:
+            status, body = await get(url)
+            if status != 200 or len(body) != size or body[-_TAIL:] != tail:
+                raise WrongAnswer(f"status {status}, {len(body)} bytes")
+
+    async def fetch(urls: Iterable[str]) -> None:
+        iterator = iter(urls)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(setting.connections):
+                tasks.create_task(work(iterator))
+
+    return fetch
+
+
+@asynccontextmanager
+async def aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(
+        limit=setting.connections,
+        limit_per_host=setting.workload.per_host or 0,
+        ssl=setting.ssl_context() or True,
+    )
+    # Without a cookie jar, which costs it time and finds nothing here.
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:
+
+        async def get(url: str) -> tuple[int, bytes]:
+            async with session.get(url) as response:
+                return response.status, await response.read()
+
+        yield pulling(get, setting)
+
+
+def httpx_options(library: Any, setting: Setting) -> dict[str, Any]:
+    """Return the settings of an httpx client that holds as many connections as asked for."""
+    context = setting.ssl_context()
+    return {
+        "limits": library.Limits(
+            max_connections=setting.connections, max_keepalive_connections=setting.connections
+        ),
+        "timeout": 30.0,
+        # The system's certificates take 20 ms and 5 MB, and nobody needs them here.
+        "verify": context or ssl.create_default_context(cafile=setting.ca_file),
+        "trust_env": False,
+    }
+
+
+def through_httpx(client: Any, setting: Setting) -> Fetch:
+    """Return the bare loop over an httpx client."""
+
+    async def get(url: str) -> tuple[int, bytes]:
+        response = await client.get(url)
+        return response.status_code, response.content
+
+    return pulling(get, setting)
+
+
+@asynccontextmanager
+async def httpx_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import httpx
+
+    async with httpx.AsyncClient(**httpx_options(httpx, setting)) as client:
+        yield through_httpx(client, setting)
+
+
+@asynccontextmanager
+async def httpx2_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import httpx2
+
+    async with httpx2.AsyncClient(**httpx_options(httpx2, setting)) as client:
+        yield through_httpx(client, setting)
+
+
+@asynccontextmanager
+async def httpx_aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import httpx
+    import httpx_aiohttp
+
+    options = httpx_options(httpx, setting)
+    async with httpx_aiohttp.HttpxAiohttpClient(**options) as client:
+        yield through_httpx(client, setting)
+
+
+@asynccontextmanager
+async def pyreqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
+    from pyreqwest.client import ClientBuilder
+
+    builder = ClientBuilder().pool_max_idle_per_host(setting.connections).no_proxy()
+    if setting.workload.tls:
+        builder = builder.add_root_certificate_pem(_authority(setting))
+    async with builder.build() as client:
+
+        async def get(url: str) -> tuple[int, Any]:
+            response = await client.get(url).build().send()
+            return response.status, await response.bytes()
+
+        yield pulling(get, setting)
+
+
+@asynccontextmanager
+async def wreq_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import wreq
+
+    options: dict[str, Any] = {
+        "http1_only": True,
+        "no_proxy": True,
+        "pool_max_idle_per_host": setting.connections,
+        "gzip": True,
+    }
+    if setting.workload.tls:
+        options["tls_verify"] = wreq.CertStore.from_pem_stack(_authority(setting))
+    client = wreq.Client(**options)
+
+    async def get(url: str) -> tuple[int, Any]:
+        response = await client.get(url)
+        return response.status.as_int(), await response.bytes()
+
+    yield pulling(get, setting)
+    client.close()
+
+
+@asynccontextmanager
+async def pyqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import pyqwest
+
+    transport = pyqwest.HTTPTransport(
+        http_version=pyqwest.HTTPVersion.HTTP1,
+        pool_max_idle_per_host=setting.connections,
+        tls_ca_cert=_authority(setting) if setting.workload.tls else None,
+        enable_otel=False,
+    )
+    client = pyqwest.Client(transport)
+
+    async def get(url: str) -> tuple[int, bytes]:
+        response = await client.get(url)
+        return response.status, response.content
+
+    async with transport:
+        yield pulling(get, setting)
+
+
+@asynccontextmanager
+async def niquests_client(setting: Setting) -> AsyncIterator[Fetch]:
+    import niquests
+
+    options: dict[str, Any] = {"disable_http2": True, "disable_http3": True}
+    async with niquests.AsyncSession(pool_maxsize=setting.connections, **options) as session:
+        session.trust_env = False
+        if setting.workload.tls:
+            session.verify = setting.ca_file
+
+        async def get(url: str) -> tuple[int, bytes]:
+            response = await session.get(url)
+            return response.status_code or 0, response.content or b""
+
+        yield pulling(get, setting)
+
+
+@asynccontextmanager
+async def curl_cffi_client(setting: Setting) -> AsyncIterator[Fetch]:
+    from curl_cffi import AsyncSession, CurlHttpVersion
+
+    options: dict[str, Any] = {
+        "http_version": CurlHttpVersion.V1_1,
+        "trust_env": False,
+        "verify": setting.ca_file if setting.workload.tls else True,
+    }
+    async with AsyncSession(max_clients=setting.connections, **options) as session:
+
+        async def get(url: str) -> tuple[int, bytes]:
+            response = await session.get(url)
+            return response.status_code, response.content
+
+        yield pulling(get, setting)
+
+
+def _authority(setting: Setting) -> bytes:
+    return Path(setting.ca_file).read_bytes()
+
+
+# The name of each distribution, and the client that it brings.
+PEERS: dict[str, Client] = {
+    "aiohttp": aiohttp_client,
+    "httpx": httpx_client,
+    "httpx2": httpx2_client,
+    "httpx-aiohttp": httpx_aiohttp_client,
+    "pyreqwest": pyreqwest_client,
+    "wreq": wreq_client,
+    "pyqwest": pyqwest_client,
+    "niquests": niquests_client,
+    "curl_cffi": curl_cffi_client,
+}
+
+
+def find_client(name: str) -> Client:
+    """
+    Return the client called `name`.
+
+    Raises:
+        KeyError: There is none.
+    """
+    if name in PEERS:
+        return PEERS[name]
+    if name == "floor":
+        client: Client = importlib.import_module("benchmarks.floor").floor_client
+        return client
+    ours: dict[str, Client] = importlib.import_module("benchmarks.ours").OURS
+    return ours[name]

@@ -1,0 +1,168 @@
+"""
+The servers: nginx with a configuration of its own, and a slow one. They live as long as the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.workloads import RESOURCES, Resource
+
+STATUS_PATH = "/status"
+_PATIENCE = 10.0
+# Below /usr/sbin, which is on the path of root only.
+_SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+
+class ServerFailed(Exception):
+    """A server did not start."""
+
+
+def find_nginx() -> str | None:
+    """Return the path of nginx, if it is installed."""
+    return shutil.which("nginx", path=_SBIN)
+
+
+@contextlib.contextmanager
+def running_nginx(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run nginx with everything it writes in `folder`; yield its port and its port for TLS."""
+    executable = find_nginx()
+    if executable is None:
+        raise ServerFailed("nginx is missing: apt install nginx-light")
+    for name, resource in RESOURCES.items():
+        (folder / _file_name(name)).write_bytes(resource.encoded)
+    make_certificate(folder)
+    port, tls_port = free_ports(2)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_configuration(folder, port, tls_port))
+    log = folder / "nginx.log"
+    command = [executable, "-p", str(folder), "-c", str(configuration), "-e", str(log)]
+    with _running(command, port):
+        yield port, tls_port
+
+
+@contextlib.contextmanager
+def running_slow_server() -> Iterator[int]:
+    """Run the server that answers after the seconds that the path names; yield its port."""
+    (port,) = free_ports(1)
+    with _running([sys.executable, "-m", "benchmarks.slow", str(port)], port):
+        yield port
+
+
+def requests_served(port: int) -> int:
+    """Return how many requests nginx has had, this one included: what a client says is checked."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", STATUS_PATH, headers={"connection": "close"})
+        text = connection.getresponse().read().decode()
+    # Active connections: 1 / server accepts handled requests / 3 3 17 / ...
+    return int(text.splitlines()[2].split()[2])
+
+
+def make_certificate(folder: Path) -> None:
+    """Write ca.pem, and the key and certificate of 127.0.0.1 in server.pem."""
+    import trustme
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        _wait_for(process, port)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise ServerFailed(f"{process.args!r} ended with status {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise ServerFailed(f"{process.args!r} did not listen on port {port}")
+
+
+def _file_name(name: str) -> str:
+    return name.replace(" ", "") + ".body"
+
+
+def _location(folder: Path, name: str, resource: Resource) -> str:
+    lines = ["default_type application/json;"]
+    if len(resource.content) < 100:
+        # From the configuration: the file system is not what is measured.
+        lines.append(f"return 200 '{resource.content.decode()}';")
+    else:
+        lines.append(f"alias {folder / _file_name(name)};")
+    if resource.gzipped:
+        lines.append("add_header Content-Encoding gzip;")
+    if resource.closes:
+        lines.append("keepalive_timeout 0;")
+    return f"location = {resource.path} {{ {' '.join(lines)} }}"
+
+
+def _configuration(folder: Path, port: int, tls_port: int) -> str:
+    locations = "\n".join(_location(folder, *item) for item in RESOURCES.items())
+    # Started by root, the workers would be somebody else, who may not read the folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    scratch = "\n".join(
+        f"{kind}_temp_path {folder};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+{user}
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 16384;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log crit;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    {scratch}
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=100;
+    keepalive_requests 1000000000;
+    keepalive_timeout 600;
+    server {{
+        listen 127.0.0.1:{port} backlog=8192;
+        listen 127.0.0.1:{tls_port} ssl backlog=8192;
+        ssl_certificate {folder}/server.pem;
+        ssl_certificate_key {folder}/server.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        {locations}
+        location = {STATUS_PATH} {{ stub_status; }}
+    }}
+}}
+"""

@@ -1,0 +1,141 @@
+"""
+asyncbatch as it is measured: the public API, and two of its parts on their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncbatch
+from benchmarks.clients import (
+    Client,
+    Fetch,
+    Setting,
+    Unavailable,
+    WrongAnswer,
+    httpx_options,
+    pulling,
+    through_httpx,
+)
+
+
+def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
+    """Return a fetch by `fetch_many`; every result is kept to the end, and checked."""
+    check = checking(setting)
+
+    async def fetch(urls: Iterable[str]) -> None:
+        for result in await fetcher.fetch_many(urls):
+            check(result)
+
+    return fetch
+
+
+def checking(setting: Setting) -> Callable[[asyncbatch.Result], None]:
+    """Return a function that raises `WrongAnswer` unless a result is what the server sent."""
+    size, tail = len(setting.content), setting.tail
+    start = -len(tail)
+
+    def check(result: asyncbatch.Result) -> None:
+        if not result.ok:
+            raise WrongAnswer(repr(result)) from result.error
+        body = result.content
+        if result.status_code != 200 or len(body) != size or body[start:] != tail:
+            raise WrongAnswer(repr(result))
+
+    return check
+
+
+def open_fetcher(setting: Setting) -> asyncbatch.Fetcher:
+    """Return the fetcher of a workload; nothing is tried twice, so that nothing hides."""
+    options: dict[str, Any] = {"trust_env": False}
+    if setting.workload.tls:
+        options["verify"] = setting.ssl_context()
+    return asyncbatch.Fetcher(
+        concurrency=setting.connections,
+        per_host=setting.workload.per_host,
+        retry=None,
+        **options,
+    )
+
+
+@asynccontextmanager
+async def asyncbatch_client(setting: Setting) -> AsyncIterator[Fetch]:
+    async with open_fetcher(setting) as fetcher:
+        yield fetching(fetcher, setting)
+
+
+@asynccontextmanager
+async def client_lane(setting: Setting) -> AsyncIterator[Fetch]:
+    """Run `Fetcher` over the very client that the bare loop runs over."""
+    import httpx
+
+    async with (
+        httpx.AsyncClient(**httpx_options(httpx, setting)) as client,
+        asyncbatch.Fetcher(client, concurrency=setting.connections, retry=None) as fetcher,
+    ):
+        yield fetching(fetcher, setting)
+
+
+@asynccontextmanager
+async def httpx_on_transport(setting: Setting) -> AsyncIterator[Fetch]:
+    """Run the bare loop over httpx on our transport instead of its own."""
+    import httpx
+
+    options = httpx_options(httpx, setting)
+    transport_options = {name: options.pop(name) for name in ("limits", "verify")}
+    transport = transport_class()(**transport_options)
+    async with httpx.AsyncClient(transport=transport, **options) as client:
+        yield through_httpx(client, setting)
+
+
+@asynccontextmanager
+async def engine_alone(setting: Setting) -> AsyncIterator[Fetch]:
+    """Drive the engine by workers, with one encoded head for all requests."""
+    if setting.workload.tls:
+        raise Unavailable("the engine alone is measured without TLS")
+    import httpx
+
+    from asyncbatch._http11 import encode_fields, encode_request_line
+    from asyncbatch._transport import Origin
+
+    url = urlsplit(setting.first_url)
+    head = encode_request_line(b"GET", url.path.encode())
+    head += encode_fields([(b"host", url.netloc.encode()), (b"accept", b"*/*")]).block
+    origin = Origin(is_tls=False, host=url.hostname or "", port=url.port or 80)
+    limits = httpx.Limits(
+        max_connections=setting.connections, max_keepalive_connections=setting.connections
+    )
+    engine = transport_class()(limits=limits).engine
+
+    async def get(_: str) -> tuple[int, Any]:
+        exchange = await engine.exchange(origin, b"GET", head)
+        return exchange.head.status, exchange.content
+
+    try:
+        yield pulling(get, setting)
+    finally:
+        await engine.aclose()
+
+
+def transport_class() -> Any:
+    """
+    Return our transport.
+
+    Raises:
+        Unavailable: This version does not have it.
+    """
+    transport = getattr(asyncbatch, "HTTPTransport", None)
+    if transport is None:
+        raise Unavailable("this version of asyncbatch does not export HTTPTransport")
+    return transport
+
+
+OURS: dict[str, Client] = {
+    "asyncbatch": asyncbatch_client,
+    "asyncbatch over httpx": client_lane,
+    "httpx on HTTPTransport": httpx_on_transport,
+    "engine": engine_alone,
+}

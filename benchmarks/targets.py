@@ -1,0 +1,193 @@
+"""
+What asyncbatch must reach, as data: each a figure of one run, with the reason why it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.workloads import (
+    AIOHTTP,
+    AIOHTTP_UVLOOP,
+    CLIENT_LANE,
+    FLOOR,
+    HTTPX,
+    HTTPX_ON_ENGINE,
+    OURS,
+    OURS_UVLOOP,
+    RUST,
+    WRK,
+    Entrant,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Somebody in some workload. Of several entrants, the one with the lowest median counts."""
+
+    workload: str
+    entrants: tuple[Entrant, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    A ratio of wall times per request, `above` ÷ `below`, or a figure of `above` alone.
+
+    Within a round each; what counts is the median over the rounds.
+    """
+
+    title: str
+    above: Case
+    below: Case | None
+    bound: float
+    sense: Literal["at least", "at most"]
+    reason: str
+    figure: str = "wall per request"
+    unit: str = ""
+    scale: float = 1.0
+
+    def is_reached_by(self, value: float) -> bool:
+        """Does `value` reach the target?"""
+        return value >= self.bound if self.sense == "at least" else value <= self.bound
+
+
+def _case(workload: str, *entrants: Entrant) -> Case:
+    return Case(workload, entrants)
+
+
+def _faster(
+    title: str, workload: str, theirs: tuple[Entrant, ...], ours: Entrant, by: float, reason: str
+) -> Target:
+    return Target(
+        f"{title} ÷ asyncbatch",
+        _case(workload, *theirs),
+        _case(workload, ours),
+        by,
+        "at least",
+        reason,
+    )
+
+
+_RECIPE = "the recipe that most users come from"
+_FLAT = "a batch costs the same per request however long it is"
+
+TARGETS = (
+    _faster("aiohttp, asyncio", "headline", (AIOHTTP,), OURS, 4.0, _RECIPE),
+    _faster("aiohttp, uvloop", "headline", (AIOHTTP_UVLOOP,), OURS_UVLOOP, 4.0, _RECIPE),
+    _faster(
+        "the floor, asyncio",
+        "headline",
+        (FLOOR,),
+        OURS,
+        0.62,
+        "the whole library costs at most 1.6 times the least that Python can do",
+    ),
+    _faster(
+        "the fastest Rust client, uvloop",
+        "headline",
+        RUST,
+        OURS_UVLOOP,
+        1.2,
+        "nobody should need to leave Python for speed",
+    ),
+    _faster(
+        "httpx", "headline", (HTTPX,), OURS, 40.0, "the client whose requests and responses we give"
+    ),
+    _faster(
+        "wrk, uvloop", "headline", (WRK,), OURS_UVLOOP, 0.45, "about half of what C does on a core"
+    ),
+    _faster("aiohttp, new connections, asyncio", "new connections", (AIOHTTP,), OURS, 2.0, _RECIPE),
+    _faster(
+        "aiohttp, new connections, uvloop",
+        "new connections",
+        (AIOHTTP_UVLOOP,),
+        OURS_UVLOOP,
+        2.0,
+        _RECIPE,
+    ),
+    _faster(
+        "aiohttp, new TLS connections, asyncio",
+        "new TLS connections",
+        (AIOHTTP,),
+        OURS,
+        1.1,
+        "nearly all of it is OpenSSL's handshake, for both",
+    ),
+    _faster(
+        "aiohttp, new TLS connections, uvloop",
+        "new TLS connections",
+        (AIOHTTP_UVLOOP,),
+        OURS_UVLOOP,
+        1.1,
+        "nearly all of it is OpenSSL's handshake, for both",
+    ),
+    Target(
+        "httpx ÷ httpx on HTTPTransport",
+        _case("headline", HTTPX),
+        _case("headline", HTTPX_ON_ENGINE),
+        2.5,
+        "at least",
+        "a faster httpx by one argument",
+    ),
+    *(
+        Target(
+            f"the client lane ÷ a bare loop over the same httpx client, {connections} connections",
+            _case(workload, CLIENT_LANE),
+            _case(workload, HTTPX),
+            1.05,
+            "at most",
+            "limits, retries and results must not cost those who bring their own client",
+        )
+        for workload, connections in (("client lane", 10), ("client lane, 100 connections", 100))
+    ),
+    *(
+        target
+        for ours in (OURS, OURS_UVLOOP)
+        for target in (
+            Target(
+                f"2,000 connections ÷ 100 connections, {ours.loop}",
+                _case("2,000 connections", ours),
+                _case("headline", ours),
+                1.5,
+                "at most",
+                "a pool that does not scan costs the same however full it is",
+            ),
+            *(
+                target
+                for name, words in (("stream 100k", "100,000"), ("stream 1M", "1,000,000"))
+                for target in (
+                    Target(
+                        f"{words} streamed ÷ 10,000 streamed, {ours.loop}",
+                        _case(name, ours),
+                        _case("stream 10k", ours),
+                        1.1,
+                        "at most",
+                        _FLAT,
+                    ),
+                    Target(
+                        f"memory growth over {words} streamed, {ours.loop}",
+                        _case(name, ours),
+                        None,
+                        20.0,
+                        "at most",
+                        _FLAT,
+                        figure="memory_growth",
+                        unit=" MB",
+                        scale=1e-6,
+                    ),
+                )
+            ),
+        )
+    ),
+    Target(
+        "makespan over unequal hosts ÷ the lower bound",
+        _case("unequal hosts", OURS),
+        None,
+        1.05,
+        "at most",
+        "a slow host must not hold up the others, nor be started late",
+        figure="makespan_ratio",
+    ),
+)

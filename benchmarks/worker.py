@@ -1,0 +1,235 @@
+"""
+One measurement, in a process of its own: its CPU time and its memory are the client's alone.
+
+`python -m benchmarks.worker JSON` prints one line of JSON. Started by `rounds.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks import layers, wrk
+from benchmarks.clients import Fetch, Setting, Unavailable, WrongAnswer, find_client
+from benchmarks.origin import requests_served
+from benchmarks.workloads import (
+    BY_NAME,
+    RESOURCES,
+    Workload,
+    ideal_makespan,
+    numbered,
+    slow_urls,
+)
+
+# Each connection is warm, and one look at the cost is not spoilt by a hiccup.
+_LEAST_CALIBRATION = 200
+# Results on the way of a stream at which the memory is looked at.
+_LOOKS = 100
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are."""
+
+    origin: str
+    """Scheme, host and port of nginx, with or without TLS as the workload has it."""
+    port: int
+    """nginx's port without TLS."""
+    slow_port: int
+    ca_file: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is to do."""
+
+    workload: str
+    client: str
+    loop: str
+    seconds: float
+    """How long a measurement is to take, where that is free."""
+    core: int | None
+    servers: Servers
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the job that was written as JSON."""
+        values = json.loads(text)
+        return cls(**{**values, "servers": Servers(**values["servers"])})
+
+    def setting(self) -> Setting:
+        """Return what the client is set up for."""
+        workload = BY_NAME[self.workload]
+        resource_ = RESOURCES[workload.resource]
+        first_url = self.servers.origin + resource_.path
+        return Setting(workload, resource_.content, self.servers.ca_file, first_url)
+
+
+Figures = dict[str, Any]
+
+
+class Meter:
+    """Wall clock, CPU and memory of this process, from when it is made."""
+
+    def __init__(self) -> None:
+        # The peak that the process has reached so far, while it imported, is forgotten.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._base = memory("VmRSS")
+        self._cpu = cpu_seconds()
+        self._begun = time.perf_counter()
+
+    def figures(self, requests: int) -> Figures:
+        """Return what has been spent on `requests` since."""
+        wall = time.perf_counter() - self._begun
+        cpu = cpu_seconds() - self._cpu
+        peak = memory("VmHWM")
+        return {
+            "requests": requests,
+            "wall": wall,
+            "cpu": cpu,
+            "peak_memory": peak,
+            "memory_growth": peak - self._base,
+        }
+
+
+def memory(name: str) -> int:
+    """Return a figure of /proc/self/status in bytes; there `VmHWM` is this process's own peak."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time that this process has taken, all threads of it."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def measure(job: Job) -> Figures:
+    """Measure one client with one workload."""
+    setting = job.setting()
+    workload = setting.workload
+    if workload.kind == "stream":
+        return await measure_stream(setting, job.servers.port)
+    async with find_client(job.client)(setting) as fetch:
+        if workload.kind == "makespan":
+            return await measure_makespan(fetch, workload, job.servers.slow_port)
+        return await measure_rate(fetch, setting, job)
+
+
+async def measure_rate(fetch: Fetch, setting: Setting, job: Job) -> Figures:
+    """Fetch for about so many seconds, once all connections are open."""
+    least = 2 * setting.connections
+    await fetch(numbered(setting.first_url, least))
+    count = least if setting.workload.is_large else max(least, _LEAST_CALIBRATION)
+    begun = time.perf_counter()
+    await fetch(numbered(setting.first_url, count))
+    cost = (time.perf_counter() - begun) / count
+    count = max(least, int(job.seconds / cost))
+    with checked_count(job.servers.port, count):
+        meter = Meter()
+        await fetch(numbered(setting.first_url, count))
+        return meter.figures(count)
+
+
+async def measure_makespan(fetch: Fetch, workload: Workload, port: int) -> Figures:
+    """Fetch everything from the slow server, and compare with the least time that it can take."""
+    urls = slow_urls(workload, port)
+    meter = Meter()
+    await fetch(urls)
+    figures = meter.figures(len(urls))
+    return {**figures, "makespan_ratio": figures["wall"] / ideal_makespan(workload)}
+
+
+async def measure_stream(setting: Setting, port: int) -> Figures:
+    """Stream a fixed number of requests through `Fetcher.stream`, and watch the memory."""
+    from benchmarks.ours import checking, open_fetcher
+
+    workload, check = setting.workload, checking(setting)
+    assert workload.count is not None
+    step = max(1, workload.count // _LOOKS)
+    async with open_fetcher(setting) as fetcher:
+
+        async def stream(count: int, look: Callable[[int], None]) -> None:
+            done = 0
+            async with fetcher.stream(numbered(setting.first_url, count)) as results:
+                async for result in results:
+                    check(result)
+                    done += 1
+                    if done % step == 0:
+                        look(done)
+            assert done == count, f"{done} results of {count} requests"
+
+        await stream(5_000, lambda _: None)
+        curve: list[tuple[int, int]] = []
+        total = workload.count * workload.repeats
+        with checked_count(port, total):
+            meter = Meter()
+            for _ in range(workload.repeats):
+                await stream(workload.count, lambda done: curve.append((done, memory("VmRSS"))))
+            figures = meter.figures(total)
+    return {**figures, "memory_curve": curve[:_LOOKS]}
+
+
+@contextlib.contextmanager
+def checked_count(port: int, count: int) -> Iterator[None]:
+    """
+    Check at the server that it had as many requests as the client says.
+
+    Raises:
+        WrongAnswer: It had more or fewer.
+    """
+    before = requests_served(port)
+    yield
+    # The second look is a request itself.
+    served = requests_served(port) - before - 1
+    if served != count:
+        raise WrongAnswer(f"{count} requests were made, and the server had {served}")
+
+
+def prepare_process(core: int | None) -> None:
+    """Keep to one core, and allow as many descriptors as the system does."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(loop: str, function: Callable[[Job], Coroutine[Any, Any, Figures]], job: Job) -> Figures:
+    """Run a coroutine function on the loop that is asked for."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(function(job))
+
+
+def answer(job: Job) -> Figures:
+    """Do the job and return its figures, or why it cannot be done."""
+    prepare_process(job.core)
+    try:
+        if job.client == "wrk":
+            return wrk.measure(job.setting(), job.seconds)
+        if job.client == "layers":
+            return {"layers": layers.measure(job.seconds)}
+        return run(job.loop, measure, job)
+    except (ImportError, Unavailable) as error:
+        return {"unavailable": str(error)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(answer(Job.read(sys.argv[1]))))

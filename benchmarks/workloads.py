@@ -1,0 +1,268 @@
+"""
+What is measured: the workloads, and which clients take part in each. Data only.
+
+A client is named as in `clients.py`, with the event loop it runs on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Loop = Literal["asyncio", "uvloop"]
+Kind = Literal["rate", "makespan", "stream"]
+Mode = Literal["quick", "full"]
+
+
+class Entrant(NamedTuple):
+    """A client on an event loop."""
+
+    client: str
+    loop: Loop
+
+    def __str__(self) -> str:
+        return self.client if self.client == "wrk" else f"{self.client} ({self.loop})"
+
+
+OURS = Entrant("asyncbatch", "asyncio")
+OURS_UVLOOP = Entrant("asyncbatch", "uvloop")
+AIOHTTP = Entrant("aiohttp", "asyncio")
+AIOHTTP_UVLOOP = Entrant("aiohttp", "uvloop")
+FLOOR = Entrant("floor", "asyncio")
+FLOOR_UVLOOP = Entrant("floor", "uvloop")
+ENGINE = Entrant("engine", "asyncio")
+ENGINE_UVLOOP = Entrant("engine", "uvloop")
+HTTPX = Entrant("httpx", "asyncio")
+HTTPX_ON_ENGINE = Entrant("httpx on HTTPTransport", "asyncio")
+CLIENT_LANE = Entrant("asyncbatch over httpx", "asyncio")
+PYREQWEST = Entrant("pyreqwest", "uvloop")
+WREQ = Entrant("wreq", "uvloop")
+PYQWEST = Entrant("pyqwest", "uvloop")
+WRK = Entrant("wrk", "asyncio")
+RUST = (PYREQWEST, WREQ, PYQWEST)
+
+_PEERS = (
+    AIOHTTP,
+    AIOHTTP_UVLOOP,
+    HTTPX,
+    Entrant("httpx2", "asyncio"),
+    Entrant("httpx-aiohttp", "asyncio"),
+    *RUST,
+    Entrant("niquests", "asyncio"),
+    Entrant("curl_cffi", "asyncio"),
+)
+_OURS = (OURS, OURS_UVLOOP)
+_FAST = (*_OURS, AIOHTTP, AIOHTTP_UVLOOP, PYREQWEST, WREQ)
+
+_JSON = b'{"hello":"world"}'
+_PATTERN = bytes(range(32, 127)) * 11
+_RECORDS = json.dumps(
+    [
+        {"id": n, "name": f"item {n}", "tags": ["a", "b"], "price": n * 0.37, "stock": n % 7}
+        for n in range(300)
+    ]
+).encode()
+
+
+def _content(size: int) -> bytes:
+    return (_PATTERN * (size // len(_PATTERN) + 1))[:size]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something that nginx serves, and what a client must make of it."""
+
+    path: str
+    content: bytes
+    """The decoded body."""
+    gzipped: bool = False
+    closes: bool = False
+    """The server closes the connection after it."""
+
+    @property
+    def encoded(self) -> bytes:
+        """The body as it travels."""
+        return gzip.compress(self.content, mtime=0) if self.gzipped else self.content
+
+
+RESOURCES = {
+    "json": Resource("/json", _JSON),
+    "close": Resource("/close", _JSON, closes=True),
+    "1 KB": Resource("/1k", _content(1_000)),
+    "100 KB": Resource("/100k", _content(100_000)),
+    "10 MB": Resource("/10m", _content(10_000_000)),
+    "gzip": Resource("/gzip", _RECORDS, gzipped=True),
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row of the report."""
+
+    name: str
+    title: str
+    entrants: tuple[Entrant, ...]
+    resource: str = "json"
+    connections: int = 100
+    tls: bool = False
+    kind: Kind = "rate"
+    """`rate`: requests for some seconds, and their cost. `makespan`: a fixed number against a slow
+    server, and how long all of them took over the least possible. `stream`: a fixed number through
+    `Fetcher.stream`, with the memory on the way."""
+    count: int | None = None
+    """Requests, where their number is fixed."""
+    repeats: int = 1
+    """How many times that number, one after the other."""
+    per_host: int | None = None
+    in_quick: bool = False
+    """Whether the quick mode measures it."""
+    on_demand: bool = False
+    """Measured only where asked for by name."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether bytes per second tell more than time per request."""
+        return len(RESOURCES[self.resource].content) >= 100_000
+
+
+@dataclass(frozen=True)
+class SlowHost:
+    """A host that answers each request after so many seconds."""
+
+    address: str
+    seconds: float
+    count: int
+
+
+LATENCY = 0.05
+# From 5 ms to 0.5 s, each 1.27 times slower than the one before.
+SLOW_HOSTS = tuple(SlowHost(f"127.0.0.{n + 1}", 0.005 * 100 ** (n / 19), 60) for n in range(20))
+
+
+def plan_of(workload: Workload) -> list[SlowHost]:
+    """Return the hosts of a makespan, with what is asked of each."""
+    if workload.per_host is not None:
+        return list(SLOW_HOSTS)
+    assert workload.count is not None
+    return [SlowHost("127.0.0.1", LATENCY, workload.count)]
+
+
+def ideal_makespan(workload: Workload) -> float:
+    """Return the least seconds that a makespan can take: all slots busy, or the slowest host."""
+    hosts = plan_of(workload)
+    work = sum(host.count * host.seconds for host in hosts) / workload.connections
+    cap = workload.per_host or workload.connections
+    return max(work, *(host.count * host.seconds / cap for host in hosts))
+
+
+def slow_urls(workload: Workload, port: int) -> list[str]:
+    """Return the URLs of a makespan, the hosts' mixed in the same way each time."""
+    urls = [
+        f"http://{host.address}:{port}/{host.seconds:.4f}?{n}"
+        for host in plan_of(workload)
+        for n in range(host.count)
+    ]
+    random.Random(0).shuffle(urls)
+    return urls
+
+
+def numbered(url: str, count: int) -> Iterator[str]:
+    """Yield `count` different URLs of one resource: no client can remember the last one."""
+    return (f"{url}?{n}" for n in range(count))
+
+
+WORKLOADS = (
+    Workload(
+        "headline",
+        "17-byte JSON, 100 connections",
+        (
+            *_OURS,
+            FLOOR,
+            FLOOR_UVLOOP,
+            ENGINE,
+            ENGINE_UVLOOP,
+            HTTPX_ON_ENGINE,
+            *_PEERS,
+            WRK,
+        ),
+        in_quick=True,
+    ),
+    Workload("10 connections", "17-byte JSON, 10 connections", (*_FAST, WRK), connections=10),
+    Workload(
+        "1,000 connections", "17-byte JSON, 1,000 connections", (*_FAST, WRK), connections=1_000
+    ),
+    Workload(
+        "2,000 connections", "17-byte JSON, 2,000 connections", (*_FAST, WRK), connections=2_000
+    ),
+    Workload("1 KB", "1 KB bodies", (*_FAST, WRK), resource="1 KB"),
+    Workload("100 KB", "100 KB bodies", (*_FAST, WRK), resource="100 KB", connections=50),
+    Workload("10 MB", "10 MB bodies", (*_FAST, HTTPX), resource="10 MB", connections=4),
+    Workload("gzip", "gzipped JSON of 24 KB", (*_FAST, HTTPX), resource="gzip"),
+    Workload(
+        "new connections",
+        "a new connection for each request",
+        _FAST,
+        resource="close",
+        in_quick=True,
+    ),
+    Workload(
+        "new TLS connections",
+        "a new TLS connection for each request",
+        _FAST,
+        resource="close",
+        tls=True,
+    ),
+    Workload("TLS", "17-byte JSON over TLS", (*_FAST, HTTPX, WRK), tls=True),
+    # With 100 connections httpx takes 1.5 ms at one time and 8 at another: its pool looks at every
+    # connection for every request, and how often depends on how many responses come at once.
+    Workload(
+        "client lane",
+        "the client lane and a bare loop over the same httpx client, 10 connections",
+        (CLIENT_LANE, HTTPX),
+        connections=10,
+        in_quick=True,
+    ),
+    Workload(
+        "client lane, 100 connections",
+        "the client lane and a bare loop over the same httpx client, 100 connections",
+        (CLIENT_LANE, HTTPX),
+    ),
+    Workload(
+        "latency",
+        "a server that answers after 50 ms",
+        (OURS, AIOHTTP, HTTPX),
+        kind="makespan",
+        count=2_000,
+    ),
+    Workload(
+        "unequal hosts",
+        "20 hosts that answer after 5 to 500 ms, 10 requests at a time on each",
+        (OURS, OURS_UVLOOP, AIOHTTP),
+        kind="makespan",
+        per_host=10,
+    ),
+    Workload(
+        "stream 10k",
+        "10,000 requests streamed",
+        _OURS,
+        kind="stream",
+        count=10_000,
+        repeats=5,
+        in_quick=True,
+    ),
+    Workload("stream 100k", "100,000 requests streamed", _OURS, kind="stream", count=100_000),
+    Workload(
+        "stream 1M",
+        "1,000,000 requests streamed",
+        _OURS,
+        kind="stream",
+        count=1_000_000,
+        on_demand=True,
+    ),
+)
+
+BY_NAME = {workload.name: workload for workload in WORKLOADS}
