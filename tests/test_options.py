@@ -306,10 +306,11 @@ async def test_two_fetchers_on_one_client_stay_within_its_pool_together(server: 
     """The gate belongs to the client, not to the fetcher."""
     limits = httpx.Limits(max_connections=3)
     client = httpx.AsyncClient(limits=limits, trust_env=False)
-    async with client, Fetcher(client) as one, Fetcher(client) as other:
-        async with one.stream([server.url(f"/{n}") for n in range(30)]) as results:
-            second = await other.fetch_many([server.url(f"/b{n}") for n in range(30)])
-            first = [result async for result in results]
+    one, other = Fetcher(client), Fetcher(client)
+    streamed = one.stream([server.url(f"/{n}") for n in range(30)])
+    async with client, one, other, streamed as results:
+        second = await other.fetch_many([server.url(f"/b{n}") for n in range(30)])
+        first = [result async for result in results]
 
     assert all(result.ok for result in (*first, *second))
     assert server.statistics().peak_connections <= 3

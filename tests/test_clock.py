@@ -1,0 +1,46 @@
+"""`running_clock`: the event loop's own time, whatever the loop and whoever made it virtual."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from asyncbatch._clock import running_clock
+from asyncbatch.testing import FakeClock
+from tests.transports import run_virtually
+
+
+async def test_it_agrees_with_the_event_loop():
+    """What it says lies between two readings of the loop's own clock."""
+    clock = running_clock()
+    before = anyio.current_time()
+    now = clock()
+    after = anyio.current_time()
+
+    # uvloop's clock stands still for the turn of its loop, and is rounded to milliseconds.
+    assert before - 0.002 <= now
+    assert now <= max(after, before) + 0.1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_follows_a_clock_that_a_test_made_virtual(backend):
+    """An hour of virtual time is an hour to it."""
+
+    async def main() -> float:
+        clock = running_clock()
+        begun = clock()
+        await anyio.sleep(3600)
+        return clock() - begun
+
+    assert run_virtually(backend, main) == pytest.approx(3600)
+
+
+def test_it_is_real_again_after_the_virtual_one():
+    """A clock that is asked for behind a `FakeClock` reads real time."""
+
+    async def main() -> bool:
+        with FakeClock() as fake:
+            fake.advance(10**6)
+        return abs(running_clock()() - anyio.current_time()) < 60
+
+    assert anyio.run(main)

@@ -1,0 +1,93 @@
+"""`Collected` and `Delivered`: where results go, and how many may wait there."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from asyncbatch._output import Collected, Delivered
+from tests.samples import success
+
+
+def test_collected_results_come_in_the_order_of_the_input():
+    """In whatever order they were put in; there is always room."""
+    output = Collected()
+    for index in (2, 0, 1):
+        output.put(success(index))
+
+    assert [result.index for result in output.in_order()] == [0, 1, 2]
+    assert output.may_take(10**9)
+    assert output.may_start(10**9)
+
+
+def test_delivered_results_count_against_the_backlog():
+    """Those under way and those that wait together stay below it."""
+    output = Delivered(ordered=False, backlog=3)
+    output.put(success(0))
+
+    assert output.may_start(1)
+    assert not output.may_start(2)
+    assert output.may_take(10**9)
+
+
+def test_results_ahead_of_their_turn_count_against_an_ordered_backlog():
+    """What was read and not consumed stays below it, wherever it is."""
+    output = Delivered(ordered=True, backlog=4)
+    output.put(success(0))
+    output.put(success(2))
+
+    assert output.may_take(1)
+    assert not output.may_take(2)
+    assert output.may_start(10**9)
+
+
+async def test_room_is_told_once_to_those_who_were_refused():
+    """Whoever was told to wait hears of the next result that is consumed, and of no further one."""
+    calls = []
+    output = Delivered(ordered=False, backlog=2)
+    output.on_room = lambda: calls.append(1)
+    for index in range(2):
+        output.put(success(index))
+
+    assert not output.may_start(0)
+    await anext(output)
+    await anext(output)
+    assert calls == [1]
+
+
+async def test_an_ordered_output_waits_for_the_first():
+    """Results behind a missing one are held back."""
+    output = Delivered(ordered=True, backlog=10)
+    output.put(success(1))
+    with anyio.move_on_after(0) as scope:
+        await anext(output)
+    output.put(success(0))
+    output.close()
+
+    assert scope.cancelled_caught
+    assert [result.index async for result in output] == [0, 1]
+
+
+async def test_the_error_comes_behind_the_last_result_and_once():
+    """After it the output has ended."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.close(LookupError("gone"))
+
+    assert (await anext(output)).index == 0
+    with pytest.raises(LookupError, match="gone"):
+        await anext(output)
+    with pytest.raises(StopAsyncIteration):
+        await anext(output)
+
+
+async def test_an_output_that_was_left_takes_nothing_more():
+    """Neither results nor an end that would look like the real one."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.leave()
+    output.put(success(1))
+    output.close()
+
+    with pytest.raises(RuntimeError, match="the stream has been left"):
+        await anext(output)
