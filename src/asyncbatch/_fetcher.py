@@ -11,7 +11,7 @@ import difflib
 import inspect
 import random
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -279,7 +279,7 @@ class Fetcher:
     @asynccontextmanager
     async def _stream(
         self, source: Input, ordered: bool, backlog: int, batch_timeout: float | None
-    ) -> AsyncIterator[AsyncIterator[Result]]:
+    ) -> AsyncGenerator[AsyncIterator[Result]]:
         output = Delivered(ordered=ordered, backlog=backlog)
         batch = self._new_batch(source, output, batch_timeout)
         output.on_room = batch.notify
@@ -315,7 +315,7 @@ class Fetcher:
         return Batch(self._equipment, source, output, batch_timeout=batch_timeout)
 
     @contextmanager
-    def _registered(self, batch: Batch) -> Iterator[None]:
+    def _registered(self, batch: Batch) -> Generator[None]:
         self._batches.add(batch)
         try:
             yield
@@ -353,7 +353,7 @@ class Fetcher:
         capacity = capacity_of(client)
         if capacity is not None and not self._owns_client:
             permits = Permits(slots, gate_of(client, capacity))
-        lane_class = DirectLane if type(client) is OwnClient else ClientLane
+        lane_class: type[ClientLane] = DirectLane if type(client) is OwnClient else ClientLane
         lane = lane_class(
             client,
             self._binding,

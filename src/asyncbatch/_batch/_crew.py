@@ -44,6 +44,7 @@ class Crew:
         self._trial = equipment.trial
         self._schedule = schedule
         self._intake = intake
+        self._is_fed = intake.is_fed
         self._ledger = ledger
         self._output = output
         self._clock = clock
@@ -168,20 +169,23 @@ class Crew:
             self._ledger.interrupt(job, self._clock())
             raise
         self._ledger.settle(job, outcome, self._clock())
-        self._intake.notify()
+        if self._is_fed:
+            self._intake.notify()
 
     def _next_job(self) -> Job | None:
         """Return a request to be started now, reading only as much input as it takes to find it."""
+        schedule = self._schedule
         begun = now = self._clock()
-        while self._output.may_start(self._schedule.in_flight):
-            job = self._schedule.next(now)
+        while self._output.may_start(schedule.in_flight):
+            job = schedule.next(now)
             if job is None:
                 if not self._intake.read(now):
                     return None
             elif job.fate is Fate.START:
                 if job.deadline is None and self._deadline is not None:
                     job.deadline = now + self._deadline
-                self._intake.notify()
+                if self._is_fed:
+                    self._intake.notify()
                 return job
             else:
                 self._ledger.settle_unsent(job, now)

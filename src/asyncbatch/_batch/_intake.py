@@ -31,7 +31,8 @@ class Intake:
         clock: Clock,
     ) -> None:
         self._source = source
-        self._is_fed = source.is_async
+        self.is_fed = source.is_async
+        """Whether `feed` reads the input, because reading may wait."""
         self._ledger = ledger
         self._schedule = schedule
         self._output = output
@@ -47,7 +48,7 @@ class Intake:
 
     def read(self, now: float) -> bool:
         """Read one request if that needs no waiting and there is room; say whether one came."""
-        if self._is_fed or self._source.exhausted or not self._has_room():
+        if self.is_fed or self._source.exhausted or not self._has_room():
             return False
         item = self._source.read()
         if item is END:
@@ -57,8 +58,7 @@ class Intake:
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""
-        if self._is_fed:
-            self._hungry.set()
+        self._hungry.set()
 
     async def feed(self) -> None:
         """Read an input that has to be waited for, ahead of what can be started."""
