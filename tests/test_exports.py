@@ -21,6 +21,8 @@ PUBLIC = """
     Request      Result            Success   Failure       FailureKind
     Results      Summary           Timing    Attempt
     Retry        Rate              Progress
+    HTTPTransport
+    AddressBlocked
     AttemptTimeout     BodyTooLarge   DNSError       DeadlineExceeded   FetcherClosed
     HostDown           NotStarted     RetryAfterTooLong                 TLSError
     TruncatedBody

@@ -2,6 +2,7 @@
 
 from asyncbatch._api import fetch_many
 from asyncbatch._errors import (
+    AddressBlocked,
     AttemptTimeout,
     BodyTooLarge,
     DeadlineExceeded,
@@ -22,9 +23,12 @@ from asyncbatch._result import Failure, Result, Success
 from asyncbatch._results import Results
 from asyncbatch._retry import Retry
 from asyncbatch._summary import Summary
+from asyncbatch._sync import SyncFetcher, fetch_many_sync
 from asyncbatch._timing import Attempt, Timing
+from asyncbatch._transport import HTTPTransport
 
 __all__ = [
+    "AddressBlocked",
     "Attempt",
     "AttemptTimeout",
     "BodyTooLarge",
@@ -34,6 +38,7 @@ __all__ = [
     "FailureKind",
     "Fetcher",
     "FetcherClosed",
+    "HTTPTransport",
     "HostDown",
     "NotStarted",
     "Progress",
@@ -46,8 +51,10 @@ __all__ = [
     "Statistics",
     "Success",
     "Summary",
+    "SyncFetcher",
     "TLSError",
     "Timing",
     "TruncatedBody",
     "fetch_many",
+    "fetch_many_sync",
 ]

@@ -71,6 +71,8 @@ class Trial:
         response: Any = outcome.response
         if response.status_code < 400:
             return
+        if hasattr(response, "build"):
+            outcome.response = response = response.build()
         outcome.kind = FailureKind.status
         value = response.headers.get("retry-after")
         if value is not None:

@@ -97,6 +97,7 @@ def _unsent(
         network=NO_TIMING,
         error=error,
         kind=kind,
+        response=None,
     )
 
 

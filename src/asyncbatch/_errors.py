@@ -14,6 +14,7 @@ elsewhere.
         ├── httpx.ConnectError
         │   ├── DNSError          the host name did not resolve
         │   ├── TLSError          the TLS handshake or the certificate failed
+        │   ├── AddressBlocked    `addresses` allows none of the host's addresses
         │   └── HostDown          not sent: the host failed too often in a row
         ├── httpx.RemoteProtocolError
         │   └── TruncatedBody     the connection ended before the body did
@@ -95,6 +96,10 @@ class DNSError(httpx.ConnectError):
 
 class TLSError(httpx.ConnectError):
     """The TLS handshake failed; the `ssl.SSLError` is in the chain of causes."""
+
+
+class AddressBlocked(httpx.ConnectError):
+    """The option `addresses` allows none of the addresses that the host name resolved to."""
 
 
 class HostDown(httpx.ConnectError):

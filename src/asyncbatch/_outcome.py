@@ -6,11 +6,11 @@ A value without behaviour; made once per attempt, so plain slots.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asyncbatch._timing import Timing
+from asyncbatch._timing import Instants, Timing
 
 if TYPE_CHECKING:
     import httpx
@@ -24,13 +24,13 @@ NO_TIMING = Timing()
 class Outcome:
     """How one attempt ended."""
 
-    response: httpx.Response | None = None
-    """The complete response, of whatever status."""
+    response: Any = None
+    """The complete response, of whatever status: an `httpx.Response`, or what builds one."""
     error: Exception | None = None
     """Why it failed; `None` exactly if `kind` is."""
     kind: FailureKind | None = None
     """`None`: it succeeded."""
-    timing: Timing = NO_TIMING
+    timing: Timing | Instants = NO_TIMING
     """The phases on the network; `queued` and `throttled` are left to the batch."""
     status_code: int | None = None
     """The response's status."""

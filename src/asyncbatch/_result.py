@@ -6,6 +6,7 @@ Made by the batch; nothing here knows how.
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import attrs
@@ -13,7 +14,7 @@ import httpx
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._request import Request
-from asyncbatch._timing import Attempt, Timing
+from asyncbatch._timing import Attempt, Instants, Timing
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -22,9 +23,9 @@ class _Result:
 
     index: int
     """Position of the request in the input, from 0."""
-    _item: Any
+    _item: Any = attrs.field(alias="item")
     # The request as it was given: most are plain strings, and most callers never ask for the rest.
-    _url: httpx.URL | None
+    _url: httpx.URL | None = attrs.field(alias="url")
     # The URL asked for, where there is no response that knows better; None if it is no URL.
     elapsed: float
     """Seconds from the first admission to the end, retries and their waits included."""
@@ -32,9 +33,11 @@ class _Result:
     """How many times it was tried; 0 if it never was."""
     history: tuple[Attempt, ...]
     """The tries before the last."""
-    _queued: float
-    _throttled: float
-    _network: Timing
+    _queued: float = attrs.field(alias="queued")
+    _throttled: float = attrs.field(alias="throttled")
+    _network: Timing | Instants = attrs.field(alias="network")
+    _answer: Any = attrs.field(default=None, alias="response")
+    # The response, or what builds it: neither is needed to ask for its status or its content.
     # Put together when somebody asks: of a million results, few are asked for their phases.
 
     @property
@@ -50,31 +53,28 @@ class _Result:
     @property
     def url(self) -> httpx.URL | None:
         """The final URL, after redirects; `None` only if the request's own was invalid."""
-        response = self._any_response()
-        return self._url if response is None else response.url
+        return self._url if self._answer is None else self._answer.url
 
     @property
     def status_code(self) -> int | None:
         """The response's status, `None` where there is no response."""
-        response = self._any_response()
-        return None if response is None else response.status_code
+        return None if self._answer is None else self._answer.status_code
 
     @property
     def headers(self) -> httpx.Headers:
         """The response's headers, empty where there is no response."""
-        response = self._any_response()
+        response = self._built()
         return httpx.Headers() if response is None else response.headers
 
     @property
     def content(self) -> bytes:
         """The decoded body, `b""` where there is no response."""
-        response = self._any_response()
-        return b"" if response is None else response.content
+        return b"" if self._answer is None else self._answer.content
 
     @property
     def text(self) -> str:
         """The decoded body as text, `""` where there is no response."""
-        response = self._any_response()
+        response = self._built()
         return "" if response is None else response.text
 
     def json(self, **kwargs: Any) -> Any:
@@ -84,13 +84,14 @@ class _Result:
         Raises:
             json.JSONDecodeError: If the body is no JSON, or there is none.
         """
-        response = self._any_response()
-        if response is None:
-            return httpx.Response(200).json(**kwargs)
-        return response.json(**kwargs)
+        return json.loads(self.content, **kwargs)
 
-    def _any_response(self) -> httpx.Response | None:
-        raise NotImplementedError
+    def _built(self) -> httpx.Response | None:
+        """Return the response, built the first time that somebody asks for it."""
+        build = getattr(self._answer, "build", None)
+        if build is not None:
+            object.__setattr__(self, "_answer", build())
+        return self._answer  # type: ignore[no-any-return]  # a response of either library
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -99,20 +100,21 @@ class Success(_Result):
 
     ok: ClassVar[Literal[True]] = True
     """Always `True`; tells the two kinds of `Result` apart."""
-    response: httpx.Response
-    """The response, read and closed. With an httpx2 client it is an `httpx2.Response`."""
+
+    @property
+    def response(self) -> httpx.Response:
+        """The response, read and closed. With an httpx2 client it is an `httpx2.Response`."""
+        response = self._built()
+        assert response is not None
+        return response
 
     def unwrap(self) -> httpx.Response:
         """Return the response."""
         return self.response
 
-    def _any_response(self) -> httpx.Response:
-        return self.response
-
     def __repr__(self) -> str:
         return (
-            f"<Success {self.index}: {self.response.status_code} {_shown(self.url)}"
-            f" in {self.elapsed:.3f} s>"
+            f"<Success {self.index}: {self.status_code} {_shown(self.url)} in {self.elapsed:.3f} s>"
         )
 
 
@@ -126,8 +128,11 @@ class Failure(_Result):
     """The last error; for a failed status an `httpx.HTTPStatusError`."""
     kind: FailureKind
     """The error in one word."""
-    response: httpx.Response | None = None
-    """The response, if a complete one arrived."""
+
+    @property
+    def response(self) -> httpx.Response | None:
+        """The response, if a complete one arrived."""
+        return self._built()
 
     def unwrap(self) -> NoReturn:
         """
@@ -137,9 +142,6 @@ class Failure(_Result):
             Exception: `error`, always.
         """
         raise self.error
-
-    def _any_response(self) -> httpx.Response | None:
-        return self.response
 
     def __repr__(self) -> str:
         shown = _shown(self.url) if self.url is not None else repr(self.request.url)

@@ -49,6 +49,7 @@ def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> Ti
             connect=phased.connect,
             read=phased.read,
             write=phased.write,
+            pool=phased.pool,
         )
     return TimeLimits(
         total=check_seconds("timeout", timeout),

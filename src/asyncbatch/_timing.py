@@ -7,6 +7,7 @@ Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import attrs
 
@@ -41,12 +42,53 @@ class Timing:
         """Return the same phases on the network behind other waits with us."""
         return attrs.evolve(self, queued=queued, throttled=throttled)
 
+    def following(self, earlier: Timing) -> Timing:
+        """Return the same waits, and the phases of both on the network, added up."""
+        sums = dict(earlier.phases())
+        for name, seconds in self.phases():
+            sums[name] = sums.get(name, 0.0) + seconds
+        return attrs.evolve(self, **sums)
+
     def phases(self) -> Iterator[tuple[str, float]]:
         """Yield name and seconds of each phase on the network that is known."""
         for name in NETWORK_PHASES:
             seconds = getattr(self, name)
             if seconds is not None:
                 yield name, seconds
+
+
+class Instants(NamedTuple):
+    """
+    Points in time of one exchange, to work a `Timing` out from when somebody asks.
+
+    Seconds on one clock, 0.0 where not reached; the durations `None` where they did not occur.
+    """
+
+    send_at: float
+    sent_at: float
+    first_byte_at: float
+    ended_at: float
+    dns: float | None
+    connect: float | None
+    tls: float | None
+
+    def with_waits(self, *, queued: float, throttled: float) -> Timing:
+        """Return the timing of the exchange behind waits with us."""
+        return Timing(
+            queued=queued,
+            throttled=throttled,
+            dns=self.dns,
+            connect=self.connect,
+            tls=self.tls,
+            send=_between(self.send_at, self.sent_at or self.ended_at),
+            wait=_between(self.sent_at, self.first_byte_at or self.ended_at),
+            receive=_between(self.first_byte_at, self.ended_at),
+        )
+
+
+def _between(start: float, end: float) -> float | None:
+    # A server may answer before it has been sent everything.
+    return max(0.0, end - start) if start else None
 
 
 NETWORK_PHASES = ("dns", "connect", "tls", "send", "wait", "receive")

@@ -85,7 +85,7 @@ def _plan(server: LoopbackServer) -> list[Part]:
     server.on("/slow/*", lambda request: _numbered(request).delayed(0.4))
     server.on("/busy/*", _refusing(20, 30, Reply(429).retry_after(1)))
     server.on("/failing/*", _refusing(30, 35, Reply(503)))
-    server.on("/reset/*", Reply().reset(), _numbered)
+    server.on("/reset/*", Reply().reset(head=20), _numbered)
     server.on("/cut/*", Reply(body=1000).cut(body=500), _numbered)
     server.on("/moved/*", lambda request: Reply.redirect(server.url(f"/steady/{_number(request)}")))
     server.on("/gone/*", Reply(404))

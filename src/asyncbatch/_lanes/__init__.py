@@ -6,6 +6,16 @@ What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
 
 from asyncbatch._lanes._binding import Binding, binding_of
 from asyncbatch._lanes._client import ClientLane
+from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._gate import capacity_of, gate_of
+from asyncbatch._lanes._own import OwnClient
 
-__all__ = ["Binding", "ClientLane", "binding_of", "capacity_of", "gate_of"]
+__all__ = [
+    "Binding",
+    "ClientLane",
+    "DirectLane",
+    "OwnClient",
+    "binding_of",
+    "capacity_of",
+    "gate_of",
+]

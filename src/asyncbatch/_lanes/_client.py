@@ -26,6 +26,7 @@ from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, is_repeatable, is_request
 from asyncbatch._timeouts import TimeLimits
+from asyncbatch._transport import EXCHANGE_EXTENSION, REPLAY_EXTENSION
 
 
 @attrs.frozen
@@ -51,6 +52,9 @@ class ClientLane:
         self.binding = binding
         self._rules = _Rules(max_body, follow_redirects, max_redirects)
 
+    def begin_batch(self, clock: Clock) -> None:
+        """Say that a batch begins, whose exchanges will come with `clock`."""
+
     async def exchange(
         self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock
     ) -> Outcome:
@@ -59,8 +63,20 @@ class ClientLane:
 
         The outcome of a response has its status, but no verdict on it.
         """
+        return await self._send(item, limits, seconds, clock)
+
+    async def _send(
+        self,
+        item: object,
+        limits: TimeLimits,
+        seconds: float | None,
+        clock: Clock,
+        first: Any = None,
+    ) -> Outcome:
+        """Send `item`; `first` is what its first hop is answered with, if that has taken place."""
         trace = PhaseTrace(clock)
         exchange = _Exchange(self._client, self.binding, item, self._rules, trace)
+        exchange.first = first
         outcome: Outcome | None = None
         try:
             with anyio.move_on_after(seconds):
@@ -108,6 +124,8 @@ class _Exchange:
         self._rules = rules
         self._trace = trace
         self._situation = Situation(trace)
+        self.first: Any = None
+        """What the first hop is answered with instead of being sent, until it has been."""
 
     async def outcome(self, limits: TimeLimits) -> Outcome:
         """Run the exchange; every `Exception` becomes an outcome."""
@@ -230,12 +248,16 @@ class _Exchange:
         check_head(native, self._binding)
         self._situation.sent = True
         chained = self._trace.attach(native)
+        if self.first is not None:
+            native.extensions[REPLAY_EXTENSION] = self.first
+            self.first = None
         try:
             response = await self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
         finally:
             self._trace.detach(native, chained)
+        self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
         if response.next_request is not None:  # it has inherited the extensions
             self._trace.detach(response.next_request, chained)
         self._situation.in_body = True

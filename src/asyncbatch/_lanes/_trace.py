@@ -87,6 +87,13 @@ class PhaseTrace:
         if state == "complete":
             self._current = None
 
+    def tell_dns(self, exchange: Any) -> None:
+        """Take the look-up of the name out of `connect`, if our engine says how long it took."""
+        seconds = None if exchange is None else exchange.dns
+        if seconds is not None:
+            self._seconds["dns"] = self._seconds.get("dns", 0.0) + seconds
+            self._seconds["connect"] = max(0.0, self._seconds.get("connect", 0.0) - seconds)
+
     def timing(self) -> Timing:
         """Return what is known; `queued` and `throttled` are the batch's to add."""
         return Timing(**self._seconds)

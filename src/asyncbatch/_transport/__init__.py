@@ -21,7 +21,7 @@ from ._errors import (
 )
 from ._exchange import NEVER, Exchange, Origin, Terms, Upload
 from ._stream import BodyStream
-from ._transports import EnginePool, HTTPTransport, transport_class
+from ._transports import HTTPTransport, pool_class, transport_class
 
 __all__ = [
     "EXCHANGE_EXTENSION",
@@ -35,7 +35,6 @@ __all__ = [
     "Connector",
     "Engine",
     "EngineClosed",
-    "EnginePool",
     "Exchange",
     "HTTPTransport",
     "HandshakeFailed",
@@ -48,5 +47,6 @@ __all__ = [
     "as_policy",
     "is_pristine",
     "is_public",
+    "pool_class",
     "transport_class",
 ]

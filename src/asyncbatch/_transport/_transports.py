@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, ClassVar
 
-import httpcore
 import httpx
 
 from asyncbatch._transport._addresses import AddressPolicyTypes, as_policy
@@ -25,17 +24,24 @@ from asyncbatch._transport._exchange import NEVER
 _DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
-class EnginePool(EnginePoolMixin, httpcore.AsyncConnectionPool):
-    """The engine in the place of httpcore's pool."""
+@functools.cache
+def pool_class(library: ModuleType) -> type[Any]:
+    """
+    Return the engine in the place of the pool of `library`'s httpcore.
 
-    core: ClassVar[Any] = httpcore
-    byte_stream: ClassVar[Any] = httpx.ByteStream
+    Made when the first transport is: importing httpcore takes long, and loads trio where it is
+    installed.
+    """
+    origin = library.AsyncHTTPTransport.__module__.partition(".")[0]
+    core = importlib.import_module(origin.replace("httpx", "httpcore"))
+    members = {"core": core, "byte_stream": library.ByteStream, "__module__": __name__}
+    return type("EnginePool", (EnginePoolMixin, core.AsyncConnectionPool), members)
 
 
 class TransportMixin:
     """What makes an httpx transport run on the engine; combined with either httpx's class."""
 
-    _pool_class: ClassVar[Any]
+    _library: ClassVar[ModuleType]
 
     def __init__(
         self,
@@ -77,8 +83,7 @@ class TransportMixin:
             }
             super().__init__(**stock)
             return
-        library = sys.modules[self._pool_class.byte_stream.__module__.partition(".")[0]]
-        make = functools.partial(library.create_ssl_context, verify, cert, trust_env)
+        make = functools.partial(self._library.create_ssl_context, verify, cert, trust_env)
         if not isinstance(verify, bool) or cert is not None:
             # A wrong path must be told here, not at the first request. The default is made when
             # TLS is first needed: it takes 20 ms.
@@ -100,7 +105,7 @@ class TransportMixin:
             max_idle=maximum if idle is None else min(idle, maximum),
             idle_expiry=NEVER if limits.keepalive_expiry is None else limits.keepalive_expiry,
         )
-        self._pool = self._pool_class(
+        self._pool = pool_class(self._library)(
             engine,
             make,
             max_connections=limits.max_connections,
@@ -116,7 +121,7 @@ class TransportMixin:
         if policy is not None:
             pool = self._pool
             pool._network_backend = CheckedBackend(
-                pool._network_backend, policy, self._pool_class.core.ConnectError
+                pool._network_backend, policy, pool.core.ConnectError
             )
 
 
@@ -148,7 +153,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         ValueError: `addresses` together with `proxy` or `uds`.
     """
 
-    _pool_class: ClassVar[Any] = EnginePool
+    _library: ClassVar[ModuleType] = httpx
 
 
 @functools.cache
@@ -156,17 +161,10 @@ def transport_class(library: ModuleType) -> type[Any]:
     """Return `HTTPTransport` for httpx, or the same class made for its continuation httpx2."""
     if library is httpx:
         return HTTPTransport
-    base = library.AsyncHTTPTransport
-    core = importlib.import_module(base.__module__.partition(".")[0].replace("httpx", "httpcore"))
-    pool = type(
-        "EnginePool",
-        (EnginePoolMixin, core.AsyncConnectionPool),
-        {"core": core, "byte_stream": library.ByteStream, "__module__": __name__},
-    )
     return type(
         "HTTPTransport",
-        (TransportMixin, base),
-        {"_pool_class": pool, "__doc__": HTTPTransport.__doc__, "__module__": __name__},
+        (TransportMixin, library.AsyncHTTPTransport),
+        {"_library": library, "__doc__": HTTPTransport.__doc__, "__module__": __name__},
     )
 
 

@@ -1,0 +1,93 @@
+"""
+When the direct lane may be taken: the conditions, in one place.
+
+It skips httpx's per-request machinery, so it may only be taken where that machinery would do
+nothing that anybody could see: on our own client and transport, as we made them, with nobody's
+hooks in between. Any doubt, a missing attribute included, means the client lane.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import httpx
+
+from asyncbatch._transport import HTTPTransport, is_pristine, pool_class
+
+
+def reason_against(client: Any, own_client: type, transport: HTTPTransport | None) -> str | None:
+    """
+    Return why requests of `client` may not take the direct lane, or `None` if they may.
+
+    Args:
+        client: The client.
+        own_client: The class of the clients that we make.
+        transport: The transport that we gave it.
+    """
+    try:
+        return _first_reason(client, own_client, transport)
+    except AttributeError as error:
+        return f"not laid out as expected: {error}"
+
+
+def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
+    is_own: bool = type(client) is own_client
+    if not is_own:
+        return "the client is not one of ours"
+    if transport is None or client._transport is not transport:
+        return "the transport is not ours"
+    if type(transport) is not HTTPTransport or type(transport._pool) is not pool_class(httpx):
+        return "the transport has been changed"
+    if not transport._pool.speaks_http11_only:
+        return "the engine speaks HTTP/1.1 only"
+    if client.is_closed:
+        return "the client is closed"
+    if {"send", "request", "build_request"} & client.__dict__.keys():
+        return "a method of the client has been replaced"
+    if "handle_async_request" in transport.__dict__:
+        return "a method of the transport has been replaced"
+    if not all(_is_untouched(cls, name) for cls, name in _methods(own_client)):
+        return "a method of httpx has been replaced"
+    if not is_pristine(transport._pool.core):
+        return "a method of httpcore has been replaced"
+    if client.params:
+        return "the client adds query parameters"
+    return standing_reason_against(client)
+
+
+def standing_reason_against(client: Any) -> str | None:
+    """Return the first of those conditions that a client's user may change at any time."""
+    if client._auth is not None:
+        return "requests are to be authenticated"
+    hooks = client._event_hooks
+    if hooks["request"] or hooks["response"]:
+        return "there are event hooks"
+    return None
+
+
+def _methods(own_client: type) -> list[tuple[type, str]]:
+    base = own_client.__mro__[1]
+    return [
+        (base, "send"),
+        (base, "request"),
+        (base, "build_request"),
+        (base, "_transport_for_url"),
+        (HTTPTransport, "handle_async_request"),
+    ]
+
+
+def _is_untouched(cls: type, name: str) -> bool:
+    """
+    Tell a method as its module defined it from one that somebody has put in its place.
+
+    By what it is, not by comparing it with what it was when we were imported: whoever patches may
+    have come first.
+    """
+    method = getattr(cls, name)
+    if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
+        return False
+    module = sys.modules.get(method.__module__)
+    root = method.__module__.partition(".")[0]
+    return module is not None and method.__globals__ is module.__dict__ and root.startswith("httpx")

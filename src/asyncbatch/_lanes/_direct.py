@@ -1,0 +1,230 @@
+"""
+The direct lane: one attempt on the engine, without httpx's per-request machinery.
+
+It gives the same result as the client lane, and leaves to that lane whatever it would have to
+imitate: redirects and what `_conditions` and `_prepare` name. A redirect's first response is not
+fetched a second time; it is replayed through the client.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+import anyio.to_thread
+
+from asyncbatch._clock import Clock
+from asyncbatch._decoding import (
+    INLINE_SIZE,
+    OFFLOAD_THRESHOLD,
+    BodyLimitExceeded,
+    DecodingFailure,
+    decode,
+)
+from asyncbatch._http11 import NO_LIMIT, ExchangeError
+from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._client import ClientLane
+from asyncbatch._lanes._conditions import reason_against, standing_reason_against
+from asyncbatch._lanes._engine_failures import engine_outcome
+from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
+from asyncbatch._lanes._own import OwnClient
+from asyncbatch._lanes._prepare import Prepared, Preparer
+from asyncbatch._lanes._unbuilt import Unbuilt, instants_of
+from asyncbatch._outcome import Outcome
+from asyncbatch._timeouts import TimeLimits
+from asyncbatch._transport import NEVER, Engine, Exchange, Terms
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# A compressed body may be longer than what it decodes to, but not by more than this.
+_INFLATION = 1024
+
+_log = logging.getLogger("httpx")
+
+
+class DirectLane(ClientLane):
+    """Carries out attempts on the engine of a client of ours, or on the client where it must."""
+
+    def __init__(self, client: OwnClient, binding: Binding, **rules: Any) -> None:
+        super().__init__(client, binding, **rules)
+        self._transport = client.own_transport
+        self._preparer = Preparer(client, binding, self._transport)
+        self._default_encoding = client._default_encoding
+        # Why no request of the present batches may take this lane; None if they may.
+        self.reason_against: str | None = "no batch has begun"
+        self._terms: dict[TimeLimits, Terms] = {}
+
+    def begin_batch(self, clock: Clock) -> None:
+        """Look whether the lane may be taken; once per batch, since it costs 2 µs."""
+        if clock is not monotonic:
+            # trio, or a clock that somebody has made virtual: the engine knows neither.
+            self.reason_against = "the event loop is not one that the engine runs on"
+            return
+        self.reason_against = reason_against(self._client, OwnClient, self._transport)
+
+    async def exchange(
+        self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock
+    ) -> Outcome:
+        """
+        Send `item` and return the outcome, within `seconds`; only cancellation is raised.
+
+        The outcome of a response has its status, but no verdict on it.
+        """
+        if self.reason_against is not None or standing_reason_against(self._client) is not None:
+            return await super().exchange(item, limits, seconds, clock)
+        try:
+            prepared = self._preparer.prepare(item, limits)
+        except ExchangeError as error:
+            return engine_outcome(error, self.binding, None, in_body=False)
+        except Exception as error:
+            return invalid_outcome(error)
+        if prepared is None:
+            return await super().exchange(item, limits, seconds, clock)
+        deadline = NEVER if seconds is None else monotonic() + seconds
+        exchange = self._begin(prepared, limits, deadline)
+        try:
+            await exchange.future
+        except BaseException:
+            self._engine.abandon(exchange)
+            raise
+        if exchange.error is not None:
+            return self._failed(exchange, prepared, seconds)
+        assert exchange.head is not None
+        if exchange.head.status in _REDIRECTS and _leads_on(exchange):
+            left = None if seconds is None else max(0.0, deadline - monotonic())
+            return await self._replay(item, limits, left, clock, exchange)
+        return await self._arrived(exchange, prepared)
+
+    async def _replay(
+        self,
+        item: object,
+        limits: TimeLimits,
+        seconds: float | None,
+        clock: Clock,
+        exchange: Exchange,
+    ) -> Outcome:
+        """Let the client go on from a response that has come: the network sees the request once."""
+        first_hop = instants_of(exchange).with_waits(queued=0.0, throttled=0.0)
+        outcome = await self._send(item, limits, seconds, clock, first=exchange)
+        later_hops = outcome.timing.with_waits(queued=0.0, throttled=0.0)
+        outcome.timing = later_hops.following(first_hop)
+        return outcome
+
+    @property
+    def _engine(self) -> Engine:
+        transport = self._transport
+        assert transport is not None
+        assert transport.engine is not None
+        return transport.engine
+
+    def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
+        return self._engine.begin(
+            prepared.origin,
+            prepared.method,
+            prepared.payload,
+            prepared.body,
+            self._terms.get(limits) or self._new_terms(limits),
+            deadline,
+            prepared.closes,
+        )
+
+    def _new_terms(self, limits: TimeLimits) -> Terms:
+        limit = self._rules.max_body
+        if len(self._terms) > 100:  # as many as there are time-outs of single requests
+            self._terms.clear()
+        terms = self._terms[limits] = Terms(
+            max_body=NO_LIMIT if limit is None else limit + limit // 100 + _INFLATION,
+            connect_timeout=limits.connect,
+            read_timeout=limits.read,
+            write_timeout=limits.write,
+            pool_timeout=limits.pool,
+        )
+        return terms
+
+    def _failed(self, exchange: Exchange, prepared: Prepared, seconds: float | None) -> Outcome:
+        request = prepared.request() if callable(prepared.request) else prepared.request
+        in_body = exchange.head is not None
+        error, exchange.error = exchange.error, None
+        if isinstance(error, ExchangeError):
+            outcome = engine_outcome(
+                error,
+                self.binding,
+                request,
+                in_body=in_body,
+                seconds=seconds,
+                max_body=self._rules.max_body,
+            )
+            if outcome.cut and not exchange.send_at:
+                outcome.connect_failed = True
+        else:
+            assert error is not None
+            outcome = invalid_outcome(error)
+        outcome.timing = instants_of(exchange)
+        outcome.url = request.url
+        return outcome
+
+    async def _arrived(self, exchange: Exchange, prepared: Prepared) -> Outcome:
+        head = exchange.head
+        assert head is not None
+        try:
+            content = await self._content(exchange)
+        except DecodingFailure as error:
+            request = prepared.request() if callable(prepared.request) else prepared.request
+            outcome = decoding_outcome(error, request, self.binding)
+            outcome.timing = instants_of(exchange)
+            outcome.url = request.url
+            return outcome
+        arrived = Unbuilt(self.binding, prepared.request, self._default_encoding, exchange, content)
+        if _log.isEnabledFor(logging.INFO):
+            self._log(arrived.build())
+        response: Any = arrived
+        if b"set-cookie" in head.block.lower():
+            response = arrived.build()
+            self._client.cookies.extract_cookies(response)
+        return Outcome(response=response, timing=instants_of(exchange), status_code=head.status)
+
+    async def _content(self, exchange: Exchange) -> bytes:
+        """Return the decoded body; a large one is decoded in a thread."""
+        raw = bytes(exchange.content)
+        coding = _coding_of(exchange)
+        limit = self._rules.max_body
+        if not coding or not raw:
+            if limit is not None and len(raw) > limit:
+                raise BodyLimitExceeded(limit)
+            return raw
+        if len(raw) <= OFFLOAD_THRESHOLD:
+            inline = INLINE_SIZE if limit is None else min(limit, INLINE_SIZE)
+            try:
+                return decode(coding, raw, max_size=inline)
+            except BodyLimitExceeded:
+                if inline == limit:
+                    raise
+        return await anyio.to_thread.run_sync(lambda: decode(coding, raw, max_size=limit))
+
+    def _log(self, response: Any) -> None:
+        # Word for word what the client writes for each exchange.
+        request = response.request
+        _log.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            request.method,
+            request.url,
+            response.http_version,
+            response.status_code,
+            response.reason_phrase,
+        )
+
+
+def _leads_on(exchange: Exchange) -> bool:
+    """Whether httpx would follow this redirect, or say where it leads."""
+    head = exchange.head
+    return head is not None and b"\nlocation:" in head.block.lower()
+
+
+def _coding_of(exchange: Exchange) -> str | None:
+    head = exchange.head
+    assert head is not None
+    if b"\ncontent-encoding:" not in head.block.lower():
+        return None
+    values = [value for name, value in head.fields if name.lower() == b"content-encoding"]
+    return b",".join(values).decode("latin-1")

@@ -1,0 +1,139 @@
+"""
+The engine's errors as outcomes: one table for the direct lane, and for the client lane when the
+engine is below it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncbatch._errors import (
+    AddressBlocked,
+    AttemptTimeout,
+    BodyTooLarge,
+    DNSError,
+    FailureKind,
+    TLSError,
+    TruncatedBody,
+)
+from asyncbatch._http11 import ExchangeError, ResponseTooLarge
+from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._failures import causes_of, is_exhausted, is_permanent
+from asyncbatch._outcome import Outcome
+from asyncbatch._transport import TimedOut
+
+
+def engine_outcome(
+    error: ExchangeError,
+    binding: Binding,
+    request: Any,
+    *,
+    in_body: bool,
+    seconds: float | None = None,
+    max_body: int | None = None,
+) -> Outcome:
+    """
+    Return the outcome that an error of the engine makes of an attempt.
+
+    Args:
+        error: What the engine raised.
+        binding: The library whose exceptions are wanted.
+        request: The native request.
+        in_body: Whether the response's head had arrived.
+        seconds: The limit on the whole attempt, where the engine kept it.
+        max_body: The limit on the decoded body, where the engine kept one for it.
+    """
+    if isinstance(error, TimedOut):
+        outcome = _timed_out(error, binding, request, seconds)
+    else:
+        outcome = _SORTED[error.kind](error, binding, request, in_body)
+    if isinstance(outcome.error, BodyTooLarge) and max_body is not None:
+        outcome.error = binding.error(BodyTooLarge)(max_body, request=request)
+    assert outcome.error is not None
+    outcome.error.__cause__ = error
+    for cause in causes_of(outcome.error):
+        cause.__traceback__ = None
+    return outcome
+
+
+def _timed_out(error: TimedOut, binding: Binding, request: Any, seconds: float | None) -> Outcome:
+    kind = FailureKind.timeout
+    if error.phase == "total":
+        cut = binding.error(AttemptTimeout)(seconds or 0.0, request=request)
+        return Outcome(kind=kind, error=cut, cut=True)
+    name = f"{error.phase.title()}Timeout"
+    return Outcome(
+        kind=kind,
+        error=getattr(binding.library, name)(str(error), request=request),
+        connect_failed=error.phase == "connect",
+        local=error.phase == "pool",
+    )
+
+
+def _dns(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    return Outcome(
+        kind=FailureKind.dns,
+        error=binding.error(DNSError)(str(error), request=request),
+        connect_failed=True,
+        permanent=any(map(is_permanent, causes_of(error))),
+    )
+
+
+def _connect(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    exhausted = any(map(is_exhausted, causes_of(error)))
+    return Outcome(
+        kind=FailureKind.connect,
+        error=binding.library.ConnectError(str(error), request=request),
+        connect_failed=not exhausted,
+        local=exhausted,
+    )
+
+
+def _tls(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    return Outcome(
+        kind=FailureKind.tls,
+        error=binding.error(TLSError)(str(error), request=request),
+        connect_failed=True,
+        permanent=any(map(is_permanent, causes_of(error))),
+    )
+
+
+def _blocked(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    blocked = binding.error(AddressBlocked)(str(error), request=request)
+    return Outcome(kind=FailureKind.blocked, error=blocked, permanent=True)
+
+
+def _protocol(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    broken = binding.library.RemoteProtocolError(str(error), request=request)
+    return Outcome(kind=FailureKind.protocol, error=broken)
+
+
+def _truncated(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if not in_body:
+        return _protocol(error, binding, request, in_body)
+    truncated = binding.error(TruncatedBody)(str(error), request=request)
+    return Outcome(kind=FailureKind.truncated, error=truncated)
+
+
+def _too_large(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if not in_body or not isinstance(error, ResponseTooLarge):
+        return _protocol(error, binding, request, in_body)
+    too_large = binding.error(BodyTooLarge)(error.limit, request=request)
+    return Outcome(kind=FailureKind.too_large, error=too_large)
+
+
+def _invalid(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    invalid = binding.library.LocalProtocolError(str(error), request=request)
+    return Outcome(kind=FailureKind.invalid_request, error=invalid)
+
+
+_SORTED = {
+    "dns": _dns,
+    "connect": _connect,
+    "tls": _tls,
+    "blocked": _blocked,
+    "protocol": _protocol,
+    "truncated": _truncated,
+    "too_large": _too_large,
+    "invalid_request": _invalid,
+}

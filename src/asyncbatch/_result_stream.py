@@ -1,0 +1,147 @@
+"""
+The results of a batch under way, as an iterator for plain code.
+
+One end in the consumer's thread, one in the event loop's; in between, a `Handover`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from asyncbatch._errors import FetcherClosed
+from asyncbatch._fetcher import Fetcher
+from asyncbatch._handover import Handover
+from asyncbatch._input import Input
+from asyncbatch._patience import Patience
+from asyncbatch._portal import Call, Portal
+from asyncbatch._result import Result
+from asyncbatch._timeouts import check_seconds
+
+
+class CrossingFetcher(Fetcher):
+    """A fetcher whose streams are consumed in another thread than that of its event loop."""
+
+    def begin_stream(
+        self,
+        portal: Portal[CrossingFetcher],
+        source: Input,
+        *,
+        ordered: bool,
+        backlog: int | None,
+        batch_timeout: float | None,
+    ) -> ResultStream:
+        """
+        Start a batch, from any thread but the loop's, and return its results.
+
+        Raises:
+            FetcherClosed: If the fetcher is closed.
+            TypeError, ValueError: If an argument is wrong.
+        """
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        handover = Handover(
+            ordered=ordered, backlog=self._backlog(ordered, backlog), call_soon=portal.call_soon
+        )
+        patience = Patience()
+        running = portal.start(self._deliver, portal, source, handover, batch_timeout)
+        return ResultStream(handover, running, patience)
+
+    async def _deliver(
+        self,
+        portal: Portal[CrossingFetcher],
+        source: Input,
+        handover: Handover,
+        batch_timeout: float | None,
+    ) -> None:
+        """Run a batch, and tell its consumer how it ended."""
+        error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
+        try:
+            batch = self._new_batch(source, handover, batch_timeout)
+            handover.wake = lambda: portal.call_soon_threadsafe(batch.notify)
+            with self._registered(batch):
+                await batch.run()
+            error = batch.input_error
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as caught:
+            error = caught
+        finally:
+            handover.close(error)
+
+
+class ResultStream(Iterator[Result]):
+    """
+    The results of a batch under way, as an iterator that can be closed.
+
+    Threads may share one: each result goes to one of them.
+    """
+
+    # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
+
+    def __init__(self, handover: Handover, running: Call[None], patience: Patience) -> None:
+        self._handover = handover
+        self._patience = patience
+        self._running = running
+        self._taking = threading.Lock()
+        self._closed = False
+        self.owner: object = None
+        """What must not be dropped while this is in use."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Result:
+        """
+        Wait for the next result.
+
+        Raises:
+            StopIteration: After the last one, or once the stream is closed.
+            FetcherClosed: If the fetcher was closed meanwhile.
+            Exception: What the input of the batch raised, after the last one.
+        """
+        with self._taking:
+            result = None
+            try:
+                if not self._closed:
+                    result = self._take()
+            except BaseException:
+                if self._closed:  # by another thread: that is why it ended
+                    raise StopIteration from None
+                # Whoever holds the exception holds this frame, and with it the stream: it would
+                # not be dropped yet.
+                self.close()
+                raise
+            if result is None:
+                raise StopIteration
+            return result
+
+    def close(self) -> None:
+        """Cancel what is under way, without waiting for its end; there are no more results."""
+        self._closed = True
+        self._running.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _take(self) -> Result | None:
+        while True:
+            try:
+                return self._handover.take(self._patience.seconds)
+            except queue.Empty:
+                self._patience.check()

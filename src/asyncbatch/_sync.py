@@ -1,0 +1,276 @@
+"""
+The way in for plain code: `fetch_many_sync` and `SyncFetcher`, the asynchronous API without await.
+
+Thin: batches are the `Fetcher`'s, threads the portal's.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeAlias, Unpack
+
+import anyio
+import httpx
+
+from asyncbatch._errors import FetcherClosed
+from asyncbatch._fetcher import Fetcher, Statistics
+from asyncbatch._input import Input, RequestLike, Requests
+from asyncbatch._options import FetcherOptions
+from asyncbatch._patience import Patience
+from asyncbatch._portal import Portal, is_loop_running, loop_options
+from asyncbatch._result import Result
+from asyncbatch._result_stream import CrossingFetcher, ResultStream
+from asyncbatch._results import Results
+
+ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
+FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
+
+
+def fetch_many_sync(
+    requests: Requests,
+    *,
+    client: ClientFactory | None = None,
+    batch_timeout: float | None = None,
+    **options: Unpack[FetcherOptions],
+) -> Results:
+    """
+    Fetch all `requests` at once and return one result each: `fetch_many` without await.
+
+    It works in a script, in any thread, and where an event loop is running already, as in a
+    notebook; that loop then stands still meanwhile. Ctrl-C cancels what is in flight, closes
+    everything and raises `KeyboardInterrupt`. In a script the event loop runs in the calling
+    thread, elsewhere in a thread that ends before this returns; `requests` is read there.
+
+    Args:
+        requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
+            read lazily. While it makes us wait for its next item, nothing else goes on, unless it
+            is an async one.
+        client: A function that makes an `httpx.AsyncClient`, to be used as it is and closed at the
+            end. Not a client itself: that would belong to another event loop.
+        batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
+        options: Every option of `Fetcher`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type, or `requests` is no iterable.
+        ValueError: If an option has a value that makes no sense.
+        Exception: What the iterable raises, once everything read before has ended.
+    """
+    make_fetcher = _fetcher_maker(client, options)
+    if threading.current_thread() is threading.main_thread() and not is_loop_running():
+        return anyio.run(
+            _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=loop_options()
+        )
+    portal, patience = Portal(make_fetcher), Patience()
+    fetcher = portal.open()
+    try:
+        return portal.wait_for(patience, _fetch_many, fetcher, requests, batch_timeout)
+    finally:
+        portal.close()
+
+
+class SyncFetcher:
+    """
+    Fetch many URLs with one client and one set of limits: `Fetcher` for plain code.
+
+    Use it as a context manager. It may be used by several threads at once, all sharing its limits
+    and its connections, and where an event loop is running already. Its own event loop runs in a
+    thread of its own, from entering to leaving; inputs are read in that thread, and a callable
+    `progress` is called there. Leaving it while other threads wait for it ends their calls with
+    `FetcherClosed`.
+
+    It does not survive a fork: make a new one in the child.
+
+    Args:
+        client: A function that makes an `httpx.AsyncClient` or `httpx2.AsyncClient`, to be used as
+            it is and closed at the end. Not a client itself: that would belong to another event
+            loop.
+        options: Every option of `Fetcher`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type. With `client`, some of this is
+            raised when the fetcher is entered.
+        ValueError: If an option has a value that makes no sense.
+    """
+
+    def __init__(
+        self, client: ClientFactory | None = None, **options: Unpack[FetcherOptions]
+    ) -> None:
+        self._portal = Portal(_fetcher_maker(client, options))
+        self._entered = False
+        # None until it has been opened; then they stay.
+        self._fetcher: CrossingFetcher | None = None
+        self._finalizer: weakref.finalize[[Portal[CrossingFetcher]], SyncFetcher] | None = None
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """
+        The client all requests go through.
+
+        It belongs to the event loop of this fetcher: look at it, but do not await its methods.
+
+        Raises:
+            FetcherClosed: If the fetcher has never been opened.
+        """
+        return self._opened().client
+
+    def __enter__(self) -> Self:
+        if self._entered:
+            raise FetcherClosed("this fetcher has been opened before; make a new one")
+        self._entered = True
+        self._fetcher = self._portal.open()
+        self._finalizer = weakref.finalize(self, _abandon, self._portal)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._portal.close()
+
+    def fetch(self, request: RequestLike) -> Result:
+        """
+        Fetch one request, under the same limits as a batch.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+        """
+        return self._portal.call(self._opened().fetch, request)
+
+    def fetch_many(self, requests: Requests, *, batch_timeout: float | None = None) -> Results:
+        """
+        Fetch all `requests` and return their results in the order of the input.
+
+        Whatever ends the call early, such as Ctrl-C, cancels what is under way.
+
+        Args:
+            requests: Any iterable or async iterable; read lazily, in the fetcher's own thread. All
+                batches stand still while it makes us wait for its next item, unless it is an async
+                one.
+            batch_timeout: As for `Fetcher.fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is no iterable, or a single request.
+            Exception: What the iterable raises, once everything read before has ended; the results
+                are then in its attribute `results`.
+        """
+        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout)
+
+    def stream(
+        self,
+        requests: Requests,
+        *,
+        ordered: bool = False,
+        backlog: int | None = None,
+        batch_timeout: float | None = None,
+    ) -> ResultStream:
+        """
+        Fetch `requests` and yield results as they come, in flat memory.
+
+        An iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving the loop
+        early, by whatever way, drops the iterator, and with it what is under way; if you keep it
+        in a variable, close it, or use it as a context manager.
+
+        Args:
+            requests: Any iterable or async iterable, endless ones included; read lazily, in the
+                fetcher's own thread. All batches stand still while it makes us wait for its next
+                item, unless it is an async one.
+            ordered: Whether to yield in the order of the input rather than of completion.
+            backlog: How many results may wait to be consumed; see `Fetcher.stream`.
+            batch_timeout: As for `Fetcher.fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is no iterable, or a single request.
+            Exception: What the iterable raises, after the last result.
+        """
+        stream = self._opened().begin_stream(
+            self._portal,
+            Input(requests),
+            ordered=ordered,
+            backlog=backlog,
+            batch_timeout=batch_timeout,
+        )
+        stream.owner = self
+        return stream
+
+    def statistics(self) -> Statistics:
+        """
+        Return what the fetcher is doing at this moment.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+        """
+        return self._portal.call(_statistics, self._opened())
+
+    def _opened(self) -> CrossingFetcher:
+        if self._fetcher is None:
+            raise FetcherClosed("open it first: with SyncFetcher()")
+        return self._fetcher
+
+
+def _fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> FetcherMaker:
+    """
+    Return a function that opens a fetcher, to be called in the event loop.
+
+    Raises:
+        TypeError: If `client` is no function, or an option is wrong.
+        ValueError: If an option is wrong.
+    """
+    if client is None:
+        fetcher = CrossingFetcher(None, **options)
+        return lambda: fetcher
+    if not callable(client):
+        raise TypeError(
+            "client must be a function that makes a client, such as "
+            f"client=lambda: httpx.AsyncClient(...), not {client!r}: plain code has no event loop "
+            "that a client could belong to, so it must be made inside of ours"
+        )
+    return functools.partial(_open_with_client, client, options)
+
+
+@asynccontextmanager
+async def _open_with_client(
+    make_client: ClientFactory, options: FetcherOptions
+) -> AsyncGenerator[CrossingFetcher]:
+    client = make_client()
+    fetcher = CrossingFetcher(client, **options)
+    async with client, fetcher:
+        yield fetcher
+
+
+async def _open_and_fetch(
+    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+) -> Results:
+    async with make_fetcher() as fetcher:
+        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _fetch_many(fetcher: Fetcher, requests: Requests, batch_timeout: float | None) -> Results:
+    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _statistics(fetcher: Fetcher) -> Statistics:
+    return fetcher.statistics()
+
+
+def _abandon(portal: Portal[CrossingFetcher]) -> None:
+    """Close a fetcher that was dropped, or still is open when the interpreter exits."""
+    try:
+        portal.abandon()
+    finally:
+        warnings.warn(
+            "a SyncFetcher was not closed; use it as a context manager",
+            ResourceWarning,
+            stacklevel=2,
+        )
