@@ -546,6 +546,25 @@ def test_a_retry_is_started_in_time_while_other_requests_are_under_way(virtual):
     assert results[1].elapsed < 1
 
 
+def test_a_deadline_ends_a_request_that_waits_for_its_host(virtual):
+    """On time, though nothing else happens then: another request has the host's one slot."""
+
+    async def main():
+        async with LoopbackServer() as server:
+            server.on("/flaky", Reply(500).delayed(1))
+            server.on("/hang", Reply().hang())
+            fetcher = Fetcher(concurrency=4, per_host=1, deadline=5, retry=Retry(backoff=0.1))
+            async with fetcher:
+                return await fetcher.fetch_many([server.url("/flaky"), server.url("/hang")])
+
+    flaky, hung = virtual(main)
+
+    assert (flaky.kind, flaky.attempts) == ("timeout", 1)
+    assert flaky.elapsed == pytest.approx(5, abs=0.1)
+    assert hung.elapsed == pytest.approx(5, abs=0.1)
+    assert hung.timing.throttled == pytest.approx(1, abs=0.1)
+
+
 def test_a_host_that_asks_for_too_long_a_wait_ends_the_request(virtual):
     """Beyond `retry_after_max` the request fails, with the seconds asked for."""
 

@@ -72,9 +72,6 @@ class Intake:
             if item is END:
                 self._schedule.on_ready()
                 return
-            # Results of requests that cannot be sent need room too, and it may be gone by now.
-            while not self._output.may_start(self._schedule.in_flight):
-                await self._wait()
             self._ledger.enter(item, self._clock())
             self._schedule.on_ready()
             if turn.is_over:
@@ -88,6 +85,7 @@ class Intake:
         schedule = self._schedule
         if schedule.has_ready and schedule.pending >= self._concurrency:
             return False
+        # A request that cannot be sent is a result at once, for which there must be room as well.
         return self._has_room() and self._output.may_start(schedule.in_flight)
 
     def _has_room(self) -> bool:
