@@ -16,6 +16,7 @@ from benchmarks.rounds import Plan, Run
 from benchmarks.workloads import BY_NAME, WORKLOADS, Workload
 
 _LATEST = Path("build/bench.json")
+_CLIENTS = sorted({"layers", *(each.client for every in WORKLOADS for each in every.entrants)})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--million", action="store_true", help="stream 1,000,000 requests too")
     run.add_argument("--workloads", nargs="+", metavar="NAME", choices=list(BY_NAME))
-    run.add_argument("--clients", nargs="+", metavar="NAME", help="these alone, or `layers`")
+    run.add_argument(
+        "--clients",
+        nargs="+",
+        metavar="NAME",
+        choices=[
+            *sorted({each.client for every in WORKLOADS for each in every.entrants}),
+            "layers",
+        ],
+        help="these alone; `layers` stands for the layers",
+    )
     run.add_argument("--rounds", type=int, metavar="N")
     run.add_argument("--seconds", type=float, metavar="S", help="for one measurement")
     run.add_argument(

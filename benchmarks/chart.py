@@ -22,7 +22,7 @@ TITLES = {
 }
 
 _WIDTH = 760
-_LEFT = 220
+_LEFT = 250
 _RIGHT = 110
 _TOP = 56
 _ROW = 24
@@ -52,11 +52,18 @@ class Axis:
         """Return round values within the axis."""
         if self.is_logarithmic:
             exponents = range(math.floor(math.log10(self.least)), 12)
-            found = [digit * 10.0**exponent for exponent in exponents for digit in (1, 2, 5)]
+            digits = (1, 2, 5) if self.greatest < 300 * self.least else (1, 3)
+            found = [digit * 10.0**exponent for exponent in exponents for digit in digits]
         else:
-            step = 10 ** math.floor(math.log10(self.greatest - self.least or 1))
-            found = [step / 2 * count for count in range(int(2 * self.greatest / step) + 1)]
+            step = self._step()
+            found = [step * count for count in range(int(self.greatest / step) + 1)]
         return [value for value in found if self.least <= value <= self.greatest]
+
+    def _step(self) -> float:
+        # The least of 1, 2, 5, 10, ... that makes six steps at most.
+        least = (self.greatest - self.least) / 6 or 1.0
+        power = 10.0 ** math.floor(math.log10(least))
+        return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least)
 
     def _scaled(self, value: float) -> float:
         return math.log10(value) if self.is_logarithmic else value
@@ -120,7 +127,9 @@ def _by_connections(record: Record) -> str:
             if spread is not None:
                 point = (workload.connections, spread.middle * 1e6)
                 lines.setdefault(str(entrant), []).append(point)
-    lines = {name: points for name, points in lines.items() if len(points) > 1}
+    # Ours first, so that they have the first colours.
+    names = sorted(lines, key=lambda name: not name.startswith("asyncbatch"))
+    lines = {name: lines[name] for name in names if len(lines[name]) > 1}
     return _lines("connections", lines, "connections", "µs", is_logarithmic=True)
 
 

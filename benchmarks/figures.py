@@ -4,6 +4,7 @@ From measurements to figures: medians, spreads, ratios within rounds, and whethe
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
@@ -30,6 +31,12 @@ class Spread:
             return None
         return cls(median(found), min(found), max(found), len(found))
 
+    def times(self, factor: float) -> Spread:
+        """Return the spread in another unit."""
+        return Spread(
+            self.middle * factor, self.least * factor, self.greatest * factor, self.rounds
+        )
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -38,6 +45,8 @@ class Verdict:
     target: Target
     spread: Spread | None
     """None: not measured."""
+    by_cpu: Spread | None = None
+    """The same ratio of CPU instead of wall time, which others on the machine disturb less."""
 
     @property
     def word(self) -> str:
@@ -63,13 +72,13 @@ def figure_of(record: Record, workload: str, entrant: Entrant, name: str) -> Spr
     return Spread.of(found)
 
 
-def ratio_of(record: Record, above: Case, below: Case) -> Spread | None:
-    """Return the ratio of wall times per request, each taken within one round."""
-    upper = {each.round: each for each in _best(record, above)}
-    lower = {each.round: each for each in _best(record, below)}
+def ratio_of(record: Record, above: Case, below: Case, *, cpu: bool = False) -> Spread | None:
+    """Return the ratio of wall (or CPU) times per request, each taken within one round."""
+    cost = operator.attrgetter("cpu_per_request" if cpu else "wall_per_request")
+    upper = {each.round: cost(each) for each in _best(record, above)}
+    lower = {each.round: cost(each) for each in _best(record, below)}
     return Spread.of(
-        upper[number].wall_per_request / lower[number].wall_per_request
-        for number in sorted(upper.keys() & lower.keys())
+        upper[number] / lower[number] for number in sorted(upper.keys() & lower.keys())
     )
 
 
@@ -81,17 +90,18 @@ def entrants_of(record: Record, workload: str) -> list[Entrant]:
 
 def verdicts(record: Record) -> list[Verdict]:
     """Return how each target stands."""
-    return [Verdict(target, _measured(record, target)) for target in TARGETS]
+    return [_verdict(record, target) for target in TARGETS]
 
 
-def _measured(record: Record, target: Target) -> Spread | None:
-    if target.below is not None:
-        return ratio_of(record, target.above, target.below)
-    found = figure_of(record, target.above.workload, target.above.entrants[0], target.figure)
+def _verdict(record: Record, target: Target) -> Verdict:
+    above, below = target.above, target.below
+    if below is not None:
+        by_wall = ratio_of(record, above, below)
+        return Verdict(target, by_wall, ratio_of(record, above, below, cpu=True))
+    found = figure_of(record, above.workload, above.entrants[0], target.figure)
     if found is None:
-        return None
-    scale = target.scale
-    return Spread(found.middle * scale, found.least * scale, found.greatest * scale, found.rounds)
+        return Verdict(target, None)
+    return Verdict(target, found.times(target.scale))
 
 
 def _best(record: Record, case: Case) -> list[Measurement]:

@@ -115,6 +115,23 @@ def encoding_fields() -> Repeat:
     return repeat
 
 
+def preparing() -> Repeat:
+    """Measure the way from a URL to the bytes that the engine sends, in the direct lane."""
+    from asyncbatch._lanes import OwnClient, binding_of
+    from asyncbatch._lanes._prepare import Preparer
+    from asyncbatch._timeouts import TimeLimits
+
+    client = OwnClient(trust_env=False)
+    preparer = Preparer(client, binding_of(client), client.own_transport)
+    limits = TimeLimits(total=30.0, connect=10.0)
+
+    def repeat(count: int) -> None:
+        for url in numbered(_ORIGIN + "/json", count):
+            preparer.prepare(url, limits)
+
+    return repeat
+
+
 def parsing(responses: list[bytes]) -> Callable[[], Repeat]:
     """Measure the parsing of responses, each one delivered whole."""
 
@@ -244,6 +261,7 @@ LAYERS: dict[str, Callable[[], Repeat]] = {
     "schedule: add, next, done, 1,000 hosts": schedule_with(1_000),
     "http11: encode a request line": encoding,
     "http11: encode five fields, once per origin": encoding_fields,
+    "lane: prepare a plain GET": preparing,
     "http11: parse a response with the head of the last one": parsing(_HEADS[:1]),
     "http11: parse a response with another head": parsing(_HEADS),
     "decoding: gunzip JSON of 24 KB": decoding,

@@ -93,12 +93,13 @@ def targets(record: Record) -> str:
             [
                 target.title,
                 f"{sign} {target.bound:g}{target.unit}",
-                "" if verdict.spread is None else _shown(verdict.spread, target.unit),
+                _shown(verdict.spread, target.unit),
+                _middle(verdict.by_cpu, 1.0),
                 verdict.word,
                 target.reason,
             ]
         )
-    return _table(["what", "target", "measured (from, to)", "", "why"], rows)
+    return _table(["what", "target", "measured (from, to)", "by CPU", "", "why"], rows)
 
 
 def tables(record: Record) -> str:
@@ -203,9 +204,8 @@ def _yes_no(value: object) -> str:
 def _shown(spread: Spread | None, unit: str = "", *, scale: float = 1.0) -> str:
     if spread is None:
         return ""
-    middle, least, greatest = (
-        _number(value * scale) for value in (spread.middle, spread.least, spread.greatest)
-    )
+    spread = spread.times(scale)
+    middle, least, greatest = map(_number, (spread.middle, spread.least, spread.greatest))
     return f"{middle}{unit}" if spread.rounds == 1 else f"{middle}{unit} ({least}, {greatest})"
 
 
