@@ -353,8 +353,7 @@ class Fetcher:
         capacity = capacity_of(client)
         if capacity is not None and not self._owns_client:
             permits = Permits(slots, gate_of(client, capacity))
-        lane_class: type[ClientLane] = DirectLane if type(client) is OwnClient else ClientLane
-        lane = lane_class(
+        lane = _lane_class(client)(
             client,
             self._binding,
             max_body=options.max_body,
@@ -396,6 +395,10 @@ def _make_client(options: Options, client_options: dict[str, Any]) -> httpx.Asyn
     if options.max_redirects is not DEFAULT:
         settings["max_redirects"] = options.max_redirects
     return OwnClient(addresses=options.addresses, **{**settings, **client_options})
+
+
+def _lane_class(client: httpx.AsyncClient) -> type[ClientLane]:
+    return DirectLane if type(client) is OwnClient else ClientLane
 
 
 def _limits(options: Options, client: httpx.AsyncClient | None, owns_client: bool) -> TimeLimits:
