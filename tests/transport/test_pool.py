@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
+from asyncbatch._transport._pool import IDLE_GRACE
 from tests.transport.raw_server import OK, Peer, answer_all, engine_for, get, serve, until
 
 pytestmark = pytest.mark.asyncio_only
@@ -214,7 +215,8 @@ async def test_surplus_idle_connections_are_closed_after_a_moment() -> None:
         serve(answer_all) as server,
         engine_for(max_connections=10, max_idle=2) as engine,
     ):
-        for _ in range(20):
+        busy_until = monotonic() + 4 * IDLE_GRACE
+        while monotonic() < busy_until:
             await asyncio.gather(*[get(engine, server) for _ in range(10)])
         assert server.connections == 10
         await server.until(lambda: server.open == 2)

@@ -21,6 +21,7 @@ from asyncbatch._transport import (
     EXCHANGE_EXTENSION,
     AddressRefused,
     ConnectFailed,
+    Exchange,
     HTTPTransport,
     ResolveFailed,
     TimedOut,
@@ -401,7 +402,7 @@ async def test_a_request_leaves_no_cycle_of_ours_behind(library: Any) -> None:
         try:
             for _ in range(20):
                 await get(engine, server)
-            alive = [each for each in gc.get_objects() if type(each).__name__ == "Exchange"]
+            alive = [each for each in gc.get_objects() if type(each) is Exchange]
             # The last one may still be named by the connection's own bookkeeping.
             assert len(alive) <= 1
         finally:

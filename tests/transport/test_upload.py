@@ -122,10 +122,26 @@ async def test_an_early_answer_ends_the_upload() -> None:
 
     async with serve(script) as server, engine_for() as engine:
         exchange = await send(engine, server, Upload(pieces()))
-        await stopped.wait()
 
         assert exchange.head is not None
         assert exchange.head.status == 413
+        assert engine.counts()["connections"] == 0
+        await stopped.wait()
+
+
+async def test_an_early_answer_to_a_body_in_memory_ends_its_connection() -> None:
+    """The rest of the body would be read as the next request."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(OK)
+        await asyncio.Event().wait()
+
+    head = head_of("PUT", "/", [("Content-Length", "30000000")])
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await engine.exchange(server.origin, b"PUT", head, bytes(30_000_000))
+
+        assert bytes(exchange.content) == b"ok"
         assert engine.counts()["connections"] == 0
 
 

@@ -16,13 +16,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from asyncbatch._http11 import (
-    IDEMPOTENT_METHODS,
     ExchangeError,
     ResponseProtocol,
     TruncatedResponse,
 )
 from asyncbatch._transport._errors import Phase, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
+from asyncbatch._transport._resend import may_send_again
+from asyncbatch._transport._socket import SocketTransport
 from asyncbatch._transport._upload import send_upload
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         "_pool",
         "_protocol",
         "_socket",
+        "_sweep",
         "_transport",
         "deadline",
         "exchange",
@@ -75,10 +77,11 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, pool: Pool, sock: socket.socket) -> None:
         self.loop = pool.loop
         self._pool = pool
+        self._sweep = pool.sweep
         self._buffer = pool.buffer
         self._socket = sock
         self._protocol = ResponseProtocol()
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set on connecting
+        self._transport: asyncio.Transport | SocketTransport = None  # type: ignore[assignment]  # set on connecting
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = _never
         self._is_read_paused = False
@@ -101,11 +104,16 @@ class Connection(asyncio.BufferedProtocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over."""
-        self._transport = cast("asyncio.Transport", transport)
+        """Take a transport of the event loop's over."""
+        writer = cast("asyncio.Transport", transport)
         # Told about every byte that does not go out at once, not only beyond 64 KiB: a
         # connection with an unsent request must not be used again.
-        self._transport.set_write_buffer_limits(high=0)
+        writer.set_write_buffer_limits(high=0)
+        self.use(writer)
+
+    def use(self, transport: asyncio.Transport | SocketTransport) -> None:
+        """Begin, over a transport that calls back."""
+        self._transport = transport
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
@@ -142,10 +150,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
-        exchange = self.exchange
-        if exchange is not None and exc is not None:
-            exchange.closes = True  # whatever the answer says: there is nothing left to keep
-            self._receive_rest()
         self._end(exc)
         self._pool.connection_lost(self)
 
@@ -188,8 +192,8 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 # The same without the calls, for the way most exchanges go.
                 self.deadline = deadline = exchange.deadline
-                if deadline < self._pool.next_sweep:
-                    self._pool.sweep_by(deadline)
+                if deadline < self._sweep.next_at:
+                    self._sweep.by(deadline)
         if exchange.observer is not None:
             exchange.observer("sent", {})
 
@@ -229,11 +233,12 @@ class Connection(asyncio.BufferedProtocol):
         self.close()
         if exchange is None:
             return
+        # The head tells in what the exchange ended; with what came of the body it is for a reader,
+        # who gets the error behind them.
+        exchange.head = self._protocol.head
         if exchange.terms.streams:
-            # The head and what came of the body are for the reader, the error behind them.
-            exchange.head = self._protocol.head
             exchange.content = self._protocol.take_body()
-        if self._may_send_again(exchange, error):
+        if may_send_again(exchange, error):
             exchange.has_resent = True
             self._pool.resend(exchange)
         else:
@@ -297,7 +302,7 @@ class Connection(asyncio.BufferedProtocol):
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)
         self.deadline = deadline
-        self._pool.sweep_by(deadline)
+        self._sweep.by(deadline)
 
     def _progress(self, exchange: Exchange) -> None:
         """Note that more of the response has come, and not its end."""
@@ -355,63 +360,28 @@ class Connection(asyncio.BufferedProtocol):
         if exchange is None:
             self.close()
             return
+        ssl_object = cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
         try:
-            self._protocol.receive_eof(is_clean=exc is None and self._is_end_authentic())
+            self._protocol.receive_eof(is_clean=exc is None and _is_end_authentic(ssl_object))
         except TruncatedResponse as error:
             error.__cause__ = exc
             self.fail(error)
         else:
             self._finish(exchange, monotonic())
 
-    def _is_end_authentic(self) -> bool:
-        """
-        Say whether the end came from the peer itself: over TLS, with its closing alert.
 
-        Without the alert anybody in between could have cut the body (RFC 9112 §9.8). asyncio
-        reports both in the same way; OpenSSL knows.
-        """
-        ssl_object = self._transport.get_extra_info("ssl_object")
-        if ssl_object is None:
-            return True
-        try:
-            return not ssl_object.read(1)
-        except ssl.SSLZeroReturnError:
-            return True
-        except (OSError, ValueError):
-            return False
+def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
+    """
+    Say whether the end came from the peer itself: over TLS, with its closing alert.
 
-    def _receive_rest(self) -> None:
-        """
-        Read what arrived before a write failed.
-
-        A server that refuses an upload answers and closes; the reset that our next write meets
-        makes asyncio give the connection up, with the answer still unread in the kernel.
-        """
-        if self._transport.get_extra_info("ssl_object") is not None:
-            return
-        while self.exchange is not None:
-            try:
-                received = self._socket.recv_into(self._buffer)
-            except OSError:
-                return
-            if not received:
-                return
-            self.buffer_updated(received)
-
-    def _may_send_again(self, exchange: Exchange, error: Exception) -> bool:
-        """
-        Decide the one silent repetition (as Go's `shouldRetryRequest`).
-
-        A server may close an idle connection at the moment we write to it; then nothing was
-        done, but we cannot know. Hence only on a connection that has served before, before any
-        byte of an answer, once, and only what means the same twice. Never on a fresh
-        connection: against a server that just hangs up that would have no end.
-        """
-        return (
-            self.served > 0
-            and isinstance(error, TruncatedResponse)
-            and not exchange.first_byte_at
-            and not exchange.has_resent
-            and exchange.method in IDEMPOTENT_METHODS
-            and not isinstance(exchange.body, Upload)
-        )
+    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). asyncio reports
+    both in the same way; OpenSSL knows.
+    """
+    if ssl_object is None:
+        return True
+    try:
+        return not ssl_object.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except (OSError, ValueError):
+        return False

@@ -24,6 +24,7 @@ from asyncbatch._transport._errors import (
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import race
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
+from asyncbatch._transport._socket import SocketTransport
 
 if TYPE_CHECKING:
     from asyncbatch._transport._dial import Dial
@@ -85,7 +86,7 @@ class Connector:
         dial.observe(f"connection.{name}.complete", return_value=None)
         connection = Connection(pool, sock)
         if not origin.is_tls:
-            await self._attach(connection, sock)
+            await self._attach_plain(connection, sock)
             return connection
         dial.observe("connection.start_tls.started", server_hostname=origin.host)
         try:
@@ -183,6 +184,14 @@ class Connector:
             sock.close()
             raise
         return sock
+
+    async def _attach_plain(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            transport = SocketTransport(asyncio.get_running_loop(), sock, connection)
+        except NotImplementedError:
+            await self._attach(connection, sock)
+        else:
+            connection.use(transport)
 
     async def _attach(
         self,

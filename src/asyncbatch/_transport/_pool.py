@@ -8,7 +8,6 @@ and no moment at which a connection belongs to nobody.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Coroutine
 from time import monotonic
 from typing import Any, TypeVar
@@ -20,12 +19,12 @@ from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._errors import EngineClosed, Phase, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Origin
 from asyncbatch._transport._origin import OriginPool
+from asyncbatch._transport._sweep import Sweep
+from asyncbatch._transport._waiters import Waiters
 
 T = TypeVar("T")
 
 RECEIVE_BUFFER = 64 * 1024
-SWEEP_INTERVAL = 0.02
-"""Seconds between two sweeps at least, so the most that a limit of time is late."""
 CLOSE_GRACE = 1.0
 """Seconds that closing waits at most for what it has cancelled."""
 IDLE_GRACE = 0.05
@@ -57,8 +56,7 @@ class Pool:
         self.loop = loop
         self.connector = connector
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self.next_sweep = NEVER
-        self._sweep_handle: asyncio.TimerHandle | None = None
+        self.sweep = Sweep(loop, self._look)
         self._max_connections = max_connections
         self._max_idle = max_idle
         self._idle_expiry = idle_expiry
@@ -68,10 +66,7 @@ class Pool:
         # Idle connections of all origins, the longest idle first.
         self._idle: dict[Connection, None] = {}
         self._dials: dict[Dial, None] = {}
-        # Exchanges that have no connection yet; those of them without a dial, oldest first.
-        self._waiting: dict[Exchange, None] = {}
-        self._starved: OrderedDict[Exchange, None] = OrderedDict()
-        self._arrivals = 0
+        self._waiters = Waiters(self.sweep)
         # Transports that the event loop has not let go of yet, and tasks not ended.
         self._open: set[Connection] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -102,7 +97,7 @@ class Pool:
 
     def withdraw(self, exchange: Exchange) -> None:
         """Forget an exchange that nobody wants any more, and its dial."""
-        if exchange not in self._waiting:
+        if exchange not in self._waiters.everyone:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
@@ -112,11 +107,10 @@ class Pool:
     async def aclose(self) -> None:
         """Fail what is under way and close everything, within `CLOSE_GRACE`."""
         self._is_closed = True
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
+        self.sweep.stop()
         for dial in list(self._dials):
             dial.task.cancel()
-        for exchange in list(self._waiting):
+        for exchange in list(self._waiters.everyone):
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in list(self._connections):
             connection.fail(EngineClosed("the engine was closed"))
@@ -134,7 +128,7 @@ class Pool:
             "connections": len(self._connections),
             "idle": len(self._idle),
             "connecting": len(self._dials),
-            "waiting": len(self._waiting),
+            "waiting": len(self._waiters.everyone),
             "origins": len(self._origins),
         }
 
@@ -162,7 +156,7 @@ class Pool:
         if now >= connection.retire_at or self._is_closed:
             connection.close()
             return
-        if self._waiting and self._serve_next(connection):
+        if self._waiters.everyone and self._serve_next(connection):
             return
         connection.origin_pool.idle[connection] = None
         self._idle[connection] = None
@@ -172,10 +166,10 @@ class Pool:
             expiry = min(expiry, max(idle_timeout - 1.0, idle_timeout / 2))
         connection.idle_since = now
         connection.deadline = deadline = now + expiry
-        if deadline < self.next_sweep:
-            self.sweep_by(deadline)
+        if deadline < self.sweep.next_at:
+            self.sweep.by(deadline)
         if len(self._idle) > self._max_idle:
-            self.sweep_by(now + IDLE_GRACE)
+            self.sweep.by(now + IDLE_GRACE)
 
     def forget(self, connection: Connection) -> None:
         """Give up a connection that was closed, and use its place."""
@@ -187,7 +181,7 @@ class Pool:
         origin_pool.idle.pop(connection, None)
         self._idle.pop(connection, None)
         self._tidy(origin_pool)
-        if self._starved:
+        if self._waiters.starved:
             # Not at once: whoever closes may be about to use the place itself.
             self.loop.call_soon(self._dial_starved)
 
@@ -199,7 +193,7 @@ class Pool:
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is None:
             origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
-        self._begin_waiting(exchange)
+        self._waiters.add(exchange)
         # The place of the connection that has just died is free.
         self._dial(origin_pool, exchange, is_fresh=True)
 
@@ -257,32 +251,17 @@ class Pool:
     # Waiting.
 
     def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
-        self._begin_waiting(exchange)
+        self._waiters.add(exchange)
         origin_pool.waiting[exchange] = None
         if origin_pool.orphans:
             dial, _ = origin_pool.orphans.popitem()
             dial.exchange = exchange
             exchange.dial = dial
         elif not self._dial_now(origin_pool, exchange):
-            self._starved[exchange] = None
-            self._expire_at(exchange, exchange.terms.pool_timeout)
-
-    def _begin_waiting(self, exchange: Exchange) -> None:
-        self._arrivals += 1
-        exchange.order = self._arrivals
-        self._waiting[exchange] = None
-        self._expire_at(exchange, None)
-
-    def _expire_at(self, exchange: Exchange, limit: float | None) -> None:
-        expires = exchange.deadline
-        if limit is not None:
-            expires = min(expires, monotonic() + limit)
-        exchange.expires = expires
-        self.sweep_by(expires)
+            self._waiters.starve(exchange)
 
     def _stop_waiting(self, exchange: Exchange) -> None:
-        self._waiting.pop(exchange, None)
-        self._starved.pop(exchange, None)
+        self._waiters.discard(exchange)
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is not None:
             origin_pool.waiting.pop(exchange, None)
@@ -309,7 +288,7 @@ class Pool:
         """Serve who has waited longest, if anybody waits whom this connection helps."""
         origin_pool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
-        starved = next(iter(self._starved), None)
+        starved = self._waiters.first_starved()
         if starved is not None and (mine is None or starved.order < mine.order):
             # Whoever has waited longest needs another origin, and there is no place but this.
             connection.close()
@@ -332,37 +311,25 @@ class Pool:
     def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
         self._origins.setdefault(origin_pool.origin, origin_pool)
         self._dials[Dial(self, origin_pool, exchange, is_fresh=is_fresh)] = None
-        # From here on the dial has its own limit.
-        self._expire_at(exchange, None)
+        self._waiters.feed(exchange)
 
     def _dial_starved(self) -> None:
-        while self._starved and not self._is_closed:
-            exchange = next(iter(self._starved))
-            origin_pool = self._origins[exchange.origin]
-            if not self._dial_now(origin_pool, exchange):
+        while not self._is_closed:
+            exchange = self._waiters.first_starved()
+            if exchange is None:
                 return
-            self._starved.pop(exchange, None)
+            if not self._dial_now(self._origins[exchange.origin], exchange):
+                return
 
     def _tidy(self, origin_pool: OriginPool) -> None:
         # By identity: a dial may outlive the record it was begun for.
         if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
             del self._origins[origin_pool.origin]
 
-    # Time: one sweep over everything now and then, instead of a timer for each exchange.
+    # Time.
 
-    def sweep_by(self, deadline: float) -> None:
-        """See that a sweep happens soon after `deadline`."""
-        if deadline >= self.next_sweep or self._is_closed:
-            return
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
-        self.next_sweep = deadline
-        self._sweep_handle = self.loop.call_later(max(0.0, deadline - monotonic()), self._sweep)
-
-    def _sweep(self) -> None:
-        now = monotonic()
-        self._sweep_handle = None
-        self.next_sweep = NEVER
+    def _look(self, now: float) -> float:
+        """Act on every deadline that has passed, and return the next one."""
         following = NEVER
         for connection in list(self._connections):
             deadline = connection.deadline
@@ -370,14 +337,10 @@ class Pool:
                 connection.expire(now)
             elif deadline < following:
                 following = deadline
-        for exchange in list(self._waiting):
-            if exchange.expires <= now:
-                self._expire_waiting(exchange, now)
-            elif exchange.expires < following:
-                following = exchange.expires
-        following = min(following, self._close_surplus(now))
-        if following < NEVER:
-            self.sweep_by(max(following, now + SWEEP_INTERVAL))
+        ended, next_end = self._waiters.split(now)
+        for exchange in ended:
+            self._expire_waiting(exchange, now)
+        return min(following, next_end, self._close_surplus(now))
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "total" if now >= exchange.deadline else "pool"

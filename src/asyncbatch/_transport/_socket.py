@@ -1,0 +1,152 @@
+"""
+A transport over a plain socket: what a connection needs of asyncio's, and nothing else.
+
+asyncio's own takes four calls in Python for each read and checks a dozen things for each write;
+this one takes one call each. It also lets a connection read on after a write has failed: a server
+that refuses an upload answers and closes, and asyncio would drop that answer with the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+
+class SocketOwner(Protocol):
+    """What is told about the socket."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend a buffer for what is received."""
+        ...
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was received."""
+        ...
+
+    def eof_received(self) -> None:
+        """Take the end of what the peer sends."""
+        ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+        ...
+
+    def pause_writing(self) -> None:
+        """Learn that not all that was written has gone to the kernel."""
+        ...
+
+    def resume_writing(self) -> None:
+        """Learn that now it has."""
+        ...
+
+
+class SocketTransport:
+    """
+    Moves bytes between a connected, non-blocking socket and its owner.
+
+    Raises:
+        NotImplementedError: the event loop cannot watch sockets (the one of Windows).
+    """
+
+    __slots__ = ("_buffer", "_fd", "_loop", "_owner", "_receive", "_send", "_sock", "_unsent")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, owner: SocketOwner
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._owner = owner
+        self._buffer = owner.get_buffer(-1)
+        self._receive = sock.recv_into
+        self._send = sock.send
+        # What the kernel has not taken. None once nothing more can be sent.
+        self._unsent: bytearray | None = bytearray()
+        loop.add_reader(self._fd, self._readable)
+
+    def write(self, content: bytes) -> None:
+        """Send, keeping what the kernel does not take at once."""
+        unsent = self._unsent
+        if unsent is None:
+            return
+        sent = 0
+        if not unsent:
+            try:
+                sent = self._send(content)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                self._give_up_writing()
+                return
+            if sent == len(content):
+                return
+            self._loop.add_writer(self._fd, self._writable)
+        unsent += memoryview(content)[sent:]
+        self._owner.pause_writing()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._fd < 0:
+            return
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._fd = -1
+        self._unsent = None
+        self._sock.close()
+        self._owner.connection_lost(None)
+
+    def pause_reading(self) -> None:
+        """Leave what arrives with the kernel."""
+        self._loop.remove_reader(self._fd)
+
+    def resume_reading(self) -> None:
+        """Take again what arrives."""
+        if self._fd >= 0:
+            self._loop.add_reader(self._fd, self._readable)
+
+    def get_extra_info(self, name: str) -> object:
+        """Answer as asyncio's transports do."""
+        if name == "socket":
+            return self._sock
+        if self._fd >= 0 and name == "peername":
+            return self._sock.getpeername()
+        if self._fd >= 0 and name == "sockname":
+            return self._sock.getsockname()
+        return None
+
+    def _readable(self) -> None:
+        try:
+            received = self._receive(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._owner.connection_lost(exc)
+            self.abort()
+            return
+        if received:
+            self._owner.buffer_updated(received)
+        else:
+            self._owner.eof_received()
+            self.abort()
+
+    def _writable(self) -> None:
+        unsent = self._unsent
+        if unsent is None:
+            return
+        try:
+            del unsent[: self._send(unsent)]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._give_up_writing()
+            return
+        if not unsent:
+            self._loop.remove_writer(self._fd)
+            self._owner.resume_writing()
+
+    def _give_up_writing(self) -> None:
+        # The reader learns why, behind whatever the peer sent before.
+        self._unsent = None
+        self._loop.remove_writer(self._fd)
+        self._owner.pause_writing()
