@@ -31,7 +31,7 @@ HOUSE = """
     _batch
     _tally
     _input     _output     _ending    _progress    _handover    _portal
-    _schedule  _attempt
+    _schedule  _attempt   _patience
     _hosts     _lanes
     _retry     _limits     _timers    _slots    _transport
     _http11    _decoding

@@ -6,6 +6,7 @@ Waits only; whoever stops waiting cancels what it waited for.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +24,7 @@ POLL_SECONDS = 0.05
 
 class Patience:
     """
-    How long to wait at a stretch, and when to give up. Made before what is waited for begins.
+    How long to wait at a stretch, and when to give up.
 
     A signal ends a wait by raising, as Ctrl-C does: except under `asyncio.run`, which takes the
     first Ctrl-C for a cancellation of its main task, and that is the one which is blocked. On
@@ -40,22 +41,23 @@ class Patience:
         return POLL_SECONDS if polls and _in_main_thread() else None
 
     def check(self) -> None:
-        """Raise the loop's cancellation if the blocked task has been cancelled meanwhile."""
-        if self._task is not None and self._task.has_pending_cancellation():
+        """Raise the loop's cancellation if the blocked task has been cancelled as Ctrl-C does."""
+        if self._task is None or not self._task.has_pending_cancellation():
+            return
+        # In a cancelled scope of anyio's a task stays cancelled: what it still calls is clean-up.
+        if anyio.current_effective_deadline() > -math.inf:
             raise anyio.get_cancelled_exc_class()
 
 
 def _blocked_task() -> anyio.TaskInfo | None:
-    """Return the asyncio task that the caller blocks, unless it is being cancelled anyway."""
+    """Return the asyncio task that the caller blocks, if that is one Ctrl-C may cancel."""
     try:
         loop = anyio.lowlevel.current_token().native_token
         task = anyio.get_current_task()
     except RuntimeError:
         return None
     # trio's own handler raises right where we wait.
-    if not (_in_main_thread() and hasattr(loop, "call_soon_threadsafe")):
-        return None
-    return None if task.has_pending_cancellation() else task
+    return task if _in_main_thread() and hasattr(loop, "call_soon_threadsafe") else None
 
 
 def _in_main_thread() -> bool:
@@ -80,8 +82,9 @@ class Outcome(Generic[R]):
 
         self._left.put(fail)
 
-    def wait(self, patience: Patience) -> R:
+    def wait(self) -> R:
         """Wait until something has been left, and return or raise it; once."""
+        patience = Patience()
         while True:
             try:
                 found = self._left.get(timeout=patience.seconds)

@@ -27,7 +27,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from asyncbatch._errors import FetcherClosed
-from asyncbatch._patience import Outcome, Patience
+from asyncbatch._patience import Outcome
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -139,11 +139,10 @@ class Portal(Generic[T]):
 
     def open(self) -> T:
         """Start the loop, enter the context, and return its value."""
-        patience = Patience()
         opened: Outcome[T] = Outcome()
         try:
             self._thread.start()
-            self._started.wait(patience)
+            self._started.wait()
         except BaseException:
             self._stop()
             # An interruption may have come before the thread started, or so that it never will.
@@ -152,7 +151,7 @@ class Portal(Generic[T]):
             raise
         try:
             self._holding = self.start(self._hold, opened)
-            return opened.wait(patience)
+            return opened.wait()
         except BaseException:
             self._stop()
             self._thread.join()
@@ -188,15 +187,9 @@ class Portal(Generic[T]):
 
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
         """Run a coroutine function in the loop; whatever ends the wait for it cancels it."""
-        return self.wait_for(Patience(), function, *args)
-
-    def wait_for(
-        self, patience: Patience, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P
-    ) -> R:
-        """Do what `call` does, with a patience that is older than the call."""
         call = self.start(function, *args)
         try:
-            return call.outcome.wait(patience)
+            return call.outcome.wait()
         except BaseException:
             call.cancel()
             raise
@@ -210,7 +203,7 @@ class Portal(Generic[T]):
         self._stop()
         self._thread.join()
         with suppress(FetcherClosed):  # the loop has ended by itself
-            self._holding.outcome.wait(Patience())
+            self._holding.outcome.wait()
 
     def abandon(self) -> None:
         """

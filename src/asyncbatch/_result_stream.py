@@ -47,9 +47,9 @@ class CrossingFetcher(Fetcher):
         handover = Handover(
             ordered=ordered, backlog=self._backlog(ordered, backlog), call_soon=portal.call_soon
         )
-        patience = Patience()
-        running = portal.start(self._deliver, portal, source, handover, batch_timeout)
-        return ResultStream(handover, running, patience)
+        return ResultStream(
+            handover, portal.start(self._deliver, portal, source, handover, batch_timeout)
+        )
 
     async def _deliver(
         self,
@@ -83,9 +83,9 @@ class ResultStream(Iterator[Result]):
 
     # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
 
-    def __init__(self, handover: Handover, running: Call[None], patience: Patience) -> None:
+    def __init__(self, handover: Handover, running: Call[None]) -> None:
         self._handover = handover
-        self._patience = patience
+        self._patience = Patience()
         self._running = running
         self._taking = threading.Lock()
         self._closed = False

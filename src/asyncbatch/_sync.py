@@ -22,7 +22,6 @@ from asyncbatch._errors import FetcherClosed
 from asyncbatch._fetcher import Fetcher, Statistics
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._options import FetcherOptions
-from asyncbatch._patience import Patience
 from asyncbatch._portal import Portal, is_loop_running, loop_options
 from asyncbatch._result import Result
 from asyncbatch._result_stream import CrossingFetcher, ResultStream
@@ -66,10 +65,10 @@ def fetch_many_sync(
         return anyio.run(
             _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=loop_options()
         )
-    portal, patience = Portal(make_fetcher), Patience()
+    portal = Portal(make_fetcher)
     fetcher = portal.open()
     try:
-        return portal.wait_for(patience, _fetch_many, fetcher, requests, batch_timeout)
+        return portal.call(_fetch_many, fetcher, requests, batch_timeout)
     finally:
         portal.close()
 

@@ -1,0 +1,1 @@
+"""Programs that a test interrupts, or lets exit, in a process of their own."""

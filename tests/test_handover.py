@@ -1,0 +1,156 @@
+"""The output whose consumer lives in another thread: order, bounds, and waking the batch."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+import pytest
+
+from asyncbatch._handover import Handover
+from tests.samples import success
+
+
+class Turns(list[Callable[[], None]]):
+    """Stands in for the event loop: what is to be called in its next turn."""
+
+    def run(self) -> int:
+        """Call it, and return how much there was."""
+        due = self.copy()
+        self.clear()
+        for function in due:
+            function()
+        return len(due)
+
+
+class Batch:
+    """Stands in for the batch: counts how often it was woken."""
+
+    def __init__(self, handover: Handover) -> None:
+        self.woken = 0
+        handover.wake = self.wake
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def make(*, ordered: bool = False, backlog: int = 4) -> tuple[Handover, Turns, Batch]:
+    turns = Turns()
+    handover = Handover(ordered=ordered, backlog=backlog, call_soon=turns.append)
+    return handover, turns, Batch(handover)
+
+
+def taken(handover: Handover, count: int) -> list[int]:
+    """Take so many results, and return their indices."""
+    results = [handover.take(0) for _ in range(count)]
+    return [result.index for result in results if result is not None]
+
+
+def test_results_of_a_turn_cross_together() -> None:
+    """One call in the loop's next turn hands over all results of this one."""
+    handover, turns, _ = make()
+    for index in (2, 0, 1):
+        handover.put(success(index))
+
+    assert turns.run() == 1
+    assert taken(handover, 3) == [2, 0, 1]
+
+
+def test_nothing_crosses_before_the_turn_ends() -> None:
+    """A result that has not crossed cannot be taken."""
+    handover, _, _ = make()
+    handover.put(success())
+
+    with pytest.raises(queue.Empty):
+        handover.take(0)
+
+
+def test_ordered_results_wait_for_their_turn() -> None:
+    """In input order, a result is taken after those of all earlier requests."""
+    handover, turns, _ = make(ordered=True)
+    for index in (2, 1):
+        handover.put(success(index))
+    assert turns.run() == 0
+
+    handover.put(success(0))
+    turns.run()
+
+    assert taken(handover, 3) == [0, 1, 2]
+
+
+def test_results_that_wait_count_until_they_are_taken() -> None:
+    """Requests may start while they and all results not taken are fewer than `backlog`."""
+    handover, turns, _ = make(backlog=4)
+    for index in range(3):
+        handover.put(success(index))
+    turns.run()
+
+    assert handover.may_start(0)
+    assert not handover.may_start(1)
+    taken(handover, 2)
+    assert handover.may_start(2)
+    assert not handover.may_start(3)
+
+
+def test_ordered_results_count_from_reading() -> None:
+    """In input order all that were read and not taken count, early results included."""
+    handover, turns, _ = make(ordered=True, backlog=4)
+    for index in (0, 2):
+        handover.put(success(index))
+    turns.run()
+
+    assert handover.may_start(1000)
+    assert handover.may_take(1)
+    assert not handover.may_take(2)
+
+
+def test_a_batch_that_was_refused_is_woken_when_half_is_taken() -> None:
+    """One wake-up follows a refusal, as soon as no more than half of the backlog waits."""
+    handover, turns, batch = make(backlog=8)
+    for index in range(8):
+        handover.put(success(index))
+    turns.run()
+    assert not handover.may_start(0)
+
+    taken(handover, 3)
+    assert batch.woken == 0
+    taken(handover, 5)
+    assert batch.woken == 1
+
+
+def test_a_batch_that_was_not_refused_is_not_woken() -> None:
+    """Taking results costs no wake-up where the batch had room."""
+    handover, turns, batch = make(backlog=8)
+    for index in range(7):
+        handover.put(success(index))
+        assert handover.may_start(0)
+    turns.run()
+    taken(handover, 7)
+
+    assert batch.woken == 0
+
+
+def test_a_later_yes_does_not_hide_an_earlier_no() -> None:
+    """Somebody refused is woken although somebody else found room meanwhile."""
+    handover, turns, batch = make(backlog=4)
+    handover.put(success())
+    turns.run()
+    assert not handover.may_start(3)
+    assert handover.may_start(1)
+
+    taken(handover, 1)
+
+    assert batch.woken == 1
+
+
+def test_the_error_comes_once_behind_the_last_result() -> None:
+    """After the last result the consumer gets the error, and then the end."""
+    handover, _, _ = make()
+    handover.put(success(5))
+    handover.close(LookupError("input"))
+
+    assert taken(handover, 1) == [5]
+    with pytest.raises(LookupError):
+        handover.take(0)
+    assert handover.take(0) is None
+    assert handover.take(0) is None

@@ -1,0 +1,227 @@
+"""Streaming for plain code: back-pressure across threads, and every way of leaving early."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import asyncbatch
+from asyncbatch import FetcherClosed, SyncFetcher
+from asyncbatch.testing import LoopbackServer, Reply
+
+
+@pytest.fixture
+def loopback() -> Iterator[LoopbackServer]:
+    """Run a loopback server in a thread of its own."""
+    with LoopbackServer().in_thread() as server:
+        yield server
+
+
+class Gate:
+    """A path that hangs, and the count of the clients that came and went."""
+
+    def __init__(self, server: LoopbackServer) -> None:
+        self._arrived = threading.Semaphore(0)
+        server.on("/hang", self._answer)
+        self.url = server.url("/hang")
+
+    def _answer(self, _: object) -> Reply:
+        self._arrived.release()
+        return Reply().hang()
+
+    def wait(self, count: int) -> None:
+        """Wait until `count` more requests hang."""
+        for _ in range(count):
+            assert self._arrived.acquire(timeout=10)
+
+
+def wait_until_idle(fetcher: SyncFetcher) -> None:
+    """Wait until no batch is under way, however often the fetcher has to be asked."""
+    while fetcher.statistics().batches:
+        pass
+
+
+def test_every_result_comes_once(loopback: LoopbackServer) -> None:
+    """A stream has one result for each request."""
+    with SyncFetcher() as fetcher:
+        indices = [result.index for result in fetcher.stream([loopback.url()] * 300)]
+
+    assert sorted(indices) == list(range(300))
+
+
+def test_ordered_results_come_in_the_order_of_the_input(loopback: LoopbackServer) -> None:
+    """With `ordered` a slow request holds up those behind it."""
+    loopback.on("/slow", Reply().delayed(0.05))
+    urls = [loopback.url("/slow" if number % 20 == 0 else "/") for number in range(60)]
+
+    with SyncFetcher(concurrency=10) as fetcher:
+        indices = [result.index for result in fetcher.stream(urls, ordered=True, backlog=7)]
+
+    assert indices == list(range(60))
+
+
+def test_an_async_input_is_streamed(loopback: LoopbackServer) -> None:
+    """The input may be an async iterable."""
+
+    async def urls() -> AsyncIterator[str]:
+        for _ in range(5):
+            yield loopback.url()
+
+    with SyncFetcher() as fetcher:
+        assert [result.ok for result in fetcher.stream(urls())] == [True] * 5
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("backlog", [1, 2, 7, 50])
+def test_a_slow_consumer_slows_the_fetching(
+    loopback: LoopbackServer, ordered: bool, backlog: int
+) -> None:
+    """Of an endless input no more is fetched than was consumed and may wait."""
+    ahead = []
+    with SyncFetcher(concurrency=20) as fetcher:
+        stream = fetcher.stream(itertools.repeat(loopback.url()), ordered=ordered, backlog=backlog)
+        for consumed, result in enumerate(itertools.islice(stream, 60), start=1):
+            assert result.ok
+            fetcher.statistics()  # a turn of the loop, in which it could run ahead
+            ahead.append(loopback.statistics().requests - consumed)
+        stream.close()
+
+    assert max(ahead) <= backlog
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_backlog_is_used(loopback: LoopbackServer, ordered: bool) -> None:
+    """While the consumer does nothing, as much is fetched as may wait."""
+    seen = threading.Semaphore(0)
+
+    def answer(_: object) -> Reply:
+        seen.release()
+        return Reply()
+
+    loopback.on("/", answer)
+    with SyncFetcher(concurrency=20) as fetcher:
+        stream = fetcher.stream(itertools.repeat(loopback.url()), ordered=ordered, backlog=50)
+        for _ in range(50):
+            assert seen.acquire(timeout=10)
+        stream.close()
+
+
+def test_input_errors_come_behind_the_last_result(loopback: LoopbackServer) -> None:
+    """What the input raises is raised once, after everything that was read before."""
+
+    def urls() -> Iterator[str]:
+        yield loopback.url()
+        raise LookupError("input")
+
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream(urls())
+
+        assert next(stream).ok
+        with pytest.raises(LookupError, match="input"):
+            next(stream)
+        assert list(stream) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"backlog": 0}, ValueError),
+        ({"backlog": "many"}, TypeError),
+        ({"batch_timeout": -1}, ValueError),
+        ({"requests": "http://host.test/"}, TypeError),
+    ],
+)
+def test_wrong_arguments_are_refused_at_the_call(
+    options: dict[str, object], error: type[Exception]
+) -> None:
+    """Misuse is raised by `stream` itself, not by the loop over it."""
+    with SyncFetcher() as fetcher, pytest.raises(error):
+        fetcher.stream(**{"requests": [], **options})  # type: ignore[arg-type]
+
+
+def test_break_cancels_what_is_under_way(loopback: LoopbackServer) -> None:
+    """Leaving the loop by `break` drops the stream, and with it its requests."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher:
+        for _ in fetcher.stream([loopback.url(), gate.url, gate.url]):
+            gate.wait(2)
+            break
+        wait_until_idle(fetcher)
+
+        assert fetcher.statistics().in_flight == 0
+        assert fetcher.fetch(loopback.url()).ok
+
+
+def test_an_exception_cancels_what_is_under_way(loopback: LoopbackServer) -> None:
+    """Leaving the loop by an exception does so too, while the exception is being handled."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher:
+        try:
+            for _ in fetcher.stream([loopback.url(), gate.url]):
+                gate.wait(1)
+                raise LookupError
+        except LookupError:
+            wait_until_idle(fetcher)
+
+        assert fetcher.statistics().in_flight == 0
+
+
+def test_a_context_manager_closes_a_stream_that_is_kept(loopback: LoopbackServer) -> None:
+    """A stream in a variable is closed by `with`, and has no more results."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher:
+        with fetcher.stream([gate.url]) as stream:
+            gate.wait(1)
+        wait_until_idle(fetcher)
+
+        assert list(stream) == []
+
+
+def test_closing_ends_the_wait_of_another_thread(loopback: LoopbackServer) -> None:
+    """A thread that waits for a result gets StopIteration when the stream is closed."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher, ThreadPoolExecutor(1) as executor:
+        stream = fetcher.stream([gate.url])
+        waiting = executor.submit(list, stream)
+        gate.wait(1)
+        stream.close()
+
+        assert waiting.result(10) == []
+
+
+def test_a_stream_outlives_a_fetcher_that_only_it_holds(loopback: LoopbackServer) -> None:
+    """The fetcher is not dropped, and so not closed, while its stream is in use."""
+    fetcher = SyncFetcher().__enter__()
+    leave = fetcher.__exit__
+    stream = fetcher.stream([loopback.url()] * 3)
+    del fetcher
+
+    assert [result.ok for result in stream] == [True] * 3
+    leave(None, None, None)
+
+
+def test_results_that_are_there_can_be_taken_after_closing(loopback: LoopbackServer) -> None:
+    """Of a stream that its fetcher cut off, what came before is not lost."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream([loopback.url(), gate.url], ordered=True)
+        gate.wait(1)
+        first = next(stream)
+
+    assert first.ok
+    with pytest.raises(FetcherClosed):
+        next(stream)
+    assert list(stream) == []
+
+
+def test_threads_can_share_a_stream(loopback: LoopbackServer) -> None:
+    """Each result of a shared stream goes to one of the threads."""
+    with SyncFetcher() as fetcher, ThreadPoolExecutor(4) as executor:
+        stream = fetcher.stream([loopback.url()] * 200)
+        shares = executor.map(list[asyncbatch.Result], [stream] * 4)
+
+    assert sorted(result.index for share in shares for result in share) == list(range(200))

@@ -1,0 +1,144 @@
+"""Plain code in a process of its own: Ctrl-C, exit, fork, and the choice of the event loop."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncbatch.testing import LoopbackServer, Reply
+
+PROGRAMS = Path(__file__).parent / "sync"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def loopback() -> Iterator[LoopbackServer]:
+    """Run a loopback server in a thread of its own."""
+    with LoopbackServer().in_thread() as server:
+        yield server
+
+
+def start(program: str, *arguments: str, warnings: str = "error") -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", warnings, str(PROGRAMS / program), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what the process wrote; one that does not end is killed, and fails the test."""
+    with process:
+        try:
+            return process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize(
+    "way",
+    [
+        "plain-script",
+        "asyncio-script",
+        "trio-script",
+        "notebook-script",
+        "plain-fetch",
+        "plain-fetch_many",
+        "asyncio-fetch_many",
+        "plain-stream",
+        "asyncio-stream",
+        "trio-stream",
+        "notebook-stream",
+        "plain-caught",
+    ],
+)
+def test_one_interrupt_ends_everything(loopback: LoopbackServer, way: str) -> None:
+    """Ctrl-C raises KeyboardInterrupt once, and leaves no request, thread, socket or warning."""
+    arrived = threading.Semaphore(0)
+
+    def answer(_: object) -> Reply:
+        arrived.release()
+        return Reply().hang()
+
+    loopback.on("/hang", answer)
+    process = start("interrupted.py", way, loopback.url("/hang"))
+    for _ in range(1 if way.endswith("-fetch") else 5):
+        assert arrived.acquire(timeout=20)
+    process.send_signal(signal.SIGINT)
+    output, errors = finish(process)
+
+    assert process.returncode == -signal.SIGINT
+    assert [line for line in errors.splitlines() if line == "KeyboardInterrupt"] == [
+        "KeyboardInterrupt"
+    ]
+    assert "Warning" not in errors
+    assert json.loads(output) == {"threads": ["MainThread"], "sockets": 0}
+
+
+@pytest.mark.parametrize("state", ["idle", "streaming", "waiting", "raising"])
+def test_an_unclosed_fetcher_does_not_keep_the_interpreter(
+    loopback: LoopbackServer, state: str
+) -> None:
+    """The process exits by itself, with its own code and a ResourceWarning, whatever goes on."""
+    loopback.on("/hang", Reply().hang())
+    url = loopback.url("/").replace("127.0.0.1", "localhost")  # looked up in a thread
+    process = start("unclosed.py", state, url, loopback.url("/hang"), warnings="default")
+    output, errors = finish(process)
+
+    assert process.returncode == (3 if state == "raising" else 0)
+    assert output == ("" if state == "raising" else "last line\n")
+    assert "ResourceWarning: a SyncFetcher was not closed" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_closed_fetcher_exits_silently(loopback: LoopbackServer) -> None:
+    """A process that closed its fetcher has nothing to say."""
+    process = start("unclosed.py", "closed", loopback.url(), loopback.url())
+
+    assert finish(process) == ("last line\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fetcher_does_not_cross_a_fork(loopback: LoopbackServer) -> None:
+    """In a forked child an open fetcher refuses and lets it exit; in the parent it goes on."""
+    process = start("forked.py", loopback.url(), warnings="ignore")
+    output, errors = finish(process)
+
+    assert output.splitlines() == [
+        "child: this fetcher was opened in another process; open one after a fork",
+        "child exited with 7",
+    ]
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("uvloop", "module"),
+    [
+        pytest.param(
+            "with",
+            "uvloop",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
+            ),
+        ),
+        ("without", "asyncio"),
+    ],
+)
+def test_uvloop_runs_plain_code_where_it_is_installed(
+    loopback: LoopbackServer, uvloop: str, module: str
+) -> None:
+    """The event loops of plain code are uvloop's if there is one, and asyncio's own if not."""
+    process = start("loops.py", uvloop, loopback.url())
+    output, errors = finish(process)
+
+    assert output.splitlines() == [module] * 3
+    assert errors == ""
