@@ -27,6 +27,7 @@ HOUSE = """
     _api       _sync
     _result_stream
     _fetcher
+    _setup
     _options
     _batch
     _tally
@@ -62,7 +63,8 @@ LIBRARIES = {
     "httpcore": {"_transport"},
     "httpcore2": {"_transport"},
     "httptools": {"_http11", "testing"},
-    "httpx2": set(),  # asked for by name where a client of it shows up
+    # For types only; otherwise asked for by name where a client of it shows up.
+    "httpx2": {"_options", "_input"},
     "rich": {"_progress", "_cli"},
     "tqdm": {"_progress", "_cli"},
     "uvloop": set(),  # chosen by name, through anyio

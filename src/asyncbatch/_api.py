@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import httpx
-
 from asyncbatch._fetcher import Fetcher
 from asyncbatch._input import Requests
-from asyncbatch._options import FetcherOptions
+from asyncbatch._options import ClientTypes, FetcherOptions
 from asyncbatch._results import Results
 
 
 async def fetch_many(
     requests: Requests,
     *,
-    client: httpx.AsyncClient | None = None,
+    client: ClientTypes | None = None,
     batch_timeout: float | None = None,
     **options: Unpack[FetcherOptions],
 ) -> Results:

@@ -7,54 +7,37 @@ How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
-import random
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, Unpack, cast
 
 import anyio
 import anyio.lowlevel
 import attrs
 import httpx
 
-from asyncbatch._attempt import Trial
 from asyncbatch._batch import Batch, Equipment
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
-from asyncbatch._hosts import Hosts
 from asyncbatch._input import Input, RequestLike, Requests
-from asyncbatch._lanes import (
-    ClientLane,
-    DirectLane,
-    OwnClient,
-    binding_of,
-    capacity_of,
-    gate_of,
-)
-from asyncbatch._options import (
-    DEFAULT,
-    FetcherOptions,
-    Options,
-    split_options,
-    warn_caller,
-)
+from asyncbatch._lanes import binding_of
+from asyncbatch._options import ClientTypes, FetcherOptions, split_options
 from asyncbatch._output import Collected, Delivered, Output
 from asyncbatch._request import is_request
 from asyncbatch._result import Result
 from asyncbatch._results import Results
-from asyncbatch._slots import Permits, Slots
-from asyncbatch._timeouts import (
-    DEFAULT_CONNECT_TIMEOUT,
-    DEFAULT_TIMEOUT,
-    TimeLimits,
-    check_seconds,
-    limits_of,
-    limits_of_client,
+from asyncbatch._setup import (
+    equip,
+    fitted,
+    make_client,
+    refuse_unknown,
+    refuse_with_client,
+    window_of,
 )
+from asyncbatch._slots import Slots
+from asyncbatch._timeouts import check_seconds
 
 CLOSE_SECONDS = 1.0
 """How long a fetcher that closes waits for its batches to let go of what they hold."""
@@ -116,26 +99,21 @@ class Fetcher:
     """
 
     def __init__(
-        self, client: httpx.AsyncClient | None = None, **options: Unpack[FetcherOptions]
+        self, client: ClientTypes | None = None, **options: Unpack[FetcherOptions]
     ) -> None:
         own, client_options = split_options(options)
-        _refuse_unknown(client_options)
+        refuse_unknown(client_options)
         self._equipment: Equipment | None = None
         self._closed = False
         self._owns_client = client is None
         if client is None:
-            client = _make_client(own, client_options)
-        elif client_options:
-            name = next(iter(client_options))
-            raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
-        elif own.addresses is not None:
-            raise ValueError(
-                "addresses needs a transport of ours; with a client of yours, make that "
-                "httpx.AsyncClient(transport=asyncbatch.HTTPTransport(addresses=...))"
-            )
-        self._client = client
-        self._binding = binding_of(client)
-        self._options = self._fitted(own, asked="concurrency" in options)
+            self._client = make_client(own, client_options)
+        else:
+            refuse_with_client(own, client_options)
+            binding_of(client)
+            # Of either library; the types of both are the same.
+            self._client = cast("httpx.AsyncClient", client)
+        self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: object = None
         self._batches: set[Batch] = set()
@@ -154,7 +132,9 @@ class Fetcher:
             await self._client.__aenter__()
         self._loop = anyio.lowlevel.current_token()
         self._slots = Slots(self._options.concurrency)
-        self._equipment = self._equip(self._slots)
+        self._equipment = equip(
+            self._options, self._client, self._slots, owns_client=self._owns_client
+        )
         return self
 
     async def __aexit__(
@@ -325,107 +305,9 @@ class Fetcher:
     def _backlog(self, ordered: bool, backlog: int | None) -> int:
         """Return the backlog of a stream: as given and checked, or the default."""
         if backlog is None:
-            return self._window() if ordered else 2 * self._options.concurrency
+            return window_of(self._options) if ordered else 2 * self._options.concurrency
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
         if backlog < 1:
             raise ValueError(f"backlog must be at least 1, not {backlog!r}")
         return backlog
-
-    def _window(self) -> int:
-        return max(1000, 10 * self._options.concurrency)
-
-    def _fitted(self, options: Options, *, asked: bool) -> Options:
-        """Return `options` with no more concurrency than the client's pool holds."""
-        capacity = capacity_of(self._client)
-        if capacity is None or options.concurrency <= capacity:
-            return options
-        if asked:
-            warn_caller(
-                f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool "
-                "holds no more; give it limits=httpx.Limits(max_connections=...) to match"
-            )
-        return attrs.evolve(options, concurrency=capacity)
-
-    def _equip(self, slots: Slots) -> Equipment:
-        options, client = self._options, self._client
-        permits = Permits(slots)
-        capacity = capacity_of(client)
-        if capacity is not None and not self._owns_client:
-            permits = Permits(slots, gate_of(client, capacity))
-        lane = _lane_class(client)(
-            client,
-            self._binding,
-            max_body=options.max_body,
-            follow_redirects=_given(options.follow_redirects, client.follow_redirects),
-            max_redirects=_given(options.max_redirects, client.max_redirects),
-        )
-        return Equipment(
-            trial=Trial(lane, _limits(options, client, self._owns_client), options.deadline),
-            hosts=Hosts(
-                per_host=options.per_host,
-                rate=options.rate,
-                total_rate=options.total_rate,
-                give_up_host_after=options.give_up_host_after,
-                retry=options.retry,
-                random=random.random,
-            ),
-            permits=permits,
-            concurrency=options.concurrency,
-            window=self._window(),
-            retry=options.retry,
-            deadline=options.deadline,
-            progress=options.progress,
-        )
-
-
-def _make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
-    limits = _limits(options, None, owns_client=True)
-    settings: dict[str, Any] = {
-        # As many kept as there may be: httpcore closes idle connections beyond the second number
-        # even while others wait to be opened.
-        "limits": httpx.Limits(
-            max_connections=options.concurrency, max_keepalive_connections=options.concurrency
-        ),
-        "timeout": httpx.Timeout(limits.total, connect=limits.connect),
-        "follow_redirects": True,
-    }
-    if options.follow_redirects is not DEFAULT:
-        settings["follow_redirects"] = options.follow_redirects
-    if options.max_redirects is not DEFAULT:
-        settings["max_redirects"] = options.max_redirects
-    return OwnClient(addresses=options.addresses, **{**settings, **client_options})
-
-
-def _lane_class(client: httpx.AsyncClient) -> type[ClientLane]:
-    return DirectLane if type(client) is OwnClient else ClientLane
-
-
-def _limits(options: Options, client: httpx.AsyncClient | None, owns_client: bool) -> TimeLimits:
-    if client is None or owns_client or options.timeout is not DEFAULT:
-        timeout = _given(options.timeout, DEFAULT_TIMEOUT)
-        limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
-    else:
-        limits = limits_of_client(client.timeout)
-    return attrs.evolve(limits, connect=_given(options.connect_timeout, limits.connect))
-
-
-def _given(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is DEFAULT else value
-
-
-def _refuse_unknown(client_options: dict[str, Any]) -> None:
-    """
-    Refuse what neither we nor httpx take.
-
-    Raises:
-        TypeError: With the name, and the one that was probably meant.
-    """
-    known = set(inspect.signature(httpx.AsyncClient.__init__).parameters)
-    known |= FetcherOptions.__optional_keys__
-    known -= {"self"}
-    for name in client_options:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"unknown option {name!r}{hint}")

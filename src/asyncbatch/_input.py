@@ -16,14 +16,17 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import httpx
 
 from asyncbatch._request import Request, is_request
 
-RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request
+if TYPE_CHECKING:
+    import httpx2
+
+RequestLike: TypeAlias = "str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request"
 Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
 
 END: Final = object()

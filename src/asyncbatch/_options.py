@@ -11,7 +11,7 @@ import inspect
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import attrs
 import httpx
@@ -22,6 +22,12 @@ from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes,
 from asyncbatch._retry import Retry
 from asyncbatch._timeouts import check_seconds, limits_of
 from asyncbatch._transport import AddressPolicyTypes, as_policy
+
+if TYPE_CHECKING:
+    # Whoever has it may give its clients; whoever has not sees `Any` in its place.
+    import httpx2
+
+ClientTypes: TypeAlias = "httpx.AsyncClient | httpx2.AsyncClient"
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_MAX_BODY = 32 * 1024 * 1024

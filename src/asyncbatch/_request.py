@@ -8,7 +8,7 @@ say, because it depends on the client (`base_url`, the library it comes from).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, Final, TypeAlias
 
@@ -42,7 +42,7 @@ ParamTypes: TypeAlias = (
     | str
     | bytes
 )
-ContentTypes: TypeAlias = str | bytes | Iterable[bytes] | AsyncIterable[bytes]
+ContentTypes: TypeAlias = str | bytes | AsyncIterable[bytes]
 FileContent: TypeAlias = IO[bytes] | bytes | str
 FileTypes: TypeAlias = (
     FileContent

@@ -1,0 +1,169 @@
+"""
+Setting a fetcher up: from its options to a client, and from a client to what its batches share.
+
+Everything is decided here once; nothing here runs a batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import random
+from typing import Any
+
+import attrs
+import httpx
+
+from asyncbatch._attempt import Trial
+from asyncbatch._batch import Equipment
+from asyncbatch._hosts import Hosts
+from asyncbatch._lanes import (
+    ClientLane,
+    DirectLane,
+    OwnClient,
+    binding_of,
+    capacity_of,
+    gate_of,
+)
+from asyncbatch._options import DEFAULT, FetcherOptions, Options, warn_caller
+from asyncbatch._slots import Permits, Slots
+from asyncbatch._timeouts import (
+    DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    TimeLimits,
+    limits_of,
+    limits_of_client,
+)
+
+
+def make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
+    """Return the client of a fetcher that is given none."""
+    limits = _limits(options, None)
+    settings: dict[str, Any] = {
+        # As many kept as there may be: httpcore closes idle connections beyond the second number
+        # even while others wait to be opened.
+        "limits": httpx.Limits(
+            max_connections=options.concurrency, max_keepalive_connections=options.concurrency
+        ),
+        "timeout": httpx.Timeout(limits.total, connect=limits.connect),
+        "follow_redirects": True,
+    }
+    if options.follow_redirects is not DEFAULT:
+        settings["follow_redirects"] = options.follow_redirects
+    if options.max_redirects is not DEFAULT:
+        settings["max_redirects"] = options.max_redirects
+    return OwnClient(addresses=options.addresses, **{**settings, **client_options})
+
+
+def refuse_unknown(client_options: dict[str, Any]) -> None:
+    """
+    Refuse what neither we nor httpx take.
+
+    Raises:
+        TypeError: With the name, and the one that was probably meant.
+    """
+    known = set(inspect.signature(httpx.AsyncClient.__init__).parameters)
+    known |= FetcherOptions.__optional_keys__
+    known -= {"self"}
+    for name in client_options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"unknown option {name!r}{hint}")
+
+
+def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:
+    """
+    Refuse what only the maker of a client can set.
+
+    Raises:
+        TypeError: If there is an option of the client.
+        ValueError: If there are `addresses`.
+    """
+    for name in client_options:
+        raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
+    if options.addresses is not None:
+        raise ValueError(
+            "addresses needs a transport of ours; with a client of yours, make that "
+            "httpx.AsyncClient(transport=asyncbatch.HTTPTransport(addresses=...))"
+        )
+
+
+def fitted(options: Options, client: httpx.AsyncClient, *, asked: bool) -> Options:
+    """
+    Return `options` with no more concurrency than the client's pool holds.
+
+    Args:
+        options: The options.
+        client: The client.
+        asked: Whether somebody asked for this concurrency, and so is told.
+    """
+    capacity = capacity_of(client)
+    if capacity is None or options.concurrency <= capacity:
+        return options
+    if asked:
+        warn_caller(
+            f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool "
+            "holds no more; give it limits=httpx.Limits(max_connections=...) to match"
+        )
+    return attrs.evolve(options, concurrency=capacity)
+
+
+def window_of(options: Options) -> int:
+    """Return how many requests of a batch may have been read and not ended."""
+    return max(1000, 10 * options.concurrency)
+
+
+def equip(
+    options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
+) -> Equipment:
+    """Return what all batches of a fetcher share."""
+    permits = Permits(slots)
+    capacity = capacity_of(client)
+    if capacity is not None and not owns_client:
+        permits = Permits(slots, gate_of(client, capacity))
+    limits = _limits(options, None if owns_client else client)
+    return Equipment(
+        trial=Trial(_lane(options, client), limits, options.deadline),
+        hosts=Hosts(
+            per_host=options.per_host,
+            rate=options.rate,
+            total_rate=options.total_rate,
+            give_up_host_after=options.give_up_host_after,
+            retry=options.retry,
+            random=random.random,
+        ),
+        permits=permits,
+        concurrency=options.concurrency,
+        window=window_of(options),
+        retry=options.retry,
+        deadline=options.deadline,
+        progress=options.progress,
+    )
+
+
+def _lane(options: Options, client: httpx.AsyncClient) -> ClientLane:
+    rules: dict[str, Any] = {
+        "max_body": options.max_body,
+        "follow_redirects": _given(options.follow_redirects, client.follow_redirects),
+        "max_redirects": _given(options.max_redirects, client.max_redirects),
+    }
+    binding = binding_of(client)
+    # Exactly ours: a subclass may do anything.
+    if type(client) is OwnClient:
+        return DirectLane(client, binding, **rules)
+    return ClientLane(client, binding, **rules)
+
+
+def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
+    """Return the time limits; those of a client of the caller's stand, unless options say more."""
+    if client is None or options.timeout is not DEFAULT:
+        timeout = _given(options.timeout, DEFAULT_TIMEOUT)
+        limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
+    else:
+        limits = limits_of_client(client.timeout)
+    return attrs.evolve(limits, connect=_given(options.connect_timeout, limits.connect))
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is DEFAULT else value
