@@ -157,7 +157,7 @@ def test_a_retry_after_beyond_the_maximum_pauses_by_the_back_off_only() -> None:
     assert batch.opens_at() == 0.5
 
 
-@pytest.mark.parametrize(("asked", "pause"), [(None, 0.0), (5.0, 5.0), (3600.0, 60.0)])
+@pytest.mark.parametrize(("asked", "pause"), [(None, 0.0), (5.0, 5.0), (60.0, 60.0), (3600.0, 0.0)])
 def test_without_a_retry_policy_only_an_explicit_wait_pauses(
     asked: float | None, pause: float
 ) -> None:

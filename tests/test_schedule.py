@@ -309,6 +309,17 @@ def test_retries_of_a_host_stay_within_its_budget() -> None:
     assert taken.count(Action.RETRY) == 300
 
 
+def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
+    """An API that refuses with `Retry-After` is obeyed for as many requests as it refuses."""
+    hosts, schedule = new_schedule(retry=Retry(attempts=2))
+    add(schedule, hosts, "a" * 1000)
+    taken = [
+        schedule.done(job, refused(429, retry_after=1.0), 0.5).action for job in start_all(schedule)
+    ]
+
+    assert taken.count(Action.RETRY) == 1000
+
+
 def test_a_job_is_reported_once() -> None:
     """A slot given back twice would let one more through."""
     hosts, schedule = new_schedule()

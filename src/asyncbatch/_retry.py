@@ -126,7 +126,8 @@ class Retry:
     the request as `retry_after`. It is never shortened."""
     budget: float | None = attrs.field(default=0.2, validator=_check_budget)
     """How many retries a host gets, as a share of its first tries in the last 10 seconds, on top of
-    10 a second. So a host in trouble gets at most a fifth more requests. `None`: no bound."""
+    10 a second. So a host in trouble gets at most a fifth more requests. A retry at the time that
+    the server named by `Retry-After` does not count. `None`: no bound."""
 
     def permits(self, outcome: Outcome, method: str) -> bool:
         """May a request with this `method` that ended like this be tried again at all?"""

@@ -37,7 +37,7 @@ takes it in the same turn of the event loop; one that cannot (no free permit, no
 results) must not keep the slot from the others."""
 
 PAUSE_MAX_WITHOUT_RETRY = 60.0
-"""Seconds of a `Retry-After` that a host is paused at most where there is no `Retry` to say."""
+"""Seconds: a longer `Retry-After` does not pause a host, where there is no `Retry` to say."""
 
 # Verdicts of our own, made without a word from the server.
 _OUR_OWN = frozenset(
@@ -92,9 +92,8 @@ class Policies:
         """Return for how long a `Retry-After` pauses a host; `None` if it does not."""
         if retry_after is None:
             return None
-        if self.retry is None:
-            return min(retry_after, PAUSE_MAX_WITHOUT_RETRY)
-        return retry_after if retry_after <= self.retry.retry_after_max else None
+        longest = PAUSE_MAX_WITHOUT_RETRY if self.retry is None else self.retry.retry_after_max
+        return retry_after if retry_after <= longest else None
 
 
 class Host:

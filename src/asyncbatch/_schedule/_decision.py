@@ -87,7 +87,9 @@ def decide(
         delay = retry.backoff_delay(job.attempts, random)
     if not _is_in_time(job, max(now + delay, host.opens_at)):
         return FINISH
-    if host.budget is not None and not host.budget.spend(now):
+    # A retry at the time that the server named itself is no storm, and costs nothing.
+    asked = outcome.retry_after is not None
+    if host.budget is not None and not asked and not host.budget.spend(now):
         return FINISH
     return Decision(Action.RETRY, delay)
 
