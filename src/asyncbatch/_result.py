@@ -13,7 +13,7 @@ import attrs
 import httpx
 
 from asyncbatch._errors import FailureKind
-from asyncbatch._request import Request
+from asyncbatch._request import Request, redacted
 from asyncbatch._timing import Attempt, Instants, Timing
 
 
@@ -144,7 +144,7 @@ class Failure(_Result):
         raise self.error
 
     def __repr__(self) -> str:
-        shown = _shown(self.url) if self.url is not None else repr(self.request.url)
+        shown = _shown(self.url) if self.url is not None else repr(redacted(str(self.request.url)))
         return f"<Failure {self.index}: {self.kind} {shown}: {self.error}>"
 
 
@@ -152,5 +152,5 @@ Result: TypeAlias = Success | Failure
 
 
 def _shown(url: httpx.URL | None) -> str:
-    # Without the password: the repr of a URL hides it, its str does not.
-    return repr(url).removeprefix("URL('").removesuffix("')")
+    # httpx leaves out the password in the repr of a URL, but not the user, nor either in its str.
+    return redacted(str(url))
