@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import socket
 import ssl
 from ipaddress import ip_address
@@ -252,3 +254,24 @@ async def test_a_missing_unix_domain_socket_is_a_failed_connect(tmp_path: Path) 
     async with engine_for(connector=connector) as engine:
         with pytest.raises(ConnectFailed):
             await get(engine, Origin(is_tls=False, host="any.example", port=80))
+
+
+async def test_no_descriptor_left_is_a_failed_connect_and_passes() -> None:
+    """An error for the one exchange; when descriptors are free again, all is as before."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken = [socket.socket()]
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 10, limits[1]))
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(socket.socket())
+            with pytest.raises(ConnectFailed) as caught:
+                await get(engine, server)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for sock in taken:
+                sock.close()
+
+        assert isinstance(caught.value.__cause__, OSError)
+        assert bytes((await get(engine, server)).content) == b"ok"

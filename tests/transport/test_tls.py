@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from asyncbatch._http11 import TruncatedResponse
-from asyncbatch._transport import Connector, HandshakeFailed, Origin
+from asyncbatch._transport import Connector, EngineClosed, HandshakeFailed, Origin, Terms, TimedOut
 from tests.transport.raw_server import OK, Peer, Server, answer_all, engine_for, get, serve, until
 
 pytestmark = pytest.mark.asyncio_only
@@ -208,3 +208,53 @@ async def test_many_tls_connections_are_closed_in_time() -> None:
         await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(20)])
         async with asyncio.timeout(1):
             await engine.aclose()
+
+
+async def _say_nothing(peer: Peer) -> None:
+    await peer.until_closed()
+
+
+async def test_a_handshake_that_hangs_ends_with_the_connect_limit() -> None:
+    """A peer that takes the greeting and says nothing; no socket is left."""
+    async with (
+        serve(_say_nothing) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        with pytest.raises(TimedOut) as caught:
+            await get(engine, origin_of(server), terms=Terms(connect_timeout=0.05))
+        await until(lambda: not engine.counts()["connecting"])
+        await server.until(lambda: server.open == 0)
+
+    assert caught.value.phase == "connect"
+
+
+async def test_a_handshake_ends_when_it_is_cancelled() -> None:
+    """At whatever point it is."""
+    async with (
+        serve(_say_nothing) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        for rounds in range(12):
+            task = asyncio.ensure_future(get(engine, origin_of(server)))
+            for _ in range(rounds):
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await until(lambda: not engine.counts()["connecting"])
+        await server.until(lambda: server.open == 0)
+
+
+async def test_closing_does_not_wait_for_a_handshake() -> None:
+    """Nor for the exchange behind it."""
+    async with (
+        serve(_say_nothing) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        task = asyncio.ensure_future(get(engine, origin_of(server)))
+        await server.until(lambda: server.open == 1)
+        async with asyncio.timeout(1):
+            await engine.aclose()
+        with pytest.raises(EngineClosed):
+            await task
+        await server.until(lambda: server.open == 0)
