@@ -87,10 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--clients",
         nargs="+",
         metavar="NAME",
-        choices=[
-            *sorted({each.client for every in WORKLOADS for each in every.entrants}),
-            "layers",
-        ],
+        choices=_CLIENTS,
         help="these alone; `layers` stands for the layers",
     )
     run.add_argument("--rounds", type=int, metavar="N")

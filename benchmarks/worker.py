@@ -98,7 +98,7 @@ class Meter:
             "wall": wall,
             "cpu": cpu,
             "peak_memory": peak,
-            "memory_growth": peak - self._base,
+            "memory_growth": max(0, peak - self._base),
         }
 
 
