@@ -12,7 +12,7 @@ from benchmarks import report
 from benchmarks.figures import verdicts
 from benchmarks.origin import ServerFailed
 from benchmarks.record import Record
-from benchmarks.rounds import Plan, Run
+from benchmarks.rounds import FAILED, Plan, Run
 from benchmarks.workloads import BY_NAME, WORKLOADS, Workload
 
 _LATEST = Path("build/bench.json")
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     print(report.tables(record))
     print(report.targets(record))
     print(f"Written to {options.output}.")
-    return 0
+    return 1 if any(reason.startswith(FAILED) for reason in record.missing.values()) else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:

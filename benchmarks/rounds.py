@@ -27,6 +27,8 @@ from benchmarks.workloads import Entrant, Workload
 
 # What a worker takes beyond the seconds that it measures: a million requests of the slowest client.
 _PATIENCE = 180.0
+FAILED = "failed"
+"""How the reason begins where a client was there and did not do its work."""
 _LIBRARIES = ("asyncbatch", "uvloop", "httptools", "anyio", "attrs", "httpcore")
 
 
@@ -166,9 +168,10 @@ def work(job: Job) -> dict[str, Any]:
             timeout=_PATIENCE + 10 * job.seconds,
         )
     except subprocess.TimeoutExpired as error:
-        return {"unavailable": f"not done after {error.timeout:.0f} s"}
+        return {"unavailable": f"{FAILED}: not done after {error.timeout:.0f} s"}
     if done.returncode:
-        return {"unavailable": _last_line(done.stderr) or f"exit status {done.returncode}"}
+        reason = _last_line(done.stderr) or f"exit status {done.returncode}"
+        return {"unavailable": f"{FAILED}: {reason}"}
     return cast("dict[str, Any]", json.loads(done.stdout.splitlines()[-1]))
 
 
