@@ -64,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         "exchange",
         "idle_since",
         "is_closed",
+        "is_unsent",
         "is_write_paused",
         "loop",
         "origin_pool",
@@ -95,6 +96,8 @@ class Connection(asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self.served = 0
         self.is_closed = False
+        # True while the request waits in the pool's outbox.
+        self.is_unsent = False
         # True while bytes of the request have not gone to the kernel.
         self.is_write_paused = False
         self.write_waiter: asyncio.Future[None] | None = None
@@ -130,6 +133,9 @@ class Connection(asyncio.BufferedProtocol):
         if exchange is None:
             # An answer to nothing, which must never become the answer to the next request.
             self.close()
+            return
+        if self.is_unsent:
+            self._start_elsewhere(exchange)
             return
         now = monotonic()
         if not exchange.first_byte_at:
@@ -172,13 +178,45 @@ class Connection(asyncio.BufferedProtocol):
     # What the pool calls.
 
     def start(self, exchange: Exchange, now: float) -> None:
-        """Send the request and expect the response."""
+        """
+        Send the request, or have it sent at the end of this turn, and expect the response.
+
+        Put off, it is looked once more whether the connection is still good, just before.
+        """
         self.exchange = exchange
         exchange.connection = self
         exchange.is_reused = self.served > 0
-        terms = exchange.terms
-        self._protocol.begin(exchange.method == b"HEAD", terms.max_body)
+        self._protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
         exchange.send_at = now
+        if exchange.body is None and self._pool.is_busy:
+            self.is_unsent = True
+            # No longer the end of its idling.
+            self.deadline = exchange.deadline
+            self._pool.outbox.put(self)
+        else:
+            self._send(exchange)
+
+    def send_request(self) -> None:
+        """Send the request that was put off, unless it has gone another way meanwhile."""
+        exchange = self.exchange
+        if exchange is None or not self.is_unsent:
+            return
+        # Bytes or an end that came meanwhile are not the answer to a request that is not sent.
+        if self.poll(0):
+            self._start_elsewhere(exchange)
+            return
+        self.is_unsent = False
+        self._send(exchange)
+
+    def _start_elsewhere(self, exchange: Exchange) -> None:
+        """Give up a connection that turned out to be of no use before anything was sent on it."""
+        self.exchange = None
+        self.is_unsent = False
+        self.close()
+        self._pool.submit(exchange)
+
+    def _send(self, exchange: Exchange) -> None:
+        terms = exchange.terms
         if exchange.body is None:
             self._transport.write(exchange.payload)
         else:
@@ -359,6 +397,9 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self.exchange
         if exchange is None:
             self.close()
+            return
+        if self.is_unsent:
+            self._start_elsewhere(exchange)
             return
         ssl_object = cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
         try:

@@ -19,6 +19,7 @@ from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._errors import EngineClosed, Phase, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Origin
 from asyncbatch._transport._origin import OriginPool
+from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from asyncbatch._transport._sweep import Sweep
 from asyncbatch._transport._waiters import Waiters
 
@@ -57,6 +58,7 @@ class Pool:
         self.connector = connector
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self.sweep = Sweep(loop, self._look)
+        self.outbox = Outbox(loop)
         self._max_connections = max_connections
         self._max_idle = max_idle
         self._idle_expiry = idle_expiry
@@ -87,8 +89,9 @@ class Pool:
             del self._idle[connection]
             # Bytes or an end that have come and not been read yet are not the answer to a
             # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
-            # lost response or, worse, a foreign one.
-            if not connection.poll(0):
+            # lost response or, worse, a foreign one. What is put off is asked for when it is sent.
+            is_put_off = exchange.body is None and self.is_busy
+            if is_put_off or not connection.poll(0):
                 connection.start(exchange, exchange.begun_at)
                 return
             connection.close()
@@ -133,6 +136,11 @@ class Pool:
         }
 
     # What connections call.
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether so much is under way that requests are sent together."""
+        return len(self._connections) - len(self._idle) >= WORTH_WAITING
 
     def connection_opened(self, connection: Connection) -> None:
         """Remember a transport until the event loop lets go of it."""

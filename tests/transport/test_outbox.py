@@ -1,0 +1,141 @@
+"""Requests that are sent together at the end of a turn, and what may happen until then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from asyncbatch._transport import Engine
+from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
+from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
+
+pytestmark = pytest.mark.asyncio_only
+
+MANY = 2 * WORTH_WAITING
+STRANGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
+
+
+class Echo:
+    """Answers each request with its target, and keeps its connections at hand."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+
+    async def script(self, peer: Peer) -> None:
+        self.peers.append(peer)
+        while True:
+            target = (await peer.read_request()).split()[1]
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(target)
+            await peer.send(head + target)
+
+
+async def fill(engine: Engine, server: Server) -> None:
+    """Open `MANY` connections and leave them idle."""
+    await asyncio.gather(*(get(engine, server, f"/first/{number}") for number in range(MANY)))
+    assert engine.counts()["idle"] == MANY
+
+
+async def begin_many(engine: Engine, server: Server) -> list[bytes]:
+    """Begin `MANY` exchanges in one turn of the loop and return the bodies that come."""
+    exchanges = [
+        engine.begin(server.origin, b"GET", head_of("GET", f"/{number}")) for number in range(MANY)
+    ]
+    for exchange in exchanges:
+        await exchange.future
+    return [bytes(exchange.content) for exchange in exchanges]
+
+
+TARGETS = [b"/%d" % number for number in range(MANY)]
+
+
+async def test_each_gets_its_own_answer() -> None:
+    """What is sent together is answered apart, and its times are in order."""
+    echo = Echo()
+    async with serve(echo.script) as server, engine_for() as engine:
+        await fill(engine, server)
+        assert await begin_many(engine, server) == TARGETS
+        exchange = engine.begin(server.origin, b"GET", head_of("GET", "/last"))
+        await exchange.future
+
+    assert exchange.send_at <= exchange.sent_at <= exchange.first_byte_at <= exchange.ended_at
+    assert server.connections == MANY
+
+
+async def test_an_answer_that_came_before_the_request_was_sent_is_no_answer() -> None:
+    """Between being given a connection and writing on it there is time for a stranger's bytes."""
+    echo = Echo()
+    async with serve(echo.script) as server, engine_for() as engine:
+        await fill(engine, server)
+        for peer in echo.peers:
+            os.write(peer.writer.get_extra_info("socket").fileno(), STRANGE)
+        bodies = await begin_many(engine, server)
+
+    assert bodies == TARGETS
+    assert server.connections == 2 * MANY
+
+
+async def test_a_connection_that_ended_before_the_request_was_sent_is_replaced() -> None:
+    """Nothing was sent, so whatever the method the exchange goes another way."""
+    echo = Echo()
+    async with serve(echo.script) as server, engine_for() as engine:
+        await fill(engine, server)
+        for peer in echo.peers:
+            descriptor = os.dup(peer.writer.get_extra_info("socket").fileno())
+            with socket.socket(fileno=descriptor) as end:
+                end.shutdown(socket.SHUT_WR)
+        exchanges = [
+            engine.begin(server.origin, b"DELETE", head_of("DELETE", f"/{number}"))
+            for number in range(MANY)
+        ]
+        for exchange in exchanges:
+            await exchange.future
+
+    assert [bytes(exchange.content) for exchange in exchanges] == TARGETS
+    assert not any(exchange.has_resent for exchange in exchanges)
+    assert sum(request.startswith(b"DELETE") for request in server.requests) == MANY
+
+
+async def test_what_is_given_up_before_it_was_sent_is_never_sent() -> None:
+    """A cancellation in the same turn leaves no trace in the pool, nor, if put off, at the server."""
+    echo = Echo()
+    async with serve(echo.script) as server, engine_for() as engine:
+        await fill(engine, server)
+        exchanges = [
+            engine.begin(server.origin, b"GET", head_of("GET", "/never")) for _ in range(MANY)
+        ]
+        for exchange in exchanges:
+            engine.abandon(exchange)
+        assert await begin_many(engine, server) == TARGETS
+        assert engine.counts()["waiting"] == 0
+
+    assert sum(b"/never" in request for request in server.requests) < WORTH_WAITING
+
+
+async def test_one_that_cannot_send_does_not_stop_the_others() -> None:
+    """An error of one sender is the event loop's to report."""
+    sent: list[str] = []
+
+    class Sender:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def send_request(self) -> None:
+            sent.append(self.name)
+            if self.name == "broken":
+                raise RuntimeError("cannot send")
+
+    loop = asyncio.get_running_loop()
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    outbox = Outbox(loop)
+    for name in ("first", "broken", "last"):
+        outbox.put(Sender(name))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+
+    assert sent == ["first", "broken", "last"]
+    assert [str(error) for error in reported] == ["cannot send"]
