@@ -20,7 +20,7 @@ def test_an_httpx_timeout_limits_the_phases_and_the_attempt_by_the_longest() -> 
     """The option for connecting gives way."""
     limits = limits_of(httpx.Timeout(5, read=20, connect=2), 10)
 
-    assert limits == TimeLimits(total=20, connect=2, read=20, write=5)
+    assert limits == TimeLimits(total=20, connect=2, read=20, write=5, pool=5)
 
 
 def test_a_phase_without_a_limit_leaves_the_attempt_without_one() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import ModuleType
 from typing import Any
 
 import attrs
+import httpx
 import trustme
 
 import asyncbatch
+from asyncbatch._http11 import ExchangeError
+from asyncbatch._transport import transport_class
 from asyncbatch.testing import LoopbackServer
 from tests.differential import observation
 from tests.differential.exchanges import LATE, Exchange
@@ -82,8 +86,8 @@ class Places:
         return [observation.of_arrival(request) for request in latest]
 
 
-Way = Callable[[Any, str, str, bool, dict[str, Any]], Awaitable[tuple[Any, Any]]]
-"""From client, method, URL, follow and arguments to the response and the error, one being None."""
+Way = Callable[[str, str, bool, dict[str, Any]], Awaitable[tuple[Any, Any]]]
+"""From method, URL, follow and arguments to the response and the error, one being None."""
 
 
 async def plainly(
@@ -97,35 +101,95 @@ async def plainly(
     return response, None
 
 
-async def by_client_lane(
-    client: Any, method: str, url: str, follow: bool, arguments: dict[str, Any]
+async def by_fetcher(
+    fetcher: asyncbatch.Fetcher, method: str, url: str, follow: bool, arguments: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Send by a fetcher on the client."""
-    request = asyncbatch.Request(url, method, follow_redirects=follow, **arguments)
-    async with asyncbatch.Fetcher(client, retry=None) as fetcher:
-        result = await fetcher.fetch(request)
-    response = None if result.ok else result
-    return result.response, response
+    """Send by a fetcher; what is no more than a URL is given as one."""
+    request: Any = asyncbatch.Request(url, method, follow_redirects=follow, **arguments)
+    if method == "GET" and not arguments and follow:
+        request = url
+    result = await fetcher.fetch(request)
+    return result.response, None if result.ok else result
 
 
-LANES: dict[str, Way] = {"client": by_client_lane}
+@asynccontextmanager
+async def open_plainly(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a client by itself."""
+    async with library.AsyncClient(**settings) as client:
+        yield client, functools.partial(plainly, client)
+
+
+@asynccontextmanager
+async def open_on_client(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of the caller's: the client lane."""
+    async with (
+        library.AsyncClient(**{"follow_redirects": True, **settings}) as client,
+        asyncbatch.Fetcher(client, retry=None) as fetcher,
+    ):
+        yield client, functools.partial(by_fetcher, fetcher)
+
+
+@asynccontextmanager
+async def open_on_engine(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of the caller's, on our transport."""
+    transport = transport_class(library)(verify=settings["verify"], trust_env=False)
+    async with open_on_client(library, {"transport": transport, **settings}) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_directly(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of its own: the direct lane, wherever it may be taken."""
+    assert library is httpx
+    settings = {"timeout": httpx.Timeout(5.0), **settings}  # httpx's default
+    async with asyncbatch.Fetcher(retry=None, **settings) as fetcher:
+        yield fetcher.client, functools.partial(by_fetcher, fetcher)
+
+
+Lane = Callable[[ModuleType, dict[str, Any]], AbstractAsyncContextManager[tuple[Any, Way]]]
+
+LANES: dict[str, Lane] = {
+    "client": open_on_client,
+    "engine": open_on_engine,
+    "direct": open_directly,
+}
 """The ways that must all end as the plain one does."""
 
 
-async def compare(exchange: Exchange, way: Way, library: ModuleType, places: Places) -> list[str]:
-    """Return the differences between `way` and the plain one."""
-    theirs = await _observe(exchange, plainly, library, places)
-    ours = await _observe(exchange, way, library, places)
+async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Places) -> list[str]:
+    """Return the differences between `lane` and the plain one."""
+    theirs = await _observe(exchange, open_plainly, library, places)
+    ours = await _observe(exchange, LANES[lane], library, places)
+    is_refused = lane != "client" and exchange.engine is not None
+    end = exchange.engine if is_refused else exchange.ours
+    ignore = (*exchange.ignore, *((".response", ".error", ".type") if is_refused else ()))
     found: list[str] = []
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        if exchange.ours is not None and mine.pop("end") != exchange.ours:
-            found.append(f"ends not as {exchange.ours}, but as {mine}")
-        other.pop("end"), mine.pop("end", None)
+        if end is not None and mine["end"] != end:
+            found.append(f"ends not as {end}, but as {mine}")
+        del other["end"], mine["end"]
         errors = mine.pop("raised"), other.pop("raised")
         if not isinstance(errors[0], type(errors[1])):
             found.append(f".type: ours {errors[0]!r}, theirs {errors[1]!r}")
+        if _is_of_the_engine(errors[0]) and other["error"] is not None:
+            # The engine has words of its own: with the host, the port and the offending bytes.
+            mine["error"]["text"] = other["error"]["text"]
         found += [f"[{number}]{each}" for each in observation.differences(mine, other)]
-    return [f"{exchange.name}: {each}" for each in found if not _ignored(each, exchange.ignore)]
+    return [f"{exchange.name}: {each}" for each in found if not _ignored(each, ignore)]
+
+
+def _is_of_the_engine(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ExchangeError):
+        error = error.__cause__
+    return error is not None
 
 
 def _ignored(difference: str, places: tuple[str, ...]) -> bool:
@@ -134,7 +198,7 @@ def _ignored(difference: str, places: tuple[str, ...]) -> bool:
 
 
 async def _observe(
-    exchange: Exchange, way: Way, library: ModuleType, places: Places
+    exchange: Exchange, lane: Lane, library: ModuleType, places: Places
 ) -> list[dict[str, Any]]:
     settings = {"verify": TRUSTING, "trust_env": False, **_made(exchange.client, library)}
     if settings["verify"] is True:
@@ -142,12 +206,12 @@ async def _observe(
     if "base_url" in settings:
         settings["base_url"] = places.fill(settings["base_url"])
     seen: list[dict[str, Any]] = []
-    async with library.AsyncClient(**settings) as client:
+    async with lane(library, settings) as (client, way):
         for _ in range(exchange.times):
             before = places.arrived()
             arguments = _made(exchange.request, library)
             response, failure = await way(
-                client, exchange.method, places.fill(exchange.path), exchange.follow, arguments
+                exchange.method, places.fill(exchange.path), exchange.follow, arguments
             )
             seen.append(_seen(response, failure))
             seen[-1]["arrivals"] = places.arrivals(places.arrived() - before)

@@ -49,6 +49,8 @@ class Exchange:
     """How ours ends then: a status, or the kind of failure."""
     ignore: tuple[str, ...] = ()
     """Places where the observations may differ, by `differs`."""
+    engine: str | None = None
+    """How it ends on the engine, which refuses what h11 lets pass or fails at in another way."""
 
 
 @attrs.frozen
@@ -131,6 +133,8 @@ def chains() -> Iterator[Exchange]:
                 go(302, quote(location)),
                 follow=follow,
                 ours="redirect" if follow else None,
+                # No field value may hold one (RFC 9110, section 5.5).
+                engine="protocol" if name == "control character" else None,
             )
     for name, location in {
         "ftp": "ftp://127.0.0.1/",
@@ -361,7 +365,12 @@ def encodings() -> Iterator[Exchange]:
     """Every answer of the server's list, by GET and by HEAD."""
     for name in ANSWERS:
         yield Exchange(f"GET {name}", f"{{base}}/answer/{name}", **_DELIBERATE.get(name, {}))
-        yield Exchange(f"HEAD {name}", f"{{base}}/answer/{name}", method="HEAD")
+        yield Exchange(
+            f"HEAD {name}",
+            f"{{base}}/answer/{name}",
+            method="HEAD",
+            engine=_DELIBERATE.get(name, {}).get("engine"),
+        )
     for status in (400, 404, 418, 429, 500, 503, 599, 600, 999):
         yield Exchange(f"status {status}", f"{{base}}/status/{status}")
 
@@ -418,6 +427,8 @@ def errors() -> Iterator[Exchange]:
         "{base}/echo",
         method="POST",
         request={"content": b"abc", "headers": {"content-length": "1"}},
+        # h11's own error gets past the client's exceptions; the engine's does not.
+        engine="invalid_request",
     )
 
 
@@ -448,6 +459,8 @@ _DELIBERATE: dict[str, dict[str, Any]] = {
         "ours": "decode",
         "ignore": (".response", ".error", ".type"),
     },
+    # RFC 9112, section 2.3: the major version says what the message means.
+    "bad-version": {"engine": "protocol"},
     "gzip-corrupt": {"differs": "the decoder's own words", **_SAME_TYPE},
     "gzip-not": {"differs": "the decoder's own words", **_SAME_TYPE},
 }

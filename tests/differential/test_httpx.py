@@ -32,7 +32,7 @@ async def test_each_exchange_ends_as_with_plain_httpx(
     differences = [
         difference
         for exchange in TABLE[group]
-        for difference in await compare(exchange, LANES[lane], httpx, places)
+        for difference in await compare(exchange, lane, httpx, places)
     ]
 
     assert not differences, "\n" + "\n".join(differences)

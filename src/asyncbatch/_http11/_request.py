@@ -106,12 +106,15 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
         # The value may be a credential, so it is not shown.
         if _VALUE.fullmatch(value) is None:
             raise InvalidRequest(f"the value of the field {known!r} holds a control character")
-        lines.append(b"%b: %b\r\n" % (name, value))
         if known == "host":
             if has_host:
                 raise InvalidRequest("more than one Host field")
             has_host = True
-        elif known in _MEANINGS:
+            # Ahead of the others, wherever the caller has put it (RFC 9110 §7.2).
+            lines.insert(0, b"%b: %b\r\n" % (name, value))
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+        if known in _MEANINGS:
             _note_meaning(encoded, known, value)
     if encoded.is_chunked and encoded.length is not None:
         raise InvalidRequest("both Transfer-Encoding and Content-Length")

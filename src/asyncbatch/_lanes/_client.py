@@ -72,14 +72,15 @@ class ClientLane:
         seconds: float | None,
         clock: Clock,
         first: Any = None,
+        spent: float = 0.0,
     ) -> Outcome:
-        """Send `item`; `first` is what its first hop is answered with, if that has taken place."""
+        """Send `item`; `first` answers its first hop, if that took place, in `spent` seconds."""
         trace = PhaseTrace(clock)
         exchange = _Exchange(self._client, self.binding, item, self._rules, trace)
         exchange.first = first
         outcome: Outcome | None = None
         try:
-            with anyio.move_on_after(seconds):
+            with anyio.move_on_after(None if seconds is None else max(0.0, seconds - spent)):
                 outcome = await exchange.outcome(limits)
         except BaseException:
             await release_orphans(self._client)

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from asyncbatch._transport import HTTPTransport, is_pristine, pool_class
+
+# Every step of a request through the client, so that whoever replaces one is served: instruments
+# patch `send` (Sentry, Datadog) or what it calls (New Relic), mocks the last of them (respx).
+_CLIENT_METHODS = (
+    "build_request",
+    "request",
+    "send",
+    "_send_handling_auth",
+    "_send_handling_redirects",
+    "_send_single_request",
+    "_transport_for_url",
+)
 
 
 def reason_against(client: Any, own_client: type, transport: HTTPTransport | None) -> str | None:
@@ -38,19 +50,22 @@ def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
         return "the client is not one of ours"
     if transport is None or client._transport is not transport:
         return "the transport is not ours"
-    if type(transport) is not HTTPTransport or type(transport._pool) is not pool_class(httpx):
+    pool, library = client._transport._pool, cast("Any", httpx)
+    if type(transport) is not HTTPTransport or type(pool) is not pool_class(library):
         return "the transport has been changed"
-    if not transport._pool.speaks_http11_only:
+    if not pool.speaks_http11_only:
         return "the engine speaks HTTP/1.1 only"
     if client.is_closed:
         return "the client is closed"
-    if {"send", "request", "build_request"} & client.__dict__.keys():
+    if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
         return "a method of the client has been replaced"
-    if "handle_async_request" in transport.__dict__:
+    if any("handle_async_request" in each.__dict__ for each in (transport, pool)):
         return "a method of the transport has been replaced"
-    if not all(_is_untouched(cls, name) for cls, name in _methods(own_client)):
+    if not all(_is_untouched(own_client, name) for name in _CLIENT_METHODS):
         return "a method of httpx has been replaced"
-    if not is_pristine(transport._pool.core):
+    if not _is_untouched(HTTPTransport, "handle_async_request"):
+        return "a method of httpx has been replaced"
+    if not is_pristine(pool.core):
         return "a method of httpcore has been replaced"
     if client.params:
         return "the client adds query parameters"
@@ -67,17 +82,6 @@ def standing_reason_against(client: Any) -> str | None:
     return None
 
 
-def _methods(own_client: type) -> list[tuple[type, str]]:
-    base = own_client.__mro__[1]
-    return [
-        (base, "send"),
-        (base, "request"),
-        (base, "build_request"),
-        (base, "_transport_for_url"),
-        (HTTPTransport, "handle_async_request"),
-    ]
-
-
 def _is_untouched(cls: type, name: str) -> bool:
     """
     Tell a method as its module defined it from one that somebody has put in its place.
@@ -89,5 +93,5 @@ def _is_untouched(cls: type, name: str) -> bool:
     if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
         return False
     module = sys.modules.get(method.__module__)
-    root = method.__module__.partition(".")[0]
-    return module is not None and method.__globals__ is module.__dict__ and root.startswith("httpx")
+    is_httpx: bool = method.__module__.partition(".")[0] == httpx.__name__
+    return is_httpx and module is not None and method.__globals__ is module.__dict__

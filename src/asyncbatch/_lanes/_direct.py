@@ -22,7 +22,7 @@ from asyncbatch._decoding import (
     DecodingFailure,
     decode,
 )
-from asyncbatch._http11 import NO_LIMIT, ExchangeError
+from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
@@ -33,7 +33,7 @@ from asyncbatch._lanes._prepare import Prepared, Preparer
 from asyncbatch._lanes._unbuilt import Unbuilt, instants_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
-from asyncbatch._transport import NEVER, Engine, Exchange, Terms
+from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange, Terms
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -50,7 +50,7 @@ class DirectLane(ClientLane):
         super().__init__(client, binding, **rules)
         self._transport = client.own_transport
         self._preparer = Preparer(client, binding, self._transport)
-        self._default_encoding = client._default_encoding
+        self._default_encoding = self._client._default_encoding
         # Why no request of the present batches may take this lane; None if they may.
         self.reason_against: str | None = "no batch has begun"
         self._terms: dict[TimeLimits, Terms] = {}
@@ -71,30 +71,37 @@ class DirectLane(ClientLane):
 
         The outcome of a response has its status, but no verdict on it.
         """
-        if self.reason_against is not None or standing_reason_against(self._client) is not None:
-            return await super().exchange(item, limits, seconds, clock)
-        try:
-            prepared = self._preparer.prepare(item, limits)
-        except ExchangeError as error:
-            return engine_outcome(error, self.binding, None, in_body=False)
-        except Exception as error:
-            return invalid_outcome(error)
+        prepared = self._prepared(item, limits)
         if prepared is None:
             return await super().exchange(item, limits, seconds, clock)
         deadline = NEVER if seconds is None else monotonic() + seconds
-        exchange = self._begin(prepared, limits, deadline)
+        try:
+            exchange = self._begin(prepared, limits, deadline)
+        except (EngineClosed, RuntimeError):
+            # Closed by its user, or used from another event loop: the client says what it thinks.
+            return await super().exchange(item, limits, seconds, clock)
         try:
             await exchange.future
         except BaseException:
             self._engine.abandon(exchange)
             raise
+        if _leads_on(exchange):
+            return await self._replay(item, limits, seconds, clock, exchange)
+        if exchange.head is not None:
+            self._note_head(exchange, prepared)
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
-        assert exchange.head is not None
-        if exchange.head.status in _REDIRECTS and _leads_on(exchange):
-            left = None if seconds is None else max(0.0, deadline - monotonic())
-            return await self._replay(item, limits, left, clock, exchange)
         return await self._arrived(exchange, prepared)
+
+    def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
+        """Return `item` as the engine takes it, or `None` if the client is to have it."""
+        if self.reason_against is not None or standing_reason_against(self._client) is not None:
+            return None
+        try:
+            return self._preparer.prepare(item, limits)
+        except Exception:
+            # It cannot be sent; the client lane will meet the same mistake, and report it.
+            return None
 
     async def _replay(
         self,
@@ -106,7 +113,9 @@ class DirectLane(ClientLane):
     ) -> Outcome:
         """Let the client go on from a response that has come: the network sees the request once."""
         first_hop = instants_of(exchange).with_waits(queued=0.0, throttled=0.0)
-        outcome = await self._send(item, limits, seconds, clock, first=exchange)
+        spent = monotonic() - exchange.begun_at
+        exchange.error = None  # of a body that is too long, and left empty
+        outcome = await self._send(item, limits, seconds, clock, first=exchange, spent=spent)
         later_hops = outcome.timing.with_waits(queued=0.0, throttled=0.0)
         outcome.timing = later_hops.following(first_hop)
         return outcome
@@ -142,8 +151,31 @@ class DirectLane(ClientLane):
         )
         return terms
 
+    def _note_head(self, exchange: Exchange, prepared: Prepared) -> None:
+        """Do what a client does as soon as a head has come: take its cookies, and log it."""
+        head = exchange.head
+        assert head is not None
+        sets_cookies = b"\nset-cookie" in head.block.lower()
+        if not sets_cookies and not _log.isEnabledFor(logging.INFO):
+            return
+        request = prepared.native()
+        if sets_cookies:
+            response = self.binding.library.Response(
+                head.status, headers=head.fields, request=request
+            )
+            self._client.cookies.extract_cookies(response)
+        # Word for word what httpx writes for each exchange.
+        _log.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            request.method,
+            request.url,
+            head.version.decode("ascii"),
+            head.status,
+            head.reason.decode("ascii", errors="ignore"),
+        )
+
     def _failed(self, exchange: Exchange, prepared: Prepared, seconds: float | None) -> Outcome:
-        request = prepared.request() if callable(prepared.request) else prepared.request
+        request = prepared.native()
         in_body = exchange.head is not None
         error, exchange.error = exchange.error, None
         if isinstance(error, ExchangeError):
@@ -170,19 +202,13 @@ class DirectLane(ClientLane):
         try:
             content = await self._content(exchange)
         except DecodingFailure as error:
-            request = prepared.request() if callable(prepared.request) else prepared.request
+            request = prepared.native()
             outcome = decoding_outcome(error, request, self.binding)
             outcome.timing = instants_of(exchange)
             outcome.url = request.url
             return outcome
         arrived = Unbuilt(self.binding, prepared.request, self._default_encoding, exchange, content)
-        if _log.isEnabledFor(logging.INFO):
-            self._log(arrived.build())
-        response: Any = arrived
-        if b"set-cookie" in head.block.lower():
-            response = arrived.build()
-            self._client.cookies.extract_cookies(response)
-        return Outcome(response=response, timing=instants_of(exchange), status_code=head.status)
+        return Outcome(response=arrived, timing=instants_of(exchange), status_code=head.status)
 
     async def _content(self, exchange: Exchange) -> bytes:
         """Return the decoded body; a large one is decoded in a thread."""
@@ -202,23 +228,17 @@ class DirectLane(ClientLane):
                     raise
         return await anyio.to_thread.run_sync(lambda: decode(coding, raw, max_size=limit))
 
-    def _log(self, response: Any) -> None:
-        # Word for word what the client writes for each exchange.
-        request = response.request
-        _log.info(
-            'HTTP Request: %s %s "%s %d %s"',
-            request.method,
-            request.url,
-            response.http_version,
-            response.status_code,
-            response.reason_phrase,
-        )
-
 
 def _leads_on(exchange: Exchange) -> bool:
-    """Whether httpx would follow this redirect, or say where it leads."""
+    """
+    Whether httpx would follow this redirect, or say where it leads.
+
+    That its body is too long does not matter then.
+    """
     head = exchange.head
-    return head is not None and b"\nlocation:" in head.block.lower()
+    if head is None or head.status not in _REDIRECTS or b"\nlocation:" not in head.block.lower():
+        return False
+    return exchange.error is None or isinstance(exchange.error, ResponseTooLarge)
 
 
 def _coding_of(exchange: Exchange) -> str | None:

@@ -18,9 +18,9 @@ from asyncbatch._errors import (
 )
 from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._failures import causes_of, is_exhausted, is_permanent
+from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_permanent
 from asyncbatch._outcome import Outcome
-from asyncbatch._transport import TimedOut
+from asyncbatch._transport import EngineClosed, TimedOut
 
 
 def engine_outcome(
@@ -109,10 +109,19 @@ def _protocol(error: ExchangeError, binding: Binding, request: Any, _: bool) -> 
 
 
 def _truncated(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
-    if not in_body:
-        return _protocol(error, binding, request, in_body)
-    truncated = binding.error(TruncatedBody)(str(error), request=request)
-    return Outcome(kind=FailureKind.truncated, error=truncated)
+    if in_body:
+        truncated = binding.error(TruncatedBody)(str(error), request=request)
+        return Outcome(kind=FailureKind.truncated, error=truncated)
+    if any(map(is_alert, causes_of(error))):
+        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        return Outcome(
+            kind=FailureKind.tls, error=binding.error(TLSError)(str(error), request=request)
+        )
+    if error.__cause__ is not None or isinstance(error, EngineClosed):
+        # As httpx tells a reset, or its own closing, from a peer's orderly, early end.
+        reset = binding.library.ReadError(str(error), request=request)
+        return Outcome(kind=FailureKind.protocol, error=reset)
+    return _protocol(error, binding, request, in_body)
 
 
 def _too_large(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:

@@ -6,7 +6,6 @@ Decides only: takes an exception and what was going on, and returns the outcome.
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 import traceback
@@ -15,23 +14,12 @@ from typing import Any
 
 from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
 from asyncbatch._errors import BodyTooLarge, DNSError, FailureKind, TLSError, TruncatedBody
+from asyncbatch._http11 import ExchangeError
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_permanent
+from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
-
-# getaddrinfo's answers that asking again does not change. Platforms differ in which they have.
-_PERMANENT_DNS = {
-    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
-}
-
-# What this machine has run out of: descriptors, ports, memory.
-_EXHAUSTED = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.EADDRNOTAVAIL,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-}
 
 # Whose exceptions speak of the connection, wherever they come up.
 _WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}
@@ -69,6 +57,8 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
         # anyio raises a group where several addresses failed; one of them has to speak for all.
         error = next(_leaves(error))
     error = _without_value(error, situation, binding.library)
+    if (engine_error := _engine_error(error, binding.library)) is not None:
+        return _engine_outcome(engine_error, situation, binding)
     if isinstance(error, DecodingFailure):
         outcome = decoding_outcome(error, situation.request, binding)
     else:
@@ -84,6 +74,28 @@ def invalid_outcome(error: Exception) -> Outcome:
     """Return the outcome of a request that could not even be built."""
     error.__traceback__ = None
     return Outcome(kind=FailureKind.invalid_request, error=error)
+
+
+def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
+    """
+    Return the engine's own error, if that is what `error` came of: it knows more than its wrapping.
+
+    Through httpcore's exception and the client's, and no others: what a transport or a hook of the
+    caller's makes of it counts as that.
+    """
+    if not isinstance(error, library.TransportError) or error.__cause__ is None:
+        return None
+    origin = error.__cause__.__cause__
+    return origin if isinstance(origin, ExchangeError) else None
+
+
+def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding) -> Outcome:
+    outcome = engine_outcome(error, binding, situation.request, in_body=situation.in_body)
+    if situation.hops:
+        outcome.connect_failed = False
+    if outcome.kind is FailureKind.invalid_request and situation.redirected:
+        outcome.kind = FailureKind.redirect
+    return outcome
 
 
 def _drop_frames(error: Exception, binding: Binding) -> None:
@@ -197,18 +209,6 @@ def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -
     return Outcome(kind=FailureKind.connect, error=error, connect_failed=first)
 
 
-def is_exhausted(cause: BaseException) -> bool:
-    """Whether `cause` says that this machine has run out of something."""
-    return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
-
-
-def is_permanent(cause: BaseException) -> bool:
-    """Whether `cause` is a name that does not exist, or a certificate that does not verify."""
-    if isinstance(cause, socket.gaierror):
-        return cause.errno in _PERMANENT_DNS
-    return isinstance(cause, ssl.SSLCertVerificationError)
-
-
 def _broken_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
     request = situation.request
     if "Invalid URL in location header" in str(error):
@@ -217,7 +217,7 @@ def _broken_outcome(error: Exception, situation: Situation, binding: Binding) ->
         text = str(error) or "The connection broke before the body was complete"
         truncated = binding.error(TruncatedBody)(text, request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
-    if not situation.in_body and any(map(_is_alert, causes_of(error))):
+    if not situation.in_body and any(map(is_alert, causes_of(error))):
         # TLS 1.3 lets a server judge the client's certificate after the handshake.
         return Outcome(
             kind=FailureKind.tls,
@@ -230,10 +230,6 @@ def _is_cut(error: Exception, library: Any) -> bool:
     # A reset is a ReadError. An end of stream is told apart from a broken chunk by h11's words
     # alone: both are a RemoteProtocolError.
     return isinstance(error, library.ReadError) or str(error).startswith("peer closed connection")
-
-
-def _is_alert(cause: BaseException) -> bool:
-    return isinstance(cause, ssl.SSLError) and "_ALERT_" in (cause.reason or "")
 
 
 def _without_value(error: Exception, situation: Situation, library: Any) -> Exception:
@@ -270,18 +266,3 @@ def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -
         return Outcome(kind=FailureKind.protocol, error=error)
     # A bug or a refusal in the caller's own code, which another try would meet again.
     return Outcome(kind=FailureKind.invalid_request, error=error)
-
-
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and everything that it came of, each once."""
-    seen: set[int] = set()
-    pending = [error]
-    while pending:
-        cause = pending.pop()
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        if isinstance(cause, BaseExceptionGroup):
-            pending.extend(cause.exceptions)
-        pending.extend(link for link in (cause.__cause__, cause.__context__) if link is not None)

@@ -18,7 +18,7 @@ class OwnClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` on an `HTTPTransport`."""
 
     def __init__(self, *, addresses: AddressPolicyTypes = None, **options: Any) -> None:
-        self._addresses = addresses
+        self._addresses: AddressPolicyTypes = addresses
         self.own_transport: HTTPTransport | None = None
         super().__init__(**options)
         if addresses is not None:

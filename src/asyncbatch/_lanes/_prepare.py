@@ -15,7 +15,7 @@ from typing import Any
 
 from asyncbatch._http11 import RequestFields, encode_fields, encode_request_line
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._sendable import check_url
+from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._request import UNSET, Request
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
@@ -55,6 +55,12 @@ class Prepared:
         self.request = request
         """The native request, or a function that builds it."""
 
+    def native(self) -> Any:
+        """Return the native request, built the first time that somebody asks for it."""
+        if callable(self.request):
+            self.request = self.request()
+        return self.request
+
 
 class _Template:
     """What all plain GETs to one origin have in common."""
@@ -62,13 +68,13 @@ class _Template:
     __slots__ = ("closes", "cookie_domains", "head", "headers", "is_ours", "origin")
 
     def __init__(self, native: Any, is_ours: bool) -> None:
-        self.is_ours = is_ours
         self.headers = native.headers
         fields = encode_fields(native.headers.raw)
+        self.is_ours = is_ours and not _is_special(b"GET", fields, b"")
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
         self.origin = origin_of(native.url)
-        self.cookie_domains = cookie_domains(native.url.host)
+        self.cookie_domains = cookie_domains(self.origin.host)
 
 
 class Preparer:
@@ -125,6 +131,7 @@ class Preparer:
             # Not `client.build_request`, which copies the whole cookie jar each time.
             native = self._binding.library.Request("GET", origin, headers=self._client.headers)
             check_url(native.url, self._binding)
+            check_head(native, self._binding)
             template = self._templates[origin] = _Template(native, self._is_ours(native.url))
         return template
 
@@ -148,13 +155,16 @@ class Preparer:
     ) -> Prepared:
         native = self._build_plain(url, template.headers, limits)
         self._client.cookies.set_cookie_header(native)
+        check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
         return Prepared(template.origin, b"GET", payload, native, closes=fields.closes)
 
     def _prepare_built(self, request: Request, limits: TimeLimits) -> Prepared | None:
+        check_text(request.url, self._binding)
         native = self._build(request, limits)
         check_url(native.url, self._binding)
+        check_head(native, self._binding)
         if native.url.userinfo or not self._is_ours(native.url):
             return None
         body = self._stored_body(native)

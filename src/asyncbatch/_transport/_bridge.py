@@ -43,17 +43,20 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 def is_pristine(core: types.ModuleType) -> bool:
     """
-    Say whether nobody has patched httpcore's pool.
+    Say whether nobody has patched httpcore's pool or connections.
 
-    By what the function is, not by comparing it with what it was when we were imported: the
+    By what the functions are, not by comparing them with what they were when we were imported: the
     patch may have come first.
     """
-    function = core.AsyncConnectionPool.handle_async_request
-    return (
+    return all(
         type(function) is types.FunctionType
         and function.__module__.startswith(f"{core.__name__}.")
         and function.__globals__ is sys.modules[function.__module__].__dict__
         and not hasattr(function, "__wrapped__")
+        for function in (
+            core.AsyncConnectionPool.handle_async_request,
+            core.AsyncHTTPConnection.handle_async_request,
+        )
     )
 
 
