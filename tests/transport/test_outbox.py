@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from asyncbatch._http11 import ProtocolError
 from asyncbatch._transport import Engine
 from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
@@ -112,6 +113,22 @@ async def test_what_is_given_up_before_it_was_sent_is_never_sent() -> None:
         assert engine.counts()["waiting"] == 0
 
     assert sum(b"/never" in request for request in server.requests) < WORTH_WAITING
+
+
+async def test_a_server_that_speaks_first_is_not_tried_without_end() -> None:
+    """Its greeting is no answer, and connecting again would bring the same."""
+
+    async def greet(peer: Peer) -> None:
+        await peer.send(b"220 mail.example ESMTP\r\n")
+        await peer.until_closed()
+
+    async with serve(greet) as server, engine_for() as engine:
+        exchanges = [engine.begin(server.origin, b"GET", head_of("GET", "/")) for _ in range(MANY)]
+        for exchange in exchanges:
+            await exchange.future
+
+    assert all(isinstance(exchange.error, ProtocolError) for exchange in exchanges)
+    assert server.connections == MANY
 
 
 async def test_one_that_cannot_send_does_not_stop_the_others() -> None:

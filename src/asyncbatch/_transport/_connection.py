@@ -188,7 +188,9 @@ class Connection(asyncio.BufferedProtocol):
         exchange.is_reused = self.served > 0
         self._protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
         exchange.send_at = now
-        if exchange.body is None and self._pool.is_busy:
+        # On a fresh connection at once: what comes there before the request is sent is the server's
+        # last word, and going elsewhere would have no end.
+        if self.served and exchange.body is None and self._pool.is_busy:
             self.is_unsent = True
             # No longer the end of its idling.
             self.deadline = exchange.deadline
