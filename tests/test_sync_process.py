@@ -120,6 +120,16 @@ def test_a_fetcher_does_not_cross_a_fork(loopback: LoopbackServer) -> None:
     assert errors == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_forked_child_may_exit_as_it_likes(loopback: LoopbackServer, host: str) -> None:
+    """With threads of libuv's in the parent, which uvloop starts to look names up, it would die."""
+    url = loopback.url().replace("127.0.0.1", host)
+    process = start("forked_exit.py", url, warnings="ignore")
+
+    assert finish(process) == ("child exited with 3\n", "")
+
+
 @pytest.mark.parametrize(
     ("uvloop", "module"),
     [

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._transport._addresses import AddressPolicy, parse_address
+from asyncbatch._transport._connecting import connect
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._errors import (
     AddressRefused,
@@ -166,7 +167,7 @@ class Connector:
                 sock.setsockopt(*option)
             if self._local_address is not None:
                 sock.bind((self._local_address, 0))
-            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+            await connect(sock, address.sockaddr)
         except BaseException:
             sock.close()
             raise
