@@ -117,3 +117,15 @@ def bench(session: nox.Session) -> None:
         # One that has no wheel for this machine is named as missing by the benchmark itself.
         session.run("python", "-m", "pip", "install", "-q", peer, success_codes=range(256))
     session.run("python", "-m", "benchmarks", "run", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the reading of responses for a minute; arguments go to libFuzzer."""
+    session.install("-e", ".", "atheris>=3.0", "h11>=0.16")
+    found = session.create_tmp()
+    # Into a folder of its own: libFuzzer adds what it finds to the first folder it is given.
+    options = ["-max_total_time=60", "-max_len=4096", f"-artifact_prefix={found}/"]
+    inputs = [] if any(Path(arg).is_file() for arg in session.posargs) else [found, "fuzz/corpus"]
+    target = ["python", "-m", "fuzz.fuzz_response", "-dict=fuzz/http.dict"]
+    session.run(*target, *options, *session.posargs, *inputs)
