@@ -48,6 +48,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "may_block: the test calls the blocking API inside a running loop on purpose."
     )
+    config.addinivalue_line("markers", "slow: run only where `-m` asks for it by name.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests out, unless `-m` speaks of them."""
+    if "slow" in config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: Any) -> None:
