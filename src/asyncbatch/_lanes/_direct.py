@@ -22,6 +22,7 @@ from asyncbatch._decoding import (
     DecodingFailure,
     decode,
 )
+from asyncbatch._errors import FailureKind
 from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._client import ClientLane
@@ -192,6 +193,9 @@ class DirectLane(ClientLane):
         else:
             assert error is not None
             outcome = invalid_outcome(error)
+        if outcome.connect_failed and outcome.kind is FailureKind.timeout:
+            # The connection may still come about, for another request; how far it is, is not known.
+            exchange.connect = exchange.ended_at - exchange.begun_at
         outcome.timing = instants_of(exchange)
         outcome.url = request.url
         return outcome

@@ -20,6 +20,7 @@ from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_perm
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
+from asyncbatch._transport import AddressRefused
 
 # Whose exceptions speak of the connection, wherever they come up.
 _WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}
@@ -86,7 +87,11 @@ def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
     if not isinstance(error, library.TransportError) or error.__cause__ is None:
         return None
     origin = error.__cause__.__cause__
-    return origin if isinstance(origin, ExchangeError) else None
+    if isinstance(origin, ExchangeError):
+        return origin
+    # Where httpcore connects, on trio, it drops the cause of what our check of addresses raises.
+    refusals = (each for each in causes_of(error) if isinstance(each, AddressRefused))
+    return next(refusals, None) if isinstance(error, library.ConnectError) else None
 
 
 def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding) -> Outcome:

@@ -1,0 +1,245 @@
+"""From a request to bytes: the same that a client would have sent, and nothing hostile."""
+
+from __future__ import annotations
+
+import functools
+import string
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from asyncbatch import Request
+from asyncbatch._http11 import encode_fields, encode_request_line
+from asyncbatch._lanes import binding_of
+from asyncbatch._lanes._own import OwnClient
+from asyncbatch._lanes._prepare import Prepared, Preparer, cookie_domains, may_match
+from asyncbatch._timeouts import TimeLimits
+
+LIMITS = TimeLimits(total=30, connect=10)
+
+
+@functools.cache
+def preparer() -> tuple[OwnClient, Preparer]:
+    """Return a client that is never opened, and what prepares requests for its engine."""
+    client = OwnClient(headers={"x-own": "1"}, trust_env=False)
+    return client, Preparer(client, binding_of(client), client.own_transport)
+
+
+def prepare(request: Any) -> Prepared | None:
+    """Prepare `request`; `None` if a client has to send it, or refuse to."""
+    try:
+        return preparer()[1].prepare(request, LIMITS)
+    except Exception:
+        return None
+
+
+def assert_as_built(prepared: Prepared, native: httpx.Request) -> None:
+    """Check that the bytes are those of the request that the client builds."""
+    line = encode_request_line(native.method.encode(), native.url.raw_path)
+    fields = encode_fields(native.headers.raw)
+    port = native.url.port or {"http": 80, "https": 443}[native.url.scheme]
+
+    assert prepared.payload == line + fields.block
+    assert prepared.closes == fields.closes
+    assert prepared.origin.host == native.url.raw_host.decode()
+    assert prepared.origin.port == port
+    assert prepared.origin.is_tls == (native.url.scheme == "https")
+    shown = prepared.native()
+    assert shown.url == native.url
+    assert shown.headers.raw == native.headers.raw
+    assert shown.method == native.method
+
+
+# Whatever stands in URLs, and what somebody might smuggle into one.
+ALPHABET = (
+    string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=% \t\r\n\\\"<>^`{|}\x00\x7füé中"
+)
+TEXTS = st.text(ALPHABET, max_size=30)
+HOSTS = st.one_of(
+    st.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}[a-z0-9]", fullmatch=True),
+    st.sampled_from(
+        ["127.0.0.1", "1.2.3", "256.1.1.1", "[::1]", "xn--bcher-kva.test", "a..b", "A"]
+    ),
+    TEXTS,
+)
+PORTS = st.one_of(st.just(""), st.integers(-1, 70_000).map(lambda port: f":{port}"), TEXTS)
+PATHS = st.one_of(
+    st.just(""),
+    st.from_regex(
+        r"(/[a-zA-Z0-9._~%!$&'()*+,;=:@-]{0,6}){0,4}(\?[a-z%=&'/?]{0,9})?", fullmatch=True
+    ),
+    TEXTS.map(lambda text: "/" + text),
+    TEXTS.map(lambda text: "?" + text),
+)
+URLS = st.builds(
+    lambda scheme, host, port, path: f"{scheme}://{host}{port}{path}",
+    st.sampled_from(["http", "https", "HTTP", "ftp"]),
+    HOSTS,
+    PORTS,
+    PATHS,
+)
+
+
+@given(URLS)
+@settings(max_examples=600, deadline=None)
+@example("http://a.test")
+@example("http://a.test?")
+@example("http://a.test/?")
+@example("http://a.test?a=b")
+@example("http://a.test:80/")
+@example("https://a.test:443/x")
+@example("http://a.test//b/../c")
+@example("http://a.test/%2e%2e/b")
+@example("http://a.test/a.b/.c")
+@example("http://a.test/%zz")
+@example("http://a.test/%")
+@example("http://a.test/a%0d%0ab")
+@example("http://a.test/'?'")
+@example("http://a.test/\n")
+@example("http://a.test\n")
+@example("http://a.test/ HTTP/1.1\r\nx: y")
+@example("http://256.1.1.1/")
+@example("http://1.2.3.4.5/")
+@example("http://xn--bcher-kva.test/")
+@example("http://a.test:65535/")
+@example("http://a.test:65536/")
+@example("http://a.test:08/")
+@example("http://user:pass@a.test/")
+def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> None:
+    """The short way for plain URLs and the way of all others, byte for byte."""
+    client, _ = preparer()
+    prepared = prepare(url)
+    assume(prepared is not None)
+    assert prepared is not None
+
+    assert_as_built(prepared, client.build_request("GET", url))
+    assert prepared.payload.count(b"\r\n\r\n") == 1
+    assert prepared.payload.endswith(b"\r\n\r\n")
+
+
+@given(st.text(ALPHABET, max_size=12), st.text(ALPHABET, max_size=12), TEXTS)
+@settings(max_examples=300, deadline=None)
+@example("GET", "x", "a\r\nb: c")
+@example("GET", "x", "a\nb: c")
+@example("GET", "x\r\nb", "c")
+@example("GET", "x", " a")
+@example("GET / HTTP/1.1\r\nHost: b\r\n\r\nGET", "x", "")
+def test_no_method_and_no_header_gets_a_line_of_its_own(method: str, name: str, value: str) -> None:
+    """Whatever is prepared has one line for each field."""
+    try:
+        request = Request("http://a.test/", method, headers={name: value})
+    except (TypeError, ValueError):
+        return
+    prepared = prepare(request)
+    if prepared is None:
+        return
+
+    head = prepared.payload.removesuffix(b"\r\n\r\n")
+    fields = len(prepared.native().headers.raw)
+    assert head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r") == fields
+    assert b"\x00" not in head
+
+
+PLAIN = [
+    "http://a.test",
+    "http://a.test/",
+    "https://a.test:8443/a/b.c?d=e&f=%20",
+    "http://127.0.0.1:8000/x",
+    "http://a.test?q",
+]
+
+
+@pytest.mark.parametrize("url", PLAIN)
+def test_a_plain_url_is_not_built(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its origin is, once; the request is built when somebody asks for it."""
+    client, _ = preparer()
+    prepare(url)  # the origin
+    built: list[Any] = []
+    real = httpx.Request.__init__
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> None:
+        built.append(args)
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(httpx.Request, "__init__", noting)
+    prepared = prepare(url)
+
+    assert prepared is not None
+    assert built == []
+    assert prepared.native() is prepared.native()
+    assert len(built) == 1
+    assert_as_built(prepared, client.build_request("GET", url))
+
+
+BUILT = {
+    "post": Request("http://a.test/", "POST", content=b"\x00\xff"),
+    "form": Request("http://a.test/?a=b", "PUT", data={"c": "ü"}),
+    "json": Request("http://a.test/", "PATCH", json=[1]),
+    "empty body": Request("http://a.test/", "POST", content=b""),
+    "headers": Request("http://a.test/", headers=[("x", "1"), ("X", "2"), ("x-own", "3")]),
+    "host": Request("http://a.test/", headers={"host": "b.test"}),
+    "params": Request("http://a.test/?x=1", params={"a": ["1", "2"]}),
+    "relative": Request("http://A.TEST:80/b/../c d?ü#f"),
+    "IPv6": Request("http://[::1]:8000/"),
+    "IDNA": Request("https://bücher.test/"),
+}
+
+
+@pytest.mark.parametrize("case", BUILT)
+def test_any_other_request_is_built_by_the_client(case: str) -> None:
+    """And encoded from what it built."""
+    client, _ = preparer()
+    request = BUILT[case]
+    names = ("headers", "params", "content", "data", "json")
+    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+
+    prepared = prepare(request)
+
+    native = client.build_request(request.method, request.url, **given)
+    assert prepared is not None
+    assert_as_built(prepared, native)
+    assert prepared.body == (native.content or None)
+
+
+def test_the_host_field_comes_first() -> None:
+    """Wherever the caller has put it (RFC 9110 §7.2)."""
+    prepared = prepare(Request("http://a.test/", headers={"accept": "x", "host": "b.test"}))
+
+    assert prepared is not None
+    assert prepared.payload.startswith(b"GET / HTTP/1.1\r\nhost: b.test\r\n")
+
+
+@given(
+    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=1, max_size=4).map(".".join),
+    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=0, max_size=4).map(".".join),
+)
+@settings(max_examples=300, deadline=None)
+@example("a.b.c", "b.c")
+@example("a", "")
+@example("127.0.0.1", "127.0.0.1")
+@example("a", "a.local")
+@example("a.b", "")
+def test_no_cookie_is_missed(host: str, domain: str) -> None:
+    """Where httpx sends one, the jar is found to have one; with a leading dot and without."""
+    for written in (domain, f".{domain}"):
+        cookies = httpx.Cookies()
+        cookies.set("name", "value", domain=written)
+        request = httpx.Request("GET", f"http://{host}/", cookies=cookies)
+
+        if "cookie" in request.headers:
+            assert may_match(cookies.jar, cookie_domains(host))
+
+
+def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crawl of a million hosts keeps no more heads than that."""
+    monkeypatch.setattr("asyncbatch._lanes._prepare._MAX_ORIGINS", 10)
+    client = OwnClient(trust_env=False)
+    prepares = Preparer(client, binding_of(client), client.own_transport)
+
+    for number in range(35):
+        assert prepares.prepare(f"http://host{number}.test/", LIMITS) is not None
+
+    assert len(prepares._templates) <= 10
