@@ -22,7 +22,7 @@ from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
 from asyncbatch._result import Failure, Result, Success
 from asyncbatch._schedule import Job
-from asyncbatch._timing import Attempt
+from asyncbatch._timing import Attempt, timing_of
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
@@ -31,7 +31,7 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     return Attempt(
         status_code=outcome.status_code,
         error=outcome.error,
-        timing=outcome.timing.with_waits(queued=job.queued, throttled=job.throttled),
+        timing=timing_of(outcome.timing, queued=job.queued, throttled=job.throttled),
         delay=delay,
     )
 

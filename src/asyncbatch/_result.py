@@ -14,7 +14,7 @@ import httpx
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._request import Request, redacted
-from asyncbatch._timing import Attempt, Instants, Timing
+from asyncbatch._timing import Attempt, Instants, Timing, timing_of
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -43,7 +43,7 @@ class _Result:
     @property
     def timing(self) -> Timing:
         """Where the time went."""
-        return self._network.with_waits(queued=self._queued, throttled=self._throttled)
+        return timing_of(self._network, queued=self._queued, throttled=self._throttled)
 
     @property
     def request(self) -> Request:

@@ -7,7 +7,7 @@ Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TypeAlias
 
 import attrs
 
@@ -38,10 +38,6 @@ class Timing:
     receive: float | None = None
     """Receiving the body."""
 
-    def with_waits(self, *, queued: float, throttled: float) -> Timing:
-        """Return the same phases on the network behind other waits with us."""
-        return attrs.evolve(self, queued=queued, throttled=throttled)
-
     def following(self, earlier: Timing) -> Timing:
         """Return the same waits, and the phases of both on the network, added up."""
         sums = dict(earlier.phases())
@@ -57,33 +53,30 @@ class Timing:
                 yield name, seconds
 
 
-class Instants(NamedTuple):
-    """
-    Points in time of one exchange, to work a `Timing` out from when somebody asks.
+Instants: TypeAlias = tuple[float, float, float, float, float | None, float | None, float | None]
+"""
+What the timing of one exchange is worked out from, when somebody asks: when it was begun to be
+sent, sent, first answered and ended, on one clock and 0.0 where not reached, and the seconds of
+`dns`, `connect` and `tls`. A plain tuple: of a kept result, it is one thing less that the garbage
+collector has to look at.
+"""
 
-    Seconds on one clock, 0.0 where not reached; the durations `None` where they did not occur.
-    """
 
-    send_at: float
-    sent_at: float
-    first_byte_at: float
-    ended_at: float
-    dns: float | None
-    connect: float | None
-    tls: float | None
-
-    def with_waits(self, *, queued: float, throttled: float) -> Timing:
-        """Return the timing of the exchange behind waits with us."""
-        return Timing(
-            queued=queued,
-            throttled=throttled,
-            dns=self.dns,
-            connect=self.connect,
-            tls=self.tls,
-            send=_between(self.send_at, self.sent_at or self.ended_at),
-            wait=_between(self.sent_at, self.first_byte_at or self.ended_at),
-            receive=_between(self.first_byte_at, self.ended_at),
-        )
+def timing_of(network: Timing | Instants, *, queued: float = 0.0, throttled: float = 0.0) -> Timing:
+    """Return what happened on the network behind other waits with us."""
+    if isinstance(network, Timing):
+        return attrs.evolve(network, queued=queued, throttled=throttled)
+    send_at, sent_at, first_byte_at, ended_at, dns, connect, tls = network
+    return Timing(
+        queued=queued,
+        throttled=throttled,
+        dns=dns,
+        connect=connect,
+        tls=tls,
+        send=_between(send_at, sent_at or ended_at),
+        wait=_between(sent_at, first_byte_at or ended_at),
+        receive=_between(first_byte_at, ended_at),
+    )
 
 
 def _between(start: float, end: float) -> float | None:

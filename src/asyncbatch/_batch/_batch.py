@@ -107,7 +107,7 @@ class Batch:
                 if timer.cancelled_caught:
                     await self._end_unfinished()
         finally:
-            self._schedule.close(self._clock())
+            self._leave_schedule()
             if reporter is not None:
                 reporter.close(self._progress())
             await self._source.aclose()
@@ -133,9 +133,14 @@ class Batch:
             with self._scope:
                 await self._crew.work_alone()
         finally:
-            self._schedule.close(self._clock())
+            self._leave_schedule()
             self._ended.set()
         self._check_whole()
+
+    def _leave_schedule(self) -> None:
+        self._schedule.close(self._clock())
+        # Or batch and schedule would keep one another, and all results, for the garbage collector.
+        self._schedule.on_ready = _tell_nobody
 
     def _check_whole(self) -> None:
         if self._fatal is not None:
@@ -226,3 +231,7 @@ def _is_own_cancellation(error: BaseException) -> bool:
     if not isinstance(error, anyio.get_cancelled_exc_class()):
         return False
     return anyio.current_effective_deadline() == -math.inf
+
+
+def _tell_nobody() -> None:
+    """Stand in for a batch that is over."""

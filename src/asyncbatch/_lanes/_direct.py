@@ -8,7 +8,9 @@ fetched a second time; it is replayed through the client.
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 from time import monotonic
 from typing import Any
 
@@ -34,6 +36,7 @@ from asyncbatch._lanes._prepare import Prepared, Preparer
 from asyncbatch._lanes._unbuilt import Unbuilt, instants_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
+from asyncbatch._timing import timing_of
 from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange, Terms
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -92,7 +95,11 @@ class DirectLane(ClientLane):
             self._note_head(exchange, prepared)
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
-        return await self._arrived(exchange, prepared)
+        prepared.payload = b""
+        coding = _coding_in(exchange.head.block)  # type: ignore[union-attr]  # no error: a head
+        if coding is None:
+            return self._arrived(exchange, prepared, bytes(exchange.content))
+        return await self._decoded(exchange, prepared, coding)
 
     def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
         """Return `item` as the engine takes it, or `None` if the client is to have it."""
@@ -113,12 +120,11 @@ class DirectLane(ClientLane):
         exchange: Exchange,
     ) -> Outcome:
         """Let the client go on from a response that has come: the network sees the request once."""
-        first_hop = instants_of(exchange).with_waits(queued=0.0, throttled=0.0)
+        first_hop = timing_of(instants_of(exchange))
         spent = monotonic() - exchange.begun_at
         exchange.error = None  # of a body that is too long, and left empty
         outcome = await self._send(item, limits, seconds, clock, first=exchange, spent=spent)
-        later_hops = outcome.timing.with_waits(queued=0.0, throttled=0.0)
-        outcome.timing = later_hops.following(first_hop)
+        outcome.timing = timing_of(outcome.timing).following(first_hop)
         return outcome
 
     @property
@@ -156,7 +162,7 @@ class DirectLane(ClientLane):
         """Do what a client does as soon as a head has come: take its cookies, and log it."""
         head = exchange.head
         assert head is not None
-        sets_cookies = b"\nset-cookie" in head.block.lower()
+        sets_cookies = _sets_cookies(head.block)
         if not sets_cookies and not _log.isEnabledFor(logging.INFO):
             return
         request = prepared.native()
@@ -200,28 +206,35 @@ class DirectLane(ClientLane):
         outcome.url = request.url
         return outcome
 
-    async def _arrived(self, exchange: Exchange, prepared: Prepared) -> Outcome:
+    def _arrived(self, exchange: Exchange, prepared: Prepared, content: bytes) -> Outcome:
         head = exchange.head
         assert head is not None
-        try:
-            content = await self._content(exchange)
-        except DecodingFailure as error:
-            request = prepared.native()
-            outcome = decoding_outcome(error, request, self.binding)
-            outcome.timing = instants_of(exchange)
-            outcome.url = request.url
-            return outcome
-        arrived = Unbuilt(self.binding, prepared.request, self._default_encoding, exchange, content)
+        limit = self._rules.max_body
+        if limit is not None and len(content) > limit:
+            return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
+        arrived = Unbuilt(self.binding, prepared, self._default_encoding, exchange, content)
         return Outcome(response=arrived, timing=instants_of(exchange), status_code=head.status)
 
-    async def _content(self, exchange: Exchange) -> bytes:
+    async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
+        try:
+            content = await self._content(bytes(exchange.content), coding)
+        except DecodingFailure as error:
+            return self._undecodable(exchange, prepared, error)
+        return self._arrived(exchange, prepared, content)
+
+    def _undecodable(
+        self, exchange: Exchange, prepared: Prepared, error: DecodingFailure
+    ) -> Outcome:
+        request = prepared.native()
+        outcome = decoding_outcome(error, request, self.binding)
+        outcome.timing = instants_of(exchange)
+        outcome.url = request.url
+        return outcome
+
+    async def _content(self, raw: bytes, coding: str) -> bytes:
         """Return the decoded body; a large one is decoded in a thread."""
-        raw = bytes(exchange.content)
-        coding = _coding_of(exchange)
         limit = self._rules.max_body
-        if not coding or not raw:
-            if limit is not None and len(raw) > limit:
-                raise BodyLimitExceeded(limit)
+        if not raw:
             return raw
         if len(raw) <= OFFLOAD_THRESHOLD:
             inline = INLINE_SIZE if limit is None else min(limit, INLINE_SIZE)
@@ -245,10 +258,14 @@ def _leads_on(exchange: Exchange) -> bool:
     return exchange.error is None or isinstance(exchange.error, ResponseTooLarge)
 
 
-def _coding_of(exchange: Exchange) -> str | None:
-    head = exchange.head
-    assert head is not None
-    if b"\ncontent-encoding:" not in head.block.lower():
-        return None
-    values = [value for name, value in head.fields if name.lower() == b"content-encoding"]
-    return b",".join(values).decode("latin-1")
+# Heads repeat: within one second most of a server's differ in nothing.
+@functools.lru_cache(maxsize=1024)
+def _coding_in(head: bytes) -> str | None:
+    """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""
+    values = re.findall(rb"\ncontent-encoding:[ \t]*([^\r]*)", head, re.IGNORECASE)
+    return b",".join(values).decode("latin-1") or None
+
+
+@functools.lru_cache(maxsize=1024)
+def _sets_cookies(head: bytes) -> bool:
+    return b"\nset-cookie" in head.lower()

@@ -33,48 +33,92 @@ _MAX_ORIGINS = 10_000
 
 
 class Prepared:
-    """A request as the engine takes it, and how to build it for who wants to see it."""
+    """
+    A request as the engine takes it, and how to build it for who wants to see it.
 
-    __slots__ = ("body", "closes", "method", "origin", "payload", "request")
+    One object for all of it, since each that a kept result holds is one more for the garbage
+    collector to look at.
+    """
+
+    __slots__ = (
+        "_native",
+        "_template",
+        "_url",
+        "body",
+        "closes",
+        "limits",
+        "method",
+        "origin",
+        "payload",
+    )
 
     def __init__(
-        self,
-        origin: Origin,
-        method: bytes,
-        payload: bytes,
-        request: Any,
-        *,
-        body: bytes | None = None,
-        closes: bool = False,
+        self, origin: Origin, method: bytes, payload: bytes, limits: TimeLimits, *, closes: bool
     ) -> None:
         self.origin = origin
         self.method = method
         self.payload = payload
-        self.body = body
+        self.limits = limits
         self.closes = closes
-        self.request = request
-        """The native request, or a function that builds it."""
+        self.body: bytes | None = None
+        # A plain GET is built of these when somebody asks; anything else has been built already.
+        self._url = ""
+        self._template: _Template | None = None
+        self._native: Any = None
+
+    @classmethod
+    def plain(cls, url: str, target: bytes, template: _Template, limits: TimeLimits) -> Prepared:
+        """Make one of a GET of which only the target differs from others."""
+        payload = b"GET " + target + template.head
+        prepared = cls(template.origin, b"GET", payload, limits, closes=template.closes)
+        prepared._url = url
+        prepared._template = template
+        return prepared
+
+    @classmethod
+    def built(
+        cls, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
+    ) -> Prepared:
+        """Make one of a request that has been built."""
+        method = native.method.encode("ascii")
+        prepared = cls(origin_of(native.url), method, payload, limits, closes=fields.closes)
+        prepared._native = native
+        return prepared
 
     def native(self) -> Any:
         """Return the native request, built the first time that somebody asks for it."""
-        if callable(self.request):
-            self.request = self.request()
-        return self.request
+        if self._native is None:
+            assert self._template is not None
+            self._native = self._template.build(self._url, self.limits)
+        return self._native
 
 
 class _Template:
     """What all plain GETs to one origin have in common."""
 
-    __slots__ = ("closes", "cookie_domains", "head", "headers", "is_ours", "origin")
+    __slots__ = ("_headers", "_library", "closes", "cookie_domains", "head", "is_ours", "origin")
 
-    def __init__(self, native: Any, is_ours: bool) -> None:
-        self.headers = native.headers
+    def __init__(self, native: Any, library: Any, is_ours: bool) -> None:
+        self._library = library
+        self._headers = native.headers
         fields = encode_fields(native.headers.raw)
         self.is_ours = is_ours and not _is_special(b"GET", fields, b"")
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
         self.origin = origin_of(native.url)
         self.cookie_domains = cookie_domains(self.origin.host)
+
+    def build(self, url: str, limits: TimeLimits) -> Any:
+        """Build the request for `url`, as the client would have."""
+        timeouts = {
+            "connect": limits.connect,
+            "read": limits.read,
+            "write": limits.write,
+            "pool": limits.pool,
+        }
+        return self._library.Request(
+            "GET", url, headers=self._headers, extensions={"timeout": timeouts}
+        )
 
 
 class Preparer:
@@ -111,13 +155,7 @@ class Preparer:
             target = b"/" + target
         if may_match(self._client.cookies.jar, template.cookie_domains):
             return self._with_cookies(url, target, template, limits)
-        return Prepared(
-            template.origin,
-            b"GET",
-            b"GET " + target + template.head,
-            functools.partial(self._build_plain, url, template.headers, limits),
-            closes=template.closes,
-        )
+        return Prepared.plain(url, target, template, limits)
 
     def _template(self, origin: str) -> _Template:
         headers = self._client.headers._list
@@ -129,36 +167,27 @@ class Preparer:
             if len(self._templates) >= _MAX_ORIGINS:
                 self._templates.clear()
             # Not `client.build_request`, which copies the whole cookie jar each time.
-            native = self._binding.library.Request("GET", origin, headers=self._client.headers)
+            library = self._binding.library
+            native = library.Request("GET", origin, headers=self._client.headers)
             check_url(native.url, self._binding)
             check_head(native, self._binding)
-            template = self._templates[origin] = _Template(native, self._is_ours(native.url))
+            template = _Template(native, library, self._is_ours(native.url))
+            self._templates[origin] = template
         return template
 
     def _is_ours(self, url: Any) -> bool:
         """Whether no proxy and no mount takes this URL from our transport."""
         return self._client._transport_for_url(url) is self._transport
 
-    def _build_plain(self, url: str, headers: Any, limits: TimeLimits) -> Any:
-        timeouts = {
-            "connect": limits.connect,
-            "read": limits.read,
-            "write": limits.write,
-            "pool": limits.pool,
-        }
-        return self._binding.library.Request(
-            "GET", url, headers=headers, extensions={"timeout": timeouts}
-        )
-
     def _with_cookies(
         self, url: str, target: bytes, template: _Template, limits: TimeLimits
     ) -> Prepared:
-        native = self._build_plain(url, template.headers, limits)
+        native = template.build(url, limits)
         self._client.cookies.set_cookie_header(native)
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
-        return Prepared(template.origin, b"GET", payload, native, closes=fields.closes)
+        return Prepared.built(native, payload, fields, limits)
 
     def _prepare_built(self, request: Request, limits: TimeLimits) -> Prepared | None:
         check_text(request.url, self._binding)
@@ -175,14 +204,9 @@ class Preparer:
         fields = encode_fields(native.headers.raw)
         if _is_special(method, fields, body):
             return None
-        return Prepared(
-            origin_of(native.url),
-            method,
-            line + fields.block,
-            native,
-            body=body or None,
-            closes=fields.closes,
-        )
+        prepared = Prepared.built(native, line + fields.block, fields, limits)
+        prepared.body = body or None
+        return prepared
 
     def _build(self, request: Request, limits: TimeLimits) -> Any:
         library = self._binding.library

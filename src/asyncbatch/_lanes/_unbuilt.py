@@ -11,6 +11,7 @@ import datetime
 from typing import Any, ClassVar
 
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._prepare import Prepared
 from asyncbatch._timing import Instants
 
 
@@ -46,7 +47,7 @@ class Unbuilt:
         "_default_encoding",
         "_elapsed",
         "_head",
-        "_request",
+        "_prepared",
         "_wire_size",
         "content",
     )
@@ -54,14 +55,13 @@ class Unbuilt:
     def __init__(
         self,
         binding: Binding,
-        request: Any,
+        prepared: Prepared,
         default_encoding: Any,
         exchange: Any,
         content: bytes,
     ) -> None:
         self._binding = binding
-        # A native request, or a function that builds it.
-        self._request = request
+        self._prepared = prepared
         self._default_encoding = default_encoding
         self._head = exchange.head
         self._connection = exchange.connection
@@ -79,7 +79,7 @@ class Unbuilt:
     @property
     def url(self) -> Any:
         """The URL that was asked for."""
-        return self._built_request().url
+        return self._prepared.native().url
 
     def build(self) -> Any:
         """Return the response, read and closed, as httpx would have made it."""
@@ -89,7 +89,7 @@ class Unbuilt:
             head.status,
             headers=head.fields,
             stream=library.ByteStream(b""),
-            request=self._built_request(),
+            request=self._prepared.native(),
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
@@ -109,15 +109,10 @@ class Unbuilt:
         # Pickled as the response: connections cannot be sent to another process.
         return _same, (self.build(),)
 
-    def _built_request(self) -> Any:
-        if callable(self._request):
-            self._request = self._request()
-        return self._request
-
 
 def instants_of(exchange: Any) -> Instants:
     """Take from an exchange what its timing is worked out from."""
-    return Instants(
+    return (
         exchange.send_at,
         exchange.sent_at,
         exchange.first_byte_at,
