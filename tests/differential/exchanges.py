@@ -84,6 +84,12 @@ def redirects() -> Iterator[Exchange]:
         )
 
 
+def plain_redirects() -> Iterator[Exchange]:
+    """The same of nothing but a URL, which a fetcher takes as text."""
+    for status, target in itertools.product(STATUSES, TARGETS):
+        yield Exchange(f"{status} {target}", go(status, TARGETS[target]))
+
+
 def chains() -> Iterator[Exchange]:
     """Loops, limits, and redirects that lead nowhere."""
     yield Exchange("loop", "{base}/loop")
@@ -541,6 +547,7 @@ def _raising_hook(_: Any) -> Any:
 
 TABLE = {
     "redirects": tuple(redirects()),
+    "plain redirects": tuple(plain_redirects()),
     "chains": tuple(chains()),
     "cookies": tuple(cookies()),
     "auth": tuple(auth()),

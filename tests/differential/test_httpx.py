@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.differential.comparison import LANES, Places, compare, open_places
-from tests.differential.exchanges import TABLE
+from asyncbatch import Fetcher, Request
+from tests.differential.comparison import LANES, TRUSTING, Places, compare, open_places
+from tests.differential.exchanges import LATE, TABLE
+from tests.lanes.served import lanes_of
 
 
 @pytest.fixture
@@ -36,3 +38,19 @@ async def test_each_exchange_ends_as_with_plain_httpx(
     ]
 
     assert not differences, "\n" + "\n".join(differences)
+
+
+@pytest.mark.parametrize("group", ["redirects", "plain redirects", "bodies", "encodings"])
+async def test_the_direct_lane_has_taken_what_it_can(group: str, places: Places) -> None:
+    """Every first hop but that of a body which is streamed or of several parts."""
+    async with Fetcher(retry=None, verify=TRUSTING, trust_env=False) as fetcher:
+        lanes = lanes_of(fetcher)
+        for exchange in TABLE[group]:
+            if "files" in exchange.request or isinstance(exchange.request.get("content"), LATE):
+                continue
+            lanes.clear()
+            request = Request(places.fill(exchange.path), exchange.method, **exchange.request)
+            await fetcher.fetch(request)
+
+            assert lanes[0] == "direct", exchange.name
+            assert set(lanes[1:]) <= {"client"}, exchange.name
