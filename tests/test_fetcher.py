@@ -303,6 +303,43 @@ async def test_closing_ends_the_batches_under_way():
     assert sorted(errors) == ["fetch", "fetch_many", "stream"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_closing_is_told_to_batches_that_had_no_slot_yet(is_async):
+    """Having read nothing, or nothing more, they are not mistaken for batches at their end."""
+    transport = HeldTransport()
+    told: list[str] = []
+
+    async def source():
+        await anyio.sleep_forever()
+        yield
+
+    async def hold():
+        await fetcher.fetch_many(urls(1))
+
+    async def fetch_many():
+        await fetcher.fetch_many(source() if is_async else urls(5))
+
+    async def stream():
+        async with fetcher.stream(source() if is_async else urls(5)) as results:
+            async for _ in results:
+                pass
+
+    async def expect(call):
+        with pytest.raises(FetcherClosed, match="was closed while the batch was running"):
+            await call()
+        told.append(call.__name__)
+
+    fetcher = Fetcher(transport=transport, concurrency=1)
+    async with anyio.create_task_group() as tasks, fetcher:
+        tasks.start_soon(expect, hold)
+        await transport.wait_started(1)
+        tasks.start_soon(expect, fetch_many)
+        tasks.start_soon(expect, stream)
+        await anyio.wait_all_tasks_blocked()
+
+    assert sorted(told) == ["fetch_many", "hold", "stream"]
+
+
 async def test_closing_closes_our_client_and_not_the_callers():
     """A client that was given stays open."""
     async with Fetcher(transport=mock()) as fetcher:

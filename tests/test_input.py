@@ -461,3 +461,27 @@ def test_the_length_of_an_input_is_known_where_it_has_one():
     """A list tells its size, before anything is read."""
     assert Input(urls(3)).size == 3
     assert Input(set(urls(4))).size == 4
+
+
+class EndingIterator:
+    """Raises what ends an *async* iterator, as code that calls one by hand may."""
+
+    def __init__(self) -> None:
+        self._urls = iter(urls(2))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        for url in self._urls:
+            return url
+        raise StopAsyncIteration
+
+
+async def test_an_input_that_raises_stop_async_iteration_does_not_end_a_stream_quietly():
+    """As in a generator of Python's own, it is a RuntimeError, and the caller hears of it."""
+    async with Fetcher(transport=mock()) as fetcher:
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration") as caught:
+            await stream_all(fetcher, EndingIterator())
+
+    assert isinstance(caught.value.__cause__, StopAsyncIteration)

@@ -47,7 +47,7 @@ class Input:
         _refuse_single(requests)
         self.read_count = 0
         self.exhausted = False
-        """Nothing more is to be read: it ended, raised, or was closed."""
+        """Nothing more is to be read: it ended or raised."""
         self.error: Exception | None = None
         """What the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
@@ -73,6 +73,12 @@ class Input:
             item = next(self._iterator)
         except StopIteration:
             self.exhausted = True
+            return END
+        except StopAsyncIteration as error:
+            # Raised to the consumer of a stream, it would be no error but the end of the results.
+            wrapped = RuntimeError("the iterable raised StopAsyncIteration")
+            wrapped.__cause__ = error
+            self._fail(wrapped)
             return END
         except Exception as error:
             self._fail(error)
@@ -101,7 +107,6 @@ class Input:
         What was read ahead is gone, so nobody can go on with it; and one that waits for the garbage
         collector runs its clean-up in another task, if at all.
         """
-        self.exhausted = True
         if not isinstance(self._async_iterator, AsyncGenerator):
             return
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
