@@ -54,3 +54,9 @@ def test_what_is_no_number_is_refused(seconds: Any) -> None:
     """A bool included."""
     with pytest.raises(TypeError, match="timeout must be a number"):
         check_seconds("timeout", seconds)
+
+
+def test_a_number_that_no_float_holds_is_refused() -> None:
+    """An `OverflowError` would end the batch of the request that has it."""
+    with pytest.raises(ValueError, match="timeout must be a number of seconds that a float holds"):
+        check_seconds("timeout", 10**400)

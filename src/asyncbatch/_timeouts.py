@@ -88,7 +88,12 @@ def check_seconds(option: str, seconds: object) -> float | None:
         raise TypeError(f"{option} must be a number of seconds or None, not {seconds!r}")
     if not seconds > 0:
         raise ValueError(f"{option} must be above 0 seconds, not {seconds!r}; None switches it off")
-    return float(seconds)
+    try:
+        return float(seconds)
+    except OverflowError:
+        raise ValueError(
+            f"{option} must be a number of seconds that a float holds; None switches it off"
+        ) from None
 
 
 def _longest(timeout: Any) -> float | None:
