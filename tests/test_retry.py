@@ -34,6 +34,8 @@ RFC_MOMENT = 784_111_777.0
         ({"statuses": 503}, TypeError, "such as {503}, got 503"),
         ({"statuses": {"503"}}, ValueError, "got '503'"),
         ({"methods": "GET"}, TypeError, "such as {'GET'}, got 'GET'"),
+        ({"methods": {7}}, TypeError, "such as {'GET'}, got 7 in it"),
+        ({"methods": b"G"}, TypeError, "got 71 in it"),
         ({"budget": -0.1}, ValueError, "got -0.1; None retries without a budget"),
         ({"budget": "all"}, TypeError, "a share such as 0.2, or None, got 'all'"),
     ],

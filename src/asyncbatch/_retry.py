@@ -86,7 +86,13 @@ def _check_budget(_: object, field: attrs.Attribute[Any], value: object) -> None
 def _to_methods(value: Iterable[str]) -> frozenset[str]:
     if isinstance(value, str):
         raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, got {value!r}")
-    return frozenset(method.upper() for method in value)
+    methods = frozenset(value)
+    for method in methods:
+        if not isinstance(method, str):
+            raise TypeError(
+                f"methods must be a set of methods, such as {{'GET'}}, got {method!r} in it"
+            )
+    return frozenset(method.upper() for method in methods)
 
 
 def _to_statuses(value: Iterable[int]) -> frozenset[int]:
