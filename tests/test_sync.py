@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
+import itertools
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -478,3 +479,36 @@ def test_clean_up_in_a_cancelled_scope_can_call(loopback: LoopbackServer, fetch:
     anyio.run(main)
 
     assert [result.ok for result in results] == [True]
+
+
+def call_again_and_again(url: str) -> Iterator[Any]:
+    while True:
+        yield from fetch_many_sync([url])
+
+
+def use_again_and_again(url: str) -> Iterator[Any]:
+    with SyncFetcher() as fetcher:
+        while True:
+            yield fetcher.fetch(url)
+
+
+def stream_without_end(url: str) -> Iterator[Any]:
+    with SyncFetcher() as fetcher:
+        yield from fetcher.stream(itertools.repeat(url))
+
+
+@pytest.mark.parametrize("work", [call_again_and_again, use_again_and_again, stream_without_end])
+def test_a_cancelled_task_ends_a_row_of_short_calls(
+    loopback: LoopbackServer, work: Callable[[str], Iterator[Any]]
+) -> None:
+    """Ctrl-C ends them although none of them waits long enough to look for it meanwhile."""
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for count, _ in enumerate(work(loopback.url())):
+            task.cancel()
+            assert count < 1000
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())

@@ -27,7 +27,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from asyncbatch._errors import FetcherClosed
-from asyncbatch._patience import Outcome
+from asyncbatch._patience import Outcome, Patience
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -164,6 +164,8 @@ class Portal(Generic[T]):
         Raises:
             FetcherClosed: If the portal is closed, or was opened before this process was forked.
             RuntimeError: In the loop's own thread, which must not wait for itself.
+            BaseException: The cancellation of the calling task, if Ctrl-C has come; the wait for a
+                short call may end before it looks.
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError(
@@ -172,6 +174,7 @@ class Portal(Generic[T]):
             )
         if os.getpid() != self._process:
             raise FetcherClosed("this fetcher was opened in another process; open one after a fork")
+        Patience().check()
         call = Call(self, functools.partial(function, *args))
         try:
             with self._closing:

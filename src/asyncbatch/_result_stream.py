@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -141,7 +142,7 @@ class ResultStream(Iterator[Result]):
 
     def _take(self) -> Result | None:
         while True:
-            try:
+            # Before each of them: where results are always waiting, no wait is long enough.
+            self._patience.check()
+            with suppress(queue.Empty):
                 return self._handover.take(self._patience.seconds)
-            except queue.Empty:
-                self._patience.check()
