@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from asyncbatch._http11 import ProtocolError
+from asyncbatch._http11 import ExchangeError
 from asyncbatch._transport import Engine
 from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
@@ -127,7 +127,7 @@ async def test_a_server_that_speaks_first_is_not_tried_without_end() -> None:
         for exchange in exchanges:
             await exchange.future
 
-    assert all(isinstance(exchange.error, ProtocolError) for exchange in exchanges)
+    assert all(isinstance(exchange.error, ExchangeError) for exchange in exchanges)
     assert server.connections == MANY
 
 

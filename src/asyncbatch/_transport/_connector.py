@@ -187,12 +187,13 @@ class Connector:
         return sock
 
     async def _attach_plain(self, connection: Connection, sock: socket.socket) -> None:
-        try:
-            transport = SocketTransport(asyncio.get_running_loop(), sock, connection)
-        except NotImplementedError:
-            await self._attach(connection, sock)
+        loop = asyncio.get_running_loop()
+        # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
+        # read, its own transports tell; the loop of Windows has no `add_reader`.
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            connection.use(SocketTransport(loop, sock, connection))
         else:
-            connection.use(transport)
+            await self._attach(connection, sock)
 
     async def _attach(
         self,

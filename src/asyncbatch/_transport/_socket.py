@@ -42,12 +42,7 @@ class SocketOwner(Protocol):
 
 
 class SocketTransport:
-    """
-    Moves bytes between a connected, non-blocking socket and its owner.
-
-    Raises:
-        NotImplementedError: the event loop cannot watch sockets (the one of Windows).
-    """
+    """Moves bytes between a connected, non-blocking socket and its owner."""
 
     __slots__ = ("_buffer", "_fd", "_loop", "_owner", "_receive", "_send", "_sock", "_unsent")
 
