@@ -110,8 +110,9 @@ class Connection(asyncio.BufferedProtocol):
         """Take a transport of the event loop's over."""
         writer = cast("asyncio.Transport", transport)
         # Told about every byte that does not go out at once, not only beyond 64 KiB: a
-        # connection with an unsent request must not be used again.
-        writer.set_write_buffer_limits(high=0)
+        # connection with an unsent request must not be used again. Not 0: the TLS transports of
+        # asyncio and uvloop pause at `high`, and so would on an empty buffer.
+        writer.set_write_buffer_limits(high=1, low=0)
         self.use(writer)
 
     def use(self, transport: asyncio.Transport | SocketTransport) -> None:
