@@ -51,8 +51,9 @@ class Collected:
         self._results[result.index] = result
 
     def in_order(self) -> list[Result]:
-        """Return the results in the order of the input."""
-        return [self._results[index] for index in sorted(self._results)]
+        """Hand the results over, in the order of the input; nothing of them is kept."""
+        results, self._results = self._results, {}
+        return [results[index] for index in sorted(results)]
 
 
 def _ignore() -> None:

@@ -92,8 +92,8 @@ class SummaryBuilder:
         if isinstance(result, Failure):
             self._failed += 1
             self._kinds[result.kind] += 1
-        if result.response is not None:
-            self._statuses[result.response.status_code] += 1
+        if result.status_code is not None:  # and not `response`, which would have to be built
+            self._statuses[result.status_code] += 1
             self._bytes += len(result.content)
         if result.attempts:
             self._retries += result.attempts - 1

@@ -23,8 +23,7 @@ class Tally:
             self._succeeded += 1
         else:
             self._failed += 1
-        if result.response is not None:
-            self._bytes += len(result.response.content)
+        self._bytes += len(result.content)
 
     def progress(self, *, in_flight: int, elapsed: float) -> Progress:
         """Return the count so far."""
