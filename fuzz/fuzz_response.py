@@ -83,7 +83,7 @@ def read(protocol: ResponseProtocol, plan: Plan, pieces: list[bytes]) -> Outcome
             is_complete = protocol.receive(memoryview(piece))
             assert is_complete is (protocol.state is ResponseState.DONE)
             assert is_complete or not protocol.is_reusable
-            assert len(protocol.body) <= MAX_BODY
+            assert protocol.untaken <= MAX_BODY
             if plan.takes_pieces:
                 body += protocol.take_body()
             if is_complete:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from ._body import GrowingBody
 from ._errors import ProtocolError, ResponseTooLarge
 from ._head import MAX_FIELDS, TEXT, are_field_lines, head_too_large, split_fields
 
@@ -65,7 +66,7 @@ class ChunkedProtocol:
         """The trailer fields; they are never merged into the header fields."""
         return split_fields(self.trailers)
 
-    def receive(self, data: bytes, body: bytearray) -> int:
+    def receive(self, data: bytes, body: GrowingBody) -> int:
         """
         Decode, appending content to `body`.
 
@@ -87,12 +88,12 @@ class ChunkedProtocol:
                 return -1
         return self._receive_trailers(data[position:] if position else data)
 
-    def _receive_chunks(self, data: bytes, end: int, body: bytearray) -> int:
+    def _receive_chunks(self, data: bytes, end: int, body: GrowingBody) -> int:
         position = 0
         while True:
             if self._remaining:
                 taken = min(self._remaining, end - position)
-                body += data[position : position + taken]
+                body.add(data[position : position + taken])
                 position += taken
                 self._remaining -= taken
                 if self._remaining:

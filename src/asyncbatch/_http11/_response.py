@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 
+from ._body import GrowingBody
 from ._chunked import ChunkedProtocol
 from ._errors import ProtocolError, ResponseTooLarge, TruncatedResponse
 from ._head import (
@@ -55,7 +56,7 @@ class ResponseProtocol:
     Attributes:
         state: how far the response has come.
         head: the final response's head, once `state` is past `HEAD`.
-        body: what has been decoded of the body and not been taken.
+        body: once the response is complete, what has not been taken of its body.
         trailers: the trailer fields of a chunked body, once it has ended.
         is_reusable: whether another request may follow on the connection; true only once the
             response is complete, the peer keeps the connection and nothing lay behind it.
@@ -63,6 +64,7 @@ class ResponseProtocol:
 
     __slots__ = (
         "_chunks",
+        "_growing",
         "_head_used",
         "_informational",
         "_is_head_request",
@@ -85,6 +87,9 @@ class ResponseProtocol:
         self._last_start = b""
         self._partial = bytearray()
         self._remaining = 0
+        # What has been decoded and not been taken of a body that comes in pieces; None unless one
+        # is under way.
+        self._growing: GrowingBody | None = None
         self.begin()
 
     def begin(self, is_head_request: bool = False, max_body: int = NO_LIMIT) -> None:
@@ -102,7 +107,7 @@ class ResponseProtocol:
         self._chunks: ChunkedProtocol | None = None
         self.state = _HEAD
         self.head: ResponseHead | None = None
-        self.body: bytes | bytearray = b""
+        self.body = b""
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.is_reusable = False
 
@@ -146,7 +151,7 @@ class ResponseProtocol:
             TruncatedResponse: the response was not complete.
         """
         if self.state is _BODY and self._remaining == UNTIL_CLOSE and is_clean:
-            self.state = _DONE
+            self._complete()
             return
         if self.state is _BODY:
             raise TruncatedResponse("the connection ended inside the body", received=True)
@@ -154,11 +159,17 @@ class ResponseProtocol:
             raise TruncatedResponse("the connection ended inside the head", received=True)
         raise TruncatedResponse("the connection ended without a response", received=False)
 
+    @property
+    def untaken(self) -> int:
+        """How many bytes of the body have been decoded and not been taken."""
+        return len(self.body) if self._growing is None else self._growing.size
+
     def take_body(self) -> bytes:
         """Hand over what has been decoded so far, and forget it."""
-        body = bytes(self.body)
-        self.body = b"" if self.state is _DONE else bytearray()
-        return body
+        if self._growing is None:
+            body, self.body = self.body, b""
+            return body
+        return self._growing.take()
 
     def _receive_more_head(self, data: bytes | memoryview) -> bool:
         partial = self._partial
@@ -224,15 +235,15 @@ class ResponseProtocol:
         self.state = _BODY
         self._remaining = length
         self._received = 0
-        self.body = bytearray()
+        self._growing = GrowingBody()
         if length == CHUNKED:
             budget = MAX_HEAD_BYTES - self._head_used - len(head.block)
             self._chunks = ChunkedProtocol(max_body=self._max_body, trailer_budget=budget)
         return self._receive_body(data[start:]) if start < len(data) else False
 
     def _receive_body(self, data: bytes | memoryview) -> bool:
-        body = self.body
-        assert isinstance(body, bytearray)
+        body = self._growing
+        assert body is not None
         if self._chunks is not None:
             surplus = self._chunks.receive(bytes(data), body)
             if surplus < 0:
@@ -244,14 +255,14 @@ class ResponseProtocol:
             self._received += len(data)
             if self._received > self._max_body:
                 raise self._body_too_large()
-            body += data
+            body.add(data)
             return False
         surplus = len(data) - self._remaining
         if surplus < 0:
-            body += data
+            body.add(data)
             self._remaining = -surplus
             return False
-        body += data[: self._remaining]
+        body.add(data[: self._remaining])
         self._finish(self.head, surplus)
         return True
 
@@ -259,8 +270,14 @@ class ResponseProtocol:
         # Bytes behind a response are nobody's: they must not become the next response
         # (RFC 9112 §6.3), and they do not spoil the one that was complete.
         assert head is not None
-        self.state = _DONE
+        self._complete()
         self.is_reusable = surplus == 0 and head.is_persistent
+
+    def _complete(self) -> None:
+        if self._growing is not None:
+            self.body = self._growing.take()
+            self._growing = None
+        self.state = _DONE
 
     def _body_too_large(self) -> ResponseTooLarge:
         limit = self._max_body

@@ -359,10 +359,11 @@ class Connection(asyncio.BufferedProtocol):
         # The reader sets the next limit: time it spends elsewhere is not the peer's.
         self.deadline = exchange.deadline
         exchange.head = protocol.head
-        if len(protocol.body) >= HIGH_WATER and not self._is_read_paused:
+        untaken = protocol.untaken
+        if untaken >= HIGH_WATER and not self._is_read_paused:
             self._is_read_paused = True
             self._transport.pause_reading()
-        if protocol.body or not exchange.future.done():
+        if untaken or not exchange.future.done():
             exchange.settle()
 
     def _finish(self, exchange: Exchange, now: float) -> None:

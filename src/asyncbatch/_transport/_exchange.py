@@ -147,7 +147,7 @@ class Exchange:
         self.connect: float | None = None
         self.tls: float | None = None
         self.head: ResponseHead | None = None
-        self.content: bytes | bytearray = b""
+        self.content = b""
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.error: Exception | None = None
         self.is_reused = False
