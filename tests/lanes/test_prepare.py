@@ -11,12 +11,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from asyncbatch import Request
+from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._http11 import encode_fields, encode_request_line
 from asyncbatch._lanes import binding_of
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Prepared, Preparer, cookie_domains, may_match
 from asyncbatch._timeouts import TimeLimits
+from asyncbatch.testing import LoopbackServer
 
 LIMITS = TimeLimits(total=30, connect=10)
 
@@ -243,3 +244,29 @@ def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyP
         assert prepares.prepare(f"http://host{number}.test/", LIMITS) is not None
 
     assert len(prepares._templates) <= 10
+
+
+@pytest.mark.asyncio_only
+async def test_a_url_that_is_longer_than_httpx_takes_is_invalid(server: LoopbackServer) -> None:
+    """Plain as it may look: nobody could ask its result for a URL or a response."""
+    async with Fetcher(retry=None) as fetcher:
+        result = await fetcher.fetch(server.url("/?" + "a" * 65_536))
+
+    assert not result.ok
+    assert result.kind is FailureKind.invalid_request
+    assert "too long" in str(result.error)
+    assert "invalid_request" in repr(result)
+    assert server.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("not a url", "not a url"), ("mailto:x@y", "[secure]@y"), ("user:secret@h/x", "[secure]@h/x")],
+)
+async def test_what_is_no_url_is_quoted_as_it_was_given(text: str, shown: str) -> None:
+    """But for what may be a password."""
+    async with Fetcher(retry=None) as fetcher:
+        result = await fetcher.fetch(text)
+
+    assert not result.ok
+    assert str(result.error).endswith(f"not {shown!r}")

@@ -108,7 +108,7 @@ class ClientLane:
         else:
             check_text(request.url, self.binding)
             url = self._client.build_request("GET", self.binding.url(request.url)).url
-        check_url(url, self.binding)
+        check_url(url, self.binding, given=request.url)
         return url
 
 

@@ -28,6 +28,9 @@ _PLAIN_URL = re.compile(
     r"(?:\?(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})++)?)"
 )
 
+# httpx refuses longer ones.
+_MAX_PLAIN_LENGTH = 65_536
+
 _MAX_ORIGINS = 10_000
 """Origins whose encoded head is kept; then all are forgotten and encoded again."""
 
@@ -139,7 +142,11 @@ class Preparer:
         Raises:
             Exception: If it cannot be sent at all.
         """
-        if isinstance(item, str) and (match := _PLAIN_URL.fullmatch(item)):
+        if (
+            isinstance(item, str)
+            and len(item) <= _MAX_PLAIN_LENGTH
+            and (match := _PLAIN_URL.fullmatch(item))
+        ):
             return self._prepare_plain(item, match, limits)
         request = Request.of(item)
         if _needs_client(request):

@@ -27,9 +27,15 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
 
 
-def check_url(url: Any, binding: Binding, request: Any = None) -> None:
+def check_url(url: Any, binding: Binding, request: Any = None, *, given: object = None) -> None:
     """
     Refuse what cannot be fetched, before any connection is made for it.
+
+    Args:
+        url: The URL as the library reads it.
+        binding: The library.
+        request: The native request, for the error.
+        given: The URL as the caller wrote it, if that is known.
 
     Raises:
         UnsupportedProtocol: If the scheme is not http or https.
@@ -38,10 +44,11 @@ def check_url(url: Any, binding: Binding, request: Any = None) -> None:
     library = binding.library
     if url.scheme not in ("http", "https"):
         raise library.UnsupportedProtocol(
-            f"the URL must begin with http:// or https://, not {_start_of(url)!r}", request=request
+            f"the URL must begin with http:// or https://, not {_start_of(given or url)!r}",
+            request=request,
         )
     if not url.host:
-        raise library.InvalidURL(f"the URL has no host: {_start_of(url)!r}")
+        raise library.InvalidURL(f"the URL has no host: {_start_of(given or url)!r}")
     if not _is_possible_host(url.raw_host.decode("ascii")):
         raise library.InvalidURL(f"the URL's host is none: {url.host[:100]!r}")
     if url.port is not None and not 0 < url.port < 65536:
@@ -90,4 +97,5 @@ def _is_possible_host(host: str) -> bool:
 
 
 def _start_of(url: Any) -> str:
-    return redacted(str(url))[:100]
+    # Userinfo without a scheme before it is none to httpx, but may be a password all the same.
+    return re.sub(r"^[^/?#]*@", "[secure]@", redacted(str(url)))[:100]
