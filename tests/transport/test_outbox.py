@@ -100,7 +100,7 @@ async def test_a_connection_that_ended_before_the_request_was_sent_is_replaced()
 
 
 async def test_what_is_given_up_before_it_was_sent_is_never_sent() -> None:
-    """A cancellation in the same turn leaves no trace in the pool, nor, if put off, at the server."""
+    """Cancelled in the same turn, it leaves no trace in the pool; put off, none at the server."""
     echo = Echo()
     async with serve(echo.script) as server, engine_for() as engine:
         await fill(engine, server)
