@@ -131,8 +131,8 @@ class DirectLane(ClientLane):
     def _engine(self) -> Engine:
         transport = self._transport
         assert transport is not None
-        assert transport.engine is not None
-        return transport.engine
+        engine: Engine = transport.engine
+        return engine
 
     def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
         return self._engine.begin(

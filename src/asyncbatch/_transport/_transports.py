@@ -66,7 +66,8 @@ class TransportMixin:
                 "drop either addresses or proxy/uds"
             )
         socket_options = None if socket_options is None else list(socket_options)
-        self.engine: Engine | None = None
+        # The `Engine`; None behind a proxy. Untyped, since what is inside is nobody's to rely on.
+        self.engine: Any = None
         if proxy is not None:
             stock: dict[str, Any] = {
                 "verify": verify,
@@ -99,14 +100,14 @@ class TransportMixin:
             uds=uds,
             retries=retries,
         )
-        self.engine = engine = Engine(
+        self.engine = Engine(
             connector,
             max_connections=maximum,
             max_idle=maximum if idle is None else min(idle, maximum),
             idle_expiry=NEVER if limits.keepalive_expiry is None else limits.keepalive_expiry,
         )
         self._pool = pool_class(self._library)(
-            engine,
+            self.engine,
             make,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
