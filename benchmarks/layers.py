@@ -182,13 +182,17 @@ def building_results() -> Repeat:
 
 
 def building_responses() -> Repeat:
-    """Measure the first look at the `httpx.Response` of a result of the direct lane."""
+    """Measure the first look at an `httpx.Response` in the direct lane, preparing included."""
     from asyncbatch._http11 import ResponseProtocol
-    from asyncbatch._lanes import binding_of
+    from asyncbatch._lanes import OwnClient, binding_of
+    from asyncbatch._lanes._prepare import Prepared, Preparer
     from asyncbatch._lanes._unbuilt import Unbuilt
+    from asyncbatch._timeouts import TimeLimits
 
-    client = httpx.AsyncClient(trust_env=False)
+    client = OwnClient(trust_env=False)
     binding = binding_of(client)
+    preparer = Preparer(client, binding, client.own_transport)
+    limits = TimeLimits(total=30.0, connect=10.0)
     protocol = ResponseProtocol()
     protocol.begin()
     protocol.receive(_HEADS[0])
@@ -207,9 +211,10 @@ def building_responses() -> Repeat:
     )
 
     def repeat(count: int) -> None:
-        for url in numbered(_ORIGIN, count):
-            request = httpx.Request("GET", url, headers=client.headers)
-            Unbuilt(binding, request, "utf-8", exchange, _BODY).build()
+        for url in numbered(_ORIGIN + "/json", count):
+            prepared = preparer.prepare(url, limits)
+            assert isinstance(prepared, Prepared)
+            Unbuilt(binding, prepared, "utf-8", exchange, _BODY).build()
 
     return repeat
 
