@@ -2,8 +2,9 @@
 Requests that wait for the end of this turn of the event loop, to be sent back to back.
 
 A server with nothing to do sleeps, and waking it costs us more than writing to it. Sent as the
-workers come to it, each request of a busy pool finds the server asleep again: 14 µs of CPU each at
-100 connections to a local nginx. Sent together they find it awake after the first: 5 µs.
+workers come to it, each request of a busy pool finds the server asleep again; sent together, they
+find it awake after the first. At 100 connections to a local nginx the kernel's part of a request
+went from 10 to 13 µs to 5 to 6.
 """
 
 from __future__ import annotations
