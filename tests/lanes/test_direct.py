@@ -268,6 +268,56 @@ async def test_a_redirect_is_followed_however_long_its_own_body(
     assert [request.target for request in server.requests] == ["/", "/there"]
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize(
+    ("size", "max_body", "kept"),
+    [(60_000, None, True), (70_000, None, False), (900, 1000, True), (5000, 1000, False)],
+)
+async def test_the_own_body_of_a_redirect_is_read_alike_in_both_lanes(
+    server: LoopbackServer,
+    on_engine: httpx.AsyncClient,
+    framing: Any,
+    size: int,
+    max_body: int | None,
+    kept: bool,
+) -> None:
+    """Up to 64 KiB, or `max_body` where that is less."""
+    server.on("/", Reply(302, b"x" * size, {"location": "/there"}, framing=framing))
+
+    for client in (None, on_engine):
+        async with Fetcher(client, max_body=max_body, retry=None) as fetcher:
+            result = await fetcher.fetch(server.url())
+
+        assert result.ok
+        assert len(result.unwrap().history[0].content) == (size if kept else 0)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_the_own_body_of_a_redirect_is_left_where_it_is_long(
+    server: LoopbackServer, framing: Any
+) -> None:
+    """Its connection goes with it; the rest is not waited for."""
+    endless = Reply(302, 10_000_000, {"location": "/there"}, framing=framing)
+    server.on("/", endless.paced(100_000, every=0.1))
+
+    result = await fetch(server.url(), lanes=("direct", "client"), timeout=5)
+
+    assert result.ok
+    assert result.unwrap().history[0].content == b""
+
+
+async def test_a_redirect_that_is_not_followed_may_be_as_long_as_any_response(
+    server: LoopbackServer,
+) -> None:
+    """It is the answer, then: by the option or by the request."""
+    server.on("/", Reply(302, b"x" * 300_000, {"location": "/there"}))
+
+    by_option = await fetch(server.url(), follow_redirects=False)
+    by_request = await fetch(Request(server.url(), follow_redirects=False))
+
+    assert [len(each.content) for each in (by_option, by_request)] == [300_000, 300_000]
+
+
 async def test_the_time_limit_is_for_all_hops_together(server: LoopbackServer) -> None:
     """The error tells the whole of it, not what was left for the last hop."""
     server.on("/", Reply.redirect("/slow").delayed(0.05))

@@ -52,6 +52,9 @@ _IDLE_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})",
 _IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
 class ResponseHead:
     """
     A response head that passed every check.
@@ -99,6 +102,11 @@ class ResponseHead:
         if self._fields is None:
             self._fields = split_fields(self.block, self._fields_at)
         return self._fields
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it says where to go instead (RFC 9110 §15.4): by its status and a `Location`."""
+        return self.status in _REDIRECTS and b"\nlocation:" in self.block.lower()
 
 
 def split_fields(block: bytes, start: int = 0) -> tuple[tuple[bytes, bytes], ...]:

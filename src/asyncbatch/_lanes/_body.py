@@ -58,10 +58,15 @@ async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
     _drop_stream(response, binding)
 
 
-async def read_redirect_body(response: Any, binding: Binding) -> None:
+def redirect_limit(limit: int | None) -> int:
+    """Return the longest body of a redirect to read, where `limit` holds for all bodies."""
+    return REDIRECT_BODY_LIMIT if limit is None else min(limit, REDIRECT_BODY_LIMIT)
+
+
+async def read_redirect_body(response: Any, binding: Binding, limit: int | None) -> None:
     """Read the body of a redirect if it is short; else close the connection and leave it empty."""
     try:
-        await read_body(response, binding, REDIRECT_BODY_LIMIT)
+        await read_body(response, binding, redirect_limit(limit))
     except BodyLimitExceeded:
         response._content = b""
         _drop_stream(response, binding)

@@ -240,7 +240,7 @@ class _Exchange:
             await close(response)
             raise self._binding.invalid_location(response)
         response.next_request = None
-        await read_redirect_body(response, self._binding)
+        await read_redirect_body(response, self._binding, self._rules.max_body)
         return following
 
     async def _hop(self, native: Any) -> Any:

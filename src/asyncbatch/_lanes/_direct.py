@@ -27,6 +27,7 @@ from asyncbatch._decoding import (
 from asyncbatch._errors import FailureKind
 from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._body import redirect_limit
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
 from asyncbatch._lanes._engine_failures import engine_outcome
@@ -39,9 +40,7 @@ from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
 from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange, Terms
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-# A compressed body may be longer than what it decodes to, but not by more than this.
+# A compressed body may be longer than what it decodes to: by a hundredth and this at most.
 _INFLATION = 1024
 
 _log = logging.getLogger("httpx")
@@ -135,28 +134,36 @@ class DirectLane(ClientLane):
         return engine
 
     def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
+        if prepared.follow_redirects is None:
+            terms = self._terms.get(limits) or self._new_terms(limits)
+        else:
+            terms = self._terms_of(limits, prepared.follow_redirects)
         return self._engine.begin(
             prepared.origin,
             prepared.method,
             prepared.payload,
             prepared.body,
-            self._terms.get(limits) or self._new_terms(limits),
+            terms,
             deadline,
             prepared.closes,
         )
 
     def _new_terms(self, limits: TimeLimits) -> Terms:
-        limit = self._rules.max_body
         if len(self._terms) > 100:  # as many as there are time-outs of single requests
             self._terms.clear()
-        terms = self._terms[limits] = Terms(
-            max_body=NO_LIMIT if limit is None else limit + limit // 100 + _INFLATION,
+        terms = self._terms[limits] = self._terms_of(limits, self._rules.follow_redirects)
+        return terms
+
+    def _terms_of(self, limits: TimeLimits, follow_redirects: bool) -> Terms:
+        limit = self._rules.max_body
+        return Terms(
+            max_body=NO_LIMIT if limit is None else _inflated(limit),
+            max_redirect_body=_inflated(redirect_limit(limit)) if follow_redirects else None,
             connect_timeout=limits.connect,
             read_timeout=limits.read,
             write_timeout=limits.write,
             pool_timeout=limits.pool,
         )
-        return terms
 
     def _note_head(self, exchange: Exchange, prepared: Prepared) -> None:
         """Do what a client does as soon as a head has come: take its cookies, and log it."""
@@ -246,6 +253,11 @@ class DirectLane(ClientLane):
         return await anyio.to_thread.run_sync(lambda: decode(coding, raw, max_size=limit))
 
 
+def _inflated(limit: int) -> int:
+    """Return how long a body may be on the wire that decodes to `limit` bytes."""
+    return limit + limit // 100 + _INFLATION
+
+
 def _leads_on(exchange: Exchange) -> bool:
     """
     Whether httpx would follow this redirect, or say where it leads.
@@ -253,7 +265,7 @@ def _leads_on(exchange: Exchange) -> bool:
     That its body is too long does not matter then.
     """
     head = exchange.head
-    if head is None or head.status not in _REDIRECTS or b"\nlocation:" not in head.block.lower():
+    if head is None or head.status < 300 or not head.is_redirect:
         return False
     return exchange.error is None or isinstance(exchange.error, ResponseTooLarge)
 

@@ -49,6 +49,7 @@ class Prepared:
         "_url",
         "body",
         "closes",
+        "follow_redirects",
         "limits",
         "method",
         "origin",
@@ -64,6 +65,8 @@ class Prepared:
         self.limits = limits
         self.closes = closes
         self.body: bytes | None = None
+        # What the request itself says about following redirects; None: nothing.
+        self.follow_redirects: bool | None = None
         # A plain GET is built of these when somebody asks; anything else has been built already.
         self._url = ""
         self._template: _Template | None = None
@@ -213,6 +216,7 @@ class Preparer:
             return None
         prepared = Prepared.built(native, line + fields.block, fields, limits)
         prepared.body = body or None
+        prepared.follow_redirects = request.follow_redirects
         return prepared
 
     def _build(self, request: Request, limits: TimeLimits) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 from asyncbatch._http11 import (
     ExchangeError,
     ResponseProtocol,
+    ResponseTooLarge,
     TruncatedResponse,
 )
 from asyncbatch._transport._errors import Phase, TimedOut
@@ -351,6 +352,8 @@ class Connection(asyncio.BufferedProtocol):
         if not terms.streams:
             if terms.read_timeout is not None:
                 self._set_deadline(exchange, terms.read_timeout)
+            if terms.max_redirect_body is not None:
+                self._check_redirect(terms.max_redirect_body)
             return
         protocol = self._protocol
         if protocol.head is None:
@@ -365,6 +368,17 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
         if untaken or not exchange.future.done():
             exchange.settle()
+
+    def _check_redirect(self, limit: int) -> None:
+        """Read no further in a redirect whose own body is long: a new connection is cheaper."""
+        protocol = self._protocol
+        head = protocol.head
+        if head is None or not head.is_redirect:
+            return
+        if head.length > limit or protocol.untaken > limit:
+            self.fail(
+                ResponseTooLarge(f"the redirect's body is larger than {limit} bytes", limit=limit)
+            )
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         """Hand the response over, and the connection back."""

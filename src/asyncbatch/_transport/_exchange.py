@@ -48,6 +48,10 @@ class Terms:
 
     max_body: int = NO_LIMIT
     """The longest response body to accept, in bytes as transferred."""
+    max_redirect_body: int | None = None
+    """The longest body of a redirect to read, in bytes as transferred; None: as any other's.
+
+    Not with `streams`, where the reader decides."""
     connect_timeout: float | None = None
     """For looking up the name, connecting and the TLS handshake together."""
     read_timeout: float | None = None
