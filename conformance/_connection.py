@@ -1,0 +1,210 @@
+"""
+One connection of the scripted server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ._delivery import cut
+from ._steps import (
+    Close,
+    Flood,
+    HalfClose,
+    Pause,
+    ReadHead,
+    ReadRequest,
+    Reset,
+    Script,
+    Send,
+    Step,
+    UntilOutcome,
+)
+
+if TYPE_CHECKING:
+    from ._server import Run
+
+# Between two pieces, so that each is a segment and a read of its own.
+BETWEEN_PIECES = 0.001
+# How often a pause looks whether the client has gone.
+LOOK = 0.01
+
+_LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)")
+_UNSCRIPTED = b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nunscripted"
+
+
+class Connection:
+    """Follows a script, then answers canaries until the client closes."""
+
+    def __init__(
+        self,
+        run: Run,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        is_other: bool = False,
+    ) -> None:
+        self._run = run
+        self._reader = reader
+        self._writer = writer
+        self._is_other = is_other
+        self._is_closed = False
+        self._number = run.connections
+        run.connections += 1
+
+    async def serve(self) -> None:
+        """Serve until either side closes."""
+        run = self._run
+        run.busy += 1
+        try:
+            # What a client does with a connection is its own business.
+            with contextlib.suppress(EOFError, ConnectionError, ssl.SSLError, TimeoutError):
+                while run.warm_left and not self._is_other:
+                    self._answers_canary(await self._read_request())
+                    run.warm_left -= 1
+                await self._follow(self._script())
+                while not self._is_closed:
+                    await self._next_request()
+                    self._writer.write(_UNSCRIPTED)
+        finally:
+            run.busy -= 1
+
+    def _script(self) -> Script:
+        run = self._run
+        if self._is_other:
+            return run.case.other
+        # Once the client is done, what comes is a canary.
+        if run.is_told:
+            return ()
+        if run.case_connection is None:
+            run.case_connection = self._number
+        return run.script_for(self._number - run.case_connection)
+
+    async def _follow(self, script: Script) -> None:
+        for step in script:
+            if self._is_closed:
+                return
+            await self._take(step)
+
+    async def _take(self, step: Step) -> None:
+        match step:
+            case ReadRequest():
+                await self._next_request()
+            case ReadHead():
+                with self._waiting():
+                    self._note(await self._reader.readuntil(b"\r\n\r\n"))
+            case Send(content, may_cut):
+                await self._send(self._run.fill_in(content), may_cut)
+            case Flood(content, limit):
+                await self._flood(content, limit)
+            case Pause(seconds):
+                await self._pause(seconds)
+            case UntilOutcome():
+                await self._until_outcome()
+            case HalfClose():
+                self._writer.write_eof()
+            case Close(abruptly):
+                self._close(abruptly)
+            case Reset():
+                sock = self._writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._close(abruptly=True)
+
+    def _close(self, abruptly: bool) -> None:
+        self._is_closed = True
+        if abruptly:
+            self._writer.transport.abort()
+        else:
+            self._writer.close()
+
+    async def _send(self, content: bytes, may_cut: bool) -> None:
+        pieces = cut(content, self._run.delivery) if may_cut else [content]
+        for number, piece in enumerate(pieces):
+            if number:
+                await asyncio.sleep(BETWEEN_PIECES)
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def _flood(self, content: bytes, limit: int) -> None:
+        block = content * max(1, 16 * 1024 // len(content))
+        for _ in range(0, limit, len(block)):
+            self._writer.write(block)
+            await self._writer.drain()
+            # Where the client takes all, draining does not wait, and nobody else would get a turn.
+            await asyncio.sleep(0)
+
+    async def _pause(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        # Nothing tells of the client's end but reading, and this is not the time to read.
+        while (left := end - loop.time()) > 0 and not self._reader.at_eof():  # noqa: ASYNC110
+            await asyncio.sleep(min(left, LOOK))
+
+    async def _until_outcome(self) -> None:
+        run = self._run
+        if run.is_told:
+            return
+        # Whoever tells counts this connection as busy again, before anybody can look.
+        run.busy -= 1
+        run.awaiting_outcome += 1
+        try:
+            await run.told.wait()
+        except BaseException:
+            if not run.is_told:
+                run.awaiting_outcome -= 1
+                run.busy += 1
+            raise
+
+    async def _next_request(self) -> None:
+        """Read a request that is no canary; answer those that come before it."""
+        while True:
+            request = await self._read_request()
+            if not self._answers_canary(request):
+                self._note(request)
+                return
+
+    def _answers_canary(self, request: bytes) -> bool:
+        path = request.split(b" ", 2)[1]
+        if not path.startswith(b"/canary/"):
+            return False
+        self._run.canaries[path.decode()] = self._number
+        self._writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+        return True
+
+    def _note(self, request: bytes) -> None:
+        seen = self._run.other_requests if self._is_other else self._run.requests
+        seen.append(request)
+
+    async def _read_request(self) -> bytes:
+        with self._waiting():
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            lowered = head.lower()
+            if b"transfer-encoding: chunked" in lowered:
+                return head + await self._read_chunks()
+            if length := _LENGTH.search(lowered):
+                return head + await self._reader.readexactly(int(length.group(1)))
+            return head
+
+    async def _read_chunks(self) -> bytes:
+        body = b""
+        while True:
+            line = await self._reader.readuntil(b"\r\n")
+            size = int(line, 16)
+            body += line + await self._reader.readexactly(size + 2)
+            if not size:
+                return body
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._run.busy -= 1
+        try:
+            yield
+        finally:
+            self._run.busy += 1

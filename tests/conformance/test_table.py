@@ -1,0 +1,28 @@
+"""The table, played in each lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from conformance import Delivery, ScriptedServer, play_all
+from conformance.cases import CASES
+from conformance.clients.ours import client_lane, direct_lane
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("lane", [direct_lane, client_lane])
+async def test_every_case_comes_out_as_expected(lane, scripted: ScriptedServer) -> None:
+    """What the table expects is what comes, in every delivery."""
+    async with lane(scripted.trust) as client:
+        plays = [(case, delivery) for case in CASES for delivery in Delivery]
+        reports = await play_all(plays, client, scripted)
+
+    assert [str(report) for report in reports if report.problems] == []
