@@ -21,7 +21,7 @@ PUBLIC = """
     Request      Result            Success   Failure       FailureKind
     Results      Summary           Timing    Attempt
     Retry        Rate              Progress
-    HTTPTransport
+    HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyTooLarge   DNSError       DeadlineExceeded   FetcherClosed
     HostDown           NotStarted     RetryAfterTooLong                 TLSError

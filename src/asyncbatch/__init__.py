@@ -25,7 +25,7 @@ from asyncbatch._retry import Retry
 from asyncbatch._summary import Summary
 from asyncbatch._sync import SyncFetcher, fetch_many_sync
 from asyncbatch._timing import Attempt, Timing
-from asyncbatch._transport import HTTPTransport
+from asyncbatch._transport import HTTPTransport, is_public
 
 __all__ = [
     "AddressBlocked",
@@ -57,4 +57,5 @@ __all__ = [
     "TruncatedBody",
     "fetch_many",
     "fetch_many_sync",
+    "is_public",
 ]

@@ -85,8 +85,9 @@ class Fetcher:
         max_redirects: How many for one request: 20 unless `client` says otherwise.
         max_body: Bytes of a decoded body at most; `None`: no limit.
         addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
-            link-local and other special ones, or a callable that takes an `ipaddress` address and
-            says whether it may. Checked on each hop, for the address connected to.
+            link-local and other special ones (see `is_public`), or a callable that takes an
+            `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address
+            connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
         give_up_host_after: After so many failed connections in a row, requests to that host fail at
             once for 30 s; then one is let through as a probe. `None`: never.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that

@@ -4,12 +4,15 @@ The address policy for what httpcore does in the engine's place (HTTP/2, CONNECT
 
 from __future__ import annotations
 
+import itertools
+import socket
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import anyio
 
-from asyncbatch._transport._addresses import AddressPolicy, parse_address
+from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._errors import AddressRefused
 
 
@@ -21,10 +24,10 @@ class CheckedBackend:
     TLS still verifies the name, which httpcore hands over apart.
     """
 
-    def __init__(self, backend: Any, policy: AddressPolicy, connect_error: type[Exception]) -> None:
+    def __init__(self, backend: Any, policy: AddressPolicy, core: ModuleType) -> None:
         self._backend = backend
         self._policy = policy
-        self._connect_error = connect_error
+        self._core = core
 
     async def connect_tcp(
         self,
@@ -34,24 +37,17 @@ class CheckedBackend:
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> Any:
-        """Connect to the first address of the host that the policy allows."""
-        try:
-            found = await anyio.getaddrinfo(host, port)
-        except OSError as exc:
-            raise self._connect_error(str(exc)) from exc
-        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
-        allowed = [one for one in addresses if self._policy(parse_address(one))]
-        if not allowed:
+        """Connect to the first address of the host that the policy allows and that answers."""
+        options = None if socket_options is None else list(socket_options)
+        *others, last = await self._allowed(host, port, timeout)
+        for address in others:
             try:
-                raise AddressRefused(
-                    f"{host!r} is at {', '.join(sorted({*addresses}))}, not allowed"
+                return await self._backend.connect_tcp(
+                    address, port, timeout, local_address, options
                 )
-            except AddressRefused as exc:
-                # Raised where it can be found again: httpcore drops causes, but not contexts.
-                raise self._connect_error(str(exc)) from exc
-        return await self._backend.connect_tcp(
-            allowed[0], port, timeout, local_address, socket_options
-        )
+            except self._core.ConnectError:
+                continue
+        return await self._backend.connect_tcp(last, port, timeout, local_address, options)
 
     async def connect_unix_socket(
         self,
@@ -65,3 +61,19 @@ class CheckedBackend:
     async def sleep(self, seconds: float) -> None:
         """Pass on."""
         await self._backend.sleep(seconds)
+
+    async def _allowed(self, host: str, port: int, limit: float | None) -> list[str]:
+        try:
+            with anyio.fail_after(limit):
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except TimeoutError as exc:
+            raise self._core.ConnectTimeout(f"{host!r} was not resolved in time") from exc
+        except (OSError, UnicodeError) as exc:
+            raise self._core.ConnectError(str(exc)) from exc
+        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+        try:
+            verdicts = allowed_by(self._policy, host, addresses)
+        except AddressRefused as exc:
+            # Raised where it can be found again: httpcore drops causes, but not contexts.
+            raise self._core.ConnectError(str(exc)) from exc
+        return [*itertools.compress(addresses, verdicts)]

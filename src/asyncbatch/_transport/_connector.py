@@ -7,21 +7,17 @@ The address that was checked is the one that is connected to; nothing is resolve
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asyncbatch._transport._addresses import AddressPolicy, parse_address
+from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._connecting import connect
 from asyncbatch._transport._connection import Connection
-from asyncbatch._transport._errors import (
-    AddressRefused,
-    ConnectFailed,
-    HandshakeFailed,
-    ResolveFailed,
-)
+from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import race
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
@@ -103,16 +99,12 @@ class Connector:
         Keep the addresses that the policy allows.
 
         Raises:
-            AddressRefused: none is left.
+            AddressRefused: none is left, or the policy failed.
         """
-        policy = self._policy
-        if policy is None:
+        if self._policy is None:
             return addresses
-        allowed = [one for one in addresses if policy(parse_address(one.sockaddr[0]))]
-        if not allowed:
-            refused = ", ".join(sorted({one.sockaddr[0] for one in addresses}))
-            raise AddressRefused(f"{host!r} is at {refused}, which is not allowed")
-        return allowed
+        verdicts = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
+        return [*itertools.compress(addresses, verdicts)]
 
     async def ssl_context(self) -> ssl.SSLContext:
         """Make the TLS context, once, without holding the loop up."""

@@ -121,9 +121,7 @@ class TransportMixin:
         )
         if policy is not None:
             pool = self._pool
-            pool._network_backend = CheckedBackend(
-                pool._network_backend, policy, pool.core.ConnectError
-            )
+            pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
 
 
 class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
@@ -147,8 +145,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         local_address: the address to connect from.
         retries: how many times a failed connect is tried again.
         socket_options: for `setsockopt`, each.
-        addresses: which addresses may be connected to: `"public"`, a callable that is given an
-            `ipaddress` address and says whether it may, or None for all.
+        addresses: which addresses may be connected to: `"public"` (see `is_public`), a callable
+            that is given an `ipaddress` address and returns True or False, or None for all.
 
     Raises:
         ValueError: `addresses` together with `proxy` or `uds`.
