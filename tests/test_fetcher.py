@@ -471,6 +471,25 @@ def test_waiting_for_a_limit_counts_as_throttled(virtual):
         assert sum(seconds for _, seconds in result.timing.phases()) <= result.elapsed + 1e-9
 
 
+def test_a_refusal_behind_a_redirect_pauses_the_host_that_said_it(virtual):
+    """What is asked of it directly waits as well; others do not."""
+
+    async def main():
+        async with LoopbackServer(hosts=3) as server:
+            server.on("/go", Reply.redirect(server.url("/busy", host=2)), host=1)
+            server.on("/busy", Reply(429).retry_after(10), host=2)
+            async with Fetcher(retry=None) as fetcher:
+                refused = await fetcher.fetch(server.url("/go"))
+                others = [await fetcher.fetch(server.url("/", host=host)) for host in (3, 2)]
+        return refused, *others
+
+    refused, other, paused = virtual(main)
+
+    assert refused.status_code == 429
+    assert other.timing.throttled == 0
+    assert paused.timing.throttled == pytest.approx(10, abs=0.1)
+
+
 def test_a_retry_holds_no_slot_and_a_paused_host_pauses_no_other(virtual):
     """With one slot, one host that asks for 10 s lets the other be fetched meanwhile."""
 

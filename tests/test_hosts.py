@@ -37,11 +37,16 @@ class Batch:
             fates.append(job.fate)
         return fates
 
-    def attempt(self, now: float, outcome: Outcome, *, host: str = "h") -> Decision:
-        """Add a request, start it at once and end it at once."""
+    def attempt(
+        self, now: float, outcome: Outcome, *, host: str = "h", target: str | None = None
+    ) -> Decision:
+        """Add a request, start it at once and end it at once, maybe redirected to `target`."""
         self.add(host=host, now=now)
         outcome.started_at = now
-        return self.schedule.done(self.start(now), outcome, now)
+        job = self.start(now)
+        if target is not None:
+            self.schedule.overhear(target, job, outcome, now)
+        return self.schedule.done(job, outcome, now)
 
     def opens_at(self, *, host: str = "h", now: float = 0.0) -> float:
         """Return when a new request to `host` may start."""
@@ -84,6 +89,51 @@ def test_other_hosts_are_not_paused() -> None:
     batch.attempt(0.0, refused(retry_after=7.0), host="h")
 
     assert batch.opens_at(host="other") == 0.0
+
+
+def test_a_refusal_behind_a_redirect_pauses_both_hosts() -> None:
+    """The one that said it, and the one whose requests would be led there again."""
+    batch = Batch()
+    batch.attempt(1.0, refused(retry_after=7.0), host="h", target="target")
+
+    assert batch.opens_at(host="h", now=1.0) == 8.0
+    assert batch.opens_at(host="target", now=1.0) == 8.0
+    assert batch.opens_at(host="other", now=1.0) == 1.0
+
+
+def test_a_host_that_a_redirect_led_to_is_forgotten_when_its_pause_has_passed() -> None:
+    """As any host that nothing is asked of."""
+    batch = Batch()
+    batch.attempt(0.0, refused(retry_after=7.0), target="target")
+    batch.schedule.close(0.0)
+    batch.schedule = Schedule(batch.hosts)
+
+    for second in range(100, 104):
+        batch.attempt(float(second), succeeded())
+
+    assert len(batch.hosts) == 0
+
+
+def test_a_redirect_within_a_host_makes_its_refusal_count_once() -> None:
+    """Its back-off is that of the first pause."""
+    batch = Batch()
+    batch.attempt(0.0, refused(), host="h", target="h")
+
+    assert batch.opens_at(host="h") == 0.5
+
+
+def test_a_pause_that_a_redirect_brought_holds_what_waits_already() -> None:
+    """Also in another batch, which has been told."""
+    hosts = new_hosts()
+    one, other = Batch(hosts), Batch(hosts)
+    told = []
+    other.schedule.on_ready = lambda: told.append(True)
+    other.add(2, host="target")
+    one.attempt(1.0, refused(retry_after=7.0), host="h", target="target")
+
+    assert other.fates(1.0) == []
+    assert other.schedule.wake_at == 8.0
+    assert other.fates(8.0) == [Fate.START, Fate.START]
 
 
 def test_without_retry_after_the_pause_is_the_back_off_and_grows() -> None:

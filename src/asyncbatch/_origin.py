@@ -39,5 +39,9 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
         scheme, host, port = match.groups()
         scheme = scheme.lower()
         return scheme, host.lower(), int(port) if port else _PORTS[scheme]
-    parsed = locate(item)
-    return parsed.scheme, parsed.host, parsed.port or _PORTS[parsed.scheme]
+    return origin_of_url(locate(item))
+
+
+def origin_of_url(url: Any) -> Origin:
+    """Return the origin of a client's URL, which has a host and is http or https."""
+    return url.scheme, url.host, url.port or _PORTS[url.scheme]

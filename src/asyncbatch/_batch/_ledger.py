@@ -20,7 +20,7 @@ from asyncbatch._ending import (
     result_of,
     too_late,
 )
-from asyncbatch._origin import origin_of
+from asyncbatch._origin import origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import is_repeatable
@@ -63,8 +63,11 @@ class Ledger:
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
-        if outcome.kind is not None and not is_repeatable(job.request):
-            outcome.permanent = True
+        if outcome.kind is not None:
+            if not is_repeatable(job.request):
+                outcome.permanent = True
+            if outcome.response is not None and outcome.response.history:
+                self._schedule.overhear(origin_of_url(outcome.response.url), job, outcome, now)
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is Action.RETRY:

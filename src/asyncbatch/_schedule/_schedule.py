@@ -18,7 +18,7 @@ from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
 from asyncbatch._schedule._job import Fate, Job, JobQueue, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from asyncbatch._hosts import Host, Hosts
     from asyncbatch._outcome import Outcome
@@ -132,6 +132,23 @@ class Schedule:
         if not queue.jobs:
             self._leave(queue, now)
         return FINISH
+
+    def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
+        """
+        Let the host to which a redirect led learn from its own answer.
+
+        The first host learns from it too (`done`): what it is asked would be led there again.
+        """
+        if key == job.host.key:
+            return
+        self._run_timers(now)
+        host = self._hosts.get(key)
+        host.settle(now)
+        host.learn(outcome, now, was_probe=False)
+        host.pass_on(now)
+        host.update_plain(now)
+        if not host.queues:
+            self._hosts.rest(host, now)
 
     def release(self, job: Job, now: float) -> None:
         """Give the slot of a job back whose attempt was cancelled. The schedule lets go of it."""
