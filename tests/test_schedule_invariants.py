@@ -245,7 +245,9 @@ class Batches(RuleBasedStateMachine):
         assert self.retry is not None
         assert attempts < self.retry.attempts
         assert job.method == "GET" or outcome.connect_failed
-        self._check_budget(self.models[job.host.key])
+        # A retry at the time that the server named itself costs nothing.
+        if outcome.retry_after is None:
+            self._check_budget(self.models[job.host.key])
 
     def _outcome(self, kind: str, started_at: float) -> Outcome:
         if kind == "ok":
