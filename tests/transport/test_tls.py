@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import socket
 import ssl
+import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trustme
@@ -65,6 +70,59 @@ async def test_the_context_is_made_once() -> None:
         await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(10)])
 
     assert made == 1
+
+
+class ResetListener:
+    """Resets each connection before the client can say anything on it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def origin(self) -> Origin:
+        """Where it listens."""
+        return Origin(is_tls=True, host="127.0.0.1", port=self._socket.getsockname()[1])
+
+    def reset_next(self) -> None:
+        """Accept a connection that has been made, and reset it."""
+        accepted, _ = self._socket.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+
+class DoomedConnector(Connector):
+    """Has each connection reset between its opening and its handshake."""
+
+    def __init__(self, listener: ResetListener) -> None:
+        super().__init__(client_context)
+        self._listener = listener
+
+    async def _open_socket(self, *args: Any) -> socket.socket:
+        opened = await super()._open_socket(*args)
+        self._listener.reset_next()
+        return opened
+
+
+@pytest.mark.may_block
+async def test_a_reset_in_the_handshake_closes_one_descriptor_once() -> None:
+    """And not again that of whoever has been given its number since, when garbage is collected."""
+    listener = ResetListener()
+    others: list[socket.socket] = []
+    async with engine_for(connector=DoomedConnector(listener)) as engine:
+        for _ in range(20):
+            with pytest.raises(HandshakeFailed):
+                await get(engine, listener.origin)
+            others += socket.socketpair()
+            gc.collect()
+
+        inodes = {os.fstat(other.fileno()).st_ino for other in others}
+        assert len(inodes) == len(others)
+    for closable in (listener, *others):
+        closable.close()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -195,6 +196,7 @@ class Connector:
         server_name: str | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
+        inode = _inode(sock)
         try:
             await loop.create_connection(
                 lambda: connection,
@@ -203,9 +205,12 @@ class Connector:
                 server_hostname=server_name,
             )
         except BaseException:
-            # Before there is a transport the socket is ours; afterwards it is the transport's,
-            # which a connection that is given up closes.
+            # The event loop closes the socket of a connection that it could not make.
             connection.close()
+            # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
+            # peer was quick to reset. Its end would close whoever has been given that number since.
+            if sock.fileno() >= 0 and _inode(sock) != inode:
+                sock.detach()
             raise
 
     async def _handshake(
@@ -223,3 +228,11 @@ class Connector:
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
         dial.tls = monotonic() - started
+
+
+def _inode(sock: socket.socket) -> int:
+    """Return what tells an open socket from another one with the same number; 0 for none."""
+    try:
+        return os.fstat(sock.fileno()).st_ino
+    except OSError:
+        return 0
