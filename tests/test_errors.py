@@ -28,6 +28,7 @@ def make(library: Any) -> list[Exception]:
         error(_errors.HostDown)("http://host.test:80", request=request),
         error(_errors.TruncatedBody)("x", request=request),
         error(_errors.AttemptTimeout)(2.0, request=request),
+        error(_errors.TooSlow)(100, request=request),
         error(_errors.DeadlineExceeded)("deadline", 3.0, request=request),
         error(_errors.RetryAfterTooLong)(90, limit=60, request=request, response=response),
     ]

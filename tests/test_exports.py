@@ -25,7 +25,7 @@ PUBLIC = """
     AddressBlocked
     AttemptTimeout     BodyTooLarge   DNSError       DeadlineExceeded   FetcherClosed
     HostDown           NotStarted     RetryAfterTooLong                 TLSError
-    TruncatedBody
+    TooSlow            TruncatedBody
 """
 
 TESTING = """

@@ -35,7 +35,7 @@ HOUSE = """
     _schedule  _attempt   _patience
     _hosts     _lanes
     _retry     _limits     _timers    _slots    _transport
-    _http11    _decoding
+    _http11    _decoding   _pace
 """
 
 # The values at the bottom know nobody above; among themselves they may, so long as no circle comes
@@ -47,7 +47,7 @@ VALUES = """
 
 # A policy never sees a socket, and what talks to servers never sees a policy.
 POLICIES = {"_schedule", "_hosts", "_retry", "_limits", "_timers"}
-WIRE = {"_lanes", "_transport", "_http11", "_decoding"}
+WIRE = {"_lanes", "_transport", "_http11", "_decoding", "_pace"}
 
 # Who may import a module that most must not. The public module `testing` stands alone: it is built
 # on the public names, so that users could have written it, and nothing but the command needs it.
@@ -73,7 +73,7 @@ LIBRARIES = {
 }
 
 # What decides takes the time, the bytes and the dice as arguments, and so needs none of these.
-PURE = POLICIES | {"_http11", "_decoding"}
+PURE = POLICIES | {"_http11", "_decoding", "_pace"}
 IMPURE_LIBRARIES = {
     "anyio",
     "asyncio",

@@ -13,6 +13,7 @@ from asyncbatch._errors import (
     NotStarted,
     RetryAfterTooLong,
     TLSError,
+    TooSlow,
     TruncatedBody,
 )
 from asyncbatch._fetcher import Fetcher, Statistics
@@ -54,6 +55,7 @@ __all__ = [
     "SyncFetcher",
     "TLSError",
     "Timing",
+    "TooSlow",
     "TruncatedBody",
     "fetch_many",
     "fetch_many_sync",

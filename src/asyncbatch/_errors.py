@@ -20,6 +20,8 @@ elsewhere.
         │   └── TruncatedBody     the connection ended before the body did
         └── httpx.TimeoutException
             ├── AttemptTimeout    one attempt took longer than `timeout`
+            ├── httpx.ReadTimeout
+            │   └── TooSlow       the response came below `minimum_rate`
             └── DeadlineExceeded  request or batch took longer than it may
 
     RuntimeError
@@ -45,7 +47,10 @@ class FailureKind(StrEnum):
     tls = "tls"
     """The TLS handshake or the check of the certificate failed."""
     timeout = "timeout"
-    """A time limit passed: of a phase, the attempt, the request, or the batch."""
+    """
+    A time limit passed (of a phase, the attempt, the request, or the batch), or the response came
+    below the least rate.
+    """
     protocol = "protocol"
     """The server broke the connection before a response, or did not speak HTTP."""
     truncated = "truncated"
@@ -120,6 +125,17 @@ class AttemptTimeout(httpx.TimeoutException):
     def __init__(self, timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The attempt took longer than timeout={timeout:g} s", request=request)
         self.timeout = timeout
+
+
+class TooSlow(httpx.ReadTimeout):
+    """The response came, but more slowly than it may."""
+
+    def __init__(self, minimum_rate: float, *, request: httpx.Request | None = None) -> None:
+        super().__init__(
+            f"The response came below minimum_rate={minimum_rate:g} bytes per second",
+            request=request,
+        )
+        self.minimum_rate = minimum_rate
 
 
 class DeadlineExceeded(httpx.TimeoutException):

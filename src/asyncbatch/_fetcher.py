@@ -84,6 +84,8 @@ class Fetcher:
         follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
         max_redirects: How many for one request: 20 unless `client` says otherwise.
         max_body: Bytes of a decoded body at most; `None`: no limit.
+        minimum_rate: Bytes per second at which a response has to come, averaged over 10 s; `None`:
+            it may drip. Waiting for its first byte does not count.
         addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
             link-local and other special ones (see `is_public`), or a callable that takes an
             `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address

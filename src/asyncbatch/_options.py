@@ -8,6 +8,7 @@ that were given or defaulted.
 from __future__ import annotations
 
 import inspect
+import math
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ class BatchOptions(TypedDict, total=False):
     follow_redirects: bool
     max_redirects: int
     max_body: int | None
+    minimum_rate: float | None
     addresses: AddressPolicyTypes
     give_up_host_after: int | None
     progress: ProgressTypes
@@ -92,6 +94,18 @@ def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> N
     least = 0 if attribute.name in ("max_redirects", "max_body") else 1
     if value < least:
         raise ValueError(f"{attribute.name} must be at least {least}, not {value!r}")
+
+
+def _check_speed(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    name = attribute.name
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of bytes per second or None, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be above 0 bytes per second, not {value!r}; None switches it off"
+        )
 
 
 def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -148,6 +162,7 @@ class Options:
     follow_redirects: Any = attrs.field(default=DEFAULT, validator=_check_bool)
     max_redirects: Any = attrs.field(default=DEFAULT, validator=_check_count)
     max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
+    minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
     addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
     give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
     progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)

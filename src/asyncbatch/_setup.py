@@ -147,6 +147,7 @@ def _lane(options: Options, client: httpx.AsyncClient) -> ClientLane:
         "max_body": options.max_body,
         "follow_redirects": _given(options.follow_redirects, client.follow_redirects),
         "max_redirects": _given(options.max_redirects, client.max_redirects),
+        "minimum_rate": options.minimum_rate,
     }
     binding = binding_of(client)
     # Exactly ours: a subclass may do anything.

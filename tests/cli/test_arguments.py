@@ -47,8 +47,8 @@ def test_each_option_reaches_the_fetcher(options: dict[str, Any]):
     parse(
         shlex.split(
             "-c 7 --per-host 2 --rate 20 --total-rate 100/60 --attempts 5 --give-up-host-after 3"
-            " --max-body 32M --timeout 2.5 --connect-timeout 1 --deadline 9 --no-redirects"
-            " --max-redirects 4 -H a:1 --header B:c:d --progress http://host.test/"
+            " --max-body 32M --minimum-rate 1k --timeout 2.5 --connect-timeout 1 --deadline 9"
+            " --no-redirects --max-redirects 4 -H a:1 --header B:c:d --progress http://host.test/"
         )
     )
 
@@ -60,6 +60,7 @@ def test_each_option_reaches_the_fetcher(options: dict[str, Any]):
         "retry": Retry(attempts=5),
         "give_up_host_after": 3,
         "max_body": 32 * 1024 * 1024,
+        "minimum_rate": 1024,
         "timeout": 2.5,
         "connect_timeout": 1.0,
         "deadline": 9.0,

@@ -51,6 +51,7 @@ async def accept_every_option() -> None:
         follow_redirects=False,
         max_redirects=5,
         max_body=None,
+        minimum_rate=512,
         give_up_host_after=None,
         progress=report,
         headers={"user-agent": "me"},

@@ -144,6 +144,9 @@ def _add_limits(group: Any) -> None:
     group.add_argument(
         "--max-body", type=_size, metavar="BYTES", help="of a decoded body; 32M, for instance"
     )
+    group.add_argument(
+        "--minimum-rate", type=_size, metavar="BYTES", help="a second, on average over 10 s"
+    )
 
 
 def _add_times(group: Any) -> None:

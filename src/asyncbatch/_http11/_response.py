@@ -160,6 +160,11 @@ class ResponseProtocol:
         raise TruncatedResponse("the connection ended without a response", received=False)
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether the peer has begun something that it has not ended: a head, or a body."""
+        return self.state is _BODY or bool(self._partial)
+
+    @property
     def untaken(self) -> int:
         """How many bytes of the body have been decoded and not been taken."""
         return len(self.body) if self._growing is None else self._growing.size

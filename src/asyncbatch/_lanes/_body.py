@@ -14,8 +14,10 @@ from typing import Any
 
 import anyio
 
-from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure, decoder_for
+from asyncbatch._decoding import BodyLimitExceeded, Decoder, DecodingFailure, decoder_for
+from asyncbatch._errors import TooSlow
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._pace import Pace
 
 # Closing a connection needs no answer from the other side, but TLS may wait for one.
 CLOSE_SECONDS = 1.0
@@ -30,7 +32,9 @@ REDIRECT_BODY_LIMIT = 64 * 1024
 _LENGTH = re.compile("[0-9]{1,100}")
 
 
-async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
+async def read_body(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> None:
     """
     Read `response` to its end, decode it, and close it.
 
@@ -41,6 +45,7 @@ async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
         BodyLimitExceeded: If the decoded body is longer than `limit` bytes.
         BodyCut: If the compressed stream ends early.
         CorruptBody: If it does not decode.
+        TooSlow: If it comes below `minimum_rate` bytes per second.
         Exception: What the client raises.
     """
     try:
@@ -48,7 +53,7 @@ async def read_body(response: Any, binding: Binding, limit: int | None) -> None:
             content = response.content
             _check_size(len(content), limit)
         else:
-            content = await _read(response, limit)
+            content = await _read(response, binding, limit, minimum_rate)
     except BaseException:
         await close(response)
         raise
@@ -63,10 +68,12 @@ def redirect_limit(limit: int | None) -> int:
     return REDIRECT_BODY_LIMIT if limit is None else min(limit, REDIRECT_BODY_LIMIT)
 
 
-async def read_redirect_body(response: Any, binding: Binding, limit: int | None) -> None:
+async def read_redirect_body(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> None:
     """Read the body of a redirect if it is short; else close the connection and leave it empty."""
     try:
-        await read_body(response, binding, redirect_limit(limit))
+        await read_body(response, binding, redirect_limit(limit), minimum_rate)
     except BodyLimitExceeded:
         response._content = b""
         _drop_stream(response, binding)
@@ -79,7 +86,9 @@ async def close(response: Any) -> None:
         await response.aclose()
 
 
-async def _read(response: Any, limit: int | None) -> bytes:
+async def _read(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> bytes:
     headers = response.headers
     coding = headers.get("content-encoding")
     if not coding and _has_body(response):
@@ -88,12 +97,29 @@ async def _read(response: Any, limit: int | None) -> bytes:
     decoder = decoder_for(coding, max_size=limit)
     chunks = response.aiter_raw()
     try:
-        async for chunk in chunks:
-            decoder.feed(chunk)
+        if minimum_rate is None:
+            async for chunk in chunks:
+                decoder.feed(chunk)
+        elif not await _feed_in_pace(decoder, chunks, minimum_rate):
+            raise binding.error(TooSlow)(minimum_rate, request=response.request)
     except DecodingFailure:
         await _abandon(chunks)
         raise
     return decoder.finish()
+
+
+async def _feed_in_pace(
+    decoder: Decoder, chunks: AsyncIterator[bytes], minimum_rate: float
+) -> bool:
+    """Decode what comes, and say whether it came to its end: not if it comes too slowly."""
+    pace = Pace(minimum_rate, anyio.current_time())
+    with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
+        async for chunk in chunks:
+            decoder.feed(chunk)
+            pace.add(len(chunk), anyio.current_time())
+            scope.deadline = pace.too_slow_at
+        return True
+    return False
 
 
 async def _abandon(chunks: AsyncIterator[bytes]) -> None:

@@ -26,7 +26,7 @@ from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, is_repeatable, is_request
 from asyncbatch._timeouts import TimeLimits
-from asyncbatch._transport import EXCHANGE_EXTENSION, REPLAY_EXTENSION
+from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 
 
 @attrs.frozen
@@ -34,6 +34,7 @@ class _Rules:
     max_body: int | None
     follow_redirects: bool
     max_redirects: int
+    minimum_rate: float | None
 
 
 class ClientLane:
@@ -47,10 +48,11 @@ class ClientLane:
         max_body: int | None,
         follow_redirects: bool,
         max_redirects: int,
+        minimum_rate: float | None = None,
     ) -> None:
         self._client = client
         self.binding = binding
-        self._rules = _Rules(max_body, follow_redirects, max_redirects)
+        self._rules = _Rules(max_body, follow_redirects, max_redirects, minimum_rate)
 
     def begin_batch(self, clock: Clock) -> None:
         """Say that a batch begins, whose exchanges will come with `clock`."""
@@ -224,7 +226,9 @@ class _Exchange:
             response = await self._hop(native)
             response.history = list(history)
             if not (follow and response.has_redirect_location):
-                await read_body(response, self._binding, self._rules.max_body)
+                await read_body(
+                    response, self._binding, self._rules.max_body, self._rules.minimum_rate
+                )
                 return response
             following = await self._following(response)
             history.append(response)
@@ -240,7 +244,9 @@ class _Exchange:
             await close(response)
             raise self._binding.invalid_location(response)
         response.next_request = None
-        await read_redirect_body(response, self._binding, self._rules.max_body)
+        await read_redirect_body(
+            response, self._binding, self._rules.max_body, self._rules.minimum_rate
+        )
         return following
 
     async def _hop(self, native: Any) -> Any:
@@ -249,6 +255,8 @@ class _Exchange:
         check_head(native, self._binding)
         self._situation.sent = True
         chained = self._trace.attach(native)
+        if self._rules.minimum_rate is not None:
+            native.extensions[MINIMUM_RATE_EXTENSION] = self._rules.minimum_rate
         if self.first is not None:
             native.extensions[REPLAY_EXTENSION] = self.first
             self.first = None
@@ -257,6 +265,8 @@ class _Exchange:
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
         finally:
+            # Before a copy is made of them, and from those that a redirect's request has inherited.
+            native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             self._trace.detach(native, chained)
         self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
         if response.next_request is not None:  # it has inherited the extensions

@@ -163,6 +163,7 @@ class DirectLane(ClientLane):
             read_timeout=limits.read,
             write_timeout=limits.write,
             pool_timeout=limits.pool,
+            minimum_rate=self._rules.minimum_rate,
         )
 
     def _note_head(self, exchange: Exchange, prepared: Prepared) -> None:

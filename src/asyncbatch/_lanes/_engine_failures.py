@@ -14,13 +14,14 @@ from asyncbatch._errors import (
     DNSError,
     FailureKind,
     TLSError,
+    TooSlow,
     TruncatedBody,
 )
 from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_permanent
 from asyncbatch._outcome import Outcome
-from asyncbatch._transport import EngineClosed, TimedOut
+from asyncbatch._transport import EngineClosed, SentTooSlowly, TimedOut
 
 
 def engine_outcome(
@@ -61,6 +62,8 @@ def _timed_out(error: TimedOut, binding: Binding, request: Any, seconds: float |
     if error.phase == "total":
         cut = binding.error(AttemptTimeout)(seconds or 0.0, request=request)
         return Outcome(kind=kind, error=cut, cut=True)
+    if isinstance(error, SentTooSlowly):
+        return Outcome(kind=kind, error=binding.error(TooSlow)(error.rate, request=request))
     name = f"{error.phase.title()}Timeout"
     return Outcome(
         kind=kind,

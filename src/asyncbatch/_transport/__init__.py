@@ -8,7 +8,7 @@ or results.
 from __future__ import annotations
 
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
-from ._bridge import EXCHANGE_EXTENSION, REPLAY_EXTENSION, is_pristine
+from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION, is_pristine
 from ._connector import Connector
 from ._engine import Engine
 from ._errors import (
@@ -17,6 +17,7 @@ from ._errors import (
     EngineClosed,
     HandshakeFailed,
     ResolveFailed,
+    SentTooSlowly,
     TimedOut,
 )
 from ._exchange import NEVER, Exchange, Origin, Terms, Upload
@@ -25,6 +26,7 @@ from ._transports import HTTPTransport, pool_class, transport_class
 
 __all__ = [
     "EXCHANGE_EXTENSION",
+    "MINIMUM_RATE_EXTENSION",
     "NEVER",
     "REPLAY_EXTENSION",
     "AddressPolicy",
@@ -41,6 +43,7 @@ __all__ = [
     "IPAddress",
     "Origin",
     "ResolveFailed",
+    "SentTooSlowly",
     "Terms",
     "TimedOut",
     "Upload",

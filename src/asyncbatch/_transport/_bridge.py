@@ -37,6 +37,9 @@ EXCHANGE_EXTENSION = "asyncbatch.exchange"
 REPLAY_EXTENSION = "asyncbatch.replay"
 """The request extension for an exchange that has taken place: it is answered from that, once."""
 
+MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
+"""The request extension for the least rate, in bytes per second, at which a head has to come."""
+
 _MAX_TERMS = 64
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
@@ -139,7 +142,7 @@ class EnginePoolMixin:
             request.method,
             payload,
             body,
-            self._terms_of(extensions.get("timeout")),
+            self._terms_of(extensions.get("timeout"), extensions.get(MINIMUM_RATE_EXTENSION)),
             closes=fields.closes,
             observer=None if log is None else log.observe,
         )
@@ -169,24 +172,28 @@ class EnginePoolMixin:
             )
         return content or None
 
-    def _terms_of(self, timeout: dict[str, float | None] | None) -> Terms:
+    def _terms_of(
+        self, timeout: dict[str, float | None] | None, minimum_rate: float | None
+    ) -> Terms:
         timeout = timeout or {}
         key = (
             timeout.get("connect"),
             timeout.get("read"),
             timeout.get("write"),
             timeout.get("pool"),
+            minimum_rate,
         )
         terms = self._terms.get(key)
         if terms is None:
             if len(self._terms) >= _MAX_TERMS:
                 self._terms.clear()
-            connect, read, write, pool = key
+            connect, read, write, pool, _ = key
             terms = self._terms[key] = Terms(
                 connect_timeout=connect,
                 read_timeout=read,
                 write_timeout=write,
                 pool_timeout=pool,
+                minimum_rate=minimum_rate,
                 streams=True,
             )
         return terms
@@ -234,6 +241,7 @@ _CORE_TIMEOUTS = {
     "connect": "ConnectTimeout",
     "write": "WriteTimeout",
     "read": "ReadTimeout",
+    "rate": "ReadTimeout",
     "total": "ReadTimeout",
 }
 

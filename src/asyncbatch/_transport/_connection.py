@@ -21,7 +21,8 @@ from asyncbatch._http11 import (
     ResponseTooLarge,
     TruncatedResponse,
 )
-from asyncbatch._transport._errors import Phase, TimedOut
+from asyncbatch._pace import Pace
+from asyncbatch._transport._errors import SentTooSlowly, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
 from asyncbatch._transport._resend import may_send_again
 from asyncbatch._transport._socket import SocketTransport
@@ -56,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_buffer",
         "_is_read_paused",
+        "_pace",
         "_pool",
         "_protocol",
         "_socket",
@@ -87,6 +89,8 @@ class Connection(asyncio.BufferedProtocol):
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = _never
         self._is_read_paused = False
+        # With `Terms.minimum_rate` only, and while a response is on its way.
+        self._pace: Pace | None = None
         # Written by the pool when it takes the connection over.
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
@@ -150,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
         if is_complete:
             self._finish(exchange, now)
         else:
-            self._progress(exchange)
+            self._progress(exchange, nbytes, now)
 
     def eof_received(self) -> None:
         """Take the end of the peer's bytes."""
@@ -245,10 +249,7 @@ class Connection(asyncio.BufferedProtocol):
         if exchange is None:
             self.close()
             return
-        phase: Phase = "total"
-        if now < exchange.deadline:
-            phase = "write" if self.is_write_paused else "read"
-        self.fail(TimedOut(phase))
+        self.fail(self._passed_limit(exchange, now))
 
     def close(self) -> None:
         """
@@ -343,14 +344,18 @@ class Connection(asyncio.BufferedProtocol):
         deadline = exchange.deadline
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)
+        if self._pace is not None:
+            deadline = min(deadline, self._pace.too_slow_at)
         self.deadline = deadline
         self._sweep.by(deadline)
 
-    def _progress(self, exchange: Exchange) -> None:
+    def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
         terms = exchange.terms
+        if terms.minimum_rate is not None:
+            self._keep_pace(exchange, terms.minimum_rate, nbytes, now)
         if not terms.streams:
-            if terms.read_timeout is not None:
+            if terms.read_timeout is not None or terms.minimum_rate is not None:
                 self._set_deadline(exchange, terms.read_timeout)
             if terms.max_redirect_body is not None:
                 self._check_redirect(terms.max_redirect_body)
@@ -380,12 +385,31 @@ class Connection(asyncio.BufferedProtocol):
                 ResponseTooLarge(f"the redirect's body is larger than {limit} bytes", limit=limit)
             )
 
+    def _keep_pace(self, exchange: Exchange, rate: float, nbytes: int, now: float) -> None:
+        """Count what has come of the response that is on its way, if one is."""
+        protocol = self._protocol
+        if not protocol.is_under_way or (exchange.terms.streams and protocol.head is not None):
+            # Behind a 1xx the server thinks on, and of a streamed body the reader sets the pace.
+            self._pace = None
+            return
+        if self._pace is None:
+            self._pace = Pace(rate, now)
+        self._pace.add(nbytes, now)
+
+    def _passed_limit(self, exchange: Exchange, now: float) -> TimedOut:
+        """Say which limit it is that has passed."""
+        if now >= exchange.deadline:
+            return TimedOut("total")
+        if self._pace is not None and now >= self._pace.too_slow_at:
+            return SentTooSlowly(exchange.terms.minimum_rate or 0.0)
+        return TimedOut("write" if self.is_write_paused else "read")
+
     def _finish(self, exchange: Exchange, now: float) -> None:
         """Hand the response over, and the connection back."""
         protocol = self._protocol
         head = protocol.head
         assert head is not None
-        self.exchange = None
+        self.exchange = self._pace = None
         exchange.head = head
         exchange.content = protocol.body
         exchange.trailers = protocol.trailers

@@ -7,6 +7,7 @@ What can end an exchange that only sockets, names and clocks can tell.
     ├── ConnectFailed    no address could be connected to
     ├── HandshakeFailed  TLS could not be agreed, or the certificate is not trusted
     ├── TimedOut         a time limit passed
+    │   └── SentTooSlowly    the response came below the least rate
     └── EngineClosed     the engine was closed meanwhile
 """
 
@@ -16,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from asyncbatch._http11 import ExchangeError
 
-Phase: TypeAlias = Literal["pool", "connect", "write", "read", "total"]
+Phase: TypeAlias = Literal["pool", "connect", "write", "read", "rate", "total"]
 
 
 class ResolveFailed(ExchangeError):
@@ -49,7 +50,8 @@ class TimedOut(ExchangeError):
 
     Attributes:
         phase: what was waited for: a place in the `pool`, a connection (`connect`), the peer to
-            take (`write`) or to send (`read`), or the whole exchange (`total`).
+            take (`write`) or to send (`read`, and fast enough: `rate`), or the whole exchange
+            (`total`).
     """
 
     kind = "timeout"
@@ -59,11 +61,25 @@ class TimedOut(ExchangeError):
         self.phase: Phase = phase
 
 
+class SentTooSlowly(TimedOut):
+    """
+    The response came more slowly than it may.
+
+    Attributes:
+        rate: the least rate, in bytes per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__("rate")
+        self.rate = rate
+
+
 _WAITED_FOR: dict[Phase, str] = {
     "pool": "no connection became free in time",
     "connect": "the connection was not established in time",
     "write": "the server did not take the request in time",
     "read": "the server did not send in time",
+    "rate": "the server sent too slowly",
     "total": "the exchange did not end in time",
 }
 

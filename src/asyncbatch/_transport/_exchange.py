@@ -60,8 +60,13 @@ class Terms:
     """For each wait for the peer to take bytes of the request."""
     pool_timeout: float | None = None
     """For the wait until a connection is free or may be opened."""
+    minimum_rate: float | None = None
+    """Bytes per second at which a response has to come, once its first byte has."""
     streams: bool = False
-    """Settle when the head has come; the body is then read piece by piece."""
+    """
+    Settle when the head has come; the body is then read piece by piece, and how fast it comes is
+    for the reader to judge.
+    """
 
 
 @attrs.define
