@@ -45,7 +45,7 @@ answer, not a failure.
 
 from __future__ import annotations
 
-from ._case import Case, Request, Reuse
+from ._case import Case, Hop, Request, Reuse
 from ._delivery import Delivery, cut
 from ._expected import Expected, either, fails, ok
 from ._outcome import Outcome
@@ -53,6 +53,7 @@ from ._play import Blocking, Client, Report, play, play_all
 from ._server import Run, ScriptedServer
 from ._steps import (
     Close,
+    Drip,
     Flood,
     HalfClose,
     Pause,
@@ -73,9 +74,11 @@ __all__ = [
     "Client",
     "Close",
     "Delivery",
+    "Drip",
     "Expected",
     "Flood",
     "HalfClose",
+    "Hop",
     "Outcome",
     "Pause",
     "ReadHead",

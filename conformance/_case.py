@@ -8,6 +8,7 @@ import enum
 
 import attrs
 
+from ._delivery import Delivery
 from ._expected import Expected
 from ._steps import Script
 
@@ -39,6 +40,18 @@ class Request:
     max_redirects: int | None = None
 
 
+@attrs.frozen
+class Hop:
+    """One request as it must reach a server; all texts in small letters."""
+
+    start: bytes
+    """What it begins with."""
+    has: tuple[bytes, ...] = ()
+    lacks: tuple[bytes, ...] = ()
+    is_other: bool = False
+    """Whether it goes to the second origin."""
+
+
 @attrs.frozen(kw_only=True)
 class Case:
     """What a server does, and what is to come of it."""
@@ -57,10 +70,20 @@ class Case:
     """Canaries that go first, so that the case finds a kept connection."""
     tls: str | None = None
     """The certificate with which the server speaks TLS: see `Trust`; None for plain text."""
+    other_tls: str | None = None
+    """The same for the second origin."""
+    scheme: str | None = None
+    """What the client is told to speak, where that is not what the server does."""
+    host: str = "127.0.0.1"
+    """The name by which the client knows the server; it must lead to 127.0.0.1."""
     max_requests: int | None = None
     """How often the request may reach the server."""
     never_sent: tuple[bytes, ...] = ()
     """What no request to the second origin may hold, in small letters."""
+    hops: tuple[Hop, ...] = ()
+    """The requests that arrive, in their order at each origin, if the outcome is a response."""
+    needs: frozenset[str] = frozenset()
+    """What a client must be able to do for the case to make sense, beyond what `request` says."""
     decided_by: str = "transport"
     """The part of a client that decides: `transport`, `decoding`, `redirect` or `limit`."""
     exact: bool = False
@@ -73,3 +96,19 @@ class Case:
         if script and isinstance(script[0], tuple):
             return script  # type: ignore[return-value]  # as the type of its first member says
         return (script,)  # type: ignore[return-value]
+
+    @property
+    def features(self) -> frozenset[str]:
+        """All that a client must be able to do: see `Client.lacks`."""
+        request = self.request
+        asked = {
+            "max_body": request.max_body is not None,
+            "max_redirects": request.max_redirects is not None,
+            "streamed": request.streamed,
+        }
+        return self.needs | {name for name, is_asked in asked.items() if is_asked}
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The deliveries that differ for this case."""
+        return (Delivery.WHOLE,) if self.exact else tuple(Delivery)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ._delivery import cut
 from ._steps import (
     Close,
+    Drip,
     Flood,
     HalfClose,
     Pause,
@@ -104,6 +105,8 @@ class Connection:
                 await self._send(self._run.fill_in(content), may_cut)
             case Flood(content, limit):
                 await self._flood(content, limit)
+            case Drip(content, seconds, limit):
+                await self._drip(content, seconds, limit)
             case Pause(seconds):
                 await self._pause(seconds)
             case UntilOutcome():
@@ -139,6 +142,14 @@ class Connection:
             await self._writer.drain()
             # Where the client takes all, draining does not wait, and nobody else would get a turn.
             await asyncio.sleep(0)
+
+    async def _drip(self, content: bytes, seconds: float, limit: int) -> None:
+        for sent in range(limit):
+            if self._reader.at_eof():
+                return
+            self._writer.write(content[sent % len(content) :][:1])
+            await self._writer.drain()
+            await asyncio.sleep(seconds)
 
     async def _pause(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ._case import Case, Request, Reuse
+from ._case import Case, Hop, Request, Reuse
 from ._delivery import Delivery
 from ._expected import Answer, Expected
 from ._outcome import HUNG, Outcome
@@ -83,7 +83,7 @@ async def play(
         problems = [*_judge(case.expected, outcome), *_judge_time(case, outcome, seconds)]
         if outcome.kind != HUNG:
             problems += await _judge_canary(case, client, run, outcome)
-        problems += _judge_traffic(case, run)
+        problems += _judge_traffic(case, run, outcome)
         return Report(case, delivery, outcome, seconds, problems)
 
 
@@ -166,7 +166,7 @@ def _judge_time(case: Case, outcome: Outcome, seconds: float) -> list[str]:
 
 async def _judge_canary(case: Case, client: Client, run: Run, outcome: Outcome) -> list[str]:
     # A case may ask for a certificate that no client trusts: then there is nothing to ask.
-    if case.tls is not None and case.tls != "valid":
+    if case.tls not in (None, "valid") or case.scheme is not None:
         return []
     path, answer = await _send_canary(client, run, 0)
     if not answer.is_answer:
@@ -181,12 +181,28 @@ async def _judge_canary(case: Case, client: Client, run: Run, outcome: Outcome) 
     return []
 
 
-def _judge_traffic(case: Case, run: Run) -> list[str]:
+def _judge_traffic(case: Case, run: Run, outcome: Outcome) -> list[str]:
     problems = []
     if case.max_requests is not None and len(run.requests) > case.max_requests:
         problems.append(f"the request was sent {len(run.requests)} times")
     leaked = b"".join(run.other_requests).lower()
     problems += [f"{s!r} reached the second origin" for s in case.never_sent if s in leaked]
+    if outcome.is_answer and case.hops:
+        problems += _judge_hops(case.hops, run)
+    return problems
+
+
+def _judge_hops(hops: tuple[Hop, ...], run: Run) -> list[str]:
+    problems = []
+    for is_other, seen in ((False, run.requests), (True, run.other_requests)):
+        wanted = [hop for hop in hops if hop.is_other is is_other]
+        if len(wanted) != len(seen):
+            problems.append(f"{len(seen)} requests instead of {len(wanted)}")
+        for hop, request in zip(wanted, map(bytes.lower, seen), strict=False):
+            if not request.startswith(hop.start):
+                problems.append(f"{_short(request[:50])} instead of {hop.start!r}")
+            problems += [f"{s!r} is missing in {hop.start!r}" for s in hop.has if s not in request]
+            problems += [f"{s!r} was sent in {hop.start!r}" for s in hop.lacks if s in request]
     return problems
 
 

@@ -45,7 +45,7 @@ class Run:
         self.case = case
         self.delivery = Delivery.WHOLE if case.exact else delivery
         self.ports = ports
-        self.url = f"{scheme}://{HOST}:{ports[b'%PORT%']}"
+        self.url = f"{scheme}://{case.host}:{ports[b'%PORT%']}"
         self.number = next(_numbers)
         self.requests: list[bytes] = []
         self.other_requests: list[bytes] = []
@@ -128,9 +128,9 @@ class ScriptedServer:
             sockets.append(socket.create_server((HOST, 0), backlog=128))
         names = (b"%PORT%", b"%OTHER%")
         ports = {n: s.getsockname()[1] for n, s in zip(names, sockets, strict=False)}
-        run = Run(case, delivery, "https" if case.tls else "http", ports)
-        context = self.trust.server_context(case.tls) if case.tls else None
-        begun = asyncio.run_coroutine_threadsafe(self._listen(run, sockets, context), self._loop)
+        run = Run(case, delivery, case.scheme or ("https" if case.tls else "http"), ports)
+        contexts = [self.trust.server_context(t) if t else None for t in (case.tls, case.other_tls)]
+        begun = asyncio.run_coroutine_threadsafe(self._listen(run, sockets, contexts), self._loop)
         try:
             yield run
         finally:
@@ -150,7 +150,7 @@ class ScriptedServer:
         self._loop.close()
 
     async def _listen(
-        self, run: Run, sockets: list[socket.socket], context: ssl.SSLContext | None
+        self, run: Run, sockets: list[socket.socket], contexts: list[ssl.SSLContext | None]
     ) -> tuple[list[asyncio.Server], set[asyncio.Task[Any]]]:
         tasks: set[asyncio.Task[Any]] = set()
 
@@ -176,7 +176,7 @@ class ScriptedServer:
 
         servers = [
             await asyncio.start_server(callback, sock=sock, ssl=context)
-            for callback, sock in zip((first, second), sockets, strict=False)
+            for callback, sock, context in zip((first, second), sockets, contexts, strict=False)
         ]
         return servers, tasks
 

@@ -37,6 +37,17 @@ class Flood:
 
 
 @attrs.frozen
+class Drip:
+    """Send the bytes one by one, each after a time, and from the beginning when they are out."""
+
+    content: bytes
+    seconds: float
+    """Between two bytes."""
+    limit: int = 1000
+    """Bytes in all."""
+
+
+@attrs.frozen
 class Pause:
     """Do nothing for a time, or until the client closes."""
 
@@ -66,7 +77,7 @@ class Reset:
 
 
 Step: TypeAlias = (
-    ReadRequest | ReadHead | Send | Flood | Pause | UntilOutcome | HalfClose | Close | Reset
+    ReadRequest | ReadHead | Send | Flood | Drip | Pause | UntilOutcome | HalfClose | Close | Reset
 )
 Script: TypeAlias = tuple[Step, ...]
 

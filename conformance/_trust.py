@@ -5,10 +5,16 @@ The certificates of the server, and the authority that a client must trust.
 from __future__ import annotations
 
 import functools
+import ipaddress
 import ssl
+import tempfile
 from datetime import UTC, datetime, timedelta
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 HOST = "127.0.0.1"
 
@@ -33,18 +39,33 @@ class Trust:
         Return the context of a server.
 
         Args:
-            name: `valid`, `expired`, `not yet valid`, `wrong host` or `unknown authority`; the
-                same with ` over TLS 1.1` for one that speaks nothing newer.
+            name: `valid`, or one of the names in `_certificate`; the same with ` over TLS 1.1` for
+                one that speaks nothing newer, with ` and asks for one` for one that demands a
+                client's certificate, and with ` without its issuer` for one that sends the
+                leaf of a chain alone.
         """
         name, _, version = name.partition(" over ")
+        name, _, demands = name.partition(" and asks")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._certificate(name).configure_cert(context)
+        self._configure(context, name)
+        if demands:
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.authority.configure_trust(context)
         if version:
             context.set_ciphers("ALL:@SECLEVEL=0")
             context.minimum_version = context.maximum_version = ssl.TLSVersion[
                 version.replace(" ", "v").replace(".", "_")
             ]
         return context
+
+    def _configure(self, context: ssl.SSLContext, name: str) -> None:
+        if name == "self-signed":
+            _load(context, *self_signed(HOST))
+        elif name == "without its issuer":
+            leaf = self.authority.create_child_ca().issue_cert(HOST)
+            _load(context, leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())
+        else:
+            self._certificate(name).configure_cert(context)
 
     def _certificate(self, name: str) -> trustme.LeafCert:
         now = datetime.now(UTC)
@@ -58,8 +79,45 @@ class Trust:
                 )
             case "not yet valid":
                 return self.authority.issue_cert(HOST, not_before=now + day)
+            case "from an intermediate":
+                return self.authority.create_child_ca().issue_cert(HOST)
+            case "common name only":
+                return self.authority.issue_cert(common_name=HOST)
+            case "another address":
+                return self.authority.issue_cert("127.0.0.2", "::1")
+            case "name of the address":
+                return self.authority.issue_cert("localhost")
+            case "wildcard for all":
+                return self.authority.issue_cert("*")
             case "wrong host":
                 return self.authority.issue_cert("elsewhere.test")
             case "unknown authority":
                 return self._stranger.issue_cert(HOST)
         raise ValueError(f"no such certificate: {name!r}")
+
+
+def self_signed(host: str) -> tuple[bytes, bytes]:
+    """Return the key and the certificate of a host that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(alternative, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(encoding)
+
+
+def _load(context: ssl.SSLContext, key: bytes, certificate: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(key + certificate)
+        file.flush()
+        context.load_cert_chain(file.name)
