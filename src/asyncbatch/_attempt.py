@@ -13,7 +13,7 @@ import attrs
 
 from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
-from asyncbatch._lanes import ClientLane
+from asyncbatch._lanes import ClientLane, OnAnswer, Relay
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import Request, Unset, redacted
 from asyncbatch._retry import parse_retry_after
@@ -50,11 +50,23 @@ class Trial:
         if cut_by_deadline:
             seconds = left
         outcome = await self.lane.exchange(item, limits, seconds, clock)
+        if cut_by_deadline and outcome.cut:
+            outcome.error = self._deadline_error(outcome)
+        return self._judged(outcome, started_at)
+
+    def relay(self, on_answer: OnAnswer) -> Relay | None:
+        """Return a relay for plain GETs with the limits of this fetcher, if its lane has any."""
+        return self.lane.relay(self.limits, on_answer)
+
+    async def conclude(self, relay: Relay) -> Outcome:
+        """Return how the try ended that `relay` has stopped at."""
+        started_at = relay.begun_at
+        return self._judged(await relay.conclude(), started_at)
+
+    def _judged(self, outcome: Outcome, started_at: float) -> Outcome:
         outcome.started_at = started_at
         if outcome.response is not None:
             self._judge(outcome)
-        elif cut_by_deadline and outcome.cut:
-            outcome.error = self._deadline_error(outcome)
         return outcome
 
     def _limits_for(self, item: object) -> TimeLimits:

@@ -20,9 +20,9 @@ from asyncbatch._errors import (
 from asyncbatch._lanes import Binding, ClientLane
 from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
-from asyncbatch._result import Failure, Result, Success
+from asyncbatch._result import Failure, Result, Success, success
 from asyncbatch._schedule import Job
-from asyncbatch._timing import Attempt, timing_of
+from asyncbatch._timing import Attempt, Instants, Timing, timing_of
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
@@ -38,22 +38,11 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
 
 def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Result:
     """Return the result of `job` that its last outcome makes."""
-    elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
-    history = () if job.history is None else tuple(job.history)
     if outcome.kind is None:
         assert outcome.response is not None
-        return Success(
-            index=job.index,
-            item=job.request,
-            url=None,
-            elapsed=elapsed,
-            attempts=job.attempts,
-            history=history,
-            queued=job.queued,
-            throttled=job.throttled,
-            network=outcome.timing,
-            response=outcome.response,
-        )
+        return success_of(job, outcome.response, outcome.timing, now)
+    elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
+    history = () if job.history is None else tuple(job.history)
     assert outcome.error is not None
     return Failure(
         index=job.index,
@@ -68,6 +57,22 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         error=outcome.error,
         kind=outcome.kind,
         response=outcome.response,
+    )
+
+
+def success_of(job: Job, response: Any, network: Timing | Instants, now: float) -> Success:
+    """Return the result of `job` that a good response makes."""
+    started_at = job.first_started_at
+    return success(
+        job.index,
+        job.request,
+        0.0 if started_at is None else now - started_at,
+        job.attempts,
+        () if job.history is None else tuple(job.history),
+        job.queued,
+        job.throttled,
+        network,
+        response,
     )
 
 

@@ -7,10 +7,13 @@ Decides nothing about when to read; the batch does.
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import functools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Collection,
     Iterable,
     Iterator,
@@ -52,12 +55,12 @@ class Input:
         """What the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
         """How many requests there are, if that is known before reading them."""
-        self._iterator: Iterator[Any] | None = None
+        self._next: Callable[[], Any] = _nothing
         self._async_iterator: AsyncIterator[Any] | None = None
         if isinstance(requests, AsyncIterable):
             self._async_iterator = aiter(requests)
         elif isinstance(requests, Iterable):
-            self._iterator = iter(requests)
+            self._next = _in_own_context(iter(requests))
         else:
             raise TypeError(f"requests must be an iterable or async iterable, not {requests!r}")
 
@@ -68,9 +71,8 @@ class Input:
 
     def read(self) -> Any:
         """Return the next item, or `END`; what the iterable raises is kept in `error`."""
-        assert self._iterator is not None
         try:
-            item = next(self._iterator)
+            item = self._next()
         except StopIteration:
             self.exhausted = True
             return END
@@ -120,6 +122,26 @@ class Input:
         with contextlib.suppress(Exception):  # an error may refuse attributes
             error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
         self.error = self.error or error
+
+
+def _nothing() -> Any:
+    raise StopIteration
+
+
+def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:
+    """
+    Return what reads an iterator in the context of whoever made the input.
+
+    It is read from wherever there is room for a request, the callbacks of the event loop included;
+    the context variables that a generator of the caller's sees must not depend on that.
+    """
+    if type(iterator) in _OF_CONTAINERS:
+        return iterator.__next__
+    return functools.partial(contextvars.copy_context().run, next, iterator)
+
+
+# These run no code of the caller's.
+_OF_CONTAINERS = {type(iter(list[Any]())), type(iter(tuple[Any]())), type(iter(range(0)))}
 
 
 def _refuse_single(requests: object) -> None:

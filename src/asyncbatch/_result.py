@@ -7,6 +7,7 @@ Made by the batch; nothing here knows how.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import attrs
@@ -116,6 +117,48 @@ class Success(_Result):
         return (
             f"<Success {self.index}: {self.status_code} {_shown(self.url)} in {self.elapsed:.3f} s>"
         )
+
+
+class _Draft(Success):
+    """
+    A success while it is being made.
+
+    A frozen class pays for each of its fields when an object is made, 1.1 µs in all. This one sets
+    them as any object would (0.3 µs) and then becomes what it should be.
+    """
+
+    __slots__ = ()
+    # Both, as they share a place in the type: one left frozen would slow the other down.
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+    def __init__(
+        self: Any,  # to type checkers, its fields are frozen
+        index: int,
+        item: Any,
+        elapsed: float,
+        attempts: int,
+        history: tuple[Attempt, ...],
+        queued: float,
+        throttled: float,
+        network: Timing | Instants,
+        response: Any,
+    ) -> None:
+        self.index = index
+        self._item = item
+        self._url = None
+        self.elapsed = elapsed
+        self.attempts = attempts
+        self.history = history
+        self._queued = queued
+        self._throttled = throttled
+        self._network = network
+        self._answer = response
+        self.__class__ = Success
+
+
+success: Callable[..., Success] = _Draft
+"""Make a `Success`."""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

@@ -23,7 +23,18 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
     def noting(*args: Any, **kwargs: Any) -> Any:
         exchange = begin(*args, **kwargs)
         lanes.append("client" if exchange.terms.streams else "direct")
+        if exchange.follow is not None:
+            exchange.follow = following(exchange.follow)
         return exchange
+
+    def following(follow: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def noting_next(exchange: Any) -> Any:
+            renewed = follow(exchange)
+            if renewed is not None:
+                lanes.append("direct")
+            return renewed
+
+        return noting_next
 
     engine.begin = noting
     return lanes

@@ -24,7 +24,7 @@ from asyncbatch._errors import FetcherClosed
 from asyncbatch._input import END, Input
 from asyncbatch._output import Delivered, Output
 from asyncbatch._progress import INTERVAL, Progress, Reporter, open_reporter
-from asyncbatch._schedule import Job, Schedule
+from asyncbatch._schedule import Schedule
 from asyncbatch._tally import Tally
 
 
@@ -150,8 +150,8 @@ class Batch:
             raise FetcherClosed("the fetcher was closed while the batch was running")
 
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
-        def spawn(work: Work, job: Job) -> None:
-            tasks.start_soon(self._guard, work, job)
+        def spawn(work: Work) -> None:
+            tasks.start_soon(self._guard, work)
 
         if reporter is not None:
             tasks.start_soon(self._guard, self._report, reporter)

@@ -18,6 +18,7 @@ from asyncbatch._ending import (
     refused,
     rejected,
     result_of,
+    success_of,
     too_late,
 )
 from asyncbatch._origin import origin_of, origin_of_url
@@ -27,6 +28,7 @@ from asyncbatch._request import is_repeatable
 from asyncbatch._result import Result
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
+from asyncbatch._timing import Instants
 
 
 class Ledger:
@@ -76,6 +78,13 @@ class Ledger:
             assert self._equipment.retry is not None
             outcome = refused(outcome, self._equipment.retry.retry_after_max, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))
+
+    def succeed(
+        self, job: Job, answer: Any, network: Instants, begun_at: float, now: float
+    ) -> None:
+        """Give `job` the result of a response that needs no verdict."""
+        self._schedule.succeeded(job, answer.status_code, begun_at, now)
+        self._finish(success_of(job, answer, network, now))
 
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` the result of one that its host, or its deadline, kept from being sent."""

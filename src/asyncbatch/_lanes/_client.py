@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -27,6 +27,9 @@ from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, is_repeatable, is_request
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+
+if TYPE_CHECKING:
+    from asyncbatch._lanes._relay import OnAnswer, Relay
 
 
 @attrs.frozen
@@ -56,6 +59,10 @@ class ClientLane:
 
     def begin_batch(self, clock: Clock) -> None:
         """Say that a batch begins, whose exchanges will come with `clock`."""
+
+    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
+        """Return a relay for plain GETs; this lane has none."""
+        return None
 
     async def exchange(
         self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock

@@ -25,7 +25,7 @@ from asyncbatch._decoding import (
     decode,
 )
 from asyncbatch._errors import FailureKind
-from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseTooLarge
+from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseHead, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import redirect_limit
 from asyncbatch._lanes._client import ClientLane
@@ -34,7 +34,8 @@ from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Prepared, Preparer
-from asyncbatch._lanes._unbuilt import Unbuilt, instants_of
+from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._unbuilt import UnbuiltPrepared, instants_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
@@ -52,8 +53,9 @@ class DirectLane(ClientLane):
     def __init__(self, client: OwnClient, binding: Binding, **rules: Any) -> None:
         super().__init__(client, binding, **rules)
         self._transport = client.own_transport
-        self._preparer = Preparer(client, binding, self._transport)
-        self._default_encoding = self._client._default_encoding
+        self.client = client
+        self.preparer = Preparer(client, binding, self._transport)
+        self.default_encoding: Any = self._client._default_encoding
         # Why no request of the present batches may take this lane; None if they may.
         self.reason_against: str | None = "no batch has begun"
         self._terms: dict[TimeLimits, Terms] = {}
@@ -86,10 +88,21 @@ class DirectLane(ClientLane):
         try:
             await exchange.future
         except BaseException:
-            self._engine.abandon(exchange)
+            self.engine.abandon(exchange)
             raise
+        return await self.conclude(item, limits, seconds, exchange, prepared)
+
+    async def conclude(
+        self,
+        item: object,
+        limits: TimeLimits,
+        seconds: float | None,
+        exchange: Exchange,
+        prepared: Prepared,
+    ) -> Outcome:
+        """Return the outcome of an exchange that is over."""
         if _leads_on(exchange):
-            return await self._replay(item, limits, seconds, clock, exchange)
+            return await self._replay(item, limits, seconds, exchange)
         if exchange.head is not None:
             self._note_head(exchange, prepared)
         if exchange.error is not None:
@@ -100,34 +113,42 @@ class DirectLane(ClientLane):
             return self._arrived(exchange, prepared, bytes(exchange.content))
         return await self._decoded(exchange, prepared, coding)
 
+    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
+        """Return a relay for plain GETs with these limits, if the lane may be taken at all."""
+        return Relay(self, limits, on_answer) if self.reason_against is None else None
+
+    @property
+    def max_body(self) -> int | None:
+        """The longest decoded body to accept, in bytes."""
+        return self._rules.max_body
+
+    def is_plain(self, head: ResponseHead) -> bool:
+        """Whether a complete response with this head needs nothing but to be kept."""
+        return head.status < 300 and not _coding_in(head.block) and not _sets_cookies(head.block)
+
     def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
         """Return `item` as the engine takes it, or `None` if the client is to have it."""
         if self.reason_against is not None or standing_reason_against(self._client) is not None:
             return None
         try:
-            return self._preparer.prepare(item, limits)
+            return self.preparer.prepare(item, limits)
         except Exception:
             # It cannot be sent; the client lane will meet the same mistake, and report it.
             return None
 
     async def _replay(
-        self,
-        item: object,
-        limits: TimeLimits,
-        seconds: float | None,
-        clock: Clock,
-        exchange: Exchange,
+        self, item: object, limits: TimeLimits, seconds: float | None, exchange: Exchange
     ) -> Outcome:
         """Let the client go on from a response that has come: the network sees the request once."""
         first_hop = timing_of(instants_of(exchange))
         spent = monotonic() - exchange.begun_at
         exchange.error = None  # of a body that is too long, and left empty
-        outcome = await self._send(item, limits, seconds, clock, first=exchange, spent=spent)
+        outcome = await self._send(item, limits, seconds, monotonic, first=exchange, spent=spent)
         outcome.timing = timing_of(outcome.timing).following(first_hop)
         return outcome
 
     @property
-    def _engine(self) -> Engine:
+    def engine(self) -> Engine:
         transport = self._transport
         assert transport is not None
         engine: Engine = transport.engine
@@ -135,10 +156,10 @@ class DirectLane(ClientLane):
 
     def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
         if prepared.follow_redirects is None:
-            terms = self._terms.get(limits) or self._new_terms(limits)
+            terms = self.terms(limits)
         else:
             terms = self._terms_of(limits, prepared.follow_redirects)
-        return self._engine.begin(
+        return self.engine.begin(
             prepared.origin,
             prepared.method,
             prepared.payload,
@@ -147,6 +168,10 @@ class DirectLane(ClientLane):
             deadline,
             prepared.closes,
         )
+
+    def terms(self, limits: TimeLimits) -> Terms:
+        """Return what all exchanges with these limits have in common."""
+        return self._terms.get(limits) or self._new_terms(limits)
 
     def _new_terms(self, limits: TimeLimits) -> Terms:
         if len(self._terms) > 100:  # as many as there are time-outs of single requests
@@ -220,7 +245,9 @@ class DirectLane(ClientLane):
         limit = self._rules.max_body
         if limit is not None and len(content) > limit:
             return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
-        arrived = Unbuilt(self.binding, prepared, self._default_encoding, exchange, content)
+        arrived = UnbuiltPrepared(
+            self.binding.library, self.default_encoding, exchange, content, prepared
+        )
         return Outcome(response=arrived, timing=instants_of(exchange), status_code=head.status)
 
     async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:

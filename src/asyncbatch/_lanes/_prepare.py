@@ -69,13 +69,12 @@ class Prepared:
         self.follow_redirects: bool | None = None
         # A plain GET is built of these when somebody asks; anything else has been built already.
         self._url = ""
-        self._template: _Template | None = None
+        self._template: Template | None = None
         self._native: Any = None
 
     @classmethod
-    def plain(cls, url: str, target: bytes, template: _Template, limits: TimeLimits) -> Prepared:
+    def plain(cls, url: str, payload: bytes, template: Template, limits: TimeLimits) -> Prepared:
         """Make one of a GET of which only the target differs from others."""
-        payload = b"GET " + target + template.head
         prepared = cls(template.origin, b"GET", payload, limits, closes=template.closes)
         prepared._url = url
         prepared._template = template
@@ -99,7 +98,7 @@ class Prepared:
         return self._native
 
 
-class _Template:
+class Template:
     """What all plain GETs to one origin have in common."""
 
     __slots__ = ("_headers", "_library", "closes", "cookie_domains", "head", "is_ours", "origin")
@@ -113,6 +112,10 @@ class _Template:
         self.closes = fields.closes
         self.origin = origin_of(native.url)
         self.cookie_domains = cookie_domains(self.origin.host)
+
+    def payload(self, target: bytes) -> bytes:
+        """Return the request for `target` as it is sent."""
+        return b"GET " + target + self.head
 
     def build(self, url: str, limits: TimeLimits) -> Any:
         """Build the request for `url`, as the client would have."""
@@ -134,7 +137,7 @@ class Preparer:
         self._client = client
         self._binding = binding
         self._transport = transport
-        self._templates: dict[str, _Template] = {}
+        self._templates: dict[str, Template] = {}
         # The client's headers when the templates were made: its user may change them at any time.
         self._headers: list[Any] = []
 
@@ -156,6 +159,30 @@ class Preparer:
             return None
         return self._prepare_built(request, limits)
 
+    def plain(self, url: str) -> tuple[Template, bytes] | None:
+        """
+        Return what a GET to `url` is made of and sent as, if it is one like any other.
+
+        The way most requests go, written out: of several calls each would cost as much as its work.
+
+        Raises:
+            Exception: If it cannot be sent at all.
+        """
+        match = _PLAIN_URL.fullmatch(url)
+        if match is None or len(url) > _MAX_PLAIN_LENGTH:
+            return None
+        origin, target = match.groups()
+        if self._client.headers._list == self._headers and origin in self._templates:
+            template = self._templates[origin]
+        else:
+            template = self._template(origin)
+        jar = self._client.cookies.jar
+        if not template.is_ours or (jar._cookies and may_match(jar, template.cookie_domains)):
+            return None
+        if target[:1] != "/":
+            target = "/" + target
+        return template, b"GET " + target.encode("ascii") + template.head
+
     def _prepare_plain(self, url: str, match: re.Match[str], limits: TimeLimits) -> Prepared | None:
         template = self._template(match[1])
         if not template.is_ours:
@@ -165,9 +192,9 @@ class Preparer:
             target = b"/" + target
         if may_match(self._client.cookies.jar, template.cookie_domains):
             return self._with_cookies(url, target, template, limits)
-        return Prepared.plain(url, target, template, limits)
+        return Prepared.plain(url, template.payload(target), template, limits)
 
-    def _template(self, origin: str) -> _Template:
+    def _template(self, origin: str) -> Template:
         headers = self._client.headers._list
         if headers != self._headers:
             self._headers = list(headers)
@@ -181,7 +208,7 @@ class Preparer:
             native = library.Request("GET", origin, headers=self._client.headers)
             check_url(native.url, self._binding)
             check_head(native, self._binding)
-            template = _Template(native, library, self._is_ours(native.url))
+            template = Template(native, library, self._is_ours(native.url))
             self._templates[origin] = template
         return template
 
@@ -190,7 +217,7 @@ class Preparer:
         return self._client._transport_for_url(url) is self._transport
 
     def _with_cookies(
-        self, url: str, target: bytes, template: _Template, limits: TimeLimits
+        self, url: str, target: bytes, template: Template, limits: TimeLimits
     ) -> Prepared:
         native = template.build(url, limits)
         self._client.cookies.set_cookie_header(native)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime
 from typing import Any, ClassVar
 
-from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._prepare import Prepared
+from asyncbatch._lanes._prepare import Prepared, Template
+from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Instants
+from asyncbatch._transport import Exchange
 
 
 class Connected:
@@ -42,33 +43,30 @@ class Unbuilt:
     """Everything that it takes to build one response."""
 
     __slots__ = (
-        "_binding",
         "_connection",
         "_default_encoding",
         "_elapsed",
         "_head",
-        "_prepared",
+        "_library",
         "_wire_size",
         "content",
     )
 
     def __init__(
-        self,
-        binding: Binding,
-        prepared: Prepared,
-        default_encoding: Any,
-        exchange: Any,
-        content: bytes,
+        self, library: Any, default_encoding: Any, exchange: Exchange, content: bytes
     ) -> None:
-        self._binding = binding
-        self._prepared = prepared
+        self._library = library
         self._default_encoding = default_encoding
-        self._head = exchange.head
+        self._head: Any = exchange.head
         self._connection = exchange.connection
         self._elapsed = exchange.ended_at - exchange.begun_at
         self._wire_size = len(exchange.content)
         self.content = content
         """The decoded body."""
+
+    def native(self) -> Any:
+        """Return the request, built the first time that somebody asks for it."""
+        raise NotImplementedError
 
     @property
     def status_code(self) -> int:
@@ -79,17 +77,17 @@ class Unbuilt:
     @property
     def url(self) -> Any:
         """The URL that was asked for."""
-        return self._prepared.native().url
+        return self.native().url
 
     def build(self) -> Any:
         """Return the response, read and closed, as httpx would have made it."""
-        library = self._binding.library
+        library = self._library
         head = self._head
         response = library.Response(
             head.status,
             headers=head.fields,
             stream=library.ByteStream(b""),
-            request=self._prepared.native(),
+            request=self.native(),
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
@@ -110,7 +108,66 @@ class Unbuilt:
         return _same, (self.build(),)
 
 
-def instants_of(exchange: Any) -> Instants:
+class UnbuiltPrepared(Unbuilt):
+    """The response to a request that was prepared on its own."""
+
+    __slots__ = ("_prepared",)
+
+    def __init__(
+        self,
+        library: Any,
+        default_encoding: Any,
+        exchange: Exchange,
+        content: bytes,
+        prepared: Prepared,
+    ) -> None:
+        super().__init__(library, default_encoding, exchange, content)
+        self._prepared = prepared
+
+    def native(self) -> Any:
+        """Return the request, built the first time that somebody asks for it."""
+        return self._prepared.native()
+
+
+class UnbuiltPlain(Unbuilt):
+    """
+    The response to a plain GET, with what its request is built from.
+
+    One object for all of it, since each that a kept result holds is one more for the garbage
+    collector to look at; and its fields set here, not by the base class, which spares a call.
+    """
+
+    __slots__ = ("_limits", "_native", "_template", "_url")
+
+    def __init__(
+        self,
+        library: Any,
+        default_encoding: Any,
+        exchange: Exchange,
+        url: str,
+        template: Template,
+        limits: TimeLimits,
+    ) -> None:
+        self._library = library
+        self._default_encoding = default_encoding
+        self._head = exchange.head
+        self._connection = exchange.connection
+        self._elapsed = exchange.ended_at - exchange.begun_at
+        self.content = content = exchange.content
+        self._wire_size = len(content)
+        self._url = url
+        self._template = template
+        self._limits = limits
+        self._native: Any = None
+
+    def native(self) -> Any:
+        """Return the request, built the first time that somebody asks for it."""
+        if self._native is None:
+            self._native = self._template.build(self._url, self._limits)
+        return self._native
+
+
+def instants_of(exchange: Exchange) -> Instants:
     """Take from an exchange what its timing is worked out from."""
     return (
         exchange.send_at,

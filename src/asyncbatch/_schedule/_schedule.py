@@ -14,6 +14,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
 from asyncbatch._schedule._job import Fate, Job, JobQueue, Place
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from asyncbatch._hosts import Host, Hosts
-    from asyncbatch._outcome import Outcome
 
 # Looked up for each request: a global is cheaper than a member of an enum.
 _WAITING = Fate.WAITING
@@ -132,6 +132,22 @@ class Schedule:
         if not queue.jobs:
             self._leave(queue, now)
         return FINISH
+
+    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
+        """Take note of a success: `done` without an `Outcome` where nobody would look at it."""
+        assert job.fate is _START, f"{job.fate} job is not in flight"
+        queue = job.queue
+        host = queue.host
+        if not host.plain:
+            outcome = Outcome(status_code=status_code, started_at=started_at)
+            self._done_limited(job, outcome, now)
+            return
+        host.in_flight -= 1
+        self.in_flight -= 1
+        job.fate = _OVER
+        queue.jobs -= 1
+        if not queue.jobs:
+            self._leave(queue, now)
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """

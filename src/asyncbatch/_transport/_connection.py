@@ -56,7 +56,6 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_buffer",
-        "_is_placing",
         "_is_read_paused",
         "_pace",
         "_pool",
@@ -92,8 +91,6 @@ class Connection(asyncio.BufferedProtocol):
         self._is_read_paused = False
         # With `Terms.minimum_rate` only, and while a response is on its way.
         self._pace: Pace | None = None
-        # Whether `_buffer` is the place of a body instead of the shared one.
-        self._is_placing = False
         # Written by the pool when it takes the connection over.
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
@@ -133,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pool.connection_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the event loop the shared buffer, or the place of the body at hand."""
+        """Lend the shared buffer to the event loop."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -265,7 +262,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.is_closed = True
         self.deadline = NEVER
-        self._receive_into(None)
         self._pool.forget(self)
         if self.sender is not None:
             self.sender.cancel()
@@ -353,15 +349,6 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = deadline
         self._sweep.by(deadline)
 
-    def _receive_into(self, window: memoryview | None) -> None:
-        """Receive next where the body stays, or into the shared buffer again."""
-        if window is None and not self._is_placing:
-            return
-        self._is_placing = window is not None
-        self._buffer = self._pool.buffer if window is None else window
-        if isinstance(self._transport, SocketTransport):
-            self._transport.receive_into(self._buffer)
-
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
         terms = exchange.terms
@@ -372,8 +359,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._set_deadline(exchange, terms.read_timeout)
             if terms.max_redirect_body is not None:
                 self._check_redirect(terms.max_redirect_body)
-            if not self.is_closed:
-                self._receive_into(self._protocol.place_body())
             return
         protocol = self._protocol
         if protocol.head is None:
@@ -430,6 +415,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange.trailers = protocol.trailers
         exchange.ended_at = now
         self.served += 1
+        follow = exchange.follow
         # The one place where a connection is kept. A request that is not out completely would
         # go on into the next one; a server that answers early may close or read on.
         if (
@@ -438,17 +424,35 @@ class Connection(asyncio.BufferedProtocol):
             and not self.is_write_paused
             and self.sender is None
         ):
+            if follow is not None:
+                self._follow(follow(exchange), now, head.idle_timeout)
+                return
             if self._is_read_paused:
                 self._is_read_paused = False
                 self._transport.resume_reading()
             self._pool.release(self, now, head.idle_timeout)
         else:
             self.close()
+            if follow is not None:
+                following = follow(exchange)
+                if following is not None:
+                    self._pool.submit(following)
+                return
         future = exchange.future
         if not future.done():
             future.set_result(None)
         if exchange.reader is not None:
             exchange.settle()
+
+    def _follow(self, following: Exchange | None, now: float, idle_timeout: int | None) -> None:
+        """Go on with another exchange, if there is one and its place is here."""
+        if following is None:
+            self._pool.release(self, now, idle_timeout)
+        elif self._pool.may_stay_busy(self, following, now):
+            self.start(following, now)
+        else:
+            self._pool.release(self, now, idle_timeout)
+            self._pool.submit(following)
 
     def _end(self, exc: Exception | None) -> None:
         exchange = self.exchange

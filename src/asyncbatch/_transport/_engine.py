@@ -10,7 +10,7 @@ from time import monotonic
 from asyncbatch._http11 import InvalidRequest
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._errors import EngineClosed
-from asyncbatch._transport._exchange import NEVER, Body, Exchange, Observer, Origin, Terms
+from asyncbatch._transport._exchange import NEVER, Body, Exchange, Follow, Observer, Origin, Terms
 from asyncbatch._transport._pool import Pool
 
 DEFAULT_TERMS = Terms()
@@ -93,6 +93,7 @@ class Engine:
         deadline: float = NEVER,
         closes: bool = False,
         observer: Observer | None = None,
+        follow: Follow | None = None,
     ) -> Exchange:
         """
         Start an exchange without waiting for it.
@@ -116,6 +117,7 @@ class Engine:
         )
         if observer is not None:
             exchange.observer = observer
+        exchange.follow = follow
         pool.submit(exchange)
         return exchange
 

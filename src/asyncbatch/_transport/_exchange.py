@@ -80,6 +80,13 @@ class Upload:
 
 Body: TypeAlias = bytes | Upload | None
 Observer: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+Follow: TypeAlias = "Callable[[Exchange], Exchange | None]"
+"""
+Called with an exchange whose response is complete, instead of waking a task: says what goes next.
+
+It runs in the callback that received the response, must not raise, and must not call the engine.
+Unless it returns an exchange it has to settle the one that it was given.
+"""
 
 
 class Exchange:
@@ -111,6 +118,7 @@ class Exchange:
         "error",
         "expires",
         "first_byte_at",
+        "follow",
         "future",
         "has_resent",
         "head",
@@ -170,6 +178,23 @@ class Exchange:
         # Streaming only: settled when there is more to read, or the end.
         self.reader: asyncio.Future[None] | None = None
         self.observer: Observer | None = None
+        self.follow: Follow | None = None
+
+    def renew(self, origin: Origin, payload: bytes, deadline: float, now: float) -> None:
+        """
+        Make another request of the same kind of one that has succeeded.
+
+        For whoever holds the only reference to it: an object less to make for each request.
+        """
+        self.origin = origin
+        self.payload = payload
+        self.deadline = deadline
+        self.begun_at = now
+        self.sent_at = self.first_byte_at = self.ended_at = 0.0
+        self.dns = self.connect = self.tls = None
+        self.head = None
+        self.content = b""
+        self.has_resent = False
 
     def settle(self) -> None:
         """Wake whoever waits for the exchange, once."""

@@ -25,7 +25,7 @@ from asyncbatch._transport._waiters import Waiters
 
 T = TypeVar("T")
 
-RECEIVE_BUFFER = 128 * 1024
+RECEIVE_BUFFER = 64 * 1024
 CLOSE_GRACE = 1.0
 """Seconds that closing waits at most for what it has cancelled."""
 IDLE_GRACE = 0.05
@@ -151,6 +151,15 @@ class Pool:
         self._open.discard(connection)
         if self._all_lost is not None and not self._open and not self._all_lost.done():
             self._all_lost.set_result(None)
+
+    def may_stay_busy(self, connection: Connection, following: Exchange, now: float) -> bool:
+        """Whether an exchange may go on the connection that has just served another, at once."""
+        return (
+            following.origin == connection.origin_pool.origin
+            and not self._waiters.everyone
+            and now < connection.retire_at
+            and not self._is_closed
+        )
 
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
         """
