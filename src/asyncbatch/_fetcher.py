@@ -25,7 +25,7 @@ from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._lanes import binding_of
 from asyncbatch._options import ClientTypes, FetcherOptions, split_options
 from asyncbatch._output import Collected, Delivered, Output
-from asyncbatch._request import is_request
+from asyncbatch._request import is_request, shown
 from asyncbatch._result import Result
 from asyncbatch._results import Results
 from asyncbatch._setup import (
@@ -176,7 +176,7 @@ class Fetcher:
         """
         if not is_request(request):
             raise TypeError(
-                f"a request must be a str, a URL or a Request, not {request!r}; "
+                f"a request must be a str, a URL or a Request, not {shown(request)}; "
                 "for several at once use fetch_many"
             )
         batch = self._new_batch(Input([request]), output := Collected())

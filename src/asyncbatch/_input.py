@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import httpx
 
-from asyncbatch._request import Request, is_request
+from asyncbatch._request import Request, is_request, shown
 
 if TYPE_CHECKING:
     import httpx2
@@ -62,7 +62,9 @@ class Input:
         elif isinstance(requests, Iterable):
             self._next = _in_own_context(iter(requests))
         else:
-            raise TypeError(f"requests must be an iterable or async iterable, not {requests!r}")
+            raise TypeError(
+                f"requests must be an iterable or async iterable, not {shown(requests)}"
+            )
 
     @property
     def is_async(self) -> bool:
@@ -153,11 +155,11 @@ def _refuse_single(requests: object) -> None:
     """
     if is_request(requests):
         raise TypeError(
-            f"requests must be an iterable of requests, not a single one: {requests!r}; "
+            f"requests must be an iterable of requests, not a single one: {shown(requests)}; "
             "use Fetcher.fetch, or put it into a list"
         )
     if isinstance(requests, bytes | bytearray | memoryview):
-        raise TypeError(f"requests must be an iterable of str, not bytes: {requests!r}")
+        raise TypeError(f"requests must be an iterable of str, not bytes: {shown(requests)}")
     if isinstance(requests, Mapping):
         raise TypeError(
             "requests must be an iterable of requests, not a mapping; its values may be meant, "

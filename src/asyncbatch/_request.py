@@ -58,12 +58,28 @@ AuthTypes: TypeAlias = (
 TimeoutTypes: TypeAlias = float | httpx.Timeout
 
 
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# A password may have a slash in it that nobody has encoded: then it stands where a port should.
+_USERINFO = re.compile(
+    r"(?<=://)(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?![0-9]*(?:[/?#\s'\"]|\Z))[^\s@]{0,200}@)"
+)
+
+
+_SHOWN = 200
+_SHOWN_BEFORE = 2000
 
 
 def redacted(text: str) -> str:
     """Return `text` without the user names and passwords of the URLs in it."""
     return _USERINFO.sub("[secure]@", text)
+
+
+def shown(value: object) -> str:
+    """Return a short text to stand for `value` in a message, without user names and passwords."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__} object>"
+    return redacted(text[:_SHOWN_BEFORE])[:_SHOWN]
 
 
 def _shown_url(url: object) -> str:
@@ -72,12 +88,12 @@ def _shown_url(url: object) -> str:
 
 def _check_url(_: object, __: object, url: Any) -> None:
     if not isinstance(url, str) and not is_url(url):
-        raise TypeError(f"url must be a str or an httpx.URL, not {url!r}")
+        raise TypeError(f"url must be a str or an httpx.URL, not {shown(url)}")
 
 
 def _check_method(_: object, __: object, method: object) -> None:
     if not isinstance(method, str):
-        raise TypeError(f"method must be a str such as 'GET', not {method!r}")
+        raise TypeError(f"method must be a str such as 'GET', not {shown(method)}")
 
 
 @attrs.frozen(kw_only=True)

@@ -65,7 +65,8 @@ class Binding:
             return _callable_auth(self.library)(auth)
         raise TypeError(
             f"auth must be a (user, password) tuple, a callable or an {self.library.__name__}.Auth,"
-            f" not {auth!r}"
+            # Neither the value, which may be a secret.
+            f" not a {type(auth).__name__}"
         )
 
     def arguments(self, request: Request) -> dict[str, Any]:

@@ -21,10 +21,16 @@ from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
 from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
 from asyncbatch._lanes._orphans import release_orphans
-from asyncbatch._lanes._sendable import check_head, check_text, check_url
+from asyncbatch._lanes._sendable import (
+    check_files,
+    check_framing,
+    check_head,
+    check_text,
+    check_url,
+)
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import UNSET, Request, is_repeatable, is_request
+from asyncbatch._request import UNSET, Request, is_repeatable, is_request, shown
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 
@@ -110,7 +116,7 @@ class ClientLane:
             Exception: If `item` is no request, or its URL is not one that can be fetched.
         """
         if not is_request(item):
-            raise TypeError(f"a request must be a str, URL or Request, not {item!r}")
+            raise TypeError(f"a request must be a str, URL or Request, not {shown(item)}")
         request = Request.of(item)
         if request.prepared is not None:
             url = self.binding.library.URL(str(request.prepared.url))
@@ -142,7 +148,7 @@ class _Exchange:
         try:
             native = self._build(limits)
         except Exception as error:
-            return invalid_outcome(error)
+            return invalid_outcome(error, self._binding)
         self._situation.request = native
         try:
             response = await self._respond(native)
@@ -166,7 +172,7 @@ class _Exchange:
 
     def _build(self, limits: TimeLimits) -> Any:
         if not is_request(self._item):
-            raise TypeError(f"a request must be a str, URL or Request, not {self._item!r}")
+            raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
         if request.spent:
             raise library.StreamConsumed
@@ -178,6 +184,8 @@ class _Exchange:
             native.extensions.setdefault("timeout", timeout.as_dict())
         else:
             check_text(request.url, self._binding)
+            if request.files is not None:
+                check_files(request.files)
             native = self._client.build_request(
                 request.method,
                 self._binding.url(request.url),
@@ -260,6 +268,7 @@ class _Exchange:
         self._situation.begin(native)
         check_url(native.url, self._binding, native)
         check_head(native, self._binding)
+        check_framing(native, self._binding)
         self._situation.sent = True
         chained = self._trace.attach(native)
         if self._rules.minimum_rate is not None:

@@ -231,7 +231,7 @@ class DirectLane(ClientLane):
                 outcome.connect_failed = True
         else:
             assert error is not None
-            outcome = invalid_outcome(error)
+            outcome = invalid_outcome(error, self.binding)
         if outcome.connect_failed and outcome.kind is FailureKind.timeout:
             # The connection may still come about, for another request; how far it is, is not known.
             exchange.connect = exchange.ended_at - exchange.begun_at

@@ -25,6 +25,9 @@ from asyncbatch._transport import AddressRefused
 # Whose exceptions speak of the connection, wherever they come up.
 _WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}
 
+# What h11 says before it quotes a value.
+_QUOTED = "Illegal header value"
+
 # Frames of a foreign exception that its note names.
 _NOTED_FRAMES = 3
 
@@ -57,7 +60,7 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     if isinstance(error, ExceptionGroup):
         # anyio raises a group where several addresses failed; one of them has to speak for all.
         error = next(_leaves(error))
-    error = _without_value(error, situation, binding.library)
+    error = _without_value(error, situation.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, situation, binding)
     if isinstance(error, DecodingFailure):
@@ -71,8 +74,9 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     return outcome
 
 
-def invalid_outcome(error: Exception) -> Outcome:
+def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
     """Return the outcome of a request that could not even be built."""
+    error = _without_value(error, None, binding.library)
     error.__traceback__ = None
     return Outcome(kind=FailureKind.invalid_request, error=error)
 
@@ -237,16 +241,19 @@ def _is_cut(error: Exception, library: Any) -> bool:
     return isinstance(error, library.ReadError) or str(error).startswith("peer closed connection")
 
 
-def _without_value(error: Exception, situation: Situation, library: Any) -> Exception:
-    # h11 quotes the header value that it refuses, and that may be a secret. A check of our own
-    # comes first; only what an event hook writes gets as far as here.
-    is_refusal = isinstance(error, library.LocalProtocolError)
-    if not (is_refusal and str(error).startswith("Illegal header value")):
-        return error
-    without: Exception = library.LocalProtocolError(
-        "Illegal header value", request=situation.request
-    )
-    return without
+def _without_value(error: Exception, request: Any, library: Any) -> Exception:
+    """Return `error`, or one in its place that does not hold a text which may be a secret."""
+    if isinstance(error, UnicodeEncodeError):
+        # It keeps the whole text, a password perhaps, and its `repr` shows it.
+        start, end = error.start, error.end
+        masked = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
+        return UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
+    if isinstance(error, library.LocalProtocolError) and str(error).startswith(_QUOTED):
+        # h11 quotes the header value that it refuses. A check of our own comes first; only what an
+        # event hook writes gets as far as here.
+        without: Exception = library.LocalProtocolError(_QUOTED, request=request)
+        return without
+    return error
 
 
 def _unsendable(error: Exception, situation: Situation) -> Outcome:

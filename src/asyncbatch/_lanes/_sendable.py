@@ -8,8 +8,10 @@ with the offending value, an `Authorization` perhaps, in the message.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asyncbatch._http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._request import redacted
 
@@ -17,14 +19,25 @@ from asyncbatch._request import redacted
 # of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
 _BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
 
+# What names a scheme or a host (RFC 3986 §4.2), and so is not relative to a `base_url`. httpx would
+# join what follows the scheme to that.
+_ABSOLUTE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|:)")
+_HTTP = re.compile(r"https?://(?P<authority>[^/?#]*)|https?:", re.IGNORECASE)
+
 # RFC 3986 §3.2.3. httpx hands the port to `int`, which reads "+80", " 80" and "8_0" as well.
-_BAD_PORT = re.compile(r"[^/?#]*://[^/?#]*:(?![0-9]*(?:[/?#]|\Z))([^\]/?#@:]*)(?:[/?#]|\Z)")
+# One bracket alone is left to httpx to refuse.
+_HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]]*|[^\[]*\]")
 
 # RFC 9110 §5.6.2.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+_LINE_END = re.compile(r"[\r\n\0]")
+
 # RFC 9110 §5.5: no control characters but the tab, and no blanks around the value.
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
+
+
+_NO_SCHEME = "the URL must begin with http:// or https://, not {!r}"
 
 
 def check_url(url: Any, binding: Binding, request: Any = None, *, given: object = None) -> None:
@@ -44,8 +57,7 @@ def check_url(url: Any, binding: Binding, request: Any = None, *, given: object 
     library = binding.library
     if url.scheme not in ("http", "https"):
         raise library.UnsupportedProtocol(
-            f"the URL must begin with http:// or https://, not {_start_of(given or url)!r}",
-            request=request,
+            _NO_SCHEME.format(_start_of(given or url)), request=request
         )
     if not url.host:
         raise library.InvalidURL(f"the URL has no host: {_start_of(given or url)!r}")
@@ -57,13 +69,30 @@ def check_url(url: Any, binding: Binding, request: Any = None, *, given: object 
 
 def check_text(url: object, binding: Binding) -> None:
     """
-    Refuse a URL that httpx would read as another one, if it is given as text.
+    Refuse a URL, as the caller wrote it, that httpx would read as another one, or others would.
 
     Raises:
-        InvalidURL: If its port is no number.
+        UnsupportedProtocol: If it has a scheme that is not http or https, or a host without one.
+        InvalidURL: If it has no host, a port that is no number, or an authority with a backslash
+            or a second "@": where a browser sees the path begin, httpx sees a user name.
     """
-    if isinstance(url, str) and (match := _BAD_PORT.match(url)):
-        raise binding.library.InvalidURL(f"Invalid port: {match[1][:100]!r}")
+    text = str(url)
+    if not _ABSOLUTE.match(text):
+        return  # relative to `base_url`, or refused when it has been built
+    library = binding.library
+    match = _HTTP.match(text)
+    if match is None:
+        raise library.UnsupportedProtocol(_NO_SCHEME.format(_start_of(text)))
+    authority = match["authority"] or ""
+    userinfo, _, host = authority.rpartition("@")
+    if not host or host.startswith(":"):
+        raise library.InvalidURL(f"the URL has no host: {_start_of(text)!r}")
+    if "@" in userinfo or "\\" in authority:
+        raise library.InvalidURL("the URL's authority has a second '@' or a backslash")
+    if not _HOST_AND_PORT.fullmatch(host):
+        # Not shown where it may be a password that has a slash in it.
+        port = "" if "@" in text else f": {host.partition(':')[2][:100]!r}"
+        raise library.InvalidURL(f"Invalid port{port}")
 
 
 def check_head(native: Any, binding: Binding) -> None:
@@ -87,6 +116,45 @@ def check_head(native: Any, binding: Binding) -> None:
             )
 
 
+def check_framing(native: Any, binding: Binding) -> None:
+    """
+    Refuse header fields that do not agree about where the body ends, or what host is meant.
+
+    Our engine refuses them too; h11, below a client of the caller's, lets some of them pass.
+
+    Raises:
+        LocalProtocolError: If there are such.
+    """
+    try:
+        encode_fields(native.headers.raw)
+    except InvalidRequest as error:
+        raise binding.library.LocalProtocolError(str(error), request=native) from None
+
+
+def check_files(files: Any) -> None:
+    """
+    Refuse files with a content type or a header that would end its line: httpx writes them as is.
+
+    What is no file at all is left to httpx to refuse.
+
+    Raises:
+        ValueError: If there is one; the message has the name of the field.
+    """
+    if isinstance(files, Mapping):
+        files = files.items()
+    elif not isinstance(files, Sequence):
+        return
+    for field, file in files:
+        if not isinstance(file, tuple):
+            continue
+        headers = file[3] if len(file) > 3 else {}
+        for text in (*file[2:3], *headers.keys(), *headers.values()):
+            if isinstance(text, str) and _LINE_END.search(text):
+                raise ValueError(
+                    f"the content type or a header of the file {field!r} has a line break or NUL"
+                )
+
+
 def _is_possible_host(host: str) -> bool:
     if ":" in host:  # an IPv6 address, which httpx has parsed
         return True
@@ -98,4 +166,4 @@ def _is_possible_host(host: str) -> bool:
 
 def _start_of(url: Any) -> str:
     # Userinfo without a scheme before it is none to httpx, but may be a password all the same.
-    return re.sub(r"^[^/?#]*@", "[secure]@", redacted(str(url)))[:100]
+    return re.sub(r"^[^/?#]*@", "[secure]@", redacted(str(url)[:1000]))[:100]

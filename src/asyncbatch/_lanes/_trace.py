@@ -52,8 +52,15 @@ class PhaseTrace:
         return self._current == "tls"
 
     def attach(self, native: Any) -> TraceFunction | None:
-        """Have `native` report here, and return the function that it reported to before."""
+        """
+        Have `native` report here, and return the function that it reported to before.
+
+        Raises:
+            TypeError: If that is none. Called for the first time, it would tell too late.
+        """
         chained: TraceFunction | None = native.extensions.get("trace")
+        if not (chained is None or callable(chained)):
+            raise TypeError(f"the extension trace must be a callable, not {chained!r}")
         self._chained = chained
         # A dictionary of its own: the one that the transport is given outlives the hop.
         native.extensions = {**native.extensions, "trace": self}

@@ -136,6 +136,8 @@ class EnginePoolMixin:
         payload = encode_request_line(request.method, url.target) + fields.block
         body = await self._body(request.stream, fields)
         trace = extensions.get("trace")
+        if not (trace is None or callable(trace)):
+            raise TypeError(f"trace must be a callable, not {trace!r}")
         log = None if trace is None else EventLog(request)
         exchange = self.engine.begin(
             origin,
@@ -187,6 +189,8 @@ class EnginePoolMixin:
         if terms is None:
             if len(self._terms) >= _MAX_TERMS:
                 self._terms.clear()
+            if not all(limit is None or isinstance(limit, int | float) for limit in key):
+                raise TypeError(f"time limits must be seconds or None, not {timeout!r}")
             connect, read, write, pool, _ = key
             terms = self._terms[key] = Terms(
                 connect_timeout=connect,
