@@ -205,8 +205,10 @@ class Connector:
                 server_hostname=server_name,
             )
         except BaseException:
-            # The event loop closes the socket of a connection that it could not make.
+            # The event loop closes the socket of a connection that it could not make. uvloop's does
+            # not say that it is gone if it was given up in here; asyncio's does in two turns.
             connection.close()
+            loop.call_soon(loop.call_soon, connection.connection_lost, None)
             # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
             # peer was quick to reset. Its end would close whoever has been given that number since.
             if sock.fileno() >= 0 and _inode(sock) != inode:
