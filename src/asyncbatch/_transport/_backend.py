@@ -1,5 +1,6 @@
 """
-The address policy for what httpcore does in the engine's place (HTTP/2, CONNECT, upgrades, trio).
+Network backends for what httpcore does in the engine's place (HTTP/2, CONNECT, upgrades, trio):
+one that keeps the address policy, one that closes what a cancelled handshake leaves behind.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import anyio
 
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._errors import AddressRefused
+
+CLOSE_SECONDS = 1.0
 
 
 class CheckedBackend:
@@ -77,3 +80,48 @@ class CheckedBackend:
             # Raised where it can be found again: httpcore drops causes, but not contexts.
             raise self._core.ConnectError(str(exc)) from exc
         return [*itertools.compress(addresses, verdicts)]
+
+
+class TidyBackend:
+    """
+    An httpcore network backend whose connections are closed when a TLS handshake is cancelled.
+
+    httpcore 1.0 closes them on an `Exception` only, and so leaves the socket of a handshake that
+    was cancelled to the garbage collector.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> Any:
+        """Connect."""
+        return TidyStream(await self._backend.connect_tcp(*args, **options))
+
+    async def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
+        """Connect."""
+        return TidyStream(await self._backend.connect_unix_socket(*args, **options))
+
+    async def sleep(self, seconds: float) -> None:
+        """Pass on."""
+        await self._backend.sleep(seconds)
+
+
+class TidyStream:
+    """An httpcore network stream that a cancelled handshake closes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        # Not methods that pass on: these are called for each piece of a body.
+        self.read = stream.read
+        self.write = stream.write
+        self.aclose = stream.aclose
+        self.get_extra_info = stream.get_extra_info
+
+    async def start_tls(self, *args: Any, **options: Any) -> Any:
+        """Begin to speak TLS, or close the connection."""
+        try:
+            return TidyStream(await self._stream.start_tls(*args, **options))
+        except BaseException:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._stream.aclose()
+            raise

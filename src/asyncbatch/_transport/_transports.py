@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import httpx
 
 from asyncbatch._transport._addresses import AddressPolicyTypes, as_policy
-from asyncbatch._transport._backend import CheckedBackend
+from asyncbatch._transport._backend import CheckedBackend, TidyBackend
 from asyncbatch._transport._bridge import EnginePoolMixin
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._engine import Engine
@@ -119,8 +119,9 @@ class TransportMixin:
             uds=uds,
             socket_options=socket_options,
         )
+        pool = self._pool
+        pool._network_backend = TidyBackend(pool._network_backend)
         if policy is not None:
-            pool = self._pool
             pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
 
 
