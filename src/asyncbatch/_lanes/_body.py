@@ -103,6 +103,9 @@ async def _read(
         elif not await _feed_in_pace(decoder, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
     except DecodingFailure:
+        # First, so that nothing more comes: reading what a fast server goes on sending would take
+        # longer than the body did.
+        await close(response)
         await _abandon(chunks)
         raise
     return decoder.finish()
