@@ -25,6 +25,7 @@ from asyncbatch._lanes._sendable import (
     check_files,
     check_framing,
     check_head,
+    check_location,
     check_text,
     check_url,
 )
@@ -36,6 +37,9 @@ from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, RE
 
 if TYPE_CHECKING:
     from asyncbatch._lanes._relay import OnAnswer, Relay
+
+# What describes a body, and goes with it (RFC 9110 §15.4).
+_BODY_FIELDS = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Location")
 
 
 @attrs.frozen
@@ -249,6 +253,7 @@ class _Exchange:
             history.append(response)
             self._situation.redirected = True
             _keep_secrets(native, following)
+            _drop_body_fields(native, following)
             native = following
 
     async def _following(self, response: Any) -> Any:
@@ -259,6 +264,7 @@ class _Exchange:
             await close(response)
             raise self._binding.invalid_location(response)
         response.next_request = None
+        check_location(response.headers.get("Location"), self._binding)
         await read_redirect_body(
             response, self._binding, self._rules.max_body, self._rules.minimum_rate
         )
@@ -306,6 +312,13 @@ def _keep_secrets(native: Any, following: Any) -> None:
     """
     if _origin(native.url) != _origin(following.url):
         following.headers.pop("Proxy-Authorization", None)
+
+
+def _drop_body_fields(native: Any, following: Any) -> None:
+    """Remove what described a body that is not sent again: httpx removes its length only."""
+    if following.method != native.method:
+        for name in _BODY_FIELDS:
+            following.headers.pop(name, None)
 
 
 def _origin(url: Any) -> tuple[str, str, int | None]:

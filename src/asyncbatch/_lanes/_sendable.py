@@ -95,6 +95,18 @@ def check_text(url: object, binding: Binding) -> None:
         raise library.InvalidURL(f"Invalid port{port}")
 
 
+def check_location(location: str | None, binding: Binding) -> None:
+    """
+    Refuse a `Location` that httpx would read as another URL.
+
+    Raises:
+        InvalidURL: If its port is no number.
+    """
+    if location is not None:
+        is_relative = location.startswith("//")
+        check_text(f"http:{location}" if is_relative else location, binding)
+
+
 def check_head(native: Any, binding: Binding) -> None:
     """
     Refuse a method or a header field that is none; its value is not in the message.
