@@ -86,6 +86,8 @@ class Case:
     """What a client must be able to do for the case to make sense, beyond what `request` says."""
     decided_by: str = "transport"
     """The part of a client that decides: `transport`, `decoding`, `redirect` or `limit`."""
+    by_request: bool = False
+    """Whether the script goes on from request to request, on whatever connections they come."""
     exact: bool = False
     """Whether the script sends as it is written, in every delivery."""
 

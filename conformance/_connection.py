@@ -70,6 +70,8 @@ class Connection:
                 while run.warm_left and not self._is_other:
                     self._answers_canary(await self._read_request())
                     run.warm_left -= 1
+                if run.case.by_request:
+                    await self._answer_in_turn()
                 await self._follow(self._script())
                 while not self._is_closed:
                     await self._next_request()
@@ -79,6 +81,8 @@ class Connection:
 
     def _script(self) -> Script:
         run = self._run
+        if run.case.by_request:
+            return ()
         if self._is_other:
             return run.case.other
         # Once the client is done, what comes is a canary.
@@ -87,6 +91,13 @@ class Connection:
         if run.case_connection is None:
             run.case_connection = self._number
         return run.script_for(self._number - run.case_connection)
+
+    async def _answer_in_turn(self) -> None:
+        """Do what the script says for each request, whichever connections the others came on."""
+        turns = self._run.turns[self._is_other]
+        while turns and not self._is_closed:
+            await self._next_request()
+            await self._follow(turns.popleft() if turns else (Send(_UNSCRIPTED),))
 
     async def _follow(self, script: Script) -> None:
         for step in script:

@@ -201,7 +201,8 @@ def _judge_hops(hops: tuple[Hop, ...], run: Run) -> list[str]:
         for hop, request in zip(wanted, map(bytes.lower, seen), strict=False):
             if not request.startswith(hop.start):
                 problems.append(f"{_short(request[:50])} instead of {hop.start!r}")
-            problems += [f"{s!r} is missing in {hop.start!r}" for s in hop.has if s not in request]
+            has = [run.fill_in(s) for s in hop.has]
+            problems += [f"{s!r} is missing in {hop.start!r}" for s in has if s not in request]
             problems += [f"{s!r} was sent in {hop.start!r}" for s in hop.lacks if s in request]
     return problems
 

@@ -13,6 +13,7 @@ import itertools
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from typing import Any, Self
 from ._case import Case
 from ._connection import Connection
 from ._delivery import Delivery
-from ._steps import Script
+from ._steps import ReadRequest, Script, Step
 from ._trust import HOST, Trust
 
 SECONDS_TO_STOP = 5.0
@@ -51,6 +52,8 @@ class Run:
         self.other_requests: list[bytes] = []
         self.canaries: dict[str, int] = {}
         self.case_connection: int | None = None
+        # Of `Case.by_request`: what is to be done for the requests to come, at each origin.
+        self.turns = (_turns(case.scripts[0]), _turns(case.other))
         self.warm_left = case.warm
         self.connections = 0
         # Connections that are at a step which is not a wait for the client.
@@ -160,6 +163,9 @@ class ScriptedServer:
             task = asyncio.current_task()
             assert task is not None
             tasks.add(task)
+            # asyncio does so by itself only where the socket knows that it is TCP. Without it a
+            # small piece is kept back until the one before it has been acknowledged.
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 await Connection(run, reader, writer, is_other=is_other).serve()
             except asyncio.CancelledError:
@@ -191,3 +197,14 @@ class ScriptedServer:
                 task.cancel()
 
         begun.add_done_callback(lambda _: self._loop.call_soon_threadsafe(close, None))
+
+
+def _turns(script: Script) -> deque[Script]:
+    """Split a script into what is done for each request."""
+    turns: list[list[Step]] = []
+    for step in script:
+        if isinstance(step, ReadRequest):
+            turns.append([])
+        elif turns:
+            turns[-1].append(step)
+    return deque(map(tuple, turns))
