@@ -6,18 +6,13 @@ from __future__ import annotations
 
 from conformance._case import Case
 
-from . import bombs, endless, heads, redirects, refusals, secrets, slow, surplus, tls
+from . import heads, hostile
 
-HOSTILE: tuple[Case, ...] = (
-    *surplus.CASES,
-    *slow.CASES,
-    *endless.CASES,
-    *bombs.CASES,
-    *redirects.CASES,
-    *secrets.CASES,
-    *refusals.CASES,
-    *tls.CASES,
-)
+GROUPS: dict[str, tuple[Case, ...]] = {
+    "status lines": heads.CASES,
+    **hostile.GROUPS,
+}
+"""The cases by their subject."""
 
-CASES: tuple[Case, ...] = (*heads.CASES, *HOSTILE)
+CASES: tuple[Case, ...] = tuple(case for cases in GROUPS.values() for case in cases)
 """All of them, names unique."""

@@ -26,3 +26,11 @@ async def test_every_case_comes_out_as_expected(lane, scripted: ScriptedServer) 
         reports = await play_all(plays, client, scripted)
 
     assert [str(report) for report in reports if report.problems] == []
+
+
+def test_each_case_has_a_name_of_its_own_and_a_source() -> None:
+    """By the name it is found, by the source judged."""
+    names = [case.name for case in CASES]
+
+    assert sorted(names) == sorted(set(names))
+    assert all(case.source for case in CASES)
