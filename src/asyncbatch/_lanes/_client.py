@@ -282,20 +282,35 @@ class _Exchange:
         if self.first is not None:
             native.extensions[REPLAY_EXTENSION] = self.first
             self.first = None
+        url = native.url
+        if url.userinfo:
+            # httpx logs the URL; what was in it has become an `Authorization` by now.
+            native.url = url.copy_with(userinfo=b"")
         try:
             response = await self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
         finally:
+            native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             self._trace.detach(native, chained)
         self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
         if response.next_request is not None:  # it has inherited the extensions
             self._trace.detach(response.next_request, chained)
+            if url.userinfo:
+                self._keep_userinfo(url, response)
         self._situation.in_body = True
         self._situation.hops += 1
         return response
+
+
+    def _keep_userinfo(self, url: Any, response: Any) -> None:
+        """Give a redirect's URL that is relative what `url` has and was hidden from httpx."""
+        location = self._binding.library.URL(response.headers["location"])
+        if not (location.scheme or location.host):
+            following = response.next_request
+            following.url = following.url.copy_with(userinfo=url.userinfo)
 
 
 def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:
