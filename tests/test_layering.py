@@ -42,7 +42,7 @@ HOUSE = """
 # of it: a result holds its request.
 VALUES = """
     _clock     _errors    _origin    _outcome    _quantiles  _request
-    _result    _results   _summary   _timeouts   _timing
+    _result    _results   _summary   _timeouts   _timing    _portable
 """
 
 # A policy never sees a socket, and what talks to servers never sees a policy.

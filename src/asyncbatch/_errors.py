@@ -34,6 +34,8 @@ from enum import StrEnum
 
 import httpx
 
+from asyncbatch._portable import reduced
+
 
 class FailureKind(StrEnum):
     """Why a request failed, in one word."""
@@ -80,6 +82,8 @@ class FetcherClosed(RuntimeError):
 class BodyTooLarge(httpx.RequestError):
     """The decoded body passed the limit; nothing of it was kept."""
 
+    __reduce__ = reduced
+
     def __init__(self, limit: int, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The decoded body passed max_body={limit} bytes", request=request)
         self.limit = limit
@@ -87,6 +91,8 @@ class BodyTooLarge(httpx.RequestError):
 
 class NotStarted(httpx.RequestError):
     """The batch ended before the request was sent."""
+
+    __reduce__ = reduced
 
     def __init__(self, batch_timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(
@@ -110,6 +116,8 @@ class AddressBlocked(httpx.ConnectError):
 class HostDown(httpx.ConnectError):
     """The request was not sent, because its host failed too often in a row."""
 
+    __reduce__ = reduced
+
     def __init__(self, host: str, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"Not sent: no connection to {host}, many times in a row", request=request)
         self.host = host
@@ -121,6 +129,8 @@ class TruncatedBody(httpx.RemoteProtocolError):
 
 class AttemptTimeout(httpx.TimeoutException):
     """One attempt, its body included, took longer than it may."""
+
+    __reduce__ = reduced
 
     def __init__(self, timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The attempt took longer than timeout={timeout:g} s", request=request)
@@ -141,6 +151,8 @@ class TooSlow(httpx.ReadTimeout):
 class DeadlineExceeded(httpx.TimeoutException):
     """The request with its retries, or the whole batch, took longer than it may."""
 
+    __reduce__ = reduced
+
     def __init__(
         self, option: str, seconds: float, *, request: httpx.Request | None = None
     ) -> None:
@@ -151,6 +163,8 @@ class DeadlineExceeded(httpx.TimeoutException):
 
 class RetryAfterTooLong(httpx.HTTPStatusError):
     """The server asks to be left alone for longer than the policy allows."""
+
+    __reduce__ = reduced
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import attrs
 import httpx
 
 from asyncbatch._errors import FailureKind
+from asyncbatch._portable import restore, state_of
 from asyncbatch._request import Request, redacted
 from asyncbatch._timing import Attempt, Instants, Timing, timing_of
 
@@ -171,6 +172,12 @@ class Failure(_Result):
     """The last error; for a failed status an `httpx.HTTPStatusError`."""
     kind: FailureKind
     """The error in one word."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
 
     @property
     def response(self) -> httpx.Response | None:

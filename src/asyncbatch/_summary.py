@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
@@ -24,6 +25,8 @@ EXACT_UP_TO = 10_000
 LINE_WIDTH = 80
 # So that a batch with hundreds of different statuses still fits on a screen.
 STATUSES_SHOWN = 20
+
+_VIEWS = ("kinds", "statuses", "phases")
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +58,15 @@ class Summary:
     """Seconds for one request, retries and their waits included; `None` if none was tried."""
     phases: Mapping[str, Quantiles]
     """Seconds in each phase of `Timing` that occurred, in the order of that class."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(Summary)}
+        # A view cannot be pickled.
+        return fields | {name: dict(fields[name]) for name in _VIEWS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, MappingProxyType(value) if name in _VIEWS else value)
 
     @property
     def rate(self) -> float:

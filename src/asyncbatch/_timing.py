@@ -7,9 +7,11 @@ Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
+
+from asyncbatch._portable import restore, state_of
 
 
 @attrs.frozen
@@ -99,3 +101,9 @@ class Attempt:
     """Its own phases; `queued` and `throttled` are those up to this try."""
     delay: float
     """Seconds from its end until the next try was due."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)

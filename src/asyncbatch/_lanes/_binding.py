@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from asyncbatch._portable import variant_of
 from asyncbatch._request import Request
 
 E = TypeVar("E", bound=Exception)
@@ -27,28 +28,14 @@ class Binding:
         """The module, `httpx` or `httpx2`. Untyped, because it may be either."""
         self.no_auth = library.Auth()
         """An authentication that does nothing."""
-        self._errors: dict[type[Exception], type[Exception]] = {}
 
     def error(self, error_type: type[E]) -> type[E]:
         """
         Return `error_type` so that it is an exception of this library as well.
 
-        For httpx that is the class itself; for httpx2 a subclass of it and of the httpx2 exception
-        that answers to its httpx base.
+        For httpx that is the class itself.
         """
-        if self.library is httpx:
-            return error_type
-        if error_type not in self._errors:
-            self._errors[error_type] = self._combined(error_type)
-        return self._errors[error_type]  # type: ignore[return-value]  # keyed by base class
-
-    def _combined(self, error_type: type[Exception]) -> type[Exception]:
-        foreign = next(
-            base for base in error_type.__mro__ if base.__module__.partition(".")[0] == "httpx"
-        )
-        native = getattr(self.library, foreign.__name__)
-        members = {"__doc__": error_type.__doc__, "__module__": error_type.__module__}
-        return type(error_type.__name__, (error_type, native), members)
+        return variant_of(error_type, self.library.__name__)  # type: ignore[return-value]
 
     def auth(self, auth: Any) -> Any:
         """

@@ -304,7 +304,6 @@ class _Exchange:
         self._situation.hops += 1
         return response
 
-
     def _keep_userinfo(self, url: Any, response: Any) -> None:
         """Give a redirect's URL that is relative what `url` has and was hidden from httpx."""
         location = self._binding.library.URL(response.headers["location"])

@@ -1,0 +1,156 @@
+"""Results on their way to another process, and copies of them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import FailureKind, Fetcher, Request, Results, Retry
+from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests.samples import failure
+
+CARRIED: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "oldest pickle": lambda value: pickle.loads(pickle.dumps(value, protocol=2)),
+    "copy": copy.copy,
+    "deep copy": copy.deepcopy,
+}
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Return each of the two libraries."""
+    return pytest.importorskip(request.param)
+
+
+async def failing(server: LoopbackServer, library: Any) -> Results:
+    """Return one result of nearly every kind."""
+    server.on("/404", Reply(404, b"gone", {"x-why": "moved"}))
+    server.on("/wait", Reply(429).retry_after(9999))
+    server.on("/loop", Reply.redirect("/loop"))
+    server.on("/large", Reply(200, b"x" * 5000))
+    server.on("/cut", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nab"))
+    server.on("/rubbish", Raw(b"rubbish\r\n\r\n"))
+    server.on("/corrupt", Reply(200, b"x" * 50, {"content-encoding": "gzip"}))
+    server.on("/slow", Reply(200).delayed(5))
+    paths = ["/", "/404", "/wait", "/loop", "/large", "/cut", "/rubbish", "/corrupt", "/slow"]
+    requests: list[Any] = [Request(server.url(path), tag=("tag", path)) for path in paths]
+    requests += [server.dead_url(), "ftp://x/", Request(server.url(), headers={"a": "\xe9"})]
+    client = library.AsyncClient(trust_env=False, follow_redirects=True)
+    options: dict[str, Any] = {"retry": Retry(attempts=2, backoff=0), "max_body": 4000}
+    async with client, Fetcher(client, timeout=0.2, **options) as fetcher:
+        return await fetcher.fetch_many(requests)
+
+
+async def test_results_arrive_as_they_were_sent(library: Any, server: LoopbackServer) -> None:
+    """Success or failure: the error's class, text and attributes, and the response."""
+    results = await failing(server, library)
+    assert len({failure.kind for failure in results.failures}) >= 9
+
+    for carry in CARRIED.values():
+        check_same(results, carry(results))
+
+
+def check_same(results: Results, arrived: Results) -> None:
+    """Compare all that can be compared."""
+    assert arrived.duration == results.duration
+    for here, there in zip(results, arrived, strict=True):
+        assert repr(there) == repr(here)
+        assert (there.status_code, there.content, there.url) == (
+            here.status_code,
+            here.content,
+            here.url,
+        )
+        assert there.timing == here.timing
+        assert there.request.tag == here.request.tag
+        assert [type(each.error) for each in there.history] == [
+            type(each.error) for each in here.history
+        ]
+    for here, there in zip(results.failures, arrived.failures, strict=True):
+        assert type(there.error) is type(here.error)
+        assert str(there.error) == str(here.error)
+        simple = {k: v for k, v in vars(here.error).items() if isinstance(v, int | float | str)}
+        assert {k: vars(there.error)[k] for k in simple} == simple
+
+
+async def test_the_error_of_a_status_keeps_its_response(
+    library: Any, server: LoopbackServer
+) -> None:
+    """Where httpx's own cannot be unpickled at all."""
+    results = await failing(server, library)
+
+    (arrived,) = (
+        failure
+        for failure in pickle.loads(pickle.dumps(results)).failures
+        if failure.kind == FailureKind.status
+    )
+
+    assert isinstance(arrived.error, library.HTTPStatusError)
+    assert arrived.error.response.status_code == 404
+    assert arrived.error.response.headers["x-why"] == "moved"
+    assert arrived.error.response.content == b"gone"
+    assert arrived.error.request.url == arrived.url
+
+
+async def test_our_errors_can_be_pickled_by_themselves(
+    library: Any, server: LoopbackServer
+) -> None:
+    """As when `unwrap` raises one in a worker process: what cannot be unpickled breaks the pool."""
+    results = await failing(server, library)
+    ours = [f.error for f in results.failures if type(f.error).__module__ == "asyncbatch._errors"]
+    assert len(ours) >= 4
+
+    for error in ours:
+        arrived = pickle.loads(pickle.dumps(error))
+        assert type(arrived) is type(error)
+        assert str(arrived) == str(error)
+
+
+def test_a_summary_can_be_pickled() -> None:
+    """And its views still cannot be written to."""
+    results = Results([failure(0), failure(1, status=404)], duration=1.5)
+    summary = results.summary()
+
+    for carry in CARRIED.values():
+        arrived = carry(summary)
+        assert arrived == summary
+        assert str(arrived) == str(summary)
+        with pytest.raises(TypeError):
+            arrived.kinds["x"] = 1
+
+
+def test_an_error_of_the_caller_travels_as_it_does() -> None:
+    """Only what is httpx's or ours is taken apart."""
+    result = failure(error=UnicodeEncodeError("ascii", "\xe9", 0, 1, "why"))
+
+    arrived = pickle.loads(pickle.dumps(result))
+
+    assert isinstance(arrived.error, UnicodeEncodeError)
+    assert str(arrived.error) == str(result.error)
+
+
+def fetch(url: str) -> Results:
+    """Fetch in a process of its own."""
+    return asyncbatch.fetch_many_sync([url, f"{url}404"], retry=None)
+
+
+@pytest.mark.asyncio_only
+async def test_results_come_back_from_a_worker_process(server: LoopbackServer) -> None:
+    """What people do with many cores."""
+    import anyio.to_thread
+
+    server.on("/404", Reply(404))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        future = pool.submit(fetch, server.url())
+        results = await anyio.to_thread.run_sync(future.result)
+
+    assert [result.status_code for result in results] == [200, 404]
+    assert isinstance(results.failures[0].error, httpx.HTTPStatusError)
