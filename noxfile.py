@@ -120,6 +120,17 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Play the table of odd, broken and hostile servers against clients; arguments: `--help`."""
+    session.install(".[compression]", "trustme>=1.2")
+    peers = Path("conformance/peers.txt").read_text().splitlines()
+    for peer in (line for line in peers if line and not line.startswith("#")):
+        # One that has no wheel for this machine is named as missing by the run itself.
+        session.run("python", "-m", "pip", "install", "-q", peer, success_codes=range(256))
+    session.run("python", "-m", "conformance", "run", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the reading of responses for a minute; arguments go to libFuzzer."""
     session.install("-e", ".", "atheris>=3.0", "h11>=0.16")

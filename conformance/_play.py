@@ -29,6 +29,8 @@ class Client(Protocol):
     """What a case is played against."""
 
     name: str
+    lacks: frozenset[str]
+    """What it cannot be asked for, of `Case.features`."""
 
     async def fetch(self, url: str, request: Request) -> Outcome:
         """Send the request; whatever comes of it is returned, never raised."""
@@ -37,6 +39,8 @@ class Client(Protocol):
 
 class Blocking:
     """A client of a function that blocks."""
+
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self, name: str, fetch: Callable[[str, Request], Outcome]) -> None:
         self.name = name
@@ -69,8 +73,15 @@ async def play(
     client: Client,
     server: ScriptedServer,
     delivery: Delivery = Delivery.WHOLE,
+    *,
+    neutral: bool = False,
 ) -> Report:
-    """Play one case against one client, its canary included."""
+    """
+    Play one case against one client, its canary included.
+
+    With `neutral` it does not matter which connections are used again, so long as the canary gets
+    its own answer: that is a matter of speed, about which clients have views of their own.
+    """
     with server.open(case, delivery) as run:
         for order in range(case.warm):
             await _send_canary(client, run, -1 - order)
@@ -82,7 +93,8 @@ async def play(
         await _wait(lambda: run.is_settled)
         problems = [*_judge(case.expected, outcome), *_judge_time(case, outcome, seconds)]
         if outcome.kind != HUNG:
-            problems += await _judge_canary(case, client, run, outcome)
+            judged = attrs.evolve(case, reuse=Reuse.ANY) if neutral else case
+            problems += await _judge_canary(judged, client, run, outcome)
         problems += _judge_traffic(case, run, outcome)
         return Report(case, delivery, outcome, seconds, problems)
 
@@ -93,6 +105,7 @@ async def play_all(
     server: ScriptedServer,
     *,
     at_a_time: int = 32,
+    neutral: bool = False,
 ) -> list[Report]:
     """Play many cases, some at a time, and return the reports in order of the cases."""
     plays = list(plays)
@@ -101,7 +114,7 @@ async def play_all(
 
     async def one(number: int, case: Case, delivery: Delivery) -> None:
         async with limiter:
-            reports[number] = await play(case, client, server, delivery)
+            reports[number] = await play(case, client, server, delivery, neutral=neutral)
 
     async with anyio.create_task_group() as tasks:
         for number, (case, delivery) in enumerate(plays):

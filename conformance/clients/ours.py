@@ -15,12 +15,16 @@ from conformance._case import Request
 from conformance._outcome import Outcome
 from conformance._trust import Trust
 
+from ._streamed import streamed
+
 PLAIN: dict[str, Any] = {"retry": None, "give_up_host_after": None}
 """Options that leave each request to itself."""
 
 
 class FetcherClient:
     """Fetches through `Fetcher.fetch`, with a fetcher for each set of its options."""
+
+    lacks: frozenset[str] = frozenset()
 
     def __init__(
         self, name: str, open_fetcher: Callable[..., asyncbatch.Fetcher], stack: Any
@@ -38,7 +42,7 @@ class FetcherClient:
                 url,
                 request.method,
                 headers=request.headers,
-                content=_streamed(request.body) if request.streamed else request.body,
+                content=streamed(request.body) if request.streamed else request.body,
                 timeout=request.timeout,
                 follow_redirects=request.follow_redirects,
             )
@@ -62,12 +66,6 @@ class FetcherClient:
             self._fetchers[key] = fetcher
             await self._stack.enter_async_context(fetcher)
         return self._fetchers[key]
-
-
-async def _streamed(body: bytes | None) -> AsyncIterator[bytes]:
-    body = body or b""
-    for start in range(0, len(body), 16 * 1024):
-        yield body[start : start + 16 * 1024]
 
 
 @contextlib.asynccontextmanager

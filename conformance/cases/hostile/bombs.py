@@ -175,6 +175,7 @@ def _many() -> list[Case]:
                 source=f"curl MAX_ENCODE_STACK; {STACKED}; CVE-2026-22036 (undici)",
                 script=(ReadRequest(), Send(respond(content, *coders))),
                 expected=fails("decode", "protocol"),
+                needs=frozenset({"stacked codings"}),
                 decided_by="decoding",
                 exact=True,
             )

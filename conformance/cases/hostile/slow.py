@@ -100,6 +100,7 @@ def _dripped() -> list[Case]:
             Send(before),
             Drip(dripped, EVERY),
             tls=tls,
+            needs=frozenset({"total_timeout"}),
         )
         for place, (before, dripped) in places.items()
         # Who does not wait for the body of a redirect is right as well.
@@ -122,6 +123,7 @@ def _hops() -> list[Case]:
             *steps,
             source=WITHIN,
             request=Request(timeout=0.5, max_redirects=50),
+            needs=frozenset({"total_timeout"}),
         ),
         _cut(
             "a body that nobody reads",

@@ -1,0 +1,136 @@
+"""
+Running the table against clients: one after the other, each in a process of its own.
+
+A process each, so that a client that hangs for good, or takes the interpreter with it, costs no
+more than its own score.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ._case import Case
+from ._delivery import Delivery
+from ._play import Client, Report, play_all
+from ._score import FAILED, NOT_APPLICABLE, PASSED, Record, Score
+from ._server import ScriptedServer
+from .cases import GROUPS
+from .clients import find_client
+
+AT_A_TIME = 12
+AGAIN_AT_A_TIME = 2
+"""For what has failed: a client that is busy with another case is not to blame for being slow."""
+
+SECONDS = 1800.0
+"""For one client."""
+
+
+@attrs.frozen
+class Selection:
+    """Which cases are played, and how."""
+
+    pattern: str = ""
+    """Part of the name."""
+    deliveries: tuple[Delivery, ...] = tuple(Delivery)
+
+    def groups(self) -> dict[str, list[Case]]:
+        """Return the cases by their subject, without subjects that have none."""
+        chosen = {
+            group: [case for case in cases if self.pattern in case.name]
+            for group, cases in GROUPS.items()
+        }
+        return {group: cases for group, cases in chosen.items() if cases}
+
+    def plays(self, cases: Iterable[Case]) -> list[tuple[Case, Delivery]]:
+        """Return each case with each delivery that differs for it."""
+        return [
+            (case, delivery)
+            for case in cases
+            for delivery in case.deliveries
+            if delivery in self.deliveries
+        ]
+
+
+async def score(client: Client, server: ScriptedServer, selection: Selection) -> Score:
+    """Play the cases that apply to a client; what fails gets a second chance by itself."""
+    groups = selection.groups()
+    applicable = [
+        case for cases in groups.values() for case in cases if not case.features & client.lacks
+    ]
+    wrong = await _failing(client, server, selection.plays(applicable), AT_A_TIME)
+    again = [(report.case, report.delivery) for report in wrong]
+    failures: dict[str, str] = {}
+    for report in await _failing(client, server, again, AGAIN_AT_A_TIME):
+        detail = f"{report.delivery.value}: {'; '.join(report.problems)}"
+        failures.setdefault(report.case.name, detail)
+    names = {case.name for case in applicable}
+    counts = {
+        group: Counter(
+            NOT_APPLICABLE if c.name not in names else FAILED if c.name in failures else PASSED
+            for c in cases
+        )
+        for group, cases in groups.items()
+    }
+    return Score(client.name, counts, failures)
+
+
+async def _failing(
+    client: Client, server: ScriptedServer, plays: list[tuple[Case, Delivery]], at_a_time: int
+) -> list[Report]:
+    reports = await play_all(plays, client, server, at_a_time=at_a_time, neutral=True)
+    return [report for report in reports if report.problems]
+
+
+async def score_named(name: str, selection: Selection) -> Score:
+    """Open the client called `name`, and score it."""
+    with ScriptedServer() as server:
+        async with find_client(name)(server.trust) as client:
+            return await score(client, server, selection)
+
+
+def run(names: Iterable[str], selection: Selection, *, log: Any = sys.stderr) -> Record:
+    """Score each client in a process of its own."""
+    scores, missing = [], {}
+    for name in names:
+        print(f"{name} …", file=log, flush=True)
+        result = _in_process(name, selection)
+        if isinstance(result, Score):
+            scores.append(result)
+        else:
+            missing[name] = result
+    return Record(
+        date=datetime.now(UTC).date().isoformat(),
+        python=platform.python_version(),
+        cases=sum(map(len, selection.groups().values())),
+        deliveries=tuple(delivery.value for delivery in selection.deliveries),
+        scores=tuple(scores),
+        missing=missing,
+    )
+
+
+def _in_process(name: str, selection: Selection) -> Score | str:
+    """Return the score, or why there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "score.json")
+        command = [sys.executable, "-m", "conformance", "play", name, "--output", str(output)]
+        command += ["--pattern", selection.pattern, "--deliveries"]
+        command += [delivery.name.lower() for delivery in selection.deliveries]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"did not end within {SECONDS:.0f} s"
+        if not output.exists():
+            lines = ended.stderr.strip().splitlines() or [f"ended with {ended.returncode}"]
+            return lines[-1][:200]
+        return Score(**json.loads(output.read_text()))

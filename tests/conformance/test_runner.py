@@ -1,0 +1,162 @@
+"""The runner: what it says of a client is what the table says, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance import Delivery, Outcome, Request, ScriptedServer
+from conformance.__main__ import main
+from conformance._run import Selection, score
+from conformance._score import BEGIN, END, Record, Score, publish, table
+from conformance.clients import ENTRIES, find_client
+from conformance.clients.ours import direct_lane
+from conformance.clients.peers import httpx_client
+
+SMALL = Selection("behind a body with a length", (Delivery.WHOLE,))
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+RECORD = Record(
+    date="2026-01-02",
+    python="3.11",
+    cases=3,
+    deliveries=("whole",),
+    scores=(
+        Score("good 1", {"heads": {"passed": 2}, "bombs": {"passed": 1}}, {}),
+        Score(
+            "bad 2",
+            {"heads": {"passed": 1, "failed": 1}, "bombs": {"n/a": 1}},
+            {"a_head": "whole: hung"},
+        ),
+    ),
+    missing={"curl": "No module named 'pycurl'"},
+)
+
+
+@pytest.mark.asyncio_only
+async def test_the_direct_lane_passes_what_applies_to_it(scripted: ScriptedServer) -> None:
+    """All of it does."""
+    async with direct_lane(scripted.trust) as client:
+        found = await score(client, scripted, SMALL)
+
+    assert found.failures == {}
+    assert found.count("failed") == found.count("n/a") == 0
+    assert found.count("passed") >= 4
+
+
+@pytest.mark.asyncio_only
+async def test_a_client_that_takes_a_strangers_answer_fails(scripted: ScriptedServer) -> None:
+    """What lies behind a response goes to the next request in httpx 0.28."""
+    async with httpx_client(scripted.trust) as client:
+        found = await score(client, scripted, SMALL)
+
+    assert "another response behind a body with a length" in found.failures
+    assert found.count("failed") == len(found.failures)
+
+
+class Lacking:
+    """Answers everything with nothing, and takes no limit on bodies."""
+
+    name = "lacking"
+    lacks = frozenset({"max_body"})
+
+    async def fetch(self, url: str, request: Request) -> Outcome:
+        assert request.max_body is None
+        return Outcome.failed(None, "never tried")
+
+
+@pytest.mark.asyncio_only
+async def test_what_a_client_lacks_is_not_held_against_it(scripted: ScriptedServer) -> None:
+    """It is not even asked; what it can be asked for counts."""
+    found = await score(Lacking(), scripted, Selection("a bomb in gzip", (Delivery.WHOLE,)))
+    asked = await score(Lacking(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+
+    assert found.count("n/a") > 5
+    assert found.count("passed") == found.count("failed") == 0
+    assert asked.count("failed") == 1
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("name", ["asyncbatch-client-lane", "asyncbatch-stock-httpx", "httpx2"])
+async def test_a_client_is_found_by_its_name(name: str, scripted: ScriptedServer) -> None:
+    """And can be asked."""
+    async with find_client(name)(scripted.trust) as client:
+        found = await score(client, scripted, Selection("a redirect to a query", (Delivery.WHOLE,)))
+
+    assert found.failures == {}
+    assert found.count("passed") == 2
+
+
+def test_a_record_is_written_and_read(tmp_path: Path) -> None:
+    """Nothing is lost on the way."""
+    RECORD.write(tmp_path / "new" / "record.json")
+
+    assert Record.read(tmp_path / "new" / "record.json") == RECORD
+
+
+def test_the_table_has_the_figures_and_the_names() -> None:
+    """Failed of those that apply, by subject and in all."""
+    text = table(RECORD)
+
+    assert "| heads | 0 of 2 | 1 of 2 |" in text
+    assert "| bombs | 0 of 1 | n/a |" in text
+    assert "| **0 of 3** | **1 of 2** |" in text
+    assert "good 1 fails none." in text
+    assert "- a\\_head" in text
+    assert "Not asked: curl (No module named 'pycurl')." in text
+
+
+def test_scores_are_published_between_their_marks(tmp_path: Path) -> None:
+    """Twice is as once, and the rest of the page stays."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+
+    publish(RECORD, page)
+    once = page.read_text()
+    publish(RECORD, page)
+
+    assert page.read_text() == once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "old" not in once
+    assert "2026-01-02" in once
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    """It is said what is missing."""
+    page = tmp_path / "page.md"
+    page.write_text("nothing here")
+
+    with pytest.raises(ValueError, match="no place for the scores"):
+        publish(RECORD, page)
+
+
+@pytest.mark.timeout(120)
+def test_the_command_scores_each_client_in_a_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is not installed is named as missing, and the others are scored."""
+    output = tmp_path / "record.json"
+    arguments = ["run", "--clients", "asyncbatch", "--pattern", "a path with dots"]
+
+    status = main([*arguments, "--deliveries", "whole", "--output", str(output)])
+
+    record = json.loads(output.read_text())
+    assert status == 0
+    assert [found["failures"] for found in record["scores"]] == [{}]
+    assert record["cases"] == 1
+    assert "asyncbatch, direct lane" in capsys.readouterr().out
+
+
+def test_every_client_has_an_entry_that_can_be_read() -> None:
+    """`module:function`, the module beside it."""
+    assert all(entry.count(":") == 1 for entry in ENTRIES.values())
