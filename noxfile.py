@@ -140,3 +140,13 @@ def fuzz(session: nox.Session) -> None:
     inputs = [] if any(Path(arg).is_file() for arg in session.posargs) else [found, "fuzz/corpus"]
     target = ["python", "-m", "fuzz.fuzz_response", "-dict=fuzz/http.dict"]
     session.run(*target, *options, *session.posargs, *inputs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Send tens of thousands of requests to hosts that fail in every way; arguments go to pytest.
+
+    `CHAOS_SEED` repeats a run, `CHAOS_REQUESTS` sets how many there are for each loop and lane.
+    """
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", "tests/faults/test_chaos.py", "-m", "slow", "-rP", *session.posargs)
