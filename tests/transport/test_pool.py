@@ -134,6 +134,33 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
         assert server.connections <= 2
 
 
+async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> None:
+    """Its limit has run since before the exchange came, who then opens a connection of its own."""
+    gate = Gate()
+    terms = Terms(connect_timeout=0.1)
+    async with serve(gate.script) as server, engine_for() as engine:
+        first = asyncio.ensure_future(get(engine, server, "/a"))
+        await server.until(lambda: len(server.requests) == 1)
+        original = engine.connector.connect
+
+        async def never(*_: object) -> object:
+            engine.connector.connect = original  # type: ignore[method-assign]
+            return await asyncio.Event().wait()
+
+        engine.connector.connect = never  # type: ignore[assignment, method-assign]
+        second = asyncio.ensure_future(get(engine, server, "/b", terms=terms))
+        await asyncio.sleep(0)
+        gate.open("/a")
+        await server.until(lambda: len(server.requests) == 2)
+        gate.open("/c")
+        third = await get(engine, server, "/c", terms=terms)
+        gate.open("/b")
+
+        assert bytes(third.content) == b"/c"
+        await asyncio.gather(first, second)
+        assert server.connections == 2
+
+
 async def test_an_idle_connection_of_another_origin_makes_room() -> None:
     """The longest idle one is closed when there is no other place."""
     async with (

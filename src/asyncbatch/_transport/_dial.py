@@ -28,10 +28,21 @@ class Dial:
 
     Attributes:
         exchange: for whom; None once that one was served otherwise.
+        is_taken_over: whether it is for another one now than it was begun for.
         dns, connect, tls: seconds each phase took, None where it did not occur.
     """
 
-    __slots__ = ("connect", "dns", "exchange", "is_fresh", "origin_pool", "pool", "task", "tls")
+    __slots__ = (
+        "connect",
+        "dns",
+        "exchange",
+        "is_fresh",
+        "is_taken_over",
+        "origin_pool",
+        "pool",
+        "task",
+        "tls",
+    )
 
     def __init__(
         self, pool: Pool, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool
@@ -41,6 +52,7 @@ class Dial:
         self.exchange: Exchange | None = exchange
         # Whether the exchange must not be served by any other connection.
         self.is_fresh = is_fresh
+        self.is_taken_over = False
         self.dns: float | None = None
         self.connect: float | None = None
         self.tls: float | None = None

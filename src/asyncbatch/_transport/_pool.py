@@ -242,7 +242,11 @@ class Pool:
     def dial_failed(self, dial: Dial, error: Exception | None) -> None:
         """Fail the exchange that the connection was for, and let another one try."""
         exchange = self._end_dial(dial)
-        if exchange is not None:
+        if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
+            # The limit began before this exchange came.
+            if not self._dial_now(self._origins[exchange.origin], exchange):
+                self._waiters.starve(exchange)
+        elif exchange is not None:
             self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
         self._tidy(dial.origin_pool)
         self._dial_starved()
@@ -273,6 +277,7 @@ class Pool:
         if origin_pool.orphans:
             dial, _ = origin_pool.orphans.popitem()
             dial.exchange = exchange
+            dial.is_taken_over = True
             exchange.dial = dial
         elif not self._dial_now(origin_pool, exchange):
             self._waiters.starve(exchange)
