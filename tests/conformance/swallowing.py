@@ -1,0 +1,118 @@
+"""
+Fetch bombs one after the other, and print by how many bytes each made this process grow.
+
+A process of its own, so that what is counted is what the system counts, decoders in C included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import brotli
+import httpx
+import zstandard
+
+import asyncbatch
+from asyncbatch.testing import LoopbackServer, Reply
+
+MIB = 1024 * 1024
+SIZE = 96 * MIB
+CAP = 4 * MIB
+
+
+def _deflated(bits: int) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, bits)
+    return b"".join([*(packer.compress(bytes(MIB)) for _ in range(SIZE // MIB)), packer.flush()])
+
+
+def _brotli() -> bytes:
+    packer = brotli.Compressor(quality=1)
+    return b"".join([*(packer.process(bytes(MIB)) for _ in range(SIZE // MIB)), packer.finish()])
+
+
+def _zstd() -> bytes:
+    packer = zstandard.ZstdCompressor(1).compressobj()
+    return b"".join([*(packer.compress(bytes(MIB)) for _ in range(SIZE // MIB)), packer.flush()])
+
+
+CODINGS: dict[str, Callable[[], bytes]] = {
+    "gzip": lambda: _deflated(31),
+    "deflate": lambda: _deflated(15),
+    "br": _brotli,
+    "zstd": _zstd,
+}
+
+
+def replies() -> Iterator[tuple[str, Reply]]:
+    """Name what is fetched, and pack it."""
+    for coding, pack in CODINGS.items():
+        bomb = pack()
+        fields = {"content-encoding": coding}
+        yield coding, Reply(200, bomb, fields)
+        yield f"{coding}-chunked", Reply(200, bomb, fields, framing="chunked")
+        yield f"{coding}-error", Reply(500, bomb, fields)
+        yield f"{coding}-moved", Reply(302, bomb, {**fields, "location": "/small"})
+        stacked = zlib.compress(bomb)
+        yield f"{coding}-stacked", Reply(200, stacked, {"content-encoding": f"{coding}, deflate"})
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with a body that is as long as it is plain, or until the client has enough."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(SIZE // MIB):
+            writer.write(bytes(MIB))
+            await writer.drain()
+    writer.close()
+
+
+def peak_of_memory() -> int:
+    """Return the most that this process has had in memory since `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def forget_peak() -> None:
+    """Count from what is in memory now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+async def grown(fetcher: asyncbatch.Fetcher, url: str) -> int:
+    """Fetch, and return by how much memory grew at most."""
+    forget_peak()
+    before = peak_of_memory()
+    result: Any = await fetcher.fetch(url)
+    assert result.ok or result.kind == asyncbatch.FailureKind.too_large, result
+    return peak_of_memory() - before
+
+
+async def main(lane: str) -> None:
+    """Fetch everything in one lane."""
+    transport = asyncbatch.HTTPTransport()
+    client = httpx.AsyncClient(transport=transport) if lane == "client" else None
+    async with LoopbackServer() as server:
+        names = []
+        for name, reply in replies():
+            server.on(f"/{name}", reply)
+            names.append(name)
+        async with asyncbatch.Fetcher(client, max_body=CAP, retry=None) as fetcher:
+            await fetcher.fetch_many([server.url("/small"), server.url("/gzip")])
+            growth = {name: await grown(fetcher, server.url(f"/{name}")) for name in names}
+            async with await asyncio.start_server(pour, "127.0.0.1", 0) as pouring:
+                host, port = pouring.sockets[0].getsockname()
+                growth["plain"] = await grown(fetcher, f"http://{host}:{port}/")
+    if client is not None:
+        await client.aclose()
+    print(json.dumps(growth))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
