@@ -27,7 +27,7 @@ HOUSE = """
     _api       _sync
     _result_stream
     _fetcher
-    _setup
+    _setup     _streaming
     _options
     _batch
     _tally
@@ -41,7 +41,7 @@ HOUSE = """
 # The values at the bottom know nobody above; among themselves they may, so long as no circle comes
 # of it: a result holds its request.
 VALUES = """
-    _clock     _errors    _origin    _outcome    _quantiles  _request
+    _clock     _errors    _loop      _origin    _outcome    _quantiles  _request
     _result    _results   _summary   _timeouts   _timing    _portable
 """
 

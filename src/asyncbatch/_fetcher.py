@@ -7,9 +7,10 @@ How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import Self, Unpack, cast
 
@@ -17,12 +18,14 @@ import anyio
 import anyio.lowlevel
 import attrs
 import httpx
+from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._batch import Batch, Equipment
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._lanes import binding_of
+from asyncbatch._loop import call_soon, is_running
 from asyncbatch._options import ClientTypes, FetcherOptions, split_options
 from asyncbatch._output import Collected, Delivered, Output
 from asyncbatch._request import is_request, shown
@@ -37,6 +40,7 @@ from asyncbatch._setup import (
     window_of,
 )
 from asyncbatch._slots import Slots
+from asyncbatch._streaming import Streaming
 from asyncbatch._timeouts import check_seconds
 
 CLOSE_SECONDS = 1.0
@@ -118,7 +122,7 @@ class Fetcher:
             self._client = cast("httpx.AsyncClient", client)
         self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
-        self._loop: object = None
+        self._loop: EventLoopToken | None = None
         self._batches: set[Batch] = set()
 
     @property
@@ -146,6 +150,10 @@ class Fetcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if anyio.lowlevel.current_token() != self._loop and is_running(self._loop):
+            raise FetcherClosed(
+                "this fetcher belongs to another event loop, which is running: close it there"
+            )
         self._closed = True
         for batch in list(self._batches):
             batch.abandon()
@@ -157,9 +165,13 @@ class Fetcher:
                 await self._client.__aexit__(error_type, error, traceback)
 
     def __del__(self) -> None:
-        # Nothing can be closed here: that takes the event loop, which may be gone.
         opened = getattr(self, "_equipment", None) is not None
         if opened and not self._closed and self._owns_client:
+            # No more than closing the sockets: the rest takes a task, and nobody waits for it. If
+            # the loop is over, they go with their objects.
+            transport = getattr(self._client, "own_transport", None)
+            if transport is not None and transport.engine is not None:
+                call_soon(self._loop, transport.engine.close_nowait)
             warnings.warn(f"unclosed {self!r}: use it in an async with", ResourceWarning, 1, self)
 
     def __repr__(self) -> str:
@@ -246,7 +258,9 @@ class Fetcher:
         """
         backlog = self._backlog(ordered, backlog)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        return self._stream(Input(requests), ordered, backlog, batch_timeout)
+        output = Delivered(ordered=ordered, backlog=backlog)
+        begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout)
+        return Streaming(output, begin, self._batches)
 
     def statistics(self) -> Statistics:
         """Return what the fetcher is doing at this moment."""
@@ -259,30 +273,6 @@ class Fetcher:
             concurrency=self._options.concurrency,
         )
 
-    @asynccontextmanager
-    async def _stream(
-        self, source: Input, ordered: bool, backlog: int, batch_timeout: float | None
-    ) -> AsyncGenerator[AsyncIterator[Result]]:
-        output = Delivered(ordered=ordered, backlog=backlog)
-        batch = self._new_batch(source, output, batch_timeout)
-        output.on_room = batch.notify
-        body_error: BaseException | None = None
-        with self._registered(batch):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(batch.run_and_deliver, output)
-                try:
-                    yield output
-                except anyio.get_cancelled_exc_class():
-                    raise
-                except BaseException as error:
-                    # Raised behind the task group, which would wrap it in an ExceptionGroup.
-                    body_error = error
-                finally:
-                    output.leave()
-                    tasks.cancel_scope.cancel()
-        if body_error is not None:
-            raise body_error
-
     def _new_batch(
         self,
         source: Input,
@@ -291,10 +281,15 @@ class Fetcher:
     ) -> Batch:
         if self._equipment is None or self._closed:
             raise FetcherClosed(
-                "this fetcher is closed" if self._closed else "open it first: async with Fetcher()"
+                "this fetcher is closed; make a new one"
+                if self._closed
+                else "open it first: async with Fetcher()"
             )
         if anyio.lowlevel.current_token() != self._loop:
-            raise FetcherClosed("this fetcher belongs to another event loop")
+            raise FetcherClosed(
+                "this fetcher belongs to another event loop, in which it was opened; make one "
+                "for each loop, or use a SyncFetcher from any thread"
+            )
         return Batch(self._equipment, source, output, batch_timeout=batch_timeout)
 
     @contextmanager

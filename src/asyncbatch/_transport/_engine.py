@@ -136,6 +136,13 @@ class Engine:
         if not exchange.is_over:
             exchange.ended_at = monotonic()
 
+    def close_nowait(self) -> None:
+        """Close every connection without waiting for its end; in the loop's own thread."""
+        self._is_closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close_nowait()
+
     async def aclose(self) -> None:
         """Close every connection; what is under way fails. Takes a second at most."""
         self._is_closed = True

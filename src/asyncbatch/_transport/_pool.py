@@ -107,8 +107,8 @@ class Pool:
             exchange.dial.cancel()
             exchange.dial = None
 
-    async def aclose(self) -> None:
-        """Fail what is under way and close everything, within `CLOSE_GRACE`."""
+    def close_nowait(self) -> None:
+        """Fail what is under way and close everything, without waiting for its end."""
         self._is_closed = True
         self.sweep.stop()
         for dial in list(self._dials):
@@ -117,6 +117,10 @@ class Pool:
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in list(self._connections):
             connection.fail(EngineClosed("the engine was closed"))
+
+    async def aclose(self) -> None:
+        """Fail what is under way and close everything, within `CLOSE_GRACE`."""
+        self.close_nowait()
         tasks = self._tasks - {asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_GRACE / 2)
