@@ -88,11 +88,25 @@ def test_the_repr_shows_no_secrets() -> None:
         ("http://h/a@b", "http://h/a@b"),
         ("http://h?a=b@c", "http://h?a=b@c"),
         ("no URL: a@b", "no URL: a@b"),
+        ("//a:b@h/", "//[secure]@h/"),
+        ("http://a:b/c@h/", "http://[secure]@h/"),
+        ("http://a:b\\@h/", "http://[secure]@h/"),
+        ("http://h:80/@b", "http://h:80/@b"),
+        ("http://[::1]:80/@b", "http://[::1]:80/@b"),
+        ("'http://h:80' and a@b", "'http://h:80' and a@b"),
     ],
 )
 def test_userinfo_is_taken_out_of_texts(text: str, shown: str) -> None:
     """And nothing else is."""
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("part", ["http://", "http://a:", "//", "a@", "://:"])
+def test_userinfo_is_looked_for_in_linear_time(part: str) -> None:
+    """However a stranger's text is made: each place is given up within a few hundred characters."""
+    text = part * (400_000 // len(part))
+
+    redacted(text)
 
 
 @pytest.mark.parametrize("url", [None, 42, b"http://host.test/"])

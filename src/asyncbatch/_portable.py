@@ -57,15 +57,15 @@ class Parcel:
         return reduced(self.error)
 
 
-def reduced(error: Exception) -> tuple[Any, ...]:
+def reduced(self: Exception) -> tuple[Any, ...]:
     """
-    Return how to make `error` again, as `__reduce__` does.
+    Return how to make an error again; it serves as the `__reduce__` of those with arguments.
 
     Without its causes, which `pickle` leaves out of any exception.
     """
-    kind = type(error)
+    kind = type(self)
     kind, library = getattr(kind, "_variant_of", (kind, "httpx"))
-    return _restored, (kind, library, error.args, dict(vars(error)))
+    return _restored, (kind, library, self.args, dict(vars(self)))
 
 
 def state_of(value: Any) -> dict[str, Any]:

@@ -60,9 +60,11 @@ TimeoutTypes: TypeAlias = float | httpx.Timeout
 
 # A password may have a slash in it that nobody has encoded: then it stands where a port should.
 _USERINFO = re.compile(
-    r"(?<=://)(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?![0-9]*(?:[/?#\s'\"]|\Z))[^\s@]{0,200}@)"
+    r"(?<=//|\\\\)(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?![0-9]*(?:[/?#\s'\"]|\Z))[^\s@]{0,200}@)"
 )
 
+
+_BEFORE_PATH = re.compile(r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?[^/\\?#]*@")
 
 _SHOWN = 200
 _SHOWN_BEFORE = 2000
@@ -71,6 +73,12 @@ _SHOWN_BEFORE = 2000
 def redacted(text: str) -> str:
     """Return `text` without the user names and passwords of the URLs in it."""
     return _USERINFO.sub("[secure]@", text)
+
+
+def redacted_url(url: object) -> str:
+    """Return a URL, or what somebody took for one, without its user name and password."""
+    # Without slashes it is no URL to httpx, but may have a password in it all the same.
+    return redacted(_BEFORE_PATH.sub(r"\g<scheme>[secure]@", str(url)))
 
 
 def shown(value: object) -> str:
@@ -83,7 +91,7 @@ def shown(value: object) -> str:
 
 
 def _shown_url(url: object) -> str:
-    return repr(redacted(str(url)))
+    return repr(redacted_url(url))
 
 
 def _check_url(_: object, __: object, url: Any) -> None:

@@ -15,7 +15,7 @@ import httpx
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._portable import restore, state_of
-from asyncbatch._request import Request, redacted
+from asyncbatch._request import Request, redacted, redacted_url
 from asyncbatch._timing import Attempt, Instants, Timing, timing_of
 
 
@@ -194,7 +194,7 @@ class Failure(_Result):
         raise self.error
 
     def __repr__(self) -> str:
-        shown = _shown(self.url) if self.url is not None else repr(redacted(str(self.request.url)))
+        shown = _shown(self.url) if self.url is not None else repr(redacted_url(self.request.url))
         return f"<Failure {self.index}: {self.kind} {shown}: {self.error}>"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from asyncbatch._http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._request import redacted
+from asyncbatch._request import redacted_url
 
 # Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx lets some
 # of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
@@ -177,5 +177,4 @@ def _is_possible_host(host: str) -> bool:
 
 
 def _start_of(url: Any) -> str:
-    # Userinfo without a scheme before it is none to httpx, but may be a password all the same.
-    return re.sub(r"^[^/?#]*@", "[secure]@", redacted(str(url)[:1000]))[:100]
+    return redacted_url(str(url)[:1000])[:100]
