@@ -67,7 +67,7 @@ def _figures(record: Record) -> str:
     groups = list(dict.fromkeys(group for score in record.scores for group in score.groups))
     header = ["", *(score.client for score in record.scores)]
     rows = [[group, *(_cell(s, group) for s in record.scores)] for group in groups]
-    rows.append(["**failed, of those that apply**", *(_total(s) for s in record.scores)])
+    rows.append(["**all**", *(_total(s) for s in record.scores)])
     rows.append(["does not apply", *(str(s.count(NOT_APPLICABLE)) for s in record.scores)])
     rule = ["---", *("--:" for _ in record.scores)]
     lines = ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
@@ -118,7 +118,7 @@ def publish(record: Record, path: Path) -> None:
     if not (begin and end):
         raise ValueError(f"{path} has no place for the scores: {BEGIN} and {END}")
     text = (
-        f"{len(record.scores)} clients and {record.cases} cases, each with every delivery, on "
-        f"{record.date} with Python {record.python}:\n\n{table(record)}"
+        f"{record.cases} cases ({', '.join(record.deliveries)}) on {record.date}, "
+        f"with Python {record.python}; failed, of those that apply:\n\n{table(record)}"
     )
     path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")

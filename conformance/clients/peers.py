@@ -139,7 +139,7 @@ class PyreqwestClient:
                 builder = builder.body_bytes(request.body)
             response = await builder.build().send()
             body = bytes(await response.bytes())
-            return Outcome.answered(response.status, body, list(response.headers.items()))
+            return Outcome.answered(response.status, body, _readable(response.headers))
         except Exception as error:
             kind = None
             if isinstance(error, exceptions.RequestTimeoutError):
@@ -164,6 +164,15 @@ class PyreqwestClient:
     async def aclose(self) -> None:
         """Close what was opened."""
         await self._stack.aclose()
+
+
+def _readable(headers: Any) -> list[tuple[str, str]]:
+    """Return the fields whose values can be had: not those with bytes beyond ASCII."""
+    fields = []
+    for name in dict.fromkeys(headers):
+        with contextlib.suppress(ValueError):
+            fields += [(name, value) for value in headers.getall(name)]
+    return fields
 
 
 def _failed(error: Exception, kind: str | None) -> Outcome:

@@ -120,7 +120,6 @@ LEADS_NOWHERE = {
     "no host": b"http:///there",
     "no host but a port": b"http://:80/there",
     "no host but a user": b"http://user@/there",
-    "a scheme alone": b"http:",
     "a port beyond the range": b"http://127.0.0.1:99999/there",
     "a negative port": b"http://127.0.0.1:-80/there",
     "a port that is a word": b"http://127.0.0.1:http/there",
@@ -187,6 +186,7 @@ def _ambiguous() -> list[Case]:
         "a backslash before the user's sign": b"http://127.0.0.1:%PORT%\\@127.0.0.1:%OTHER%/there",
         "an escaped line end": b"/there%0d%0aX-Evil:%201",
         "two slashes and no host": b"//",
+        "a scheme alone": b"http:",
         "a space": b"/the re",
         "a tab": b"/the\tre",
         "bytes beyond ASCII": "/thère".encode(),
@@ -204,6 +204,7 @@ def _ambiguous() -> list[Case]:
                 "redirect",
                 "invalid_request",
                 "protocol",
+                "connect",
                 reason=UNFOLLOWED,
             ),
             other=(),
@@ -302,7 +303,7 @@ def _no_redirects() -> list[Case]:
 
 def _methods() -> list[Case]:
     body = b"the-body"
-    lost = (b"the-body", b"content-length: 8", b"content-type", b"transfer-encoding")
+    lost = (b"the-body", b"content-length: 8", b"transfer-encoding")
     kept = (b"the-body", b"content-type: text/x-test")
     rows = [
         *[("POST", status, b"get", (), lost) for status in (301, 302, 303)],
@@ -324,6 +325,23 @@ def _methods() -> list[Case]:
             hops=(Hop(method.lower().encode() + b" / "), Hop(start + b" /there ", has, lacks)),
         )
         for method, status, start, has, lacks in rows
+    ]
+    described = (
+        *(("Content-Type", "text/x-test"), ("Content-Language", "de")),
+        *(("Content-Location", "/x"), ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT")),
+    )
+    cases += [
+        _case(
+            "what describes a body that is not sent again",
+            "RFC 9110 §15.4: Content-Type and its like are to be removed; urllib3 2.0.7",
+            (ReadRequest(), Send(moved(b"/there", 303)), *THERE),
+            ok(b"there"),
+            request=Request("POST", headers=described, body=body),
+            hops=(
+                Hop(b"post / "),
+                Hop(b"get /there ", lacks=(b"content-type", b"content-l", b"last-modified")),
+            ),
+        ),
     ]
     cases += [
         _case(

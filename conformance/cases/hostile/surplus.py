@@ -132,15 +132,15 @@ def _behind_redirects() -> list[Case]:
             name=f"{title} behind a {status} that is followed{', over TLS' if tls else ''}",
             source="GHSA-35p6-xmwp-9g52 (undici), on the way of a redirect",
             script=(
-                (
-                    ReadRequest(),
-                    Send(
-                        b"HTTP/1.1 %d Moved\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n%s"
-                        % (status, surplus)
-                    ),
+                ReadRequest(),
+                Send(
+                    b"HTTP/1.1 %d Moved\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n%s"
+                    % (status, surplus)
                 ),
-                (ReadRequest(), Send(THERE)),
+                ReadRequest(),
+                Send(THERE),
             ),
+            by_request=True,
             expected=ok(b"there"),
             tls=tls,
             max_requests=2,

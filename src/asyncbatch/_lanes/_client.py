@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from asyncbatch._lanes._relay import OnAnswer, Relay
 
 # What describes a body, and goes with it (RFC 9110 §15.4).
-_BODY_FIELDS = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Location")
+_BODY_FIELDS = (
+    *("Content-Type", "Content-Encoding", "Content-Language", "Content-Location"),
+    *("Digest", "Last-Modified"),
+)
 
 
 @attrs.frozen
