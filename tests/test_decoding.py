@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import tracemalloc
+import types
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -92,6 +93,15 @@ class BoundedZstd:
 
     class DecompressionParameter:
         window_log_max = 100
+
+    @staticmethod
+    def get_frame_info(head: bytes) -> types.SimpleNamespace:
+        size: int | None = zstandard.get_frame_parameters(head).content_size
+        if size == zstandard.CONTENTSIZE_UNKNOWN:
+            size = None
+        elif head[1:4] == b"\x2a\x4d\x18":  # skippable
+            size = 0
+        return types.SimpleNamespace(decompressed_size=size)
 
     class ZstdDecompressor:
         def __init__(self, options: dict[int, int]) -> None:
@@ -443,6 +453,20 @@ def test_a_zstd_block_that_may_not_be_is_refused_at_its_header(block: bytes) -> 
 
     with pytest.raises(CorruptBody):
         decode("zstd", head + block, max_size=None)
+
+
+@pytest.mark.parametrize("size", [1, 4, MIB])
+@pytest.mark.parametrize("promised", [2, 4])
+@pytest.mark.usefixtures("packages")
+def test_a_zstd_frame_that_breaks_its_promise_of_a_size_is_refused(
+    promised: int, size: int
+) -> None:
+    """In pieces too, where libzstd forgets to look if the last block is empty."""
+    head = bytes.fromhex("28b52ffd") + bytes([0x20, promised])
+    raw = head + (3 << 3).to_bytes(3, "little") + b"abc" + (1).to_bytes(3, "little")
+
+    with pytest.raises(CorruptBody):
+        decode_pieces("zstd", cut(raw, size))
 
 
 @pytest.mark.parametrize(("log", "passes"), [(23, True), (24, False)])

@@ -18,6 +18,9 @@ from ._stage import MAX_MEMBERS, MAX_PIECE, BodyCut, CorruptBody, Sink, Stage, s
 # RFC 9659 §3: what asks for a larger window is not for HTTP.
 _WINDOW_LOG = 23
 
+# RFC 8878 §3.1.1.1
+_LONGEST_HEAD = 18
+
 # RFC 8878 §3.1.1.2.4
 _MAX_BLOCK = 128 * 1024
 
@@ -28,6 +31,9 @@ _HAS_CHECKSUM = 0x04
 _RLE, _COMPRESSED, _RESERVED = 1, 2, 3
 
 _TOO_MANY = f"it has more than {MAX_MEMBERS} frames"
+
+# libzstd compares the two only where the last block has content, or all comes at once.
+_WRONG_SIZE = "a frame is not as long as it says"
 
 
 @functools.cache
@@ -53,7 +59,7 @@ def zstd_stage(sink: Sink) -> Stage:
 class ZstdStage:
     """Undo zstd with a module whose decompressor takes `max_length`: every frame, one by one."""
 
-    __slots__ = ("_frame", "_frames", "_module", "_sink")
+    __slots__ = ("_frame", "_frames", "_head", "_module", "_sink", "_size")
 
     def __init__(self, sink: Sink, module: Any) -> None:
         self._sink = sink
@@ -61,6 +67,9 @@ class ZstdStage:
         # The frame being read, or the one read last; None before the first byte.
         self._frame: Any | None = None
         self._frames = 0
+        # Of that frame, the first bytes, and how much it has become.
+        self._head = b""
+        self._size = 0
 
     def feed(self, chunk: bytes, /) -> None:
         for part in sliced(chunk):
@@ -68,6 +77,8 @@ class ZstdStage:
                 frame = self._frame
                 if frame is None or frame.eof:
                     frame = self._frame = self._open_frame()
+                if len(self._head) < _LONGEST_HEAD:
+                    self._head = (self._head + part)[:_LONGEST_HEAD]
                 self._feed_frame(frame, part)
                 part = frame.unused_data
 
@@ -79,6 +90,7 @@ class ZstdStage:
         if self._frames == MAX_MEMBERS:
             raise CorruptBody("zstd", _TOO_MANY)
         self._frames += 1
+        self._head, self._size = b"", 0
         window = {self._module.DecompressionParameter.window_log_max: _WINDOW_LOG}
         return self._module.ZstdDecompressor(options=window)
 
@@ -86,12 +98,20 @@ class ZstdStage:
         try:
             piece = frame.decompress(part, MAX_PIECE)
             while piece:
+                self._size += len(piece)
                 self._sink(piece)
                 if frame.eof or frame.needs_input:
-                    return
+                    break
                 piece = frame.decompress(b"", MAX_PIECE)
+            if frame.eof:
+                self._check_size()
         except self._module.ZstdError as exc:
             raise CorruptBody("zstd", str(exc)) from exc
+
+    def _check_size(self) -> None:
+        promised = self._module.get_frame_info(self._head).decompressed_size
+        if promised not in (None, self._size):
+            raise CorruptBody("zstd", _WRONG_SIZE)
 
 
 class ZstandardStage:
@@ -143,13 +163,19 @@ def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
             raise CorruptBody("zstd", "a frame was expected where there is none")
         head = magic + (yield from _take(pending, 1))
         head += yield from _take(pending, module.frame_header_size(head) - len(head))
-        yield from _walk_blocks(pending, head, decompressor.decompressobj(), sink)
+        decoded = yield from _walk_blocks(pending, head, decompressor.decompressobj(), sink)
+        promised = module.get_frame_parameters(head).content_size
+        if promised not in (decoded, module.CONTENTSIZE_UNKNOWN):
+            raise CorruptBody("zstd", _WRONG_SIZE)
 
 
-def _walk_blocks(pending: bytearray, head: bytes, frame: Any, sink: Sink) -> Iterator[bool]:
-    """Decode one frame, of which `head` was read."""
+def _walk_blocks(
+    pending: bytearray, head: bytes, frame: Any, sink: Sink
+) -> Generator[bool, None, int]:
+    """Decode one frame, of which `head` was read, and return how much it became."""
     frame.decompress(head)
     is_last = False
+    decoded = 0
     while not is_last:
         length, is_last = _measure_blocks(pending)
         if not length:
@@ -158,9 +184,11 @@ def _walk_blocks(pending: bytearray, head: bytes, frame: Any, sink: Sink) -> Ite
         piece = frame.decompress(bytes(pending[:length]))
         del pending[:length]
         if piece:
+            decoded += len(piece)
             sink(piece)
     if head[4] & _HAS_CHECKSUM:
         frame.decompress((yield from _take(pending, 4)))
+    return decoded
 
 
 def _measure_blocks(pending: bytearray) -> tuple[int, bool]:
