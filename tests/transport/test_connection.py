@@ -258,6 +258,63 @@ async def test_a_large_body_arrives_whole() -> None:
     assert second.is_reused
 
 
+LARGE = bytes(range(251)) * 4096
+LARGE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
+
+
+async def test_bytes_behind_a_large_body_are_nobodys() -> None:
+    """However large the body: they close the connection, and are not the next response."""
+    async with serve(answers(LARGE_HEAD + LARGE + EVIL, OK)) as server, engine_for() as engine:
+        first = await get(engine, server)
+        assert engine.counts()["connections"] == 0
+        async with serve(answer_all) as other:
+            second = await get(engine, other)
+
+    assert bytes(first.content) == LARGE
+    assert bytes(second.content) == b"ok"
+
+
+@pytest.mark.parametrize("length", [100_000, 900_000, len(LARGE) - 1])
+async def test_a_large_body_cut_short_is_truncated(length: int) -> None:
+    """Wherever it is cut; the next exchange on a new connection is whole."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        if peer.number == 1:
+            await peer.send(LARGE_HEAD + LARGE[:length])
+        else:
+            await peer.send(LARGE_HEAD + LARGE)
+
+    async with serve(script) as server, engine_for() as engine:
+        with pytest.raises(TruncatedResponse):
+            await get(engine, server)
+        second = await get(engine, server)
+
+    assert bytes(second.content) == LARGE
+
+
+async def test_large_bodies_at_the_same_time_do_not_mix() -> None:
+    """Each connection has a place of its own to receive into, and the shared one again after."""
+
+    async def script(peer: Peer) -> None:
+        mark = b"%d" % peer.number
+        for length in (300_000, 2, 300_000):
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length
+            body = mark * length
+            await peer.read_request()
+            for start in range(0, length, 50_000):
+                await peer.send(head + body[start : start + 50_000])
+                head = b""
+                await asyncio.sleep(0)
+
+    async with serve(script) as server, engine_for() as engine:
+        for length in (300_000, 2, 300_000):
+            exchanges = await asyncio.gather(*(get(engine, server) for _ in range(8)))
+            bodies = {bytes(exchange.content) for exchange in exchanges}
+
+            assert bodies == {b"%d" % number * length for number in range(1, 9)}
+
+
 async def test_a_response_in_many_segments_is_one_response() -> None:
     """Informational responses and a head in pieces, over a real socket."""
     wire = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK

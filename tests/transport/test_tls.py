@@ -55,6 +55,25 @@ async def test_a_handshake_is_a_phase_of_its_own() -> None:
     assert bytes(second.content) == b"ok"
 
 
+async def test_a_large_body_arrives_whole() -> None:
+    """Many records, one body; and the connection is kept."""
+    body = bytes(range(251)) * 8192
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async def script(peer: Peer) -> None:
+        for response in (answer, OK, answer):
+            await peer.read_request()
+            await peer.send(response)
+
+    connector = Connector(client_context)
+    tls = server_context("127.0.0.1")
+    async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
+        exchanges = [await get(engine, origin_of(server)) for _ in range(3)]
+
+        assert server.connections == 1
+    assert [bytes(exchange.content) for exchange in exchanges] == [body, b"ok", body]
+
+
 async def test_the_context_is_made_once() -> None:
     """For however many connections at a time."""
     made = 0

@@ -56,6 +56,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_buffer",
+        "_is_placing",
         "_is_read_paused",
         "_pace",
         "_pool",
@@ -91,6 +92,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_read_paused = False
         # With `Terms.minimum_rate` only, and while a response is on its way.
         self._pace: Pace | None = None
+        # Whether `_buffer` is the place of a body instead of the shared one.
+        self._is_placing = False
         # Written by the pool when it takes the connection over.
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
@@ -130,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pool.connection_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the shared buffer to the event loop."""
+        """Lend the event loop the shared buffer, or the place of the body at hand."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -262,6 +265,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.is_closed = True
         self.deadline = NEVER
+        self._receive_into(None)
         self._pool.forget(self)
         if self.sender is not None:
             self.sender.cancel()
@@ -349,6 +353,15 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = deadline
         self._sweep.by(deadline)
 
+    def _receive_into(self, window: memoryview | None) -> None:
+        """Receive next where the body stays, or into the shared buffer again."""
+        if window is None and not self._is_placing:
+            return
+        self._is_placing = window is not None
+        self._buffer = self._pool.buffer if window is None else window
+        if isinstance(self._transport, SocketTransport):
+            self._transport.receive_into(self._buffer)
+
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
         terms = exchange.terms
@@ -359,6 +372,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._set_deadline(exchange, terms.read_timeout)
             if terms.max_redirect_body is not None:
                 self._check_redirect(terms.max_redirect_body)
+            if not self.is_closed:
+                self._receive_into(self._protocol.place_body())
             return
         protocol = self._protocol
         if protocol.head is None:

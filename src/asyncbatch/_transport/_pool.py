@@ -25,7 +25,7 @@ from asyncbatch._transport._waiters import Waiters
 
 T = TypeVar("T")
 
-RECEIVE_BUFFER = 64 * 1024
+RECEIVE_BUFFER = 128 * 1024
 CLOSE_GRACE = 1.0
 """Seconds that closing waits at most for what it has cancelled."""
 IDLE_GRACE = 0.05

@@ -80,6 +80,10 @@ class SocketTransport:
         unsent += memoryview(content)[sent:]
         self._owner.pause_writing()
 
+    def receive_into(self, buffer: memoryview) -> None:
+        """Receive into another buffer from now on."""
+        self._buffer = buffer
+
     def abort(self) -> None:
         """Close at once."""
         if self._fd < 0:
