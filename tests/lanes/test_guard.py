@@ -66,6 +66,12 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
         network.note(sockaddr[0])
         await connect(sock, sockaddr)
 
+    begin: Callable[..., bool] = asyncbatch._transport._connector.begin  # type: ignore[attr-defined]
+
+    def beginning(sock: socket.socket, sockaddr: Any) -> bool:
+        network.note(sockaddr[0])
+        return begin(sock, sockaddr)
+
     def looking_up(host: str, port: int) -> Any:
         found = network.addresses_of(host)
         return [
@@ -95,6 +101,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
 
     package = "asyncbatch._transport."
     monkeypatch.setattr(package + "_connector.connect", connecting)
+    monkeypatch.setattr(package + "_connector.begin", beginning)
     monkeypatch.setattr(package + "_resolver.Resolver.__init__.__defaults__", (looking_up,))
     monkeypatch.setattr(package + "_backend.anyio.getaddrinfo", getaddrinfo)
     monkeypatch.setattr(package + "_backend.CheckedBackend.__init__", wrap)

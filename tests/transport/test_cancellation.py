@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 
 import pytest
 
 from asyncbatch._transport import BodyStream, Connector, Engine, Upload
 from asyncbatch._transport._connection import Connection
+from asyncbatch._transport._resolver import Address, Resolver
 from tests.transport.raw_server import (
     OK,
     STREAMS,
@@ -40,11 +42,12 @@ async def _cancel(task: asyncio.Future[object]) -> None:
 async def test_while_the_name_is_looked_up() -> None:
     """The dial ends with the exchange."""
 
-    class Hanging:
-        async def resolve(self, host: str, port: int) -> object:
-            return await asyncio.Event().wait()
+    class Hanging(Resolver):
+        async def resolve(self, host: str, port: int) -> list[Address]:
+            await asyncio.Event().wait()
+            raise AssertionError
 
-    connector = Connector(lambda: None, resolver=Hanging())  # type: ignore[arg-type, return-value]
+    connector = Connector(ssl.create_default_context, resolver=Hanging())
     async with serve(answer_all) as server, engine_for(connector=connector) as engine:
         task = asyncio.ensure_future(get(engine, server.origin._replace(host="x.invalid")))
         await asyncio.sleep(0.001)

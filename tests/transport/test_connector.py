@@ -7,8 +7,10 @@ import contextlib
 import resource
 import socket
 import ssl
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,21 @@ from asyncbatch._transport import (
     Connector,
     Origin,
     ResolveFailed,
+    Terms,
+    TimedOut,
     as_policy,
 )
 from asyncbatch._transport._resolver import Address, Resolver
-from tests.transport.raw_server import OK, Server, answer_all, answers, engine_for, get, serve
+from tests.transport.raw_server import (
+    OK,
+    Server,
+    answer_all,
+    answers,
+    engine_for,
+    get,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -101,6 +114,91 @@ async def test_a_refused_connection_is_a_failed_connect() -> None:
             await get(engine, Origin(is_tls=False, host="127.0.0.1", port=unused_port()))
 
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+async def test_thousands_refused_at_once_are_failed_connects() -> None:
+    """Each of them, one after the other in the one place that there is."""
+    origin = Origin(is_tls=False, host="127.0.0.1", port=unused_port())
+    async with engine_for(max_connections=1) as engine:
+        exchanges = [get(engine, origin) for _ in range(3000)]
+        results = await asyncio.gather(*exchanges, return_exceptions=True)
+
+        assert engine.counts()["connecting"] == 0
+    assert {type(result) for result in results} == {ConnectFailed}
+
+
+@pytest.fixture
+def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a connect to this host take a turn, as one to another host does."""
+
+    def begin(sock: socket.socket, address: tuple[Any, ...]) -> bool:
+        sock.connect_ex(address)
+        return False
+
+    monkeypatch.setattr("asyncbatch._transport._connector.begin", begin)
+    monkeypatch.setattr("asyncbatch._transport._connecting.begin", begin)
+
+
+@pytest.mark.usefixtures("never_at_once")
+@pytest.mark.parametrize("name", [True, False])
+async def test_a_connect_that_takes_time_is_waited_for(name: bool) -> None:
+    """And told as one, whether the server had a name or an address."""
+    connector = connector_for("127.0.0.1")
+    async with serve(answer_all) as server, engine_for(connector=connector) as engine:
+        exchange = await get(engine, named(server) if name else server)
+
+    assert bytes(exchange.content) == b"ok"
+    assert exchange.connect is not None
+    assert (exchange.dns is not None) is name
+
+
+@pytest.mark.usefixtures("never_at_once")
+async def test_a_connect_that_is_refused_after_a_while_is_a_failed_connect() -> None:
+    """The error comes with the answer."""
+    async with engine_for() as engine:
+        with pytest.raises(ConnectFailed) as caught:
+            await get(engine, Origin(is_tls=False, host="127.0.0.1", port=unused_port()))
+
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """Listen where a connect is not answered: the queue is full, and nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(2):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+async def test_a_connect_that_is_not_answered_ends_with_its_limit() -> None:
+    """The socket is closed, and the place is free."""
+    with silent_port() as port:
+        async with engine_for() as engine:
+            origin = Origin(is_tls=False, host="127.0.0.1", port=port)
+            with pytest.raises(TimedOut) as caught:
+                await get(engine, origin, terms=Terms(connect_timeout=0.02))
+
+            assert caught.value.phase == "connect"
+            assert engine.counts()["connecting"] == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+async def test_a_connect_that_is_not_answered_can_be_given_up(turns: int) -> None:
+    """At any moment, also before its task has begun."""
+    with silent_port() as port:
+        async with engine_for() as engine:
+            origin = Origin(is_tls=False, host="127.0.0.1", port=port)
+            exchange = engine.begin(origin, b"GET", b"")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            engine.abandon(exchange)
+            await until(lambda: not engine.counts()["connecting"])
 
 
 async def test_an_address_that_answers_is_found_among_those_that_do_not() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from time import monotonic
 
 import pytest
 
 from asyncbatch._transport import BodyStream, Connector, Terms, TimedOut, Upload
+from asyncbatch._transport._resolver import Address, Resolver
 from tests.transport.raw_server import (
     OK,
     STREAMS,
@@ -87,11 +89,12 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
 async def test_a_connect_limit_covers_the_name_too() -> None:
     """A resolver that hangs holds up one exchange for its limit, and closing not at all."""
 
-    class Hanging:
-        async def resolve(self, host: str, port: int) -> object:
-            return await asyncio.Event().wait()
+    class Hanging(Resolver):
+        async def resolve(self, host: str, port: int) -> list[Address]:
+            await asyncio.Event().wait()
+            raise AssertionError
 
-    connector = Connector(lambda: None, resolver=Hanging())  # type: ignore[arg-type, return-value]
+    connector = Connector(ssl.create_default_context, resolver=Hanging())
     async with serve(answer_all) as server, engine_for(connector=connector) as engine:
         origin = server.origin._replace(host="name.invalid")
         with pytest.raises(TimedOut) as caught:

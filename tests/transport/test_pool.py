@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from time import monotonic
 
 import pytest
 
+from asyncbatch._http11 import ResponseProtocol
 from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
+from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._pool import IDLE_GRACE
-from tests.transport.raw_server import OK, Peer, answer_all, engine_for, get, serve, until
+from tests.transport.raw_server import (
+    CLOSING,
+    OK,
+    Peer,
+    answer_all,
+    answers,
+    engine_for,
+    get,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -30,6 +44,10 @@ class Gate:
 
     def open(self, target: str) -> None:
         self.held.setdefault(target.encode(), asyncio.Event()).set()
+
+
+def nothing_begun(origin: Origin, dial: Dial) -> None:
+    """Begin nothing, as if the server were far away."""
 
 
 async def test_the_connection_used_last_is_used_next() -> None:
@@ -97,6 +115,7 @@ async def test_a_free_connection_serves_a_waiter_before_its_own_dial_does() -> N
             return await original(*args)  # type: ignore[arg-type]
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
+        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
         second = asyncio.ensure_future(get(engine, server, "/b"))
         await asyncio.sleep(0)
         gate.open("/a")
@@ -122,6 +141,7 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
             return await original(*args)  # type: ignore[arg-type]
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
+        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
         both = [asyncio.ensure_future(get(engine, server)) for _ in range(2)]
         await asyncio.gather(*both)
         # One was served by the first connection, the other waited for it too; its dial goes on.
@@ -327,3 +347,38 @@ async def test_an_engine_refuses_a_second_loop() -> None:
                 asyncio.run(get(engine, origin))
 
         await asyncio.to_thread(elsewhere)
+
+
+async def test_a_new_connection_knows_the_heads_of_the_server() -> None:
+    """A head that repeats is read once for the origin, not once for each connection."""
+    done = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        request = await peer.read_request()
+        if b"/slow" in request:
+            await done.wait()
+        await peer.send(CLOSING)
+
+    async with serve(script) as server, engine_for() as engine:
+        slow = asyncio.ensure_future(get(engine, server, "/slow"))
+        first = await get(engine, server)
+        second = await get(engine, server)
+        done.set()
+        await slow
+
+        assert server.connections == 3
+    assert second.head is first.head
+    assert bytes(second.content) == b"ok"
+
+
+async def test_a_closed_connection_keeps_nothing_alive() -> None:
+    """A result refers to its connection; what that was made of may be large."""
+    async with serve(answers(CLOSING)) as server, engine_for() as engine:
+        exchange = await get(engine, server)
+        connection = exchange.connection
+
+        assert connection is not None
+        assert connection.is_closed
+        kept = gc.get_referents(connection)
+    assert not [one for one in kept if isinstance(one, (socket.socket, ResponseProtocol))]
+    assert connection.get_extra_info("socket") is None

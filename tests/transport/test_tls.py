@@ -16,7 +16,18 @@ import trustme
 
 from asyncbatch._http11 import TruncatedResponse
 from asyncbatch._transport import Connector, EngineClosed, HandshakeFailed, Origin, Terms, TimedOut
-from tests.transport.raw_server import OK, Peer, Server, answer_all, engine_for, get, serve, until
+from tests.transport.raw_server import (
+    CLOSING,
+    OK,
+    Peer,
+    Server,
+    answer_all,
+    answers,
+    engine_for,
+    get,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -255,6 +266,23 @@ async def test_a_cut_without_the_closing_alert_is_truncated() -> None:
     async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
         with pytest.raises(TruncatedResponse):
             await get(engine, origin_of(server))
+
+
+async def test_the_certificate_can_be_seen_after_the_connection() -> None:
+    """Whoever looks at it does so when the batch is over."""
+    tls = server_context("127.0.0.1")
+    connector = Connector(client_context)
+    async with (
+        serve(answers(CLOSING), tls=tls) as server,
+        engine_for(connector=connector) as engine,
+    ):
+        exchange = await get(engine, origin_of(server))
+
+    assert exchange.connection is not None
+    assert exchange.connection.is_closed
+    ssl_object = exchange.connection.get_extra_info("ssl_object")
+    assert isinstance(ssl_object, ssl.SSLObject)
+    assert ssl_object.getpeercert()
 
 
 async def test_a_byte_on_an_idle_tls_connection_closes_it() -> None:

@@ -23,7 +23,13 @@ from ._request import (
     encode_fields,
     encode_request_line,
 )
-from ._response import MAX_INFORMATIONAL, NO_LIMIT, ResponseProtocol, ResponseState
+from ._response import (
+    MAX_INFORMATIONAL,
+    NO_LIMIT,
+    KnownHead,
+    ResponseProtocol,
+    ResponseState,
+)
 
 __all__ = [
     "IDEMPOTENT_METHODS",
@@ -34,6 +40,7 @@ __all__ = [
     "NO_LIMIT",
     "ExchangeError",
     "InvalidRequest",
+    "KnownHead",
     "ProtocolError",
     "RequestFields",
     "ResponseHead",

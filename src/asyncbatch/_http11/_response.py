@@ -8,6 +8,7 @@ and nowhere else, as far as bytes can tell; the default is that it may not.
 from __future__ import annotations
 
 import enum
+from typing import TypeAlias
 
 from ._body import GrowingBody
 from ._chunked import ChunkedProtocol
@@ -32,6 +33,8 @@ NO_LIMIT = 1 << 62
 
 # A head is kept for comparison with the next, once per connection: that must stay small.
 _LONGEST_KEPT_HEAD = 4 * 1024
+
+KnownHead: TypeAlias = tuple[ResponseHead | None, bytes]
 
 # From here on, a piece is worth the care not to copy it twice.
 _SHORT = 8 * 1024
@@ -174,6 +177,19 @@ class ResponseProtocol:
     def is_under_way(self) -> bool:
         """Whether the peer has begun something that it has not ended: a head, or a body."""
         return self.state is _BODY or bool(self._partial)
+
+    @property
+    def known_head(self) -> KnownHead:
+        """
+        The last head and the bytes that would repeat it.
+
+        For the next connection to the same server, whose first head then need not be parsed.
+        """
+        return self._last_head, self._last_start
+
+    @known_head.setter
+    def known_head(self, known: KnownHead) -> None:
+        self._last_head, self._last_start = known
 
     @property
     def untaken(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from asyncbatch._http11 import (
     ExchangeError,
+    KnownHead,
     ResponseProtocol,
     ResponseTooLarge,
     TruncatedResponse,
@@ -62,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         "_pool",
         "_protocol",
         "_socket",
+        "_ssl_object",
         "_sweep",
         "_transport",
         "deadline",
@@ -86,7 +88,9 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = pool.buffer
         self._socket = sock
         self._protocol = ResponseProtocol()
-        self._transport: asyncio.Transport | SocketTransport = None  # type: ignore[assignment]  # set on connecting
+        # Set on connecting, None again once closed.
+        self._transport: asyncio.Transport | SocketTransport = None  # type: ignore[assignment]
+        self._ssl_object: object = None
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = _never
         self._is_read_paused = False
@@ -125,6 +129,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def use(self, transport: asyncio.Transport | SocketTransport) -> None:
         """Begin, over a transport that calls back."""
+        if self.is_closed:  # given up while the event loop made the transport
+            transport.abort()
+            return
         self._transport = transport
         if hasattr(select, "poll"):
             poll = select.poll()
@@ -185,6 +192,15 @@ class Connection(asyncio.BufferedProtocol):
             waiter.set_result(None)
 
     # What the pool calls.
+
+    @property
+    def known_head(self) -> KnownHead:
+        """The last head that was read; see `ResponseProtocol.known_head`."""
+        return self._protocol.known_head
+
+    @known_head.setter
+    def known_head(self, known: KnownHead) -> None:
+        self._protocol.known_head = known
 
     def start(self, exchange: Exchange, now: float) -> None:
         """
@@ -270,21 +286,36 @@ class Connection(asyncio.BufferedProtocol):
         if self.sender is not None:
             self.sender.cancel()
             self.sender = None
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is not None:
+            self._ssl_object = transport.get_extra_info("ssl_object")
+            transport.abort()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """
+        Hold on to nothing but what is asked for after the end.
+
+        Results refer to their connections. With all its parts each costs the garbage collector
+        10 us where every result is kept and has a connection of its own.
+        """
+        self._transport = self._protocol = self._socket = None  # type: ignore[assignment]
+        self.origin_pool = None  # type: ignore[assignment]
+        self.poll = _never
 
     def fail(self, error: Exception) -> None:
         """Close, and end the exchange with an error, or send it again on a fresh connection."""
         exchange = self.exchange
         self.exchange = None
+        if exchange is not None:
+            # The head tells in what the exchange ended; with what came of the body it is for a
+            # reader, who gets the error behind them.
+            exchange.head = self._protocol.head
+            if exchange.terms.streams:
+                exchange.content = self._protocol.take_body()
         self.close()
         if exchange is None:
             return
-        # The head tells in what the exchange ended; with what came of the body it is for a reader,
-        # who gets the error behind them.
-        exchange.head = self._protocol.head
-        if exchange.terms.streams:
-            exchange.content = self._protocol.take_body()
         if may_send_again(exchange, error):
             exchange.has_resent = True
             self._pool.resend(exchange)
@@ -311,7 +342,9 @@ class Connection(asyncio.BufferedProtocol):
         self._set_deadline(exchange, exchange.terms.read_timeout)
 
     def get_extra_info(self, name: str) -> object:
-        """Ask the transport."""
+        """Ask the transport, or tell what is left of it."""
+        if self.is_closed:
+            return self._ssl_object if name == "ssl_object" else None
         return self._transport.get_extra_info(name)
 
     def write(self, content: bytes) -> None:

@@ -13,10 +13,10 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
-from asyncbatch._transport._connecting import connect
+from asyncbatch._transport._connecting import CAN_WATCH, begin, connect, finish
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed
 from asyncbatch._transport._exchange import Origin
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from asyncbatch._transport._pool import Pool
 
 SocketOption: TypeAlias = tuple[Any, ...]
+
+
+class Begun(NamedTuple):
+    """A socket that is connected, or on its way."""
+
+    sock: socket.socket
+    address: Address
+    started: float
+    is_connected: bool
 
 
 class Connector:
@@ -67,7 +76,38 @@ class Connector:
         self.resolver = Resolver(threads=self._threads) if resolver is None else resolver
         self.retries = retries
 
-    async def connect(self, pool: Pool, origin: Origin, dial: Dial) -> Connection:
+    def begin(self, origin: Origin, dial: Dial) -> Begun | None:
+        """
+        Begin to connect where nothing has to be waited for first: to the one address that there is.
+
+        Returns:
+            What to go on with in `connect`; None: `connect` has to begin.
+
+        Raises:
+            AddressRefused, ConnectFailed: that step failed.
+        """
+        if self._uds is not None or not CAN_WATCH:
+            return None
+        addresses = self._known_addresses(origin, dial)
+        if addresses is None or len(addresses) > 1:
+            return None
+        (address,) = self.check(origin.host, addresses)
+        started = monotonic()
+        try:
+            sock = self._new_socket(address)
+            try:
+                is_connected = begin(sock, address.sockaddr)
+            except BaseException:
+                sock.close()
+                raise
+        except (OSError, OverflowError) as exc:
+            raise self._connect_failed(origin, exc) from exc
+        dial.connect = monotonic() - started
+        return Begun(sock, address, started, is_connected)
+
+    async def connect(
+        self, pool: Pool, origin: Origin, dial: Dial, begun: Begun | None = None
+    ) -> Connection:
         """
         Open a connection, reporting the phases to `dial`.
 
@@ -77,15 +117,14 @@ class Connector:
         name = "connect_tcp" if self._uds is None else "connect_unix_socket"
         dial.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
-            sock = await self._open_socket(origin, dial)
+            sock = await self._open_socket(origin, dial, begun)
         except Exception as exc:
             dial.observe(f"connection.{name}.failed", exception=exc)
             raise
         dial.observe(f"connection.{name}.complete", return_value=None)
-        connection = Connection(pool, sock)
         if not origin.is_tls:
-            await self._attach_plain(connection, sock)
-            return connection
+            return self.attach_nowait(pool, sock) or await self.attach(pool, sock)
+        connection = Connection(pool, sock)
         dial.observe("connection.start_tls.started", server_hostname=origin.host)
         try:
             await self._handshake(connection, sock, origin, dial)
@@ -122,36 +161,73 @@ class Connector:
             self._ssl_context = context
         return self._ssl_context
 
-    async def _open_socket(self, origin: Origin, dial: Dial) -> socket.socket:
+    async def _open_socket(self, origin: Origin, dial: Dial, begun: Begun | None) -> socket.socket:
+        if begun is not None and begun.is_connected:
+            return begun.sock
         if self._uds is not None:
             started = monotonic()
             sock = await self._connect_unix(self._uds)
             dial.connect = monotonic() - started
             return sock
-        addresses = await self._addresses(origin, dial)
-        started = monotonic()
         try:
-            sock = await race(self.check(origin.host, addresses), self._connect_tcp)
+            if begun is not None:
+                started = begun.started
+                sock = await self._finish(begun)
+            else:
+                addresses = self._known_addresses(origin, dial)
+                if addresses is None:
+                    addresses = await self._look_up(origin, dial)
+                started = monotonic()
+                sock = await race(self.check(origin.host, addresses), self._connect_tcp)
         except (OSError, OverflowError) as exc:
-            self.resolver.forget(origin.host, origin.port)
-            raise ConnectFailed(f"{origin.host!r} port {origin.port}: {exc}") from exc
+            raise self._connect_failed(origin, exc) from exc
         dial.connect = monotonic() - started
         return sock
 
-    async def _addresses(self, origin: Origin, dial: Dial) -> list[Address]:
-        if not 0 < origin.port < 65536:
-            raise ConnectFailed(f"there is no port {origin.port}")
-        if not origin.host or "\x00" in origin.host:
-            raise ResolveFailed(f"not a host name: {origin.host!r}")
-        literal = parse_literal(origin.host, origin.port)
+    def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:
+        self.resolver.forget(origin.host, origin.port)
+        return ConnectFailed(f"{origin.host!r} port {origin.port}: {error}")
+
+    def _known_addresses(self, origin: Origin, dial: Dial) -> list[Address] | None:
+        """Return the addresses of a host where nobody has to be asked for them."""
+        host, port = origin.host, origin.port
+        if not 0 < port < 65536:
+            raise ConnectFailed(f"there is no port {port}")
+        if not host or "\x00" in host:
+            raise ResolveFailed(f"not a host name: {host!r}")
+        literal = parse_literal(host, port)
         if literal is not None:
             return literal
+        started = monotonic()
+        known = self.resolver.known(host, port)
+        if known is not None:
+            dial.dns = monotonic() - started
+        return known
+
+    async def _look_up(self, origin: Origin, dial: Dial) -> list[Address]:
         started = monotonic()
         addresses = await self.resolver.resolve(origin.host, origin.port)
         dial.dns = monotonic() - started
         return addresses
 
     async def _connect_tcp(self, address: Address) -> socket.socket:
+        sock = self._new_socket(address)
+        try:
+            await connect(sock, address.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _finish(self, begun: Begun) -> socket.socket:
+        try:
+            await finish(begun.sock, begun.address.sockaddr)
+        except BaseException:
+            begun.sock.close()
+            raise
+        return begun.sock
+
+    def _new_socket(self, address: Address) -> socket.socket:
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -160,7 +236,6 @@ class Connector:
                 sock.setsockopt(*option)
             if self._local_address is not None:
                 sock.bind((self._local_address, 0))
-            await connect(sock, address.sockaddr)
         except BaseException:
             sock.close()
             raise
@@ -179,14 +254,21 @@ class Connector:
             raise
         return sock
 
-    async def _attach_plain(self, connection: Connection, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    def attach_nowait(self, pool: Pool, sock: socket.socket) -> Connection | None:
+        """Put a connection on a plain socket, or return None where the event loop has to."""
         # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
         # read, its own transports tell; the loop of Windows has no `add_reader`.
-        if isinstance(loop, asyncio.SelectorEventLoop):
-            connection.use(SocketTransport(loop, sock, connection))
-        else:
-            await self._attach(connection, sock)
+        if not isinstance(pool.loop, asyncio.SelectorEventLoop):
+            return None
+        connection = Connection(pool, sock)
+        connection.use(SocketTransport(pool.loop, sock, connection))
+        return connection
+
+    async def attach(self, pool: Pool, sock: socket.socket) -> Connection:
+        """Have the event loop put a connection on a plain socket."""
+        connection = Connection(pool, sock)
+        await self._attach(connection, sock)
+        return connection
 
     async def _attach(
         self,
@@ -196,7 +278,7 @@ class Connector:
         server_name: str | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        inode = _inode(sock)
+        inode = 0 if context is None else _inode(sock)
         try:
             await loop.create_connection(
                 lambda: connection,
@@ -211,7 +293,7 @@ class Connector:
             loop.call_soon(loop.call_soon, connection.connection_lost, None)
             # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
             # peer was quick to reset. Its end would close whoever has been given that number since.
-            if sock.fileno() >= 0 and _inode(sock) != inode:
+            if inode and sock.fileno() >= 0 and _inode(sock) != inode:
                 sock.detach()
             raise
 

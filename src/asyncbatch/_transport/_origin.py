@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from asyncbatch._http11 import KnownHead
 from asyncbatch._transport._exchange import Exchange, Origin
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ class OriginPool:
         waiting: exchanges in the order in which they came, served from the front.
         orphans: dials whose exchange was served by another connection meanwhile.
         connections: how many are open.
+        known_head: what the connection that closed last knew of the server's heads.
     """
 
-    __slots__ = ("connections", "idle", "origin", "orphans", "waiting")
+    __slots__ = ("connections", "idle", "known_head", "origin", "orphans", "waiting")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
@@ -37,6 +39,7 @@ class OriginPool:
         self.waiting: OrderedDict[Exchange, None] = OrderedDict()
         self.orphans: dict[Dial, None] = {}
         self.connections = 0
+        self.known_head: KnownHead = (None, b"")
 
     @property
     def is_empty(self) -> bool:

@@ -112,7 +112,7 @@ class Pool:
         self._is_closed = True
         self.sweep.stop()
         for dial in list(self._dials):
-            dial.task.cancel()
+            dial.stop()
         for exchange in list(self._waiters.everyone):
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in list(self._connections):
@@ -198,6 +198,7 @@ class Pool:
             return
         self._connections.discard(connection)
         origin_pool = connection.origin_pool
+        origin_pool.known_head = connection.known_head
         origin_pool.connections -= 1
         origin_pool.idle.pop(connection, None)
         self._idle.pop(connection, None)
@@ -237,6 +238,7 @@ class Pool:
         origin_pool = self._origins.setdefault(origin, dial.origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
+        connection.known_head = origin_pool.known_head
         self._connections.add(connection)
         if exchange is not None:
             self._serve(connection, exchange)
@@ -336,8 +338,10 @@ class Pool:
 
     def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
         self._origins.setdefault(origin_pool.origin, origin_pool)
-        self._dials[Dial(self, origin_pool, exchange, is_fresh=is_fresh)] = None
+        dial = Dial(self, origin_pool, exchange, is_fresh=is_fresh)
+        self._dials[dial] = None
         self._waiters.feed(exchange)
+        dial.begin()
 
     def _dial_starved(self) -> None:
         while not self._is_closed:

@@ -8,6 +8,7 @@ there show as time-outs of all others (CPython issue 112169).
 from __future__ import annotations
 
 import asyncio
+import functools
 import queue
 import socket
 import threading
@@ -45,6 +46,12 @@ def look_up(host: str, port: int) -> list[Address]:
 
 def parse_literal(host: str, port: int) -> list[Address] | None:
     """Return the address that a host spells out, or None where it is a name. Never blocks."""
+    # What an IPv6 scope names may change, everything else is spelt out for good.
+    return _parse_literal.__wrapped__(host, port) if "%" in host else _parse_literal(host, port)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_literal(host: str, port: int) -> list[Address] | None:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
@@ -152,10 +159,10 @@ class Resolver:
         Raises:
             ResolveFailed: there is none, or the name cannot be asked for.
         """
+        known = self.known(host, port)
+        if known is not None:
+            return known
         key = (host, port)
-        cached = self._cache.get(key)
-        if cached is not None and cached[0] > self._clock():
-            return cached[1]
         running = self._running.get(key)
         if running is None or running.get_loop() is not asyncio.get_running_loop():
             running = self._threads.call(self._look_up, host, port)
@@ -169,6 +176,13 @@ class Resolver:
         if not addresses:
             raise ResolveFailed(f"{host!r} has no address")
         return addresses
+
+    def known(self, host: str, port: int) -> list[Address] | None:
+        """Return the addresses of a name that was resolved a short while ago."""
+        cached = self._cache.get((host, port))
+        if cached is not None and cached[0] > self._clock():
+            return cached[1]
+        return None
 
     def forget(self, host: str, port: int) -> None:
         """Ask anew next time, since none of the addresses answered."""

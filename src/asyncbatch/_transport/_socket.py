@@ -89,7 +89,8 @@ class SocketTransport:
         if self._fd < 0:
             return
         self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        if self._unsent:
+            self._loop.remove_writer(self._fd)
         self._fd = -1
         self._unsent = None
         self._sock.close()
