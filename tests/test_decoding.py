@@ -455,6 +455,15 @@ def test_a_zstd_block_that_may_not_be_is_refused_at_its_header(block: bytes) -> 
         decode("zstd", head + block, max_size=None)
 
 
+def test_an_empty_compressed_zstd_block_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By us, where we read the blocks: libzstd takes it for no block at all, if it comes alone."""
+    monkeypatch.setattr(_zstd, "load_zstd", lambda: zstandard)
+    head = bytes.fromhex("28b52ffd") + b"\x00" + bytes([13 << 3])
+
+    with pytest.raises(CorruptBody, match="invalid header"):
+        decode("zstd", head + (2 << 1 | 1).to_bytes(3, "little"), max_size=None)
+
+
 @pytest.mark.parametrize("size", [1, 4, MIB])
 @pytest.mark.parametrize("promised", [2, 4])
 @pytest.mark.usefixtures("packages")

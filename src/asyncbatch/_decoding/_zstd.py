@@ -197,7 +197,9 @@ def _measure_blocks(pending: bytearray) -> tuple[int, bool]:
     while length + 3 <= len(pending):
         header = int.from_bytes(pending[length : length + 3], "little")
         kind, size = header >> 1 & 3, header >> 3
-        if kind == _RESERVED or size > _MAX_BLOCK:
+        # Of an empty compressed block not even its own headers could be read.
+        is_void = kind == _COMPRESSED and not size
+        if kind == _RESERVED or is_void or size > _MAX_BLOCK:
             raise CorruptBody("zstd", "a block has an invalid header")
         room -= _MAX_BLOCK if kind == _COMPRESSED else size
         end = length + 3 + (1 if kind == _RLE else size)
