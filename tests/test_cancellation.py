@@ -136,7 +136,7 @@ def test_a_batch_can_be_cancelled_at_every_await_on_asyncio(way):
 def test_a_batch_can_be_cancelled_at_every_await_on_trio(way):
     """The same on trio."""
     clock = trio.testing.MockClock(autojump_threshold=0)
-    steps = anyio.run(cancel_at_each_step, way, backend="trio", backend_options={"clock": clock})
+    steps = trio.run(cancel_at_each_step, way, clock=clock)
 
     assert steps > 1
 

@@ -104,8 +104,12 @@ async def test_a_silent_pipe_keeps_nobody_else_waiting():
     with os.fdopen(reader, "rb") as file:
         urls = urls_in(file)
         assert isinstance(urls, AsyncGenerator)
+
+        async def wait() -> None:
+            await anext(urls, None)
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anext, urls, None)
+            tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
     os.close(writer)

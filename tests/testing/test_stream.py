@@ -4,6 +4,7 @@ The loopback server under TLS.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 
@@ -98,7 +99,9 @@ async def test_tls_ends_as_told(
         )
         await stream.send(b"GET / HTTP/1.1\r\n\r\n")
         received = await receive_tls(stream)
-        await anyio.aclose_forcefully(stream)
+        # OpenSSL may refuse to say goodbye on a connection that was cut; it is closed then, too.
+        with contextlib.suppress(ssl.SSLError):
+            await anyio.aclose_forcefully(stream)
 
         assert received == (content, ending)
 
