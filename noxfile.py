@@ -7,6 +7,7 @@ three-year-old distribution does not know groups.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "types", "lint", "docs"]
@@ -68,10 +70,33 @@ def group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
+def lowest_versions() -> Iterator[str]:
+    """Yield each declared dependency, those of the extras too, at its lower bound."""
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    for declared in itertools.chain(project["dependencies"], *extras):
+        requirement = Requirement(declared)
+        for bound in requirement.specifier:
+            if bound.operator == ">=":
+                yield f"{requirement.name}=={bound.version}"
+
+
 @nox.session(python=PYTHONS or None)
 def tests(session: nox.Session) -> None:
     """Run the whole suite on each installed Python; arguments go to pytest."""
     session.install("-e", ".", *group("test"))
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal"]))
+
+
+@nox.session(python=PYTHONS[:1] or None)
+def lowest(session: nox.Session) -> None:
+    """Run the suite at the lowest declared versions of what users install, on the oldest Python."""
+    bounds = Path(session.create_tmp(), "bounds.txt")
+    bounds.write_text("\n".join(lowest_versions()))
+    extras = ",".join(PROJECT["project"]["optional-dependencies"])
+    # The tests' own tools may be as new as they are: users do not install them.
+    session.install("-e", f".[{extras}]", *group("test"), "--constraint", str(bounds))
+    session.run("pip", "list")
     session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal"]))
 
 
