@@ -175,3 +175,10 @@ def chaos(session: nox.Session) -> None:
     """
     session.install("-e", ".", *group("test"))
     session.run("pytest", "tests/faults/test_chaos.py", "-m", "slow", "-rP", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run requests with faults for three minutes, and fail if anything grows; `-- --hours 8`."""
+    session.install(".[speed]")
+    session.run("python", "-m", "soak", *session.posargs)

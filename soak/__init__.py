@@ -1,0 +1,1 @@
+"""The soak test: millions of requests with faults, and whether anything grows meanwhile."""
