@@ -147,7 +147,7 @@ async def test_one_that_cannot_send_does_not_stop_the_others() -> None:
     loop = asyncio.get_running_loop()
     reported: list[object] = []
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
-    outbox = Outbox(loop)
+    outbox = Outbox(loop, lambda: None)
     for name in ("first", "broken", "last"):
         outbox.put(Sender(name))
     await asyncio.sleep(0)

@@ -59,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         "_buffer",
         "_is_placing",
         "_is_read_paused",
+        "_is_watched",
         "_pace",
         "_pool",
         "_protocol",
@@ -133,6 +134,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.abort()
             return
         self._transport = transport
+        self._is_watched = isinstance(transport, SocketTransport) and self._pool.watch.can_look
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
@@ -228,8 +230,9 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self.exchange
         if exchange is None or not self.is_unsent:
             return
-        # Bytes or an end that came meanwhile are not the answer to a request that is not sent.
-        if self.poll(0):
+        # Bytes or an end that came meanwhile are not the answer to a request that is not sent. The
+        # outbox has had the watch read them; what the event loop reads is asked for one by one.
+        if not self._is_watched and self.poll(0):
             self._start_elsewhere(exchange)
             return
         self.is_unsent = False
@@ -473,7 +476,13 @@ class Connection(asyncio.BufferedProtocol):
             and self.sender is None
         ):
             if follow is not None:
-                self._follow(follow(exchange), now, head.idle_timeout)
+                following = follow(exchange)
+                if following is not None and self._pool.may_stay_busy(self, following, now):
+                    self.start(following, now)
+                    return
+                self._pool.release(self, now, head.idle_timeout)
+                if following is not None:
+                    self._pool.submit(following)
                 return
             if self._is_read_paused:
                 self._is_read_paused = False
@@ -491,16 +500,6 @@ class Connection(asyncio.BufferedProtocol):
             future.set_result(None)
         if exchange.reader is not None:
             exchange.settle()
-
-    def _follow(self, following: Exchange | None, now: float, idle_timeout: int | None) -> None:
-        """Go on with another exchange, if there is one and its place is here."""
-        if following is None:
-            self._pool.release(self, now, idle_timeout)
-        elif self._pool.may_stay_busy(self, following, now):
-            self.start(following, now)
-        else:
-            self._pool.release(self, now, idle_timeout)
-            self._pool.submit(following)
 
     def _end(self, exc: Exception | None) -> None:
         exchange = self.exchange

@@ -257,11 +257,11 @@ class Connector:
     def attach_nowait(self, pool: Pool, sock: socket.socket) -> Connection | None:
         """Put a connection on a plain socket, or return None where the event loop has to."""
         # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
-        # read, its own transports tell; the loop of Windows has no `add_reader`.
-        if not isinstance(pool.loop, asyncio.SelectorEventLoop):
+        # read, an epoll does; the loop of Windows has no `add_reader`.
+        if not (pool.watch.can_look or isinstance(pool.loop, asyncio.SelectorEventLoop)):
             return None
         connection = Connection(pool, sock)
-        connection.use(SocketTransport(pool.loop, sock, connection))
+        connection.use(SocketTransport(pool.loop, pool.watch, sock, connection))
         return connection
 
     async def attach(self, pool: Pool, sock: socket.socket) -> Connection:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 WORTH_WAITING = 8
@@ -26,12 +27,18 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """Lets senders send, all at the end of the turn."""
+    """
+    Lets senders send, all at the end of the turn.
 
-    __slots__ = ("_loop", "_senders")
+    Just before, everything that has come meanwhile is read: it is not the answer to a request that
+    has not been sent. One call asks for all connections.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_look", "_loop", "_senders")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
         self._loop = loop
+        self._look = look
         self._senders: deque[Sender] = deque()
 
     def put(self, sender: Sender) -> None:
@@ -43,6 +50,7 @@ class Outbox:
     def _send_all(self) -> None:
         senders = self._senders
         try:
+            self._look()
             while senders:
                 senders.popleft().send_request()
         finally:

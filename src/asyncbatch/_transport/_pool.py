@@ -22,6 +22,7 @@ from asyncbatch._transport._origin import OriginPool
 from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from asyncbatch._transport._sweep import Sweep
 from asyncbatch._transport._waiters import Waiters
+from asyncbatch._transport._watch import watch_on
 
 T = TypeVar("T")
 
@@ -58,7 +59,8 @@ class Pool:
         self.connector = connector
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self.sweep = Sweep(loop, self._look)
-        self.outbox = Outbox(loop)
+        self.watch = watch_on(loop)
+        self.outbox = Outbox(loop, self.watch.look)
         self._max_connections = max_connections
         self._max_idle = max_idle
         self._idle_expiry = idle_expiry
@@ -89,9 +91,8 @@ class Pool:
             del self._idle[connection]
             # Bytes or an end that have come and not been read yet are not the answer to a
             # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
-            # lost response or, worse, a foreign one. What is put off is asked for when it is sent.
-            is_put_off = exchange.body is None and self.is_busy
-            if is_put_off or not connection.poll(0):
+            # lost response or, worse, a foreign one.
+            if not connection.poll(0):
                 connection.start(exchange, exchange.begun_at)
                 return
             connection.close()

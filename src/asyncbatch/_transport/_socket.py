@@ -12,6 +12,8 @@ import asyncio
 import socket
 from typing import Protocol
 
+from asyncbatch._transport._watch import Watch
+
 
 class SocketOwner(Protocol):
     """What is told about the socket."""
@@ -44,12 +46,27 @@ class SocketOwner(Protocol):
 class SocketTransport:
     """Moves bytes between a connected, non-blocking socket and its owner."""
 
-    __slots__ = ("_buffer", "_fd", "_loop", "_owner", "_receive", "_send", "_sock", "_unsent")
+    __slots__ = (
+        "_buffer",
+        "_fd",
+        "_loop",
+        "_owner",
+        "_receive",
+        "_send",
+        "_sock",
+        "_unsent",
+        "_watch",
+    )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, owner: SocketOwner
+        self,
+        loop: asyncio.AbstractEventLoop,
+        watch: Watch,
+        sock: socket.socket,
+        owner: SocketOwner,
     ) -> None:
         self._loop = loop
+        self._watch = watch
         self._sock = sock
         self._fd = sock.fileno()
         self._owner = owner
@@ -58,7 +75,7 @@ class SocketTransport:
         self._send = sock.send
         # What the kernel has not taken. None once nothing more can be sent.
         self._unsent: bytearray | None = bytearray()
-        loop.add_reader(self._fd, self._readable)
+        watch.add(self._fd, self._readable)
 
     def write(self, content: bytes) -> None:
         """Send, keeping what the kernel does not take at once."""
@@ -88,7 +105,7 @@ class SocketTransport:
         """Close at once."""
         if self._fd < 0:
             return
-        self._loop.remove_reader(self._fd)
+        self._watch.remove(self._fd)
         if self._unsent:
             self._loop.remove_writer(self._fd)
         self._fd = -1
@@ -98,12 +115,12 @@ class SocketTransport:
 
     def pause_reading(self) -> None:
         """Leave what arrives with the kernel."""
-        self._loop.remove_reader(self._fd)
+        self._watch.remove(self._fd)
 
     def resume_reading(self) -> None:
         """Take again what arrives."""
         if self._fd >= 0:
-            self._loop.add_reader(self._fd, self._readable)
+            self._watch.add(self._fd, self._readable)
 
     def get_extra_info(self, name: str) -> object:
         """Answer as asyncio's transports do."""

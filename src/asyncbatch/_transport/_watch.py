@@ -1,0 +1,114 @@
+"""
+Which sockets have something to read, asked for all connections of a pool at once.
+
+An event loop in Python spends more than a microsecond on each socket that has become readable, on
+its own table, a handle and a context to run it in. So the sockets of a pool are put into an epoll
+of their own, of which the event loop sees one descriptor; what is ready there is called in a plain
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Protocol
+
+MAX_EVENTS = 128
+"""Sockets served in one turn of the event loop, so that others get theirs."""
+
+
+class Watch(Protocol):
+    """Calls back while a socket has something to read."""
+
+    can_look: bool
+    """Whether `look` does anything."""
+
+    def add(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call `on_readable` whenever there is something to read."""
+        ...
+
+    def remove(self, fd: int) -> None:
+        """Call no more; a socket that is not watched is none to worry about."""
+        ...
+
+    def look(self) -> None:
+        """Call back at once for all that have something to read at this moment."""
+        ...
+
+
+def watch_on(loop: asyncio.AbstractEventLoop) -> Watch:
+    """Return the best way to watch sockets on this machine."""
+    return EpollWatch(loop) if hasattr(select, "epoll") else LoopWatch(loop)
+
+
+class LoopWatch:
+    """Leaves each socket to the event loop."""
+
+    can_look = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def add(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call `on_readable` whenever there is something to read."""
+        self._loop.add_reader(fd, on_readable)
+
+    def remove(self, fd: int) -> None:
+        """Call no more."""
+        self._loop.remove_reader(fd)
+
+    def look(self) -> None:
+        """Do nothing; the event loop alone knows."""
+
+
+class EpollWatch:
+    """Asks the kernel about all sockets together, when the event loop says that one is ready."""
+
+    can_look = True
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        # None while nothing is watched, so that a pool without connections keeps nothing open.
+        self._epoll: select.epoll | None = None
+
+    def add(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call `on_readable` whenever there is something to read."""
+        epoll = self._epoll
+        if epoll is None:
+            epoll = self._epoll = select.epoll()
+            self._loop.add_reader(epoll.fileno(), self.look)
+        epoll.register(fd, select.EPOLLIN)
+        self._callbacks[fd] = on_readable
+
+    def remove(self, fd: int) -> None:
+        """Call no more."""
+        epoll = self._epoll
+        if epoll is None or self._callbacks.pop(fd, None) is None:
+            return
+        epoll.unregister(fd)
+        if not self._callbacks:
+            self._epoll = None
+            self._loop.remove_reader(epoll.fileno())
+            epoll.close()
+
+    def look(self) -> None:
+        """Call back at once for all that have something to read at this moment."""
+        epoll = self._epoll
+        if epoll is None:
+            return
+        callbacks = self._callbacks
+        try:
+            for fd, _ in epoll.poll(0, MAX_EVENTS):
+                # One of those before may have closed it.
+                callback = callbacks.get(fd)
+                if callback is not None:
+                    callback()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # The others are still ready, and come again in the next turn.
+            self._loop.call_exception_handler(
+                {"message": "a connection could not take what it received", "exception": error}
+            )
