@@ -66,14 +66,11 @@ def fetch_many_sync(
             _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=loop_options()
         )
     portal = Portal(make_fetcher)
+    fetcher = portal.open()
     try:
-        return portal.call(_fetch_many, portal.open(), requests, batch_timeout)
+        return portal.call(_fetch_many, fetcher, requests, batch_timeout)
     finally:
-        try:
-            portal.close()
-        except BaseException:
-            portal.abandon()  # an interruption may have come before it was told to stop
-            raise
+        portal.close()
 
 
 class SyncFetcher:
@@ -125,12 +122,8 @@ class SyncFetcher:
         if self._entered:
             raise FetcherClosed("this fetcher has been opened before; make a new one")
         self._entered = True
-        try:
-            self._fetcher = self._portal.open()
-            self._finalizer = weakref.finalize(self, _abandon, self._portal)
-        except BaseException:
-            self._portal.abandon()  # an interruption may have come when it was open already
-            raise
+        self._fetcher = self._portal.open()
+        self._finalizer = weakref.finalize(self, _abandon, self._portal)
         return self
 
     def __exit__(
@@ -139,14 +132,9 @@ class SyncFetcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._portal.close()
-        except BaseException:
-            self._portal.abandon()  # an interruption may have come before it was told to stop
-            raise
-        finally:
-            if self._finalizer is not None:
-                self._finalizer.detach()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._portal.close()
 
     def fetch(self, request: RequestLike) -> Result:
         """

@@ -280,7 +280,6 @@ REDIRECTED = [
     "//127.0.0.2:{port}/",
     "http://user@127.0.0.2:{port}/",
     "http://other.test:{port}/",
-    "HTTP://other.test:{port}/",
 ]
 
 

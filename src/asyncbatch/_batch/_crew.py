@@ -21,6 +21,8 @@ from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import SLICE, Slice
 from asyncbatch._batch._worker import Worker
 from asyncbatch._clock import Clock
+from asyncbatch._input import END
+from asyncbatch._lanes import OnAnswer, Relay
 from asyncbatch._output import Output
 from asyncbatch._schedule import Fate, Job, Schedule
 
@@ -155,6 +157,30 @@ class Crew:
         """Take note that a worker ends."""
         self._workers -= 1
         self._changed.set()
+
+    def next_plain_job(self, relay: Relay, now: float) -> Job | None:
+        """
+        Return the next of the input if it may start at once, and by relay.
+
+        The way most requests go, without the queues of the schedule, which are empty. Where this
+        returns `None`, `next_job` knows more.
+        """
+        schedule = self._schedule
+        if schedule.pending or not self._output.may_start(schedule.in_flight):
+            return None
+        item = self._intake.take()
+        if item is END:
+            return None
+        origin = relay.look_at(item)
+        if origin is not None:
+            return self.ledger.enter_and_start(item, origin, now)
+        self.ledger.enter(item, now)
+        return None
+
+    def relay(self, on_answer: OnAnswer) -> Relay | None:
+        """Return a relay for a worker, if there is one for this batch."""
+        # A relay knows one limit for all its requests.
+        return None if self._deadline is not None else self.trial.relay(on_answer)
 
     def next_job(self, begun: float) -> Job | None:
         """

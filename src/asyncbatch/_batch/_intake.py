@@ -7,6 +7,8 @@ that has to be waited for is read ahead by a task of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 
 from asyncbatch._batch._equipment import Equipment
@@ -48,13 +50,17 @@ class Intake:
 
     def read(self, now: float) -> bool:
         """Read one request if that needs no waiting and there is room; say whether one came."""
-        if self.is_fed or self._source.exhausted or not self._has_room():
-            return False
-        item = self._source.read()
+        item = self.take()
         if item is END:
             return False
         self._ledger.enter(item, now)
         return True
+
+    def take(self) -> Any:
+        """Return the next item if that needs no waiting and there is room, else `END`; enter it."""
+        if self.is_fed or self._source.exhausted or not self._has_room():
+            return END
+        return self._source.read()
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""

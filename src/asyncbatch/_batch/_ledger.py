@@ -18,14 +18,13 @@ from asyncbatch._ending import (
     refused,
     rejected,
     result_of,
-    success_of,
     too_late,
 )
-from asyncbatch._origin import origin_of, origin_of_url
+from asyncbatch._origin import Origin, origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import is_repeatable
-from asyncbatch._result import Result
+from asyncbatch._result import Result, success
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
 from asyncbatch._timing import Instants
@@ -63,6 +62,16 @@ class Ledger:
         method = "GET" if isinstance(item, str) else method_of(item)
         self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
 
+    def enter_and_start(self, url: str, origin: Origin, now: float) -> Job | None:
+        """Enter a plain GET, and return it if it may start at once."""
+        job = Job(url, self.count, self._hosts.get(origin))
+        self.count += 1
+        self.unfinished += 1
+        if self._schedule.start_at_once(job, now):
+            return job
+        self._schedule.add(job, now)
+        return None
+
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
         if outcome.kind is not None:
@@ -83,8 +92,24 @@ class Ledger:
         self, job: Job, answer: Any, network: Instants, begun_at: float, now: float
     ) -> None:
         """Give `job` the result of a response that needs no verdict."""
-        self._schedule.succeeded(job, answer.status_code, begun_at, now)
-        self._finish(success_of(job, answer, network, now))
+        self._schedule.succeeded(job, answer, begun_at, now)
+        started_at, history = job.first_started_at, job.history
+        assert started_at is not None
+        result = success(
+            job.index,
+            job.request,
+            now - started_at,
+            job.attempts,
+            () if history is None else tuple(history),
+            job.queued,
+            job.throttled,
+            network,
+            answer,
+        )
+        self.unfinished -= 1
+        if self._tally is not None:
+            self._tally.add(result)
+        self._output.put(result)
 
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` the result of one that its host, or its deadline, kept from being sent."""

@@ -28,7 +28,7 @@ class Worker:
         self._crew = crew
         # The one that is being tried, or is to be tried next; the schedule has started it.
         self._job = job
-        self._relay: Relay | None = crew.trial.relay(self._take_and_go_on)
+        self._relay: Relay | None = crew.relay(self._take_and_go_on)
 
     async def work(self) -> None:
         """Go from one request to the next until there is none; the permit is given back then."""
@@ -67,7 +67,7 @@ class Worker:
         crew.last_at_work = job
         try:
             relay = self._relay
-            if relay is None or not _is_plain(job) or not relay.begin(job.request):
+            if relay is None or type(job.request) is not str or not relay.begin(job.request):
                 outcome = await crew.trial.run(
                     job.request, deadline_at=job.deadline, clock=crew.clock
                 )
@@ -102,14 +102,12 @@ class Worker:
         if crew.permits.contended:
             crew.tell_feeder()
             return None
-        self._job = job = crew.next_job(now)
+        relay = self._relay
+        assert relay is not None
+        self._job = job = crew.next_plain_job(relay, now) or crew.next_job(now)
         crew.call_dispatcher()
-        if job is None or not _is_plain(job):
+        if job is None or type(job.request) is not str:
             return None
         crew.last_at_work = job
         url: str = job.request
         return url
-
-
-def _is_plain(job: Job) -> bool:
-    return type(job.request) is str and job.deadline is None

@@ -7,26 +7,11 @@ the proxies of the environment (httpx 0.28); those stay httpx's own transports, 
 
 from __future__ import annotations
 
-from http.cookiejar import Cookie, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from asyncbatch._transport import AddressPolicyTypes, HTTPTransport
-
-
-class _SendableCookies(DefaultCookiePolicy):
-    """
-    Takes no cookie that could not be sent.
-
-    Text beyond ASCII comes in, and httpx refuses to send it: one such cookie would fail every later
-    request to its server, and to all others of its domain.
-    """
-
-    def set_ok(self, cookie: Cookie, request: Any) -> bool:
-        """Say whether a cookie that has come in a response is kept."""
-        text = f"{cookie.name}{cookie.value or ''}"
-        return text.isascii() and text.isprintable() and super().set_ok(cookie, request)
 
 
 class OwnClient(httpx.AsyncClient):
@@ -36,8 +21,6 @@ class OwnClient(httpx.AsyncClient):
         self._addresses: AddressPolicyTypes = addresses
         self.own_transport: HTTPTransport | None = None
         super().__init__(**options)
-        if self.cookies.jar is not options.get("cookies"):
-            self.cookies.jar.set_policy(_SendableCookies())
         if addresses is not None:
             self._refuse_detours()
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._conditions import standing_reason_against
 from asyncbatch._lanes._prepare import Prepared, Template
-from asyncbatch._lanes._unbuilt import Unbuilt, UnbuiltPlain, instants_of
+from asyncbatch._lanes._unbuilt import Unbuilt, UnbuiltPlain
+from asyncbatch._origin import Origin
 from asyncbatch._timing import Instants
 from asyncbatch._transport import NEVER, EngineClosed, Exchange
 
@@ -52,10 +53,11 @@ class Relay:
         "_error",
         "_exchange",
         "_lane",
-        "_library",
         "_limits",
         "_max_body",
         "_on_answer",
+        "_payload",
+        "_ready",
         "_seconds",
         "_template",
         "_url",
@@ -65,15 +67,17 @@ class Relay:
     def __init__(self, lane: DirectLane, limits: TimeLimits, on_answer: OnAnswer) -> None:
         self._lane = lane
         self._client: Any = lane.client
-        self._library = lane.binding.library
         self._limits = limits
         self._on_answer = on_answer
         self._seconds = NEVER if limits.total is None else limits.total
-        self._max_body = lane.max_body
+        self._max_body = NEVER if lane.max_body is None else lane.max_body
         # The request under way, or the one that `conclude` is to look at.
         self._exchange: Exchange | None = None
         self._url = ""
+        # Of that URL, or of the one that was looked at last and is ready to go.
         self._template: Template = None  # type: ignore[assignment]  # set with each URL
+        self._payload = b""
+        self._ready: str | None = None
         # The head of the last response that was like any other: mostly the next is the same.
         self._usual: ResponseHead | None = None
         # What `on_answer` raised.
@@ -94,16 +98,14 @@ class Relay:
         """Ask for `url` and for whatever `on_answer` names, unless it takes more than a relay."""
         if not self._may_go_on():
             return False
-        plain = self._plain(url)
-        if plain is None:
+        if self.look_at(url) is None:
             return False
         self._url = url
-        self._template, payload = plain
         try:
             self._exchange = self._lane.engine.begin(
                 self._template.origin,
                 b"GET",
-                payload,
+                self._payload,
                 None,
                 self._lane.terms(self._limits),
                 monotonic() + self._seconds,
@@ -142,6 +144,20 @@ class Relay:
             self._url, self._limits, self._limits.total, exchange, prepared
         )
 
+    def look_at(self, item: object) -> Origin | None:
+        """Return the origin of a request that this relay can take, with all that it takes ready."""
+        if type(item) is not str:
+            return None
+        try:
+            plain = self._lane.preparer.plain(item)
+        except Exception:
+            return None  # it cannot be sent; the lane will meet the same mistake, and report it
+        if plain is None:
+            return None
+        self._ready = item
+        self._template, self._payload = plain
+        return self._template.key
+
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Take a response and go on with the next request, or wake the task."""
         # Cancelled already, but not gone yet: what has come is nobody's any more.
@@ -149,20 +165,25 @@ class Relay:
             return None
         try:
             head = exchange.head
-            if (head is self._usual or self._is_usual(head)) and self._may_keep(exchange):
-                answer = UnbuiltPlain(
-                    self._library,
-                    self._lane.default_encoding,
-                    exchange,
-                    self._url,
-                    self._template,
-                    self._limits,
+            if (
+                (head is self._usual or self._is_usual(head))
+                and len(exchange.content) <= self._max_body
+                and not _log.isEnabledFor(_INFO)
+            ):
+                answer = UnbuiltPlain(exchange, self._url, self._template, self._limits)
+                now = exchange.ended_at
+                instants = (
+                    exchange.send_at,
+                    exchange.sent_at,
+                    exchange.first_byte_at,
+                    now,
+                    exchange.dns,
+                    exchange.connect,
+                    exchange.tls,
                 )
                 self._exchange = None
-                url = self._on_answer(
-                    answer, instants_of(exchange), exchange.begun_at, exchange.ended_at
-                )
-                if url is not None and self._renew(exchange, url):
+                url = self._on_answer(answer, instants, exchange.begun_at, now)
+                if url is not None and self._renew(exchange, url, now):
                     self._exchange = exchange
                     return exchange
         except BaseException as error:
@@ -177,31 +198,19 @@ class Relay:
         self._usual = head
         return True
 
-    def _may_keep(self, exchange: Exchange) -> bool:
-        limit = self._max_body
-        return (limit is None or len(exchange.content) <= limit) and not _log.isEnabledFor(_INFO)
-
     def _may_go_on(self) -> bool:
         """Whether the lane may be taken still: what its conditions look at, a user may change."""
         return self._lane.reason_against is None and standing_reason_against(self._client) is None
 
-    def _renew(self, exchange: Exchange, url: str) -> bool:
+    def _renew(self, exchange: Exchange, url: str, now: float) -> bool:
         if not self._may_go_on():
             return False
-        plain = self._plain(url)
-        if plain is None:
+        if url is not self._ready and self.look_at(url) is None:
             return False
+        self._ready = None
         self._url = url
-        template, payload = plain
+        template = self._template
         if template.closes is not exchange.closes:
             return False
-        self._template = template
-        now = exchange.ended_at
-        exchange.renew(template.origin, payload, now + self._seconds, now)
+        exchange.renew(template.origin, self._payload, now + self._seconds, now)
         return True
-
-    def _plain(self, url: str) -> tuple[Template, bytes] | None:
-        try:
-            return self._lane.preparer.plain(url)
-        except Exception:
-            return None  # it cannot be sent; the lane will meet the same mistake, and report it

@@ -140,16 +140,10 @@ class UnbuiltPlain(Unbuilt):
     __slots__ = ("_limits", "_native", "_template", "_url")
 
     def __init__(
-        self,
-        library: Any,
-        default_encoding: Any,
-        exchange: Exchange,
-        url: str,
-        template: Template,
-        limits: TimeLimits,
+        self, exchange: Exchange, url: str, template: Template, limits: TimeLimits
     ) -> None:
-        self._library = library
-        self._default_encoding = default_encoding
+        self._library = template.library
+        self._default_encoding = template.default_encoding
         self._head = exchange.head
         self._connection = exchange.connection
         self._elapsed = exchange.ended_at - exchange.begun_at

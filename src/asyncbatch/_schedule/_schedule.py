@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
@@ -34,6 +34,15 @@ _PARKED = Place.PARKED
 
 def _ignore() -> None:
     """Stand in for a batch that has no dispatcher."""
+
+
+class Answer(Protocol):
+    """A response, as far as a host learns from it."""
+
+    @property
+    def status_code(self) -> int:
+        """Its status."""
+        ...
 
 
 class Schedule:
@@ -118,6 +127,32 @@ class Schedule:
             return job
         return None
 
+    def start_at_once(self, job: Job, now: float) -> bool:
+        """
+        Start a job that nothing is in the way of, or return False for it to be added.
+
+        What `add` and `next` do for a host with no limits and no trouble when nobody waits.
+        """
+        queue = self._queues.get(job.host)
+        if queue is None:
+            queue = self._join(job)
+        host = queue.host
+        if not host.plain or queue.place is not _NOWHERE or self._timers.next_at <= now:
+            return False
+        job.queue = queue
+        queue.jobs += 1
+        host.in_flight += 1
+        self.in_flight += 1
+        job.fate = _START
+        job.attempts = 1
+        job.first_started_at = now
+        budget = host.budget
+        if budget is not None:
+            if now >= budget.ends_at:
+                budget.turn(now)
+            budget.tries += 1
+        return True
+
     def done(self, job: Job, outcome: Outcome, now: float) -> Decision:
         """Take note of how an attempt ended, and say what becomes of the request."""
         assert job.fate is _START, f"{job.fate} job is not in flight"
@@ -133,13 +168,13 @@ class Schedule:
             self._leave(queue, now)
         return FINISH
 
-    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
+    def succeeded(self, job: Job, answer: Answer, started_at: float, now: float) -> None:
         """Take note of a success: `done` without an `Outcome` where nobody would look at it."""
         assert job.fate is _START, f"{job.fate} job is not in flight"
         queue = job.queue
         host = queue.host
         if not host.plain:
-            outcome = Outcome(status_code=status_code, started_at=started_at)
+            outcome = Outcome(status_code=answer.status_code, started_at=started_at)
             self._done_limited(job, outcome, now)
             return
         host.in_flight -= 1
