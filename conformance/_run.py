@@ -29,7 +29,7 @@ from .cases import GROUPS
 from .clients import find_client
 
 AT_A_TIME = 12
-AGAIN_AT_A_TIME = 2
+AGAIN_AT_A_TIME = 4
 """For what has failed: a client that is busy with another case is not to blame for being slow."""
 
 SECONDS = 1800.0
@@ -69,11 +69,7 @@ async def score(client: Client, server: ScriptedServer, selection: Selection) ->
         case for cases in groups.values() for case in cases if not case.features & client.lacks
     ]
     wrong = await _failing(client, server, selection.plays(applicable), AT_A_TIME)
-    again = [(report.case, report.delivery) for report in wrong]
-    failures: dict[str, str] = {}
-    for report in await _failing(client, server, again, AGAIN_AT_A_TIME):
-        detail = f"{report.delivery.value}: {'; '.join(report.problems)}"
-        failures.setdefault(report.case.name, detail)
+    failures = await _failing_again(client, server, wrong)
     names = {case.name for case in applicable}
     counts = {
         group: Counter(
@@ -83,6 +79,23 @@ async def score(client: Client, server: ScriptedServer, selection: Selection) ->
         for group, cases in groups.items()
     }
     return Score(client.name, counts, failures)
+
+
+async def _failing_again(
+    client: Client, server: ScriptedServer, wrong: list[Report]
+) -> dict[str, str]:
+    """Give what failed a second chance, delivery by delivery, and say what is wrong with it."""
+    left: dict[str, list[tuple[Case, Delivery]]] = {}
+    for report in wrong:
+        left.setdefault(report.case.name, []).append((report.case, report.delivery))
+    failures: dict[str, str] = {}
+    while left:
+        plays = [deliveries.pop(0) for deliveries in left.values()]
+        for report in await _failing(client, server, plays, AGAIN_AT_A_TIME):
+            problems = "; ".join(report.problems)
+            failures[report.case.name] = f"{report.delivery.value}: {problems}"
+        left = {name: rest for name, rest in left.items() if rest and name not in failures}
+    return failures
 
 
 async def _failing(
