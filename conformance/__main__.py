@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    record = run(options.clients or list(ENTRIES), _selection(options))
+    record = run(options.clients or list(ENTRIES), _selection(options), at_once=options.processes)
     record.write(options.output)
     print(table(record))
     print(f"Written to {options.output}.")
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     whole = commands.add_parser("run", help="play the table against clients, and score them")
     whole.add_argument("--clients", nargs="+", choices=list(ENTRIES), help="all by default")
+    whole.add_argument("--processes", type=int, default=2, help="clients at a time")
     whole.add_argument("--output", type=Path, default=LATEST)
     one = commands.add_parser("play", help="score one client, in this process")
     one.add_argument("client", choices=list(ENTRIES))

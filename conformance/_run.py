@@ -1,5 +1,5 @@
 """
-Running the table against clients: one after the other, each in a process of its own.
+Running the table against clients, each in a process of its own.
 
 A process each, so that a client that hangs for good, or takes the interpreter with it, costs no
 more than its own score.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,20 @@ async def score_named(name: str, selection: Selection) -> Score:
             return await score(client, server, selection)
 
 
-def run(names: Iterable[str], selection: Selection, *, log: Any = sys.stderr) -> Record:
-    """Score each client in a process of its own."""
+def run(
+    names: Iterable[str], selection: Selection, *, at_once: int = 2, log: Any = sys.stderr
+) -> Record:
+    """Score each client in a process of its own, so many at once."""
     scores, missing = [], {}
-    for name in names:
-        print(f"{name} …", file=log, flush=True)
+
+    def score_one(name: str) -> tuple[str, Score | str]:
         result = _in_process(name, selection)
+        print(f"{name}: {'scored' if isinstance(result, Score) else result}", file=log, flush=True)
+        return name, result
+
+    with ThreadPoolExecutor(at_once) as threads:
+        results = list(threads.map(score_one, names))
+    for name, result in results:
         if isinstance(result, Score):
             scores.append(result)
         else:
