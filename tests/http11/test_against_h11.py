@@ -18,11 +18,9 @@ STRICTER = {
     "bare line feeds": "bare line feed",
     "a bare line feed": "bare line feed",
     "a bare line feed in a trailer": "bare line feed",
-    "a blank behind a chunk size": "blanks behind a chunk size",
     "a folded line": "folded line",
     "a folded trailer": "folded line",
-    "HTTP/1.2": "version other than 1.0 and 1.1",
-    "HTTP/2.0": "version other than 1.0 and 1.1",
+    "HTTP/2.0": "version other than 1.x",
     "both framings": "`Transfer-Encoding` together with `Content-Length`",
     "a control in a value": "control character in a field value",
     "DEL in a value": "control character in a field value",
@@ -38,6 +36,10 @@ STRICTER = {
 }
 MORE_LENIENT = {
     "a blank before an extension": "a blank before a chunk extension",
+    "identity": "`Transfer-Encoding: identity`",
+    "a length with thirty zeros": "more than 20 digits",
+    "a chunk size with thirty zeros": "more than 20 digits",
+    "thirty zeros as the last chunk": "more than 20 digits",
 }
 
 

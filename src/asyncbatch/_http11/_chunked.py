@@ -1,8 +1,9 @@
 """
 The chunked transfer coding, decoded (RFC 9112 §7.1).
 
-Strict: sizes are hexadecimal digits and nothing else, lines end in CRLF, framing that outgrows
-the body is refused. Trailers are checked and kept apart from the header fields.
+Strict: sizes are hexadecimal digits, lines end in CRLF, framing that outgrows the body is refused.
+Blanks behind a size are none of the grammar; servers that pad their sizes send them, and nobody
+reads them in two ways. Trailers are checked and kept apart from the header fields.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ MAX_SIZE_LINE = 4 * 1024
 FREE_OVERHEAD = 64 * 1024
 OVERHEAD_PER_BYTE = 16
 
-# Whitespace is allowed where the grammar has it: before the semicolon of an extension.
-# Extensions mean nothing to us; they only must not hide a line end.
-_SIZE = rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;" + TEXT + rb"*+)?"
+# 64 bits, and any number of zeros before them. Extensions mean nothing to us; they only must not
+# hide a line end.
+_SIZE = rb"(?=[0-9A-Fa-f])0*+([1-9A-Fa-f][0-9A-Fa-f]{0,15})?[ \t]*+(?:;" + TEXT + rb"*+)?"
 _SIZE_LINE = re.compile(_SIZE)
-_PARTIAL_SIZE_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]++|[ \t]*;" + TEXT + rb"*+)?)?\r?")
+_PARTIAL_SIZE_LINE = re.compile(rb"(?:" + _SIZE + rb")?\r?")
 _PARTIAL_TRAILER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
 
@@ -135,7 +136,7 @@ class ChunkedProtocol:
             raise ProtocolError(f"malformed chunk size: {line[:40]!r}")
         if len(line) > MAX_SIZE_LINE:
             raise ResponseTooLarge("chunk extensions are too long", limit=MAX_SIZE_LINE)
-        size = int(match.group(1), 16)
+        size = int(match.group(1) or b"0", 16)
         self.body_bytes += size
         if self.body_bytes > self._limit:
             raise ResponseTooLarge(

@@ -23,7 +23,9 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 """In place of a length: the body ends where the connection ends."""
 
-_MAX_LENGTH_DIGITS = 18  # fits a signed 64-bit integer with room to add
+_MAX_LENGTH_DIGITS = (
+    18  # fits a signed 64-bit integer with room to add; zeros in front do not count
+)
 
 # RFC 9110 §5.6.2 (token) and §5.5 (field-value without its outer whitespace rule, obs-text
 # included). `[0-9]` on bytes, never `\d` or int() alone: those take signs, underscores and
@@ -32,7 +34,8 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 
 _FIELD_LINE = TOKEN + rb"++:" + TEXT + rb"*+\r\n"
-_STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?\r\n"
+# Any minor version: a higher one than is known is read as the highest known (RFC 9110 §2.5).
+_STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?\r\n"
 
 # One pass over the whole block: 0.5 µs for six lines, half of what llhttp's callbacks cost from
 # Python, and it refuses what llhttp lets pass (controls in values, other protocols' versions).
@@ -41,10 +44,12 @@ _STATUS = re.compile(_STATUS_LINE)
 _FIELDS = re.compile(rb"(?:" + _FIELD_LINE + rb")*+")
 _FIELD = re.compile(rb"(" + TOKEN + rb"++):(" + TEXT + rb"*+)\r\n")
 _FRAMING = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection|keep-alive):(" + TEXT + rb"*+)",
+    rb"\r\n(content-length|transfer-encoding|content-encoding|connection|keep-alive):("
+    + TEXT
+    + rb"*+)",
     re.IGNORECASE,
 )
-_LENGTH = re.compile(rb"[0-9]{1,%d}" % _MAX_LENGTH_DIGITS)
+_LENGTH = re.compile(rb"(?=[0-9])0*+([1-9][0-9]{0,%d})?" % (_MAX_LENGTH_DIGITS - 1))
 _IDLE_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
 # What a head that has not ended yet may not hold: controls, a line feed without its carriage
@@ -63,10 +68,11 @@ class ResponseHead:
 
     Attributes:
         block: the status line and the field lines, as received, without the empty line.
-        version: `b"HTTP/1.1"` or `b"HTTP/1.0"`.
+        version: as received: `b"HTTP/1.1"`, `b"HTTP/1.0"`, or what nobody has specified yet.
         status: the status code, 100 to 999.
         reason: the reason phrase, maybe empty.
         length: the body's length in bytes by the head alone, or `CHUNKED`, or `UNTIL_CLOSE`.
+        is_coded: whether there is a `Content-Encoding`.
         is_persistent: whether the peer keeps the connection open.
         idle_timeout: seconds after which the peer says it closes an idle connection, or None.
     """
@@ -76,6 +82,7 @@ class ResponseHead:
         "_fields_at",
         "block",
         "idle_timeout",
+        "is_coded",
         "is_persistent",
         "length",
         "reason",
@@ -90,6 +97,7 @@ class ResponseHead:
         self.reason = reason
         # Set by whoever judges the framing; until then nothing is promised.
         self.length = UNTIL_CLOSE
+        self.is_coded = False
         self.is_persistent = False
         self.idle_timeout: int | None = None
         # Where the field lines begin, and what they say once somebody has looked.
@@ -137,7 +145,7 @@ def parse_head(block: bytes) -> ResponseHead:
         raise ResponseTooLarge(f"more than {MAX_FIELDS} header fields", limit=MAX_FIELDS)
     minor, status, reason = match.group(1, 2, 3)
     head = ResponseHead(block, b"HTTP/1." + minor, int(status), reason or b"", match.start(4))
-    _judge_framing(head, minor == b"1")
+    _judge_framing(head, minor != b"0")
     return head
 
 
@@ -208,12 +216,17 @@ def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
         elif name == b"transfer-encoding":
             has_codings = True
             codings += value.lower().split(b",")
+        elif name == b"content-encoding":
+            head.is_coded = True
         else:
             head.idle_timeout = _idle_timeout(value)
     if has_codings:
         if length is not None:
             raise ProtocolError("both Transfer-Encoding and Content-Length")
-        if [coding.strip(b" \t") for coding in codings] != [b"chunked"]:
+        names = [coding.strip(b" \t") for coding in codings]
+        # Not registered any more, but old servers say so that there is none (RFC 2616 §3.6).
+        has_codings = names != [b"identity"]
+        if has_codings and names != [b"chunked"]:
             raise ProtocolError(f"unknown transfer coding: {b','.join(codings)[:80]!r}")
     head.length = CHUNKED if has_codings else UNTIL_CLOSE if length is None else length
     if head.status < 200 or head.status in (204, 304):
@@ -224,9 +237,10 @@ def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
 def _agreed_length(value: bytes, earlier: int | None) -> int:
     for part in value.split(b","):
         digits = part.strip(b" \t")
-        if _LENGTH.fullmatch(digits) is None:
+        match = _LENGTH.fullmatch(digits)
+        if match is None:
             raise ProtocolError(f"malformed Content-Length: {value[:80]!r}")
-        length = int(digits)
+        length = int(match.group(1) or b"0")
         if earlier is not None and earlier != length:
             raise ProtocolError("Content-Length fields that differ")
         earlier = length
