@@ -195,3 +195,27 @@ def test_an_error_shows_what_was_wrong() -> None:
 
     with pytest.raises(ProtocolError, match=r"malformed header field: b'Bad Name: xx"):
         protocol.receive(OK + b"Good: 1\r\nBad Name: " + b"x" * 500 + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("length", "coding", "is_taken"),
+    [
+        (100_000, b"", True),
+        (100_001, b"", False),
+        (102_024, b"Content-Encoding: gzip\r\n", True),
+        (102_025, b"Content-Encoding: gzip\r\n", False),
+    ],
+)
+def test_a_body_past_its_limit_is_refused_before_it_comes(
+    length: int, coding: bytes, is_taken: bool
+) -> None:
+    """A coding may make a body a little longer than what it decodes to, and is judged later."""
+    protocol = ResponseProtocol()
+    protocol.begin(max_body=100_000)
+    head = b"HTTP/1.1 200 OK\r\n" + coding + b"Content-Length: %d\r\n\r\n" % length
+
+    if is_taken:
+        assert not protocol.receive(head)
+    else:
+        with pytest.raises(ResponseTooLarge):
+            protocol.receive(head)

@@ -30,6 +30,9 @@ MAX_INFORMATIONAL = 20
 NO_LIMIT = 1 << 62
 """A body limit that no body reaches."""
 
+# A coding may make a body longer than what it decodes to: by a hundredth and this at most.
+_INFLATION = 1024
+
 
 # A head is kept for comparison with the next, once per connection: that must stay small.
 _LONGEST_KEPT_HEAD = 4 * 1024
@@ -110,7 +113,8 @@ class ResponseProtocol:
 
         Args:
             is_head_request: whether the method is HEAD, whose responses have no body.
-            max_body: the longest body to accept, in bytes as transferred.
+            max_body: the longest body to accept, in bytes; one that has a `Content-Encoding` may be
+                transferred a little longer, and is for its decoder to judge.
         """
         self._is_head_request = is_head_request
         self._max_body = max_body
@@ -278,7 +282,7 @@ class ResponseProtocol:
     def _begin_body(self, head: ResponseHead, data: bytes | memoryview, start: int) -> bool:
         length = 0 if self._is_head_request else head.length
         if length >= 0:
-            if length > self._max_body:
+            if length > self._max_body and length > self._limit_of(head):
                 raise self._body_too_large()
             surplus = len(data) - start - length
             if surplus >= 0:
@@ -291,7 +295,8 @@ class ResponseProtocol:
         self._growing = GrowingBody()
         if length == CHUNKED:
             budget = MAX_HEAD_BYTES - self._head_used - len(head.block)
-            self._chunks = ChunkedProtocol(max_body=self._max_body, trailer_budget=budget)
+            limit = self._limit_of(head)
+            self._chunks = ChunkedProtocol(max_body=limit, trailer_budget=budget)
         return self._receive_body(data[start:]) if start < len(data) else False
 
     def _receive_body(self, data: bytes | memoryview) -> bool:
@@ -307,7 +312,7 @@ class ResponseProtocol:
             return True
         if self._remaining == UNTIL_CLOSE:
             self._received += len(data)
-            if self._received > self._max_body:
+            if self._received > self._max_body and self._received > self._limit_of(self.head):
                 raise self._body_too_large()
             body.add(data)
             return False
@@ -344,6 +349,12 @@ class ResponseProtocol:
         placed.add(body.take())
         self._growing = placed
         return placed
+
+    def _limit_of(self, head: ResponseHead | None) -> int:
+        limit = self._max_body
+        if head is None or not head.is_coded:
+            return limit
+        return limit + limit // 100 + _INFLATION
 
     def _body_too_large(self) -> ResponseTooLarge:
         limit = self._max_body

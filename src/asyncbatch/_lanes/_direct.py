@@ -182,7 +182,7 @@ class DirectLane(ClientLane):
     def _terms_of(self, limits: TimeLimits, follow_redirects: bool) -> Terms:
         limit = self._rules.max_body
         return Terms(
-            max_body=NO_LIMIT if limit is None else _inflated(limit),
+            max_body=NO_LIMIT if limit is None else limit,
             max_redirect_body=_inflated(redirect_limit(limit)) if follow_redirects else None,
             connect_timeout=limits.connect,
             read_timeout=limits.read,
