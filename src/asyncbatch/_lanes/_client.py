@@ -19,6 +19,7 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
+from asyncbatch._lanes._cookies import drop_unsendable
 from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._sendable import (
@@ -293,12 +294,18 @@ class _Exchange:
             response = await self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
+        except UnicodeEncodeError:
+            # A cookie came with a redirect, whose request cannot be built with it.
+            drop_unsendable(self._client.cookies.jar)
+            raise
         finally:
             native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             self._trace.detach(native, chained)
         self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
+        if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
+            drop_unsendable(self._client.cookies.jar)
         if response.next_request is not None:  # it has inherited the extensions
             self._trace.detach(response.next_request, chained)
             if url.userinfo:

@@ -1,16 +1,18 @@
 """
 The client that a fetcher makes for itself: httpx's, on our transport.
 
-A subclass that overrides `_init_transport` and nothing else, because `transport=` would switch off
+A subclass that overrides no method but `_init_transport`, because `transport=` would switch off
 the proxies of the environment (httpx 0.28); those stay httpx's own transports, as mounts.
 """
 
 from __future__ import annotations
 
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
 
+from asyncbatch._lanes._cookies import keep_sendable
 from asyncbatch._transport import AddressPolicyTypes, HTTPTransport
 
 
@@ -21,6 +23,9 @@ class OwnClient(httpx.AsyncClient):
         self._addresses: AddressPolicyTypes = addresses
         self.own_transport: HTTPTransport | None = None
         super().__init__(**options)
+        # A jar of the caller's own keeps what it likes.
+        if not isinstance(options.get("cookies"), CookieJar):
+            keep_sendable(self.cookies.jar)
         if addresses is not None:
             self._refuse_detours()
 
