@@ -32,7 +32,7 @@ class Request:
     body: bytes | None = None
     streamed: bool = False
     """Whether the body goes out piece by piece, without a length."""
-    timeout: float = 5.0
+    timeout: float = 10.0
     """For the whole request. What must fail at once must not need it."""
     max_body: int | None = None
     """None: the client's default."""

@@ -8,7 +8,7 @@ import enum
 import itertools
 import re
 
-MAX_PIECES = 300
+MAX_PIECES = 160
 """Long contents are cut at their beginning and at their end, and left whole between."""
 
 

@@ -50,6 +50,7 @@ def fails(*kinds: str) -> Expected:
     return Expected((), frozenset(kinds))
 
 
-def either(answer: Expected, *kinds: str, reason: str) -> Expected:
-    """Allow a response and a failure, for a stated reason."""
-    return Expected(answer.answers, frozenset(kinds), reason)
+def either(answer: Expected, *kinds: str, reason: str, or_else: Expected | None = None) -> Expected:
+    """Allow a response, perhaps a second one, and a failure, for a stated reason."""
+    others = () if or_else is None else or_else.answers
+    return Expected((*answer.answers, *others), frozenset(kinds), reason)

@@ -136,7 +136,14 @@ async def _wait(condition: Callable[[], bool]) -> None:
 
 async def _send_canary(client: Client, run: Run, order: int) -> tuple[str, Outcome]:
     path = run.canary_path(order)
-    request = Request(path=path, timeout=CANARY_TIMEOUT)
+    asked = run.case.request
+    # With the same options, since they may be those of a client and not of a request.
+    request = Request(
+        path=path,
+        timeout=CANARY_TIMEOUT,
+        max_body=asked.max_body,
+        max_redirects=asked.max_redirects,
+    )
     return path, await _bounded(client, run.url + path, request)
 
 
