@@ -75,7 +75,7 @@ class Case:
     scheme: str | None = None
     """What the client is told to speak, where that is not what the server does."""
     host: str = "127.0.0.1"
-    """The name by which the client knows the server; it must lead to 127.0.0.1."""
+    """The name by which the client knows the server: one of 127.0.0.1, or an address of 127/8."""
     max_requests: int | None = None
     """How often the request may reach the server."""
     never_sent: tuple[bytes, ...] = ()
@@ -85,7 +85,7 @@ class Case:
     needs: frozenset[str] = frozenset()
     """What a client must be able to do for the case to make sense, beyond what `request` says."""
     decided_by: str = "transport"
-    """The part of a client that decides: `transport`, `decoding`, `redirect` or `limit`."""
+    """The part of a client that decides: transport, decoding, redirect, cookie or limit."""
     by_request: bool = False
     """Whether the script goes on from request to request, on whatever connections they come."""
     exact: bool = False

@@ -126,7 +126,8 @@ class ScriptedServer:
     @contextlib.contextmanager
     def open(self, case: Case, delivery: Delivery = Delivery.WHOLE) -> Iterator[Run]:
         """Play a case, on ports of its own, until the block ends."""
-        sockets = [socket.create_server((HOST, 0), backlog=128)]
+        address = case.host if case.host.startswith("127.") else HOST
+        sockets = [socket.create_server((address, 0), backlog=128)]
         if case.other:
             sockets.append(socket.create_server((HOST, 0), backlog=128))
         names = (b"%PORT%", b"%OTHER%")

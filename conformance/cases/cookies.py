@@ -10,6 +10,9 @@ from ._make import HI, OK, valid
 
 _COOKIE = "RFC 6265 §5.2"
 
+# Jars keep cookies by name, whatever the port: the other cases shall not see these.
+_HOST = "127.0.0.2"
+
 _COOKIES = {
     "that is plain": b"a=b",
     "without a value": b"a=",
@@ -37,7 +40,14 @@ _COOKIES = {
 
 CASES: tuple[Case, ...] = (
     *(
-        valid(f"a cookie {what}", _COOKIE, OK + b"Set-Cookie: " + cookie + b"\r\n" + HI, b"hi")
+        valid(
+            f"a cookie {what}",
+            _COOKIE,
+            OK + b"Set-Cookie: " + cookie + b"\r\n" + HI,
+            b"hi",
+            host=_HOST,
+            decided_by="cookie",
+        )
         for what, cookie in _COOKIES.items()
     ),
     valid(
@@ -45,5 +55,7 @@ CASES: tuple[Case, ...] = (
         _COOKIE,
         OK + b"".join(b"Set-Cookie: c%d=v\r\n" % number for number in range(100)) + HI,
         b"hi",
+        host=_HOST,
+        decided_by="cookie",
     ),
 )

@@ -99,10 +99,10 @@ CASES: tuple[Case, ...] = (
         "protocol",
         "too_large",
     ),
-    endless("a reason without end", "aiohttp CVE-2026-54277", b"HTTP/1.1 200 ", b"y" * 1000),
+    endless("a reason that does not end", "aiohttp CVE-2026-54277", b"HTTP/1.1 200 ", b"y" * 1000),
     endless("a name without end", "curl CVE-2023-38039", OK, b"y" * 1000),
     endless("a value without end", "curl CVE-2023-38039", OK + b"X: ", b"y" * 1000),
-    endless("fields without end", "curl CVE-2023-38039", OK, b"X: y\r\n"),
+    endless("fields that do not end", "curl CVE-2023-38039", OK, b"X: y\r\n"),
     endless(
         "100 without end",
         "Go TestTransportLimits1xxResponses",
@@ -111,8 +111,8 @@ CASES: tuple[Case, ...] = (
     ),
     endless("103 without end", "RFC 8297 §2", b"", b"HTTP/1.1 103 X\r\nLink: </a>\r\n\r\n"),
     endless("line ends without end", "llhttp skips them without a limit", b"", b"\r\n"),
-    endless("blanks without end", "llhttp invalid", b"", b" "),
-    endless("zeros without end", "curl test 1164", b"", b"\x00"),
+    endless("blanks for a status line that do not end", "llhttp invalid", b"", b" "),
+    endless("zeros for a status line that do not end", "curl test 1164", b"", b"\x00"),
     endless("blanks before a value without end", "httptools: quadratic", OK + b"X:", b" \t"),
     endless(
         "a length without end", "Python: int() refuses 4,300 digits", OK + b"Content-Length: ", b"1"
@@ -120,8 +120,8 @@ CASES: tuple[Case, ...] = (
     endless("zeros of a size without end", "llhttp: no limit", CHUNKED, b"0"),
     endless("a size without end", "Go: line too long", CHUNKED, b"1"),
     endless("an extension without end", "Node CVE-2024-22019", CHUNKED + b"2;", b"x"),
-    endless("trailers without end", "aiohttp CVE-2026-22815", CHUNKED + b"0\r\n", b"X: y\r\n"),
-    endless("a trailer without end", "aiohttp CVE-2026-22815", CHUNKED + b"0\r\nX: ", b"y"),
+    endless("trailers that do not end", "aiohttp CVE-2026-22815", CHUNKED + b"0\r\n", b"X: y\r\n"),
+    endless("a trailer that does not end", "aiohttp CVE-2026-22815", CHUNKED + b"0\r\nX: ", b"y"),
     endless(
         "tiny chunks with long extensions without end",
         "Go CVE-2023-39326",
@@ -130,7 +130,7 @@ CASES: tuple[Case, ...] = (
         request=_SMALL,
     ),
     endless(
-        "chunks without end",
+        "chunks past `max_body` that do not end",
         "curl test 457",
         CHUNKED,
         b"400\r\n" + b"x" * 1024 + b"\r\n",
@@ -139,7 +139,7 @@ CASES: tuple[Case, ...] = (
         decided_by="limit",
     ),
     endless(
-        "tiny chunks without end",
+        "tiny chunks past `max_body` that do not end",
         "aiohttp GHSA-g84x-mcqj-x9qq",
         CHUNKED,
         b"1\r\nx\r\n",
@@ -148,7 +148,7 @@ CASES: tuple[Case, ...] = (
         decided_by="limit",
     ),
     endless(
-        "a body without end",
+        "a body past `max_body` that does not end",
         "undici max-response-size.js",
         OK + b"\r\n",
         b"x" * 1000,

@@ -87,6 +87,7 @@ VALID: tuple[Case, ...] = (
         "a redirect with a cookie",
         "RFC 6265 §3",
         redirect(302, b"/next", b"Set-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"),
+        host="127.0.0.2",
     ),
     Case(
         name="a redirect that closes",

@@ -76,6 +76,7 @@ CASES: tuple[Case, ...] = (
         script=_drip(OK + b"X: " + b"y" * 400 + b"\r\n" + EMPTY, 0.02),
         request=_IMPATIENT,
         expected=fails("timeout"),
+        needs=frozenset({"total_timeout"}),
         reuse=Reuse.MUST_NOT,
     ),
     valid("an answer that comes late, in time", _DEADLINE, b"", b"hi", Pause(0.2), Send(OK + HI)),
