@@ -253,9 +253,10 @@ class _Exchange:
                     response, self._binding, self._rules.max_body, self._rules.minimum_rate
                 )
                 return response
+            # From here on what cannot be sent is the redirect's fault.
+            self._situation.redirected = True
             following = await self._following(response)
             history.append(response)
-            self._situation.redirected = True
             _keep_secrets(native, following)
             _drop_body_fields(native, following)
             native = following

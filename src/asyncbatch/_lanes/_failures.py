@@ -28,6 +28,9 @@ _WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcor
 # What h11 says before it quotes a value.
 _QUOTED = "Illegal header value"
 
+# What h11 says of an end within a body, and within the framing of its chunks.
+_CUT = ("peer closed connection", "peer unexpectedly closed connection")
+
 # Frames of a foreign exception that its note names.
 _NOTED_FRAMES = 3
 
@@ -238,7 +241,7 @@ def _broken_outcome(error: Exception, situation: Situation, binding: Binding) ->
 def _is_cut(error: Exception, library: Any) -> bool:
     # A reset is a ReadError. An end of stream is told apart from a broken chunk by h11's words
     # alone: both are a RemoteProtocolError.
-    return isinstance(error, library.ReadError) or str(error).startswith("peer closed connection")
+    return isinstance(error, library.ReadError) or str(error).startswith(_CUT)
 
 
 def _without_value(error: Exception, request: Any, library: Any) -> Exception:
