@@ -27,7 +27,7 @@ HOUSE = """
     _api       _sync
     _result_stream
     _fetcher
-    _setup     _streaming
+    _setup     _streaming  _client_options
     _options
     _batch
     _tally

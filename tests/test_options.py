@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import resource
 import warnings
+from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -329,3 +331,55 @@ def test_every_option_is_written_down_once():
     from asyncbatch._options import BatchOptions
 
     assert BatchOptions.__optional_keys__ == {field.name for field in attrs.fields(Options)}
+
+
+# Options of the client
+
+WRONGLY_TYPED: dict[str, list[Any]] = {
+    "auth": ["s3cr3t", 5, ("a", "s3cr3t", "c")],
+    "base_url": [5, None, b"http://host.test/"],
+    "cert": [5, b"s3cr3t"],
+    "cookies": [5, "a=s3cr3t"],
+    "default_encoding": [5, None],
+    "event_hooks": [[], 5, {"request": print}],
+    "headers": [5, "authorization: s3cr3t", b"a: s3cr3t"],
+    "http1": ["yes", None, 1],
+    "http2": ["yes", None, 1],
+    "limits": [5, None, (5, 5)],
+    "mounts": [5, [], "http://"],
+    "params": [5],
+    "proxy": [5, ["http://me:s3cr3t@host.test"]],
+    "transport": [5, "http"],
+    "trust_env": ["no", None, 0],
+    "verify": [5, None, 0, object()],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(option, value) for option, values in WRONGLY_TYPED.items() for value in values],
+)
+def test_an_option_of_the_client_of_a_wrong_type_is_refused(option: str, value: Any):
+    """With its name and the cure, and without what may be a secret."""
+    with pytest.raises(TypeError, match=f"^{option} must be ") as caught:
+        Fetcher(**{option: value})
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"auth": None, "cert": None, "cookies": None, "event_hooks": None, "headers": None},
+        {"mounts": None, "params": None, "proxy": None, "transport": None},
+        {"auth": httpx.BasicAuth("a", "b"), "cookies": CookieJar(), "headers": httpx.Headers()},
+        {"auth": lambda request: request, "cookies": httpx.Cookies(), "headers": [("a", "b")]},
+        {"params": "a=b", "base_url": httpx.URL("http://host.test/"), "mounts": {}},
+        {"params": httpx.QueryParams("a=b"), "limits": httpx.Limits(), "verify": False},
+        {"default_encoding": "latin-1", "event_hooks": {"request": [], "response": []}},
+        {"proxy": httpx.Proxy("http://127.0.0.1:1"), "trust_env": False, "http2": False},
+    ],
+)
+def test_an_option_of_the_client_of_a_right_type_is_taken(options: dict[str, Any]):
+    """In every form that httpx takes."""
+    Fetcher(**options)

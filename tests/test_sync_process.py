@@ -33,11 +33,11 @@ def start(program: str, *arguments: str, warnings: str = "error") -> subprocess.
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+def finish(process: subprocess.Popen[str], *, seconds: float = 15.0) -> tuple[str, str]:
     """Return what the process wrote; one that does not end is killed, and fails the test."""
     with process:
         try:
-            return process.communicate(timeout=15)
+            return process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -82,6 +82,27 @@ def test_one_interrupt_ends_everything(loopback: LoopbackServer, way: str) -> No
     ]
     assert "Warning" not in errors
     assert json.loads(output) == {"threads": ["MainThread"], "sockets": 0}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "stream",
+        "survived",
+        pytest.param("fetch_many", marks=pytest.mark.slow),
+        pytest.param("in_a_notebook", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupt_at_any_line_leaves_nothing(loopback: LoopbackServer, way: str) -> None:
+    """Before each line of ours in turn: nothing hangs, and no thread is left."""
+    # One that comes in the middle of closing leaves that to the garbage collector, which tells.
+    process = start(
+        "interrupted_anywhere.py", way, loopback.url(), warnings="ignore::ResourceWarning"
+    )
+    output, _ = finish(process, seconds=50)
+
+    assert process.returncode == 0
+    assert int(output) > 100
 
 
 @pytest.mark.parametrize("state", ["idle", "streaming", "waiting", "raising"])

@@ -13,6 +13,7 @@ ENTRIES = {
     "asyncbatch": "ours:direct_lane",
     "asyncbatch-client-lane": "ours:client_lane",
     "asyncbatch-stock-httpx": "ours:stock_lane",
+    "httpx-on-our-transport": "ours:plain_httpx",
     "httpx": "peers:httpx_client",
     "httpx2": "peers:httpx2_client",
     "aiohttp": "peers:aiohttp_client",

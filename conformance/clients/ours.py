@@ -16,6 +16,7 @@ from conformance._outcome import Outcome
 from conformance._trust import Trust
 
 from ._streamed import streamed
+from .peers import HttpxClient
 
 PLAIN: dict[str, Any] = {"retry": None, "give_up_host_after": None}
 """Options that leave each request to itself."""
@@ -93,6 +94,18 @@ async def stock_lane(trust: Trust) -> AsyncIterator[FetcherClient]:
     """Open a fetcher over an httpx client as it is made by default."""
     async with _over(httpx.AsyncClient(verify=trust.client_context, trust_env=False)) as client:
         client.name = "asyncbatch, client lane on stock httpx"
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def plain_httpx(trust: Trust) -> AsyncIterator[HttpxClient]:
+    """Open a plain client of httpx on our transport: nothing else of asyncbatch is there."""
+
+    def make_transport() -> asyncbatch.HTTPTransport:
+        return asyncbatch.HTTPTransport(verify=trust.client_context)
+
+    async with contextlib.aclosing(HttpxClient(httpx, trust, make_transport)) as client:
+        client.name = f"httpx {httpx.__version__} on asyncbatch.HTTPTransport"
         yield client
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -27,10 +27,13 @@ class HttpxClient:
     # Its time limits are for each wait, and its bodies have no bound.
     lacks = frozenset({"max_body", "total_timeout", "x-gzip"})
 
-    def __init__(self, library: Any, trust: Trust) -> None:
+    def __init__(
+        self, library: Any, trust: Trust, make_transport: Callable[[], Any] | None = None
+    ) -> None:
         self.name = f"{library.__name__} {library.__version__}"
         self._library = library
         self._trust = trust
+        self._make_transport = make_transport
         self._clients: dict[int | None, Any] = {}
 
     async def fetch(self, url: str, request: Request) -> Outcome:
@@ -59,7 +62,11 @@ class HttpxClient:
 
     def _client(self, max_redirects: int | None) -> Any:
         if max_redirects not in self._clients:
-            options = {} if max_redirects is None else {"max_redirects": max_redirects}
+            options: dict[str, Any] = {}
+            if max_redirects is not None:
+                options["max_redirects"] = max_redirects
+            if self._make_transport is not None:
+                options["transport"] = self._make_transport()
             self._clients[max_redirects] = self._library.AsyncClient(
                 verify=self._trust.client_context, trust_env=False, **options
             )

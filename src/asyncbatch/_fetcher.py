@@ -21,6 +21,7 @@ import httpx
 from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._batch import Batch, Equipment
+from asyncbatch._client_options import check_client_options
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._input import Input, RequestLike, Requests
@@ -35,7 +36,6 @@ from asyncbatch._setup import (
     equip,
     fitted,
     make_client,
-    refuse_unknown,
     refuse_with_client,
     window_of,
 )
@@ -109,7 +109,7 @@ class Fetcher:
         self, client: ClientTypes | None = None, **options: Unpack[FetcherOptions]
     ) -> None:
         own, client_options = split_options(options)
-        refuse_unknown(client_options)
+        check_client_options(client_options)
         self._equipment: Equipment | None = None
         self._closed = False
         self._owns_client = client is None

@@ -143,18 +143,14 @@ class Portal(Generic[T]):
         try:
             self._thread.start()
             self._started.wait()
-        except BaseException:
-            self._stop()
-            # An interruption may have come before the thread started, or so that it never will.
-            with suppress(RuntimeError):
-                self._thread.join(EXIT_SECONDS)
-            raise
-        try:
             self._holding = self.start(self._hold, opened)
             return opened.wait()
         except BaseException:
             self._stop()
-            self._thread.join()
+            # An interruption may have come before the thread started, or so that it never will.
+            with suppress(RuntimeError):
+                self._thread.join(EXIT_SECONDS if self._holding is None else None)
+            self._holding = None
             raise
 
     def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:

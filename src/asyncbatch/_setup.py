@@ -6,8 +6,6 @@ Everything is decided here once; nothing here runs a batch.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import random
 from typing import Any
 
@@ -25,7 +23,7 @@ from asyncbatch._lanes import (
     capacity_of,
     gate_of,
 )
-from asyncbatch._options import DEFAULT, FetcherOptions, Options, warn_caller
+from asyncbatch._options import DEFAULT, Options, warn_caller
 from asyncbatch._slots import Permits, Slots
 from asyncbatch._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
@@ -53,23 +51,6 @@ def make_client(options: Options, client_options: dict[str, Any]) -> httpx.Async
     if options.max_redirects is not DEFAULT:
         settings["max_redirects"] = options.max_redirects
     return OwnClient(addresses=options.addresses, **{**settings, **client_options})
-
-
-def refuse_unknown(client_options: dict[str, Any]) -> None:
-    """
-    Refuse what neither we nor httpx take.
-
-    Raises:
-        TypeError: With the name, and the one that was probably meant.
-    """
-    known = set(inspect.signature(httpx.AsyncClient.__init__).parameters)
-    known |= FetcherOptions.__optional_keys__
-    known -= {"self"}
-    for name in client_options:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"unknown option {name!r}{hint}")
 
 
 def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:

@@ -7,10 +7,10 @@ How the batch runs is `_batch`'s affair, how its results are handed over `_outpu
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import anyio
 import anyio.lowlevel
@@ -46,6 +46,7 @@ class Streaming(AbstractAsyncContextManager[AsyncIterator[Result]]):
         self._batch: Batch | None = None
         self._tasks: TaskGroup | None = None
         self._loop: anyio.lowlevel.EventLoopToken | None = None
+        self._coroutine: Coroutine[Any, Any, None] | None = None
         self._task_id = 0
         self._left = False
 
@@ -71,7 +72,9 @@ class Streaming(AbstractAsyncContextManager[AsyncIterator[Result]]):
         self._tasks = tasks = anyio.create_task_group()
         await tasks.__aenter__()
         self._running.add(batch)
-        tasks.start_soon(self._run, batch, self._output, self._running)
+        # Kept, since asyncio may cancel a task before its first step.
+        coroutine = self._coroutine = self._run(batch, self._output, self._running)
+        tasks.start_soon(lambda: coroutine)
         return self._output
 
     @staticmethod  # or the task would keep alive what warns when it is dropped
@@ -102,7 +105,9 @@ class Streaming(AbstractAsyncContextManager[AsyncIterator[Result]]):
             # The group is not told of other errors, which it would wrap in an ExceptionGroup.
             await tasks.__aexit__(None, None, None)
         finally:
-            self._running.discard(self._batch)  # also if its task never took a step
+            self._running.discard(self._batch)
+            if self._coroutine is not None:
+                self._coroutine.close()
         return None
 
     async def _leave_behind(self, batch: Batch) -> None:

@@ -66,11 +66,14 @@ def fetch_many_sync(
             _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=loop_options()
         )
     portal = Portal(make_fetcher)
-    fetcher = portal.open()
     try:
-        return portal.call(_fetch_many, fetcher, requests, batch_timeout)
+        return portal.call(_fetch_many, portal.open(), requests, batch_timeout)
     finally:
-        portal.close()
+        try:
+            portal.close()
+        except BaseException:
+            portal.abandon()  # an interruption may have come before it was told to stop
+            raise
 
 
 class SyncFetcher:
@@ -122,8 +125,12 @@ class SyncFetcher:
         if self._entered:
             raise FetcherClosed("this fetcher has been opened before; make a new one")
         self._entered = True
-        self._fetcher = self._portal.open()
-        self._finalizer = weakref.finalize(self, _abandon, self._portal)
+        try:
+            self._fetcher = self._portal.open()
+            self._finalizer = weakref.finalize(self, _abandon, self._portal)
+        except BaseException:
+            self._portal.abandon()  # an interruption may have come when it was open already
+            raise
         return self
 
     def __exit__(
@@ -132,9 +139,14 @@ class SyncFetcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        self._portal.close()
+        try:
+            self._portal.close()
+        except BaseException:
+            self._portal.abandon()  # an interruption may have come before it was told to stop
+            raise
+        finally:
+            if self._finalizer is not None:
+                self._finalizer.detach()
 
     def fetch(self, request: RequestLike) -> Result:
         """

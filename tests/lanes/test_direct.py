@@ -419,3 +419,20 @@ async def test_the_phase_in_which_a_try_failed_is_timed(server: LoopbackServer) 
     assert body.timing.receive >= 0.05
     assert phases(connect) == ["connect"]
     assert connect.timing.connect >= 0.05
+
+
+@pytest.mark.parametrize("value", ["\xe9", "\u2603", "a\x85b", "\xff"])
+async def test_a_cookie_that_could_not_be_sent_is_not_kept(
+    server: LoopbackServer, value: str
+) -> None:
+    """It would fail every later request to the server that set it, and to its neighbours."""
+    cookies = f"Set-Cookie: good=1\r\nSet-Cookie: bad={value}\r\nSet-Cookie: {value}=bad\r\n"
+    head = f"HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"
+    server.on("/", Raw(head.encode()))
+
+    async with Fetcher(retry=None, trust_env=False) as fetcher:
+        results = [await fetcher.fetch(server.url(path)) for path in ("/", "/next")]
+
+    assert [result.ok for result in results] == [True, True]
+    assert server.requests[-1].headers["cookie"].startswith("good=1")
+    assert server.requests[-1].headers["cookie"].isascii()

@@ -280,6 +280,7 @@ REDIRECTED = [
     "//127.0.0.2:{port}/",
     "http://user@127.0.0.2:{port}/",
     "http://other.test:{port}/",
+    "HTTP://other.test:{port}/",
 ]
 
 

@@ -10,7 +10,7 @@ from . import bombs, endless, redirects, refusals, secrets, slow, surplus, tls
 
 GROUPS: dict[str, tuple[Case, ...]] = {
     "bytes behind responses": surplus.CASES,
-    "slow servers": slow.CASES,
+    "drips and silence": slow.CASES,
     "endless answers": endless.CASES,
     "bombs": bombs.CASES,
     "hostile redirects": redirects.CASES,

@@ -28,7 +28,7 @@ def _flood(
     decided_by: str = "limit",
 ) -> Case:
     return Case(
-        name=name,
+        name=f"a flood: {name}",
         source=source,
         script=(ReadRequest(), Send(before), Flood(flood, LIMIT)),
         expected=expected,
@@ -162,7 +162,7 @@ _BODIES = (
 # No body belongs to these, so that what comes is behind a whole response.
 _SURPLUS = tuple(
     _flood(
-        f"a flood behind {title}",
+        f"bytes behind {title}",
         "RFC 9112 §6.3",
         head,
         b"x",

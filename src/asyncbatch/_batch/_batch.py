@@ -7,8 +7,9 @@ lane's; the crew does the work.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -59,6 +60,8 @@ class Batch:
         self._abandoned = False
         # What ends the batch at once: no request's failure, but a KeyboardInterrupt or the like.
         self._fatal: BaseException | None = None
+        # The parts of the batch whose tasks have not taken their first step.
+        self._unstarted: dict[Work, Coroutine[Any, Any, None]] = {}
         self._ended = anyio.Event()
         # Set by whoever changes something that the end of the batch waits for.
         self._changed = anyio.Event()
@@ -110,6 +113,9 @@ class Batch:
             self._leave_schedule()
             if reporter is not None:
                 reporter.close(self._progress())
+            # asyncio may cancel a task before its first step, when it ends with `asyncio.run`.
+            for coroutine in self._unstarted.values():
+                coroutine.close()
             await self._source.aclose()
             self._ended.set()
         self._check_whole()
@@ -150,22 +156,25 @@ class Batch:
             raise FetcherClosed("the fetcher was closed while the batch was running")
 
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
-        def spawn(work: Work) -> None:
-            tasks.start_soon(self._guard, work)
-
+        start = functools.partial(self._start, tasks)
         if reporter is not None:
-            tasks.start_soon(self._guard, self._report, reporter)
+            start(functools.partial(self._report, reporter))
         if self._is_fed:
-            tasks.start_soon(self._guard, self._intake.feed)
+            start(self._intake.feed)
         try:
-            await self._crew.dispatch(spawn)
+            await self._crew.dispatch(start)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
             self._end_with(error)
         tasks.cancel_scope.cancel()
 
-    async def _guard(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+    def _start(self, tasks: TaskGroup, function: Work) -> None:
+        """Run a part of the batch in a task of its own."""
+        coroutine = self._unstarted[function] = self._guard(function)
+        tasks.start_soon(lambda: coroutine)
+
+    async def _guard(self, function: Work) -> None:
         """
         Run a part of the batch, and end the batch with what it raises.
 
@@ -173,7 +182,8 @@ class Batch:
         cancellation that is not its own, as of an input that waits for a task which was cancelled.
         """
         try:
-            await function(*args)
+            del self._unstarted[function]
+            await function()
         except BaseException as error:
             if _is_own_cancellation(error):
                 raise

@@ -32,4 +32,5 @@ def drop_unsendable(jar: CookieJar) -> None:
 
 
 def _is_sendable(cookie: Cookie) -> bool:
-    return cookie.name.isascii() and (cookie.value or "").isascii() and cookie.path.isascii()
+    text = f"{cookie.name}{cookie.value or ''}{cookie.path}"
+    return text.isascii() and text.isprintable()

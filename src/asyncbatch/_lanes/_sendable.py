@@ -23,6 +23,7 @@ _BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
 # join what follows the scheme to that.
 _ABSOLUTE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|:)")
 _HTTP = re.compile(r"https?://(?P<authority>[^/?#]*)|https?:", re.IGNORECASE)
+_LOCATION = re.compile(r"(?:https?:)?//(?P<authority>[^/?#]+)", re.IGNORECASE)
 
 # RFC 3986 §3.2.3. httpx hands the port to `int`, which reads "+80", " 80" and "8_0" as well.
 # One bracket alone is left to httpx to refuse.
@@ -84,9 +85,14 @@ def check_text(url: object, binding: Binding) -> None:
     if match is None:
         raise library.UnsupportedProtocol(_NO_SCHEME.format(_start_of(text)))
     authority = match["authority"] or ""
-    userinfo, _, host = authority.rpartition("@")
+    host = authority.rpartition("@")[2]
     if not host or host.startswith(":"):
         raise library.InvalidURL(f"the URL has no host: {_start_of(text)!r}")
+    _check_authority(authority, text, library)
+
+
+def _check_authority(authority: str, text: str, library: Any) -> None:
+    userinfo, _, host = authority.rpartition("@")
     if "@" in userinfo or "\\" in authority:
         raise library.InvalidURL("the URL's authority has a second '@' or a backslash")
     if not _HOST_AND_PORT.fullmatch(host):
@@ -97,14 +103,15 @@ def check_text(url: object, binding: Binding) -> None:
 
 def check_location(location: str | None, binding: Binding) -> None:
     """
-    Refuse a `Location` that httpx would read as another URL.
+    Refuse a `Location` that httpx would read as another URL, or others would.
+
+    Another scheme is refused when its turn comes, and without a host httpx knows which is meant.
 
     Raises:
-        InvalidURL: If its port is no number.
+        InvalidURL: As `check_text` does, of the port and the authority.
     """
-    if location is not None:
-        is_relative = location.startswith("//")
-        check_text(f"http:{location}" if is_relative else location, binding)
+    if location is not None and (match := _LOCATION.match(location)):
+        _check_authority(match["authority"], location, binding.library)
 
 
 def check_head(native: Any, binding: Binding) -> None:
