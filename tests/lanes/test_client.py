@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch import Failure, FailureKind, Fetcher, Request
+from asyncbatch._decoding._zlib import GzipStage
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.conftest import TRUSTING
 
@@ -249,3 +251,44 @@ async def test_the_same_redirects_are_followed_whoever_asks(
     assert stopped.status_code == 302
     assert stopped.unwrap().next_request is not None
     assert followed.unwrap().history[0].next_request is None
+
+
+@pytest.mark.parametrize(
+    ("size", "is_large"), [(100_000, False), (3_000_000, True)], ids=["small", "large"]
+)
+async def test_a_body_that_grows_large_is_decoded_in_a_thread(
+    client: Any, server: LoopbackServer, size: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little of it comes over the wire; a small one on the spot."""
+    threads = []
+    original = GzipStage.feed
+
+    def feed(stage: GzipStage, chunk: Any) -> None:
+        threads.append(threading.current_thread())
+        original(stage, chunk)
+
+    monkeypatch.setattr(GzipStage, "feed", feed)
+    server.on("/", Reply(body=size).gzipped())
+    async with Fetcher(client, retry=None) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert len(result.content) == size
+    assert (threads[-1] is not threading.current_thread()) == is_large
+
+
+@pytest.mark.parametrize("limit", [10_000, 2_000_000])
+async def test_a_body_beyond_its_limit_is_refused_wherever_it_is_decoded(
+    client: Any, server: LoopbackServer, limit: int
+) -> None:
+    """On the spot and in a thread."""
+    server.on("/", Reply(body=3_000_000).gzipped())
+    server.on("/cut", Reply(body=3_000_000).gzipped().without_tail(5))
+    async with Fetcher(client, retry=None, max_body=limit) as fetcher:
+        too_long = await fetcher.fetch(server.url())
+    async with Fetcher(client, retry=None) as fetcher:
+        cut = await fetcher.fetch(server.url("/cut"))
+
+    assert isinstance(too_long, Failure)
+    assert too_long.kind == "too_large"
+    assert isinstance(cut, Failure)
+    assert cut.kind == "truncated"

@@ -14,8 +14,9 @@ from typing import Any
 
 import anyio
 
-from asyncbatch._decoding import BodyLimitExceeded, Decoder, DecodingFailure, decoder_for
+from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure
 from asyncbatch._errors import TooSlow
+from asyncbatch._lanes._background import BackgroundDecoder, PlainBody
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._pace import Pace
 
@@ -94,12 +95,12 @@ async def _read(
     if not coding and _has_body(response):
         declared = headers.get("content-length", "")
         _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
-    decoder = decoder_for(coding, max_size=limit)
+    decoder = BackgroundDecoder(coding, limit) if coding else PlainBody(limit)
     chunks = response.aiter_raw()
     try:
         if minimum_rate is None:
             async for chunk in chunks:
-                decoder.feed(chunk)
+                await decoder.feed(chunk)
         elif not await _feed_in_pace(decoder, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
     except DecodingFailure:
@@ -108,17 +109,17 @@ async def _read(
         await close(response)
         await _abandon(chunks)
         raise
-    return decoder.finish()
+    return await decoder.finish()
 
 
 async def _feed_in_pace(
-    decoder: Decoder, chunks: AsyncIterator[bytes], minimum_rate: float
+    decoder: BackgroundDecoder | PlainBody, chunks: AsyncIterator[bytes], minimum_rate: float
 ) -> bool:
     """Decode what comes, and say whether it came to its end: not if it comes too slowly."""
     pace = Pace(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for chunk in chunks:
-            decoder.feed(chunk)
+            await decoder.feed(chunk)
             pace.add(len(chunk), anyio.current_time())
             scope.deadline = pace.too_slow_at
         return True
