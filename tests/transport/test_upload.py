@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
 
 from asyncbatch._http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._transport import Engine, Exchange, Upload
-from tests.transport.raw_server import OK, Peer, Server, answer_all, engine_for, get, head_of, serve
+from tests.transport.raw_server import (
+    OK,
+    Peer,
+    Server,
+    answer_all,
+    engine_for,
+    get,
+    head_of,
+    post,
+    serve,
+)
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -193,3 +204,31 @@ async def test_a_server_that_hangs_up_during_an_upload_is_an_error_at_once() -> 
     async with serve(script) as server, engine_for() as engine:
         with pytest.raises(TruncatedResponse):
             await send(engine, server, Upload(pieces()))
+
+
+async def test_what_is_not_sent_yet_is_not_copied() -> None:
+    """A long body waits for its peer without a second one in memory."""
+    body = bytes(30_000_000)
+    stalled = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await stalled.wait()
+        await peer.read_request()
+        await peer.send(OK)
+
+    async with serve(script) as server, engine_for() as engine:
+        tracemalloc.start()
+        try:
+            task = asyncio.ensure_future(post(engine, server, body))
+            await server.until(lambda: server.open == 1)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        stalled.set()
+        exchange = await task
+
+    assert peak < len(body) / 2
+    assert bytes(exchange.content) == b"ok"
+    assert server.requests[0].endswith(body)

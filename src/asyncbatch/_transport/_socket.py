@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from typing import Protocol
 
 from asyncbatch._transport._watch import Watch
@@ -73,8 +74,9 @@ class SocketTransport:
         self._buffer = owner.get_buffer(-1)
         self._receive = sock.recv_into
         self._send = sock.send
-        # What the kernel has not taken. None once nothing more can be sent.
-        self._unsent: bytearray | None = bytearray()
+        # What the kernel has not taken, not copied: it may be as long as a request body. None once
+        # nothing more can be sent.
+        self._unsent: deque[memoryview] | None = deque()
         watch.add(self._fd, self._readable)
 
     def write(self, content: bytes) -> None:
@@ -94,7 +96,8 @@ class SocketTransport:
             if sent == len(content):
                 return
             self._loop.add_writer(self._fd, self._writable)
-        unsent += memoryview(content)[sent:]
+        # What is no bytes object may be changed by whoever made it.
+        unsent.append(memoryview(content if type(content) is bytes else bytes(content))[sent:])
         self._owner.pause_writing()
 
     def receive_into(self, buffer: memoryview) -> None:
@@ -152,12 +155,16 @@ class SocketTransport:
         if unsent is None:
             return
         try:
-            del unsent[: self._send(unsent)]
+            sent = self._send(unsent[0])
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._give_up_writing()
             return
+        if sent < len(unsent[0]):
+            unsent[0] = unsent[0][sent:]
+            return
+        unsent.popleft()
         if not unsent:
             self._loop.remove_writer(self._fd)
             self._owner.resume_writing()
