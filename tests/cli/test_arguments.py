@@ -83,6 +83,30 @@ def test_the_rest_is_the_command_s_own(options: dict[str, Any]):
     assert options == {"progress": False}
 
 
+def test_public_keeps_out_of_private_networks(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """And says so where a proxy of the environment would connect in its place."""
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    parse(["--public", "http://host.test/"])
+    assert options["addresses"] == "public"
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(SystemExit) as ended:
+        parse(["--public", "http://host.test/"])
+
+    assert ended.value.code == 2
+    assert "a proxy" in capsys.readouterr().err
+
+
 def test_http2_is_passed_on_and_its_lack_explained(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

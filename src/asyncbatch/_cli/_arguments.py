@@ -177,6 +177,13 @@ def _add_requests(group: Any) -> None:
         help="take a redirect for the answer",
     )
     group.add_argument("--max-redirects", type=int, metavar="N", help="for one request")
+    group.add_argument(
+        "--public",
+        dest="addresses",
+        action="store_const",
+        const="public",
+        help="refuse private, loopback and other special addresses",
+    )
     group.add_argument("--http2", action="store_true", help="needs: pip install 'httpx[http2]'")
 
 
