@@ -4,6 +4,7 @@ Playing a case: one client, one server, one delivery, and what was wrong.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -124,7 +125,14 @@ async def play_all(
 
 async def _bounded(client: Client, url: str, request: Request) -> Outcome:
     with anyio.move_on_after(request.timeout + GRACE):
-        return await client.fetch(url, request)
+        try:
+            return await client.fetch(url, request)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has asked for it: it would end the case without a verdict.
+            return Outcome.failed(None, "the client cancelled its caller")
     return Outcome.failed(HUNG, "did not end by itself")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,21 @@ def test_the_command_scores_each_client_in_a_process(
 def test_every_client_has_an_entry_that_can_be_read() -> None:
     """`module:function`, the module beside it."""
     assert all(entry.count(":") == 1 for entry in ENTRIES.values())
+
+
+class Cancelling:
+    """Cancels whoever asks it."""
+
+    name = "cancelling"
+    lacks: frozenset[str] = frozenset()
+
+    async def fetch(self, url: str, request: Request) -> Outcome:
+        raise asyncio.CancelledError
+
+
+@pytest.mark.asyncio_only
+async def test_a_client_that_cancels_its_caller_gets_a_verdict(scripted: ScriptedServer) -> None:
+    """It ends nobody else's case, and not its own without a word."""
+    found = await score(Cancelling(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+
+    assert "cancelled its caller" in found.failures["a redirect to a path with dots"]
