@@ -5,12 +5,15 @@ One row of the table.
 from __future__ import annotations
 
 import enum
+import re
 
 import attrs
 
 from ._delivery import Delivery
 from ._expected import Expected
-from ._steps import Script
+from ._steps import Script, Send
+
+_CODING = re.compile(rb"\ncontent-encoding:([^\r\n]*)", re.IGNORECASE)
 
 
 class Reuse(enum.Enum):
@@ -108,7 +111,17 @@ class Case:
             "max_redirects": request.max_redirects is not None,
             "streamed": request.streamed,
         }
-        return self.needs | {name for name, is_asked in asked.items() if is_asked}
+        named = {name for name, is_asked in asked.items() if is_asked}
+        return self.needs | named | self._codings
+
+    @property
+    def _codings(self) -> frozenset[str]:
+        """The content codings in what is sent that not every client has."""
+        scripts = (*self.scripts, self.other)
+        sent = b"".join(s.content for script in scripts for s in script if isinstance(s, Send))
+        values = b",".join(_CODING.findall(sent.lower()))
+        codings = {"stacked codings"} if any(b"," in v for v in _CODING.findall(sent)) else set()
+        return frozenset(codings | {name for name in ("br", "zstd") if name.encode() in values})
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:

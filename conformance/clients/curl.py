@@ -92,7 +92,13 @@ class CurlClient:
         if method == "HEAD":
             return {pycurl.NOBODY: 1}
         if request.streamed or (method == "PUT" and request.body is not None):
-            options = {pycurl.READFUNCTION: io.BytesIO(request.body or b"").read}
+            content = io.BytesIO(request.body or b"")
+            options: dict[int, Any] = {pycurl.READFUNCTION: content.read}
+            if not request.streamed:
+                # For a redirect that keeps the body.
+                options[pycurl.SEEKFUNCTION] = lambda start, origin: (
+                    content.seek(start, origin) and 0
+                )
             if method == "POST":
                 return {pycurl.POST: 1, **options}
             size = {} if request.streamed else {pycurl.INFILESIZE: len(request.body or b"")}

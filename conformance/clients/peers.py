@@ -85,6 +85,8 @@ class AiohttpClient:
 
     def __init__(self, library: Any, session: Any) -> None:
         self.name = f"aiohttp {library.__version__}"
+        if not getattr(library.compression_utils, "HAS_ZSTD", False):
+            self.lacks = self.lacks | {"zstd"}
         self._library = library
         self._session = session
 
