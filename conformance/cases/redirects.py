@@ -11,6 +11,7 @@ from conformance._steps import Close, ReadRequest, Send
 from ._make import HI, OK
 
 _LOCATION = "RFC 9110 §10.2.2"
+_EVIL = OK + b"Content-Length: 4\r\n\r\nEVIL"
 _FINAL = (ReadRequest(), Send(OK + HI))
 
 
@@ -113,17 +114,15 @@ VALID: tuple[Case, ...] = (
     Case(
         name="a redirect with a byte behind it",
         source="RFC 9112 §6.3: extra data is never a response",
-        script=((ReadRequest(), Send(redirect(302, b"/next") + b"x")), _FINAL),
+        # In one piece: what comes behind the next request is sent, nobody can tell from its answer.
+        script=((ReadRequest(), Send(redirect(302, b"/next") + b"x", cut=False)), _FINAL),
         expected=ok(b"hi"),
         decided_by="redirect",
     ),
     Case(
         name="a redirect with a response behind it",
         source="undici GHSA-35p6-xmwp-9g52",
-        script=(
-            (ReadRequest(), Send(redirect(302, b"/next") + OK + b"Content-Length: 4\r\n\r\nEVIL")),
-            _FINAL,
-        ),
+        script=((ReadRequest(), Send(redirect(302, b"/next") + _EVIL, cut=False)), _FINAL),
         expected=ok(b"hi"),
         decided_by="redirect",
     ),
