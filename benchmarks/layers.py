@@ -116,18 +116,16 @@ def encoding_fields() -> Repeat:
 
 
 def preparing() -> Repeat:
-    """Measure the way from a URL to the bytes that the engine sends, in the direct lane."""
+    """Measure the way from a URL to the bytes that the engine sends, in a relay."""
     from asyncbatch._lanes import OwnClient, binding_of
     from asyncbatch._lanes._prepare import Preparer
-    from asyncbatch._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
     preparer = Preparer(client, binding_of(client), client.own_transport)
-    limits = TimeLimits(total=30.0, connect=10.0)
 
     def repeat(count: int) -> None:
         for url in numbered(_ORIGIN + "/json", count):
-            preparer.prepare(url, limits)
+            assert preparer.plain(url) is not None
 
     return repeat
 
@@ -186,7 +184,7 @@ def building_responses() -> Repeat:
     from asyncbatch._http11 import ResponseProtocol
     from asyncbatch._lanes import OwnClient, binding_of
     from asyncbatch._lanes._prepare import Prepared, Preparer
-    from asyncbatch._lanes._unbuilt import Unbuilt
+    from asyncbatch._lanes._unbuilt import UnbuiltPrepared
     from asyncbatch._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
@@ -214,7 +212,7 @@ def building_responses() -> Repeat:
         for url in numbered(_ORIGIN + "/json", count):
             prepared = preparer.prepare(url, limits)
             assert isinstance(prepared, Prepared)
-            Unbuilt(binding, prepared, "utf-8", exchange, _BODY).build()
+            UnbuiltPrepared(binding.library, "utf-8", exchange, _BODY, prepared).build()
 
     return repeat
 
@@ -245,6 +243,49 @@ async def _batch(count: int, *, streamed: bool) -> None:
                 pass
 
 
+def relaying() -> Repeat:
+    """Measure everything above the engine, with an engine that answers at once."""
+    return lambda count: asyncio.run(_relay(count))
+
+
+async def _relay(count: int) -> None:
+    import asyncbatch
+
+    async with asyncbatch.Fetcher(retry=None, trust_env=False) as fetcher:
+        client: Any = fetcher.client
+        client.own_transport.engine.begin = _null_engine(asyncio.get_running_loop())
+        results = await fetcher.fetch_many(numbered(_ORIGIN + "/json", count))
+        assert len(results.successes) == count
+
+
+def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+    from asyncbatch._http11 import ResponseProtocol
+    from asyncbatch._transport import Exchange
+
+    protocol = ResponseProtocol()
+    protocol.begin()
+    protocol.receive(_HEADS[0])
+
+    def begin(*request: Any, follow: Any) -> Exchange:
+        *described, closes = request
+        exchange = Exchange(loop.create_future(), *described, closes, time.monotonic())
+        exchange.follow = follow
+        loop.call_soon(answer, exchange)
+        return exchange
+
+    def answer(exchange: Exchange | None) -> None:
+        for _ in range(300):
+            if exchange is None:
+                return
+            exchange.head = protocol.head
+            exchange.content = _BODY
+            exchange.ended_at = time.monotonic()
+            exchange = exchange.follow(exchange)  # type: ignore[misc]  # has one
+        loop.call_soon(answer, exchange)
+
+    return begin
+
+
 def _null_lane(fetcher: Any) -> Any:
     from asyncbatch._lanes import ClientLane, binding_of
     from asyncbatch._outcome import Outcome
@@ -272,6 +313,7 @@ LAYERS: dict[str, Callable[[], Repeat]] = {
     "decoding: gunzip JSON of 24 KB": decoding,
     "result: make a Success": building_results,
     "result: build its httpx.Request and httpx.Response": building_responses,
+    "batch and lane: fetch_many by relay over an engine that answers at once": relaying,
     "batch: fetch_many over a lane that answers at once": batching(streamed=False),
     "batch: stream over a lane that answers at once": batching(streamed=True),
 }

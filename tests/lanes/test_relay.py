@@ -1,0 +1,218 @@
+"""What a relay does in callbacks, and that nobody can tell it from a task that does it."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+
+pytestmark = pytest.mark.asyncio_only
+
+MANY = 40
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    """Run a server that answers on three hosts."""
+    async with LoopbackServer(hosts=3) as server:
+        yield server
+
+
+def begun_by(fetcher: Fetcher) -> list[str]:
+    """Return the list to which each exchange adds its target that a task begins from now on."""
+    client: Any = fetcher.client
+    engine = client.own_transport.engine
+    begin: Callable[..., Any] = engine.begin
+    targets: list[str] = []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        exchange = begin(*args, **kwargs)
+        targets.append(exchange.payload.split()[1].decode())
+        return exchange
+
+    engine.begin = noting
+    return targets
+
+
+def echo(request: RecordedRequest) -> Reply:
+    """Answer with the target."""
+    return Reply(body=request.target.encode())
+
+
+async def requests_at(server: LoopbackServer, count: int) -> None:
+    """Wait until the server has had so many requests."""
+    while len(server.requests) < count:  # noqa: ASYNC110  # the server tells nobody
+        await anyio.sleep(0.001)
+
+
+async def test_a_task_begins_one_request_and_the_relay_all_others(server: LoopbackServer) -> None:
+    """As long as each is like the one before."""
+    server.on("/e", echo)
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+
+    async with Fetcher(concurrency=1) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(urls)
+
+    assert begun == ["/e?0"]
+    assert [result.text for result in results] == [f"/e?{number}" for number in range(MANY)]
+    assert [str(result.url) for result in results] == urls
+    assert {result.attempts for result in results} == {1}
+    assert server.statistics().connections == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 7])
+async def test_all_kinds_of_requests_and_answers_may_follow_one_another(
+    server: LoopbackServer, concurrency: int
+) -> None:
+    """Each gets its own result, whatever the one before and the one behind it are."""
+    server.on("/e", echo)
+    server.on("/404", Reply(404))
+    server.on("/cookie", Reply(body="c").with_header("set-cookie", "a=1; path=/cookie"))
+    server.on("/go", Reply.redirect("/e?went"))
+    server.on("/cut", Reply(body=99).cut(body=9))
+    server.on("/close", Reply(body="x").with_header("connection", "close"))
+    kinds: list[tuple[Any, object]] = [
+        (server.url("/e?1"), "/e?1"),
+        (server.url("/404"), FailureKind.status),
+        (server.url("/e?2", host=2), "/e?2"),
+        ("no url", FailureKind.invalid_request),
+        (Request(server.url("/e?3"), headers={"x": "y"}), "/e?3"),
+        (server.url("/cookie"), "c"),
+        (server.url("/go"), "/e?went"),
+        (httpx.URL(server.url("/e?4")), "/e?4"),
+        (server.url("/close"), "x"),
+        (server.url("/e?%41", host=3), "/e?%41"),
+        (server.url("/cut"), FailureKind.truncated),
+        (server.url("/e?ä"), "/e?%C3%A4"),
+    ]
+    asked = [kinds[(number * 5) % len(kinds)] for number in range(10 * len(kinds))]
+
+    async with Fetcher(concurrency=concurrency, retry=None) as fetcher:
+        results = await fetcher.fetch_many(item for item, _ in asked)
+
+    got = [result.text if result.ok else result.kind for result in results]
+    assert got == [expected for _, expected in asked]
+
+
+async def test_the_input_is_read_in_the_context_of_whoever_gave_it(server: LoopbackServer) -> None:
+    """A generator sees its caller's variables, though callbacks of the event loop read it."""
+    server.on("/e", echo)
+    variable = contextvars.ContextVar("variable", default="unset")
+    seen = []
+
+    def urls() -> Iterator[str]:
+        for number in range(MANY):
+            seen.append(variable.get())
+            yield server.url(f"/e?{number}")
+
+    async with Fetcher(concurrency=2) as fetcher:
+        await fetcher.fetch_many([server.url("/e")] * 4)  # connections of another context
+        variable.set("set")
+        results = await fetcher.fetch_many(urls())
+
+    assert len(results.successes) == MANY
+    assert set(seen) == {"set"}
+
+
+class Stop(BaseException):
+    """No `Exception`, like the end of a program."""
+
+
+async def test_what_the_input_raises_inside_a_callback_ends_the_batch(
+    server: LoopbackServer,
+) -> None:
+    """The fetcher stays whole."""
+    server.on("/e", echo)
+
+    def urls() -> Iterator[str]:
+        for number in range(MANY):
+            yield server.url(f"/e?{number}")
+        raise Stop
+
+    async with Fetcher(concurrency=3) as fetcher:
+        with anyio.fail_after(5), pytest.raises(Stop):
+            await fetcher.fetch_many(urls())
+        again = await fetcher.fetch_many([server.url("/e")] * MANY)
+
+    assert len(again.successes) == MANY
+
+
+async def test_a_relay_gives_its_permit_to_another_batch(server: LoopbackServer) -> None:
+    """A small batch does not wait for the end of a large one that holds all permits."""
+    server.on("/e", echo)
+    order: list[str] = []
+
+    async with Fetcher(concurrency=1) as fetcher, anyio.create_task_group() as tasks:
+
+        async def fetch(name: str, count: int) -> None:
+            assert len((await fetcher.fetch_many([server.url("/e")] * count)).successes) == count
+            order.append(name)
+
+        tasks.start_soon(fetch, "large", 500)
+        await requests_at(server, 1)
+        tasks.start_soon(fetch, "small", 3)
+
+    assert order == ["small", "large"]
+
+
+async def test_a_pause_of_a_host_holds_its_relays(server: LoopbackServer) -> None:
+    """What is read then waits; other hosts go on."""
+    answers = iter([Reply(429).with_header("retry-after", "1")])
+    server.on("/e", lambda request: next(answers, None) or echo(request))
+    server.on("/other", echo)
+    urls = [server.url("/e")] * 9 + [server.url("/other", host=2)] * 9
+
+    async with Fetcher(concurrency=2) as fetcher:
+        results = await fetcher.fetch_many(urls)
+
+    assert len(results.successes) == len(urls)
+    assert results[0].attempts == 2
+    assert results[0].timing.throttled >= 0.9
+    assert max(result.elapsed for result in results[9:]) < 0.9
+
+
+async def test_a_body_over_the_limit_is_no_success_in_a_relay(server: LoopbackServer) -> None:
+    """The limit is for what a body is, not only for what its head says."""
+    server.on("/small", Reply(body=b"x" * 10))
+    server.on("/large", Reply(body=b"x" * 11, framing="chunked"))
+
+    async with Fetcher(concurrency=1, max_body=10, retry=None) as fetcher:
+        results = await fetcher.fetch_many(map(server.url, ["/small", "/large", "/small"]))
+
+    kinds = [None if result.ok else result.kind for result in results]
+    assert kinds == [None, FailureKind.too_large, None]
+
+
+async def test_the_result_of_a_relay_is_frozen_like_any_other(server: LoopbackServer) -> None:
+    """It is made without the class's own checks, and must not be told from others."""
+    async with Fetcher(concurrency=1) as fetcher:
+        result = (await fetcher.fetch_many([server.url()] * 2))[1]
+
+    assert type(result) is asyncbatch.Success
+    with pytest.raises(AttributeError):
+        result.index = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del result.index  # type: ignore[misc]
+
+
+async def test_closing_the_fetcher_ends_a_batch_that_is_relayed(server: LoopbackServer) -> None:
+    """At once, and with the error that says so."""
+    server.on("/e", echo)
+    async with anyio.create_task_group() as tasks:
+
+        async def fetch(fetcher: Fetcher) -> None:
+            with pytest.raises(asyncbatch.FetcherClosed):
+                await fetcher.fetch_many(server.url(f"/e?{number}") for number in range(100_000))
+
+        async with Fetcher(concurrency=2) as fetcher:
+            tasks.start_soon(fetch, fetcher)
+            await requests_at(server, 10)
