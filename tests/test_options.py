@@ -367,6 +367,15 @@ def test_an_option_of_the_client_of_a_wrong_type_is_refused(option: str, value: 
     assert "s3cr3t" not in str(caught.value)
 
 
+@pytest.mark.parametrize("proxy", ["", "me:s3cr3t@x", "http//me:s3cr3t@x", "ftp://me:s3cr3t@x"])
+def test_a_proxy_that_is_none_is_refused_without_its_password(proxy: str):
+    """What httpx says of it has the password in it."""
+    with pytest.raises(ValueError, match=r"^proxy must be a URL") as caught:
+        Fetcher(proxy=proxy)
+
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "options",
     [

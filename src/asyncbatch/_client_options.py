@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from http.cookiejar import CookieJar
@@ -36,6 +37,8 @@ def _is_auth(value: object) -> bool:
     is_pair = isinstance(value, tuple) and len(value) == 2
     return is_pair or isinstance(value, httpx.Auth) or callable(value)
 
+
+_PROXY = re.compile(r"(?:https?|socks5h?)://", re.IGNORECASE)
 
 _BOOL = (_is(bool), "True or False")
 
@@ -74,6 +77,7 @@ def check_client_options(client_options: dict[str, Any]) -> None:
 
     Raises:
         TypeError: With the name, and what was probably meant.
+        ValueError: For a proxy that is no URL of one.
     """
     _refuse_unknown(client_options)
     for name, value in client_options.items():
@@ -83,6 +87,10 @@ def check_client_options(client_options: dict[str, Any]) -> None:
         if not is_right(value):
             given = f"a {type(value).__name__}" if name in _SECRET else shown(value)
             raise TypeError(f"{name} must be {wanted}, not {given}")
+    proxy = client_options.get("proxy")
+    if isinstance(proxy, str) and not _PROXY.match(proxy):
+        # httpx says what it was given, and that may have a password in it.
+        raise ValueError("proxy must be a URL that begins with http://, https:// or socks5://")
 
 
 def _refuse_unknown(client_options: dict[str, Any]) -> None:
