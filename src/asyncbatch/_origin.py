@@ -44,4 +44,5 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
 
 def origin_of_url(url: Any) -> Origin:
     """Return the origin of a client's URL, which has a host and is http or https."""
-    return url.scheme, url.host, url.port or _PORTS[url.scheme]
+    # As it is written in ASCII: a name with other letters is one host in both its forms.
+    return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
