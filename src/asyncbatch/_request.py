@@ -64,7 +64,7 @@ _USERINFO = re.compile(
 )
 
 
-_BEFORE_PATH = re.compile(r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?[^/\\?#]*@")
+_BEFORE_PATH = re.compile(r"^[^/\\?#]*@")
 
 _SHOWN = 200
 _SHOWN_BEFORE = 2000
@@ -78,7 +78,7 @@ def redacted(text: str) -> str:
 def redacted_url(url: object) -> str:
     """Return a URL, or what somebody took for one, without its user name and password."""
     # Without slashes it is no URL to httpx, but may have a password in it all the same.
-    return redacted(_BEFORE_PATH.sub(r"\g<scheme>[secure]@", str(url)))
+    return redacted(_BEFORE_PATH.sub("[secure]@", str(url)))
 
 
 def shown(value: object) -> str:

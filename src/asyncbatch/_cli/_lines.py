@@ -15,7 +15,7 @@ from urllib.parse import quote
 import attrs
 
 from asyncbatch import Failure, Result
-from asyncbatch._request import redacted_url
+from asyncbatch._request import redacted
 
 # Up to the last @ before the path: all of that may be a name and a password.
 USERINFO = re.compile(
@@ -61,7 +61,7 @@ def json_line(result: Result) -> str:
 
 def without_userinfo(url: str) -> str:
     """Return `url` without the name and the password that may be in it."""
-    return redacted_url(USERINFO.sub(rf"\g<scheme>\g<slashes>{HIDDEN}", url))
+    return redacted(USERINFO.sub(rf"\g<scheme>\g<slashes>{HIDDEN}", url))
 
 
 def _message(error: Exception, url: str) -> str:
