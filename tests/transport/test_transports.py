@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -372,6 +373,28 @@ async def test_a_proxy_is_left_to_httpcore() -> None:
         assert response.content == b"ok"
         assert proxy.requests[0].startswith(b"GET http://name.invalid/x ")
     assert transport.engine is None
+
+
+@LIBRARIES
+async def test_the_tls_context_is_made_in_a_thread(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where httpcore does the work: it takes 20 ms of the event loop."""
+    threads = []
+
+    def make(*_: Any) -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return ssl.create_default_context()
+
+    monkeypatch.setattr(library, "create_ssl_context", make)
+    transport = transport_class(library)(http2=True)
+    async with library.AsyncClient(transport=transport, trust_env=False) as client:
+        for _ in range(2):
+            with pytest.raises(library.ConnectError):
+                await client.get("https://127.0.0.1:1/")
+
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 def test_the_tls_context_is_not_made_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

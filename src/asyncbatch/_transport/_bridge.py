@@ -15,6 +15,8 @@ import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import anyio.to_thread
+
 from asyncbatch._http11 import (
     LAST_CHUNK,
     ExchangeError,
@@ -41,6 +43,7 @@ MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
 """The request extension for the least rate, in bytes per second, at which a head has to come."""
 
 _MAX_TERMS = 64
+_SECURE_SCHEMES = (b"https", b"wss")
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
@@ -97,15 +100,21 @@ class EnginePoolMixin:
         if replayed is not None:
             return self._as_response(replayed, None)
         if not self._is_ours(request):
-            return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
+            return await self._leave_to_httpcore(request)
         try:
             fields = encode_fields(request.headers)
             if fields.upgrades:
-                return await super().handle_async_request(request)  # type: ignore[misc]
+                return await self._leave_to_httpcore(request)
             exchange = await self._exchange(request, fields)
         except ExchangeError as exc:
             raise self.as_core_error(exc) from exc
         return self._as_response(exchange, request.extensions.get("trace"))
+
+    async def _leave_to_httpcore(self, request: Any) -> Any:
+        if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
+            # Reading the roots takes some 20 ms, in which the event loop would stand still.
+            self._ssl_context = await anyio.to_thread.run_sync(self._make_ssl_context)
+        return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
 
     async def aclose(self) -> None:
         """Close the engine, and what httpcore may have opened."""
