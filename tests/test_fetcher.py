@@ -621,6 +621,38 @@ def test_a_deadline_ends_a_request_that_waits_for_its_host(virtual):
     assert hung.timing.throttled == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("same_batch", [True, False])
+def test_a_deadline_is_kept_while_all_slots_are_taken(virtual, same_batch):
+    """On time, by whatever batch the slots are taken."""
+
+    async def main():
+        async with LoopbackServer(hosts=2) as server:
+            server.on("/refused", Reply(503).delayed(0.9).retry_after(2))
+            server.on("/hang", Reply().hang())
+            later = []
+
+            async def batch(*waits):
+                yield server.url("/refused")
+                for wait in waits:
+                    await anyio.sleep(wait)
+                    yield server.url("/hang", host=2)
+
+            async def take_the_slot():
+                await anyio.sleep(2.5)
+                later.append(await fetcher.fetch(server.url("/hang", host=2)))
+
+            fetcher = Fetcher(concurrency=1, deadline=3)
+            async with fetcher, anyio.create_task_group() as tasks:
+                if not same_batch:
+                    tasks.start_soon(take_the_slot)
+                return (await fetcher.fetch_many(batch(*[2.5] * same_batch)))[0]
+
+    refused = virtual(main)
+
+    assert refused.kind == "timeout"
+    assert refused.elapsed == pytest.approx(3, abs=0.1)
+
+
 def test_a_host_that_asks_for_too_long_a_wait_ends_the_request(virtual):
     """Beyond `retry_after_max` the request fails, with the seconds asked for."""
 

@@ -161,6 +161,8 @@ class Batch:
             start(functools.partial(self._report, reporter))
         if self._is_fed:
             start(self._intake.feed)
+        if self._equipment.deadline is not None:
+            start(self._crew.watch_deadlines)
         try:
             await self._crew.dispatch(start)
         except anyio.get_cancelled_exc_class():

@@ -56,6 +56,8 @@ class Crew:
         self.slice = Slice()
         # Set by whoever changes something that the dispatcher waits for.
         self._changed = anyio.Event()
+        # Set when something is left to be tried again, and when there is room for results.
+        self._retried = anyio.Event()
         # When it wakes up by itself, while it sleeps.
         self._sleeps_until = math.inf
         self._workers = 0
@@ -66,12 +68,43 @@ class Crew:
     def notify(self) -> None:
         """Say that something has changed: a request may start now that might not before."""
         self._changed.set()
+        self._retried.set()
 
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
         """Start workers, by `spawn`, for as long as there is anything to be done."""
         while not self._intake.is_finished:
             await self._start_workers(spawn)
             await self._wait()
+
+    async def watch_deadlines(self) -> None:
+        """
+        End those on time whose deadline passes while they wait for their next try.
+
+        Workers and dispatcher do so when they look for work; but they may all be busy, or wait for
+        slots that another batch has.
+        """
+        self.ledger.on_retry = self.notify_watch
+        while True:
+            now = self.clock()
+            alarm = self._end_expired(now)
+            self._retried = anyio.Event()
+            with anyio.CancelScope(deadline=alarm - now + anyio.current_time()):
+                await self._retried.wait()
+
+    def _end_expired(self, now: float) -> float:
+        """End those whose deadline has passed, and return when to look again."""
+        while self._output.may_start(self._schedule.in_flight):
+            job = self._schedule.take_expired(now)
+            if job is None:
+                return self._schedule.next_alarm
+            self.ledger.settle_unsent(job, now)
+            self.notify()
+            self._intake.notify()
+        return math.inf  # when there is room for results
+
+    def notify_watch(self) -> None:
+        """Say that a deadline may be nearer than it was."""
+        self._retried.set()
 
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""

@@ -7,6 +7,7 @@ what, and when, is the batch's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from asyncbatch._batch._equipment import Equipment
@@ -30,6 +31,10 @@ from asyncbatch._tally import Tally
 from asyncbatch._timing import Instants
 
 
+def _ignore() -> None:
+    """Stand in for a batch that need not be told."""
+
+
 class Ledger:
     """The requests of one batch, from being read to having a result."""
 
@@ -40,6 +45,8 @@ class Ledger:
         """Requests read; the next one's index."""
         self.unfinished = 0
         """Requests read that have no result yet."""
+        self.on_retry: Callable[[], object] = _ignore
+        """Called when a request is left to be tried again."""
         self._equipment = equipment
         self._hosts = equipment.hosts
         self._lane = equipment.trial.lane
@@ -82,6 +89,7 @@ class Ledger:
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is Action.RETRY:
+                self.on_retry()
                 self._note_retry(job, outcome, decision.delay)
                 return
             assert self._equipment.retry is not None

@@ -153,6 +153,11 @@ class Schedule:
             budget.tries += 1
         return True
 
+    def take_expired(self, now: float) -> Job | None:
+        """Return a job whose deadline has passed while it waited, for `next` may not be asked."""
+        self._run_timers(now)
+        return self._next_expired(now) if self._expired else None
+
     def done(self, job: Job, outcome: Outcome, now: float) -> Decision:
         """Take note of how an attempt ended, and say what becomes of the request."""
         assert job.fate is _START, f"{job.fate} job is not in flight"
@@ -251,6 +256,11 @@ class Schedule:
         held = math.inf if self._held_until is None else self._held_until
         when = min(self._timers.next_at, held)
         return None if when == math.inf else when
+
+    @property
+    def next_alarm(self) -> float:
+        """When `take_expired` is to be asked again: no deadline passes before, if nothing rests."""
+        return self._timers.next_at if self.pending else math.inf
 
     @property
     def has_ready(self) -> bool:
