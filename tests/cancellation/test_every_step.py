@@ -144,7 +144,7 @@ async def cut_at_each_step(steps: Steps, name: str, site: Site, cut: Cut) -> int
 
 def run_and_cut(backend: str, name: str, site: Site, cut: Cut) -> None:
     async def main(steps: Steps) -> int:
-        with anyio.fail_after(30):
+        with anyio.fail_after(50):
             return await cut_at_each_step(steps, name, site, cut)
 
     count, complaints = run_stepping(backend, main)
