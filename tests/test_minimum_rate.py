@@ -59,7 +59,9 @@ async def fetch(
     async with serve(script) as server, client_for(way) as client:
         with virtual_time() as clock:
             async with Fetcher(client, **options) as fetcher:
-                result = await fetcher.fetch(Request(server.url, **(request or {})))
+                # A plain string goes the shortest way that the direct lane has.
+                item = server.url if request is None else Request(server.url, **request)
+                result = await fetcher.fetch(item)
                 elapsed = clock.elapsed
                 await server.until(lambda: result.ok or server.open == 0)
     return result, elapsed, server
@@ -296,6 +298,27 @@ async def test_a_connection_judges_each_response_anew(way: str) -> None:
 
     assert [result.content for result in results] == [b"x" * 9] * 3
     assert server.connections == 1
+
+
+async def test_in_a_batch_each_slow_one_is_cut_and_the_others_go_on(anyio_backend: Any) -> None:
+    """Those that keep the rate are none the worse for it."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            if b"/slow" in await peer.read_request():
+                await peer.send(HEAD + b"x" * 70_000)
+                await peer.until_closed()
+            await peer.send(OK)
+
+    async with serve(script) as server:
+        with virtual_time():
+            async with Fetcher(minimum_rate=RATE, timeout=None, retry=None) as fetcher:
+                urls = [f"{server.url}{'slow' if n % 10 == 0 else 'fast'}" for n in range(200)]
+                results = await fetcher.fetch_many(urls)
+
+    assert {result.index for result in results.failures} == set(range(0, 200, 10))
+    for failure in results.failures:
+        assert_too_slow(failure)
 
 
 @pytest.mark.parametrize("way", ON_THE_ENGINE)
