@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -16,6 +17,7 @@ from asyncbatch._lanes import _direct
 from asyncbatch._transport import _connection, _engine, _pool, _sweep
 from asyncbatch.testing import FakeClock
 from tests.transport.raw_server import OK, Peer, Script, Server, serve
+from tests.transports import run_virtually
 
 # The virtual clock governs no other event loop.
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -345,3 +347,37 @@ async def test_nothing_of_it_is_seen_in_the_request(way: str) -> None:
     response = result.unwrap()
     hops = [response.request, *(hop.request for hop in response.history)]
     assert [set(request.extensions) for request in hops] == [{"timeout"}] * 2
+
+
+class DrippingBody(httpx.AsyncByteStream):
+    """A byte a second, for ever, from a transport that has no sockets."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await anyio.sleep(1)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_any_transport_is_watched_on_any_event_loop(backend: str, anyio_backend: Any) -> None:
+    """The body is read by us wherever it comes from, and closed when it is given up."""
+    body = DrippingBody()
+
+    async def main() -> asyncbatch.Result:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+        async with Fetcher(
+            transport=transport, minimum_rate=RATE, timeout=None, retry=None
+        ) as fetcher:
+            return await fetcher.fetch("http://127.0.0.1:9/")
+
+    result = run_virtually(backend, main)
+
+    assert_too_slow(result)
+    assert 10 <= result.elapsed <= 11
+    assert body.is_closed
