@@ -157,14 +157,19 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the reading of responses for a minute; arguments go to libFuzzer."""
-    session.install("-e", ".", "atheris>=3.0", "h11>=0.16")
+    """Fuzz the decoders (`decoding`), or else the reading of responses; the rest is libFuzzer's."""
+    session.install("-e", ".[compression]", "atheris>=3.0", "backports.zstd", "h11>=0.16")
+    target, arguments = "response", list(session.posargs)
+    if arguments[:1] in (["response"], ["decoding"]):
+        target = arguments.pop(0)
     found = session.create_tmp()
     # Into a folder of its own: libFuzzer adds what it finds to the first folder it is given.
     options = ["-max_total_time=60", "-max_len=4096", f"-artifact_prefix={found}/"]
-    inputs = [] if any(Path(arg).is_file() for arg in session.posargs) else [found, "fuzz/corpus"]
-    target = ["python", "-m", "fuzz.fuzz_response", "-dict=fuzz/http.dict"]
-    session.run(*target, *options, *session.posargs, *inputs)
+    seeds = [found, {"response": "fuzz/corpus", "decoding": "fuzz/corpus-decoding"}[target]]
+    inputs = [] if any(Path(argument).is_file() for argument in arguments) else seeds
+    dictionary = ["-dict=fuzz/http.dict"] if target == "response" else []
+    command = ["python", "-m", f"fuzz.fuzz_{target}", *dictionary]
+    session.run(*command, *options, *arguments, *inputs)
 
 
 @nox.session

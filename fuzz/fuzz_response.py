@@ -18,9 +18,16 @@ with atheris.instrument_imports(include=["asyncbatch._http11"]):
         ExchangeError,
         ResponseProtocol,
         ResponseState,
+        _placed,
+        _response,
     )
 
 from tests.http11.readers import read_h11
+
+# So that the short bodies of a fuzzer go the ways of long ones, too.
+_response._SHORT = 64
+_response._SHORTEST_PLACED = 8
+_placed.TAIL = 4
 
 MAX_BODY = 4096
 FLOOD = 3 * MAX_HEAD_BYTES
@@ -35,6 +42,8 @@ class Plan:
     ends_cleanly: bool
     takes_pieces: bool
     """Whether the body is taken after each piece, as a reader of a stream does, or at the end."""
+    places_body: bool
+    """Whether a body of known length that is taken at the end is received where it stays."""
     sizes: tuple[int, ...]
     """The sizes of the pieces, repeated as often as needed."""
 
@@ -46,6 +55,7 @@ class Plan:
             is_head_request=bool(flags & 1),
             ends_cleanly=not flags & 2,
             takes_pieces=bool(flags & 4),
+            places_body=flags & 12 == 8,
             sizes=tuple(size + 1 for size in sizes),
         )
 
@@ -80,7 +90,7 @@ def read(protocol: ResponseProtocol, plan: Plan, pieces: list[bytes]) -> Outcome
     try:
         for piece in pieces:
             left -= 1
-            is_complete = protocol.receive(memoryview(piece))
+            is_complete = receive(protocol, plan, memoryview(piece))
             assert is_complete is (protocol.state is ResponseState.DONE)
             assert is_complete or not protocol.is_reusable
             assert protocol.untaken <= MAX_BODY
@@ -106,6 +116,20 @@ def read(protocol: ResponseProtocol, plan: Plan, pieces: list[bytes]) -> Outcome
         # Pieces behind a complete response reach an idle connection, which then is closed.
         is_reusable=protocol.is_reusable and not left,
     )
+
+
+def receive(protocol: ResponseProtocol, plan: Plan, piece: memoryview) -> bool:
+    """Hand one piece over, as a connection does: where the body is to stay, if there is a place."""
+    while plan.places_body and (window := protocol.place_body()) is not None:
+        here, piece = piece[: len(window)], piece[len(window) :]
+        window[: len(here)] = here
+        is_complete = protocol.receive(window[: len(here)])
+        # Else the body is handed out as a copy.
+        window.release()
+        if not piece or is_complete:
+            assert not piece
+            return is_complete
+    return protocol.receive(piece)
 
 
 def flood(plan: Plan, wire: bytes) -> None:
