@@ -346,7 +346,7 @@ WRONGLY_TYPED: dict[str, list[Any]] = {
     "http1": ["yes", None, 1],
     "http2": ["yes", None, 1],
     "limits": [5, None, (5, 5)],
-    "mounts": [5, [], "http://"],
+    "mounts": [5, [], "http://", {"http://": 5}],
     "params": [5],
     "proxy": [5, ["http://me:s3cr3t@host.test"]],
     "transport": [5, "http"],
@@ -385,7 +385,7 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(proxy: str):
         {"auth": lambda request: request, "cookies": httpx.Cookies(), "headers": [("a", "b")]},
         {"params": "a=b", "base_url": httpx.URL("http://host.test/"), "mounts": {}},
         {"params": httpx.QueryParams("a=b"), "limits": httpx.Limits(), "verify": False},
-        {"default_encoding": "latin-1", "event_hooks": {"request": [], "response": []}},
+        {"default_encoding": "latin-1", "event_hooks": {"request": [print], "response": ()}},
         {"proxy": httpx.Proxy("http://127.0.0.1:1"), "trust_env": False, "http2": False},
     ],
 )

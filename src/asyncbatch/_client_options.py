@@ -21,12 +21,22 @@ from asyncbatch._options import FetcherOptions
 from asyncbatch._request import shown
 
 
-def _is_pairs(value: object) -> bool:
+def _is_iterable(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
 def _is_hooks(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(each, list) for each in value.values())
+    return isinstance(value, Mapping) and all(map(_is_iterable, value.values()))
+
+
+def _is_transport(value: object) -> bool:
+    return hasattr(value, "handle_async_request")
+
+
+def _is_mounts(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return all(each is None or _is_transport(each) for each in value.values())
 
 
 def _is(*types: Any) -> Callable[[object], bool]:
@@ -46,19 +56,22 @@ _BOOL = (_is(bool), "True or False")
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "auth": (_is_auth, "a (user, password) tuple, a callable or an httpx.Auth"),
     "base_url": (_is(str, httpx.URL), "a str or an httpx.URL"),
-    "cert": (_is(str, tuple), "the path of a file, or a tuple of certificate, key and password"),
-    "cookies": (lambda value: _is_pairs(value) or isinstance(value, CookieJar), "a dict"),
+    "cert": (
+        _is(str, tuple, list),
+        "the path of a file, or a tuple of certificate, key and password",
+    ),
+    "cookies": (lambda value: _is_iterable(value) or isinstance(value, CookieJar), "a dict"),
     "default_encoding": (lambda value: isinstance(value, str) or callable(value), "a str"),
     "event_hooks": (_is_hooks, "a dict of lists, such as {'request': [function]}"),
-    "headers": (_is_pairs, "a dict, or a list of pairs"),
+    "headers": (_is_iterable, "a dict, or a list of pairs"),
     "http1": _BOOL,
     "http2": _BOOL,
     "limits": (_is(httpx.Limits), "an httpx.Limits, such as httpx.Limits(max_connections=100)"),
-    "mounts": (_is(Mapping), "a dict of transports, such as {'http://host': transport}"),
+    "mounts": (_is_mounts, "a dict of transports, such as {'http://host': transport}"),
     "params": (_is(Iterable), "a dict, a list of pairs, or a query as a str"),
     "proxy": (_is(str, httpx.URL, httpx.Proxy), "a URL, or an httpx.Proxy"),
     "transport": (
-        lambda value: hasattr(value, "handle_async_request"),
+        _is_transport,
         "an httpx.AsyncBaseTransport",
     ),
     "trust_env": _BOOL,
