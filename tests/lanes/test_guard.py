@@ -476,3 +476,29 @@ async def test_a_callable_that_fails_blocks(server: LoopbackServer, verdict: Any
     assert result.attempts == 1
     assert repr(verdict) in str(result.error)
     assert server.statistics().connections == 0
+
+
+async def test_an_address_keeps_its_zone_where_httpcore_connects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Link-local addresses lead nowhere without one; the policy is asked without it."""
+    asked: list[str] = []
+    connected: list[str] = []
+
+    class Backend:
+        async def connect_tcp(self, host: str, *_: Any) -> None:
+            connected.append(host)
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 7))]
+
+    def policy(address: Any) -> bool:
+        asked.append(str(address))
+        return True
+
+    module: Any = asyncbatch._transport._backend  # type: ignore[attr-defined]
+    monkeypatch.setattr(module.anyio, "getaddrinfo", getaddrinfo)
+    await module.CheckedBackend(Backend(), policy, None).connect_tcp("name.test", 80)
+
+    assert connected == ["fe80::1%7"]
+    assert asked == ["fe80::1"]

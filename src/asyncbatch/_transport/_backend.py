@@ -73,7 +73,7 @@ class CheckedBackend:
             raise self._core.ConnectTimeout(f"{host!r} was not resolved in time") from exc
         except (OSError, UnicodeError) as exc:
             raise self._core.ConnectError(str(exc)) from exc
-        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+        addresses = [_number(sockaddr) for *_, sockaddr in found]
         try:
             verdicts = allowed_by(self._policy, host, addresses)
         except AddressRefused as exc:
@@ -125,3 +125,9 @@ class TidyStream:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._stream.aclose()
             raise
+
+
+def _number(sockaddr: tuple[Any, ...]) -> str:
+    """Return the address in numbers, with the zone that it is in, if any: it leads nowhere else."""
+    zone = sockaddr[3] if len(sockaddr) == 4 else 0
+    return f"{sockaddr[0]}%{zone}" if zone and "%" not in sockaddr[0] else str(sockaddr[0])
