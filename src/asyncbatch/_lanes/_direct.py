@@ -21,7 +21,6 @@ from asyncbatch._decoding import (
     INLINE_SIZE,
     OFFLOAD_THRESHOLD,
     BodyLimitExceeded,
-    DecodingFailure,
     decode,
 )
 from asyncbatch._errors import FailureKind
@@ -229,6 +228,8 @@ class DirectLane(ClientLane):
             )
             if outcome.cut and not exchange.send_at:
                 outcome.connect_failed = True
+        elif isinstance(error, MemoryError):
+            outcome = decoding_outcome(error, request, self.binding)
         else:
             assert error is not None
             outcome = invalid_outcome(error, self.binding)
@@ -253,13 +254,12 @@ class DirectLane(ClientLane):
     async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
         try:
             content = await self._content(bytes(exchange.content), coding)
-        except DecodingFailure as error:
+        except Exception as error:
+            error.__traceback__ = None  # its frames hold the body
             return self._undecodable(exchange, prepared, error)
         return self._arrived(exchange, prepared, content)
 
-    def _undecodable(
-        self, exchange: Exchange, prepared: Prepared, error: DecodingFailure
-    ) -> Outcome:
+    def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:
         request = prepared.native()
         outcome = decoding_outcome(error, request, self.binding)
         outcome.timing = instants_of(exchange)

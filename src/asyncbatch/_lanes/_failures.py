@@ -66,7 +66,7 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     error = _without_value(error, situation.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, situation, binding)
-    if isinstance(error, DecodingFailure):
+    if isinstance(error, DecodingFailure | MemoryError):
         outcome = decoding_outcome(error, situation.request, binding)
     else:
         outcome = _library_outcome(error, situation, binding)
@@ -139,8 +139,8 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-def decoding_outcome(error: DecodingFailure, request: Any, binding: Binding) -> Outcome:
-    """Return the outcome of a response that arrived and did not decode."""
+def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcome:
+    """Return the outcome of a response that arrived and did not decode, whatever came up."""
     public = binding.error
     match error:
         case BodyLimitExceeded():
@@ -150,9 +150,11 @@ def decoding_outcome(error: DecodingFailure, request: Any, binding: Binding) -> 
             truncated = public(TruncatedBody)(str(error), request=request)
             return Outcome(kind=FailureKind.truncated, error=truncated)
         case _:
-            assert isinstance(error, CorruptBody)
-            corrupt = binding.library.DecodingError(str(error), request=request)
-            return Outcome(kind=FailureKind.decode, error=corrupt)
+            # Besides what is corrupt: no memory for it, no thread to decode it in.
+            text = str(error) if isinstance(error, CorruptBody) else f"not decoded: {error!r}"
+            undecoded = binding.library.DecodingError(text, request=request)
+            undecoded.__cause__ = error
+            return Outcome(kind=FailureKind.decode, error=undecoded)
 
 
 def _library_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:

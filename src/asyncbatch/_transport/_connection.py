@@ -160,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
             exchange.first_byte_at = now
         try:
             is_complete = self._protocol.receive(self._buffer[:nbytes])
-        except ExchangeError as exc:
+        except (ExchangeError, MemoryError) as exc:
             self.fail(exc)
             return
         if is_complete:
