@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 
@@ -174,3 +175,63 @@ def test_an_address_needs_no_look_up(host: str, address: str | None) -> None:
     found = parse_literal(host, 80) if host else None
 
     assert (found[0].sockaddr[0] if found else None) == address
+
+
+async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
+    """Who has waited for a thread for a moment is given one beyond the usual number."""
+    free = threading.Event()
+    threads = Threads(2, patience=0.01)
+    hanging = [threads.call(free.wait, 5) for _ in range(4)]
+    assert await threads.call(lambda: "an answer") == "an answer"
+
+    assert not any(future.done() for future in hanging)
+    free.set()
+    assert all(await asyncio.gather(*hanging))
+
+
+async def test_there_is_an_end_to_the_threads_even_so() -> None:
+    """However many look-ups hang."""
+    free = threading.Event()
+    threads = Threads(2, patience=0.0, most=5)
+    begun = len(threading.enumerate())
+    hanging = [threads.call(free.wait, 5) for _ in range(20)]
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+    assert len(threading.enumerate()) == begun + 5
+    free.set()
+    assert all(await asyncio.gather(*hanging))
+
+
+async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the system has no more; the next call is tried anew."""
+    threads = Threads(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot_start)
+        with pytest.raises(OSError, match="can't start new thread") as caught:
+            await threads.call(str)
+
+    assert caught.value.errno == errno.EAGAIN
+    assert await threads.call(lambda: "an answer") == "an answer"
+
+
+async def test_a_thread_that_cannot_be_started_is_no_matter_while_there_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their call is done by one of those."""
+    free = threading.Event()
+    threads = Threads(2)
+    first = threads.call(free.wait, 5)
+    monkeypatch.setattr(threading.Thread, "start", cannot_start)
+    second = threads.call(lambda: "an answer")
+    free.set()
+
+    assert await first
+    assert await second == "an answer"
+
+
+def cannot_start(_: threading.Thread) -> None:
+    """Fail as `threading.Thread.start` does."""
+    raise RuntimeError("can't start new thread")

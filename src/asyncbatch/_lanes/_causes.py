@@ -14,8 +14,9 @@ _PERMANENT_DNS = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 }
 
-# What this machine has run out of: descriptors, ports, memory.
+# What this machine has run out of: descriptors, ports, threads, memory.
 _EXHAUSTED = {
+    errno.EAGAIN,
     errno.EMFILE,
     errno.ENFILE,
     errno.EADDRNOTAVAIL,
@@ -41,7 +42,10 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 def is_exhausted(cause: BaseException) -> bool:
     """Whether `cause` says that this machine has run out of something."""
-    return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
+    # The numbers of getaddrinfo's errors are others.
+    if not isinstance(cause, OSError) or isinstance(cause, socket.gaierror):
+        return False
+    return cause.errno in _EXHAUSTED
 
 
 def is_permanent(cause: BaseException) -> bool:

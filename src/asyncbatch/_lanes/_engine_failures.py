@@ -73,7 +73,9 @@ def _timed_out(error: TimedOut, binding: Binding, request: Any, seconds: float |
     )
 
 
-def _dns(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+def _dns(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if any(map(is_exhausted, causes_of(error))):
+        return _connect(error, binding, request, in_body)
     return Outcome(
         kind=FailureKind.dns,
         error=binding.error(DNSError)(str(error), request=request),
@@ -92,7 +94,10 @@ def _connect(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
     )
 
 
-def _tls(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+def _tls(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if any(map(is_exhausted, causes_of(error))):
+        # No descriptor for the file of the roots, say: that tells nothing of the server.
+        return _connect(error, binding, request, in_body)
     return Outcome(
         kind=FailureKind.tls,
         error=binding.error(TLSError)(str(error), request=request),

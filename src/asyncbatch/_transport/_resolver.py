@@ -8,6 +8,8 @@ there show as time-outs of all others (CPython issue 112169).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import functools
 import queue
 import socket
@@ -24,6 +26,10 @@ T = TypeVar("T")
 CACHE_SECONDS = 60.0
 MAX_CACHED_NAMES = 10_000
 MAX_THREADS = 32
+MOST_THREADS = 256
+"""Threads that there are at the very most: those that hang cannot be ended."""
+PATIENCE = 1.0
+"""Seconds that a call waits for a thread before it gets one beyond `MAX_THREADS`."""
 MAX_ADDRESSES = 16
 """Addresses of one name that are tried; some names have hundreds."""
 
@@ -66,16 +72,33 @@ class Threads:
 
     Daemons, and never joined: a look-up that hangs must hold up neither `aclose` nor the end of
     the interpreter, as the threads of `concurrent.futures` would.
+
+    Args:
+        limit: how many there are at a time, while none of them hangs.
+        patience: seconds that a call waits for one of them before it gets a further one.
+        most: how many there may be then.
     """
 
-    def __init__(self, limit: int = MAX_THREADS) -> None:
+    def __init__(
+        self,
+        limit: int = MAX_THREADS,
+        *,
+        patience: float = PATIENCE,
+        most: int = MOST_THREADS,
+    ) -> None:
         self._limit = limit
+        self._patience = patience
+        self._most = most
         self._running = 0
         self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def call(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Call in a thread; the future belongs to the running loop."""
+        """
+        Call in a thread; the future belongs to the running loop.
+
+        It fails with `EAGAIN` where the system has no thread for it.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -88,11 +111,41 @@ class Threads:
                 _settle(loop, future, result, None)
 
         self._calls.put(run)
-        with self._lock:
-            if self._running < self._limit:
-                self._running += 1
-                threading.Thread(target=self._work, name="asyncbatch-dns", daemon=True).start()
+        try:
+            if not self._start(self._limit):
+                relief = loop.call_later(self._patience, self._relieve)
+                future.add_done_callback(lambda _: relief.cancel())
+        except RuntimeError as exc:
+            self._refuse(future, exc)
         return future
+
+    def _start(self, limit: int) -> bool:
+        """Start a thread unless there are `limit`; say whether it was."""
+        with self._lock:
+            if self._running >= limit:
+                return False
+            self._running += 1
+        try:
+            threading.Thread(target=self._work, name="asyncbatch-dns", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+            raise
+        return True
+
+    def _relieve(self) -> None:
+        """Start a further thread, if calls still wait for one of those that there are."""
+        if not self._calls.empty():
+            with contextlib.suppress(RuntimeError):
+                self._start(self._most)
+
+    def _refuse(self, future: asyncio.Future[Any], error: RuntimeError) -> None:
+        """Fail the last call, unless a thread that there is already will come to it."""
+        with self._lock:
+            if self._running:
+                return
+            self._calls.get_nowait()
+        future.set_exception(OSError(errno.EAGAIN, str(error)))
 
     def _work(self) -> None:
         while True:
