@@ -12,7 +12,7 @@ import pytest
 import trio.testing
 
 from asyncbatch import Fetcher, Rate, Request, Retry
-from asyncbatch.testing import FakeClock, Fault, FaultTransport
+from asyncbatch.testing import FakeClock, Fault, FaultTransport, LoopbackServer
 from tests.transports import echo_path, urls
 
 # More than any of the batches below takes.
@@ -229,3 +229,23 @@ async def test_a_request_that_is_cancelled_inside_its_own_scope_is_no_batch_canc
         results = await fetcher.fetch_many([Request(url) for url in urls(3)])
 
     assert [result.status_code for result in results] == [200, 504, 200]
+
+
+@pytest.mark.parametrize("wraps", [False, True], ids=["bare", "wrapped"])
+async def test_a_batch_timeout_ends_connections_that_are_being_made(
+    server: LoopbackServer, wraps: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where trio tries several addresses, and wraps the cancellation in a group."""
+    silent = server.silent_url()
+
+    async def open_tcp_stream(*_: Any, **__: Any) -> Any:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    if wraps:
+        monkeypatch.setattr("trio.open_tcp_stream", open_tcp_stream)
+    async with Fetcher(retry=None, concurrency=3) as fetcher:
+        results = await fetcher.fetch_many([silent] * 5, batch_timeout=0.3)
+
+    assert [result.kind for result in results] == ["timeout"] * 3 + ["not_started"] * 2

@@ -240,7 +240,12 @@ def _is_own_cancellation(error: BaseException) -> bool:
     An asyncio.CancelledError may as well come from a task of the caller's that was cancelled, and
     that his input or his transport waited for.
     """
-    if not isinstance(error, anyio.get_cancelled_exc_class()):
+    cancelled = anyio.get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        # trio's nurseries wrap it, as that does in which `trio.open_tcp_stream` tries addresses.
+        if error.split(cancelled)[1] is not None:
+            return False
+    elif not isinstance(error, cancelled):
         return False
     return anyio.current_effective_deadline() == -math.inf
 
