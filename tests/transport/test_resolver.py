@@ -232,6 +232,26 @@ async def test_a_thread_that_cannot_be_started_is_no_matter_while_there_are_othe
     assert await second == "an answer"
 
 
+async def test_a_look_up_without_a_descriptor_is_not_taken_for_an_unknown_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As glibc says, which needs some for its files and sockets."""
+
+    def unknown(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def no_socket(*_: object, **__: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ResolveFailed, match="not known"):
+        await Resolver().resolve("name.test", 80)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", no_socket)
+        with pytest.raises(ResolveFailed, match="Too many open files"):
+            await Resolver().resolve("name.test", 80)
+
+
 def cannot_start(_: threading.Thread) -> None:
     """Fail as `threading.Thread.start` does."""
     raise RuntimeError("can't start new thread")

@@ -46,7 +46,13 @@ LookUp: TypeAlias = Callable[[str, int], list[Address]]
 
 def look_up(host: str, port: int) -> list[Address]:
     """Ask the system; blocks."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        # Without a descriptor for its files and sockets glibc says that there is no such name.
+        # Opening one tells that apart: it then fails with EMFILE.
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        raise
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
