@@ -40,13 +40,13 @@ class EventLog:
     async def report(self, exchange: Exchange, trace: Any) -> None:
         """Call `trace` for each event until the head has come, or the exchange has failed."""
         exchange.future.add_done_callback(lambda _: self._rouse())
-        while True:
-            while self._events:
-                await trace(*self._events.popleft())
-            if exchange.future.done():
-                break
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+        try:
+            await self._tell_until_done(exchange, trace)
+        except asyncio.CancelledError:
+            # Perhaps in the turn in which it was sent: who looks at the events must not take it
+            # for a request that never left, and send it again.
+            await self._tell(trace)
+            raise
         step = "http11.receive_response_headers"
         head = exchange.head
         if head is not None:
@@ -54,6 +54,18 @@ class EventLog:
             await trace(f"{step}.complete", {"return_value": returned})
         elif exchange.connection is not None:
             await trace(f"{step}.failed", {"exception": exchange.error})
+
+    async def _tell_until_done(self, exchange: Exchange, trace: Any) -> None:
+        while True:
+            await self._tell(trace)
+            if exchange.future.done():
+                return
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    async def _tell(self, trace: Any) -> None:
+        while self._events:
+            await trace(*self._events.popleft())
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
