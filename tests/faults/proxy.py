@@ -102,8 +102,8 @@ class FaultProxy:
         self._group: anyio.abc.TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
         self._connections: set[_Connection] = set()
-        # Known from the first listening on, and kept for the next.
-        self.port = 0
+        # Keeps the port from others while nobody listens on it.
+        self._reserved = socket.socket()
 
     @property
     def link(self) -> Link:
@@ -120,7 +120,14 @@ class FaultProxy:
         """Return the URL of a path of the server, by way of the proxy."""
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
+    @property
+    def port(self) -> int:
+        """The port, whether anybody listens on it or not."""
+        port: int = self._reserved.getsockname()[1]
+        return port
+
     async def __aenter__(self) -> Self:
+        _bind(self._reserved, 0)
         self._group = await anyio.create_task_group().__aenter__()
         self.listen()
         return self
@@ -133,17 +140,17 @@ class FaultProxy:
     ) -> None:
         assert self._group is not None
         self._group.cancel_scope.cancel()
-        await self._group.__aexit__(None, None, None)
+        try:
+            await self._group.__aexit__(None, None, None)
+        finally:
+            self._reserved.close()
 
     def listen(self) -> None:
         """Accept connections, after `refuse` those to the same port as before."""
         assert self._group is not None
         listener = socket.socket()
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        _bind(listener, self.port)
         listener.listen(1024)
-        self.port = listener.getsockname()[1]
         self._listening = anyio.CancelScope()
         self._group.start_soon(self._accept, listener, self._listening)
 
@@ -252,6 +259,12 @@ class _Connection:
     async def _delay(self, flow: Flow) -> None:
         if flow.latency or flow.jitter:
             await anyio.sleep(flow.latency + self._random.random() * flow.jitter)
+
+
+def _bind(bound: socket.socket, port: int) -> None:
+    bound.setblocking(False)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(("127.0.0.1", port))
 
 
 async def _connect(stream: PlainStream, address: tuple[str, int]) -> None:
