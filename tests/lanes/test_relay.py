@@ -192,6 +192,28 @@ async def test_a_body_over_the_limit_is_no_success_in_a_relay(server: LoopbackSe
     assert kinds == [None, FailureKind.too_large, None]
 
 
+async def test_coded_bodies_are_decoded_on_the_way(server: LoopbackServer) -> None:
+    """Small ones without waking the task, large ones and broken ones with it."""
+    server.on("/small", Reply(body=b"s" * 1000).gzipped())
+    server.on("/empty", Reply().gzipped())
+    server.on("/large", Reply(body=b"l" * 300_000).gzipped())
+    server.on("/cut", Reply(body=b"c" * 1000).gzipped().without_tail(9))
+    server.on("/bomb", Reply(body=b"b" * 500_000).gzipped())
+    server.on("/plain", Reply(body=b"p"))
+    paths = ["/small", "/small", "/empty", "/plain", "/large", "/small", "/cut", "/small", "/bomb"]
+
+    async with Fetcher(concurrency=1, max_body=400_000, retry=None) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(map(server.url, paths))
+
+    got = [len(result.content) if result.ok else result.kind for result in results]
+    cut, too_large = FailureKind.truncated, FailureKind.too_large
+    assert got == [1000, 1000, 0, 1, 300_000, 1000, cut, 1000, too_large]
+    assert begun == ["/small", "/small", "/small"]
+    assert results[0].unwrap().num_bytes_downloaded < 1000
+    assert results[0].unwrap().text == "s" * 1000
+
+
 async def test_the_result_of_a_relay_is_frozen_like_any_other(server: LoopbackServer) -> None:
     """It is made without the class's own checks, and must not be told from others."""
     async with Fetcher(concurrency=1) as fetcher:

@@ -8,9 +8,7 @@ fetched a second time; it is replayed through the client.
 
 from __future__ import annotations
 
-import functools
 import logging
-import re
 from time import monotonic
 from typing import Any
 
@@ -31,6 +29,7 @@ from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
+from asyncbatch._lanes._heads import coding_in, sets_cookies
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Prepared, Preparer
 from asyncbatch._lanes._relay import OnAnswer, Relay
@@ -42,6 +41,10 @@ from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange, Terms
 
 # A compressed body may be longer than what it decodes to: by a hundredth and this at most.
 _INFLATION = 1024
+
+AT_ONCE_RAW = 16 * 1024
+AT_ONCE = 128 * 1024
+"""Bytes to decode inside a callback that others wait behind, which takes a fraction of a ms."""
 
 _log = logging.getLogger("httpx")
 
@@ -107,7 +110,7 @@ class DirectLane(ClientLane):
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
         prepared.payload = b""
-        coding = _coding_in(exchange.head.block)  # type: ignore[union-attr]  # no error: a head
+        coding = coding_in(exchange.head.block)  # type: ignore[union-attr]  # no error: a head
         if coding is None:
             return self._arrived(exchange, prepared, bytes(exchange.content))
         return await self._decoded(exchange, prepared, coding)
@@ -122,8 +125,19 @@ class DirectLane(ClientLane):
         return self._rules.max_body
 
     def is_plain(self, head: ResponseHead) -> bool:
-        """Whether a complete response with this head needs nothing but to be kept."""
-        return head.status < 300 and not _coding_in(head.block) and not _sets_cookies(head.block)
+        """Whether a complete response with this head needs nothing but to be decoded and kept."""
+        return head.status < 300 and not sets_cookies(head.block)
+
+    def decoded_at_once(self, raw: bytes, coding: str) -> bytes | None:
+        """Return a decoded body, unless that may take long or there is something wrong with it."""
+        limit = self._rules.max_body
+        if len(raw) > AT_ONCE_RAW:
+            return None
+        try:
+            size = AT_ONCE if limit is None else min(limit, AT_ONCE)
+            return decode(coding, raw, max_size=size)
+        except DecodingFailure:
+            return None
 
     def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
         """Return `item` as the engine takes it, or `None` if the client is to have it."""
@@ -194,11 +208,11 @@ class DirectLane(ClientLane):
         """Do what a client does as soon as a head has come: take its cookies, and log it."""
         head = exchange.head
         assert head is not None
-        sets_cookies = _sets_cookies(head.block)
-        if not sets_cookies and not _log.isEnabledFor(logging.INFO):
+        has_cookies = sets_cookies(head.block)
+        if not has_cookies and not _log.isEnabledFor(logging.INFO):
             return
         request = prepared.native()
-        if sets_cookies:
+        if has_cookies:
             response = self.binding.library.Response(
                 head.status, headers=head.fields, request=request
             )
@@ -296,16 +310,3 @@ def _leads_on(exchange: Exchange) -> bool:
     if head is None or head.status < 300 or not head.is_redirect:
         return False
     return exchange.error is None or isinstance(exchange.error, ResponseTooLarge)
-
-
-# Heads repeat: within one second most of a server's differ in nothing.
-@functools.lru_cache(maxsize=1024)
-def _coding_in(head: bytes) -> str | None:
-    """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""
-    values = re.findall(rb"\ncontent-encoding:[ \t]*([^\r]*)", head, re.IGNORECASE)
-    return b",".join(values).decode("latin-1") or None
-
-
-@functools.lru_cache(maxsize=1024)
-def _sets_cookies(head: bytes) -> bool:
-    return b"\nset-cookie" in head.lower()

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._conditions import standing_reason_against
+from asyncbatch._lanes._heads import coding_in
 from asyncbatch._lanes._prepare import Prepared, Template
 from asyncbatch._lanes._unbuilt import Unbuilt, UnbuiltPlain
 from asyncbatch._origin import Origin
@@ -49,6 +50,7 @@ class Relay:
 
     __slots__ = (
         "_client",
+        "_coding",
         "_deadline",
         "_error",
         "_exchange",
@@ -80,6 +82,7 @@ class Relay:
         self._ready: str | None = None
         # The head of the last response that was like any other: mostly the next is the same.
         self._usual: ResponseHead | None = None
+        self._coding: str | None = None
         # What `on_answer` raised.
         self._error: BaseException | None = None
 
@@ -165,12 +168,13 @@ class Relay:
             return None
         try:
             head = exchange.head
-            if (
-                (head is self._usual or self._is_usual(head))
-                and len(exchange.content) <= self._max_body
-                and not _log.isEnabledFor(_INFO)
-            ):
-                answer = UnbuiltPlain(exchange, self._url, self._template, self._limits)
+            content: bytes | None = None
+            if (head is self._usual or self._is_usual(head)) and not _log.isEnabledFor(_INFO):
+                content = exchange.content
+                if self._coding is not None:
+                    content = self._lane.decoded_at_once(content, self._coding)
+            if content is not None and len(content) <= self._max_body:
+                answer = UnbuiltPlain(exchange, content, self._url, self._template, self._limits)
                 now = exchange.ended_at
                 instants = (
                     exchange.send_at,
@@ -192,10 +196,11 @@ class Relay:
         return None
 
     def _is_usual(self, head: Any) -> bool:
-        """Whether a response with this head needs nothing but to be kept."""
+        """Whether a response with this head needs nothing but to be decoded and kept."""
         if not self._lane.is_plain(head):
             return False
         self._usual = head
+        self._coding = coding_in(head.block)
         return True
 
     def _may_go_on(self) -> bool:

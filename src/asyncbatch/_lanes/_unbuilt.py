@@ -140,15 +140,20 @@ class UnbuiltPlain(Unbuilt):
     __slots__ = ("_limits", "_native", "_template", "_url")
 
     def __init__(
-        self, exchange: Exchange, url: str, template: Template, limits: TimeLimits
+        self,
+        exchange: Exchange,
+        content: bytes,
+        url: str,
+        template: Template,
+        limits: TimeLimits,
     ) -> None:
         self._library = template.library
         self._default_encoding = template.default_encoding
         self._head = exchange.head
         self._connection = exchange.connection
         self._elapsed = exchange.ended_at - exchange.begun_at
-        self.content = content = exchange.content
-        self._wire_size = len(content)
+        self._wire_size = len(exchange.content)
+        self.content = content
         self._url = url
         self._template = template
         self._limits = limits

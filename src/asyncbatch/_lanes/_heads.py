@@ -1,0 +1,23 @@
+"""
+What the head of a response says that a lane must know before it has been split into fields.
+
+Heads repeat: within one second most of a server's differ in nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+
+@functools.lru_cache(maxsize=1024)
+def coding_in(head: bytes) -> str | None:
+    """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""
+    values = re.findall(rb"\ncontent-encoding:[ \t]*([^\r]*)", head, re.IGNORECASE)
+    return b",".join(values).decode("latin-1") or None
+
+
+@functools.lru_cache(maxsize=1024)
+def sets_cookies(head: bytes) -> bool:
+    """Whether a head has a `Set-Cookie`, or a `Set-Cookie2`."""
+    return b"\nset-cookie" in head.lower()
