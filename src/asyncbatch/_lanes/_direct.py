@@ -136,7 +136,7 @@ class DirectLane(ClientLane):
         try:
             size = AT_ONCE if limit is None else min(limit, AT_ONCE)
             return decode(coding, raw, max_size=size)
-        except DecodingFailure:
+        except Exception:
             return None
 
     def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
