@@ -124,16 +124,23 @@ async def play_all(
 
 
 async def _bounded(client: Client, url: str, request: Request) -> Outcome:
-    with anyio.move_on_after(request.timeout + GRACE):
+    with anyio.CancelScope(deadline=anyio.current_time() + request.timeout + GRACE) as scope:
         try:
             return await client.fetch(url, request)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            # Some raise one of their own, which no scope knows: it would end the case without a
+            # verdict.
+            if scope.cancel_called:
+                return Outcome.failed(HUNG, "did not end by itself")
+            if _is_cancelled():
                 raise
-            # Nobody has asked for it: it would end the case without a verdict.
             return Outcome.failed(None, "the client cancelled its caller")
     return Outcome.failed(HUNG, "did not end by itself")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _wait(condition: Callable[[], bool]) -> None:

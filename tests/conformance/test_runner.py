@@ -179,3 +179,28 @@ async def test_a_client_that_cancels_its_caller_gets_a_verdict(scripted: Scripte
     found = await score(Cancelling(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
 
     assert "cancelled its caller" in found.failures["a redirect to a path with dots"]
+
+
+class Stubborn:
+    """Hangs, and answers its cancellation with one of its own."""
+
+    name = "stubborn"
+    lacks: frozenset[str] = frozenset()
+
+    async def fetch(self, url: str, request: Request) -> Outcome:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError("of its own") from None
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.asyncio_only
+async def test_a_client_that_hangs_gets_a_verdict(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it takes its cancellation."""
+    monkeypatch.setattr("conformance._play.GRACE", 0.1 - Request().timeout)
+    found = await score(Stubborn(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+
+    assert found.failures["a redirect to a path with dots"].startswith("whole: hung")
