@@ -13,25 +13,30 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import anyio
 import attrs
 
 from ._case import Case
 from ._delivery import Delivery
-from ._play import Client, Report, play_all
+from ._play import Client, Report, play, play_all
 from ._score import FAILED, NOT_APPLICABLE, PASSED, Record, Score
 from ._server import ScriptedServer
 from .cases import GROUPS
 from .clients import find_client
 
+Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+
 AT_A_TIME = 12
-AGAIN_AT_A_TIME = 4
-"""For what has failed: a client that is busy with another case is not to blame for being slow."""
+AGAIN_AT_A_TIME = 6
+"""For what has failed: a client that is busy with other cases is not to blame for being slow."""
 
 SECONDS = 1800.0
 """For one client."""
@@ -63,14 +68,17 @@ class Selection:
         ]
 
 
-async def score(client: Client, server: ScriptedServer, selection: Selection) -> Score:
+async def score(open_client: Opener, server: ScriptedServer, selection: Selection) -> Score:
     """Play the cases that apply to a client; what fails gets a second chance by itself."""
     groups = selection.groups()
-    applicable = [
-        case for cases in groups.values() for case in cases if not case.features & client.lacks
-    ]
-    wrong = await _failing(client, server, selection.plays(applicable), AT_A_TIME)
-    failures = await _failing_again(client, server, wrong)
+    async with open_client() as client:
+        applicable = [
+            case for cases in groups.values() for case in cases if not case.features & client.lacks
+        ]
+        plays = selection.plays(applicable)
+        reports = await play_all(plays, client, server, at_a_time=AT_A_TIME, neutral=True)
+        failures = await _failing_again(open_client, server, reports)
+        name = client.name
     names = {case.name for case in applicable}
     counts = {
         group: Counter(
@@ -79,38 +87,41 @@ async def score(client: Client, server: ScriptedServer, selection: Selection) ->
         )
         for group, cases in groups.items()
     }
-    return Score(client.name, counts, failures)
+    return Score(name, counts, failures)
 
 
 async def _failing_again(
-    client: Client, server: ScriptedServer, wrong: list[Report]
+    open_client: Opener, server: ScriptedServer, reports: list[Report]
 ) -> dict[str, str]:
-    """Give what failed a second chance, delivery by delivery, and say what is wrong with it."""
-    left: dict[str, list[tuple[Case, Delivery]]] = {}
-    for report in wrong:
-        left.setdefault(report.case.name, []).append((report.case, report.delivery))
+    """Play what failed again, each with a client of its own, and say what is wrong with it."""
+    left: dict[str, list[Report]] = {}
+    for report in reports:
+        if report.problems:
+            left.setdefault(report.case.name, []).append(report)
     failures: dict[str, str] = {}
-    while left:
-        plays = [deliveries.pop(0) for deliveries in left.values()]
-        for report in await _failing(client, server, plays, AGAIN_AT_A_TIME):
-            problems = "; ".join(report.problems)
-            failures[report.case.name] = f"{report.delivery.value}: {problems}"
-        left = {name: rest for name, rest in left.items() if rest and name not in failures}
-    return failures
+    limiter = anyio.CapacityLimiter(AGAIN_AT_A_TIME)
 
+    async def play_again(wrong: list[Report]) -> None:
+        async with limiter:
+            for report in wrong:
+                # Cookies of another case, or a connection that one has broken, are not its fault.
+                async with open_client() as client:
+                    again = await play(report.case, client, server, report.delivery, neutral=True)
+                if again.problems:
+                    problems = "; ".join(again.problems)
+                    failures[report.case.name] = f"{report.delivery.value}: {problems}"
+                    return
 
-async def _failing(
-    client: Client, server: ScriptedServer, plays: list[tuple[Case, Delivery]], at_a_time: int
-) -> list[Report]:
-    reports = await play_all(plays, client, server, at_a_time=at_a_time, neutral=True)
-    return [report for report in reports if report.problems]
+    async with anyio.create_task_group() as tasks:
+        for wrong in left.values():
+            tasks.start_soon(play_again, wrong)
+    return {name: failures[name] for name in left if name in failures}
 
 
 async def score_named(name: str, selection: Selection) -> Score:
     """Open the client called `name`, and score it."""
     with ScriptedServer() as server:
-        async with find_client(name)(server.trust) as client:
-            return await score(client, server, selection)
+        return await score(partial(find_client(name), server.trust), server, selection)
 
 
 def run(

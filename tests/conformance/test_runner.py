@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,7 @@ RECORD = Record(
 @pytest.mark.asyncio_only
 async def test_the_direct_lane_passes_what_applies_to_it(scripted: ScriptedServer) -> None:
     """All of it does."""
-    async with direct_lane(scripted.trust) as client:
-        found = await score(client, scripted, SMALL)
+    found = await score(partial(direct_lane, scripted.trust), scripted, SMALL)
 
     assert found.failures == {}
     assert found.count("failed") == found.count("n/a") == 0
@@ -57,8 +58,7 @@ async def test_the_direct_lane_passes_what_applies_to_it(scripted: ScriptedServe
 @pytest.mark.asyncio_only
 async def test_a_client_that_takes_a_strangers_answer_fails(scripted: ScriptedServer) -> None:
     """What lies behind a response goes to the next request in httpx 0.28."""
-    async with httpx_client(scripted.trust) as client:
-        found = await score(client, scripted, SMALL)
+    found = await score(partial(httpx_client, scripted.trust), scripted, SMALL)
 
     assert "another response behind a body with a length" in found.failures
     assert found.count("failed") == len(found.failures)
@@ -78,8 +78,12 @@ class Lacking:
 @pytest.mark.asyncio_only
 async def test_what_a_client_lacks_is_not_held_against_it(scripted: ScriptedServer) -> None:
     """It is not even asked; what it can be asked for counts."""
-    found = await score(Lacking(), scripted, Selection("a bomb in gzip", (Delivery.WHOLE,)))
-    asked = await score(Lacking(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+    found = await score(
+        partial(nullcontext, Lacking()), scripted, Selection("a bomb in gzip", (Delivery.WHOLE,))
+    )
+    asked = await score(
+        partial(nullcontext, Lacking()), scripted, Selection("a path with dots", (Delivery.WHOLE,))
+    )
 
     assert found.count("n/a") > 5
     assert found.count("passed") == found.count("failed") == 0
@@ -90,8 +94,8 @@ async def test_what_a_client_lacks_is_not_held_against_it(scripted: ScriptedServ
 @pytest.mark.parametrize("name", ["asyncbatch-client-lane", "asyncbatch-stock-httpx", "httpx2"])
 async def test_a_client_is_found_by_its_name(name: str, scripted: ScriptedServer) -> None:
     """And can be asked."""
-    async with find_client(name)(scripted.trust) as client:
-        found = await score(client, scripted, Selection("a redirect to a query", (Delivery.WHOLE,)))
+    opener = partial(find_client(name), scripted.trust)
+    found = await score(opener, scripted, Selection("a redirect to a query", (Delivery.WHOLE,)))
 
     assert found.failures == {}
     assert found.count("passed") == 2
@@ -176,7 +180,11 @@ class Cancelling:
 @pytest.mark.asyncio_only
 async def test_a_client_that_cancels_its_caller_gets_a_verdict(scripted: ScriptedServer) -> None:
     """It ends nobody else's case, and not its own without a word."""
-    found = await score(Cancelling(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+    found = await score(
+        partial(nullcontext, Cancelling()),
+        scripted,
+        Selection("a path with dots", (Delivery.WHOLE,)),
+    )
 
     assert "cancelled its caller" in found.failures["a redirect to a path with dots"]
 
@@ -201,6 +209,8 @@ async def test_a_client_that_hangs_gets_a_verdict(
 ) -> None:
     """However it takes its cancellation."""
     monkeypatch.setattr("conformance._play.GRACE", 0.1 - Request().timeout)
-    found = await score(Stubborn(), scripted, Selection("a path with dots", (Delivery.WHOLE,)))
+    found = await score(
+        partial(nullcontext, Stubborn()), scripted, Selection("a path with dots", (Delivery.WHOLE,))
+    )
 
     assert found.failures["a redirect to a path with dots"].startswith("whole: hung")
