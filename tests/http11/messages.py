@@ -134,6 +134,16 @@ VALID = [
     _ok("205 with a length", b"HTTP/1.1 205 X\r\nContent-Length: 0\r\n\r\n", status=205),
     _ok("HEAD with a length", OK + b"Content-Length: 5\r\n\r\n", method=b"HEAD"),
     _ok("HEAD with a coding", CHUNKED, method=b"HEAD"),
+    _ok(
+        "HEAD with both framings",
+        OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        method=b"HEAD",
+    ),
+    _ok(
+        "304 with both framings",
+        b"HTTP/1.1 304 X\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        status=304,
+    ),
     _ok("HEAD without a length", OK + b"\r\n", method=b"HEAD"),
     _ok("100 before it", b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n"),
     _ok(

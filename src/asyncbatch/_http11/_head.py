@@ -23,6 +23,9 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 """In place of a length: the body ends where the connection ends."""
 
+FAULTY = -3
+"""In place of a length: nobody can say where a body ends, and a response to HEAD has none."""
+
 _MAX_LENGTH_DIGITS = (
     18  # fits a signed 64-bit integer with room to add; zeros in front do not count
 )
@@ -71,7 +74,9 @@ class ResponseHead:
         version: as received: `b"HTTP/1.1"`, `b"HTTP/1.0"`, or what nobody has specified yet.
         status: the status code, 100 to 999.
         reason: the reason phrase, maybe empty.
-        length: the body's length in bytes by the head alone, or `CHUNKED`, or `UNTIL_CLOSE`.
+        length: the body's length in bytes by the head alone, or `CHUNKED`, or `UNTIL_CLOSE`, or
+            `FAULTY`.
+        fault: what is wrong with the framing, where the length is `FAULTY`.
         is_coded: whether there is a `Content-Encoding`.
         is_persistent: whether the peer keeps the connection open.
         idle_timeout: seconds after which the peer says it closes an idle connection, or None.
@@ -81,6 +86,7 @@ class ResponseHead:
         "_fields",
         "_fields_at",
         "block",
+        "fault",
         "idle_timeout",
         "is_coded",
         "is_persistent",
@@ -97,6 +103,7 @@ class ResponseHead:
         self.reason = reason
         # Set by whoever judges the framing; until then nothing is promised.
         self.length = UNTIL_CLOSE
+        self.fault = ""
         self.is_coded = False
         self.is_persistent = False
         self.idle_timeout: int | None = None
@@ -220,18 +227,28 @@ def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
             head.is_coded = True
         else:
             head.idle_timeout = _idle_timeout(value)
-    if has_codings:
-        if length is not None:
-            raise ProtocolError("both Transfer-Encoding and Content-Length")
-        names = [coding.strip(b" \t") for coding in codings]
-        # Not registered any more, but old servers say so that there is none (RFC 2616 §3.6).
-        has_codings = names != [b"identity"]
-        if has_codings and names != [b"chunked"]:
-            raise ProtocolError(f"unknown transfer coding: {b','.join(codings)[:80]!r}")
-    head.length = CHUNKED if has_codings else UNTIL_CLOSE if length is None else length
     if head.status < 200 or head.status in (204, 304):
+        # Whatever the fields say (RFC 9112 §6.3, rule 1).
         head.length = 0
+    elif has_codings:
+        head.length = _length_of_coded(head, codings, length)
+    else:
+        head.length = UNTIL_CLOSE if length is None else length
     head.is_persistent = _is_persistent(tokens, is_http11, has_codings)
+
+
+def _length_of_coded(head: ResponseHead, codings: list[bytes], length: int | None) -> int:
+    names = [coding.strip(b" \t") for coding in codings]
+    if length is not None:
+        head.fault = "both Transfer-Encoding and Content-Length"
+    elif names == [b"chunked"]:
+        return CHUNKED
+    elif names == [b"identity"]:
+        # Not registered any more, but old servers say so that there is none (RFC 2616 §3.6).
+        return UNTIL_CLOSE
+    else:
+        head.fault = f"unknown transfer coding: {b','.join(codings)[:80]!r}"
+    return FAULTY
 
 
 def _agreed_length(value: bytes, earlier: int | None) -> int:

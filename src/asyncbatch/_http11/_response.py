@@ -15,6 +15,7 @@ from ._chunked import ChunkedProtocol
 from ._errors import ProtocolError, ResponseTooLarge, TruncatedResponse
 from ._head import (
     CHUNKED,
+    FAULTY,
     MAX_HEAD_BYTES,
     UNTIL_CLOSE,
     ResponseHead,
@@ -289,6 +290,8 @@ class ResponseProtocol:
                 self.body = bytes(data[start : start + length])
                 self._finish(head, surplus)
                 return True
+        elif length == FAULTY:
+            raise ProtocolError(head.fault)
         self.state = _BODY
         self._remaining = length
         self._received = 0
