@@ -39,6 +39,7 @@ MAX_AGE = 300.0
 HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left unread."""
 
+_HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
 _SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
 
 
@@ -474,6 +475,7 @@ class Connection(asyncio.BufferedProtocol):
             and not exchange.closes
             and not self.is_write_paused
             and self.sender is None
+            and (exchange.body is None or _is_out(self._transport, exchange.body))
         ):
             if follow is not None:
                 following = follow(exchange)
@@ -517,6 +519,22 @@ class Connection(asyncio.BufferedProtocol):
             self.fail(error)
         else:
             self._finish(exchange, monotonic())
+
+
+def _is_out(transport: asyncio.Transport | SocketTransport, body: bytes | Upload) -> bool:
+    """
+    Say whether a request whose bytes were written, and not held up, has gone to the kernel.
+
+    Over TLS that is not known from pauses: the plain transport below takes all at once and tells
+    nobody above it. asyncio lets look at that one; uvloop does not, and a large body counts as not
+    sent.
+    """
+    if isinstance(transport, SocketTransport):
+        return True
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    if below is not None:
+        return bool(below.get_write_buffer_size() == 0)
+    return isinstance(body, bytes) and len(body) <= _HIDDEN
 
 
 def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
