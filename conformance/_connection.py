@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 # Between two pieces, so that each is a segment and a read of its own.
 BETWEEN_PIECES = 0.001
+SECONDS_TO_CLOSE = 0.2
 # How often a pause looks whether the client has gone.
 LOOK = 0.01
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)")
+_SHORT_BODY = 16 * 1024
 _UNSCRIPTED = b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nunscripted"
 
 
@@ -57,6 +59,7 @@ class Connection:
         self._writer = writer
         self._is_other = is_other
         self._is_closed = False
+        self._has_left_body = False
         self._number = run.connections
         run.connections += 1
 
@@ -73,11 +76,18 @@ class Connection:
                 if run.case.by_request:
                     await self._answer_in_turn()
                 await self._follow(self._script())
+                await self._drop_left_body()
                 while not self._is_closed:
                     await self._next_request()
                     self._writer.write(_UNSCRIPTED)
         finally:
             run.busy -= 1
+
+    async def _drop_left_body(self) -> None:
+        if self._has_left_body:
+            with self._waiting():
+                while await self._reader.read(64 * 1024):
+                    pass
 
     def _script(self) -> Script:
         run = self._run
@@ -111,7 +121,11 @@ class Connection:
                 await self._next_request()
             case ReadHead():
                 with self._waiting():
-                    self._note(await self._reader.readuntil(b"\r\n\r\n"))
+                    head = await self._reader.readuntil(b"\r\n\r\n")
+                self._note(head)
+                length = _LENGTH.search(head.lower())
+                # What comes next is no request, but more of this one than could be read as one.
+                self._has_left_body = length is None or int(length.group(1)) > _SHORT_BODY
             case Send(content, may_cut):
                 await self._send(self._run.fill_in(content), may_cut)
             case Flood(content, limit):
@@ -125,18 +139,21 @@ class Connection:
             case HalfClose():
                 self._writer.write_eof()
             case Close(abruptly):
-                self._close(abruptly)
+                await self._close(abruptly)
             case Reset():
                 sock = self._writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self._close(abruptly=True)
+                await self._close(abruptly=True)
 
-    def _close(self, abruptly: bool) -> None:
+    async def _close(self, abruptly: bool) -> None:
         self._is_closed = True
         if abruptly:
             self._writer.transport.abort()
         else:
             self._writer.close()
+        # So that it has happened when the script counts as done; TLS may wait for the client.
+        with contextlib.suppress(TimeoutError, OSError):
+            await asyncio.wait_for(self._writer.wait_closed(), SECONDS_TO_CLOSE)
 
     async def _send(self, content: bytes, may_cut: bool) -> None:
         pieces = cut(content, self._run.delivery) if may_cut else [content]

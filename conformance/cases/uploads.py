@@ -4,6 +4,8 @@ Answers that come before the request is out.
 
 from __future__ import annotations
 
+import attrs
+
 from conformance._case import Case, Request, Reuse
 from conformance._expected import either, fails, ok
 from conformance._steps import Close, Pause, ReadHead, ReadRequest, Reset, Send
@@ -18,7 +20,7 @@ REFUSED_AND_CLOSED = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n" 
 _PLAIN = Request(method="POST", body=LARGE)
 _STREAMED = Request(method="POST", body=LARGE, streamed=True)
 
-CASES: tuple[Case, ...] = (
+PLAIN: tuple[Case, ...] = (
     valid(
         "a POST", "RFC 9110 §9.3.3", OK + HI, b"hi", request=Request(method="POST", body=b"body")
     ),
@@ -96,4 +98,17 @@ CASES: tuple[Case, ...] = (
         expected=fails("protocol"),
         max_requests=1,
     ),
+)
+
+# Below TLS a transport may hold what those above take for sent; where it does not let anybody look,
+# a connection that could have been kept is not.
+CASES = PLAIN + tuple(
+    attrs.evolve(
+        case,
+        name=f"{case.name}, over TLS",
+        tls="valid",
+        reuse=Reuse.ANY if case.reuse is Reuse.MUST else case.reuse,
+    )
+    for case in PLAIN
+    if case.request.body == LARGE
 )

@@ -56,9 +56,9 @@ def played(
     async def play() -> list[Report]:
         async with lane(server.trust) as client:
             plays = [
-                (case, delivery)
+                (case, delivery if delivery in case.deliveries else Delivery.WHOLE)
                 for case in cases
-                if delivery in case.deliveries and not case.features & client.lacks
+                if not case.features & client.lacks
             ]
             options = {"neutral": neutral}
             reports = await play_all(plays, client, server, at_a_time=AT_A_TIME, **options)
