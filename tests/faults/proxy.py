@@ -101,6 +101,8 @@ class FaultProxy:
         self._random = random.Random(seed)
         self._group: anyio.abc.TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
+        # Set when the listener is closed.
+        self._refusing = anyio.Event()
         self._connections: set[_Connection] = set()
         # Keeps the port from others while nobody listens on it.
         self._reserved = socket.socket()
@@ -152,6 +154,7 @@ class FaultProxy:
         _bind(listener, self.port)
         listener.listen(1024)
         self._listening = anyio.CancelScope()
+        self._refusing = anyio.Event()
         self._group.start_soon(self._accept, listener, self._listening)
 
     async def refuse(self) -> None:
@@ -159,7 +162,7 @@ class FaultProxy:
         assert self._listening is not None
         self._listening.cancel()
         # The listener is closed by its task, once that has let go of it.
-        await anyio.wait_all_tasks_blocked()
+        await self._refusing.wait()
 
     def freeze(self) -> None:
         """Carry nothing more on the connections there are, and tell nobody."""
@@ -173,6 +176,7 @@ class FaultProxy:
 
     async def _accept(self, listener: socket.socket, scope: anyio.CancelScope) -> None:
         assert self._group is not None
+        refusing = self._refusing
         with listener, scope:
             while True:
                 await anyio.wait_readable(listener)
@@ -182,6 +186,7 @@ class FaultProxy:
                     accepted, _ = listener.accept()
                     self.accepted += 1
                     self._group.start_soon(self._serve, accepted)
+        refusing.set()
 
     async def _serve(self, accepted: socket.socket) -> None:
         connection = _Connection(PlainStream(accepted), self.link, self._random)
