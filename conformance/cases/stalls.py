@@ -57,7 +57,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="an answer that comes too late",
         source="Go TestClientTimeoutKillsConn_BeforeHeaders",
-        script=(ReadRequest(), Pause(0.4), Send(OK + HI)),
+        script=(ReadRequest(), Pause(1.5), Send(OK + HI)),
         request=_IMPATIENT,
         expected=fails("timeout"),
         reuse=Reuse.MUST_NOT,
@@ -65,7 +65,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="a body that comes too late",
         source="Go TestClientTimeoutKillsConn_AfterHeaders",
-        script=(ReadRequest(), Send(OK + b"Content-Length: 2\r\n\r\n"), Pause(0.4), Send(b"hi")),
+        script=(ReadRequest(), Send(OK + b"Content-Length: 2\r\n\r\n"), Pause(1.5), Send(b"hi")),
         request=_IMPATIENT,
         expected=fails("timeout"),
         reuse=Reuse.MUST_NOT,
