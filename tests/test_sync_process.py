@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from asyncbatch.testing import LoopbackServer, Reply
 
@@ -139,6 +141,25 @@ def test_a_fetcher_does_not_cross_a_fork(loopback: LoopbackServer) -> None:
         "child exited with 7",
     ]
     assert errors == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_fork_leaves_the_connections_to_the_parent(tls: bool) -> None:
+    """The child is told to open a fetcher of its own; the parent goes on where it was."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with LoopbackServer(ssl_context=context).in_thread() as server:
+        output, _ = finish(start("forked_pool.py", server.url(), warnings="ignore"))
+
+    assert output.splitlines() == [
+        "child: this fetcher belongs to another event loop",
+        "child, with its own: True",
+        "child exited with 3",
+        "parent, on its old connection: True",
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
