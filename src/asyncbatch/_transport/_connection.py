@@ -27,6 +27,7 @@ from asyncbatch._transport._errors import SentTooSlowly, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
 from asyncbatch._transport._resend import may_send_again
 from asyncbatch._transport._socket import SocketTransport
+from asyncbatch._transport._tls import TLSTransport
 from asyncbatch._transport._upload import send_upload
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left unread."""
 
 _HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
+# Transports that tell whenever the kernel does not take all of what is written.
+_OURS = (SocketTransport, TLSTransport)
+
 _SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
 
 
@@ -88,10 +92,10 @@ class Connection(asyncio.BufferedProtocol):
         self._pool = pool
         self._sweep = pool.sweep
         self._buffer = pool.buffer
-        self._socket = sock
-        self._protocol = ResponseProtocol()
+        self._socket: socket.socket = sock
+        self._protocol: ResponseProtocol = ResponseProtocol()
         # Set on connecting, None again once closed.
-        self._transport: asyncio.Transport | SocketTransport = None  # type: ignore[assignment]
+        self._transport: asyncio.Transport | SocketTransport | TLSTransport = None  # type: ignore[assignment]
         self._ssl_object: object = None
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = _never
@@ -129,13 +133,13 @@ class Connection(asyncio.BufferedProtocol):
         writer.set_write_buffer_limits(high=1, low=0)
         self.use(writer)
 
-    def use(self, transport: asyncio.Transport | SocketTransport) -> None:
+    def use(self, transport: asyncio.Transport | SocketTransport | TLSTransport) -> None:
         """Begin, over a transport that calls back."""
         if self.is_closed:  # given up while the event loop made the transport
             transport.abort()
             return
         self._transport = transport
-        self._is_watched = isinstance(transport, SocketTransport) and self._pool.watch.can_look
+        self._is_watched = isinstance(transport, _OURS) and self._pool.watch.can_look
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
@@ -171,11 +175,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """Take the end of the peer's bytes."""
-        self._end(None)
+        self._end(None, is_clean=True)
+
+    def cut_off(self, error: Exception | None) -> None:
+        """
+        Take an end of the peer's bytes that need not have come from the peer.
+
+        Over TLS, without the closing alert: anybody in between could have made it (RFC 9112 §9.8).
+        """
+        self._end(error, is_clean=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
-        self._end(exc)
+        self._end(exc, is_clean=exc is None)
         self._pool.connection_lost(self)
 
     def pause_writing(self) -> None:
@@ -503,7 +515,7 @@ class Connection(asyncio.BufferedProtocol):
         if exchange.reader is not None:
             exchange.settle()
 
-    def _end(self, exc: Exception | None) -> None:
+    def _end(self, exc: Exception | None, *, is_clean: bool) -> None:
         exchange = self.exchange
         if exchange is None:
             self.close()
@@ -513,7 +525,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         ssl_object = cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
         try:
-            self._protocol.receive_eof(is_clean=exc is None and _is_end_authentic(ssl_object))
+            self._protocol.receive_eof(is_clean=is_clean and _is_end_authentic(ssl_object))
         except TruncatedResponse as error:
             error.__cause__ = exc
             self.fail(error)
@@ -521,7 +533,9 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(exchange, monotonic())
 
 
-def _is_out(transport: asyncio.Transport | SocketTransport, body: bytes | Upload) -> bool:
+def _is_out(
+    transport: asyncio.Transport | SocketTransport | TLSTransport, body: bytes | Upload
+) -> bool:
     """
     Say whether a request whose bytes were written, and not held up, has gone to the kernel.
 
@@ -529,7 +543,7 @@ def _is_out(transport: asyncio.Transport | SocketTransport, body: bytes | Upload
     nobody above it. asyncio lets look at that one; uvloop does not, and a large body counts as not
     sent.
     """
-    if isinstance(transport, SocketTransport):
+    if isinstance(transport, _OURS):
         return True
     below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
     if below is not None:
@@ -541,8 +555,8 @@ def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
     """
     Say whether the end came from the peer itself: over TLS, with its closing alert.
 
-    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). asyncio reports
-    both in the same way; OpenSSL knows.
+    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). The event loops
+    report both in the same way; OpenSSL knows.
     """
     if ssl_object is None:
         return True

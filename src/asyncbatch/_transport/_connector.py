@@ -23,12 +23,15 @@ from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import race
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
 from asyncbatch._transport._socket import SocketTransport
+from asyncbatch._transport._tls import TLSTransport
 
 if TYPE_CHECKING:
     from asyncbatch._transport._dial import Dial
     from asyncbatch._transport._pool import Pool
 
 SocketOption: TypeAlias = tuple[Any, ...]
+
+_ENCRYPTED = 256 * 1024
 
 
 class Begun(NamedTuple):
@@ -68,6 +71,8 @@ class Connector:
         self._make_ssl_context = make_ssl_context
         self._ssl_context: ssl.SSLContext | None = None
         self._ssl_future: asyncio.Future[ssl.SSLContext] | None = None
+        # What every TLS connection receives into, before it is decrypted.
+        self._encrypted = memoryview(b"")
         self._policy = policy
         self._local_address = local_address
         self._socket_options = tuple(socket_options)
@@ -127,7 +132,7 @@ class Connector:
         connection = Connection(pool, sock)
         dial.observe("connection.start_tls.started", server_hostname=origin.host)
         try:
-            await self._handshake(connection, sock, origin, dial)
+            await self._handshake(pool, connection, sock, origin, dial)
         except Exception as exc:
             dial.observe("connection.start_tls.failed", exception=exc)
             raise
@@ -159,6 +164,7 @@ class Connector:
             # Offering anything else would have servers speak it.
             context.set_alpn_protocols(["http/1.1"])
             self._ssl_context = context
+            self._encrypted = memoryview(bytearray(_ENCRYPTED))
         return self._ssl_context
 
     async def _open_socket(self, origin: Origin, dial: Dial, begun: Begun | None) -> socket.socket:
@@ -256,9 +262,7 @@ class Connector:
 
     def attach_nowait(self, pool: Pool, sock: socket.socket) -> Connection | None:
         """Put a connection on a plain socket, or return None where the event loop has to."""
-        # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
-        # read, an epoll does; the loop of Windows has no `add_reader`.
-        if not (pool.watch.can_look or isinstance(pool.loop, asyncio.SelectorEventLoop)):
+        if not _can_have_sockets(pool):
             return None
         connection = Connection(pool, sock)
         connection.use(SocketTransport(pool.loop, pool.watch, sock, connection))
@@ -278,27 +282,25 @@ class Connector:
         server_name: str | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        inode = 0 if context is None else _inode(sock)
+        inode = _inode(sock)
         try:
             await loop.create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=context,
-                server_hostname=server_name,
+                lambda: connection, sock=sock, ssl=context, server_hostname=server_name
             )
         except BaseException:
             # The event loop closes the socket of a connection that it could not make. uvloop's does
             # not say that it is gone if it was given up in here; asyncio's does in two turns.
             connection.close()
             loop.call_soon(loop.call_soon, connection.connection_lost, None)
+            raise
+        finally:
             # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
             # peer was quick to reset. Its end would close whoever has been given that number since.
-            if inode and sock.fileno() >= 0 and _inode(sock) != inode:
+            if sock.fileno() >= 0 and _inode(sock) != inode:
                 sock.detach()
-            raise
 
     async def _handshake(
-        self, connection: Connection, sock: socket.socket, origin: Origin, dial: Dial
+        self, pool: Pool, connection: Connection, sock: socket.socket, origin: Origin, dial: Dial
     ) -> None:
         server_name = origin.server_name or origin.host
         try:
@@ -308,10 +310,36 @@ class Connector:
                 sock.close()
                 raise
             started = monotonic()
-            await self._attach(connection, sock, context, server_name)
+            if _can_have_sockets(pool):
+                await self._shake_hands(pool, connection, sock, context, server_name)
+            else:
+                await self._attach(connection, sock, context, server_name)
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
         dial.tls = monotonic() - started
+
+    async def _shake_hands(
+        self,
+        pool: Pool,
+        connection: Connection,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        server_name: str,
+    ) -> None:
+        try:
+            tls = TLSTransport(pool.loop, context, server_name, connection, self._encrypted)
+        except BaseException:
+            sock.close()
+            raise
+        tls.begin(SocketTransport(pool.loop, pool.watch, sock, tls))
+        await tls.wait_until_used()
+
+
+def _can_have_sockets(pool: Pool) -> bool:
+    """Say whether sockets of our own can be watched."""
+    # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been read,
+    # an epoll does; the loop of Windows has no `add_reader`.
+    return pool.watch.can_look or isinstance(pool.loop, asyncio.SelectorEventLoop)
 
 
 def _inode(sock: socket.socket) -> int:

@@ -1,0 +1,302 @@
+"""TLS on memory: however the bytes are cut, and whatever the peer does in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any
+
+import pytest
+import trustme
+
+from asyncbatch._transport._tls import TLSTransport
+
+pytestmark = pytest.mark.asyncio_only
+
+AUTHORITY = trustme.CA()
+
+
+class Lower:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self, owner: TLSTransport) -> None:
+        self.owner = owner
+        self.written = bytearray()
+        self.is_reading = True
+        self.is_closed = False
+
+    def write(self, content: bytes) -> None:
+        self.written += content
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def get_extra_info(self, name: str) -> object:
+        return name
+
+    def abort(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self.owner.connection_lost(None)
+
+
+class Owner:
+    """A connection that remembers what it was told."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.buffer = memoryview(bytearray(room))
+        self.received = b""
+        self.events: list[str] = []
+        self.error: Exception | None = None
+        self.transport: Any = None
+        self.pauses_at = -1
+
+    def use(self, transport: Any) -> None:
+        self.transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += bytes(self.buffer[:nbytes])
+        if 0 <= self.pauses_at <= len(self.received):
+            self.pauses_at = -1
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self.events.append("end")
+
+    def cut_off(self, error: Exception | None) -> None:
+        if not self.events or self.events[-1] in ("pause", "resume"):
+            self.events.append("cut")
+            self.error = error
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.events.append("lost")
+
+    def pause_writing(self) -> None:
+        self.events.append("pause")
+
+    def resume_writing(self) -> None:
+        self.events.append("resume")
+
+
+class Pair:
+    """A transport under test, and a server in memory behind it."""
+
+    def __init__(self, *, room: int = 1000, version: ssl.TLSVersion | None = None) -> None:
+        client = ssl.create_default_context()
+        AUTHORITY.configure_trust(client)
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        AUTHORITY.issue_cert("server.test").configure_cert(server)
+        if version is not None:
+            client.maximum_version = version
+        self.owner = Owner(room)
+        self.buffer = memoryview(bytearray(4096))
+        loop = asyncio.get_running_loop()
+        self.tls = TLSTransport(loop, client, "server.test", self.owner, self.buffer)
+        self.lower = Lower(self.tls)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = server.wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    def deliver(self, wire: bytes, size: int = 4096) -> None:
+        """Let the transport receive."""
+        for start in range(0, len(wire), size):
+            piece = wire[start : start + size]
+            self.buffer[: len(piece)] = piece
+            self.tls.buffer_updated(len(piece))
+
+    async def connect(self, size: int = 4096) -> None:
+        """Shake hands, with the server's bytes in pieces of `size`."""
+        self.tls.begin(self.lower)  # type: ignore[arg-type]
+        for _ in range(3):
+            self.take()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.server.do_handshake()
+            self.deliver(self.outgoing.read(), size)
+        await self.tls.wait_until_used()
+
+    def take(self) -> None:
+        """Hand the server what the transport has sent."""
+        self.incoming.write(bytes(self.lower.written))
+        self.lower.written.clear()
+
+    def encrypted(self, content: bytes) -> bytes:
+        """Return what the server sends for `content`."""
+        self.server.write(content)
+        return self.outgoing.read()
+
+
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [1, 7, 4096])
+async def test_bytes_mean_the_same_however_they_are_cut(size: int, version: ssl.TLSVersion) -> None:
+    """Handshake, tickets and records, in pieces of any size, and more than the buffer holds."""
+    pair = Pair(version=version)
+    await pair.connect(size)
+    body = bytes(range(250)) * 20
+    pair.deliver(pair.encrypted(b"hello"), size)
+    assert pair.owner.received == b"hello"
+    pair.deliver(pair.encrypted(b"") + pair.encrypted(body) + pair.encrypted(body), size)
+
+    assert pair.owner.received == b"hello" + body + body
+    assert pair.owner.events == []
+
+
+@VERSIONS
+async def test_what_is_written_arrives(version: ssl.TLSVersion) -> None:
+    """Short and long, in their order."""
+    pair = Pair(version=version)
+    await pair.connect()
+    long = b"x" * 700_000
+    pair.tls.write(b"short")
+    pair.tls.write(b"")
+    pair.tls.write(long)
+    pair.take()
+
+    received = b""
+    while len(received) < len(long) + 5:
+        received += pair.server.read(100_000)
+    assert received == b"short" + long
+
+
+async def test_an_end_with_the_closing_alert_is_the_peers() -> None:
+    """What came before is handed over first."""
+    pair = Pair()
+    await pair.connect()
+    wire = pair.encrypted(b"last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.server.unwrap()
+    pair.deliver(wire + pair.outgoing.read())
+
+    assert pair.owner.received == b"last words"
+    assert pair.owner.events == ["end", "lost"]
+    assert pair.lower.is_closed
+
+
+async def test_an_end_without_the_closing_alert_is_a_cut() -> None:
+    """Anybody in between could have made it; there is no error to tell."""
+    pair = Pair()
+    await pair.connect()
+    pair.deliver(pair.encrypted(b"half a wo"))
+    pair.tls.eof_received()
+
+    assert pair.owner.received == b"half a wo"
+    assert pair.owner.events == ["cut", "lost"]
+    assert pair.owner.error is None
+
+
+async def test_the_end_of_the_socket_is_a_cut() -> None:
+    """Also where the event loop calls it orderly: without the alert it is not."""
+    pair = Pair()
+    await pair.connect()
+    pair.tls.connection_lost(None)
+
+    assert pair.owner.events == ["cut", "lost"]
+
+
+async def test_a_record_that_was_tampered_with_is_a_cut_with_an_error() -> None:
+    """Nothing of it is handed over, and the peer is told."""
+    pair = Pair()
+    await pair.connect()
+    wire = bytearray(pair.encrypted(b"secret"))
+    wire[-1] ^= 1
+    pair.lower.written.clear()
+    pair.deliver(bytes(wire))
+
+    assert pair.owner.received == b""
+    assert pair.owner.events == ["cut", "lost"]
+    assert isinstance(pair.owner.error, ssl.SSLError)
+    assert pair.lower.written
+
+
+async def test_a_reader_that_pauses_gets_the_rest_when_it_resumes() -> None:
+    """Also what had been received before it paused, though nothing more comes."""
+    pair = Pair(room=100)
+    await pair.connect()
+    body = bytes(range(250)) * 10
+    pair.owner.pauses_at = 300
+    pair.deliver(pair.encrypted(body))
+    assert len(pair.owner.received) == 300
+    assert not pair.lower.is_reading
+    pair.tls.resume_reading()
+    await asyncio.sleep(0)
+
+    assert pair.lower.is_reading
+    assert pair.owner.received == body
+
+
+async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
+    """The owner sees neither the transport nor a byte, and the peer gets an alert."""
+    pair = Pair()
+    pair.tls = TLSTransport(
+        asyncio.get_running_loop(),
+        ssl.create_default_context(),
+        "server.test",
+        pair.owner,
+        pair.buffer,
+    )
+    pair.lower = Lower(pair.tls)
+    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.take()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        pair.server.do_handshake()
+    pair.deliver(pair.outgoing.read())
+    pair.take()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await pair.tls.wait_until_used()
+    with pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"):
+        pair.server.do_handshake()
+
+    assert pair.owner.transport is None
+    assert pair.lower.is_closed
+    assert pair.owner.events == ["cut", "lost"]
+
+
+@pytest.mark.parametrize("end", ["eof", "lost"])
+async def test_an_end_in_the_handshake_fails_it(end: str) -> None:
+    """Whether orderly or not."""
+    pair = Pair()
+    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    if end == "eof":
+        pair.tls.eof_received()
+    else:
+        pair.tls.connection_lost(ConnectionResetError())
+
+    with pytest.raises(OSError):  # noqa: PT011  # of which kind, OpenSSL decides
+        await pair.tls.wait_until_used()
+    assert pair.owner.transport is None
+
+
+async def test_what_cannot_be_encrypted_yet_is_kept() -> None:
+    """OpenSSL may want to hear from the peer before it takes more: a renegotiation."""
+    pair = Pair()
+    await pair.connect()
+    real = pair.tls._object
+
+    class Renegotiating:
+        write = staticmethod(real.write)
+        read = staticmethod(real.read)
+        pending = staticmethod(real.pending)
+
+    def wait(content: bytes) -> int:
+        raise ssl.SSLWantReadError
+
+    busy: Any = Renegotiating()
+    busy.write = wait
+    pair.tls._object = busy
+    pair.tls.write(b"one ")
+    pair.tls.write(b"two")
+    assert pair.owner.events == ["pause"]
+    busy.write = real.write
+    pair.deliver(pair.encrypted(b"go on"))
+    pair.take()
+
+    assert pair.server.read(100) == b"one two"
+    assert pair.owner.events == ["pause", "resume"]
