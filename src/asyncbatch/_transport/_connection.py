@@ -313,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         Hold on to nothing but what is asked for after the end.
 
         Results refer to their connections. With all its parts each costs the garbage collector
-        10 us where every result is kept and has a connection of its own.
+        10 µs where every result is kept and has a connection of its own.
         """
         self._transport = self._protocol = self._socket = None  # type: ignore[assignment]
         self.origin_pool = None  # type: ignore[assignment]
