@@ -234,7 +234,7 @@ class Resolver:
             raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
         if not addresses:
             raise ResolveFailed(f"{host!r} has no address")
-        return addresses
+        return addresses[:MAX_ADDRESSES]
 
     def known(self, host: str, port: int) -> list[Address] | None:
         """Return the addresses of a name that was resolved a short while ago."""
