@@ -257,9 +257,10 @@ class _Connection:
                 if left == 0 and flow.stop is not Stop.VANISH:
                     self.end(flow.stop)
                     return
-        if flow.hides_end or self.is_frozen or left == 0:
-            return
-        self._scope.cancel()
+        # Nobody tells the client, who may be gone without being told anything itself.
+        hides = flow.hides_end or self.is_frozen or left == 0
+        if source is self._client or not hides:
+            self._scope.cancel()
 
     async def _delay(self, flow: Flow) -> None:
         if flow.latency or flow.jitter:
