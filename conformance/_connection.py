@@ -39,7 +39,6 @@ SECONDS_TO_CLOSE = 0.2
 LOOK = 0.01
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)")
-_SHORT_BODY = 16 * 1024
 _UNSCRIPTED = b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nunscripted"
 
 
@@ -59,7 +58,9 @@ class Connection:
         self._writer = writer
         self._is_other = is_other
         self._is_closed = False
-        self._has_left_body = False
+        # What of a request's body has not been read: bytes, or chunks.
+        self._left = 0
+        self._is_chunked_left = False
         self._number = run.connections
         run.connections += 1
 
@@ -84,10 +85,11 @@ class Connection:
             run.busy -= 1
 
     async def _drop_left_body(self) -> None:
-        if self._has_left_body:
-            with self._waiting():
-                while await self._reader.read(64 * 1024):
-                    pass
+        with self._waiting():
+            if self._is_chunked_left:
+                await self._read_chunks()
+            while self._left:
+                self._left -= len(await self._reader.readexactly(min(self._left, 64 * 1024)))
 
     def _script(self) -> Script:
         run = self._run
@@ -124,8 +126,8 @@ class Connection:
                     head = await self._reader.readuntil(b"\r\n\r\n")
                 self._note(head)
                 length = _LENGTH.search(head.lower())
-                # What comes next is no request, but more of this one than could be read as one.
-                self._has_left_body = length is None or int(length.group(1)) > _SHORT_BODY
+                self._left = int(length.group(1)) if length else 0
+                self._is_chunked_left = b"transfer-encoding: chunked" in head.lower()
             case Send(content, may_cut):
                 await self._send(self._run.fill_in(content), may_cut)
             case Flood(content, limit):

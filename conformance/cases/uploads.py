@@ -45,7 +45,6 @@ PLAIN: tuple[Case, ...] = (
                 script=(ReadHead(), Send(REFUSED), Pause(0.05)),
                 request=request,
                 expected=ok(b"hi", 413),
-                reuse=Reuse.MUST_NOT,
             ),
             Case(
                 name=f"413 and close to the head of a POST{name}, the rest unread",

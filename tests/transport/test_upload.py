@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from asyncbatch._http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._transport import Engine, Exchange, Upload
+from asyncbatch._transport._connection import _is_out
 from tests.transport.raw_server import (
     OK,
     Peer,
@@ -232,3 +235,18 @@ async def test_what_is_not_sent_yet_is_not_copied() -> None:
     assert peak < len(body) / 2
     assert bytes(exchange.content) == b"ok"
     assert server.requests[0].endswith(body)
+
+
+@pytest.mark.parametrize(("below", "is_out"), [(0, True), (1, False)])
+def test_what_lies_below_tls_counts_as_not_sent(below: int, is_out: bool) -> None:
+    """The TLS transport has handed it on, and pauses nobody for it."""
+    plain = SimpleNamespace(get_write_buffer_size=lambda: below)
+    transport: Any = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain))
+
+    assert _is_out(transport, b"x" * 100_000) is is_out
+
+
+@pytest.mark.parametrize(("size", "is_out"), [(64 * 1024, True), (64 * 1024 + 1, False)])
+def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out: bool) -> None:
+    """Uvloop keeps its plain transport to itself."""
+    assert _is_out(SimpleNamespace(), b"x" * size) is is_out  # type: ignore[arg-type]
