@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
@@ -60,13 +60,67 @@ class FloorProtocol(asyncio.BufferedProtocol):
         return self._parser.get_status_code(), body
 
 
+class OneShot(FloorProtocol):
+    """A connection for one request, sent when it is open."""
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__()
+        self._head = head
+        self._waiter = self._loop.create_future()
+        self.answer = self._waiter
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.write(self._head)
+
+    @property
+    def status(self) -> int:
+        return int(self._parser.get_status_code())
+
+
+@asynccontextmanager
+async def connecting_floor(setting: Setting) -> AsyncIterator[Fetch]:
+    """Open a connection for each request, in as many workers as asked for."""
+    url = urlsplit(setting.first_url)
+    head = encode(url)
+    loop = asyncio.get_running_loop()
+    context, content = setting.ssl_context(), setting.content
+
+    async def work(urls: Iterator[str]) -> None:
+        for _ in urls:
+            transport, protocol = await loop.create_connection(
+                lambda: OneShot(head), url.hostname or "", url.port, ssl=context
+            )
+            body = await protocol.answer
+            transport.abort()
+            if protocol.status != 200 or body != content:
+                raise WrongAnswer(f"status {protocol.status}, {len(body)} bytes")
+
+    async def fetch(urls: Iterable[str]) -> None:
+        iterator = iter(urls)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(setting.connections):
+                tasks.create_task(work(iterator))
+
+    yield fetch
+
+
+def encode(url: SplitResult) -> bytes:
+    """Return the head of a request for `url`."""
+    return b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (url.path.encode(), url.netloc.encode())
+
+
 @asynccontextmanager
 async def floor_client(setting: Setting) -> AsyncIterator[Fetch]:
     """Open as many connections as asked for, a worker on each."""
+    if setting.workload.resource == "close":
+        async with connecting_floor(setting) as fetch:
+            yield fetch
+        return
     if setting.workload.tls or setting.workload.resource != "json":
-        raise Unavailable("the floor fetches small JSON over kept connections alone")
+        raise Unavailable("the floor fetches small JSON alone, and keeps connections without TLS")
     url = urlsplit(setting.first_url)
-    head = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (url.path.encode(), url.netloc.encode())
+    head = encode(url)
     loop = asyncio.get_running_loop()
     protocols = [
         (await loop.create_connection(FloorProtocol, url.hostname or "", url.port or 80))[1]

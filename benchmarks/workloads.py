@@ -205,14 +205,14 @@ WORKLOADS = (
     Workload(
         "new connections",
         "a new connection for each request",
-        _FAST,
+        (*_FAST, FLOOR, FLOOR_UVLOOP),
         resource="close",
         in_quick=True,
     ),
     Workload(
         "new TLS connections",
         "a new TLS connection for each request",
-        _FAST,
+        (*_FAST, FLOOR, FLOOR_UVLOOP),
         resource="close",
         tls=True,
     ),
