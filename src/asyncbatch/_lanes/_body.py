@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure
+from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._errors import TooSlow
 from asyncbatch._lanes._background import BackgroundDecoder, PlainBody
 from asyncbatch._lanes._binding import Binding
@@ -103,7 +103,7 @@ async def _read(
                 await decoder.feed(chunk)
         elif not await _feed_in_pace(decoder, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
-    except DecodingFailure:
+    except BaseException:  # a cancellation may come while a thread decodes, and not in `chunks`
         # First, so that nothing more comes: reading what a fast server goes on sending would take
         # longer than the body did.
         await close(response)
