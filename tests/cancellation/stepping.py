@@ -137,7 +137,7 @@ def run_stepping(
         loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
         if backend == "uvloop":
             step_tasks(loop, steps)
-        return await function(steps)
+        return await asyncio.ensure_future(function(steps))  # a task whose steps count, too
 
     with asyncio.Runner(loop_factory=lambda: new_loop(backend, steps)) as runner:
         found = runner.run(main())

@@ -98,17 +98,22 @@ def pool_of(fetcher: Fetcher) -> dict[str, int]:
     return counts
 
 
-def is_at_rest(fetcher: Fetcher) -> bool:
+def tasks_of_asyncio() -> set[asyncio.Task[Any]]:
+    """Return the tasks of the running loop; none on trio."""
+    try:
+        return asyncio.all_tasks()
+    except RuntimeError:
+        return set()
+
+
+def is_at_rest(fetcher: Fetcher, tasks: set[asyncio.Task[Any]]) -> bool:
     """Whether nothing is under way in the pool or, where that can be told, in the loop."""
     counts = pool_of(fetcher)
     if counts and (counts["connecting"] or counts["waiting"]):
         return False
     if counts and counts["connections"] != counts["idle"]:
         return False
-    try:
-        return asyncio.all_tasks() == {asyncio.current_task()}
-    except RuntimeError:  # trio
-        return True
+    return tasks_of_asyncio() == tasks
 
 
 async def canary(fetcher: Fetcher, site: Site) -> None:
@@ -126,13 +131,16 @@ async def cut_at_each_step(steps: Steps, name: str, site: Site, cut: Cut) -> int
     way, options = {**WAYS, **STOCK}[name]
     loop: Any = asyncio.get_running_loop() if cut is by_task else None
     timers = loop.timers() if isinstance(loop, SteppingLoop) else 0
+    tasks = tasks_of_asyncio()
     for step in range(1, MAX_STEPS):
         fetcher = new_fetcher(options)
         async with fetcher:
             acted = await cut(steps, step, lambda fetcher=fetcher: way(fetcher, site))
             seen = fetcher.statistics()
             assert (seen.in_flight, seen.batches, seen.waiting) == (0, 0, 0), f"at step {step}"
-            await settle(functools.partial(is_at_rest, fetcher), f"in the pool at step {step}")
+            await settle(
+                functools.partial(is_at_rest, fetcher, tasks), f"in the pool at step {step}"
+            )
             await canary(fetcher, site)
         await settle(lambda: site.open_connections == 0, f"of its connections at step {step}")
         if isinstance(loop, SteppingLoop):
