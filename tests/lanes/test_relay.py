@@ -13,6 +13,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from tests.transport.raw_server import Peer, serve
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -238,3 +239,26 @@ async def test_closing_the_fetcher_ends_a_batch_that_is_relayed(server: Loopback
         async with Fetcher(concurrency=2) as fetcher:
             tasks.start_soon(fetch, fetcher)
             await requests_at(server, 10)
+
+
+@pytest.mark.parametrize("concurrency", [1, 20])
+async def test_what_still_lies_in_the_kernel_is_not_the_next_answer(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """A response that just fills the buffer hides what is behind it until the next read."""
+    size = 1024
+    monkeypatch.setattr("asyncbatch._transport._pool.RECEIVE_BUFFER", size)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    room = size - len(head) - len(b"3xx\r\n\r\n0\r\n\r\n")
+    full = head + b"%x\r\n%b\r\n0\r\n\r\n" % (room, b"x" * room)
+    assert len(full) == size
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await peer.send(full + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
+
+    async with serve(script) as raw, Fetcher(concurrency=concurrency) as fetcher:
+        results = await fetcher.fetch_many([raw.url] * 100)
+
+    assert {result.content for result in results} == {b"x" * room}

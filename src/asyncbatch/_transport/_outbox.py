@@ -49,10 +49,12 @@ class Outbox:
 
     def _send_all(self) -> None:
         senders = self._senders
+        # Whoever comes in while we look has not been looked at behind what it has just read.
+        count = len(senders)
         try:
             self._look()
-            while senders:
+            for _ in range(count):
                 senders.popleft().send_request()
         finally:
-            if senders:  # one has raised; the others still have to send
+            if senders:  # or one has raised, and the others still have to send
                 self._loop.call_soon(self._send_all)
