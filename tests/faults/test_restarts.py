@@ -44,8 +44,11 @@ async def test_idempotent_requests_survive_restarts_and_others_are_sent_once(lan
             methods = ("GET", "DELETE", "POST")
             requests = [Request(proxy.url(f"/{n}"), methods[n % 3]) for n in range(150)]
             retry = Retry(attempts=10, backoff=0.02, budget=None)
-            async with fetcher_on(lane, concurrency=10, retry=retry) as fetcher:
+            async with fetcher_on(
+                lane, concurrency=10, retry=retry, give_up_host_after=None
+            ) as fetcher:
                 results = await fetcher.fetch_many(requests)
+            tasks.cancel_scope.cancel()
 
     assert all(result.ok for n, result in enumerate(results) if n % 3 != 2)
     posts = [count for name, count in arrived.items() if name.startswith("POST")]
