@@ -10,7 +10,7 @@ import pytest
 from asyncbatch import Failure, Result
 from asyncbatch._http11 import ResponseProtocol
 from asyncbatch._lanes import _background
-from asyncbatch._lanes._causes import causes_of
+from asyncbatch._transport._causes import causes_of
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.faults.lanes import fetcher_on
 

@@ -19,9 +19,9 @@ from asyncbatch._errors import (
 )
 from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_permanent
+from asyncbatch._lanes._causes import is_alert, is_permanent
 from asyncbatch._outcome import Outcome
-from asyncbatch._transport import EngineClosed, SentTooSlowly, TimedOut
+from asyncbatch._transport import EngineClosed, SentTooSlowly, TimedOut, causes_of, is_exhausted
 
 
 def engine_outcome(

@@ -16,11 +16,11 @@ from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, Decodi
 from asyncbatch._errors import BodyTooLarge, DNSError, FailureKind, TLSError, TruncatedBody
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._causes import causes_of, is_alert, is_exhausted, is_permanent
+from asyncbatch._lanes._causes import is_alert, is_permanent
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
-from asyncbatch._transport import AddressRefused
+from asyncbatch._transport import AddressRefused, causes_of, is_exhausted
 
 # Whose exceptions speak of the connection, wherever they come up.
 _WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
 from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION, is_pristine
+from ._causes import causes_of, is_exhausted
 from ._connector import Connector
 from ._engine import Engine
 from ._errors import (
@@ -48,6 +49,8 @@ __all__ = [
     "TimedOut",
     "Upload",
     "as_policy",
+    "causes_of",
+    "is_exhausted",
     "is_pristine",
     "is_public",
     "pool_class",

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from asyncbatch._http11 import TruncatedResponse
+from asyncbatch._transport._causes import causes_of, is_exhausted
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._dial import Dial
@@ -255,10 +256,21 @@ class Pool:
             # The limit began before this exchange came.
             if not self._dial_now(self._origins[exchange.origin], exchange):
                 self._waiters.starve(exchange)
+        elif exchange is not None and error is not None and self._may_share(exchange, error):
+            # Nor does another one get a connection now: they wait for those that there are.
+            self._waiters.starve(exchange)
+            return
         elif exchange is not None:
             self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
         self._tidy(dial.origin_pool)
         self._dial_starved()
+
+    def _may_share(self, exchange: Exchange, error: Exception) -> bool:
+        """Whether this machine has no connection to give, but others to the origin serve."""
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is None or not origin_pool.connections or self._is_closed:
+            return False
+        return any(map(is_exhausted, causes_of(error)))
 
     def _end_dial(self, dial: Dial) -> Exchange | None:
         """Forget a dial and return the exchange that still waits for it."""
