@@ -266,9 +266,8 @@ class Batches(RuleBasedStateMachine):
         is_news = outcome.started_at > model.pause_began
         if outcome.status_code == 429:
             asked = outcome.retry_after
-            if self.retry is None:
-                asked = None if asked is None else min(asked, 60.0)
-            elif asked is not None and asked > self.retry.retry_after_max:
+            longest = 60.0 if self.retry is None else self.retry.retry_after_max
+            if asked is not None and asked > longest:
                 asked = None
             if asked is not None:
                 model.pause_until = max(model.pause_until, self.now + asked)
