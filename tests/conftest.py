@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "may_block: the test calls the blocking API inside a running loop on purpose."
     )
+    config.addinivalue_line("markers", "once: run on one Python; it tells nothing about others.")
     config.addinivalue_line("markers", "slow: run only where `-m` asks for it by name.")
 
 

@@ -34,7 +34,10 @@ ROUND = 3_000
 
 DESCRIPTORS = Path("/proc/self/fd")
 
-pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="sockets cannot be counted")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not DESCRIPTORS.exists(), reason="sockets cannot be counted"),
+]
 
 
 # Not over httpx's own transport, on which some requests get the answers to others.
