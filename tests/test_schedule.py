@@ -320,6 +320,67 @@ def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
     assert taken.count(Action.RETRY) == 1000
 
 
+class Answered:
+    """A good answer, as a schedule sees it."""
+
+    status_code = 200
+
+
+def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
+    """It is as if the one had ended and the other been added and started, its try counted."""
+    hosts, schedule = new_schedule(retry=Retry(attempts=2))
+    (job,) = add(schedule, hosts, "a")
+    start_all(schedule)
+    job.queued, job.history = 3.0, [object()]
+
+    assert schedule.replace(job, "next", 7, "a", 0.5)
+    assert (job.request, job.index, job.attempts, job.first_started_at) == ("next", 7, 1, 0.5)
+    assert (job.queued, job.throttled, job.history) == (0.0, 0.0, None)
+    assert (schedule.in_flight, schedule.pending, job.host.in_flight) == (1, 0, 1)
+    assert job.host.budget is not None
+    assert job.host.budget.tries == 2
+
+    schedule.succeeded(job, Answered(), 0.5, 3.0)
+    assert schedule.in_flight == 0
+    assert not len(hosts)
+
+
+@pytest.mark.parametrize(
+    ("policies", "key", "disturb"),
+    [
+        ({}, "b", lambda schedule, hosts: None),
+        ({"per_host": 5}, "a", lambda schedule, hosts: None),
+        ({"rate": Rate(9)}, "a", lambda schedule, hosts: None),
+        ({"total_rate": Rate(9)}, "a", lambda schedule, hosts: None),
+        ({}, "a", lambda schedule, hosts: add(schedule, hosts, "a", 1.0)),
+        ({}, "a", lambda schedule, hosts: schedule.close(1.0)),
+    ],
+    ids=["another host", "cap", "rate", "rate over all", "somebody waits", "closed"],
+)
+def test_no_request_takes_a_place_that_is_not_free_for_it(
+    policies: dict[str, Any], key: str, disturb: Any
+) -> None:
+    """And then nothing has changed."""
+    hosts, schedule = new_schedule(**policies)
+    (job,) = add(schedule, hosts, "a")
+    start_all(schedule)
+    disturb(schedule, hosts)
+
+    assert not schedule.replace(job, "next", 7, key, 2.0)
+    assert (job.request, job.index, job.fate) == (None, 0, Fate.START)
+    assert schedule.in_flight == 1
+
+
+def test_no_request_takes_the_place_at_a_host_in_trouble() -> None:
+    """A pause that has begun meanwhile holds it like any other."""
+    hosts, schedule = new_schedule(retry=Retry())
+    one, other = add(schedule, hosts, "aa")
+    start_all(schedule)
+    schedule.done(one, refused(retry_after=9.0), 1.0)
+
+    assert not schedule.replace(other, "next", 7, "a", 2.0)
+
+
 def test_a_job_is_reported_once() -> None:
     """A slot given back twice would let one more through."""
     hosts, schedule = new_schedule()

@@ -31,6 +31,8 @@ class Handover:
         call_soon: Has a function called in the next turn of the loop, from the loop's thread.
     """
 
+    is_bounded = True
+
     def __init__(
         self,
         *,

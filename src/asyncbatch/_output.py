@@ -19,6 +19,9 @@ from asyncbatch._result import Result
 class Output(Protocol):
     """What a batch needs to know of the place where its results go."""
 
+    is_bounded: bool
+    """Whether `may_take` and `may_start` ever say no."""
+
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
         ...
@@ -34,6 +37,8 @@ class Output(Protocol):
 
 class Collected:
     """Keeps every result, by the index of its request."""
+
+    is_bounded = False
 
     def __init__(self) -> None:
         self._results: dict[int, Result] = {}
@@ -69,6 +74,8 @@ class Delivered:
     not consumed are fewer: were it the started ones, `backlog` results could wait for an earlier
     request that in turn waits for them.
     """
+
+    is_bounded = True
 
     def __init__(self, *, ordered: bool, backlog: int) -> None:
         self._ordered = ordered

@@ -191,24 +191,25 @@ class Crew:
         self._workers -= 1
         self._changed.set()
 
-    def next_plain_job(self, relay: Relay, now: float) -> Job | None:
+    def replace(self, done: Job, relay: Relay, now: float) -> bool:
         """
-        Return the next of the input if it may start at once, and by relay.
+        Put the next request of the input in the place of one that has succeeded, if it can go.
 
-        The way most requests go, without the queues of the schedule, which are empty. Where this
-        returns `None`, `next_job` knows more.
+        The way most requests go: nobody waits, the next is for the same host, and nothing is wrong
+        with that. Then no queue changes, and no count; where this says no, `next_job` knows more.
         """
         schedule = self._schedule
-        if schedule.pending or not self._output.may_start(schedule.in_flight):
-            return None
+        output = self._output
+        if schedule.pending or (output.is_bounded and not output.may_start(schedule.in_flight - 1)):
+            return False
         item = self._intake.take()
         if item is END:
-            return None
+            return False
         origin = relay.look_at(item)
-        if origin is not None:
-            return self.ledger.enter_and_start(item, origin, now)
+        if origin is not None and self.ledger.enter_in_place_of(done, item, origin, now):
+            return True
         self.ledger.enter(item, now)
-        return None
+        return False
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for a worker, if there is one for this batch."""

@@ -58,9 +58,12 @@ class Intake:
 
     def take(self) -> Any:
         """Return the next item if that needs no waiting and there is room, else `END`; enter it."""
-        if self.is_fed or self._source.exhausted or not self._has_room():
+        source, unfinished = self._source, self._ledger.unfinished
+        if self.is_fed or source.exhausted or unfinished >= self._window:
             return END
-        return self._source.read()
+        if self._output.is_bounded and not self._output.may_take(unfinished):
+            return END
+        return source.read()
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""

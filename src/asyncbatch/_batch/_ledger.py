@@ -69,15 +69,13 @@ class Ledger:
         method = "GET" if isinstance(item, str) else method_of(item)
         self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
 
-    def enter_and_start(self, url: str, origin: Origin, now: float) -> Job | None:
-        """Enter a plain GET, and return it if it may start at once."""
-        job = Job(url, self.count, self._hosts.get(origin))
+    def enter_in_place_of(self, done: Job, url: str, origin: Origin, now: float) -> bool:
+        """Enter a plain GET in the place of a delivered one, if the schedule lets it go there."""
+        if not self._schedule.replace(done, url, self.count, origin, now):
+            return False
         self.count += 1
         self.unfinished += 1
-        if self._schedule.start_at_once(job, now):
-            return job
-        self._schedule.add(job, now)
-        return None
+        return True
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
@@ -96,11 +94,12 @@ class Ledger:
             outcome = refused(outcome, self._equipment.retry.retry_after_max, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))
 
-    def succeed(
-        self, job: Job, answer: Any, network: Instants, begun_at: float, now: float
-    ) -> None:
-        """Give `job` the result of a response that needs no verdict."""
+    def close(self, job: Job, answer: Any, begun_at: float, now: float) -> None:
+        """Tell the schedule of a delivered success, unless another has taken its place."""
         self._schedule.succeeded(job, answer, begun_at, now)
+
+    def deliver(self, job: Job, answer: Any, network: Instants, now: float) -> None:
+        """Give `job` the result of a response that needs no verdict; then `close` it."""
         started_at, history = job.first_started_at, job.history
         assert started_at is not None
         result = success(

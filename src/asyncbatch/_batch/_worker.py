@@ -97,17 +97,21 @@ class Worker:
         crew = self._crew
         job = self._job
         assert job is not None
-        crew.ledger.succeed(job, answer, network, begun_at, now)
+        crew.ledger.deliver(job, answer, network, now)
+        if not crew.permits.contended:
+            relay = self._relay
+            assert relay is not None
+            if crew.replace(job, relay, now):
+                crew.last_at_work = job
+                return job.request  # type: ignore[no-any-return]  # what a relay takes is a str
+        crew.ledger.close(job, answer, begun_at, now)
         self._job = None
         if crew.permits.contended:
             crew.tell_feeder()
             return None
-        relay = self._relay
-        assert relay is not None
-        self._job = job = crew.next_plain_job(relay, now) or crew.next_job(now)
+        self._job = job = crew.next_job(now)
         crew.call_dispatcher()
         if job is None or type(job.request) is not str:
             return None
         crew.last_at_work = job
-        url: str = job.request
-        return url
+        return job.request

@@ -203,7 +203,7 @@ class Preparer:
             template is not None
             and url.startswith(template.prefix)
             and _PLAIN_TARGET.fullmatch(url, len(template.prefix))
-            and client.headers._list == self._headers
+            and client._headers._list == self._headers
         ):
             target = url[len(template.prefix) :]
         else:
@@ -212,7 +212,7 @@ class Preparer:
                 return None
             target = match[2]
             self._last = template = self._template(match[1])
-        jar = client.cookies.jar
+        jar = client._cookies.jar
         if (
             not template.is_ours
             or (jar._cookies and may_match(jar, template.cookie_domains))

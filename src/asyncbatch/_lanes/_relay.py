@@ -99,7 +99,7 @@ class Relay:
 
     def begin(self, url: str) -> bool:
         """Ask for `url` and for whatever `on_answer` names, unless it takes more than a relay."""
-        if not self._may_go_on():
+        if self._lane.reason_against or standing_reason_against(self._client):
             return False
         if self.look_at(url) is None:
             return False
@@ -203,12 +203,9 @@ class Relay:
         self._coding = coding_in(head.block)
         return True
 
-    def _may_go_on(self) -> bool:
-        """Whether the lane may be taken still: what its conditions look at, a user may change."""
-        return self._lane.reason_against is None and standing_reason_against(self._client) is None
-
     def _renew(self, exchange: Exchange, url: str, now: float) -> bool:
-        if not self._may_go_on():
+        # What the lane's conditions look at, a user may change at any time.
+        if self._lane.reason_against or standing_reason_against(self._client):
             return False
         if url is not self._ready and self.look_at(url) is None:
             return False

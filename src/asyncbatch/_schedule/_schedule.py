@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
@@ -127,25 +127,28 @@ class Schedule:
             return job
         return None
 
-    def start_at_once(self, job: Job, now: float) -> bool:
+    def replace(self, job: Job, request: Any, index: int, key: Hashable, now: float) -> bool:
         """
-        Start a job that nothing is in the way of, or return False for it to be added.
+        Let a request take the place of one that has succeeded, if both are for one host.
 
-        What `add` and `next` do for a host with no limits and no trouble when nobody waits.
+        What `succeeded`, `add` and `next` come to for a host with no limits and no trouble when
+        nobody waits: nothing but the request changes, and its try is counted.
+
+        Returns:
+            `False`, and nothing has changed, where it is not like that.
         """
-        queue = self._queues.get(job.host)
-        if queue is None:
-            queue = self._join(job)
+        assert job.fate is _START, f"{job.fate} job is not in flight"
+        queue = job.queue
         host = queue.host
-        if not host.plain or queue.place is not _NOWHERE or self._timers.next_at <= now:
+        if (
+            key != host.key
+            or not host.plain
+            or queue.place is not _NOWHERE
+            or self._timers.next_at <= now
+            or self._is_closed
+        ):
             return False
-        job.queue = queue
-        queue.jobs += 1
-        host.in_flight += 1
-        self.in_flight += 1
-        job.fate = _START
-        job.attempts = 1
-        job.first_started_at = now
+        job.renew(request, index, now)
         budget = host.budget
         if budget is not None:
             if now >= budget.ends_at:

@@ -217,11 +217,16 @@ class Connection(asyncio.BufferedProtocol):
     def known_head(self, known: KnownHead) -> None:
         self._protocol.known_head = known
 
-    def start(self, exchange: Exchange, now: float) -> None:
+    def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """
         Send the request, or have it sent at the end of this turn, and expect the response.
 
         Put off, it is looked once more whether the connection is still good, just before.
+
+        Args:
+            exchange: the request.
+            now: the time.
+            is_good: whether somebody has looked that there is nothing to read.
         """
         self.exchange = exchange
         exchange.connection = self
@@ -235,6 +240,8 @@ class Connection(asyncio.BufferedProtocol):
             # No longer the end of its idling.
             self.deadline = exchange.deadline
             self._pool.outbox.put(self)
+        elif not is_good and self.poll(0):
+            self._start_elsewhere(exchange)
         else:
             self._send(exchange)
 
@@ -492,7 +499,7 @@ class Connection(asyncio.BufferedProtocol):
             if follow is not None:
                 following = follow(exchange)
                 if following is not None and self._pool.may_stay_busy(self, following, now):
-                    self.start(following, now)
+                    self.start(following, now, False)
                     return
                 self._pool.release(self, now, head.idle_timeout)
                 if following is not None:

@@ -165,8 +165,6 @@ class Pool:
             and not self._waiters.everyone
             and now < connection.retire_at
             and not self._is_closed
-            # As in `submit`; when much is under way it is looked at when it is sent.
-            and (self.is_busy or not connection.poll(0))
         )
 
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
