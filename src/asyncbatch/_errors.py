@@ -31,6 +31,7 @@ elsewhere.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
@@ -82,7 +83,8 @@ class FetcherClosed(RuntimeError):
 class BodyTooLarge(httpx.RequestError):
     """The decoded body passed the limit; nothing of it was kept."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(self, limit: int, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The decoded body passed max_body={limit} bytes", request=request)
@@ -92,7 +94,8 @@ class BodyTooLarge(httpx.RequestError):
 class NotStarted(httpx.RequestError):
     """The batch ended before the request was sent."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(self, batch_timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(
@@ -116,7 +119,8 @@ class AddressBlocked(httpx.ConnectError):
 class HostDown(httpx.ConnectError):
     """The request was not sent, because its host failed too often in a row."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(self, host: str, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"Not sent: no connection to {host}, many times in a row", request=request)
@@ -130,7 +134,8 @@ class TruncatedBody(httpx.RemoteProtocolError):
 class AttemptTimeout(httpx.TimeoutException):
     """One attempt, its body included, took longer than it may."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(self, timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The attempt took longer than timeout={timeout:g} s", request=request)
@@ -151,7 +156,8 @@ class TooSlow(httpx.ReadTimeout):
 class DeadlineExceeded(httpx.TimeoutException):
     """The request with its retries, or the whole batch, took longer than it may."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(
         self, option: str, seconds: float, *, request: httpx.Request | None = None
@@ -164,7 +170,8 @@ class DeadlineExceeded(httpx.TimeoutException):
 class RetryAfterTooLong(httpx.HTTPStatusError):
     """The server asks to be left alone for longer than the policy allows."""
 
-    __reduce__ = reduced
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __init__(
         self,
