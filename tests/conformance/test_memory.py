@@ -12,6 +12,8 @@ import pytest
 
 from tests.conformance.swallowing import CAP, CODINGS, MIB, SIZE
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 # What a decoder needs for itself, and the pieces under way: brotli looks back 16 MiB.

@@ -11,7 +11,7 @@ from asyncbatch import FailureKind, Retry
 from conformance import Case, ScriptedServer, answer, ok
 from conformance.cases.hostile.refusals import VALUES
 
-pytestmark = pytest.mark.asyncio_only
+pytestmark = [pytest.mark.asyncio_only, pytest.mark.once]
 
 # What asks for more than a minute; the others are waited for, or are none.
 TOO_LONG = {

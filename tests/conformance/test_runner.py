@@ -19,6 +19,8 @@ from conformance.clients import ENTRIES, find_client
 from conformance.clients.ours import direct_lane
 from conformance.clients.peers import httpx_client
 
+pytestmark = pytest.mark.once
+
 SMALL = Selection("behind a body with a length", (Delivery.WHOLE,))
 
 

@@ -17,6 +17,8 @@ from tests.faults.proxy import FaultProxy, Flow, Link, Opening, Stop
 from tests.lanes.conftest import AUTHORITY
 from tests.transports import settle
 
+pytestmark = pytest.mark.once
+
 BODY = 5_000
 IN_HEAD, IN_BODY = 20, 2_000
 
