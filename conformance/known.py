@@ -180,7 +180,12 @@ PLAIN: tuple[Fault, ...] = (
     Fault(
         "httpx judges by the first piece whether deflate has its wrapper, and fails at a second "
         "frame of zstd in a later one",
-        ("raw deflate in chunks of one byte", "deflate without its wrapper", "zstd of two frames"),
+        (
+            "raw deflate in chunks of one byte",
+            "deflate without its wrapper",
+            "zstd of two frames",
+            "zstd with a frame to skip",
+        ),
     ),
     Fault("httpx decodes any number of codings", ("six codings", "6 codings", "20 codings")),
     Fault(
