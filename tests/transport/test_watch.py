@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from asyncbatch._transport import ConnectFailed
 from asyncbatch._transport._watch import MAX_EVENTS, EpollWatch, LoopWatch, Watch, watch_on
+from tests.transport.raw_server import OK, answers, engine_for, get, serve
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -148,3 +152,32 @@ async def test_nothing_stays_open_when_nothing_is_watched() -> None:
             watch.remove(sock.fileno())
 
         assert descriptors() == before
+
+
+async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of it stays behind, and the next one succeeds."""
+    make, failures = select.epoll, [OSError(errno.EMFILE, "Too many open files")]
+
+    def epoll() -> select.epoll:
+        if failures:
+            raise failures.pop()
+        return make()
+
+    async with serve(answers(OK, OK)) as server, engine_for() as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(select, "epoll", epoll)
+            with pytest.raises(ConnectFailed, match="Too many open files"):
+                await get(engine, server)
+        assert not any(engine.counts().values())
+        assert (await get(engine, server)).content == b"ok"
+
+
+async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
+    """Were it kept, it would stay open with nothing in it."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        watch.add(1_000_000, lambda: None)
+
+    assert watch._epoll is None

@@ -261,11 +261,21 @@ class Connector:
         return sock
 
     def attach_nowait(self, pool: Pool, sock: socket.socket) -> Connection | None:
-        """Put a connection on a plain socket, or return None where the event loop has to."""
+        """
+        Put a connection on a plain socket, or return None where the event loop has to.
+
+        Raises:
+            ConnectFailed: It cannot be watched, for want of a descriptor; the socket is closed.
+        """
         if not _can_have_sockets(pool):
             return None
         connection = Connection(pool, sock)
-        connection.use(SocketTransport(pool.loop, pool.watch, sock, connection))
+        try:
+            connection.use(SocketTransport(pool.loop, pool.watch, sock, connection))
+        except OSError as exc:
+            sock.close()
+            connection.close()
+            raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
         return connection
 
     async def attach(self, pool: Pool, sock: socket.socket) -> Connection:
@@ -328,10 +338,11 @@ class Connector:
     ) -> None:
         try:
             tls = TLSTransport(pool.loop, context, server_name, connection, self._encrypted)
+            transport = SocketTransport(pool.loop, pool.watch, sock, tls)
         except BaseException:
             sock.close()
             raise
-        tls.begin(SocketTransport(pool.loop, pool.watch, sock, tls))
+        tls.begin(transport)
         await tls.wait_until_used()
 
 

@@ -77,16 +77,18 @@ class Dial:
         if not connector.retries and exchange.observer is None:
             try:
                 begun = self._begun = connector.begin(self.origin_pool.origin, self)
+                connection = None
+                if begun is not None and begun.is_connected and not self.origin_pool.origin.is_tls:
+                    connection = connector.attach_nowait(pool, begun.sock)
+                    if connection is None:
+                        self._start(connector.attach(pool, begun.sock))
+                        return
             except Exception as exc:
                 # Not at once: where all that wait fail in turn, the stack would not be deep enough.
                 pool.loop.call_soon(pool.dial_failed, self, exc)
                 return
-            if begun is not None and begun.is_connected and not self.origin_pool.origin.is_tls:
-                connection = connector.attach_nowait(pool, begun.sock)
-                if connection is not None:
-                    pool.dial_succeeded(self, connection)
-                else:
-                    self._start(connector.attach(pool, begun.sock))
+            if connection is not None:
+                pool.dial_succeeded(self, connection)
                 return
         self._start(self._run(exchange.terms.connect_timeout))
 

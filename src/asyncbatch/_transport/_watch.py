@@ -79,8 +79,11 @@ class EpollWatch:
         if epoll is None:
             epoll = self._epoll = select.epoll()
             self._loop.add_reader(epoll.fileno(), self.look)
-        epoll.register(fd, select.EPOLLIN)
-        self._callbacks[fd] = on_readable
+        try:
+            epoll.register(fd, select.EPOLLIN)
+            self._callbacks[fd] = on_readable
+        finally:
+            self._close_if_unused(epoll)
 
     def remove(self, fd: int) -> None:
         """Call no more."""
@@ -88,6 +91,9 @@ class EpollWatch:
         if epoll is None or self._callbacks.pop(fd, None) is None:
             return
         epoll.unregister(fd)
+        self._close_if_unused(epoll)
+
+    def _close_if_unused(self, epoll: select.epoll) -> None:
         if not self._callbacks:
             self._epoll = None
             self._loop.remove_reader(epoll.fileno())
