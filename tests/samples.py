@@ -16,7 +16,7 @@ def success(index: int = 0, *, body: bytes = b"", status: int = 200, **fields: A
     """Return a success of that index, its URL included."""
     url = f"http://host.test/{index}"
     response = httpx.Response(status, content=body, request=httpx.Request("GET", url))
-    return Success(response=response, **_common(index, url, fields))
+    return Success(content=response.content, response=response, **_common(index, url, fields))
 
 
 def failure(

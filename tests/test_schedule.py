@@ -320,12 +320,6 @@ def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
     assert taken.count(Action.RETRY) == 1000
 
 
-class Answered:
-    """A good answer, as a schedule sees it."""
-
-    status_code = 200
-
-
 def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     """It is as if the one had ended and the other been added and started, its try counted."""
     hosts, schedule = new_schedule(retry=Retry(attempts=2))
@@ -340,7 +334,7 @@ def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     assert job.host.budget is not None
     assert job.host.budget.tries == 2
 
-    schedule.succeeded(job, Answered(), 0.5, 3.0)
+    schedule.succeeded(job, 200, 0.5, 3.0)
     assert schedule.in_flight == 0
     assert not len(hosts)
 

@@ -1,10 +1,10 @@
-"""`Slots` and `Permits`: first come, first served, and given back when cancelled."""
+"""`Slots` and `BothSlots`: first come, first served, and given back when cancelled."""
 
 from __future__ import annotations
 
 import anyio
 
-from asyncbatch._slots import Permits, Slots
+from asyncbatch._slots import BothSlots, Slots
 from tests.transports import settle
 
 
@@ -36,7 +36,7 @@ async def test_slots_are_handed_out_first_come_first_served():
 async def test_permits_cancelled_halfway_are_given_back():
     """Either a slot of each, or none at all."""
     ours, theirs = Slots(2), Slots(1)
-    permits = Permits(ours, theirs)
+    permits = BothSlots(ours, theirs)
     await theirs.acquire()
     with anyio.move_on_after(0):
         await permits.acquire()
@@ -52,13 +52,13 @@ async def test_permits_cancelled_halfway_are_given_back():
 async def test_permits_tell_whether_somebody_waits():
     """For any of the slots that they are made of."""
     ours, theirs = Slots(2), Slots(1)
-    permits = Permits(ours, theirs)
+    permits = BothSlots(ours, theirs)
     await permits.acquire()
-    assert not permits.contended
+    assert not permits.waiting
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(theirs.acquire)
         await settle()
-        assert permits.contended
+        assert permits.waiting
         permits.release()
 
     assert theirs.taken == 1

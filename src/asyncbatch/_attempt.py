@@ -52,7 +52,7 @@ class Trial:
         outcome = await self.lane.exchange(item, limits, seconds, clock)
         if cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome)
-        return self._judged(outcome, started_at)
+        return self._judged(item, outcome, started_at)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for plain GETs with the limits of this fetcher, if its lane has any."""
@@ -61,12 +61,12 @@ class Trial:
     async def conclude(self, relay: Relay) -> Outcome:
         """Return how the try ended that `relay` has stopped at."""
         started_at = relay.begun_at
-        return self._judged(await relay.conclude(), started_at)
+        return self._judged(relay.url, await relay.conclude(), started_at)
 
-    def _judged(self, outcome: Outcome, started_at: float) -> Outcome:
+    def _judged(self, item: object, outcome: Outcome, started_at: float) -> Outcome:
         outcome.started_at = started_at
         if outcome.response is not None:
-            self._judge(outcome)
+            self._judge(item, outcome)
         return outcome
 
     def _limits_for(self, item: object) -> TimeLimits:
@@ -79,12 +79,12 @@ class Trial:
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", self.deadline or 0.0, request=request)
 
-    def _judge(self, outcome: Outcome) -> None:
+    def _judge(self, item: object, outcome: Outcome) -> None:
         response: Any = outcome.response
         if response.status_code < 400:
             return
         if hasattr(response, "build"):
-            outcome.response = response = response.build()
+            outcome.response = response = response.build(item, outcome.content, outcome.timing)
         outcome.kind = FailureKind.status
         value = response.headers.get("retry-after")
         if value is not None:

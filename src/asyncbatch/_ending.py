@@ -22,7 +22,7 @@ from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
 from asyncbatch._result import Failure, Result, Success, success
 from asyncbatch._schedule import Job
-from asyncbatch._timing import Attempt, Instants, Timing, timing_of
+from asyncbatch._timing import Attempt, timing_of
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
@@ -40,7 +40,7 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
     """Return the result of `job` that its last outcome makes."""
     if outcome.kind is None:
         assert outcome.response is not None
-        return success_of(job, outcome.response, outcome.timing, now)
+        return success_of(job, outcome, now)
     elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
     history = () if job.history is None else tuple(job.history)
     assert outcome.error is not None
@@ -56,11 +56,12 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         network=outcome.timing,
         error=outcome.error,
         kind=outcome.kind,
+        content=outcome.content,
         response=outcome.response,
     )
 
 
-def success_of(job: Job, response: Any, network: Timing | Instants, now: float) -> Success:
+def success_of(job: Job, outcome: Outcome, now: float) -> Success:
     """Return the result of `job` that a good response makes."""
     started_at = job.first_started_at
     return success(
@@ -71,8 +72,9 @@ def success_of(job: Job, response: Any, network: Timing | Instants, now: float) 
         () if job.history is None else tuple(job.history),
         job.queued,
         job.throttled,
-        network,
-        response,
+        outcome.timing,
+        outcome.content,
+        outcome.response,
     )
 
 

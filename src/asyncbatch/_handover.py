@@ -59,6 +59,10 @@ class Handover:
 
     # In the loop's thread
 
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        return self._has_room(unfinished + len(self._early) if self._ordered else running)
+
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
         return not self._ordered or self._has_room(unfinished + len(self._early))

@@ -51,6 +51,8 @@ class Input:
         self.read_count = 0
         self.exhausted = False
         """Nothing more is to be read: it ended or raised."""
+        self.is_at_hand = False
+        """Whether `read` may be called: reading needs no waiting, and there may be more."""
         self.error: Exception | None = None
         """What the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
@@ -61,6 +63,7 @@ class Input:
             self._async_iterator = aiter(requests)
         elif isinstance(requests, Iterable):
             self._next = _in_own_context(iter(requests))
+            self.is_at_hand = True
         else:
             raise TypeError(
                 f"requests must be an iterable or async iterable, not {shown(requests)}"
@@ -77,6 +80,7 @@ class Input:
             item = self._next()
         except StopIteration:
             self.exhausted = True
+            self.is_at_hand = False
             return END
         except StopAsyncIteration as error:
             # Raised to the consumer of a stream, it would be no error but the end of the results.
@@ -121,6 +125,7 @@ class Input:
 
     def _fail(self, error: Exception) -> None:
         self.exhausted = True
+        self.is_at_hand = False
         with contextlib.suppress(Exception):  # an error may refuse attributes
             error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
         self.error = self.error or error

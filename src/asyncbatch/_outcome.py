@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asyncbatch._timing import Instants, Timing
+from asyncbatch._timing import Course, Timing
 
 if TYPE_CHECKING:
     import httpx
@@ -26,11 +26,13 @@ class Outcome:
 
     response: Any = None
     """The complete response, of whatever status: an `httpx.Response`, or what builds one."""
+    content: bytes = b""
+    """Its decoded body."""
     error: Exception | None = None
     """Why it failed; `None` exactly if `kind` is."""
     kind: FailureKind | None = None
     """`None`: it succeeded."""
-    timing: Timing | Instants = NO_TIMING
+    timing: Timing | Course = NO_TIMING
     """The phases on the network; `queued` and `throttled` are left to the batch."""
     status_code: int | None = None
     """The response's status."""

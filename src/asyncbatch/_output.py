@@ -7,6 +7,7 @@ he is too far behind, for `stream`.
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
@@ -22,6 +23,10 @@ class Output(Protocol):
     is_bounded: bool
     """Whether `may_take` and `may_start` ever say no."""
 
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        ...
+
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""
         ...
@@ -30,7 +35,7 @@ class Output(Protocol):
         """Whether another request may start while `running` are under way."""
         ...
 
-    def put(self, result: Result) -> None:
+    def put(self, result: Result, /) -> None:
         """Take one result; never waits."""
         ...
 
@@ -41,7 +46,13 @@ class Collected:
     is_bounded = False
 
     def __init__(self) -> None:
-        self._results: dict[int, Result] = {}
+        self._results: list[Result] = []
+        self.put: Callable[[Result], None] = self._results.append
+        """Keep one result."""
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Everything may be read, and start."""
+        return True
 
     def may_take(self, unfinished: int) -> bool:
         """Everything may be read."""
@@ -51,14 +62,13 @@ class Collected:
         """Everything may start."""
         return True
 
-    def put(self, result: Result) -> None:
-        """Keep `result`."""
-        self._results[result.index] = result
-
     def in_order(self) -> list[Result]:
-        """Hand the results over, in the order of the input; nothing of them is kept."""
-        results, self._results = self._results, {}
-        return [results[index] for index in sorted(results)]
+        """Hand the results over, in the order of the input, once there are no more to come."""
+        self._results.sort(key=_index_of)
+        return self._results
+
+
+_index_of = operator.attrgetter("index")
 
 
 def _ignore() -> None:
@@ -90,6 +100,12 @@ class Delivered:
         self._left = False  # by its consumer; what comes after that is for nobody
         self._error: BaseException | None = None
         self._changed = anyio.Event()
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        if self._ordered:
+            return self._room_for(unfinished + len(self._early) + len(self._ready))
+        return self._room_for(running + len(self._ready))
 
     def may_take(self, unfinished: int) -> bool:
         """Whether another request may be read while `unfinished` have not ended."""

@@ -16,7 +16,7 @@ import httpx
 from asyncbatch._errors import FailureKind
 from asyncbatch._portable import restore, state_of
 from asyncbatch._request import Request, redacted, redacted_url
-from asyncbatch._timing import Attempt, Instants, Timing, timing_of
+from asyncbatch._timing import Attempt, Course, Timing, timing_of
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -37,10 +37,11 @@ class _Result:
     """The tries before the last."""
     _queued: float = attrs.field(alias="queued")
     _throttled: float = attrs.field(alias="throttled")
-    _network: Timing | Instants = attrs.field(alias="network")
+    _network: Timing | Course = attrs.field(alias="network")
+    # Put together when somebody asks: of a million results, few are asked for their phases.
+    _content: bytes = attrs.field(default=b"", alias="content")
     _answer: Any = attrs.field(default=None, alias="response")
     # The response, or what builds it: neither is needed to ask for its status or its content.
-    # Put together when somebody asks: of a million results, few are asked for their phases.
 
     @property
     def timing(self) -> Timing:
@@ -55,7 +56,15 @@ class _Result:
     @property
     def url(self) -> httpx.URL | None:
         """The final URL, after redirects; `None` only if the request's own was invalid."""
-        return self._url if self._answer is None else self._answer.url
+        answer = self._answer
+        if answer is None:
+            return self._url
+        url_for = getattr(answer, "url_for", None)
+        if url_for is None:
+            return answer.url  # type: ignore[no-any-return]  # a URL of either library
+        if self._url is None:
+            object.__setattr__(self, "_url", url_for(self._item))
+        return self._url
 
     @property
     def status_code(self) -> int | None:
@@ -71,7 +80,7 @@ class _Result:
     @property
     def content(self) -> bytes:
         """The decoded body, `b""` where there is no response."""
-        return b"" if self._answer is None else self._answer.content
+        return self._content
 
     @property
     def text(self) -> str:
@@ -92,7 +101,7 @@ class _Result:
         """Return the response, built the first time that somebody asks for it."""
         build = getattr(self._answer, "build", None)
         if build is not None:
-            object.__setattr__(self, "_answer", build())
+            object.__setattr__(self, "_answer", build(self._item, self._content, self._network))
         return self._answer  # type: ignore[no-any-return]  # a response of either library
 
 
@@ -102,6 +111,14 @@ class Success(_Result):
 
     ok: ClassVar[Literal[True]] = True
     """Always `True`; tells the two kinds of `Result` apart."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # With the response: connections cannot be sent to another process.
+        self._built()
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
 
     @property
     def response(self) -> httpx.Response:
@@ -142,7 +159,8 @@ class _Draft(Success):
         history: tuple[Attempt, ...],
         queued: float,
         throttled: float,
-        network: Timing | Instants,
+        network: Timing | Course,
+        content: bytes,
         response: Any,
     ) -> None:
         self.index = index
@@ -154,6 +172,7 @@ class _Draft(Success):
         self._queued = queued
         self._throttled = throttled
         self._network = network
+        self._content = content
         self._answer = response
         self.__class__ = Success
 

@@ -24,7 +24,7 @@ from asyncbatch._lanes import (
     gate_of,
 )
 from asyncbatch._options import DEFAULT, Options, warn_caller
-from asyncbatch._slots import Permits, Slots
+from asyncbatch._slots import BothSlots, Permits, Slots
 from asyncbatch._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
@@ -99,10 +99,10 @@ def equip(
     options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
 ) -> Equipment:
     """Return what all batches of a fetcher share."""
-    permits = Permits(slots)
+    permits: Permits = slots
     capacity = capacity_of(client)
     if capacity is not None and not owns_client:
-        permits = Permits(slots, gate_of(client, capacity))
+        permits = BothSlots(slots, gate_of(client, capacity))
     limits = _limits(options, None if owns_client else client)
     return Equipment(
         trial=Trial(_lane(options, client), limits, options.deadline),

@@ -8,6 +8,7 @@ request to the next knows when to let another batch have its turn.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TypeAlias
 
 import anyio
 
@@ -18,7 +19,7 @@ class Slots:
     def __init__(self, total: int) -> None:
         self.total = total
         self.waiting = 0
-        """How many are waiting for a slot."""
+        """How many are waiting for a slot. An attribute, as each request asks."""
         self._semaphore = anyio.Semaphore(total, fast_acquire=True)
 
     @property
@@ -38,37 +39,48 @@ class Slots:
         """Give a slot back."""
         self._semaphore.release()
 
+    async def __aenter__(self) -> None:
+        await self.acquire()
 
-class Permits:
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class BothSlots:
     """
-    What a worker must hold: a slot of each of several `Slots`, always taken in their order.
+    A slot of each of two `Slots`, always taken in their order.
 
-    Usually one, the fetcher's `concurrency`; with a client of the caller's also one of that
-    client, which other fetchers may share.
+    With a client of the caller's: the fetcher's `concurrency`, and the places of that client, which
+    other fetchers may share.
     """
 
-    def __init__(self, *slots: Slots) -> None:
-        self._slots = slots
+    def __init__(self, first: Slots, second: Slots) -> None:
+        self._first = first
+        self._second = second
 
     @property
-    def contended(self) -> bool:
-        """Whether somebody waits for what this worker holds."""
-        for slots in self._slots:  # noqa: SIM110  # any() takes twice as long, for each request
-            if slots.waiting:
-                return True
-        return False
+    def waiting(self) -> int:
+        """How many are waiting for what a holder of both holds."""
+        return self._first.waiting + self._second.waiting
 
     async def acquire(self) -> None:
-        """Take one slot of each; all or none if cancelled."""
-        held: list[Slots] = []
+        """Take one slot of each; both or none if cancelled."""
+        await self._first.acquire()
         try:
-            for slots in self._slots:
-                await slots.acquire()
-                held.append(slots)
+            await self._second.acquire()
         except BaseException:
-            for slots in held:
-                slots.release()
+            self._first.release()
             raise
+
+    def release(self) -> None:
+        """Give back one slot of each."""
+        self._first.release()
+        self._second.release()
 
     async def __aenter__(self) -> None:
         await self.acquire()
@@ -81,7 +93,6 @@ class Permits:
     ) -> None:
         self.release()
 
-    def release(self) -> None:
-        """Give back one slot of each."""
-        for slots in self._slots:
-            slots.release()
+
+Permits: TypeAlias = Slots | BothSlots
+"""What a worker must hold while it works."""

@@ -55,20 +55,22 @@ class Timing:
                 yield name, seconds
 
 
-Instants: TypeAlias = tuple[float, float, float, float, float | None, float | None, float | None]
+Course: TypeAlias = tuple[
+    float, float, float, float, float, float | None, float | None, float | None, int
+]
 """
-What the timing of one exchange is worked out from, when somebody asks: when it was begun to be
-sent, sent, first answered and ended, on one clock and 0.0 where not reached, and the seconds of
-`dns`, `connect` and `tls`. A plain tuple: of a kept result, it is one thing less that the garbage
-collector has to look at.
+How one exchange went, for its timing to be worked out when somebody asks: when it was begun, begun
+to be sent, sent, first answered and ended, on one clock and 0.0 where not reached; the seconds of
+`dns`, `connect` and `tls`; and the bytes of the body as transferred. A plain tuple: of a kept
+result, it is one thing less that the garbage collector has to look at.
 """
 
 
-def timing_of(network: Timing | Instants, *, queued: float = 0.0, throttled: float = 0.0) -> Timing:
+def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float = 0.0) -> Timing:
     """Return what happened on the network behind other waits with us."""
     if isinstance(network, Timing):
         return attrs.evolve(network, queued=queued, throttled=throttled)
-    send_at, sent_at, first_byte_at, ended_at, dns, connect, tls = network
+    _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = network
     return Timing(
         queued=queued,
         throttled=throttled,

@@ -291,6 +291,24 @@ async def test_headers_changed_in_the_middle_of_a_batch_are_sent_from_then_on(
 
 
 @pytest.mark.asyncio_only
+async def test_changed_headers_are_sent_by_every_worker(echoing: LoopbackServer) -> None:
+    """Whoever meets the change first, the others meet it as well."""
+    async with Fetcher(retry=None, concurrency=4) as fetcher:
+
+        def requests() -> Iterator[str]:
+            for number in range(80):
+                if number == 40:
+                    fetcher.client.headers["x-a"] = "1"
+                yield echoing.url()
+
+        results = await fetcher.fetch_many(requests())
+
+    sent = [dict(seen(result)["headers"]).get("x-a") for result in results]
+    assert sent[:36] == [None] * 36
+    assert sent[40:] == ["1"] * 40
+
+
+@pytest.mark.asyncio_only
 @pytest.mark.parametrize("change", ["auth", "hook"])
 async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
     echoing: LoopbackServer, change: str

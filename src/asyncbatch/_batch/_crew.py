@@ -22,9 +22,10 @@ from asyncbatch._batch._slice import SLICE, Slice
 from asyncbatch._batch._worker import Worker
 from asyncbatch._clock import Clock
 from asyncbatch._input import END
-from asyncbatch._lanes import OnAnswer, Relay
+from asyncbatch._lanes import Blueprint, OnAnswer, Relay
 from asyncbatch._output import Output
 from asyncbatch._schedule import Fate, Job, Schedule
+from asyncbatch._timing import Course
 
 _START = Fate.START
 
@@ -49,6 +50,7 @@ class Crew:
         self.trial = equipment.trial
         self._schedule = schedule
         self._intake = intake
+        self._source = intake.source
         self._is_fed = intake.is_fed
         self.ledger = ledger
         self._output = output
@@ -198,18 +200,25 @@ class Crew:
         The way most requests go: nobody waits, the next is for the same host, and nothing is wrong
         with that. Then no queue changes, and no count; where this says no, `next_job` knows more.
         """
-        schedule = self._schedule
-        output = self._output
-        if schedule.pending or (output.is_bounded and not output.may_start(schedule.in_flight - 1)):
+        schedule, source, ledger, output = self._schedule, self._source, self.ledger, self._output
+        if schedule.pending or not source.is_at_hand:
             return False
-        item = self._intake.take()
+        if output.is_bounded and not output.may_go_on(ledger.unfinished, schedule.in_flight - 1):
+            return False
+        item = source.read()
         if item is END:
             return False
-        origin = relay.look_at(item)
-        if origin is not None and self.ledger.enter_in_place_of(done, item, origin, now):
+        key = relay.look_at(item)
+        if key is not None and schedule.replace(done, item, ledger.count, key, now):
+            ledger.count += 1
+            ledger.unfinished += 1
             return True
-        self.ledger.enter(item, now)
+        ledger.enter(item, now)
         return False
+
+    def close(self, job: Job, blueprint: Blueprint, course: Course, now: float) -> None:
+        """Tell the schedule of a delivered success, whose place no other request has taken."""
+        self._schedule.succeeded(job, blueprint.status_code, course[0], now)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for a worker, if there is one for this batch."""

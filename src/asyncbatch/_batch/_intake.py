@@ -7,8 +7,6 @@ that has to be waited for is read ahead by a task of its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 
 from asyncbatch._batch._equipment import Equipment
@@ -32,7 +30,7 @@ class Intake:
         equipment: Equipment,
         clock: Clock,
     ) -> None:
-        self._source = source
+        self.source = source
         self.is_fed = source.is_async
         """Whether `feed` reads the input, because reading may wait."""
         self._ledger = ledger
@@ -46,24 +44,17 @@ class Intake:
     @property
     def is_finished(self) -> bool:
         """Whether every request of the input has its result."""
-        return self._source.exhausted and not self._ledger.unfinished
+        return self.source.exhausted and not self._ledger.unfinished
 
     def read(self, now: float) -> bool:
         """Read one request if that needs no waiting and there is room; say whether one came."""
-        item = self.take()
+        if not self.source.is_at_hand or not self._has_room():
+            return False
+        item = self.source.read()
         if item is END:
             return False
         self._ledger.enter(item, now)
         return True
-
-    def take(self) -> Any:
-        """Return the next item if that needs no waiting and there is room, else `END`; enter it."""
-        source, unfinished = self._source, self._ledger.unfinished
-        if self.is_fed or source.exhausted or unfinished >= self._window:
-            return END
-        if self._output.is_bounded and not self._output.may_take(unfinished):
-            return END
-        return source.read()
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""
@@ -77,7 +68,7 @@ class Intake:
             while not self._wants_more():
                 await self._wait()
                 turn.begin()
-            item = await self._source.read_async()
+            item = await self.source.read_async()
             if item is END:
                 self._schedule.on_ready()
                 return

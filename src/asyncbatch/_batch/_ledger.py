@@ -21,14 +21,15 @@ from asyncbatch._ending import (
     result_of,
     too_late,
 )
-from asyncbatch._origin import Origin, origin_of, origin_of_url
+from asyncbatch._lanes import Blueprint
+from asyncbatch._origin import origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import is_repeatable
 from asyncbatch._result import Result, success
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
-from asyncbatch._timing import Instants
+from asyncbatch._timing import Course
 
 
 def _ignore() -> None:
@@ -69,14 +70,6 @@ class Ledger:
         method = "GET" if isinstance(item, str) else method_of(item)
         self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
 
-    def enter_in_place_of(self, done: Job, url: str, origin: Origin, now: float) -> bool:
-        """Enter a plain GET in the place of a delivered one, if the schedule lets it go there."""
-        if not self._schedule.replace(done, url, self.count, origin, now):
-            return False
-        self.count += 1
-        self.unfinished += 1
-        return True
-
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
         if outcome.kind is not None:
@@ -94,24 +87,26 @@ class Ledger:
             outcome = refused(outcome, self._equipment.retry.retry_after_max, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))
 
-    def close(self, job: Job, answer: Any, begun_at: float, now: float) -> None:
-        """Tell the schedule of a delivered success, unless another has taken its place."""
-        self._schedule.succeeded(job, answer, begun_at, now)
+    def deliver(
+        self, job: Job, blueprint: Blueprint, content: bytes, course: Course, now: float
+    ) -> None:
+        """
+        Give `job` the result of a response that needs no verdict.
 
-    def deliver(self, job: Job, answer: Any, network: Instants, now: float) -> None:
-        """Give `job` the result of a response that needs no verdict; then `close` it."""
-        started_at, history = job.first_started_at, job.history
-        assert started_at is not None
+        The schedule has not been told then: another request may still take the job's place.
+        """
+        history = job.history
         result = success(
             job.index,
             job.request,
-            now - started_at,
+            now - job.first_started_at,  # type: ignore[operator]  # a try that succeeded was begun
             job.attempts,
             () if history is None else tuple(history),
             job.queued,
             job.throttled,
-            network,
-            answer,
+            course,
+            content,
+            blueprint,
         )
         self.unfinished -= 1
         if self._tally is not None:

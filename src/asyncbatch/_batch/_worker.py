@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncbatch._lanes import Relay, Unbuilt
+from asyncbatch._lanes import Blueprint, Relay
 from asyncbatch._schedule import Fate, Job
-from asyncbatch._timing import Instants
+from asyncbatch._timing import Course
 
 if TYPE_CHECKING:
     from asyncbatch._batch._crew import Crew
@@ -40,7 +40,7 @@ class Worker:
                 await self._try(job)
                 if self._job is not None:
                     continue
-                if permits.contended:
+                if permits.waiting:
                     permits.release()
                     held = False
                     await permits.acquire()
@@ -91,22 +91,20 @@ class Worker:
             self._crew.ledger.interrupt(job, self._crew.clock())
 
     def _take_and_go_on(
-        self, answer: Unbuilt, network: Instants, begun_at: float, now: float
+        self, blueprint: Blueprint, content: bytes, course: Course, now: float
     ) -> str | None:
         """Give a request its result, and return the URL of the next if that goes by relay too."""
-        crew = self._crew
+        crew, relay = self._crew, self._relay
         job = self._job
         assert job is not None
-        crew.ledger.deliver(job, answer, network, now)
-        if not crew.permits.contended:
-            relay = self._relay
-            assert relay is not None
-            if crew.replace(job, relay, now):
-                crew.last_at_work = job
-                return job.request  # type: ignore[no-any-return]  # what a relay takes is a str
-        crew.ledger.close(job, answer, begun_at, now)
+        assert relay is not None
+        crew.ledger.deliver(job, blueprint, content, course, now)
+        if not crew.permits.waiting and crew.replace(job, relay, now):
+            crew.last_at_work = job
+            return job.request  # type: ignore[no-any-return]  # what a relay takes is a str
+        crew.close(job, blueprint, course, now)
         self._job = None
-        if crew.permits.contended:
+        if crew.permits.waiting:
             crew.tell_feeder()
             return None
         self._job = job = crew.next_job(now)

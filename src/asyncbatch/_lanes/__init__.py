@@ -5,21 +5,21 @@ What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
 """
 
 from asyncbatch._lanes._binding import Binding, binding_of
+from asyncbatch._lanes._blueprint import Blueprint
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._gate import capacity_of, gate_of
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._relay import OnAnswer, Relay
-from asyncbatch._lanes._unbuilt import Unbuilt
 
 __all__ = [
     "Binding",
+    "Blueprint",
     "ClientLane",
     "DirectLane",
     "OnAnswer",
     "OwnClient",
     "Relay",
-    "Unbuilt",
     "binding_of",
     "capacity_of",
     "gate_of",

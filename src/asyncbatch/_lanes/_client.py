@@ -164,7 +164,9 @@ class _Exchange:
             return outcome_of(error, self._situation, self._binding)
         finally:
             self._note_spent(native)
-        return Outcome(response=response, status_code=response.status_code)
+        return Outcome(
+            response=response, content=response.content, status_code=response.status_code
+        )
 
     def timed_out(self, seconds: float) -> Outcome:
         """Return the outcome of an attempt that was cut off after `seconds`."""

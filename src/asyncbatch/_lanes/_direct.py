@@ -24,6 +24,7 @@ from asyncbatch._decoding import (
 from asyncbatch._errors import FailureKind
 from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseHead, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
 from asyncbatch._lanes._body import redirect_limit
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
@@ -33,7 +34,6 @@ from asyncbatch._lanes._heads import coding_in, sets_cookies
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Prepared, Preparer
 from asyncbatch._lanes._relay import OnAnswer, Relay
-from asyncbatch._lanes._unbuilt import UnbuiltPrepared, instants_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
@@ -153,7 +153,7 @@ class DirectLane(ClientLane):
         self, item: object, limits: TimeLimits, seconds: float | None, exchange: Exchange
     ) -> Outcome:
         """Let the client go on from a response that has come: the network sees the request once."""
-        first_hop = timing_of(instants_of(exchange))
+        first_hop = timing_of(course_of(exchange))
         spent = monotonic() - exchange.begun_at
         exchange.error = None  # of a body that is too long, and left empty
         outcome = await self._send(item, limits, seconds, monotonic, first=exchange, spent=spent)
@@ -250,7 +250,7 @@ class DirectLane(ClientLane):
         if outcome.connect_failed and outcome.kind is FailureKind.timeout:
             # The connection may still come about, for another request; how far it is, is not known.
             exchange.connect = exchange.ended_at - exchange.begun_at
-        outcome.timing = instants_of(exchange)
+        outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome
 
@@ -260,10 +260,15 @@ class DirectLane(ClientLane):
         limit = self._rules.max_body
         if limit is not None and len(content) > limit:
             return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
-        arrived = UnbuiltPrepared(
-            self.binding.library, self.default_encoding, exchange, content, prepared
+        blueprint = PreparedBlueprint(
+            self.binding.library, self.default_encoding, exchange, prepared
         )
-        return Outcome(response=arrived, timing=instants_of(exchange), status_code=head.status)
+        return Outcome(
+            response=blueprint,
+            content=content,
+            timing=course_of(exchange),
+            status_code=head.status,
+        )
 
     async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
         try:
@@ -276,7 +281,7 @@ class DirectLane(ClientLane):
     def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:
         request = prepared.native()
         outcome = decoding_outcome(error, request, self.binding)
-        outcome.timing = instants_of(exchange)
+        outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome
 

@@ -31,14 +31,15 @@ _TARGET = (
     rf"(?:/(?!\.){_PATH_CHARS}(?:{_ESCAPE}{_PATH_CHARS})*+)*+"
     rf"(?:\?(?!\Z){_QUERY_CHARS}(?:{_ESCAPE}{_QUERY_CHARS})*+)?"
 )
-_PLAIN_TARGET = re.compile(_TARGET)
+PLAIN_PATH = re.compile(rf"(?=/){_TARGET}")
+"""What follows the origin in a plain URL, if that has a path."""
 _PLAIN_URL = re.compile(
     r"(https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
     rf"({_TARGET})"
 )
 
 # httpx refuses longer ones.
-_MAX_PLAIN_LENGTH = 65_536
+MAX_PLAIN_LENGTH = 65_536
 
 _MAX_ORIGINS = 10_000
 """Origins whose encoded head is kept; then all are forgotten and encoded again."""
@@ -112,6 +113,7 @@ class Template:
 
     __slots__ = (
         "_headers",
+        "client_headers",
         "closes",
         "cookie_domains",
         "default_encoding",
@@ -121,13 +123,23 @@ class Template:
         "library",
         "origin",
         "prefix",
+        "prefix_length",
     )
 
     def __init__(
-        self, prefix: str, native: Any, library: Any, default_encoding: Any, is_ours: bool
+        self,
+        prefix: str,
+        native: Any,
+        client_headers: list[Any],
+        library: Any,
+        default_encoding: Any,
+        is_ours: bool,
     ) -> None:
         # What the URLs begin with, up to their target.
         self.prefix = prefix
+        self.prefix_length = len(prefix)
+        # What the client added to all of them; its user may change that at any time.
+        self.client_headers = client_headers
         self.library = library
         self.default_encoding = default_encoding
         self._headers = native.headers
@@ -165,7 +177,6 @@ class Preparer:
         self._binding = binding
         self._transport = transport
         self._templates: dict[str, Template] = {}
-        self._last: Template | None = None
         # The client's headers when the templates were made: its user may change them at any time.
         self._headers: list[Any] = []
 
@@ -178,7 +189,7 @@ class Preparer:
         """
         if (
             isinstance(item, str)
-            and len(item) <= _MAX_PLAIN_LENGTH
+            and len(item) <= MAX_PLAIN_LENGTH
             and (match := _PLAIN_URL.fullmatch(item))
         ):
             return self._prepare_plain(item, match, limits)
@@ -191,37 +202,19 @@ class Preparer:
         """
         Return what a GET to `url` is made of and sent as, if it is one like any other.
 
-        The way most requests go, written out: of several calls each would cost as much as its work.
-
         Raises:
             Exception: If it cannot be sent at all.
         """
-        client = self._client
-        template = self._last
-        # The same origin as the last time, and the same headers: only the target is to be read.
-        if (
-            template is not None
-            and url.startswith(template.prefix)
-            and _PLAIN_TARGET.fullmatch(url, len(template.prefix))
-            and client._headers._list == self._headers
-        ):
-            target = url[len(template.prefix) :]
-        else:
-            match = _PLAIN_URL.fullmatch(url)
-            if match is None:
-                return None
-            target = match[2]
-            self._last = template = self._template(match[1])
-        jar = client._cookies.jar
-        if (
-            not template.is_ours
-            or (jar._cookies and may_match(jar, template.cookie_domains))
-            or len(url) > _MAX_PLAIN_LENGTH
-        ):
+        match = _PLAIN_URL.fullmatch(url) if len(url) <= MAX_PLAIN_LENGTH else None
+        if match is None:
             return None
-        if target[:1] != "/":
-            target = "/" + target
-        return template, b"GET " + target.encode("ascii") + template.head
+        template = self._template(match[1])
+        if not template.is_ours or may_match(self._client._cookies.jar, template.cookie_domains):
+            return None
+        target = match[2].encode("ascii")
+        if target[:1] != b"/":
+            target = b"/" + target
+        return template, template.payload(target)
 
     def _prepare_plain(self, url: str, match: re.Match[str], limits: TimeLimits) -> Prepared | None:
         template = self._template(match[1])
@@ -249,7 +242,12 @@ class Preparer:
             check_url(native.url, self._binding)
             check_head(native, self._binding)
             template = Template(
-                origin, native, library, self._client._default_encoding, self._is_ours(native.url)
+                origin,
+                native,
+                self._headers,
+                library,
+                self._client._default_encoding,
+                self._is_ours(native.url),
             )
             self._templates[origin] = template
         return template

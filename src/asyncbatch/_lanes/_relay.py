@@ -13,25 +13,29 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
 from asyncbatch._lanes._conditions import standing_reason_against
-from asyncbatch._lanes._heads import coding_in
-from asyncbatch._lanes._prepare import Prepared, Template
-from asyncbatch._lanes._unbuilt import Unbuilt, UnbuiltPlain
-from asyncbatch._origin import Origin
-from asyncbatch._timing import Instants
+from asyncbatch._lanes._prepare import (
+    MAX_PLAIN_LENGTH,
+    PLAIN_PATH,
+    Prepared,
+    Template,
+    may_match,
+)
+from asyncbatch._origin import Origin as HostKey
+from asyncbatch._timing import Course
 from asyncbatch._transport import NEVER, EngineClosed, Exchange
 
 if TYPE_CHECKING:
-    from asyncbatch._http11 import ResponseHead
     from asyncbatch._lanes._direct import DirectLane
     from asyncbatch._outcome import Outcome
     from asyncbatch._timeouts import TimeLimits
 
-OnAnswer: TypeAlias = Callable[[Unbuilt, Instants, float, float], str | None]
+OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], str | None]
 """
-Takes a response, its instants, and when its request was begun and ended; returns the URL to be
-asked for next, or `None` to let the relay stop. It runs in a callback: it must not wait, nor call
-what a user has written.
+Takes what a response is built from, its decoded body, its course and the time of its end; returns
+the URL to be asked for next, or `None` to let the relay stop. It runs in a callback: it must not
+wait, nor call what a user has written.
 """
 
 _INFO = logging.INFO
@@ -49,8 +53,8 @@ class Relay:
     """
 
     __slots__ = (
+        "_blueprint",
         "_client",
-        "_coding",
         "_deadline",
         "_error",
         "_exchange",
@@ -62,8 +66,7 @@ class Relay:
         "_ready",
         "_seconds",
         "_template",
-        "_url",
-        "_usual",
+        "url",
     )
 
     def __init__(self, lane: DirectLane, limits: TimeLimits, on_answer: OnAnswer) -> None:
@@ -75,14 +78,14 @@ class Relay:
         self._max_body = NEVER if lane.max_body is None else lane.max_body
         # The request under way, or the one that `conclude` is to look at.
         self._exchange: Exchange | None = None
-        self._url = ""
+        self.url = ""
+        """What that request asks for."""
         # Of that URL, or of the one that was looked at last and is ready to go.
-        self._template: Template = None  # type: ignore[assignment]  # set with each URL
+        self._template: Template | None = None
         self._payload = b""
         self._ready: str | None = None
-        # The head of the last response that was like any other: mostly the next is the same.
-        self._usual: ResponseHead | None = None
-        self._coding: str | None = None
+        # Of the last response that was like any other: mostly it serves for the next as well.
+        self._blueprint: PlainBlueprint | None = None
         # What `on_answer` raised.
         self._error: BaseException | None = None
 
@@ -101,18 +104,18 @@ class Relay:
         """Ask for `url` and for whatever `on_answer` names, unless it takes more than a relay."""
         if self._lane.reason_against or standing_reason_against(self._client):
             return False
-        if self.look_at(url) is None:
+        if self.look_at(url) is None or (template := self._template) is None:
             return False
-        self._url = url
+        self.url = url
         try:
             self._exchange = self._lane.engine.begin(
-                self._template.origin,
+                template.origin,
                 b"GET",
                 self._payload,
                 None,
                 self._lane.terms(self._limits),
                 monotonic() + self._seconds,
-                self._template.closes,
+                template.closes,
                 follow=self._follow,
             )
         except (EngineClosed, RuntimeError):
@@ -142,24 +145,43 @@ class Relay:
         """Return the outcome of the request that the relay has stopped at."""
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        prepared = Prepared.plain(self._url, b"", self._template, self._limits)
+        assert self._template is not None
+        prepared = Prepared.plain(self.url, b"", self._template, self._limits)
         return await self._lane.conclude(
-            self._url, self._limits, self._limits.total, exchange, prepared
+            self.url, self._limits, self._limits.total, exchange, prepared
         )
 
-    def look_at(self, item: object) -> Origin | None:
-        """Return the origin of a request that this relay can take, with all that it takes ready."""
+    def look_at(self, item: Any) -> HostKey | None:
+        """Return the host of a request that this relay can take, with all that it takes ready."""
         if type(item) is not str:
             return None
+        client, template = self._client, self._template
+        jar = client._cookies.jar
+        # The same origin as the last time, and the same headers: only the target is to be read.
+        if (
+            template is not None
+            and item.startswith(template.prefix)
+            and PLAIN_PATH.fullmatch(item, template.prefix_length)
+            and client._headers._list == template.client_headers
+            and not (jar._cookies and may_match(jar, template.cookie_domains))
+            and len(item) <= MAX_PLAIN_LENGTH
+        ):
+            target = item[template.prefix_length :].encode("ascii")
+            self._payload = b"GET " + target + template.head
+            self._ready = item
+            return template.key
+        return self._look_closer(item)
+
+    def _look_closer(self, url: str) -> HostKey | None:
         try:
-            plain = self._lane.preparer.plain(item)
+            plain = self._lane.preparer.plain(url)
         except Exception:
             return None  # it cannot be sent; the lane will meet the same mistake, and report it
         if plain is None:
             return None
-        self._ready = item
         self._template, self._payload = plain
-        return self._template.key
+        self._ready = url
+        return plain[0].key
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Take a response and go on with the next request, or wake the task."""
@@ -167,16 +189,24 @@ class Relay:
         if exchange.future.done():
             return None
         try:
-            head = exchange.head
+            blueprint = self._blueprint
+            if (
+                blueprint is None
+                or blueprint.head is not exchange.head
+                or blueprint.connection is not exchange.connection
+                or blueprint.template is not self._template
+            ):
+                blueprint = self._blueprint = self._blueprint_for(exchange)
             content: bytes | None = None
-            if (head is self._usual or self._is_usual(head)) and not _log.isEnabledFor(_INFO):
+            if blueprint is not None and not _log.isEnabledFor(_INFO):
                 content = exchange.content
-                if self._coding is not None:
-                    content = self._lane.decoded_at_once(content, self._coding)
+                if blueprint.coding is not None:
+                    content = self._lane.decoded_at_once(content, blueprint.coding)
             if content is not None and len(content) <= self._max_body:
-                answer = UnbuiltPlain(exchange, content, self._url, self._template, self._limits)
+                assert blueprint is not None
                 now = exchange.ended_at
-                instants = (
+                course = (
+                    exchange.begun_at,
                     exchange.send_at,
                     exchange.sent_at,
                     exchange.first_byte_at,
@@ -184,10 +214,22 @@ class Relay:
                     exchange.dns,
                     exchange.connect,
                     exchange.tls,
+                    len(exchange.content),
                 )
                 self._exchange = None
-                url = self._on_answer(answer, instants, exchange.begun_at, now)
-                if url is not None and self._renew(exchange, url, now):
+                url = self._on_answer(blueprint, content, course, now)
+                if (
+                    url is not None
+                    and (url is self._ready or self.look_at(url) is not None)
+                    and (template := self._template) is not None
+                    and template.closes is exchange.closes
+                    # What the lane's conditions look at, a user may change at any time.
+                    and not self._lane.reason_against
+                    and not standing_reason_against(self._client)
+                ):
+                    self._ready = None
+                    self.url = url
+                    exchange.renew(template.origin, self._payload, now + self._seconds, now)
                     self._exchange = exchange
                     return exchange
         except BaseException as error:
@@ -195,24 +237,11 @@ class Relay:
         exchange.future.set_result(None)
         return None
 
-    def _is_usual(self, head: Any) -> bool:
-        """Whether a response with this head needs nothing but to be decoded and kept."""
+    def _blueprint_for(self, exchange: Exchange) -> PlainBlueprint | None:
+        """Return what a response is built from, if it needs nothing but to be decoded and kept."""
+        head = exchange.head
+        assert head is not None
+        assert self._template is not None
         if not self._lane.is_plain(head):
-            return False
-        self._usual = head
-        self._coding = coding_in(head.block)
-        return True
-
-    def _renew(self, exchange: Exchange, url: str, now: float) -> bool:
-        # What the lane's conditions look at, a user may change at any time.
-        if self._lane.reason_against or standing_reason_against(self._client):
-            return False
-        if url is not self._ready and self.look_at(url) is None:
-            return False
-        self._ready = None
-        self._url = url
-        template = self._template
-        if template.closes is not exchange.closes:
-            return False
-        exchange.renew(template.origin, self._payload, now + self._seconds, now)
-        return True
+            return None
+        return PlainBlueprint(exchange, self._template, self._limits)

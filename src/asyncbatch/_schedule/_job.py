@@ -88,16 +88,6 @@ class Job:
         # The end of its rest, or its deadline while it waits in a queue; written by Timers.
         self.timer: float | None = None
 
-    def renew(self, request: Any, index: int, now: float) -> None:
-        """Stand for another request to the same host from now on, whose first try begins."""
-        self.request = request
-        self.index = index
-        self.attempts = 1
-        self.first_started_at = now
-        self.history = None
-        self.local_failures = 0
-        self.queued = self.throttled = 0.0
-
     def on_time(self, when: float) -> None:
         """Go back into the queue after the rest, or expire."""
         if self.fate is Fate.RESTING:

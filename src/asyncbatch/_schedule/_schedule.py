@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
@@ -34,15 +34,6 @@ _PARKED = Place.PARKED
 
 def _ignore() -> None:
     """Stand in for a batch that has no dispatcher."""
-
-
-class Answer(Protocol):
-    """A response, as far as a host learns from it."""
-
-    @property
-    def status_code(self) -> int:
-        """Its status."""
-        ...
 
 
 class Schedule:
@@ -148,7 +139,14 @@ class Schedule:
             or self._is_closed
         ):
             return False
-        job.renew(request, index, now)
+        # Written out: as a method of the job it would cost a call more.
+        job.request = request
+        job.index = index
+        job.attempts = 1
+        job.first_started_at = now
+        job.history = None
+        job.local_failures = 0
+        job.queued = job.throttled = 0.0
         budget = host.budget
         if budget is not None:
             if now >= budget.ends_at:
@@ -176,13 +174,13 @@ class Schedule:
             self._leave(queue, now)
         return FINISH
 
-    def succeeded(self, job: Job, answer: Answer, started_at: float, now: float) -> None:
+    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
         """Take note of a success: `done` without an `Outcome` where nobody would look at it."""
         assert job.fate is _START, f"{job.fate} job is not in flight"
         queue = job.queue
         host = queue.host
         if not host.plain:
-            outcome = Outcome(status_code=answer.status_code, started_at=started_at)
+            outcome = Outcome(status_code=status_code, started_at=started_at)
             self._done_limited(job, outcome, now)
             return
         host.in_flight -= 1

@@ -217,7 +217,7 @@ async def test_an_outcome_is_freed_without_the_garbage_collector(
             outcome = await lane.exchange(server.url(path), limits, 5.0, monotonic)
             answer: Any = outcome.error
             if asked and outcome.response is not None:
-                answer = outcome.response.build()
+                answer = outcome.response.build(None, outcome.content, outcome.timing)
             gone = [weakref.ref(each) for each in (outcome, answer) if each is not None]
             del outcome, answer
             left = [ref() for ref in gone if ref() is not None]

@@ -1,0 +1,156 @@
+"""
+What a response is built from that has arrived and been decoded, when somebody asks for it.
+
+Building one costs more than fetching it, and of a batch's responses many are only asked for their
+status or their content. Whatever a response is built from was frozen when the request was sent.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from asyncbatch._lanes._heads import coding_in
+from asyncbatch._lanes._prepare import Prepared, Template
+from asyncbatch._timeouts import TimeLimits
+from asyncbatch._timing import Course
+from asyncbatch._transport import Exchange
+
+if TYPE_CHECKING:
+    from asyncbatch._http11 import ResponseHead
+
+
+class Connected:
+    """What httpx's `network_stream` extension tells of the connection, and no more."""
+
+    __slots__ = ("_connection",)
+
+    _NAMES: ClassVar[dict[str, str]] = {
+        "client_addr": "sockname",
+        "server_addr": "peername",
+        "socket": "socket",
+        "ssl_object": "ssl_object",
+    }
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what is known under the name `info`, or `None`."""
+        name = self._NAMES.get(info)
+        if name is None or self._connection is None:
+            return None
+        return self._connection.get_extra_info(name)
+
+
+class Blueprint:
+    """
+    Builds responses with one head that came over one connection.
+
+    What differs between them is told to it: each object less that a kept result has of its own is
+    one less for the garbage collector to look at.
+    """
+
+    __slots__ = ("_default_encoding", "_library", "connection", "head", "status_code")
+
+    def __init__(self, library: Any, default_encoding: Any, head: Any, connection: Any) -> None:
+        self._library = library
+        self._default_encoding = default_encoding
+        self.head: ResponseHead = head
+        self.connection = connection
+        self.status_code = self.head.status
+        """The responses' status."""
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`."""
+        raise NotImplementedError
+
+    def url_for(self, item: Any) -> Any:
+        """Return the native URL that `item` asked for."""
+        return self.request_for(item).url
+
+    def build(self, item: Any, content: bytes, course: Course) -> Any:
+        """
+        Return a response, read and closed, as httpx would have made it.
+
+        Args:
+            item: What was asked for.
+            content: The decoded body.
+            course: That of the exchange.
+        """
+        library = self._library
+        head = self.head
+        response = library.Response(
+            head.status,
+            headers=head.fields,
+            stream=library.ByteStream(b""),
+            request=self.request_for(item),
+            extensions={
+                "http_version": head.version,
+                "reason_phrase": head.reason,
+                "network_stream": Connected(self.connection),
+            },
+            default_encoding=self._default_encoding,
+        )
+        begun_at, _, _, _, ended_at, _, _, _, received = course
+        # As in `_body`: no public way leads there for content that somebody else has decoded.
+        response._content = content
+        response._num_bytes_downloaded = received
+        response.is_closed = True
+        response.is_stream_consumed = True
+        response.elapsed = datetime.timedelta(seconds=ended_at - begun_at)
+        return response
+
+
+class PreparedBlueprint(Blueprint):
+    """Builds the one response to a request that was prepared on its own."""
+
+    __slots__ = ("_prepared",)
+
+    def __init__(
+        self, library: Any, default_encoding: Any, exchange: Exchange, prepared: Prepared
+    ) -> None:
+        super().__init__(library, default_encoding, exchange.head, exchange.connection)
+        self._prepared = prepared
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`, always the same."""
+        return self._prepared.native()
+
+
+class PlainBlueprint(Blueprint):
+    """Builds the responses to plain GETs that agree in all but their targets and bodies."""
+
+    __slots__ = ("_limits", "coding", "template")
+
+    def __init__(self, exchange: Exchange, template: Template, limits: TimeLimits) -> None:
+        super().__init__(
+            template.library, template.default_encoding, exchange.head, exchange.connection
+        )
+        self.template = template
+        self._limits = limits
+        self.coding = coding_in(self.head.block)
+        """The bodies' `Content-Encoding`, which they came with."""
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`, a new one each time."""
+        return self.template.build(item, self._limits)
+
+    def url_for(self, item: Any) -> Any:
+        """Return the native URL that `item` asked for."""
+        return self._library.URL(item)
+
+
+def course_of(exchange: Exchange) -> Course:
+    """Take from an exchange what its timing is worked out from."""
+    return (
+        exchange.begun_at,
+        exchange.send_at,
+        exchange.sent_at,
+        exchange.first_byte_at,
+        exchange.ended_at,
+        exchange.dns,
+        exchange.connect,
+        exchange.tls,
+        len(exchange.content),
+    )
