@@ -151,7 +151,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was received."""
+        """Take what was received into the buffer."""
+        self.received(self._buffer[:nbytes])
+
+    def received(self, content: bytes | memoryview) -> None:
+        """Take what was received; it is copied, unless it lies where it stays."""
         exchange = self.exchange
         if exchange is None:
             # An answer to nothing, which must never become the answer to the next request.
@@ -164,14 +168,14 @@ class Connection(asyncio.BufferedProtocol):
         if not exchange.first_byte_at:
             exchange.first_byte_at = now
         try:
-            is_complete = self._protocol.receive(self._buffer[:nbytes])
+            is_complete = self._protocol.receive(content)
         except (ExchangeError, MemoryError) as exc:
             self.fail(exc)
             return
         if is_complete:
             self._finish(exchange, now)
         else:
-            self._progress(exchange, nbytes, now)
+            self._progress(exchange, len(content), now)
 
     def eof_received(self) -> None:
         """Take the end of the peer's bytes."""
@@ -235,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange.send_at = now
         # On a fresh connection at once: what comes there before the request is sent is the server's
         # last word, and going elsewhere would have no end.
-        if self.served and exchange.body is None and self._pool.is_busy:
+        if self.served and exchange.body is None and self._pool.is_busy():
             self.is_unsent = True
             # No longer the end of its idling.
             self.deadline = exchange.deadline
@@ -256,7 +260,42 @@ class Connection(asyncio.BufferedProtocol):
             self._start_elsewhere(exchange)
             return
         self.is_unsent = False
-        self._send(exchange)
+        # `_send` for the way most exchanges go, without the calls; the deadline is set already.
+        self._transport.write(exchange.payload)
+        if (
+            self.is_write_paused
+            or exchange.terms.read_timeout is not None
+            or exchange.observer is not None
+        ):
+            self._expect_answer(exchange)
+            return
+        exchange.sent_at = monotonic()
+        if exchange.deadline < self._sweep.next_at:
+            self._sweep.by(exchange.deadline)
+
+    def go_on(self, exchange: Exchange, now: float) -> bool:
+        """Start the exchange that follows the last, if it may stay here; say whether it may."""
+        pool = self._pool
+        if (
+            self.is_closed
+            or exchange.origin != self.origin_pool.origin
+            or pool.waiters.everyone
+            or now >= self.retire_at
+        ):
+            return False
+        if exchange.body is not None or not pool.is_busy():
+            self.start(exchange, now, False)
+            return True
+        # `start` for the way most exchanges go, without the calls.
+        self.exchange = exchange
+        exchange.connection = self
+        exchange.is_reused = True
+        exchange.send_at = now
+        self._protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
+        self.is_unsent = True
+        self.deadline = exchange.deadline
+        pool.outbox.put(self)
+        return True
 
     def _start_elsewhere(self, exchange: Exchange) -> None:
         """Give up a connection that turned out to be of no use before anything was sent on it."""
@@ -266,22 +305,20 @@ class Connection(asyncio.BufferedProtocol):
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:
-        terms = exchange.terms
         if exchange.body is None:
             self._transport.write(exchange.payload)
         else:
             self._write(exchange)
+        self._expect_answer(exchange)
+
+    def _expect_answer(self, exchange: Exchange) -> None:
+        """Note that what could be sent at once has been sent, and set the next limit."""
+        terms = exchange.terms
         if self.is_write_paused or self.sender is not None:
             self._set_deadline(exchange, terms.write_timeout)
         else:
             exchange.sent_at = monotonic()
-            if terms.read_timeout is not None:
-                self._set_deadline(exchange, terms.read_timeout)
-            else:
-                # The same without the calls, for the way most exchanges go.
-                self.deadline = deadline = exchange.deadline
-                if deadline < self._sweep.next_at:
-                    self._sweep.by(deadline)
+            self._set_deadline(exchange, terms.read_timeout)
         if exchange.observer is not None:
             exchange.observer("sent", {})
 
@@ -498,8 +535,7 @@ class Connection(asyncio.BufferedProtocol):
         ):
             if follow is not None:
                 following = follow(exchange)
-                if following is not None and self._pool.may_stay_busy(self, following, now):
-                    self.start(following, now, False)
+                if following is not None and self.go_on(following, now):
                     return
                 self._pool.release(self, now, head.idle_timeout)
                 if following is not None:

@@ -71,7 +71,7 @@ class Pool:
         # Idle connections of all origins, the longest idle first.
         self._idle: dict[Connection, None] = {}
         self._dials: dict[Dial, None] = {}
-        self._waiters = Waiters(self.sweep)
+        self.waiters = Waiters(self.sweep)
         # Transports that the event loop has not let go of yet, and tasks not ended.
         self._open: set[Connection] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -102,7 +102,7 @@ class Pool:
 
     def withdraw(self, exchange: Exchange) -> None:
         """Forget an exchange that nobody wants any more, and its dial."""
-        if exchange not in self._waiters.everyone:
+        if exchange not in self.waiters.everyone:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
@@ -115,7 +115,7 @@ class Pool:
         self.sweep.stop()
         for dial in list(self._dials):
             dial.stop()
-        for exchange in list(self._waiters.everyone):
+        for exchange in list(self.waiters.everyone):
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in list(self._connections):
             connection.fail(EngineClosed("the engine was closed"))
@@ -137,13 +137,12 @@ class Pool:
             "connections": len(self._connections),
             "idle": len(self._idle),
             "connecting": len(self._dials),
-            "waiting": len(self._waiters.everyone),
+            "waiting": len(self.waiters.everyone),
             "origins": len(self._origins),
         }
 
     # What connections call.
 
-    @property
     def is_busy(self) -> bool:
         """Whether so much is under way that requests are sent together."""
         return len(self._connections) - len(self._idle) >= WORTH_WAITING
@@ -158,15 +157,6 @@ class Pool:
         if self._all_lost is not None and not self._open and not self._all_lost.done():
             self._all_lost.set_result(None)
 
-    def may_stay_busy(self, connection: Connection, following: Exchange, now: float) -> bool:
-        """Whether an exchange may go on the connection that has just served another, at once."""
-        return (
-            following.origin == connection.origin_pool.origin
-            and not self._waiters.everyone
-            and now < connection.retire_at
-            and not self._is_closed
-        )
-
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
         """
         Take back a connection that can serve another exchange.
@@ -179,7 +169,7 @@ class Pool:
         if now >= connection.retire_at or self._is_closed:
             connection.close()
             return
-        if self._waiters.everyone and self._serve_next(connection):
+        if self.waiters.everyone and self._serve_next(connection):
             return
         connection.origin_pool.idle[connection] = None
         self._idle[connection] = None
@@ -205,7 +195,7 @@ class Pool:
         origin_pool.idle.pop(connection, None)
         self._idle.pop(connection, None)
         self._tidy(origin_pool)
-        if self._waiters.starved:
+        if self.waiters.starved:
             # Not at once: whoever closes may be about to use the place itself.
             self.loop.call_soon(self._dial_starved)
 
@@ -217,7 +207,7 @@ class Pool:
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is None:
             origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
-        self._waiters.add(exchange)
+        self.waiters.add(exchange)
         # The place of the connection that has just died is free.
         self._dial(origin_pool, exchange, is_fresh=True)
 
@@ -253,10 +243,10 @@ class Pool:
         if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
             # The limit began before this exchange came.
             if not self._dial_now(self._origins[exchange.origin], exchange):
-                self._waiters.starve(exchange)
+                self.waiters.starve(exchange)
         elif exchange is not None and error is not None and self._may_share(exchange, error):
             # Nor does another one get a connection now: they wait for those that there are.
-            self._waiters.starve(exchange)
+            self.waiters.starve(exchange)
             return
         elif exchange is not None:
             self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
@@ -291,7 +281,7 @@ class Pool:
     # Waiting.
 
     def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
-        self._waiters.add(exchange)
+        self.waiters.add(exchange)
         origin_pool.waiting[exchange] = None
         if origin_pool.orphans:
             dial, _ = origin_pool.orphans.popitem()
@@ -299,10 +289,10 @@ class Pool:
             dial.is_taken_over = True
             exchange.dial = dial
         elif not self._dial_now(origin_pool, exchange):
-            self._waiters.starve(exchange)
+            self.waiters.starve(exchange)
 
     def _stop_waiting(self, exchange: Exchange) -> None:
-        self._waiters.discard(exchange)
+        self.waiters.discard(exchange)
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is not None:
             origin_pool.waiting.pop(exchange, None)
@@ -329,7 +319,7 @@ class Pool:
         """Serve who has waited longest, if anybody waits whom this connection helps."""
         origin_pool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
-        starved = self._waiters.first_starved()
+        starved = self.waiters.first_starved()
         if starved is not None and (mine is None or starved.order < mine.order):
             # Whoever has waited longest needs another origin, and there is no place but this.
             connection.close()
@@ -353,12 +343,12 @@ class Pool:
         self._origins.setdefault(origin_pool.origin, origin_pool)
         dial = Dial(self, origin_pool, exchange, is_fresh=is_fresh)
         self._dials[dial] = None
-        self._waiters.feed(exchange)
+        self.waiters.feed(exchange)
         dial.begin()
 
     def _dial_starved(self) -> None:
         while not self._is_closed:
-            exchange = self._waiters.first_starved()
+            exchange = self.waiters.first_starved()
             if exchange is None:
                 return
             if not self._dial_now(self._origins[exchange.origin], exchange):
@@ -380,7 +370,7 @@ class Pool:
                 connection.expire(now)
             elif deadline < following:
                 following = deadline
-        ended, next_end = self._waiters.split(now)
+        ended, next_end = self.waiters.split(now)
         for exchange in ended:
             self._expire_waiting(exchange, now)
         return min(following, next_end, self._close_surplus(now))

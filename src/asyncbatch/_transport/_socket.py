@@ -15,6 +15,12 @@ from typing import Protocol
 
 from asyncbatch._transport._watch import Watch
 
+LITTLE = 16 * 1024
+"""Bytes that are received at once without a buffer; where more comes, the rest goes into one."""
+
+IN_A_ROW = 4
+"""Times that little must come for the buffer to be done without: long bodies have short ends."""
+
 
 class SocketOwner(Protocol):
     """What is told about the socket."""
@@ -23,8 +29,8 @@ class SocketOwner(Protocol):
         """Lend a buffer for what is received."""
         ...
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was received."""
+    def received(self, content: bytes | memoryview) -> None:
+        """Take what was received; what lies in the buffer stays there until the next."""
         ...
 
     def eof_received(self) -> None:
@@ -50,9 +56,12 @@ class SocketTransport:
     __slots__ = (
         "_buffer",
         "_fd",
+        "_into",
+        "_little",
         "_loop",
         "_owner",
         "_receive",
+        "_receive_into",
         "_send",
         "_sock",
         "_unsent",
@@ -72,7 +81,12 @@ class SocketTransport:
         self._fd = sock.fileno()
         self._owner = owner
         self._buffer = owner.get_buffer(-1)
-        self._receive = sock.recv_into
+        # Where to receive; None while little comes at a time, which is cheaper as bytes at once.
+        self._into: memoryview | None = None
+        # How many times in a row little came although there was a buffer.
+        self._little = 0
+        self._receive = sock.recv
+        self._receive_into = sock.recv_into
         self._send = sock.send
         # What the kernel has not taken, not copied: it may be as long as a request body. None once
         # nothing more can be sent.
@@ -102,7 +116,7 @@ class SocketTransport:
 
     def receive_into(self, buffer: memoryview) -> None:
         """Receive into another buffer from now on."""
-        self._buffer = buffer
+        self._buffer = self._into = buffer
 
     def abort(self) -> None:
         """Close at once."""
@@ -136,19 +150,37 @@ class SocketTransport:
         return None
 
     def _readable(self) -> None:
+        into = self._into
+        content: bytes | memoryview
         try:
-            received = self._receive(self._buffer)
+            if into is None:
+                content = self._receive(LITTLE)
+                if len(content) == LITTLE:
+                    self._into = self._buffer
+            else:
+                content = into[: self._receive_into(into)]
+                self._weigh(len(content))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
             self._owner.connection_lost(exc)
             self.abort()
             return
-        if received:
-            self._owner.buffer_updated(received)
+        if content:
+            self._owner.received(content)
         else:
             self._owner.eof_received()
             self.abort()
+
+    def _weigh(self, received: int) -> None:
+        """Do without the buffer when several times in a row little has come."""
+        if received >= LITTLE:
+            self._little = 0
+            return
+        self._little += 1
+        if self._little >= IN_A_ROW:
+            self._little = 0
+            self._into = None
 
     def _writable(self) -> None:
         unsent = self._unsent

@@ -115,9 +115,9 @@ class TLSTransport:
         """Lend the buffer for what is encrypted."""
         return self._buffer
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def received(self, content: bytes | memoryview) -> None:
         """Take what was received."""
-        self._incoming.write(self._buffer[:nbytes])
+        self._incoming.write(content)
         if self._is_shaking:
             self._shake_hands()
         if self._is_open and self._incoming.pending:
@@ -236,7 +236,7 @@ class TLSTransport:
             buffer = owner.get_buffer(-1)
             filled, end = self._fill(buffer)
             if filled:
-                owner.buffer_updated(filled)
+                owner.received(buffer[:filled])
             if self._backlog:
                 backlog, self._backlog = self._backlog, b""
                 self.write(backlog)
