@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import string
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._http11 import encode_fields, encode_request_line
-from asyncbatch._lanes import binding_of
+from asyncbatch._lanes import DirectLane, Relay, binding_of
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Prepared, Preparer, cookie_domains, may_match
 from asyncbatch._timeouts import TimeLimits
@@ -84,31 +85,51 @@ URLS = st.builds(
 )
 
 
+TRICKY = [
+    "http://a.test",
+    "http://a.test?",
+    "http://a.test/?",
+    "http://a.test?a=b",
+    "http://a.test:80/",
+    "https://a.test:443/x",
+    "http://a.test//b/../c",
+    "http://a.test/%2e%2e/b",
+    "http://a.test/a.b/.c",
+    "http://a.test/.",
+    "http://a.test/./b",
+    "http://a.test/..?b",
+    "http://a.test/.?",
+    "http://a.test/.../..b/.",
+    "http://a.test/.well-known/b",
+    "http://a.test/b?/./..",
+    "http://a.test/%zz",
+    "http://a.test/%",
+    "http://a.test/a%0d%0ab",
+    "http://a.test/'?'",
+    "http://a.test/\n",
+    "http://a.test\n",
+    "http://a.test/ HTTP/1.1\r\nx: y",
+    "http://256.1.1.1/",
+    "http://1.2.3.4.5/",
+    "http://xn--bcher-kva.test/",
+    "http://a.test:65535/",
+    "http://a.test:65536/",
+    "http://a.test:08/",
+    "http://user:pass@a.test/",
+]
+"""URLs that were, or might have been, taken for plain ones."""
+
+
+def with_tricky(test: Callable[[str], None]) -> Callable[[str], None]:
+    """Run a property of URLs with all that are tricky, too."""
+    for url in TRICKY:
+        test = example(url)(test)
+    return test
+
+
+@with_tricky
 @given(URLS)
 @settings(max_examples=600, deadline=None)
-@example("http://a.test")
-@example("http://a.test?")
-@example("http://a.test/?")
-@example("http://a.test?a=b")
-@example("http://a.test:80/")
-@example("https://a.test:443/x")
-@example("http://a.test//b/../c")
-@example("http://a.test/%2e%2e/b")
-@example("http://a.test/a.b/.c")
-@example("http://a.test/%zz")
-@example("http://a.test/%")
-@example("http://a.test/a%0d%0ab")
-@example("http://a.test/'?'")
-@example("http://a.test/\n")
-@example("http://a.test\n")
-@example("http://a.test/ HTTP/1.1\r\nx: y")
-@example("http://256.1.1.1/")
-@example("http://1.2.3.4.5/")
-@example("http://xn--bcher-kva.test/")
-@example("http://a.test:65535/")
-@example("http://a.test:65536/")
-@example("http://a.test:08/")
-@example("http://user:pass@a.test/")
 def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> None:
     """The short way for plain URLs and the way of all others, byte for byte."""
     client, _ = preparer()
@@ -119,6 +140,26 @@ def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> Non
     assert_as_built(prepared, client.build_request("GET", url))
     assert prepared.payload.count(b"\r\n\r\n") == 1
     assert prepared.payload.endswith(b"\r\n\r\n")
+
+
+@with_tricky
+@given(URLS)
+@settings(max_examples=600, deadline=None)
+def test_a_relay_sends_what_would_have_been_prepared(url: str) -> None:
+    """At the first look at an origin, and at the next, which only reads the target."""
+    client, _ = preparer()
+    lane = DirectLane(
+        client, binding_of(client), max_body=None, follow_redirects=True, max_redirects=5
+    )
+    relay = Relay(lane, LIMITS, lambda *_: None)
+    if relay.look_at(url) is None:
+        return
+    first = relay.payload
+    assert relay.look_at(url) is not None
+
+    prepared = prepare(url)
+    assert prepared is not None
+    assert relay.payload == first == prepared.payload
 
 
 @given(st.text(ALPHABET, max_size=12), st.text(ALPHABET, max_size=12), TEXTS)
@@ -150,6 +191,8 @@ PLAIN = [
     "https://a.test:8443/a/b.c?d=e&f=%20",
     "http://127.0.0.1:8000/x",
     "http://a.test?q",
+    "http://a.test/.well-known/security.txt",
+    "http://a.test/.../..b?/./..",
 ]
 
 

@@ -28,11 +28,17 @@ _QUERY_CHARS = r"[A-Za-z0-9\-._~!$&()*+,;=:@/?]*+"
 _ESCAPE = "%[0-9A-Fa-f]{2}"
 _TARGET = (
     # Runs of one class, which the engine of `re` scans four times as fast as a choice of two.
-    rf"(?:/(?!\.){_PATH_CHARS}(?:{_ESCAPE}{_PATH_CHARS})*+)*+"
+    rf"(?:/(?!\.{{1,2}}(?:[/?]|\Z)){_PATH_CHARS}(?:{_ESCAPE}{_PATH_CHARS})*+)*+"
     rf"(?:\?(?!\Z){_QUERY_CHARS}(?:{_ESCAPE}{_QUERY_CHARS})*+)?"
 )
-PLAIN_PATH = re.compile(rf"(?=/){_TARGET}")
-"""What follows the origin in a plain URL, if that has a path."""
+SIMPLE_TARGET = re.compile(
+    r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*+(?:\?[A-Za-z0-9\-._~!$&()*+,;=:@/?]++)?"
+)
+"""
+What follows the origin in most plain URLs, if "/." is not in it.
+
+All of the path is one run of one class, which is scanned twice as fast as its segments.
+"""
 _PLAIN_URL = re.compile(
     r"(https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
     rf"({_TARGET})"

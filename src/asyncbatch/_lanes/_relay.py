@@ -17,7 +17,7 @@ from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
 from asyncbatch._lanes._conditions import standing_reason_against
 from asyncbatch._lanes._prepare import (
     MAX_PLAIN_LENGTH,
-    PLAIN_PATH,
+    SIMPLE_TARGET,
     Prepared,
     Template,
     may_match,
@@ -62,10 +62,10 @@ class Relay:
         "_limits",
         "_max_body",
         "_on_answer",
-        "_payload",
         "_ready",
         "_seconds",
         "_template",
+        "payload",
         "url",
     )
 
@@ -82,7 +82,8 @@ class Relay:
         """What that request asks for."""
         # Of that URL, or of the one that was looked at last and is ready to go.
         self._template: Template | None = None
-        self._payload = b""
+        self.payload = b""
+        """What is sent for it, or for the one that was looked at last."""
         self._ready: str | None = None
         # Of the last response that was like any other: mostly it serves for the next as well.
         self._blueprint: PlainBlueprint | None = None
@@ -111,7 +112,7 @@ class Relay:
             self._exchange = self._lane.engine.begin(
                 template.origin,
                 b"GET",
-                self._payload,
+                self.payload,
                 None,
                 self._lane.terms(self._limits),
                 monotonic() + self._seconds,
@@ -161,13 +162,14 @@ class Relay:
         if (
             template is not None
             and item.startswith(template.prefix)
-            and PLAIN_PATH.fullmatch(item, template.prefix_length)
+            and SIMPLE_TARGET.fullmatch(item, template.prefix_length)
+            and "/." not in item
             and client._headers._list == template.client_headers
             and not (jar._cookies and may_match(jar, template.cookie_domains))
             and len(item) <= MAX_PLAIN_LENGTH
         ):
             target = item[template.prefix_length :].encode("ascii")
-            self._payload = b"GET " + target + template.head
+            self.payload = b"GET " + target + template.head
             self._ready = item
             return template.key
         return self._look_closer(item)
@@ -179,7 +181,7 @@ class Relay:
             return None  # it cannot be sent; the lane will meet the same mistake, and report it
         if plain is None:
             return None
-        self._template, self._payload = plain
+        self._template, self.payload = plain
         self._ready = url
         return plain[0].key
 
@@ -229,7 +231,7 @@ class Relay:
                 ):
                     self._ready = None
                     self.url = url
-                    exchange.renew(template.origin, self._payload, now + self._seconds, now)
+                    exchange.renew(template.origin, self.payload, now + self._seconds, now)
                     self._exchange = exchange
                     return exchange
         except BaseException as error:
