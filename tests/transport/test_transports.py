@@ -26,9 +26,9 @@ from asyncbatch._transport import (
     HTTPTransport,
     ResolveFailed,
     TimedOut,
+    is_pristine,
     transport_class,
 )
-from asyncbatch._transport._bridge import is_pristine
 from tests.transport.raw_server import OK, Peer, answer_all, answers, serve
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])

@@ -20,6 +20,7 @@ from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
 from asyncbatch._lanes._cookies import drop_unsendable
+from asyncbatch._lanes._door import Door, door_of
 from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._sendable import (
@@ -70,9 +71,12 @@ class ClientLane:
         self._client = client
         self.binding = binding
         self._rules = _Rules(max_body, follow_redirects, max_redirects, minimum_rate)
+        # Set with each batch: until then a client may be given other transports.
+        self._door: Door | None = None
 
     def begin_batch(self, clock: Clock) -> None:
         """Say that a batch begins, whose exchanges will come with `clock`."""
+        self._door = door_of(self._client)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for plain GETs; this lane has none."""
@@ -99,7 +103,7 @@ class ClientLane:
     ) -> Outcome:
         """Send `item`; `first` answers its first hop, if that took place, in `spent` seconds."""
         trace = PhaseTrace(clock)
-        exchange = _Exchange(self._client, self.binding, item, self._rules, trace)
+        exchange = _Exchange(self._client, self.binding, item, self._rules, trace, self._door)
         exchange.first = first
         outcome: Outcome | None = None
         try:
@@ -139,7 +143,13 @@ class _Exchange:
     """One attempt: its request, its hops, and what is going on."""
 
     def __init__(
-        self, client: Any, binding: Binding, item: object, rules: _Rules, trace: PhaseTrace
+        self,
+        client: Any,
+        binding: Binding,
+        item: object,
+        rules: _Rules,
+        trace: PhaseTrace,
+        door: Door | None,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -147,6 +157,7 @@ class _Exchange:
         self._request = Request.of(item)
         self._rules = rules
         self._trace = trace
+        self._door = door
         self._situation = Situation(trace)
         self.first: Any = None
         """What the first hop is answered with instead of being sent, until it has been."""
@@ -293,6 +304,10 @@ class _Exchange:
         if url.userinfo:
             # httpx logs the URL; what was in it has become an `Authorization` by now.
             native.url = url.copy_with(userinfo=b"")
+        door_pass = None if self._door is None else await self._door.enter()
+        if door_pass is not None:
+            # Whatever httpcore tells first, it tells of the connection that the request has got.
+            self._trace.on_connection = door_pass.leave
         try:
             response = await self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
@@ -302,6 +317,8 @@ class _Exchange:
             drop_unsendable(self._client.cookies.jar)
             raise
         finally:
+            if door_pass is not None:
+                door_pass.leave()
             native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)

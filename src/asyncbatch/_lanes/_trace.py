@@ -7,6 +7,7 @@ to it. A transport that is not httpcore's reports nothing, and then nothing is k
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,6 +29,14 @@ _PHASES = {
 }
 
 
+@functools.lru_cache(maxsize=100)
+def _meaning_of(event: str) -> tuple[str, str | None, str]:
+    """Split an event into its name, the phase that it belongs to, and its state."""
+    _, _, rest = event.partition(".")
+    name, _, state = rest.rpartition(".")
+    return name, _PHASES.get(name), state
+
+
 class PhaseTrace:
     """Adds up the seconds of each phase over the hops of one attempt."""
 
@@ -40,6 +49,9 @@ class PhaseTrace:
         self._open: dict[str, float] = {}
         # The phase of the last event, unless that was its successful end.
         self._current: str | None = None
+
+        self.on_connection: Callable[[], object] | None = None
+        """Called at the next event."""
 
     @property
     def connecting(self) -> bool:
@@ -75,9 +87,10 @@ class PhaseTrace:
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """Take one event (httpcore asks for a coroutine function)."""
-        _, _, rest = event.partition(".")
-        name, _, state = rest.rpartition(".")
-        phase = _PHASES.get(name)
+        if self.on_connection is not None:
+            self.on_connection()
+            self.on_connection = None
+        name, phase, state = _meaning_of(event)
         if phase is not None:
             self._note(name, phase, state)
         if self._chained is not None:

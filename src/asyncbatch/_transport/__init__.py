@@ -8,7 +8,7 @@ or results.
 from __future__ import annotations
 
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
-from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION, is_pristine
+from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 from ._causes import causes_of, is_exhausted
 from ._connector import Connector
 from ._engine import Engine
@@ -22,6 +22,7 @@ from ._errors import (
     TimedOut,
 )
 from ._exchange import NEVER, Exchange, Origin, Terms, Upload
+from ._stock import is_pristine, is_stock_pool
 from ._stream import BodyStream
 from ._transports import HTTPTransport, pool_class, transport_class
 
@@ -53,6 +54,7 @@ __all__ = [
     "is_exhausted",
     "is_pristine",
     "is_public",
+    "is_stock_pool",
     "pool_class",
     "transport_class",
 ]

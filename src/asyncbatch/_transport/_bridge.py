@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
-import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -30,6 +28,7 @@ from asyncbatch._http11 import (
 from asyncbatch._transport._engine import Engine, take_error
 from asyncbatch._transport._errors import EngineClosed, TimedOut
 from asyncbatch._transport._exchange import Body, Exchange, Origin, Terms, Upload
+from asyncbatch._transport._stock import is_pristine
 from asyncbatch._transport._stream import BodyStream
 from asyncbatch._transport._trace import EventLog, TracedStream
 
@@ -45,25 +44,6 @@ MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
 _MAX_TERMS = 64
 _SECURE_SCHEMES = (b"https", b"wss")
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
-
-
-def is_pristine(core: types.ModuleType) -> bool:
-    """
-    Say whether nobody has patched httpcore's pool or connections.
-
-    By what the functions are, not by comparing them with what they were when we were imported: the
-    patch may have come first.
-    """
-    return all(
-        type(function) is types.FunctionType
-        and function.__module__.startswith(f"{core.__name__}.")
-        and function.__globals__ is sys.modules[function.__module__].__dict__
-        and not hasattr(function, "__wrapped__")
-        for function in (
-            core.AsyncConnectionPool.handle_async_request,
-            core.AsyncHTTPConnection.handle_async_request,
-        )
-    )
 
 
 class EnginePoolMixin:

@@ -1,0 +1,181 @@
+"""The door before httpcore's pool: no two requests are given one connection, and nobody is kept."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpcore
+import httpx
+import pytest
+
+from asyncbatch import FailureKind, Fetcher
+from asyncbatch._lanes._door import door_of
+from asyncbatch.testing import LoopbackServer, Reply
+
+MANY = 10
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    """Run a server."""
+    async with LoopbackServer() as server:
+        yield server
+
+
+def new_client(library: Any, **settings: Any) -> Any:
+    """Make a client with a pool of `MANY`."""
+    limits = library.Limits(max_connections=MANY, max_keepalive_connections=MANY)
+    return library.AsyncClient(trust_env=False, limits=limits, **settings)
+
+
+@pytest.fixture
+def turned_away(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that gets an entry for each request that finds its connection taken."""
+    core: Any = importlib.import_module(library.__name__.replace("httpx", "httpcore"))
+    real = core.AsyncHTTP11Connection.handle_async_request
+    away: list[str] = []
+
+    async def noting(self: Any, request: Any) -> Any:
+        try:
+            return await real(self, request)
+        except core.ConnectionNotAvailable:
+            away.append("taken")
+            raise
+
+    monkeypatch.setattr(core.AsyncHTTP11Connection, "handle_async_request", noting)
+    return away
+
+
+async def test_nobody_is_given_a_connection_that_another_has(
+    library: Any, server: LoopbackServer, turned_away: list[str]
+) -> None:
+    """However many start at once, in however many batches."""
+    async with (
+        new_client(library) as client,
+        Fetcher(client, concurrency=MANY) as first,
+        Fetcher(client) as second,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(first.fetch_many, [server.url()] * 100)
+        tasks.start_soon(second.fetch_many, [server.url()] * 100)
+
+    assert server.statistics().requests == 200
+    assert turned_away == []
+
+
+async def test_responses_are_waited_for_together(library: Any, server: LoopbackServer) -> None:
+    """Whoever has a connection lets the next one in."""
+    server.on("/", Reply().hang())
+
+    async with (
+        new_client(library) as client,
+        Fetcher(client) as fetcher,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(fetcher.fetch_many, [server.url()] * MANY)
+        with anyio.fail_after(10):
+            while len(server.requests) < MANY:  # noqa: ASYNC110  # the server tells nobody
+                await anyio.sleep(0.001)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_host_that_does_not_let_itself_be_connected_to_keeps_nobody(
+    library: Any, server: LoopbackServer
+) -> None:
+    """The next one goes in while the connection is being made."""
+    async with new_client(library) as client, Fetcher(client, retry=None) as fetcher:
+        backend = client._transport._pool._network_backend
+        connect = backend.connect_tcp
+
+        async def connect_tcp(host: str, port: int, **options: Any) -> Any:
+            if port == 9:
+                await anyio.sleep_forever()
+            return await connect(host, port, **options)
+
+        backend.connect_tcp = connect_tcp
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetcher.fetch, "http://127.0.0.1:9/")
+            await anyio.wait_all_tasks_blocked()
+            result = await fetcher.fetch(server.url())
+            tasks.cancel_scope.cancel()
+
+    assert result.ok
+
+
+async def test_who_is_cancelled_before_the_door_keeps_nobody(
+    library: Any, server: LoopbackServer
+) -> None:
+    """At whatever moment."""
+    async with new_client(library) as client, Fetcher(client, concurrency=MANY) as fetcher:
+        for turns in range(12):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fetcher.fetch_many, [server.url()] * MANY)
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+        results = await fetcher.fetch_many([server.url()] * 20)
+
+    assert results.failures == []
+
+
+async def test_a_failure_opens_the_door(library: Any, server: LoopbackServer) -> None:
+    """Also where httpcore has told nothing before."""
+    async with new_client(library) as client, Fetcher(client, retry=None) as fetcher:
+        pool = client._transport._pool
+
+        def fail(*_: object) -> None:
+            raise library.ConnectError("made up by the test")
+
+        pool.create_connection = fail
+        failed = await fetcher.fetch(server.url())
+        del pool.create_connection
+        result = await fetcher.fetch(server.url())
+
+    assert not failed.ok
+    assert failed.kind is FailureKind.connect
+    assert result.ok
+
+
+async def test_what_tells_nothing_has_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock, a proxy, HTTP/2, and a patched httpcore may keep a request for long."""
+    mock = httpx.MockTransport(lambda request: httpx.Response(200))
+    async with (
+        new_client(httpx) as plain,
+        httpx.AsyncClient(transport=mock) as mocked,
+        httpx.AsyncClient(mounts={"http://a.test": mock}) as mounted,
+        httpx.AsyncClient(proxy="http://127.0.0.1:9") as proxied,
+        new_client(httpx, http2=True) as http2,
+    ):
+        assert door_of(plain) is door_of(plain) is not None
+        assert [door_of(each) for each in (mocked, mounted, proxied, http2)] == [None] * 4
+
+        async def handle(*_: Any) -> Any:
+            raise AssertionError
+
+        monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", handle)
+        assert door_of(plain) is None
+
+
+async def test_mocked_requests_are_under_way_together() -> None:
+    """A transport of the caller's that waits for all of them gets all of them."""
+    everyone = anyio.Event()
+    waiting = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal waiting
+        waiting += 1
+        if waiting == MANY:
+            everyone.set()
+        await everyone.wait()
+        return httpx.Response(200)
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client,
+        Fetcher(client, concurrency=MANY) as fetcher,
+    ):
+        results = await fetcher.fetch_many(["http://a.test/"] * MANY)
+
+    assert results.failures == []
