@@ -6,11 +6,12 @@ import io
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
 from asyncbatch import Request
-from asyncbatch._request import is_repeatable, is_request, redacted
+from asyncbatch._request import is_repeatable, is_request, plain_url, redacted
 
 URL = "http://host.test/"
 
@@ -121,3 +122,47 @@ def test_a_method_of_another_type_is_refused() -> None:
     method: Any = b"GET"
     with pytest.raises(TypeError, match="method must be"):
         Request(URL, method)
+
+
+class Odd:
+    """A value that is equal to anything, as tables of numbers are, element by element."""
+
+    def __eq__(self, other: object) -> Any:
+        raise TypeError("neither true nor false")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+OPTIONS: dict[str, Any] = {
+    "method": "HEAD",
+    "headers": {},
+    "params": {},
+    "content": b"",
+    "data": {},
+    "json": Odd(),
+    "files": {},
+    "cookies": {},
+    "auth": None,
+    "timeout": None,
+    "follow_redirects": False,
+    "extensions": {},
+}
+
+
+def test_a_url_with_a_tag_is_a_plain_url() -> None:
+    """And so is a URL alone; not what some library makes of it."""
+    assert plain_url("http://a.test/") == "http://a.test/"
+    assert plain_url(Request("http://a.test/", tag=Odd())) == "http://a.test/"
+    assert plain_url(Request(httpx.URL("http://a.test/"))) is None
+    assert plain_url(Request.of(httpx.Request("GET", "http://a.test/"))) is None
+    assert plain_url(httpx.URL("http://a.test/")) is None
+    assert plain_url(1) is None
+
+
+@pytest.mark.parametrize(
+    "option",
+    [each.name for each in attrs.fields(Request) if each.init and each.name not in ("url", "tag")],
+)
+def test_any_option_makes_a_request_more_than_a_plain_url(option: str) -> None:
+    """Also one that means the same as none."""
+    assert plain_url(Request("http://a.test/", **{option: OPTIONS[option]})) is None

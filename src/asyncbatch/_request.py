@@ -168,6 +168,31 @@ class Request:
         return cls(_text_of(item))
 
 
+def plain_url(item: object) -> str | None:
+    """Return the URL of a GET that is a URL and perhaps a tag, and nothing else; else `None`."""
+    if type(item) is str:
+        return item
+    if type(item) is not Request or type(item.url) is not str or item.method != "GET":
+        return None
+    is_plain = (
+        item.auth is UNSET
+        and item.timeout is UNSET
+        # One by one and by identity: it takes 0.2 µs, and what a caller gives may have an `==` of
+        # its own, as tables of numbers do.
+        and item.headers is None
+        and item.params is None
+        and item.content is None
+        and item.data is None
+        and item.json is None
+        and item.files is None
+        and item.cookies is None
+        and item.follow_redirects is None
+        and item.extensions is None
+        and item.prepared is None
+    )
+    return item.url if is_plain else None
+
+
 def is_request(item: object) -> bool:
     """Whether `item` is of a type that a request may be given in."""
     return isinstance(item, str | Request) or is_url(item) or is_prepared(item)

@@ -54,18 +54,27 @@ async def requests_at(server: LoopbackServer, count: int) -> None:
         await anyio.sleep(0.001)
 
 
-async def test_a_task_begins_one_request_and_the_relay_all_others(server: LoopbackServer) -> None:
-    """As long as each is like the one before."""
+@pytest.mark.parametrize("tagged", [False, True])
+async def test_a_task_begins_one_request_and_the_relay_all_others(
+    server: LoopbackServer, tagged: bool
+) -> None:
+    """As long as each is a URL, perhaps with a tag."""
     server.on("/e", echo)
     urls = [server.url(f"/e?{number}") for number in range(MANY)]
+    requests: list[Any] = [Request(url, tag=object()) if tagged else url for url in urls]
 
     async with Fetcher(concurrency=1) as fetcher:
         begun = begun_by(fetcher)
-        results = await fetcher.fetch_many(urls)
+        results = await fetcher.fetch_many(requests)
 
     assert begun == ["/e?0"]
     assert [result.text for result in results] == [f"/e?{number}" for number in range(MANY)]
     assert [str(result.url) for result in results] == urls
+    assert [str(result.unwrap().request.url) for result in results] == urls
+    if tagged:
+        assert all(
+            result.request is request for result, request in zip(results, requests, strict=True)
+        )
     assert {result.attempts for result in results} == {1}
     assert server.statistics().connections == 1
 

@@ -67,7 +67,7 @@ class Ledger:
         except Exception as error:
             self._finish(rejected(item, index, error, self._lane))
             return
-        method = "GET" if isinstance(item, str) else method_of(item)
+        method = "GET" if type(item) is str else method_of(item)
         self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:

@@ -7,7 +7,7 @@ the responses; it wakes up for whatever takes more than that.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncbatch._lanes import Blueprint, Relay
 from asyncbatch._schedule import Fate, Job
@@ -67,7 +67,7 @@ class Worker:
         crew.last_at_work = job
         try:
             relay = self._relay
-            if relay is None or type(job.request) is not str or not relay.begin(job.request):
+            if relay is None or not relay.begin(job.request):
                 outcome = await crew.trial.run(
                     job.request, deadline_at=job.deadline, clock=crew.clock
                 )
@@ -92,8 +92,8 @@ class Worker:
 
     def _take_and_go_on(
         self, blueprint: Blueprint, content: bytes, course: Course, now: float
-    ) -> str | None:
-        """Give a request its result, and return the URL of the next if that goes by relay too."""
+    ) -> Any:
+        """Give a request its result, and return the next one, if there is one."""
         crew, relay = self._crew, self._relay
         job = self._job
         assert job is not None
@@ -101,7 +101,7 @@ class Worker:
         crew.ledger.deliver(job, blueprint, content, course, now)
         if not crew.permits.waiting and crew.replace(job, relay, now):
             crew.last_at_work = job
-            return job.request  # type: ignore[no-any-return]  # what a relay takes is a str
+            return job.request
         crew.close(job, blueprint, course, now)
         self._job = None
         if crew.permits.waiting:
@@ -109,7 +109,7 @@ class Worker:
             return None
         self._job = job = crew.next_job(now)
         crew.call_dispatcher()
-        if job is None or type(job.request) is not str:
+        if job is None:
             return None
         crew.last_at_work = job
         return job.request

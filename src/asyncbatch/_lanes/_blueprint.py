@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncbatch._lanes._heads import coding_in
 from asyncbatch._lanes._prepare import Prepared, Template
+from asyncbatch._request import plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Course
 from asyncbatch._transport import Exchange
@@ -134,11 +135,13 @@ class PlainBlueprint(Blueprint):
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`, a new one each time."""
-        return self.template.build(item, self._limits)
+        url = plain_url(item)
+        assert url is not None
+        return self.template.build(url, self._limits)
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""
-        return self._library.URL(item)
+        return self._library.URL(plain_url(item))
 
 
 def course_of(exchange: Exchange) -> Course:

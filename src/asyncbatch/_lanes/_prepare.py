@@ -17,7 +17,7 @@ from asyncbatch._http11 import RequestFields, encode_fields, encode_request_line
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._origin import Origin as HostKey
-from asyncbatch._request import UNSET, Request
+from asyncbatch._request import UNSET, Request, plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
 
@@ -193,12 +193,13 @@ class Preparer:
         Raises:
             Exception: If it cannot be sent at all.
         """
+        url = plain_url(item)
         if (
-            isinstance(item, str)
-            and len(item) <= MAX_PLAIN_LENGTH
-            and (match := _PLAIN_URL.fullmatch(item))
+            url is not None
+            and len(url) <= MAX_PLAIN_LENGTH
+            and (match := _PLAIN_URL.fullmatch(url))
         ):
-            return self._prepare_plain(item, match, limits)
+            return self._prepare_plain(url, match, limits)
         request = Request.of(item)
         if _needs_client(request):
             return None

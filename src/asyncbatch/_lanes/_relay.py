@@ -23,6 +23,7 @@ from asyncbatch._lanes._prepare import (
     may_match,
 )
 from asyncbatch._origin import Origin as HostKey
+from asyncbatch._request import plain_url
 from asyncbatch._timing import Course
 from asyncbatch._transport import NEVER, EngineClosed, Exchange
 
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from asyncbatch._outcome import Outcome
     from asyncbatch._timeouts import TimeLimits
 
-OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], str | None]
+OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Any]
 """
 Takes what a response is built from, its decoded body, its course and the time of its end; returns
-the URL to be asked for next, or `None` to let the relay stop. It runs in a callback: it must not
+the request to be sent next, or `None` to let the relay stop. It runs in a callback: it must not
 wait, nor call what a user has written.
 """
 
@@ -63,6 +64,7 @@ class Relay:
         "_max_body",
         "_on_answer",
         "_ready",
+        "_ready_url",
         "_seconds",
         "_template",
         "payload",
@@ -84,7 +86,9 @@ class Relay:
         self._template: Template | None = None
         self.payload = b""
         """What is sent for it, or for the one that was looked at last."""
-        self._ready: str | None = None
+        # What was looked at last, and its URL.
+        self._ready: Any = None
+        self._ready_url = ""
         # Of the last response that was like any other: mostly it serves for the next as well.
         self._blueprint: PlainBlueprint | None = None
         # What `on_answer` raised.
@@ -101,13 +105,13 @@ class Relay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, url: str) -> bool:
-        """Ask for `url` and for whatever `on_answer` names, unless it takes more than a relay."""
+    def begin(self, item: Any) -> bool:
+        """Ask for `item` and whatever `on_answer` names, unless that takes more than a relay."""
         if self._lane.reason_against or standing_reason_against(self._client):
             return False
-        if self.look_at(url) is None or (template := self._template) is None:
+        if self.look_at(item) is None or (template := self._template) is None:
             return False
-        self.url = url
+        self.url = self._ready_url
         try:
             self._exchange = self._lane.engine.begin(
                 template.origin,
@@ -154,27 +158,29 @@ class Relay:
 
     def look_at(self, item: Any) -> HostKey | None:
         """Return the host of a request that this relay can take, with all that it takes ready."""
-        if type(item) is not str:
+        url = item if type(item) is str else plain_url(item)
+        if url is None:
             return None
         client, template = self._client, self._template
         jar = client._cookies.jar
         # The same origin as the last time, and the same headers: only the target is to be read.
         if (
             template is not None
-            and item.startswith(template.prefix)
-            and SIMPLE_TARGET.fullmatch(item, template.prefix_length)
-            and "/." not in item
+            and url.startswith(template.prefix)
+            and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
+            and "/." not in url
             and client._headers._list == template.client_headers
             and not (jar._cookies and may_match(jar, template.cookie_domains))
-            and len(item) <= MAX_PLAIN_LENGTH
+            and len(url) <= MAX_PLAIN_LENGTH
         ):
-            target = item[template.prefix_length :].encode("ascii")
+            target = url[template.prefix_length :].encode("ascii")
             self.payload = b"GET " + target + template.head
             self._ready = item
+            self._ready_url = url
             return template.key
-        return self._look_closer(item)
+        return self._look_closer(item, url)
 
-    def _look_closer(self, url: str) -> HostKey | None:
+    def _look_closer(self, item: Any, url: str) -> HostKey | None:
         try:
             plain = self._lane.preparer.plain(url)
         except Exception:
@@ -182,7 +188,8 @@ class Relay:
         if plain is None:
             return None
         self._template, self.payload = plain
-        self._ready = url
+        self._ready = item
+        self._ready_url = url
         return plain[0].key
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
@@ -219,10 +226,10 @@ class Relay:
                     len(exchange.content),
                 )
                 self._exchange = None
-                url = self._on_answer(blueprint, content, course, now)
+                item = self._on_answer(blueprint, content, course, now)
                 if (
-                    url is not None
-                    and (url is self._ready or self.look_at(url) is not None)
+                    item is not None
+                    and (item is self._ready or self.look_at(item) is not None)
                     and (template := self._template) is not None
                     and template.closes is exchange.closes
                     # What the lane's conditions look at, a user may change at any time.
@@ -230,7 +237,7 @@ class Relay:
                     and not standing_reason_against(self._client)
                 ):
                     self._ready = None
-                    self.url = url
+                    self.url = self._ready_url
                     exchange.renew(template.origin, self.payload, now + self._seconds, now)
                     self._exchange = exchange
                     return exchange
