@@ -73,6 +73,33 @@ async def test_the_time_limit_counts_where_it_comes_first() -> None:
     assert type(outcome.error).__name__ == "AttemptTimeout"
 
 
+async def connect_for_ever(request: httpx.Request) -> httpx.Response:
+    """Tell what httpcore tells as it connects, and come to no end."""
+    await request.extensions["trace"]("connection.connect_tcp.started", {})
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("least", "counts"), [(1.0, False), (0.01, True)])
+async def test_a_deadline_that_leaves_no_time_to_connect_says_nothing_about_the_host(
+    monkeypatch: pytest.MonkeyPatch, least: float, counts: bool
+) -> None:
+    """One that leaves enough does."""
+    monkeypatch.setattr("asyncbatch._attempt.LEAST_TO_CONNECT", least)
+
+    outcome = await run(connect_for_ever, deadline=60.0, left=0.02)
+
+    assert isinstance(outcome.error, DeadlineExceeded)
+    assert outcome.connect_failed == counts
+
+
+async def test_a_time_limit_that_cuts_connecting_off_says_something_about_the_host() -> None:
+    """It is the same for every request."""
+    outcome = await run(connect_for_ever, total=0.01)
+
+    assert outcome.connect_failed
+
+
 async def test_a_deadline_that_has_passed_ends_the_try_at_once() -> None:
     """As a time-out, not as a mistake in the arguments."""
     outcome = await run(hang, deadline=1.0, left=-1.0)

@@ -19,6 +19,12 @@ from asyncbatch._request import Request, Unset, redacted
 from asyncbatch._retry import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
 
+LEAST_TO_CONNECT = 1.0
+"""
+Seconds after which a deadline that cuts connecting off counts as a connection that failed: before,
+a single lost packet would do (RFC 6298 §2: the first is sent again after a second).
+"""
+
 
 @attrs.frozen
 class Trial:
@@ -50,8 +56,10 @@ class Trial:
         if cut_by_deadline:
             seconds = left
         outcome = await self.lane.exchange(item, limits, seconds, clock)
-        if cut_by_deadline and outcome.cut:
+        if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome)
+            # What has had no time says nothing about its host.
+            outcome.connect_failed = outcome.connect_failed and left >= LEAST_TO_CONNECT
         return self._judged(item, outcome, started_at)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
