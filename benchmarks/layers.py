@@ -183,8 +183,8 @@ def building_responses() -> Repeat:
     """Measure the first look at an `httpx.Response` in the direct lane, preparing included."""
     from asyncbatch._http11 import ResponseProtocol
     from asyncbatch._lanes import OwnClient, binding_of
+    from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
     from asyncbatch._lanes._prepare import Prepared, Preparer
-    from asyncbatch._lanes._unbuilt import UnbuiltPrepared
     from asyncbatch._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
@@ -194,7 +194,7 @@ def building_responses() -> Repeat:
     protocol = ResponseProtocol()
     protocol.begin()
     protocol.receive(_HEADS[0])
-    exchange = SimpleNamespace(
+    exchange: Any = SimpleNamespace(
         head=protocol.head,
         connection=None,
         content=_BODY,
@@ -212,7 +212,8 @@ def building_responses() -> Repeat:
         for url in numbered(_ORIGIN + "/json", count):
             prepared = preparer.prepare(url, limits)
             assert isinstance(prepared, Prepared)
-            UnbuiltPrepared(binding.library, "utf-8", exchange, _BODY, prepared).build()
+            blueprint = PreparedBlueprint(binding.library, "utf-8", exchange, prepared)
+            blueprint.build(url, _BODY, course_of(exchange))
 
     return repeat
 
