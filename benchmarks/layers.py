@@ -184,7 +184,8 @@ def building_responses() -> Repeat:
     from asyncbatch._http11 import ResponseProtocol
     from asyncbatch._lanes import OwnClient, binding_of
     from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
-    from asyncbatch._lanes._prepare import Prepared, Preparer
+    from asyncbatch._lanes._prepare import Preparer
+    from asyncbatch._lanes._prepared import Prepared
     from asyncbatch._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)

@@ -255,7 +255,7 @@ async def test_cookies_of_a_name_in_another_script_are_found(echoing: LoopbackSe
     async with Fetcher(retry=None, headers={"x": "y"}) as fetcher:
         fetcher.client.cookies.set("a", "1", domain="xn--bcher-kva.test")
         request = fetcher.client.build_request("GET", "http://xn--bcher-kva.test/")
-        from asyncbatch._lanes._prepare import cookie_domains, may_match
+        from asyncbatch._lanes._cookies import cookie_domains, may_match
 
         domains = cookie_domains(request.url.raw_host.decode("ascii"))
 

@@ -1,4 +1,4 @@
-"""Cookies that cannot be sent again."""
+"""Which cookies a jar keeps, and whether it may have one for a host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from asyncbatch import Fetcher
+from asyncbatch._lanes._cookies import cookie_domains, may_match
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
 FOREIGN = ["a=caf\xe9", "b=1"]
@@ -72,3 +75,24 @@ async def test_a_jar_of_the_callers_keeps_its_rules() -> None:
         pass
 
     assert jar._policy is policy  # type: ignore[attr-defined]
+
+
+@given(
+    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=1, max_size=4).map(".".join),
+    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=0, max_size=4).map(".".join),
+)
+@settings(max_examples=300, deadline=None)
+@example("a.b.c", "b.c")
+@example("a", "")
+@example("127.0.0.1", "127.0.0.1")
+@example("a", "a.local")
+@example("a.b", "")
+def test_no_cookie_is_missed(host: str, domain: str) -> None:
+    """Where httpx sends one, the jar is found to have one; with a leading dot and without."""
+    for written in (domain, f".{domain}"):
+        cookies = httpx.Cookies()
+        cookies.set("name", "value", domain=written)
+        request = httpx.Request("GET", f"http://{host}/", cookies=cookies)
+
+        if "cookie" in request.headers:
+            assert may_match(cookies.jar, cookie_domains(host))

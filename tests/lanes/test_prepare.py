@@ -16,7 +16,8 @@ from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._http11 import encode_fields, encode_request_line
 from asyncbatch._lanes import DirectLane, Relay, binding_of
 from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepare import Prepared, Preparer, cookie_domains, may_match
+from asyncbatch._lanes._prepare import Preparer
+from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer
 
@@ -254,39 +255,6 @@ def test_the_host_field_comes_first() -> None:
 
     assert prepared is not None
     assert prepared.payload.startswith(b"GET / HTTP/1.1\r\nhost: b.test\r\n")
-
-
-@given(
-    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=1, max_size=4).map(".".join),
-    st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=0, max_size=4).map(".".join),
-)
-@settings(max_examples=300, deadline=None)
-@example("a.b.c", "b.c")
-@example("a", "")
-@example("127.0.0.1", "127.0.0.1")
-@example("a", "a.local")
-@example("a.b", "")
-def test_no_cookie_is_missed(host: str, domain: str) -> None:
-    """Where httpx sends one, the jar is found to have one; with a leading dot and without."""
-    for written in (domain, f".{domain}"):
-        cookies = httpx.Cookies()
-        cookies.set("name", "value", domain=written)
-        request = httpx.Request("GET", f"http://{host}/", cookies=cookies)
-
-        if "cookie" in request.headers:
-            assert may_match(cookies.jar, cookie_domains(host))
-
-
-def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crawl of a million hosts keeps no more heads than that."""
-    monkeypatch.setattr("asyncbatch._lanes._prepare._MAX_ORIGINS", 10)
-    client = OwnClient(trust_env=False)
-    prepares = Preparer(client, binding_of(client), client.own_transport)
-
-    for number in range(35):
-        assert prepares.prepare(f"http://host{number}.test/", LIMITS) is not None
-
-    assert len(prepares._templates) <= 10
 
 
 @pytest.mark.asyncio_only

@@ -11,7 +11,8 @@ import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncbatch._lanes._heads import coding_in
-from asyncbatch._lanes._prepare import Prepared, Template
+from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._lanes._template import Template
 from asyncbatch._request import plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Course

@@ -32,7 +32,8 @@ from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
 from asyncbatch._lanes._heads import coding_in, sets_cookies
 from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepare import Prepared, Preparer
+from asyncbatch._lanes._prepare import Preparer
+from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits

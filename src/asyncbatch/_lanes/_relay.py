@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
 from asyncbatch._lanes._conditions import standing_reason_against
-from asyncbatch._lanes._prepare import (
-    MAX_PLAIN_LENGTH,
-    SIMPLE_TARGET,
-    Prepared,
-    Template,
-    may_match,
-)
+from asyncbatch._lanes._cookies import may_match
+from asyncbatch._lanes._plain_urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
+from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._lanes._template import Template
 from asyncbatch._origin import Origin as HostKey
 from asyncbatch._request import plain_url
 from asyncbatch._timing import Course
