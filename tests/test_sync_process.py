@@ -83,6 +83,8 @@ def test_one_interrupt_ends_everything(loopback: LoopbackServer, way: str) -> No
         "KeyboardInterrupt"
     ]
     assert "Warning" not in errors
+    # In async code, how its loop was cancelled is shown by whoever runs the loop.
+    assert not way.startswith("plain") or "CancelledError" not in errors
     assert json.loads(output) == {"threads": ["MainThread"], "sockets": 0}
 
 

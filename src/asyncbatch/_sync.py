@@ -62,9 +62,7 @@ def fetch_many_sync(
     """
     make_fetcher = _fetcher_maker(client, options)
     if threading.current_thread() is threading.main_thread() and not is_loop_running():
-        return anyio.run(
-            _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=loop_options()
-        )
+        return _run_here(make_fetcher, requests, batch_timeout)
     portal = Portal(make_fetcher)
     try:
         return portal.call(_fetch_many, portal.open(), requests, batch_timeout)
@@ -258,6 +256,20 @@ async def _open_with_client(
     fetcher = CrossingFetcher(client, **options)
     async with client, fetcher:
         yield fetcher
+
+
+def _run_here(
+    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+) -> Results:
+    options = loop_options()
+    try:
+        return anyio.run(
+            _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=options
+        )
+    except KeyboardInterrupt as interrupt:
+        # Its context is the cancellation by which the loop was ended: nothing that the caller did.
+        interrupt.__suppress_context__ = True
+        raise
 
 
 async def _open_and_fetch(
