@@ -19,32 +19,19 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
-from asyncbatch._lanes._cookies import drop_unsendable
 from asyncbatch._lanes._door import Door, door_of
-from asyncbatch._lanes._failures import Situation, invalid_outcome, outcome_of
+from asyncbatch._lanes._failures import invalid_outcome, outcome_of
+from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
-from asyncbatch._lanes._sendable import (
-    check_files,
-    check_framing,
-    check_head,
-    check_location,
-    check_text,
-    check_url,
-)
+from asyncbatch._lanes._redirects import leave_behind
+from asyncbatch._lanes._sendable import check_files, check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, is_repeatable, is_request, shown
 from asyncbatch._timeouts import TimeLimits
-from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 
 if TYPE_CHECKING:
     from asyncbatch._lanes._relay import OnAnswer, Relay
-
-# What describes a body, and goes with it (RFC 9110 §15.4).
-_BODY_FIELDS = (
-    *("Content-Type", "Content-Encoding", "Content-Language", "Content-Location"),
-    *("Digest", "Last-Modified"),
-)
 
 
 @attrs.frozen
@@ -103,8 +90,15 @@ class ClientLane:
     ) -> Outcome:
         """Send `item`; `first` answers its first hop, if that took place, in `spent` seconds."""
         trace = PhaseTrace(clock)
-        exchange = _Exchange(self._client, self.binding, item, self._rules, trace, self._door)
-        exchange.first = first
+        hops = Hops(
+            self._client,
+            self.binding,
+            trace,
+            door=self._door,
+            minimum_rate=self._rules.minimum_rate,
+            first=first,
+        )
+        exchange = _Exchange(self._client, self.binding, item, self._rules, hops)
         outcome: Outcome | None = None
         try:
             with anyio.move_on_after(None if seconds is None else max(0.0, seconds - spent)):
@@ -143,24 +137,15 @@ class _Exchange:
     """One attempt: its request, its hops, and what is going on."""
 
     def __init__(
-        self,
-        client: Any,
-        binding: Binding,
-        item: object,
-        rules: _Rules,
-        trace: PhaseTrace,
-        door: Door | None,
+        self, client: Any, binding: Binding, item: object, rules: _Rules, hops: Hops
     ) -> None:
         self._client = client
         self._binding = binding
         self._item = item
         self._request = Request.of(item)
         self._rules = rules
-        self._trace = trace
-        self._door = door
-        self._situation = Situation(trace)
-        self.first: Any = None
-        """What the first hop is answered with instead of being sent, until it has been."""
+        self._hops = hops
+        self._situation = hops.situation
 
     async def outcome(self, limits: TimeLimits) -> Outcome:
         """Run the exchange; every `Exception` becomes an outcome."""
@@ -183,7 +168,7 @@ class _Exchange:
         """Return the outcome of an attempt that was cut off after `seconds`."""
         error = self._binding.error(AttemptTimeout)(seconds, request=self._situation.request)
         outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
-        outcome.connect_failed = self._trace.connecting and not self._situation.hops
+        outcome.connect_failed = self._situation.trace.connecting and not self._situation.hops
         return outcome
 
     @property
@@ -259,7 +244,7 @@ class _Exchange:
                 raise self._binding.library.TooManyRedirects(
                     "Exceeded maximum allowed redirects.", request=native
                 )
-            response = await self._hop(native)
+            response = await self._hops.send(native)
             response.history = list(history)
             if not (follow and response.has_redirect_location):
                 await read_body(
@@ -270,8 +255,7 @@ class _Exchange:
             self._situation.redirected = True
             following = await self._following(response)
             history.append(response)
-            _keep_secrets(native, following)
-            _drop_body_fields(native, following)
+            leave_behind(native, following)
             native = following
 
     async def _following(self, response: Any) -> Any:
@@ -288,82 +272,7 @@ class _Exchange:
         )
         return following
 
-    async def _hop(self, native: Any) -> Any:
-        self._situation.begin(native)
-        check_url(native.url, self._binding, native)
-        check_head(native, self._binding)
-        check_framing(native, self._binding)
-        self._situation.sent = True
-        chained = self._trace.attach(native)
-        if self._rules.minimum_rate is not None:
-            native.extensions[MINIMUM_RATE_EXTENSION] = self._rules.minimum_rate
-        if self.first is not None:
-            native.extensions[REPLAY_EXTENSION] = self.first
-            self.first = None
-        url = native.url
-        if url.userinfo:
-            # httpx logs the URL; what was in it has become an `Authorization` by now.
-            native.url = url.copy_with(userinfo=b"")
-        door_pass = None if self._door is None else await self._door.enter()
-        if door_pass is not None:
-            # Whatever httpcore tells first, it tells of the connection that the request has got.
-            self._trace.on_connection = door_pass.leave
-        try:
-            response = await self._client.send(
-                native, stream=True, auth=self._binding.no_auth, follow_redirects=False
-            )
-        except UnicodeEncodeError:
-            # A cookie came with a redirect, whose request cannot be built with it.
-            drop_unsendable(self._client.cookies.jar)
-            raise
-        finally:
-            if door_pass is not None:
-                door_pass.leave()
-            native.url = url
-            # Before a copy is made of them, and from those that a redirect's request has inherited.
-            native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
-            self._trace.detach(native, chained)
-        self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
-        if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
-            drop_unsendable(self._client.cookies.jar)
-        if response.next_request is not None:  # it has inherited the extensions
-            self._trace.detach(response.next_request, chained)
-            if url.userinfo:
-                self._keep_userinfo(url, response)
-        self._situation.in_body = True
-        self._situation.hops += 1
-        return response
-
-    def _keep_userinfo(self, url: Any, response: Any) -> None:
-        """Give a redirect's URL that is relative what `url` has and was hidden from httpx."""
-        location = self._binding.library.URL(response.headers["location"])
-        if not (location.scheme or location.host):
-            following = response.next_request
-            following.url = following.url.copy_with(userinfo=url.userinfo)
-
 
 def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:
     flow: AsyncGenerator[Any, Any] = auth.async_auth_flow(native)
     return flow
-
-
-def _keep_secrets(native: Any, following: Any) -> None:
-    """
-    Remove from a redirected request what was meant for the first origin alone.
-
-    httpx does so for `Authorization` and cookies; `Proxy-Authorization` it lets pass to any origin
-    (as Go did until CVE-2025-4673).
-    """
-    if _origin(native.url) != _origin(following.url):
-        following.headers.pop("Proxy-Authorization", None)
-
-
-def _drop_body_fields(native: Any, following: Any) -> None:
-    """Remove what described a body that is not sent again: httpx removes its length only."""
-    if following.method != native.method:
-        for name in _BODY_FIELDS:
-            following.headers.pop(name, None)
-
-
-def _origin(url: Any) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)

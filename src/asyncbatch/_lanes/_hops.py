@@ -1,0 +1,118 @@
+"""
+One hop: a request handed to the client as it is sent, and the head of its response.
+
+Whatever is hung on a request for the way, and off it again before anybody sees it, is hung on here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._cookies import drop_unsendable
+from asyncbatch._lanes._door import Door
+from asyncbatch._lanes._failures import Situation
+from asyncbatch._lanes._redirects import keep_userinfo
+from asyncbatch._lanes._sendable import check_framing, check_head, check_url
+from asyncbatch._lanes._trace import PhaseTrace
+from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+
+
+class Hops:
+    """
+    The hops of one attempt, each begun by whoever has read the response before it.
+
+    Args:
+        client: What sends them.
+        binding: Of its library.
+        trace: What their phases are told to.
+        door: What they go through one at a time, if there is one.
+        minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
+        first: What the first is answered with instead of being sent, if it took place before.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        binding: Binding,
+        trace: PhaseTrace,
+        *,
+        door: Door | None,
+        minimum_rate: float | None,
+        first: Any = None,
+    ) -> None:
+        self._client = client
+        self._binding = binding
+        self._trace = trace
+        self._door = door
+        self._minimum_rate = minimum_rate
+        # None once it has answered.
+        self._first = first
+        self.situation = Situation(trace)
+        """How far they are; whoever makes the requests adds what he knows."""
+
+    async def send(self, native: Any) -> Any:
+        """
+        Send `native` and return its response, of which only the head has been read.
+
+        Raises:
+            Exception: If it cannot be sent, or what the client raises.
+        """
+        situation = self.situation
+        situation.begin(native)
+        check_url(native.url, self._binding, native)
+        check_head(native, self._binding)
+        check_framing(native, self._binding)
+        situation.sent = True
+        chained = self._trace.attach(native)
+        self._add_extensions(native)
+        url = native.url
+        if url.userinfo:
+            # httpx logs the URL; what was in it has become an `Authorization` by now.
+            native.url = url.copy_with(userinfo=b"")
+        try:
+            response = await self._send_in_turn(native)
+        finally:
+            native.url = url
+            # Before a copy is made of them, and from those that a redirect's request has inherited.
+            native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
+            self._trace.detach(native, chained)
+        self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
+        if response.next_request is not None:  # it has inherited the extensions
+            self._trace.detach(response.next_request, chained)
+            if url.userinfo:
+                keep_userinfo(response, url, self._binding.library)
+        situation.in_body = True
+        situation.hops += 1
+        return response
+
+    def _add_extensions(self, native: Any) -> None:
+        if self._minimum_rate is not None:
+            native.extensions[MINIMUM_RATE_EXTENSION] = self._minimum_rate
+        if self._first is not None:
+            native.extensions[REPLAY_EXTENSION] = self._first
+            self._first = None
+
+    async def _send_in_turn(self, native: Any) -> Any:
+        if self._door is None:
+            return await self._send(native)
+        door_pass = await self._door.enter()
+        # Whatever httpcore tells first, it tells of the connection that the request has got.
+        self._trace.on_connection = door_pass.leave
+        try:
+            return await self._send(native)
+        finally:
+            door_pass.leave()
+
+    async def _send(self, native: Any) -> Any:
+        try:
+            response = await self._client.send(
+                native, stream=True, auth=self._binding.no_auth, follow_redirects=False
+            )
+        except UnicodeEncodeError:
+            # A cookie came with a redirect, whose request cannot be built with it.
+            drop_unsendable(self._client.cookies.jar)
+            raise
+        if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
+            drop_unsendable(self._client.cookies.jar)
+        return response
