@@ -47,8 +47,7 @@ class Lower:
 class Owner:
     """A connection that remembers what it was told."""
 
-    def __init__(self, room: int = 1000) -> None:
-        self.buffer = memoryview(bytearray(room))
+    def __init__(self) -> None:
         self.content = b""
         self.events: list[str] = []
         self.error: Exception | None = None
@@ -57,9 +56,6 @@ class Owner:
 
     def use(self, transport: Any) -> None:
         self.transport = transport
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self.buffer
 
     def received(self, content: bytes | memoryview) -> None:
         self.content += bytes(content)
@@ -95,8 +91,8 @@ class Pair:
         AUTHORITY.issue_cert("server.test").configure_cert(server)
         if version is not None:
             client.maximum_version = version
-        self.owner = Owner(room)
-        self.buffer = memoryview(bytearray(4096))
+        self.owner = Owner()
+        self.buffer = memoryview(bytearray(room))
         loop = asyncio.get_running_loop()
         self.tls = TLSTransport(loop, client, "server.test", self.owner, self.buffer)
         self.lower = Lower(self.tls)

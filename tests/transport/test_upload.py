@@ -12,7 +12,7 @@ import pytest
 
 from asyncbatch._http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._transport import Engine, Exchange, Upload
-from asyncbatch._transport._connection import _is_out
+from asyncbatch._transport._loop_transport import LoopTransport
 from tests.transport.raw_server import (
     OK,
     Peer,
@@ -241,12 +241,21 @@ async def test_what_is_not_sent_yet_is_not_copied() -> None:
 def test_what_lies_below_tls_counts_as_not_sent(below: int, is_out: bool) -> None:
     """The TLS transport has handed it on, and pauses nobody for it."""
     plain = SimpleNamespace(get_write_buffer_size=lambda: below)
-    transport: Any = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain))
+    upper = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain))
 
-    assert _is_out(transport, b"x" * 100_000) is is_out
+    assert over(upper).is_out(b"x" * 100_000) is is_out
 
 
 @pytest.mark.parametrize(("size", "is_out"), [(64 * 1024, True), (64 * 1024 + 1, False)])
 def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out: bool) -> None:
     """Uvloop keeps its plain transport to itself."""
-    assert _is_out(SimpleNamespace(), b"x" * size) is is_out  # type: ignore[arg-type]
+    assert over(SimpleNamespace()).is_out(b"x" * size) is is_out
+
+
+def over(upper: Any) -> LoopTransport:
+    """Put a transport of ours on one of an event loop's."""
+    upper.set_write_buffer_limits = lambda high, low: None
+    owner: Any = SimpleNamespace(use=lambda transport: None)
+    transport = LoopTransport(owner, memoryview(b""))
+    transport.connection_made(upper)
+    return transport

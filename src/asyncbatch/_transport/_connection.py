@@ -8,12 +8,10 @@ core, and when an exchange is over it tells the pool whether it may be used agai
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
-import ssl
 from collections.abc import Callable, Sized
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from asyncbatch._http11 import (
     ExchangeError,
@@ -26,9 +24,9 @@ from asyncbatch._pace import Pace
 from asyncbatch._transport._errors import SentTooSlowly, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
 from asyncbatch._transport._resend import may_send_again
-from asyncbatch._transport._socket import SocketTransport
-from asyncbatch._transport._tls import TLSTransport
 from asyncbatch._transport._upload import send_upload
+from asyncbatch._transport._watch import never, poll_of
+from asyncbatch._transport._wire import Wire
 
 if TYPE_CHECKING:
     from asyncbatch._transport._origin import OriginPool
@@ -40,35 +38,19 @@ MAX_AGE = 300.0
 HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left unread."""
 
-_HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
-# Transports that tell whenever the kernel does not take all of what is written.
-_OURS = (SocketTransport, TLSTransport)
-
 _SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
 
 
-def _never(timeout: int) -> tuple[()]:
-    return ()
-
-
-class Connection(asyncio.BufferedProtocol):
-    """
-    A connection to one origin.
-
-    A `BufferedProtocol`, since asyncio's plain one allocates 256 KiB for each read: that alone
-    doubles the cost of a small exchange. All connections of a pool share one receive buffer;
-    nothing awaits between its filling and its emptying.
-    """
+class Connection:
+    """A connection to one origin."""
 
     __slots__ = (
-        "_buffer",
         "_is_placing",
         "_is_read_paused",
         "_is_watched",
         "_pace",
         "_pool",
         "_protocol",
-        "_socket",
         "_ssl_object",
         "_sweep",
         "_transport",
@@ -91,18 +73,16 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = pool.loop
         self._pool = pool
         self._sweep = pool.sweep
-        self._buffer = pool.buffer
-        self._socket: socket.socket = sock
         self._protocol: ResponseProtocol = ResponseProtocol()
         # Set on connecting, None again once closed.
-        self._transport: asyncio.Transport | SocketTransport | TLSTransport = None  # type: ignore[assignment]
+        self._transport: Wire = None  # type: ignore[assignment]
         self._ssl_object: object = None
         # Says whether the socket has something to read that has not been read yet.
-        self.poll: Callable[[int], Sized] = _never
+        self.poll: Callable[[int], Sized] = poll_of(sock)
         self._is_read_paused = False
         # With `Terms.minimum_rate` only, and while a response is on its way.
         self._pace: Pace | None = None
-        # Whether `_buffer` is the place of a body instead of the shared one.
+        # Whether the transport receives into the place of a body instead of the shared buffer.
         self._is_placing = False
         # Written by the pool when it takes the connection over.
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
@@ -122,37 +102,16 @@ class Connection(asyncio.BufferedProtocol):
         # The task that sends a streamed request body.
         self.sender: asyncio.Task[None] | None = None
 
-    # What the event loop calls.
+    # What the transport calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a transport of the event loop's over."""
-        writer = cast("asyncio.Transport", transport)
-        # Told about every byte that does not go out at once, not only beyond 64 KiB: a
-        # connection with an unsent request must not be used again. Not 0: the TLS transports of
-        # asyncio and uvloop pause at `high`, and so would on an empty buffer.
-        writer.set_write_buffer_limits(high=1, low=0)
-        self.use(writer)
-
-    def use(self, transport: asyncio.Transport | SocketTransport | TLSTransport) -> None:
+    def use(self, transport: Wire) -> None:
         """Begin, over a transport that calls back."""
         if self.is_closed:  # given up while the event loop made the transport
             transport.abort()
             return
         self._transport = transport
-        self._is_watched = isinstance(transport, _OURS) and self._pool.watch.can_look
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(self._socket.fileno(), select.POLLIN)
-            self.poll = poll.poll
+        self._is_watched = transport.is_watched
         self._pool.connection_opened(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the event loop the shared buffer, or the place of the body at hand."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was received into the buffer."""
-        self.received(self._buffer[:nbytes])
 
     def received(self, content: bytes | memoryview) -> None:
         """Take what was received; it is copied, unless it lies where it stays."""
@@ -191,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
-        self._end(exc, is_clean=exc is None)
+        self._end(exc, is_clean=False)
         self._pool.connection_lost(self)
 
     def pause_writing(self) -> None:
@@ -359,9 +318,9 @@ class Connection(asyncio.BufferedProtocol):
         Results refer to their connections. With all its parts each costs the garbage collector
         10 µs where every result is kept and has a connection of its own.
         """
-        self._transport = self._protocol = self._socket = None  # type: ignore[assignment]
+        self._transport = self._protocol = None  # type: ignore[assignment]
         self.origin_pool = None  # type: ignore[assignment]
-        self.poll = _never
+        self.poll = never
 
     def fail(self, error: Exception) -> None:
         """Close, and end the exchange with an error, or send it again on a fresh connection."""
@@ -451,9 +410,7 @@ class Connection(asyncio.BufferedProtocol):
         if window is None and not self._is_placing:
             return
         self._is_placing = window is not None
-        self._buffer = self._pool.buffer if window is None else window
-        if isinstance(self._transport, SocketTransport):
-            self._transport.receive_into(self._buffer)
+        self._transport.receive_into(self._pool.buffer if window is None else window)
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
@@ -531,7 +488,7 @@ class Connection(asyncio.BufferedProtocol):
             and not exchange.closes
             and not self.is_write_paused
             and self.sender is None
-            and (exchange.body is None or _is_out(self._transport, exchange.body))
+            and (exchange.body is None or self._transport.is_out(exchange.body))
         ):
             if follow is not None:
                 following = follow(exchange)
@@ -566,46 +523,10 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_unsent:
             self._start_elsewhere(exchange)
             return
-        ssl_object = cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
         try:
-            self._protocol.receive_eof(is_clean=is_clean and _is_end_authentic(ssl_object))
+            self._protocol.receive_eof(is_clean=is_clean)
         except TruncatedResponse as error:
             error.__cause__ = exc
             self.fail(error)
         else:
             self._finish(exchange, monotonic())
-
-
-def _is_out(
-    transport: asyncio.Transport | SocketTransport | TLSTransport, body: bytes | Upload
-) -> bool:
-    """
-    Say whether a request whose bytes were written, and not held up, has gone to the kernel.
-
-    Over TLS that is not known from pauses: the plain transport below takes all at once and tells
-    nobody above it. asyncio lets look at that one; uvloop does not, and a large body counts as not
-    sent.
-    """
-    if isinstance(transport, _OURS):
-        return True
-    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    if below is not None:
-        return bool(below.get_write_buffer_size() == 0)
-    return isinstance(body, bytes) and len(body) <= _HIDDEN
-
-
-def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
-    """
-    Say whether the end came from the peer itself: over TLS, with its closing alert.
-
-    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). The event loops
-    report both in the same way; OpenSSL knows.
-    """
-    if ssl_object is None:
-        return True
-    try:
-        return not ssl_object.read(1)
-    except ssl.SSLZeroReturnError:
-        return True
-    except (OSError, ValueError):
-        return False

@@ -21,6 +21,7 @@ from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import race
+from asyncbatch._transport._loop_transport import LoopTransport
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
 from asyncbatch._transport._socket import SocketTransport
 from asyncbatch._transport._tls import TLSTransport
@@ -271,7 +272,8 @@ class Connector:
             return None
         connection = Connection(pool, sock)
         try:
-            connection.use(SocketTransport(pool.loop, pool.watch, sock, connection))
+            transport = SocketTransport(pool.loop, pool.watch, sock, connection, pool.buffer)
+            connection.use(transport)
         except OSError as exc:
             sock.close()
             connection.close()
@@ -281,21 +283,23 @@ class Connector:
     async def attach(self, pool: Pool, sock: socket.socket) -> Connection:
         """Have the event loop put a connection on a plain socket."""
         connection = Connection(pool, sock)
-        await self._attach(connection, sock)
+        await self._attach(pool, connection, sock)
         return connection
 
     async def _attach(
         self,
+        pool: Pool,
         connection: Connection,
         sock: socket.socket,
         context: ssl.SSLContext | None = None,
         server_name: str | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = pool.loop
+        transport = LoopTransport(connection, pool.buffer)
         inode = _inode(sock)
         try:
             await loop.create_connection(
-                lambda: connection, sock=sock, ssl=context, server_hostname=server_name
+                lambda: transport, sock=sock, ssl=context, server_hostname=server_name
             )
         except BaseException:
             # The event loop closes the socket of a connection that it could not make. uvloop's does
@@ -323,7 +327,7 @@ class Connector:
             if _can_have_sockets(pool):
                 await self._shake_hands(pool, connection, sock, context, server_name)
             else:
-                await self._attach(connection, sock, context, server_name)
+                await self._attach(pool, connection, sock, context, server_name)
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
         dial.tls = monotonic() - started
@@ -337,8 +341,8 @@ class Connector:
         server_name: str,
     ) -> None:
         try:
-            tls = TLSTransport(pool.loop, context, server_name, connection, self._encrypted)
-            transport = SocketTransport(pool.loop, pool.watch, sock, tls)
+            tls = TLSTransport(pool.loop, context, server_name, connection, pool.buffer)
+            transport = SocketTransport(pool.loop, pool.watch, sock, tls, self._encrypted)
         except BaseException:
             sock.close()
             raise

@@ -11,43 +11,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from typing import Protocol
 
+from asyncbatch._transport._exchange import Upload
 from asyncbatch._transport._watch import Watch
+from asyncbatch._transport._wire import SocketOwner
 
 LITTLE = 16 * 1024
 """Bytes that are received at once without a buffer; where more comes, the rest goes into one."""
 
 IN_A_ROW = 4
 """Times that little must come for the buffer to be done without: long bodies have short ends."""
-
-
-class SocketOwner(Protocol):
-    """What is told about the socket."""
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend a buffer for what is received."""
-        ...
-
-    def received(self, content: bytes | memoryview) -> None:
-        """Take what was received; what lies in the buffer stays there until the next."""
-        ...
-
-    def eof_received(self) -> None:
-        """Take the end of what the peer sends."""
-        ...
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
-        ...
-
-    def pause_writing(self) -> None:
-        """Learn that not all that was written has gone to the kernel."""
-        ...
-
-    def resume_writing(self) -> None:
-        """Learn that now it has."""
-        ...
 
 
 class SocketTransport:
@@ -74,13 +47,14 @@ class SocketTransport:
         watch: Watch,
         sock: socket.socket,
         owner: SocketOwner,
+        buffer: memoryview,
     ) -> None:
         self._loop = loop
         self._watch = watch
         self._sock = sock
         self._fd = sock.fileno()
         self._owner = owner
-        self._buffer = owner.get_buffer(-1)
+        self._buffer = buffer
         # Where to receive; None while little comes at a time, which is cheaper as bytes at once.
         self._into: memoryview | None = None
         # How many times in a row little came although there was a buffer.
@@ -92,6 +66,11 @@ class SocketTransport:
         # nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
         watch.add(self._fd, self._readable)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the watch is asked for all of its sockets at once."""
+        return self._watch.can_look
 
     def write(self, content: bytes) -> None:
         """Send, keeping what the kernel does not take at once."""
@@ -113,6 +92,10 @@ class SocketTransport:
         # What is no bytes object may be changed by whoever made it.
         unsent.append(memoryview(content if type(content) is bytes else bytes(content))[sent:])
         self._owner.pause_writing()
+
+    def is_out(self, body: bytes | Upload) -> bool:
+        """Say yes: the owner is told whenever the kernel does not take all."""
+        return True
 
     def receive_into(self, buffer: memoryview) -> None:
         """Receive into another buffer from now on."""

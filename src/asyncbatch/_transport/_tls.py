@@ -9,24 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Protocol
+from typing import Any
 
-from asyncbatch._transport._socket import SocketOwner, SocketTransport
+from asyncbatch._transport._exchange import Upload
+from asyncbatch._transport._socket import SocketTransport
+from asyncbatch._transport._wire import WireOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
 _PIECE = 256 * 1024
-
-
-class TLSOwner(SocketOwner, Protocol):
-    """What is told about the plain side."""
-
-    def use(self, transport: TLSTransport) -> None:
-        """Begin: the handshake is done."""
-        ...
-
-    def cut_off(self, error: Exception | None) -> None:
-        """Take an end that need not have come from the peer, or what is wrong with its bytes."""
-        ...
 
 
 class TLSTransport:
@@ -38,7 +28,7 @@ class TLSTransport:
         context: says what is verified.
         server_name: for SNI and the certificate.
         owner: the connection; used once the handshake is done.
-        buffer: for what is received; it may be shared, since nothing stays in it.
+        buffer: for what is decrypted; it may be shared, since nothing stays in it.
 
     Raises:
         ValueError: `server_name` is none.
@@ -64,7 +54,7 @@ class TLSTransport:
         loop: asyncio.AbstractEventLoop,
         context: ssl.SSLContext,
         server_name: str,
-        owner: TLSOwner,
+        owner: WireOwner,
         buffer: memoryview,
     ) -> None:
         self._loop = loop
@@ -72,7 +62,7 @@ class TLSTransport:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         # Both None once the connection is lost.
-        self._owner: TLSOwner | None = owner
+        self._owner: WireOwner | None = owner
         self._lower: SocketTransport | None = None
         self._buffer = buffer
         self._is_paused = False
@@ -111,10 +101,6 @@ class TLSTransport:
 
     # What the socket's transport calls.
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the buffer for what is encrypted."""
-        return self._buffer
-
     def received(self, content: bytes | memoryview) -> None:
         """Take what was received."""
         self._incoming.write(content)
@@ -152,6 +138,11 @@ class TLSTransport:
 
     # What the connection calls.
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the watch is asked for all of its sockets at once."""
+        return self._lower is not None and self._lower.is_watched
+
     def write(self, content: bytes) -> None:
         """Encrypt and send."""
         if self._backlog or not content:
@@ -172,6 +163,14 @@ class TLSTransport:
         if sent < len(content) and self._owner is not None:
             self._backlog = bytes(content[sent:])
             self._owner.pause_writing()
+
+    def is_out(self, body: bytes | Upload) -> bool:
+        """Say yes: the owner is told whenever OpenSSL or the kernel does not take all."""
+        return True
+
+    def receive_into(self, buffer: memoryview) -> None:
+        """Decrypt into another buffer from now on."""
+        self._buffer = buffer
 
     def abort(self) -> None:
         """Close at once."""
@@ -233,7 +232,7 @@ class TLSTransport:
         """Hand over what has come, as much at once as there is room for."""
         while self._owner is not None and not self._is_paused:
             owner = self._owner
-            buffer = owner.get_buffer(-1)
+            buffer = self._buffer
             filled, end = self._fill(buffer)
             if filled:
                 owner.received(buffer[:filled])

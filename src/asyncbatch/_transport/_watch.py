@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sized
 from typing import Protocol
 
 MAX_EVENTS = 128
@@ -40,6 +41,24 @@ class Watch(Protocol):
 def watch_on(loop: asyncio.AbstractEventLoop) -> Watch:
     """Return the best way to watch sockets on this machine."""
     return EpollWatch(loop) if hasattr(select, "epoll") else LoopWatch(loop)
+
+
+def poll_of(sock: socket.socket) -> Callable[[int], Sized]:
+    """
+    Return what says whether this one socket has something to read.
+
+    It is called with 0, for no waiting, and says no where the machine cannot tell.
+    """
+    if not hasattr(select, "poll"):
+        return never
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return poll.poll
+
+
+def never(timeout: int) -> tuple[()]:
+    """Say of no socket that it has nothing to read."""
+    return ()
 
 
 class LoopWatch:

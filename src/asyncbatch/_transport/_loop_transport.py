@@ -1,0 +1,148 @@
+"""
+The event loop's transports, made to be used as ours are.
+
+They serve where sockets of our own cannot be watched. What they do not tell is found out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+from asyncbatch._transport._exchange import Upload
+from asyncbatch._transport._wire import WireOwner
+
+_HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
+
+
+class LoopTransport(asyncio.BufferedProtocol):
+    """
+    A transport for a connection, and the protocol of the event loop's.
+
+    A `BufferedProtocol`, since asyncio's plain one allocates 256 KiB for each read: that alone
+    doubles the cost of a small exchange.
+
+    Args:
+        owner: the connection.
+        buffer: for what is received. It may be shared: nothing awaits between its filling and its
+            emptying.
+    """
+
+    __slots__ = ("_buffer", "_owner", "_transport")
+
+    # Of what is ready, the event loop alone knows.
+    is_watched = False
+
+    def __init__(self, owner: WireOwner, buffer: memoryview) -> None:
+        self._owner = owner
+        self._buffer = buffer
+        # Set when the event loop has made it, None again once it was aborted.
+        self._transport: asyncio.Transport | None = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the event loop's transport over."""
+        writer = self._transport = cast("asyncio.Transport", transport)
+        # Told about every byte that does not go out at once, not only beyond 64 KiB: a
+        # connection with an unsent request must not be used again. Not 0: the TLS transports of
+        # asyncio and uvloop pause at `high`, and so would on an empty buffer.
+        writer.set_write_buffer_limits(high=1, low=0)
+        self._owner.use(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the event loop the buffer."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what was received into the buffer."""
+        self._owner.received(self._buffer[:nbytes])
+
+    def eof_received(self) -> None:
+        """Pass on the end of the peer's bytes, for what it is."""
+        if self._transport is not None:
+            self._pass_end_on(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on the end of the connection, and before it an end that nobody has told of."""
+        if exc is None and self._transport is not None:
+            self._pass_end_on(self._transport)
+        self._owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass on that bytes wait for the peer."""
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that they have gone."""
+        self._owner.resume_writing()
+
+    # What the connection calls.
+
+    def write(self, content: bytes) -> None:
+        """Send, keeping what the kernel does not take at once."""
+        if self._transport is not None:
+            self._transport.write(content)
+
+    def is_out(self, body: bytes | Upload) -> bool:
+        """
+        Say whether a request that was written, and not held up, has gone to the kernel.
+
+        Over TLS that is not known from pauses: the plain transport below takes all at once and
+        tells nobody above it. asyncio lets look at that one; uvloop does not, and a large body
+        counts as not sent.
+        """
+        below = getattr(getattr(self._transport, "_ssl_protocol", None), "_transport", None)
+        if below is not None:
+            return bool(below.get_write_buffer_size() == 0)
+        return isinstance(body, bytes) and len(body) <= _HIDDEN
+
+    def receive_into(self, buffer: memoryview) -> None:
+        """Receive into another buffer from now on."""
+        self._buffer = buffer
+
+    def pause_reading(self) -> None:
+        """Leave what arrives with the kernel."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take again what arrives."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def get_extra_info(self, name: str) -> object:
+        """Ask the event loop's transport."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    # Private.
+
+    def _pass_end_on(self, transport: asyncio.Transport) -> None:
+        if _is_end_authentic(transport.get_extra_info("ssl_object")):
+            self._owner.eof_received()
+        else:
+            self._owner.cut_off(None)
+
+
+def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
+    """
+    Say whether the end came from the peer itself: over TLS, with its closing alert.
+
+    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). The event loops
+    report both in the same way; OpenSSL knows.
+    """
+    if ssl_object is None:
+        return True
+    try:
+        return not ssl_object.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except (OSError, ValueError):
+        return False
