@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncbatch._lanes._heads import coding_in
 from asyncbatch._lanes._prepared import Prepared
-from asyncbatch._lanes._template import Template
+from asyncbatch._lanes._template import Builder
 from asyncbatch._request import plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Course
@@ -123,13 +123,13 @@ class PreparedBlueprint(Blueprint):
 class PlainBlueprint(Blueprint):
     """Builds the responses to plain GETs that agree in all but their targets and bodies."""
 
-    __slots__ = ("_limits", "coding", "template")
+    __slots__ = ("_limits", "builder", "coding")
 
-    def __init__(self, exchange: Exchange, template: Template, limits: TimeLimits) -> None:
+    def __init__(self, exchange: Exchange, builder: Builder, limits: TimeLimits) -> None:
         super().__init__(
-            template.library, template.default_encoding, exchange.head, exchange.connection
+            builder.library, builder.default_encoding, exchange.head, exchange.connection
         )
-        self.template = template
+        self.builder = builder
         self._limits = limits
         self.coding = coding_in(self.head.block)
         """The bodies' `Content-Encoding`, which they came with."""
@@ -138,7 +138,7 @@ class PlainBlueprint(Blueprint):
         """Return the native request that was made of `item`, a new one each time."""
         url = plain_url(item)
         assert url is not None
-        return self.template.build(url, self._limits)
+        return self.builder.build(url, self._limits)
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""

@@ -74,7 +74,7 @@ class Preparer:
     def _with_cookies(
         self, url: str, target: bytes, template: Template, limits: TimeLimits
     ) -> Prepared:
-        native = template.build(url, limits)
+        native = template.builder.build(url, limits)
         self._client.cookies.set_cookie_header(native)
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)

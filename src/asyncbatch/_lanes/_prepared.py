@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from asyncbatch._http11 import RequestFields
-from asyncbatch._lanes._template import Template, origin_of
+from asyncbatch._lanes._template import Builder, Template, origin_of
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
 
@@ -21,8 +21,8 @@ class Prepared:
     """
 
     __slots__ = (
+        "_builder",
         "_native",
-        "_template",
         "_url",
         "body",
         "closes",
@@ -46,7 +46,7 @@ class Prepared:
         self.follow_redirects: bool | None = None
         # A plain GET is built of these when somebody asks; anything else has been built already.
         self._url = ""
-        self._template: Template | None = None
+        self._builder: Builder | None = None
         self._native: Any = None
 
     @classmethod
@@ -54,7 +54,7 @@ class Prepared:
         """Make one of a GET of which only the target differs from others."""
         prepared = cls(template.origin, b"GET", payload, limits, closes=template.closes)
         prepared._url = url
-        prepared._template = template
+        prepared._builder = template.builder
         return prepared
 
     @classmethod
@@ -70,6 +70,6 @@ class Prepared:
     def native(self) -> Any:
         """Return the native request, built the first time that somebody asks for it."""
         if self._native is None:
-            assert self._template is not None
-            self._native = self._template.build(self._url, self.limits)
+            assert self._builder is not None
+            self._native = self._builder.build(self._url, self.limits)
         return self._native

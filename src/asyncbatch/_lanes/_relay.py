@@ -195,12 +195,13 @@ class Relay:
         if exchange.future.done():
             return None
         try:
-            blueprint = self._blueprint
+            blueprint, template = self._blueprint, self._template
+            assert template is not None
             if (
                 blueprint is None
                 or blueprint.head is not exchange.head
                 or blueprint.connection is not exchange.connection
-                or blueprint.template is not self._template
+                or blueprint.builder is not template.builder
             ):
                 blueprint = self._blueprint = self._blueprint_for(exchange)
             content: bytes | None = None
@@ -250,4 +251,4 @@ class Relay:
         assert self._template is not None
         if not self._lane.is_plain(head):
             return None
-        return PlainBlueprint(exchange, self._template, self._limits)
+        return PlainBlueprint(exchange, self._template.builder, self._limits)

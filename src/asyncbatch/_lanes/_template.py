@@ -18,53 +18,22 @@ _MAX_ORIGINS = 10_000
 """Origins whose template is kept; then all are forgotten and made again."""
 
 
-class Template:
-    """What all plain GETs to one origin have in common."""
+class Builder:
+    """
+    Builds plain GETs as a client would have that had these headers.
 
-    __slots__ = (
-        "_headers",
-        "client_headers",
-        "closes",
-        "cookie_domains",
-        "default_encoding",
-        "head",
-        "is_ours",
-        "key",
-        "library",
-        "origin",
-        "prefix",
-        "prefix_length",
-    )
+    Results keep it, to build their requests from when somebody asks: so it knows nothing of any
+    origin, of which there may be as many as results.
+    """
 
-    def __init__(
-        self,
-        prefix: str,
-        native: Any,
-        client_headers: list[Any],
-        library: Any,
-        default_encoding: Any,
-        is_ours: bool,
-    ) -> None:
-        # What the URLs begin with, up to their target.
-        self.prefix = prefix
-        self.prefix_length = len(prefix)
-        # What the client added to all of them; its user may change that at any time.
-        self.client_headers = client_headers
+    __slots__ = ("_headers", "client_headers", "default_encoding", "library")
+
+    def __init__(self, client: Any, library: Any) -> None:
+        self._headers = library.Headers(client.headers)
+        # The same, to compare with what the client has later: its user may change it at any time.
+        self.client_headers = list(client.headers._list)
+        self.default_encoding = client._default_encoding
         self.library = library
-        self.default_encoding = default_encoding
-        self._headers = native.headers
-        fields = encode_fields(native.headers.raw)
-        self.is_ours = is_ours and not is_special(b"GET", fields, b"")
-        self.head = b" HTTP/1.1\r\n" + fields.block
-        self.closes = fields.closes
-        self.origin = origin_of(native.url)
-        # By which limits per host are kept.
-        self.key: HostKey = native.url.scheme, self.origin.host, self.origin.port
-        self.cookie_domains = cookie_domains(self.origin.host)
-
-    def payload(self, target: bytes) -> bytes:
-        """Return the request for `target` as it is sent."""
-        return b"GET " + target + self.head
 
     def build(self, url: str, limits: TimeLimits) -> Any:
         """Build the request for `url`, as the client would have."""
@@ -79,6 +48,42 @@ class Template:
         )
 
 
+class Template:
+    """What all plain GETs to one origin have in common."""
+
+    __slots__ = (
+        "builder",
+        "client_headers",
+        "closes",
+        "cookie_domains",
+        "head",
+        "is_ours",
+        "key",
+        "origin",
+        "prefix",
+        "prefix_length",
+    )
+
+    def __init__(self, prefix: str, native: Any, builder: Builder, is_ours: bool) -> None:
+        # What the URLs begin with, up to their target.
+        self.prefix = prefix
+        self.prefix_length = len(prefix)
+        self.builder = builder
+        self.client_headers = builder.client_headers
+        fields = encode_fields(native.headers.raw)
+        self.is_ours = is_ours and not is_special(b"GET", fields, b"")
+        self.head = b" HTTP/1.1\r\n" + fields.block
+        self.closes = fields.closes
+        self.origin = origin_of(native.url)
+        # By which limits per host are kept.
+        self.key: HostKey = native.url.scheme, self.origin.host, self.origin.port
+        self.cookie_domains = cookie_domains(self.origin.host)
+
+    def payload(self, target: bytes) -> bytes:
+        """Return the request for `target` as it is sent."""
+        return b"GET " + target + self.head
+
+
 class Templates:
     """The templates of one client's requests, each made when it is first asked for."""
 
@@ -86,10 +91,10 @@ class Templates:
         self._client = client
         self._binding = binding
         self._transport = transport
-        # By origin, made with the client's headers as they were then: its user may change them at
-        # any time, and `of` makes all anew.
+        # By origin, made with the client's headers as they were then; `of` makes all anew when
+        # they have changed.
         self._made: dict[str, Template] = {}
-        self._headers: list[Any] = []
+        self._builder = Builder(client, binding.library)
 
     def of(self, origin: str) -> Template:
         """
@@ -98,9 +103,8 @@ class Templates:
         Raises:
             Exception: If nothing can be sent there.
         """
-        headers = self._client.headers._list
-        if headers != self._headers:
-            self._headers = list(headers)
+        if self._client.headers._list != self._builder.client_headers:
+            self._builder = Builder(self._client, self._binding.library)
             self._made.clear()
         template = self._made.get(origin)
         if template is None:
@@ -115,14 +119,8 @@ class Templates:
         native = library.Request("GET", origin, headers=self._client.headers)
         check_url(native.url, self._binding)
         check_head(native, self._binding)
-        return Template(
-            origin,
-            native,
-            self._headers,
-            library,
-            self._client._default_encoding,
-            leads_to(self._transport, self._client, native.url),
-        )
+        is_ours = leads_to(self._transport, self._client, native.url)
+        return Template(origin, native, self._builder, is_ours)
 
 
 def leads_to(transport: Any, client: Any, url: Any) -> bool:
