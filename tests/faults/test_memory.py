@@ -34,7 +34,7 @@ async def test_a_decoder_without_memory_is_the_failure_of_its_response(
     server: LoopbackServer, lane: str, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     """Of kind `decode`, without another try; the rest of the batch goes on."""
-    monkeypatch.setattr("asyncbatch._lanes._direct.decode", out_of_memory)
+    monkeypatch.setattr("asyncbatch._lanes._whole_body.decode", out_of_memory)
     original = _background.decoder_for
 
     def decoder_for(coding: str | None, **options: Any) -> Any:

@@ -12,20 +12,12 @@ import logging
 from time import monotonic
 from typing import Any
 
-import anyio.to_thread
-
 from asyncbatch._clock import Clock
-from asyncbatch._decoding import (
-    INLINE_SIZE,
-    OFFLOAD_THRESHOLD,
-    BodyLimitExceeded,
-    decode,
-)
+from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._errors import FailureKind
-from asyncbatch._http11 import NO_LIMIT, ExchangeError, ResponseHead, ResponseTooLarge
+from asyncbatch._http11 import ExchangeError, ResponseHead, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
-from asyncbatch._lanes._body import redirect_limit
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
 from asyncbatch._lanes._engine_failures import engine_outcome
@@ -35,17 +27,12 @@ from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Preparer
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._terms import TermsByLimits
+from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
-from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange, Terms
-
-# A compressed body may be longer than what it decodes to: by a hundredth and this at most.
-_INFLATION = 1024
-
-AT_ONCE_RAW = 16 * 1024
-AT_ONCE = 128 * 1024
-"""Bytes to decode inside a callback that others wait behind, which takes a fraction of a ms."""
+from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange
 
 _log = logging.getLogger("httpx")
 
@@ -61,7 +48,12 @@ class DirectLane(ClientLane):
         self.default_encoding: Any = self._client._default_encoding
         # Why no request of the present batches may take this lane; None if they may.
         self.reason_against: str | None = "no batch has begun"
-        self._terms: dict[TimeLimits, Terms] = {}
+        self.terms = TermsByLimits(
+            max_body=self._rules.max_body,
+            follow_redirects=self._rules.follow_redirects,
+            minimum_rate=self._rules.minimum_rate,
+        )
+        self.decoder = WholeBodyDecoder(self._rules.max_body)
 
     def begin_batch(self, clock: Clock) -> None:
         """Look whether the lane may be taken; once per batch, since it costs 2 µs."""
@@ -129,17 +121,6 @@ class DirectLane(ClientLane):
         """Whether a complete response with this head needs nothing but to be decoded and kept."""
         return head.status < 300 and not sets_cookies(head.block)
 
-    def decoded_at_once(self, raw: bytes, coding: str) -> bytes | None:
-        """Return a decoded body, unless that may take long or there is something wrong with it."""
-        limit = self._rules.max_body
-        if len(raw) > AT_ONCE_RAW:
-            return None
-        try:
-            size = AT_ONCE if limit is None else min(limit, AT_ONCE)
-            return decode(coding, raw, max_size=size)
-        except Exception:
-            return None
-
     def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
         """Return `item` as the engine takes it, or `None` if the client is to have it."""
         if self.reason_against is not None or standing_reason_against(self._client) is not None:
@@ -169,40 +150,14 @@ class DirectLane(ClientLane):
         return engine
 
     def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
-        if prepared.follow_redirects is None:
-            terms = self.terms(limits)
-        else:
-            terms = self._terms_of(limits, prepared.follow_redirects)
         return self.engine.begin(
             prepared.origin,
             prepared.method,
             prepared.payload,
             prepared.body,
-            terms,
+            self.terms.of(limits, prepared.follow_redirects),
             deadline,
             prepared.closes,
-        )
-
-    def terms(self, limits: TimeLimits) -> Terms:
-        """Return what all exchanges with these limits have in common."""
-        return self._terms.get(limits) or self._new_terms(limits)
-
-    def _new_terms(self, limits: TimeLimits) -> Terms:
-        if len(self._terms) > 100:  # as many as there are time-outs of single requests
-            self._terms.clear()
-        terms = self._terms[limits] = self._terms_of(limits, self._rules.follow_redirects)
-        return terms
-
-    def _terms_of(self, limits: TimeLimits, follow_redirects: bool) -> Terms:
-        limit = self._rules.max_body
-        return Terms(
-            max_body=NO_LIMIT if limit is None else limit,
-            max_redirect_body=_inflated(redirect_limit(limit)) if follow_redirects else None,
-            connect_timeout=limits.connect,
-            read_timeout=limits.read,
-            write_timeout=limits.write,
-            pool_timeout=limits.pool,
-            minimum_rate=self._rules.minimum_rate,
         )
 
     def _note_head(self, exchange: Exchange, prepared: Prepared) -> None:
@@ -273,7 +228,7 @@ class DirectLane(ClientLane):
 
     async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
         try:
-            content = await self._content(bytes(exchange.content), coding)
+            content = await self.decoder.decode(bytes(exchange.content), coding)
         except Exception as error:
             error.__traceback__ = None  # its frames hold the body
             return self._undecodable(exchange, prepared, error)
@@ -285,25 +240,6 @@ class DirectLane(ClientLane):
         outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome
-
-    async def _content(self, raw: bytes, coding: str) -> bytes:
-        """Return the decoded body; a large one is decoded in a thread."""
-        limit = self._rules.max_body
-        if not raw:
-            return raw
-        if len(raw) <= OFFLOAD_THRESHOLD:
-            inline = INLINE_SIZE if limit is None else min(limit, INLINE_SIZE)
-            try:
-                return decode(coding, raw, max_size=inline)
-            except BodyLimitExceeded:
-                if inline == limit:
-                    raise
-        return await anyio.to_thread.run_sync(lambda: decode(coding, raw, max_size=limit))
-
-
-def _inflated(limit: int) -> int:
-    """Return how long a body may be on the wire that decodes to `limit` bytes."""
-    return limit + limit // 100 + _INFLATION
 
 
 def _leads_on(exchange: Exchange) -> bool:

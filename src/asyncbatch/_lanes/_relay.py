@@ -53,7 +53,7 @@ class Relay:
     __slots__ = (
         "_blueprint",
         "_client",
-        "_deadline",
+        "_decoder",
         "_error",
         "_exchange",
         "_lane",
@@ -74,6 +74,7 @@ class Relay:
         self._limits = limits
         self._on_answer = on_answer
         self._seconds = NEVER if limits.total is None else limits.total
+        self._decoder = lane.decoder
         self._max_body = NEVER if lane.max_body is None else lane.max_body
         # The request under way, or the one that `conclude` is to look at.
         self._exchange: Exchange | None = None
@@ -115,7 +116,7 @@ class Relay:
                 b"GET",
                 self.payload,
                 None,
-                self._lane.terms(self._limits),
+                self._lane.terms.of(self._limits),
                 monotonic() + self._seconds,
                 template.closes,
                 follow=self._follow,
@@ -208,7 +209,7 @@ class Relay:
             if blueprint is not None and not _log.isEnabledFor(_INFO):
                 content = exchange.content
                 if blueprint.coding is not None:
-                    content = self._lane.decoded_at_once(content, blueprint.coding)
+                    content = self._decoder.decode_nowait(content, blueprint.coding)
             if content is not None and len(content) <= self._max_body:
                 assert blueprint is not None
                 now = exchange.ended_at
