@@ -252,8 +252,14 @@ async def test_an_orderly_end_completes_a_body_without_length() -> None:
     assert bytes(exchange.content) == b"hello"
 
 
-async def test_a_cut_without_the_closing_alert_is_truncated() -> None:
-    """Anybody in between could have made it (RFC 9112 §9.8)."""
+@pytest.mark.parametrize("options", [0, ssl.OP_IGNORE_UNEXPECTED_EOF], ids=["", "lenient"])
+async def test_a_cut_without_the_closing_alert_is_truncated(options: int) -> None:
+    """Anybody in between could have made it (RFC 9112 §9.8), whatever the Python at hand sets."""
+
+    def make_context() -> ssl.SSLContext:
+        context = client_context()
+        context.options |= options
+        return context
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -262,7 +268,7 @@ async def test_a_cut_without_the_closing_alert_is_truncated() -> None:
         peer.writer.transport.abort()
 
     tls = server_context("127.0.0.1")
-    connector = Connector(client_context)
+    connector = Connector(make_context)
     async with serve(script, tls=tls) as server, engine_for(connector=connector) as engine:
         with pytest.raises(TruncatedResponse):
             await get(engine, origin_of(server))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from asyncbatch._transport._tls import TLSTransport
+from asyncbatch._transport._tls import TLSTransport, report_cuts
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -87,6 +87,7 @@ class Pair:
     def __init__(self, *, room: int = 1000, version: ssl.TLSVersion | None = None) -> None:
         client = ssl.create_default_context()
         AUTHORITY.configure_trust(client)
+        report_cuts(client)
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         AUTHORITY.issue_cert("server.test").configure_cert(server)
         if version is not None:

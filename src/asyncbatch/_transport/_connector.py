@@ -24,7 +24,7 @@ from asyncbatch._transport._eyeballs import race
 from asyncbatch._transport._loop_transport import LoopTransport
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
 from asyncbatch._transport._socket import SocketTransport
-from asyncbatch._transport._tls import TLSTransport
+from asyncbatch._transport._tls import TLSTransport, report_cuts
 
 if TYPE_CHECKING:
     from asyncbatch._transport._dial import Dial
@@ -164,6 +164,7 @@ class Connector:
                 raise
             # Offering anything else would have servers speak it.
             context.set_alpn_protocols(["http/1.1"])
+            report_cuts(context)
             self._ssl_context = context
             self._encrypted = memoryview(bytearray(_ENCRYPTED))
         return self._ssl_context

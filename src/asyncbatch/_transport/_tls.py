@@ -19,6 +19,15 @@ from asyncbatch._transport._wire import WireOwner
 _PIECE = 256 * 1024
 
 
+def report_cuts(context: ssl.SSLContext) -> None:
+    """
+    Have OpenSSL tell an end without the closing alert from one with it.
+
+    Early releases of Python 3.11, Debian's among them, ask it not to.
+    """
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+
+
 class TLSTransport:
     """
     The owner of a socket, and the transport of a connection.
@@ -277,7 +286,7 @@ class TLSTransport:
         if isinstance(end, ssl.SSLZeroReturnError):
             owner.eof_received()
         else:
-            owner.cut_off(None if isinstance(end, ssl.SSLEOFError) else end)
+            owner.cut_off(None if _is_cut(end) else end)
         self.abort()
 
     def _write_pieces(self, content: bytes) -> int:
@@ -295,3 +304,9 @@ class TLSTransport:
         encrypted = self._outgoing.read()
         if encrypted and self._lower is not None:
             self._lower.write(encrypted)
+
+
+def _is_cut(end: Exception) -> bool:
+    """Did the bytes just end? The releases of `report_cuts` have no class for it."""
+    reason = getattr(end, "reason", None)
+    return isinstance(end, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING"
