@@ -1,7 +1,7 @@
 """
 All hosts of one fetcher, and the rate over all of them.
 
-Pure, like the rest. What is known of one host lives in `_host`.
+Pure, like the rest. What is known of one host lives with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from asyncbatch._hosts._host import TURN, Host, Policies
+from asyncbatch._hosts._host import Host
+from asyncbatch._hosts._line import TURN
+from asyncbatch._hosts._policies import Policies
 from asyncbatch._limits import Gcra
 from asyncbatch._timers import Timers
 

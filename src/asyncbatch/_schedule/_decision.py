@@ -2,7 +2,7 @@
 What becomes of a request after an attempt.
 
 Looks at the outcome, the request, its host and the policy, and decides; nothing is changed here but
-the budget that a retry is paid from.
+what a retry is paid from: the budget, or the count of failures on our own side.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from asyncbatch._hosts import Hosts
     from asyncbatch._outcome import Outcome
-    from asyncbatch._retry import Retry
     from asyncbatch._schedule._job import Job
 
 LOCAL_TRIES = 10
@@ -51,54 +49,56 @@ FINISH: Final = Decision(Action.FINISH)
 RETRY_AFTER_TOO_LONG: Final = Decision(Action.RETRY_AFTER_TOO_LONG)
 
 
-def decide(
-    job: Job,
-    outcome: Outcome,
-    *,
-    retry: Retry | None,
-    random: Callable[[], float],
-    pause: float | None,
-    now: float,
-) -> Decision:
-    """
-    Decide what becomes of a request whose attempt failed.
+class Judge:
+    """Decides what becomes of requests whose attempt failed, by one policy."""
 
-    Args:
-        job: The request.
-        outcome: How its last attempt ended.
-        retry: The policy; `None` tries nothing again.
-        random: Gives 0 to 1.
-        pause: Seconds for which this very outcome has paused the host: the request takes the same
-            wait, so that it is first when the pause ends.
-        now: The time.
-    """
-    if outcome.local:
-        return _decide_local(job, now)
-    host = job.host
-    if retry is None or job.attempts >= retry.attempts or not retry.permits(outcome, job.method):
-        return FINISH
-    # It would wait for seconds and then only learn that the host is down.
-    if host.down_until is not None:
-        return FINISH
-    if retry.asks_too_long(outcome):
-        return RETRY_AFTER_TOO_LONG
-    delay = outcome.retry_after if pause is None else pause
-    if delay is None:
-        delay = retry.backoff_delay(job.attempts, random)
-    if not _is_in_time(job, max(now + delay, host.opens_at)):
-        return FINISH
-    # A retry at the time that the server named itself is no storm, and costs nothing.
-    asked = outcome.retry_after is not None
-    if host.budget is not None and not asked and not host.budget.spend(now):
-        return FINISH
-    return Decision(Action.RETRY, delay)
+    __slots__ = ("_random", "_retry")
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._retry = hosts.retry
+        self._random = hosts.random
+
+    def decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> Decision:
+        """
+        Decide what becomes of a request whose attempt failed.
+
+        Args:
+            job: The request.
+            outcome: How its last attempt ended.
+            pause: Seconds for which this very outcome has paused the host: the request takes the
+                same wait, so that it is first when the pause ends.
+            now: The time.
+        """
+        if outcome.local:
+            return _decide_local(job, now)
+        retry, host = self._retry, job.host
+        if retry is None or job.attempts >= retry.attempts:
+            return FINISH
+        # Of a host that is down it would only learn after seconds that it is.
+        if host.is_down or not retry.permits(outcome, job.method):
+            return FINISH
+        if retry.asks_too_long(outcome):
+            return RETRY_AFTER_TOO_LONG
+        delay = outcome.retry_after if pause is None else pause
+        if delay is None:
+            delay = retry.backoff_delay(job.attempts, self._random)
+        if not _is_in_time(job, max(now + delay, host.opens_at)):
+            return FINISH
+        # A retry at the time that the server named itself is no storm, and costs nothing.
+        asked = outcome.retry_after is not None
+        if host.budget is not None and not asked and not host.budget.spend(now):
+            return FINISH
+        return Decision(Action.RETRY, delay)
 
 
 def _decide_local(job: Job, now: float) -> Decision:
     if job.local_failures >= LOCAL_TRIES:
         return FINISH
     delay = min(_LOCAL_DELAY * 2**job.local_failures, _LOCAL_DELAY_MAX)
-    return Decision(Action.RETRY, delay) if _is_in_time(job, now + delay) else FINISH
+    if not _is_in_time(job, now + delay):
+        return FINISH
+    job.discount_try()
+    return Decision(Action.RETRY, delay)
 
 
 def _is_in_time(job: Job, start: float) -> bool:

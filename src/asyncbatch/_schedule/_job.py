@@ -1,18 +1,17 @@
 """
-One request on its way through a schedule, and the queue of one host that it stands in.
+One request on its way through a schedule, and the account of its tries and its waiting.
 
-Where things stand, and no more: what happens to them is decided elsewhere.
+What happens to it next is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncbatch._hosts import Host
-    from asyncbatch._schedule._schedule import Schedule
+    from asyncbatch._schedule._queue import JobQueue
 
 
 class Fate(Enum):
@@ -34,6 +33,7 @@ class Fate(Enum):
 
 # Looked up once for each request: a global is cheaper than a member of an enum.
 _WAITING = Fate.WAITING
+_START = Fate.START
 
 
 class Job:
@@ -63,7 +63,8 @@ class Job:
         "timer",
     )
 
-    # Set by `Schedule.add`.
+    # Set by `Schedule.add`: where it belongs; when it began to wait, and what its host's clock of
+    # blocked time showed then, also set by whoever lets it wait again.
     queue: JobQueue
     since: float
     clock: float
@@ -88,50 +89,41 @@ class Job:
         # The end of its rest, or its deadline while it waits in a queue; written by Timers.
         self.timer: float | None = None
 
+    def start(self, host: Host, clock: float, now: float) -> None:
+        """Count a start and what was waited for it; `clock` is that of blocked time."""
+        self.fate = _START
+        throttled = clock - self.clock
+        if throttled:
+            throttled = min(throttled, now - self.since)
+            self.throttled += throttled
+        self.queued += now - self.since - throttled
+        self.attempts += 1
+        if self.first_started_at is None:
+            self.first_started_at = now
+            budget = host.budget
+            if budget is not None:
+                if now >= budget.ends_at:
+                    budget.turn(now)
+                budget.tries += 1
+        else:
+            # The alarm at its deadline is for those that wait.
+            self.queue.rests.forget(self)
+
+    def discount_try(self) -> None:
+        """Count the last try as one that failed on our own side."""
+        self.local_failures += 1
+        self.attempts -= 1
+
+    def stop_waiting(self, now: float) -> None:
+        """Count what was waited for a start that does not come."""
+        waited = now - self.since
+        throttled = min(self.host.settle(now) - self.clock, waited)
+        self.throttled += throttled
+        self.queued += waited - throttled
+
     def on_time(self, when: float) -> None:
         """Go back into the queue after the rest, or expire."""
         if self.fate is Fate.RESTING:
-            self.queue.schedule.wake_up(self, when)
+            self.queue.take_back(self, when)
         else:
-            self.queue.schedule.expire(self)
-
-
-class Place(Enum):
-    """Where the queue of a host stands."""
-
-    NOWHERE = 0
-    READY = 1
-    PARKED = 2
-
-
-class JobQueue:
-    """The requests of one batch for one host."""
-
-    __slots__ = ("fifo", "host", "jobs", "place", "schedule")
-
-    def __init__(self, host: Host, schedule: Schedule) -> None:
-        self.host = host
-        self.schedule = schedule
-        # May hold jobs that have expired meanwhile.
-        self.fifo: deque[Job] = deque()
-        # Jobs of this host that the batch has not finished, wherever they are.
-        self.jobs = 0
-        # Where the queue itself stands: in the batch's ring, with the host, or nowhere if empty.
-        self.place = Place.NOWHERE
-
-    def make_ready(self) -> None:
-        """Join the hosts that may start, and tell the batch."""
-        self.place = Place.READY
-        self.schedule.ring.append(self)
-        self.schedule.look_again()
-
-    def look_again(self) -> None:
-        """Tell the batch that it may have to wake up earlier than it thought."""
-        self.schedule.look_again()
-
-    def has_job(self) -> bool:
-        """Is there a job that has not expired?"""
-        fifo = self.fifo
-        while fifo and fifo[0].fate is not Fate.WAITING:
-            fifo.popleft()
-        return bool(fifo)
+            self.queue.expire(self)

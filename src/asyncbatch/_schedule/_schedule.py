@@ -11,12 +11,15 @@ is written out in these three, and whatever else there is lives in methods that 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from asyncbatch._outcome import Outcome
-from asyncbatch._schedule._decision import FINISH, Action, Decision, decide
-from asyncbatch._schedule._job import Fate, Job, JobQueue, Place
+from asyncbatch._schedule._decision import FINISH, Action, Decision, Judge
+from asyncbatch._schedule._job import Fate, Job
+from asyncbatch._schedule._queue import Place
+from asyncbatch._schedule._queues import Queues
+from asyncbatch._schedule._rests import Rests
+from asyncbatch._schedule._ring import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -29,11 +32,6 @@ _START = Fate.START
 _OVER = Fate.OVER
 _NOWHERE = Place.NOWHERE
 _READY = Place.READY
-_PARKED = Place.PARKED
-
-
-def _ignore() -> None:
-    """Stand in for a batch that has no dispatcher."""
 
 
 class Schedule:
@@ -48,37 +46,51 @@ class Schedule:
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
         self._timers = hosts.timers
-        self._queues: dict[Host, JobQueue] = {}
-        # Queues whose host may start one, or has not been looked at since it might not.
-        self.ring: deque[JobQueue] = deque()
-        self._resting: set[Job] = set()
-        self._expired: deque[Job] = deque()
-        # Until when the rate over all holds everything back that is in the ring.
-        self._held_until: float | None = None
+        self._judge = Judge(hosts)
+        self._rests = Rests(hosts.timers)
+        self._ring = Ring(hosts)
+        self._queues = Queues(hosts, self._ring, self._rests)
+        # Parts of these three, that every request asks for.
+        self._expired = self._rests.expired
+        self._ready = self._ring.queues
+        self._by_host = self._queues.by_host
+        self._leave = self._queues.leave
+        # Set by `close`.
         self._is_closed = False
+        # Both counts are written by this class alone.
         self.pending = 0
         """Jobs taken and not in flight: in a queue, or waiting for their next try."""
         self.in_flight = 0
         """Jobs started, and neither done nor released."""
-        self.on_ready: Callable[[], None] = _ignore
-        """Called when another batch's doing lets this one start something, or makes `wake_at`
-        earlier. It must only wake the dispatcher, and not call the schedule."""
+
+    @property
+    def on_ready(self) -> Callable[[], None]:
+        """
+        Called when another batch's doing lets this one start something or wake up earlier.
+
+        It must only wake the dispatcher, and not call the schedule.
+        """
+        return self._ring.on_ready
+
+    @on_ready.setter
+    def on_ready(self, function: Callable[[], None]) -> None:
+        self._ring.on_ready = function
 
     def add(self, job: Job, now: float) -> None:
         """Take a job that is to be started for the first time."""
-        queue = self._queues.get(job.host)
+        queue = self._by_host.get(job.host)
         if queue is None:
-            queue = self._join(job)
+            queue = self._queues.join(job)
         host = queue.host
         job.queue = queue
         job.since = now
-        job.clock = host.blocked if host.plain else self._read_clock(host, now)
+        job.clock = host.blocked.seconds if host.plain else self._read_blocked(host, now)
         queue.fifo.append(job)
         queue.jobs += 1
         self.pending += 1
         if queue.place is _NOWHERE:
             queue.place = _READY
-            self.ring.append(queue)
+            self._ready.append(queue)
 
     def next(self, now: float) -> Job | None:
         """
@@ -91,15 +103,16 @@ class Schedule:
             self._run_timers(now)
         if self._expired:
             return self._next_expired(now)
-        self._held_until = None
-        ring = self.ring
-        while ring:
-            queue = ring.popleft()
+        ready = self._ready
+        while ready:
+            queue = ready.popleft()
             host = queue.host
             if not host.plain:
-                limited_job = self._next_limited(queue, now)
-                if limited_job is not None or self._held_until is not None:
-                    return limited_job
+                limited_job = queue.take(now)
+                if limited_job is not None:
+                    return self._hand_out(limited_job, now)
+                if self._ring.held_until is not None:
+                    return None
                 continue
             fifo = queue.fifo
             if not fifo:
@@ -107,14 +120,15 @@ class Schedule:
                 continue
             job = fifo.popleft()
             if fifo:
-                ring.append(queue)
+                ready.append(queue)
             else:
                 queue.place = _NOWHERE
             if job.fate is not _WAITING:
                 continue
             host.in_flight += 1
-            blocked = host.blocked
-            self._start(job, host, blocked, now)
+            self.pending -= 1
+            self.in_flight += 1
+            job.start(host, host.blocked.seconds, now)
             return job
         return None
 
@@ -200,17 +214,16 @@ class Schedule:
             return
         self._run_timers(now)
         host = self._hosts.get(key)
-        host.settle(now)
-        host.learn(outcome, now, was_probe=False)
-        host.pass_on(now)
-        host.update_plain(now)
+        host.overhear(outcome, now)
         if not host.queues:
             self._hosts.rest(host, now)
 
     def release(self, job: Job, now: float) -> None:
         """Give the slot of a job back whose attempt was cancelled. The schedule lets go of it."""
         assert job.fate is _START, f"{job.fate} job is not in flight"
-        self._free(job, now)
+        self._run_timers(now)
+        self.in_flight -= 1
+        job.host.release(now, job)
         self._finish(job, now)
         job.host.pass_on(now)
 
@@ -223,25 +236,18 @@ class Schedule:
         self._run_timers(now)
         self._is_closed = True
         jobs = [*self._expired]
-        for queue in self._queues.values():
-            jobs.extend(job for job in queue.fifo if job.fate is _WAITING)
-            queue.fifo.clear()
-        for job in jobs:
-            self._account(job, now)
-        for job in self._resting:
-            job.throttled += now - job.since
-        jobs.extend(self._resting)
-        self._resting.clear()
         self._expired.clear()
-        self.ring.clear()
-        self._held_until = None
+        for queue in self._by_host.values():
+            jobs += queue.withdraw()
+        for job in jobs:
+            job.stop_waiting(now)
+        jobs += self._rests.end_all(now)
+        self._ring.clear()
         self.pending = 0
-        self._hosts.leave_line(self)
-        for queue in self._queues.values():
-            queue.place = _NOWHERE
+        for queue in self._by_host.values():
             queue.host.withdraw(queue, now)
         for job in jobs:
-            self._timers.cancel(job)
+            self._rests.forget(job)
             self._finish(job, now)
         return jobs
 
@@ -254,8 +260,8 @@ class Schedule:
         """
         if not self.pending:
             return None
-        held = math.inf if self._held_until is None else self._held_until
-        when = min(self._timers.next_at, held)
+        held = self._ring.held_until
+        when = self._timers.next_at if held is None else min(self._timers.next_at, held)
         return None if when == math.inf else when
 
     @property
@@ -266,204 +272,51 @@ class Schedule:
     @property
     def has_ready(self) -> bool:
         """Is it worth calling `next`, as far as can be told without the time?"""
-        return bool(self._expired) or (bool(self.ring) and self._held_until is None)
-
-    # Called by hosts and timers
-
-    def is_startable(self) -> bool:
-        """Is there a request that perhaps only the rate over all holds back?"""
-        return bool(self.ring)
-
-    def look_again(self) -> None:
-        """Tell the dispatcher that something has changed, unless it is the one who changes it."""
-        if self._hosts.caller is not self:
-            self._held_until = None
-            self.on_ready()
-
-    def wake_up(self, job: Job, when: float) -> None:
-        """Put a job back into its host's queue, at the front."""
-        self._resting.discard(job)
-        job.throttled += when - job.since
-        job.fate = _WAITING
-        job.since = when
-        queue = job.queue
-        host = queue.host
-        job.clock = host.clock(when)
-        queue.fifo.appendleft(job)
-        if when < host.opens_at:
-            host.arm(host.opens_at)
-        if job.deadline is not None:
-            self._timers.set(job, job.deadline)
-        if queue.place is _NOWHERE:
-            queue.make_ready()
-
-    def expire(self, job: Job) -> None:
-        """Let a job be returned by `next` as expired; it stays in its queue until seen there."""
-        job.fate = Fate.EXPIRED
-        self._expired.append(job)
-        self.look_again()
+        return bool(self._expired) or (bool(self._ready) and self._ring.held_until is None)
 
     # Off the hot path
 
-    def _join(self, job: Job) -> JobQueue:
-        host = job.host
-        if not host.queues:
-            host = job.host = self._hosts.adopt(host)
-        queue = self._queues.get(host)
-        if queue is None:
-            queue = self._queues[host] = JobQueue(host, self)
-            host.queues += 1
-        return queue
-
-    def _leave(self, queue: JobQueue, now: float) -> None:
-        host = queue.host
-        del self._queues[host]
-        host.queues -= 1
-        if not host.plain:
-            host.withdraw(queue, now)
-        if not host.queues:
-            self._hosts.rest(host, now)
-
-    def _read_clock(self, host: Host, now: float) -> float:
+    def _read_blocked(self, host: Host, now: float) -> float:
         self._run_timers(now)
-        if now < host.opens_at:
-            host.arm(host.opens_at)
-        return host.clock(now)
+        host.watch(now)
+        return host.settle(now)
 
     def _run_timers(self, now: float) -> None:
-        self._hosts.caller = self
+        self._ring.enter()
         if self._timers.next_at <= now:
             self._timers.run(now)
 
-    def _next_limited(self, queue: JobQueue, now: float) -> Job | None:
-        host = queue.host
-        self._hosts.caller = self
-        if not queue.has_job():
-            queue.place = _NOWHERE
-            host.end_turn(queue, now)
-            return None
-        if host.fails_fast(now):
-            return self._fail_fast(queue, now)
-        if not host.admits_from(queue, now):
-            queue.place = _PARKED
-            host.park(queue, now)
-            return None
-        self._held_until = self._hosts.held_until(self, now)
-        if self._held_until is not None:
-            self.ring.appendleft(queue)
-            return None
-        return self._start_limited(queue, now)
-
-    def _start_limited(self, queue: JobQueue, now: float) -> Job:
-        host = queue.host
-        job = queue.fifo.popleft()
-        clock = host.clock(now)
-        host.book(now, job)
-        self._hosts.book_total(self, now)
-        self._start(job, host, clock, now)
-        if not queue.fifo:
-            queue.place = _NOWHERE
-        elif host.admits(now):
-            self.ring.append(queue)
-        else:
-            queue.place = _PARKED
-            host.park(queue, now)
-        if host.queues > 1 and now < host.opens_at:
-            host.arm(host.opens_at)
-        host.end_turn(queue, now)
-        return job
-
-    def _start(self, job: Job, host: Host, clock: float, now: float) -> None:
-        """Count a start and what was waited for it; `clock` is that of blocked time."""
+    def _hand_out(self, job: Job, now: float) -> Job:
+        """Count a job that its queue has let out, and let go of it unless it has been started."""
         self.pending -= 1
-        self.in_flight += 1
-        job.fate = _START
-        throttled = clock - job.clock
-        if throttled:
-            throttled = min(throttled, now - job.since)
-            job.throttled += throttled
-        job.queued += now - job.since - throttled
-        job.attempts += 1
-        if job.first_started_at is None:
-            job.first_started_at = now
-            budget = host.budget
-            if budget is not None:
-                if now >= budget.ends_at:
-                    budget.turn(now)
-                budget.tries += 1
+        if job.fate is _START:
+            self.in_flight += 1
         else:
-            # The alarm at its deadline is for those that wait.
-            self._timers.cancel(job)
-
-    def _fail_fast(self, queue: JobQueue, now: float) -> Job:
-        job = queue.fifo.popleft()
-        self._account(job, now)
-        job.fate = Fate.HOST_DOWN
-        self.pending -= 1
-        self._timers.cancel(job)
-        # At the front: what needs no slot need not wait for those that do.
-        self.ring.appendleft(queue)
-        self._let_go(queue, now)
+            self._queues.let_go(job.queue, now)
         return job
 
     def _next_expired(self, now: float) -> Job:
-        self._hosts.caller = self
+        self._ring.enter()
         job = self._expired.popleft()
-        self._account(job, now)
-        self.pending -= 1
-        self._let_go(job.queue, now)
-        return job
-
-    def _account(self, job: Job, now: float) -> None:
-        """Add the time since the job began to wait to what it has waited."""
-        waited = now - job.since
-        throttled = min(job.host.clock(now) - job.clock, waited)
-        job.throttled += throttled
-        job.queued += waited - throttled
+        job.stop_waiting(now)
+        return self._hand_out(job, now)
 
     def _finish(self, job: Job, now: float) -> None:
         job.fate = _OVER
-        self._let_go(job.queue, now)
-
-    def _let_go(self, queue: JobQueue, now: float) -> None:
-        queue.jobs -= 1
-        if not queue.jobs:
-            self._leave(queue, now)
-
-    def _free(self, job: Job, now: float) -> None:
-        self._run_timers(now)
-        job.host.free(now, job)
-        self.in_flight -= 1
+        self._queues.let_go(job.queue, now)
 
     def _done_limited(self, job: Job, outcome: Outcome, now: float) -> Decision:
         host = job.host
-        was_probe = host.probe is job
-        self._free(job, now)
-        pause = None if outcome.local else host.learn(outcome, now, was_probe=was_probe)
+        self._run_timers(now)
+        self.in_flight -= 1
+        pause = host.end(job, outcome, now)
         decision = FINISH
         if outcome.kind is not None and not self._is_closed:
-            decision = decide(
-                job,
-                outcome,
-                retry=self._hosts.retry,
-                random=self._hosts.random,
-                pause=pause,
-                now=now,
-            )
+            decision = self._judge.decide(job, outcome, pause, now)
         if decision.action is Action.RETRY:
-            if outcome.local:
-                job.local_failures += 1
-                job.attempts -= 1
-            self._rest(job, decision.delay, now)
+            self.pending += 1
+            self._rests.begin(job, decision.delay, now)
         else:
             self._finish(job, now)
-        host.pass_on(now)
-        host.update_plain(now)
+        host.recover(now)
         return decision
-
-    def _rest(self, job: Job, delay: float, now: float) -> None:
-        job.fate = Fate.RESTING
-        job.since = now
-        self.pending += 1
-        self._resting.add(job)
-        self._timers.set(job, now + delay)

@@ -1,0 +1,141 @@
+"""
+The requests of one batch for one host, and what they start by where the host has limits or trouble.
+
+Pure, like the rest. For a host with neither, the schedule takes them out by itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from asyncbatch._schedule._job import Fate
+
+if TYPE_CHECKING:
+    from asyncbatch._hosts import Host
+    from asyncbatch._schedule._job import Job
+    from asyncbatch._schedule._rests import Rests
+    from asyncbatch._schedule._ring import Ring
+
+
+class Place(Enum):
+    """Where the queue of a host stands."""
+
+    NOWHERE = 0
+    READY = 1
+    PARKED = 2
+
+
+class JobQueue:
+    """The requests of one batch for one host."""
+
+    __slots__ = ("_ring", "fifo", "host", "jobs", "place", "rests")
+
+    def __init__(self, host: Host, ring: Ring, rests: Rests) -> None:
+        self.host = host
+        self._ring = ring
+        self.rests = rests
+        # Filled by the schedule and by `take_back`. May hold jobs that have expired meanwhile.
+        self.fifo: deque[Job] = deque()
+        # Jobs of this host that the batch has not finished, wherever they are; the schedule's.
+        self.jobs = 0
+        # Where the queue itself stands: in the batch's ring, with the host, or nowhere if empty.
+        # Written with the ring; for a plain host by the schedule.
+        self.place = Place.NOWHERE
+
+    # Called by its host
+
+    def make_ready(self) -> None:
+        """Join the hosts that may start, and tell the batch."""
+        self.place = Place.READY
+        self._ring.queues.append(self)
+        self._ring.look_again()
+
+    def look_again(self) -> None:
+        """Tell the batch that it may have to wake up earlier than it thought."""
+        self._ring.look_again()
+
+    # Called by its jobs
+
+    def take_back(self, job: Job, when: float) -> None:
+        """Let a job whose rest is over wait in front of all others."""
+        self.rests.end(job, when)
+        job.clock = self.host.settle(when)
+        self.host.watch(when)
+        self.fifo.appendleft(job)
+        if self.place is Place.NOWHERE:
+            self.make_ready()
+
+    def expire(self, job: Job) -> None:
+        """Let a job whose deadline has passed be handed out as expired."""
+        self.rests.expire(job)
+        self._ring.look_again()
+
+    # Called by the schedule
+
+    def take(self, now: float) -> Job | None:
+        """
+        Take out the next job, as far as a host with limits or trouble admits it.
+
+        The queue has just been taken from the ring, and goes back to where it belongs. If the rate
+        over all holds the batch back, the ring says so.
+        """
+        host, ring = self.host, self._ring
+        ring.enter()
+        ring.held_until = None
+        if not self._has_job():
+            self.place = Place.NOWHERE
+            host.end_turn(self, now)
+            return None
+        if host.fails_fast(now):
+            return self._fail_fast(now)
+        if not host.admits_from(self, now):
+            self.place = Place.PARKED
+            host.park(self, now)
+            return None
+        if ring.is_held(now):
+            ring.queues.appendleft(self)
+            return None
+        return self._start(now)
+
+    def withdraw(self) -> list[Job]:
+        """Take out all that wait, whatever the host says."""
+        jobs = [job for job in self.fifo if job.fate is Fate.WAITING]
+        self.fifo.clear()
+        self.place = Place.NOWHERE
+        return jobs
+
+    def _has_job(self) -> bool:
+        """Is there a job that has not expired?"""
+        fifo = self.fifo
+        while fifo and fifo[0].fate is not Fate.WAITING:
+            fifo.popleft()
+        return bool(fifo)
+
+    def _fail_fast(self, now: float) -> Job:
+        job = self.fifo.popleft()
+        job.stop_waiting(now)
+        job.fate = Fate.HOST_DOWN
+        self.rests.forget(job)
+        # At the front: what needs no slot need not wait for those that do.
+        self._ring.queues.appendleft(self)
+        return job
+
+    def _start(self, now: float) -> Job:
+        host, ring = self.host, self._ring
+        job = self.fifo.popleft()
+        clock = host.book(now, job)
+        ring.book(now)
+        job.start(host, clock, now)
+        if not self.fifo:
+            self.place = Place.NOWHERE
+        elif host.admits(now):
+            ring.queues.append(self)
+        else:
+            self.place = Place.PARKED
+            host.park(self, now)
+        if host.queues > 1:
+            host.watch(now)
+        host.end_turn(self, now)
+        return job
