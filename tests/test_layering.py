@@ -34,7 +34,7 @@ HOUSE = """
     _input     _output     _ending    _progress    _handover    _portal
     _schedule  _attempt   _patience
     _hosts     _lanes
-    _retry     _limits     _timers    _slots    _transport
+    _retry     _limits     _timers    _slots    _transport  _retry_after
     _http11    _decoding   _pace
 """
 
@@ -46,7 +46,7 @@ VALUES = """
 """
 
 # A policy never sees a socket, and what talks to servers never sees a policy.
-POLICIES = {"_schedule", "_hosts", "_retry", "_limits", "_timers"}
+POLICIES = {"_schedule", "_hosts", "_retry", "_retry_after", "_limits", "_timers"}
 WIRE = {"_lanes", "_transport", "_http11", "_decoding", "_pace"}
 
 # Who may import a module that most must not. The public module `testing` stands alone: it is built

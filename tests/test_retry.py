@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry, RetryBudget, parse_retry_after
-
-# Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
-RFC_MOMENT = 784_111_777.0
+from asyncbatch._retry import Retry, RetryBudget
 
 
 @pytest.mark.parametrize(
@@ -171,74 +168,3 @@ def test_a_budget_is_kept_in_every_window(steps: list[tuple[float, int, int]]) -
         allowed = 0.2 * sum(event[1] for event in window) + RetryBudget.RESERVE
         assert not retries or spent <= allowed
         assert retries == wishes or spent + 1 > allowed
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0.0),
-        ("120", 120.0),
-        (" 5\t", 5.0),
-        ("007", 7.0),
-        ("9999999999", 2.0**31),
-        ("9" * 400, 2.0**31),
-        ("9" * 5000, 2.0**31),
-        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
-        ("Sunday, 06-Nov-94 08:50:37 GMT", 60.0),
-        ("Sun Nov  6 08:50:37 1994", 60.0),
-        ("Sun Nov 16 08:49:37 1994", 864_000.0),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
-        ("Sat, 31 Dec 1994 23:59:60 GMT", 4_806_622.0),
-        ("Sunday, 06-Nov-44 08:49:37 GMT", 1_577_923_200.0),
-    ],
-)
-def test_retry_after_is_read_in_all_its_forms(value: str, seconds: float) -> None:
-    """RFC 9110 has digits and three forms of a date."""
-    assert parse_retry_after(value, wall_now=RFC_MOMENT) == seconds
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        " ",
-        "-1",
-        "+5",
-        "1.5",
-        "1e3",
-        "0x10",
-        "1_000",
-        "\uff11\uff12",
-        "\u00b2",
-        "5 s",
-        "5, 6",
-        "soon",
-        "nan",
-        "inf",
-        "Sun, 06 Nov 1994 08:49:36 GMT",
-        "Sunday, 06-Nov-45 08:49:37 GMT",
-        "Sun, 06 Nov 0000 08:49:37 GMT",
-        "Wed, 31 Feb 2001 00:00:00 GMT",
-        "Sun, 06 Nov 2094 25:49:37 GMT",
-        "Sun, 06 Nov 2094 08:60:37 GMT",
-        "Sun, 06 Nov 2094 08:49:61 GMT",
-        "Sun, 06 Nov 2094 08:49:37",
-        "Sun, 06 Nov 2094 08:49:37 +0100",
-        "Sun, 6 Nov 2094 08:49:37 GMT",
-        "Sun, 06 nov 2094 08:49:37 GMT",
-        "Sun, 06 Nov 99999 08:49:37 GMT",
-        "Sun, 06 Nov 2094 08:49:37 GMT\n",
-        "\u0661\u0662",
-    ],
-)
-def test_retry_after_that_is_past_or_nonsense_is_none(value: str) -> None:
-    """What is not a wait is as good as not there."""
-    assert parse_retry_after(value, wall_now=RFC_MOMENT) is None
-
-
-@given(st.text())
-def test_no_retry_after_raises(value: str) -> None:
-    """A stranger writes the field."""
-    seconds = parse_retry_after(value, wall_now=RFC_MOMENT)
-
-    assert seconds is None or 0 <= seconds <= 2**31

@@ -16,7 +16,7 @@ from asyncbatch._errors import DeadlineExceeded, FailureKind
 from asyncbatch._lanes import ClientLane, OnAnswer, Relay
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import Request, Unset, redacted
-from asyncbatch._retry import parse_retry_after
+from asyncbatch._retry_after import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
 
 LEAST_TO_CONNECT = 1.0
