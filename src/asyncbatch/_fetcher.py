@@ -33,11 +33,11 @@ from asyncbatch._request import is_request, shown
 from asyncbatch._result import Result
 from asyncbatch._results import Results
 from asyncbatch._setup import (
+    backlog_of,
     equip,
     fitted,
     make_client,
     refuse_with_client,
-    window_of,
 )
 from asyncbatch._slots import Slots
 from asyncbatch._streaming import Streaming
@@ -256,7 +256,7 @@ class Fetcher:
             TypeError: If `requests` is no iterable, or a single request.
             Exception: What the iterable raises, after the last result.
         """
-        backlog = self._backlog(ordered, backlog)
+        backlog = backlog_of(self._options, backlog, ordered=ordered)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         output = Delivered(ordered=ordered, backlog=backlog)
         begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout)
@@ -299,13 +299,3 @@ class Fetcher:
             yield
         finally:
             self._batches.discard(batch)
-
-    def _backlog(self, ordered: bool, backlog: int | None) -> int:
-        """Return the backlog of a stream: as given and checked, or the default."""
-        if backlog is None:
-            return window_of(self._options) if ordered else 2 * self._options.concurrency
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an int, not {backlog!r}")
-        if backlog < 1:
-            raise ValueError(f"backlog must be at least 1, not {backlog!r}")
-        return backlog

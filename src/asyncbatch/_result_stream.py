@@ -22,6 +22,7 @@ from asyncbatch._input import Input
 from asyncbatch._patience import Patience
 from asyncbatch._portal import Call, Portal
 from asyncbatch._result import Result
+from asyncbatch._setup import backlog_of
 from asyncbatch._timeouts import check_seconds
 
 
@@ -45,9 +46,8 @@ class CrossingFetcher(Fetcher):
             TypeError, ValueError: If an argument is wrong.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        handover = Handover(
-            ordered=ordered, backlog=self._backlog(ordered, backlog), call_soon=portal.call_soon
-        )
+        backlog = backlog_of(self._options, backlog, ordered=ordered)
+        handover = Handover(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
         return ResultStream(
             handover, portal.start(self._deliver, portal, source, handover, batch_timeout)
         )

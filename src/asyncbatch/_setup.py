@@ -95,6 +95,22 @@ def window_of(options: Options) -> int:
     return max(1000, 10 * options.concurrency)
 
 
+def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
+    """
+    Return the backlog of a stream: as given, or the default for `None`.
+
+    Raises:
+        TypeError, ValueError: If what is given is no backlog.
+    """
+    if backlog is None:
+        return window_of(options) if ordered else 2 * options.concurrency
+    if isinstance(backlog, bool) or not isinstance(backlog, int):
+        raise TypeError(f"backlog must be an int, not {backlog!r}")
+    if backlog < 1:
+        raise ValueError(f"backlog must be at least 1, not {backlog!r}")
+    return backlog
+
+
 def equip(
     options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
 ) -> Equipment:
