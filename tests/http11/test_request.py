@@ -104,3 +104,17 @@ def test_an_empty_piece_does_not_end_a_chunked_body() -> None:
     """A chunk of size zero would be the last one."""
     assert encode_chunk(b"") == b""
     assert encode_chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+
+def test_fields_are_the_same_with_another_host() -> None:
+    """As if they had been encoded with it."""
+    others = [(b"Connection", b"close"), (b"content-length", b"3")]
+    fields = encode_fields([*others, HOST])
+    again = fields.without_host().with_host(b"b.test:81")
+    whole = encode_fields([(b"Host", b"b.test:81"), *others])
+
+    assert fields.without_host().block == encode_fields(others).block
+    assert again.block == whole.block
+    assert (again.closes, again.length, again.is_chunked, again.upgrades) == (True, 3, False, False)
+    with pytest.raises(InvalidRequest):
+        fields.with_host(b"a\r\nX-Evil: 1")

@@ -186,6 +186,18 @@ def test_no_method_and_no_header_gets_a_line_of_its_own(method: str, name: str, 
     assert b"\x00" not in head
 
 
+@pytest.mark.parametrize("headers", [{}, {"Host": "h.test"}, {"connection": "close"}])
+def test_every_origin_gets_the_host_that_httpx_would_send(headers: dict[str, str]) -> None:
+    """At the first origin as at the others, for which the client's headers are known already."""
+    client = OwnClient(headers=headers, trust_env=False)
+    ours = Preparer(client, binding_of(client), client.own_transport)
+
+    for url in ("http://a.test/", "http://b.test:81/", "https://b.test:443/", "http://10.0.0.1/"):
+        prepared = ours.prepare(url, LIMITS)
+        assert prepared is not None
+        assert_as_built(prepared, client.build_request("GET", url))
+
+
 PLAIN = [
     "http://a.test",
     "http://a.test/",

@@ -69,6 +69,30 @@ class RequestFields:
         self.closes = False
         self.upgrades = False
 
+    def without_host(self) -> RequestFields:
+        """Return the same fields without the `Host` that they begin with."""
+        return self._with(self.block.partition(b"\r\n")[2])
+
+    def with_host(self, host: bytes) -> RequestFields:
+        """
+        Return the same fields, of which none is a `Host`, behind one.
+
+        Raises:
+            InvalidRequest: it holds a control character.
+        """
+        if _VALUE.fullmatch(host) is None:
+            raise InvalidRequest("the value of the field 'host' holds a control character")
+        return self._with(b"Host: %b\r\n%b" % (host, self.block))
+
+    def _with(self, block: bytes) -> RequestFields:
+        other = RequestFields()
+        other.block = block
+        other.length = self.length
+        other.is_chunked = self.is_chunked
+        other.closes = self.closes
+        other.upgrades = self.upgrades
+        return other
+
 
 def encode_request_line(method: bytes, target: bytes) -> bytes:
     """

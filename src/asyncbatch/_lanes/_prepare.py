@@ -12,7 +12,6 @@ from typing import Any
 
 from asyncbatch._http11 import encode_fields, encode_request_line
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._cookies import may_match
 from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
@@ -57,7 +56,7 @@ class Preparer:
             return None
         origin, target = parts
         template = self._templates.of(origin)
-        if not template.is_ours or may_match(self._client._cookies.jar, template.cookie_domains):
+        if not template.is_ours or template.may_match(self._client._cookies.jar):
             return None
         return template, template.payload(target)
 
@@ -67,7 +66,7 @@ class Preparer:
         template = self._templates.of(origin)
         if not template.is_ours:
             return None
-        if may_match(self._client.cookies.jar, template.cookie_domains):
+        if template.may_match(self._client.cookies.jar):
             return self._with_cookies(url, target, template, limits)
         return Prepared.plain(url, template.payload(target), template, limits)
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
 from asyncbatch._lanes._conditions import standing_reason_against
-from asyncbatch._lanes._cookies import may_match
 from asyncbatch._lanes._plain_urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Template
@@ -168,7 +167,7 @@ class Relay:
             and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
             and "/." not in url
             and client._headers._list == template.client_headers
-            and not (jar._cookies and may_match(jar, template.cookie_domains))
+            and not (jar._cookies and template.may_match(jar))
             and len(url) <= MAX_PLAIN_LENGTH
         ):
             target = url[template.prefix_length :].encode("ascii")

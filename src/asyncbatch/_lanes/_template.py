@@ -4,11 +4,12 @@ What the plain GETs to one origin have in common, encoded once.
 
 from __future__ import annotations
 
+from http.cookiejar import CookieJar
 from typing import Any
 
 from asyncbatch._http11 import RequestFields, encode_fields
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._cookies import cookie_domains
+from asyncbatch._lanes._cookies import cookie_domains, may_match
 from asyncbatch._lanes._sendable import check_head, check_url
 from asyncbatch._origin import Origin as HostKey
 from asyncbatch._timeouts import TimeLimits
@@ -26,10 +27,14 @@ class Builder:
     origin, of which there may be as many as results.
     """
 
-    __slots__ = ("_headers", "client_headers", "default_encoding", "library")
+    __slots__ = ("_headers", "client_headers", "default_encoding", "has_host", "known", "library")
 
     def __init__(self, client: Any, library: Any) -> None:
         self._headers = library.Headers(client.headers)
+        self.has_host = "host" in self._headers
+        # What they are sent as behind the `Host`, once they have been checked with one; with a host
+        # of their own they are encoded for each origin.
+        self.known: RequestFields | None = None
         # The same, to compare with what the client has later: its user may change it at any time.
         self.client_headers = list(client.headers._list)
         self.default_encoding = client._default_encoding
@@ -52,10 +57,10 @@ class Template:
     """What all plain GETs to one origin have in common."""
 
     __slots__ = (
+        "_cookie_domains",
         "builder",
         "client_headers",
         "closes",
-        "cookie_domains",
         "head",
         "is_ours",
         "key",
@@ -64,20 +69,29 @@ class Template:
         "prefix_length",
     )
 
-    def __init__(self, prefix: str, native: Any, builder: Builder, is_ours: bool) -> None:
+    def __init__(
+        self, prefix: str, url: Any, fields: RequestFields, builder: Builder, is_ours: bool
+    ) -> None:
         # What the URLs begin with, up to their target.
         self.prefix = prefix
         self.prefix_length = len(prefix)
         self.builder = builder
         self.client_headers = builder.client_headers
-        fields = encode_fields(native.headers.raw)
         self.is_ours = is_ours and not is_special(b"GET", fields, b"")
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
-        self.origin = origin_of(native.url)
+        self.origin = origin_of(url)
         # By which limits per host are kept.
-        self.key: HostKey = native.url.scheme, self.origin.host, self.origin.port
-        self.cookie_domains = cookie_domains(self.origin.host)
+        self.key: HostKey = url.scheme, self.origin.host, self.origin.port
+        self._cookie_domains: tuple[str, ...] | None = None
+
+    def may_match(self, jar: CookieJar) -> bool:
+        """Whether the jar may have a cookie for a request."""
+        if not jar._cookies:  # type: ignore[attr-defined]  # or walk all of it
+            return False
+        if self._cookie_domains is None:
+            self._cookie_domains = cookie_domains(self.origin.host)
+        return may_match(jar, self._cookie_domains)
 
     def payload(self, target: bytes) -> bytes:
         """Return the request for `target` as it is sent."""
@@ -114,13 +128,21 @@ class Templates:
         return template
 
     def _make(self, origin: str) -> Template:
-        # Not `client.build_request`, which copies the whole cookie jar each time.
-        library = self._binding.library
-        native = library.Request("GET", origin, headers=self._client.headers)
-        check_url(native.url, self._binding)
-        check_head(native, self._binding)
-        is_ours = leads_to(self._transport, self._client, native.url)
-        return Template(origin, native, self._builder, is_ours)
+        builder = self._builder
+        if builder.known is None:
+            # Not `client.build_request`, which copies the whole cookie jar each time.
+            native = builder.library.Request("GET", origin, headers=self._client.headers)
+            url = native.url
+            check_url(url, self._binding)
+            check_head(native, self._binding)
+            fields = encode_fields(native.headers.raw)
+            if not builder.has_host:
+                builder.known = fields.without_host()
+        else:
+            url = builder.library.URL(origin)
+            check_url(url, self._binding)
+            fields = builder.known.with_host(url.netloc)
+        return Template(origin, url, fields, builder, leads_to(self._transport, self._client, url))
 
 
 def leads_to(transport: Any, client: Any, url: Any) -> bool:
