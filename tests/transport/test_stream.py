@@ -8,7 +8,7 @@ import pytest
 
 from asyncbatch._http11 import ResponseTooLarge, TruncatedResponse
 from asyncbatch._transport import BodyStream, Terms
-from asyncbatch._transport._connection import HIGH_WATER
+from asyncbatch._transport._arrival import HIGH_WATER
 from tests.transport.raw_server import (
     OK,
     STREAMS,

@@ -17,10 +17,9 @@ from asyncbatch._http11 import (
     ExchangeError,
     KnownHead,
     ResponseProtocol,
-    ResponseTooLarge,
     TruncatedResponse,
 )
-from asyncbatch._pace import Pace
+from asyncbatch._transport._arrival import Arrival
 from asyncbatch._transport._errors import SentTooSlowly, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
 from asyncbatch._transport._resend import may_send_again
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 MAX_AGE = 300.0
 """Seconds after which a connection serves no further exchange, so that changed names are seen."""
 
-HIGH_WATER = 256 * 1024
-"""Bytes of a streamed body that wait for their reader before the socket is left unread."""
-
 _SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
 
 
@@ -45,10 +41,8 @@ class Connection:
     """A connection to one origin."""
 
     __slots__ = (
-        "_is_placing",
-        "_is_read_paused",
+        "_arrival",
         "_is_watched",
-        "_pace",
         "_pool",
         "_protocol",
         "_ssl_object",
@@ -79,11 +73,8 @@ class Connection:
         self._ssl_object: object = None
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = poll_of(sock)
-        self._is_read_paused = False
-        # With `Terms.minimum_rate` only, and while a response is on its way.
-        self._pace: Pace | None = None
-        # Whether the transport receives into the place of a body instead of the shared buffer.
-        self._is_placing = False
+        # None unless a part of the response has come, and not its end.
+        self._arrival: Arrival | None = None
         # Written by the pool when it takes the connection over.
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
@@ -300,7 +291,8 @@ class Connection:
             return
         self.is_closed = True
         self.deadline = NEVER
-        self._receive_into(None)
+        if self._arrival is not None:
+            self._arrival.leave_place()
         self._pool.forget(self)
         if self.sender is not None:
             self.sender.cancel()
@@ -319,6 +311,7 @@ class Connection:
         10 µs where every result is kept and has a connection of its own.
         """
         self._transport = self._protocol = None  # type: ignore[assignment]
+        self._arrival = None
         self.origin_pool = None  # type: ignore[assignment]
         self.poll = never
 
@@ -350,11 +343,7 @@ class Connection:
 
     def take_body(self) -> bytes:
         """Hand over what has come of a streamed body, and read on."""
-        content = self._protocol.take_body()
-        if self._is_read_paused:
-            self._is_read_paused = False
-            self._transport.resume_reading()
-        return content
+        return b"" if self._arrival is None else self._arrival.take()
 
     def await_read(self, exchange: Exchange) -> None:
         """Start the clock of a wait for more of a streamed body."""
@@ -400,72 +389,42 @@ class Connection:
         deadline = exchange.deadline
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)
-        if self._pace is not None:
-            deadline = min(deadline, self._pace.too_slow_at)
+        if self._arrival is not None:
+            deadline = min(deadline, self._arrival.too_slow_at)
         self.deadline = deadline
         self._sweep.by(deadline)
-
-    def _receive_into(self, window: memoryview | None) -> None:
-        """Receive next where the body stays, or into the shared buffer again."""
-        if window is None and not self._is_placing:
-            return
-        self._is_placing = window is not None
-        self._transport.receive_into(self._pool.buffer if window is None else window)
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
         terms = exchange.terms
-        if terms.minimum_rate is not None:
-            self._keep_pace(exchange, terms.minimum_rate, nbytes, now)
-        if not terms.streams:
-            if terms.read_timeout is not None or terms.minimum_rate is not None:
-                self._set_deadline(exchange, terms.read_timeout)
-            if terms.max_redirect_body is not None:
-                self._check_redirect(terms.max_redirect_body)
-            if not self.is_closed:
-                self._receive_into(self._protocol.place_body())
-            return
         protocol = self._protocol
-        if protocol.head is None:
+        arrival = self._arrival
+        if arrival is None:
+            arrival = Arrival(terms, protocol, self._transport, self._pool.buffer)
+            self._arrival = arrival
+        error = arrival.add(nbytes, now)
+        if error is not None:
+            self.fail(error)
+        elif terms.streams and protocol.head is not None:
+            # The reader sets the next limit: time it spends elsewhere is not the peer's.
+            self.deadline = exchange.deadline
+            exchange.head = protocol.head
+            if protocol.untaken or not exchange.future.done():
+                exchange.settle()
+        elif terms.read_timeout is not None or terms.minimum_rate is not None:
             self._set_deadline(exchange, terms.read_timeout)
-            return
-        # The reader sets the next limit: time it spends elsewhere is not the peer's.
-        self.deadline = exchange.deadline
-        exchange.head = protocol.head
-        untaken = protocol.untaken
-        if untaken >= HIGH_WATER and not self._is_read_paused:
-            self._is_read_paused = True
-            self._transport.pause_reading()
-        if untaken or not exchange.future.done():
-            exchange.settle()
 
-    def _check_redirect(self, limit: int) -> None:
-        """Read no further in a redirect whose own body is long: a new connection is cheaper."""
-        protocol = self._protocol
-        head = protocol.head
-        if head is None or not head.is_redirect:
-            return
-        if head.length > limit or protocol.untaken > limit:
-            self.fail(
-                ResponseTooLarge(f"the redirect's body is larger than {limit} bytes", limit=limit)
-            )
-
-    def _keep_pace(self, exchange: Exchange, rate: float, nbytes: int, now: float) -> None:
-        """Count what has come of the response that is on its way, if one is."""
-        protocol = self._protocol
-        if not protocol.is_under_way or (exchange.terms.streams and protocol.head is not None):
-            # Behind a 1xx the server thinks on, and of a streamed body the reader sets the pace.
-            self._pace = None
-            return
-        if self._pace is None:
-            self._pace = Pace(rate, now)
-        self._pace.add(nbytes, now)
+    def _end_arrival(self, arrival: Arrival) -> None:
+        """Receive the next response as this one began to be, if there is a next one."""
+        self._arrival = None
+        if self._protocol.is_reusable:
+            arrival.read_on()
 
     def _passed_limit(self, exchange: Exchange, now: float) -> TimedOut:
         """Say which limit it is that has passed."""
         if now >= exchange.deadline:
             return TimedOut("total")
-        if self._pace is not None and now >= self._pace.too_slow_at:
+        if self._arrival is not None and now >= self._arrival.too_slow_at:
             return SentTooSlowly(exchange.terms.minimum_rate or 0.0)
         return TimedOut("write" if self.is_write_paused else "read")
 
@@ -474,7 +433,9 @@ class Connection:
         protocol = self._protocol
         head = protocol.head
         assert head is not None
-        self.exchange = self._pace = None
+        self.exchange = None
+        if self._arrival is not None:
+            self._end_arrival(self._arrival)
         exchange.head = head
         exchange.content = protocol.body
         exchange.trailers = protocol.trailers
@@ -498,9 +459,6 @@ class Connection:
                 if following is not None:
                     self._pool.submit(following)
                 return
-            if self._is_read_paused:
-                self._is_read_paused = False
-                self._transport.resume_reading()
             self._pool.release(self, now, head.idle_timeout)
         else:
             self.close()
