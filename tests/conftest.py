@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib.util
 import inspect
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,10 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the project's own markers."""
+    """Declare the project's own markers, and let the tests' own processes have their Ctrl-C."""
+    # What a script starts with `&` ignores it, and so does everything that comes of that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "asyncio_only: run on asyncio and uvloop, not on trio.")
     config.addinivalue_line(
         "markers", "may_block: the test calls the blocking API inside a running loop on purpose."
