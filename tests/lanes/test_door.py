@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Fetcher
+from asyncbatch._lanes import _door
 from asyncbatch._lanes._door import door_of
 from asyncbatch.testing import LoopbackServer, Reply
 
@@ -179,3 +181,124 @@ async def test_mocked_requests_are_under_way_together() -> None:
         results = await fetcher.fetch_many(["http://a.test/"] * MANY)
 
     assert results.failures == []
+
+
+class Meeting:
+    """Lets those who come go on when `MANY` of them have come."""
+
+    def __init__(self) -> None:
+        self._come = 0
+        self._complete = anyio.Event()
+
+    async def wait(self) -> None:
+        """Come, and wait for the others."""
+        self._come += 1
+        if self._come == MANY:
+            self._complete.set()
+        with anyio.fail_after(2):
+            await self._complete.wait()
+
+
+async def fetch_together(client: Any, server: LoopbackServer) -> None:
+    """Fetch as many at once as there are to meet."""
+    async with client, Fetcher(client, retry=None) as fetcher:
+        results = await fetcher.fetch_many([server.url()] * MANY)
+
+    results.raise_for_failures()
+
+
+async def test_hooks_run_together(library: Any, server: LoopbackServer) -> None:
+    """Whatever a request hook waits for, others do not wait for it."""
+    meeting = Meeting()
+    client = new_client(library)
+
+    async def wait(_: object) -> None:
+        await meeting.wait()
+
+    client.event_hooks = {"request": [wait]}
+    await fetch_together(client, server)
+
+
+async def test_a_hook_may_fetch_by_the_same_client(library: Any, server: LoopbackServer) -> None:
+    """A token, say, that all requests are to have."""
+    tokens: list[bool] = []
+
+    async with new_client(library) as client, Fetcher(client, retry=None) as fetcher:
+
+        async def add_token(request: Any) -> None:
+            if request.url.path != "/token":
+                tokens.append((await fetcher.fetch(server.url("/token"))).ok)
+
+        client.event_hooks = {"request": [add_token]}
+        with anyio.fail_after(5):
+            await fetcher.fetch_many([server.url()] * 2)
+
+    assert tokens == [True, True]
+
+
+async def test_transports_of_the_callers_run_together(library: Any, server: LoopbackServer) -> None:
+    """One that derives from httpx's own may keep requests back before it passes them on."""
+    meeting = Meeting()
+
+    class Patient(library.AsyncHTTPTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            await meeting.wait()
+            return await super().handle_async_request(request)
+
+    await fetch_together(new_client(library, transport=Patient()), server)
+
+
+async def test_clients_of_the_callers_run_together(library: Any, server: LoopbackServer) -> None:
+    """So may one that derives from httpx's client."""
+    meeting = Meeting()
+
+    class Patient(library.AsyncClient):  # type: ignore[misc, name-defined]
+        async def send(self, *args: Any, **options: Any) -> Any:
+            await meeting.wait()
+            return await super().send(*args, **options)
+
+    await fetch_together(Patient(trust_env=False), server)
+
+
+@pytest.mark.parametrize("place", ["client", "transport", "pool", "class"])
+async def test_what_has_been_replaced_runs_together(
+    library: Any, server: LoopbackServer, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mocks and instruments replace methods, of one object or of all."""
+    meeting = Meeting()
+    client = new_client(library)
+    target, name = {
+        "client": (client, "send"),
+        "transport": (client._transport, "handle_async_request"),
+        "pool": (client._transport._pool, "handle_async_request"),
+        "class": (library.AsyncHTTPTransport, "handle_async_request"),
+    }[place]
+    real = getattr(target, name)
+
+    async def wait(*args: Any, **options: Any) -> Any:
+        await meeting.wait()
+        return await real(*args, **options)
+
+    monkeypatch.setattr(target, name, wait)
+    await fetch_together(client, server)
+
+
+async def test_nobody_waits_for_one_who_gets_no_connection(
+    library: Any, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the caller's own requests have all of the pool, ours come to its queue all the same."""
+    monkeypatch.setattr(_door, "PATIENCE", 0.001)
+
+    async with (
+        new_client(library, timeout=library.Timeout(None, pool=0.2)) as client,
+        Fetcher(client, concurrency=MANY, retry=None) as fetcher,
+        contextlib.AsyncExitStack() as held,
+    ):
+        for _ in range(MANY):
+            await held.enter_async_context(client.stream("GET", server.url()))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetcher.fetch_many, [server.url()] * MANY)
+            with anyio.fail_after(5):
+                while len(client._transport._pool._requests) < 2 * MANY:  # noqa: ASYNC110
+                    await anyio.sleep(0.001)
+            tasks.cancel_scope.cancel()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any, cast
 
 import httpx
@@ -27,6 +28,7 @@ _CLIENT_METHODS = (
     "_send_single_request",
     "_transport_for_url",
 )
+_HANDLE = "handle_async_request"
 
 
 def reason_against(client: Any, own_client: type, transport: HTTPTransport | None) -> str | None:
@@ -59,11 +61,11 @@ def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
         return "the client is closed"
     if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
         return "a method of the client has been replaced"
-    if any("handle_async_request" in each.__dict__ for each in (transport, pool)):
+    if any(_HANDLE in each.__dict__ for each in (transport, pool)):
         return "a method of the transport has been replaced"
     if not all(_is_untouched(own_client, name) for name in _CLIENT_METHODS):
         return "a method of httpx has been replaced"
-    if not _is_untouched(HTTPTransport, "handle_async_request"):
+    if not _is_untouched(HTTPTransport, _HANDLE):
         return "a method of httpx has been replaced"
     if not is_pristine(pool.core):
         return "a method of httpcore has been replaced"
@@ -80,6 +82,25 @@ def standing_reason_against(client: Any) -> str | None:
     if hooks["request"] or hooks["response"]:
         return "there are event hooks"
     return None
+
+
+def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:
+    """
+    Say whether only httpx's own code is between sending a request and these transports' pools.
+
+    Event hooks apart, which come and go. Whoever derives from a class of httpx's without replacing
+    one of the methods that lead there changes nothing.
+    """
+    if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
+        return False
+    if not all(_is_untouched(type(client), name) for name in _CLIENT_METHODS):
+        return False
+    return all(
+        _is_untouched(type(transport), _HANDLE)
+        and _HANDLE not in transport.__dict__
+        and _HANDLE not in transport._pool.__dict__
+        for transport in transports
+    )
 
 
 def _is_untouched(cls: type, name: str) -> bool:

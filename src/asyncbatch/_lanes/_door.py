@@ -15,7 +15,14 @@ from typing import Any
 
 import anyio
 
+from asyncbatch._lanes._conditions import is_all_httpx
 from asyncbatch._transport import is_stock_pool
+
+PATIENCE = 1.0
+"""
+Seconds after which somebody goes in although another has not left: he waits for a connection then,
+where the caller's own requests have all of them, and all who wait have to come to httpcore's queue.
+"""
 
 
 class Door:
@@ -24,10 +31,17 @@ class Door:
     def __init__(self) -> None:
         self._free = anyio.Semaphore(1, fast_acquire=True)
 
-    async def enter(self) -> Pass:
-        """Wait until the one before has left, and go in; call `leave` of what is returned."""
-        await self._free.acquire()
-        return Pass(self._free)
+    async def enter(self) -> Pass | None:
+        """
+        Wait until the one before has left, but not too long, and go in.
+
+        Returns:
+            What to call `leave` of; `None` if he has not left.
+        """
+        with anyio.move_on_after(PATIENCE):
+            await self._free.acquire()
+            return Pass(self._free)
+        return None
 
 
 class Pass:
@@ -54,12 +68,15 @@ def door_of(client: Any) -> Door | None:
 
     `None`: there are others than plain HTTP/1.1 pools of httpcore's own. Where it tunnels, or hopes
     for HTTP/2, a request may wait for a connection that another one opens, and tells nothing
-    meanwhile; and of what a mock does nothing is told at all.
+    meanwhile; and of what a mock does nothing is told at all. Nor is there one where code that is
+    not httpx's stands between the door and the pool: what that waits for, others need not.
     """
     mounts = getattr(client, "_mounts", None) or {}
     mounted = [transport for transport in mounts.values() if transport is not None]
     transports = (getattr(client, "_transport", None), *mounted)
     if not all(is_stock_pool(getattr(transport, "_pool", None)) for transport in transports):
+        return None
+    if not is_all_httpx(client, transports):
         return None
     door = _doors.get(client)
     if door is None:

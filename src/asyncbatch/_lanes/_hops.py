@@ -94,9 +94,12 @@ class Hops:
             self._first = None
 
     async def _send_in_turn(self, native: Any) -> Any:
-        if self._door is None:
+        # What request hooks wait for, others need not.
+        if self._door is None or self._client.event_hooks["request"]:
             return await self._send(native)
         door_pass = await self._door.enter()
+        if door_pass is None:
+            return await self._send(native)
         # Whatever httpcore tells first, it tells of the connection that the request has got.
         self._trace.on_connection = door_pass.leave
         try:
