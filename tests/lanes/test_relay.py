@@ -271,3 +271,33 @@ async def test_what_still_lies_in_the_kernel_is_not_the_next_answer(
         results = await fetcher.fetch_many([raw.url] * 100)
 
     assert {result.content for result in results} == {b"x" * room}
+
+
+async def test_one_that_gets_no_connection_is_told_apart_from_one_that_gets_no_answer(
+    server: LoopbackServer,
+) -> None:
+    """Whatever the one before it has got: nothing was sent, and the host is given up."""
+
+    async def say_nothing(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with (
+        serve(say_nothing) as silent,
+        Fetcher(
+            concurrency=1,
+            timeout=0.3,
+            connect_timeout=None,
+            give_up_host_after=1,
+            retry=None,
+            trust_env=False,
+        ) as fetcher,
+    ):
+        mute = f"https://127.0.0.1:{silent.port}/"  # never comes to the end of its handshake
+        answered, unanswered, unsent = await fetcher.fetch_many([server.url(), mute, mute])
+
+    assert answered.ok
+    assert not unanswered.ok
+    assert unanswered.kind is FailureKind.timeout
+    assert unanswered.timing.send is None
+    assert not unsent.ok
+    assert unsent.kind is FailureKind.host_down

@@ -252,6 +252,7 @@ class Connection:
         self.exchange = None
         self.is_unsent = False
         self.close()
+        exchange.send_at = 0.0
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:

@@ -190,7 +190,7 @@ class Exchange:
         self.payload = payload
         self.deadline = deadline
         self.begun_at = now
-        self.sent_at = self.first_byte_at = self.ended_at = 0.0
+        self.send_at = self.sent_at = self.first_byte_at = self.ended_at = 0.0
         self.dns = self.connect = self.tls = None
         self.head = None
         self.content = b""
