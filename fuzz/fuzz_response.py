@@ -18,6 +18,7 @@ with atheris.instrument_imports(include=["asyncbatch._http11"]):
         ExchangeError,
         ResponseProtocol,
         ResponseState,
+        _body_reader,
         _placed,
         _response,
     )
@@ -26,7 +27,7 @@ from tests.http11.readers import read_h11
 
 # So that the short bodies of a fuzzer go the ways of long ones, too.
 _response._SHORT = 64
-_response._SHORTEST_PLACED = 8
+_body_reader._SHORTEST_PLACED = 8
 _placed.TAIL = 4
 
 MAX_BODY = 4096
@@ -144,7 +145,7 @@ def flood(plan: Plan, wire: bytes) -> None:
         for _ in range(FLOOD // FLOOD_PIECE):
             if protocol.receive(rest):
                 return
-            chunks = protocol._chunks
+            chunks = None if protocol._reader is None else protocol._reader._chunks
             kept = len(protocol._partial) + (0 if chunks is None else len(chunks._pending))
             assert kept <= MAX_HEAD_BYTES, f"{kept} bytes of framing are kept"
             assert len(protocol.take_body()) <= MAX_BODY

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._http11 import ResponseProtocol, ResponseState, _response
+from asyncbatch._http11 import ResponseProtocol, ResponseState, _body_reader
 from asyncbatch._http11._placed import TAIL, PlacedBody
 
 LENGTH = 200_000
@@ -121,7 +121,7 @@ def test_without_memory_for_the_whole_a_body_grows(monkeypatch: pytest.MonkeyPat
     def refuse(length: int) -> PlacedBody:
         raise MemoryError
 
-    monkeypatch.setattr(_response, "PlacedBody", refuse)
+    monkeypatch.setattr(_body_reader, "PlacedBody", refuse)
     protocol = ResponseProtocol()
 
     assert receive(protocol, HEAD + BODY)

@@ -15,6 +15,7 @@ from ._errors import (
     TruncatedResponse,
 )
 from ._head import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead
+from ._preface import MAX_INFORMATIONAL
 from ._request import (
     IDEMPOTENT_METHODS,
     LAST_CHUNK,
@@ -24,7 +25,6 @@ from ._request import (
     encode_request_line,
 )
 from ._response import (
-    MAX_INFORMATIONAL,
     NO_LIMIT,
     KnownHead,
     ResponseProtocol,

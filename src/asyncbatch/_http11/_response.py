@@ -10,30 +10,20 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
-from ._body import GrowingBody
-from ._chunked import ChunkedProtocol
-from ._errors import ProtocolError, ResponseTooLarge, TruncatedResponse
+from ._body_reader import BodyReader, body_too_large, longest_transfer
+from ._errors import ProtocolError, TruncatedResponse
 from ._head import (
-    CHUNKED,
     FAULTY,
     MAX_HEAD_BYTES,
-    UNTIL_CLOSE,
     ResponseHead,
     check_partial_head,
     head_too_large,
     parse_head,
 )
-from ._placed import PlacedBody
-
-MAX_INFORMATIONAL = 20
-"""Informational (1xx) responses in front of one response."""
+from ._preface import Preface
 
 NO_LIMIT = 1 << 62
 """A body limit that no body reaches."""
-
-# A coding may make a body longer than what it decodes to: by a hundredth and this at most.
-_INFLATION = 1024
-
 
 # A head is kept for comparison with the next, once per connection: that must stay small.
 _LONGEST_KEPT_HEAD = 4 * 1024
@@ -42,11 +32,6 @@ KnownHead: TypeAlias = tuple[ResponseHead | None, bytes]
 
 # From here on, a piece is worth the care not to copy it twice.
 _SHORT = 8 * 1024
-
-# How much of a body must be missing for its place to be worth preparing, and how much memory may
-# be set aside because a server says so.
-_SHORTEST_PLACED = 64 * 1024
-_LONGEST_PLACED = 64 * 1024 * 1024
 
 
 class ResponseState(enum.IntEnum):
@@ -79,17 +64,13 @@ class ResponseProtocol:
     """
 
     __slots__ = (
-        "_chunks",
-        "_growing",
-        "_head_used",
-        "_informational",
         "_is_head_request",
         "_last_head",
         "_last_start",
         "_max_body",
         "_partial",
-        "_received",
-        "_remaining",
+        "_preface",
+        "_reader",
         "body",
         "head",
         "is_reusable",
@@ -101,11 +82,11 @@ class ResponseProtocol:
         # The head before this one, and the bytes that would repeat it.
         self._last_head: ResponseHead | None = None
         self._last_start = b""
+        # What has come of a head that is not complete.
         self._partial = bytearray()
-        self._remaining = 0
-        # What has been decoded and not been taken of a body that comes in pieces; None unless one
-        # is under way.
-        self._growing: GrowingBody | PlacedBody | None = None
+        # What reads the body under way; None before it begins, once it is complete, and where it
+        # came whole with its head.
+        self._reader: BodyReader | None = None
         self.begin()
 
     def begin(self, is_head_request: bool = False, max_body: int = NO_LIMIT) -> None:
@@ -119,9 +100,8 @@ class ResponseProtocol:
         """
         self._is_head_request = is_head_request
         self._max_body = max_body
-        self._head_used = 0
-        self._informational = 0
-        self._chunks: ChunkedProtocol | None = None
+        # None where nothing came in front of the response.
+        self._preface: Preface | None = None
         self.state = _HEAD
         self.head: ResponseHead | None = None
         self.body = b""
@@ -170,12 +150,15 @@ class ResponseProtocol:
         Raises:
             TruncatedResponse: the response was not complete.
         """
-        if self.state is _BODY and self._remaining == UNTIL_CLOSE and is_clean:
-            self._complete()
-            return
-        if self.state is _BODY:
+        reader = self._reader
+        if reader is not None:
+            if reader.is_until_close and is_clean:
+                self.body = reader.take()
+                self._reader = None
+                self.state = _DONE
+                return
             raise TruncatedResponse("the connection ended inside the body", received=True)
-        if self._partial or self._head_used:
+        if self._partial or self._preface is not None:
             raise TruncatedResponse("the connection ended inside the head", received=True)
         raise TruncatedResponse("the connection ended without a response", received=False)
 
@@ -200,14 +183,14 @@ class ResponseProtocol:
     @property
     def untaken(self) -> int:
         """How many bytes of the body have been decoded and not been taken."""
-        return len(self.body) if self._growing is None else self._growing.size
+        return len(self.body) if self._reader is None else self._reader.untaken
 
     def take_body(self) -> bytes:
         """Hand over what has been decoded so far, and forget it."""
-        if self._growing is None:
+        if self._reader is None:
             body, self.body = self.body, b""
             return body
-        return self._growing.take()
+        return self._reader.take()
 
     def place_body(self) -> memoryview | None:
         """
@@ -216,10 +199,7 @@ class ResponseProtocol:
         Returns:
             Where to receive next: `receive` then makes no copy of it. None: anywhere.
         """
-        body = self._growing
-        if isinstance(body, GrowingBody):
-            body = self._placed(body)
-        return None if body is None else body.window
+        return None if self._reader is None else self._reader.place()
 
     def _receive_long(self, data: bytes | memoryview) -> bool:
         """Begin with much at once, of which the body is copied only once."""
@@ -251,8 +231,10 @@ class ResponseProtocol:
             start = end + 4
             if head.status >= 200:
                 break
-            self._pass_informational(head)
-        if self._head_used and self._head_used + len(block) > MAX_HEAD_BYTES:
+            if self._preface is None:
+                self._preface = Preface()
+            self._preface.add(head)
+        if self._preface is not None and len(block) > self._preface.left:
             raise head_too_large()
         self.head = head
         if len(block) <= _LONGEST_KEPT_HEAD:
@@ -265,101 +247,47 @@ class ResponseProtocol:
             partial = self._partial
             partial += rest
             check_partial_head(partial, 0)
-            if self._head_used + len(partial) > MAX_HEAD_BYTES:
+            if self._preface is not None and len(partial) > self._preface.left:
                 raise head_too_large()
         return False
-
-    def _pass_informational(self, head: ResponseHead) -> None:
-        if head.status == 101:
-            raise ProtocolError("the server switches protocols, and nobody asked it to")
-        self._informational += 1
-        if self._informational > MAX_INFORMATIONAL:
-            raise ResponseTooLarge(
-                f"more than {MAX_INFORMATIONAL} informational responses", limit=MAX_INFORMATIONAL
-            )
-        self._head_used += len(head.block)
-        if self._head_used > MAX_HEAD_BYTES:
-            raise head_too_large()
 
     def _begin_body(self, head: ResponseHead, data: bytes | memoryview, start: int) -> bool:
         length = 0 if self._is_head_request else head.length
         if length >= 0:
-            if length > self._max_body and length > self._limit_of(head):
-                raise self._body_too_large()
+            if length > self._max_body and length > self._longest(head):
+                raise body_too_large(self._max_body)
             surplus = len(data) - start - length
             if surplus >= 0:
                 self.body = bytes(data[start : start + length])
-                self._finish(head, surplus)
+                self._complete(head, surplus)
                 return True
         elif length == FAULTY:
             raise ProtocolError(head.fault)
+        left = MAX_HEAD_BYTES if self._preface is None else self._preface.left
+        self._reader = BodyReader(
+            length, self._max_body, self._longest(head), left - len(head.block)
+        )
         self.state = _BODY
-        self._remaining = length
-        self._received = 0
-        self._growing = GrowingBody()
-        if length == CHUNKED:
-            budget = MAX_HEAD_BYTES - self._head_used - len(head.block)
-            limit = self._limit_of(head)
-            self._chunks = ChunkedProtocol(max_body=limit, trailer_budget=budget)
         return self._receive_body(data[start:]) if start < len(data) else False
 
     def _receive_body(self, data: bytes | memoryview) -> bool:
-        body = self._growing
-        assert body is not None
-        if self._chunks is not None:
-            assert isinstance(body, GrowingBody)
-            surplus = self._chunks.receive(bytes(data), body)
-            if surplus < 0:
-                return False
-            self.trailers = self._chunks.trailer_fields
-            self._finish(self.head, surplus)
-            return True
-        if self._remaining == UNTIL_CLOSE:
-            self._received += len(data)
-            if self._received > self._max_body and self._received > self._limit_of(self.head):
-                raise self._body_too_large()
-            body.add(data)
-            return False
-        surplus = len(data) - self._remaining
+        reader = self._reader
+        assert reader is not None
+        surplus = reader.receive(data)
         if surplus < 0:
-            body.add(data)
-            self._remaining = -surplus
             return False
-        body.add(data[: self._remaining])
-        self._finish(self.head, surplus)
+        assert self.head is not None
+        self.body = reader.take()
+        self.trailers = reader.trailers
+        self._reader = None
+        self._complete(self.head, surplus)
         return True
 
-    def _finish(self, head: ResponseHead | None, surplus: int) -> None:
+    def _complete(self, head: ResponseHead, surplus: int) -> None:
         # Bytes behind a response are nobody's: they must not become the next response
         # (RFC 9112 §6.3), and they do not spoil the one that was complete.
-        assert head is not None
-        self._complete()
+        self.state = _DONE
         self.is_reusable = surplus == 0 and head.is_persistent
 
-    def _complete(self) -> None:
-        if self._growing is not None:
-            self.body = self._growing.take()
-            self._growing = None
-        self.state = _DONE
-
-    def _placed(self, body: GrowingBody) -> PlacedBody | None:
-        # Negative where the length is not known.
-        if self._remaining < _SHORTEST_PLACED or body.size + self._remaining > _LONGEST_PLACED:
-            return None
-        try:
-            placed = PlacedBody(body.size + self._remaining)
-        except MemoryError:
-            return None
-        placed.add(body.take())
-        self._growing = placed
-        return placed
-
-    def _limit_of(self, head: ResponseHead | None) -> int:
-        limit = self._max_body
-        if head is None or not head.is_coded:
-            return limit
-        return limit + limit // 100 + _INFLATION
-
-    def _body_too_large(self) -> ResponseTooLarge:
-        limit = self._max_body
-        return ResponseTooLarge(f"the body is larger than {limit} bytes", limit=limit)
+    def _longest(self, head: ResponseHead) -> int:
+        return longest_transfer(self._max_body) if head.is_coded else self._max_body
