@@ -156,6 +156,26 @@ def test_a_body_beyond_the_cap_is_refused(wire: bytes) -> None:
     assert caught.value.limit == 10
 
 
+@pytest.mark.parametrize(
+    "wire",
+    [
+        OK + b"Content-Encoding: gzip\r\nContent-Length: 3000\r\n\r\n",
+        CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\nBB8\r\n",
+        OK + b"Content-Encoding: gzip\r\n\r\n" + b"a" * 3_000,
+    ],
+    ids=["by its length", "by its chunk", "as it comes"],
+)
+def test_the_cap_that_is_named_is_the_one_that_was_asked_for(wire: bytes) -> None:
+    """Not what a body with a coding may have on the wire, which is a little more."""
+    protocol = ResponseProtocol()
+    protocol.begin(max_body=1_000)
+
+    with pytest.raises(ResponseTooLarge, match="larger than 1000 bytes") as caught:
+        protocol.receive(wire)
+
+    assert caught.value.limit == 1_000
+
+
 @pytest.mark.parametrize("tail", [b"Content-Length: 10\r\n\r\n", b"\r\n"])
 def test_a_body_as_large_as_the_cap_is_accepted(tail: bytes) -> None:
     """The cap is the largest size that passes."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ._body import GrowingBody
 from ._chunked import ChunkedProtocol
-from ._errors import ResponseTooLarge
+from ._errors import body_too_large
 from ._head import CHUNKED, UNTIL_CLOSE
 from ._placed import PlacedBody
 
@@ -43,7 +43,7 @@ class BodyReader:
         self._remaining = longest if self.is_until_close else length
         self._chunks: ChunkedProtocol | None = None
         if length == CHUNKED:
-            self._chunks = ChunkedProtocol(max_body=longest, trailer_budget=trailer_budget)
+            self._chunks = ChunkedProtocol(max_body, longest, trailer_budget)
         # What has been decoded and not been taken.
         self._content: GrowingBody | PlacedBody = GrowingBody()
 
@@ -117,8 +117,3 @@ class BodyReader:
 def longest_transfer(limit: int) -> int:
     """Return how long a body that has a coding may be on the wire to decode to `limit` bytes."""
     return limit + limit // 100 + _INFLATION
-
-
-def body_too_large(limit: int) -> ResponseTooLarge:
-    """Build the error for a body that is longer than `limit` bytes."""
-    return ResponseTooLarge(f"the body is larger than {limit} bytes", limit=limit)

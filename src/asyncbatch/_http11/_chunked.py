@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from ._body import GrowingBody
-from ._errors import ProtocolError, ResponseTooLarge
+from ._errors import ProtocolError, ResponseTooLarge, body_too_large
 from ._head import MAX_FIELDS, TEXT, are_field_lines, head_too_large, split_fields
 
 MAX_TRAILER_BYTES = 16 * 1024
@@ -31,6 +31,11 @@ class ChunkedProtocol:
     """
     One chunked body, from the byte behind the head to the byte behind the trailers.
 
+    Args:
+        max_body: what is asked of the body, in bytes.
+        longest: what to accept of it; a coding may take more than the body has.
+        trailer_budget: bytes that the trailers may have.
+
     Attributes:
         trailers: the raw trailer lines, once the body has ended.
         body_bytes: how many bytes of the body have come out.
@@ -39,7 +44,8 @@ class ChunkedProtocol:
     __slots__ = (
         "_after_data",
         "_in_trailers",
-        "_limit",
+        "_longest",
+        "_max_body",
         "_overhead",
         "_pending",
         "_remaining",
@@ -48,8 +54,9 @@ class ChunkedProtocol:
         "trailers",
     )
 
-    def __init__(self, *, max_body: int, trailer_budget: int) -> None:
-        self._limit = max_body
+    def __init__(self, max_body: int, longest: int, trailer_budget: int) -> None:
+        self._max_body = max_body
+        self._longest = longest
         self._trailer_budget = min(trailer_budget, MAX_TRAILER_BYTES)
         # An unfinished line, size or trailer; never chunk content.
         self._pending = b""
@@ -138,10 +145,8 @@ class ChunkedProtocol:
             raise ResponseTooLarge("chunk extensions are too long", limit=MAX_SIZE_LINE)
         size = int(match.group(1) or b"0", 16)
         self.body_bytes += size
-        if self.body_bytes > self._limit:
-            raise ResponseTooLarge(
-                f"the body is larger than {self._limit} bytes", limit=self._limit
-            )
+        if self.body_bytes > self._longest:
+            raise body_too_large(self._max_body)
         self._overhead += len(line) + 4
         allowed = FREE_OVERHEAD + OVERHEAD_PER_BYTE * self.body_bytes
         if self._overhead > allowed:

@@ -60,3 +60,8 @@ class InvalidRequest(ExchangeError):
     """The request holds bytes that must not go onto the wire, or frames its body wrongly."""
 
     kind = "invalid_request"
+
+
+def body_too_large(limit: int) -> ResponseTooLarge:
+    """Build the error for a body that is longer than `limit` bytes."""
+    return ResponseTooLarge(f"the body is larger than {limit} bytes", limit=limit)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
-from ._body_reader import BodyReader, body_too_large, longest_transfer
-from ._errors import ProtocolError, TruncatedResponse
+from ._body_reader import BodyReader, longest_transfer
+from ._errors import ProtocolError, TruncatedResponse, body_too_large
 from ._head import (
     FAULTY,
     MAX_HEAD_BYTES,
