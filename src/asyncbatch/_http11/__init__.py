@@ -7,6 +7,7 @@ looked at, so all of them are looked at here.
 
 from __future__ import annotations
 
+from ._body_reader import longest_transfer
 from ._errors import (
     ExchangeError,
     InvalidRequest,
@@ -51,4 +52,5 @@ __all__ = [
     "encode_chunk",
     "encode_fields",
     "encode_request_line",
+    "longest_transfer",
 ]

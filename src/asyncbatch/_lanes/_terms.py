@@ -4,13 +4,10 @@ What the direct lane asks of the engine, by the time limits of a request.
 
 from __future__ import annotations
 
-from asyncbatch._http11 import NO_LIMIT
+from asyncbatch._http11 import NO_LIMIT, longest_transfer
 from asyncbatch._lanes._body import redirect_limit
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Terms
-
-# A compressed body may be longer than what it decodes to: by a hundredth and this at most.
-_INFLATION = 1024
 
 _MOST = 100
 """Terms that are kept: as many as there are time-outs of single requests."""
@@ -30,7 +27,7 @@ class TermsByLimits:
         self, *, max_body: int | None, follow_redirects: bool, minimum_rate: float | None
     ) -> None:
         self._max_body = NO_LIMIT if max_body is None else max_body
-        self._max_redirect_body = _inflated(redirect_limit(max_body))
+        self._max_redirect_body = longest_transfer(redirect_limit(max_body))
         self._follow_redirects = follow_redirects
         self._minimum_rate = minimum_rate
         self._made: dict[TimeLimits, Terms] = {}
@@ -63,8 +60,3 @@ class TermsByLimits:
             pool_timeout=limits.pool,
             minimum_rate=self._minimum_rate,
         )
-
-
-def _inflated(limit: int) -> int:
-    """Return how long a body may be on the wire that decodes to `limit` bytes."""
-    return limit + limit // 100 + _INFLATION
