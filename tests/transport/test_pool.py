@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import weakref
 from time import monotonic
 
 import pytest
@@ -382,3 +383,16 @@ async def test_a_closed_connection_keeps_nothing_alive() -> None:
         kept = gc.get_referents(connection)
     assert not [one for one in kept if isinstance(one, (socket.socket, ResponseProtocol))]
     assert connection.get_extra_info("socket") is None
+
+
+async def test_a_closed_engine_keeps_no_buffer_alive() -> None:
+    """A result refers to its connection, and may be all that is kept of an engine."""
+    async with serve(answers(OK)) as server:
+        async with engine_for() as engine:
+            exchange = await get(engine, server)
+            pool = exchange.connection._pool  # type: ignore[union-attr]
+            buffer = weakref.ref(pool.buffer)
+        del engine, pool
+
+    assert exchange.connection is not None
+    assert buffer() is None

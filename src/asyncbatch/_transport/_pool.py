@@ -119,6 +119,9 @@ class Pool:
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in list(self._connections):
             connection.fail(EngineClosed("the engine was closed"))
+        # Results refer to their connections, and these to their pool: with one pool for each batch,
+        # every kept result would keep a buffer.
+        self.buffer = memoryview(bytearray())
 
     async def aclose(self) -> None:
         """Fail what is under way and close everything, within `CLOSE_GRACE`."""
