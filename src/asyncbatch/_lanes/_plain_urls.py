@@ -12,10 +12,20 @@ import re
 _PATH_CHARS = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]*+"
 _QUERY_CHARS = r"[A-Za-z0-9\-._~!$&()*+,;=:@/?]*+"
 _ESCAPE = "%[0-9A-Fa-f]{2}"
-_TARGET = (
+# Early releases of Python 3.11 do not go back to where a possessive turn began that fails, and so
+# take the dot segment behind this slash. An atomic group is right everywhere, and 100 ns slower.
+_HAS_POSSESSIVE_GROUPS = re.fullmatch(r"(?:/(?!\.)\.*+)*+", "/.") is None
+_REPEATED = "(?:{})*+" if _HAS_POSSESSIVE_GROUPS else "(?>(?:{})*)"
+
+
+def _with_escapes(characters: str) -> str:
     # Runs of one class, which the engine of `re` scans four times as fast as a choice of two.
-    rf"(?:/(?!\.{{1,2}}(?:[/?]|\Z)){_PATH_CHARS}(?:{_ESCAPE}{_PATH_CHARS})*+)*+"
-    rf"(?:\?(?!\Z){_QUERY_CHARS}(?:{_ESCAPE}{_QUERY_CHARS})*+)?"
+    return characters + _REPEATED.format(_ESCAPE + characters)
+
+
+_TARGET = (
+    _REPEATED.format(r"/(?!\.{1,2}(?:[/?]|\Z))" + _with_escapes(_PATH_CHARS))
+    + rf"(?:\?(?!\Z){_with_escapes(_QUERY_CHARS)})?"
 )
 SIMPLE_TARGET = re.compile(
     r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*+(?:\?[A-Za-z0-9\-._~!$&()*+,;=:@/?]++)?"
