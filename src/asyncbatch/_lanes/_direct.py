@@ -102,7 +102,7 @@ class DirectLane(ClientLane):
             self._note_head(exchange, prepared)
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
-        prepared.payload = b""
+        prepared.forget_payload()
         coding = coding_in(exchange.head.block)  # type: ignore[union-attr]  # no error: a head
         if coding is None:
             return self._arrived(exchange, prepared, bytes(exchange.content))

@@ -12,6 +12,7 @@ from typing import Any
 
 from asyncbatch._http11 import encode_fields, encode_request_line
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._composed import Composer
 from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
@@ -28,6 +29,7 @@ class Preparer:
         self._binding = binding
         self._transport = transport
         self._templates = Templates(client, binding, transport)
+        self._composer = Composer(client, binding.library, self._templates)
 
     def prepare(self, item: Any, limits: TimeLimits) -> Prepared | None:
         """
@@ -42,7 +44,7 @@ class Preparer:
         request = Request.of(item)
         if _needs_client(request):
             return None
-        return self._prepare_built(request, limits)
+        return self._composer.compose(request, limits) or self._prepare_built(request, limits)
 
     def plain(self, url: str) -> tuple[Template, bytes] | None:
         """

@@ -8,6 +8,7 @@ from typing import Any
 
 from asyncbatch._http11 import RequestFields
 from asyncbatch._lanes._template import Builder, Template, origin_of
+from asyncbatch._request import Request
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
 
@@ -22,6 +23,7 @@ class Prepared:
 
     __slots__ = (
         "_builder",
+        "_has_own_head",
         "_native",
         "_url",
         "body",
@@ -47,6 +49,8 @@ class Prepared:
         # A plain GET is built of these when somebody asks; anything else has been built already.
         self._url = ""
         self._builder: Builder | None = None
+        # Whether its fields are others than those of the client: they are read from `payload`.
+        self._has_own_head = False
         self._native: Any = None
 
     @classmethod
@@ -67,9 +71,50 @@ class Prepared:
         prepared._native = native
         return prepared
 
+    @classmethod
+    def composed(
+        cls,
+        template: Template,
+        url: str,
+        request: Request,
+        payload: bytes,
+        body: bytes,
+        limits: TimeLimits,
+    ) -> Prepared:
+        """Make one of a request whose head has been put together."""
+        method = request.method.encode("ascii")
+        prepared = cls(template.origin, method, payload, limits, closes=template.closes)
+        prepared.body = body or None
+        prepared.follow_redirects = request.follow_redirects
+        prepared._url = url
+        prepared._builder = template.builder
+        prepared._has_own_head = True
+        return prepared
+
+    def forget_payload(self) -> None:
+        """Let go of what has been sent, unless the request is to be built of it."""
+        if not self._has_own_head:
+            self.payload = b""
+
     def native(self) -> Any:
         """Return the native request, built the first time that somebody asks for it."""
         if self._native is None:
             assert self._builder is not None
-            self._native = self._builder.build(self._url, self.limits)
+            if self._has_own_head:
+                self._native = self._builder.build(
+                    self._url,
+                    self.limits,
+                    self.method.decode("ascii"),
+                    _fields_in(self.payload),
+                    self.body,
+                )
+            else:
+                self._native = self._builder.build(self._url, self.limits)
         return self._native
+
+
+def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a request as it is sent."""
+    lines = payload.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
+    parts = (line.partition(b": ") for line in lines)
+    return [(name, value) for name, _, value in parts]

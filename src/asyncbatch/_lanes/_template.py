@@ -27,11 +27,21 @@ class Builder:
     origin, of which there may be as many as results.
     """
 
-    __slots__ = ("_headers", "client_headers", "default_encoding", "has_host", "known", "library")
+    __slots__ = (
+        "_headers",
+        "client_headers",
+        "default_encoding",
+        "has_host",
+        "known",
+        "library",
+        "names",
+    )
 
     def __init__(self, client: Any, library: Any) -> None:
         self._headers = library.Headers(client.headers)
-        self.has_host = "host" in self._headers
+        # In lower case.
+        self.names = frozenset(self._headers.keys())
+        self.has_host = "host" in self.names
         # What they are sent as behind the `Host`, once they have been checked with one; with a host
         # of their own they are encoded for each origin.
         self.known: RequestFields | None = None
@@ -40,8 +50,15 @@ class Builder:
         self.default_encoding = client._default_encoding
         self.library = library
 
-    def build(self, url: str, limits: TimeLimits) -> Any:
-        """Build the request for `url`, as the client would have."""
+    def build(
+        self,
+        url: str,
+        limits: TimeLimits,
+        method: str = "GET",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """Build the request for `url`, as the client would have; with these headers, if given."""
         timeouts = {
             "connect": limits.connect,
             "read": limits.read,
@@ -49,7 +66,11 @@ class Builder:
             "pool": limits.pool,
         }
         return self.library.Request(
-            "GET", url, headers=self._headers, extensions={"timeout": timeouts}
+            method,
+            url,
+            headers=self._headers if headers is None else headers,
+            content=content,
+            extensions={"timeout": timeouts},
         )
 
 
@@ -62,6 +83,7 @@ class Template:
         "client_headers",
         "closes",
         "head",
+        "host",
         "is_ours",
         "key",
         "origin",
@@ -81,6 +103,7 @@ class Template:
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
         self.origin = origin_of(url)
+        self.host: bytes = url.netloc
         # By which limits per host are kept.
         self.key: HostKey = url.scheme, self.origin.host, self.origin.port
         self._cookie_domains: tuple[str, ...] | None = None
