@@ -13,21 +13,9 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from . import _steps as steps
 from ._delivery import cut
-from ._steps import (
-    Close,
-    Drip,
-    Flood,
-    HalfClose,
-    Pause,
-    ReadHead,
-    ReadRequest,
-    Reset,
-    Script,
-    Send,
-    Step,
-    UntilOutcome,
-)
+from ._steps import Script, Step
 
 if TYPE_CHECKING:
     from ._server import Run
@@ -109,7 +97,7 @@ class Connection:
         turns = self._run.turns[self._is_other]
         while turns and not self._is_closed:
             await self._next_request()
-            await self._follow(turns.popleft() if turns else (Send(_UNSCRIPTED),))
+            await self._follow(turns.popleft() if turns else (steps.Send(_UNSCRIPTED),))
 
     async def _follow(self, script: Script) -> None:
         for step in script:
@@ -119,30 +107,30 @@ class Connection:
 
     async def _take(self, step: Step) -> None:
         match step:
-            case ReadRequest():
+            case steps.ReadRequest():
                 await self._next_request()
-            case ReadHead():
+            case steps.ReadHead():
                 with self._waiting():
                     head = await self._reader.readuntil(b"\r\n\r\n")
                 self._note(head)
                 length = _LENGTH.search(head.lower())
                 self._left = int(length.group(1)) if length else 0
                 self._is_chunked_left = b"transfer-encoding: chunked" in head.lower()
-            case Send(content, may_cut):
+            case steps.Send(content, may_cut):
                 await self._send(self._run.fill_in(content), may_cut)
-            case Flood(content, limit):
+            case steps.Flood(content, limit):
                 await self._flood(content, limit)
-            case Drip(content, seconds, limit):
+            case steps.Drip(content, seconds, limit):
                 await self._drip(content, seconds, limit)
-            case Pause(seconds):
+            case steps.Pause(seconds):
                 await self._pause(seconds)
-            case UntilOutcome():
+            case steps.UntilOutcome():
                 await self._until_outcome()
-            case HalfClose():
+            case steps.HalfClose():
                 self._writer.write_eof()
-            case Close(abruptly):
+            case steps.Close(abruptly):
                 await self._close(abruptly)
-            case Reset():
+            case steps.Reset():
                 sock = self._writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 await self._close(abruptly=True)
