@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -14,6 +17,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
+import asyncbatch
 from asyncbatch.testing import FakeClock, Fault, FaultTransport, LoopbackServer, Reply
 
 DAY = 86_400.0
@@ -171,6 +175,26 @@ async def test_names_are_looked_up_under_it() -> None:
             response = await client.get(url)
 
     assert response.text == "ok"
+    assert clock.elapsed < 5
+
+
+async def test_look_ups_in_threads_of_the_engine_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are not the event loop's, and take longer than `grace`."""
+    look_up = socket.getaddrinfo
+
+    def look_up_slowly(*args: Any, **options: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():  # where numbers are read
+            time.sleep(0.02)
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+    async with LoopbackServer() as server, asyncbatch.Fetcher(retry=None) as fetcher:
+        with FakeClock() as clock:
+            result = await fetcher.fetch(server.url().replace("127.0.0.1", "localhost"))
+
+    assert result.ok, result
     assert clock.elapsed < 5
 
 

@@ -2,12 +2,14 @@
 Virtual time for a running asyncio event loop.
 
 The loop's `time` and its selector's `select` are replaced while the clock is entered: whatever
-keeps time by the loop then keeps virtual time. Nothing here knows what is being tested.
+keeps time by the loop then keeps virtual time. Of what is being tested nothing is known here but
+the name of its threads.
 """
 
 from __future__ import annotations
 
 import selectors
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 LOOP_DESCRIPTORS = 1
 """What an idle asyncio loop has registered with its selector: the pipe that wakes it."""
+LOOK_UP_THREAD = "asyncbatch-dns"
+"""How the threads are called in which the engine looks names up and makes its TLS context."""
 
 
 class FakeClock:
@@ -40,8 +44,8 @@ class FakeClock:
     - real sockets within the same event loop, as those of a `LoopbackServer` opened with
       `async with`: what was sent arrives before time moves;
     - peers in another thread or process only if they answer within `grace`;
-    - threads started through the loop's executor (DNS look-ups are) or `anyio.to_thread`: while one
-      works, time passes at its real pace.
+    - threads started through the loop's executor or `anyio.to_thread`, and those in which names are
+      looked up: while one works, time passes at its real pace.
 
     Timers that outlive the `with` come late, since time falls back to real time: let what was
     started inside end inside. For trio there is `trio.testing.MockClock(autojump_threshold=0)`.
@@ -118,7 +122,7 @@ class FakeClock:
         if timeout is None:
             # No timer is set, so that there is nothing to jump to.
             return self._select(None)
-        if self._jobs or self._threads.borrowed_tokens:
+        if self._jobs or self._threads.borrowed_tokens or _is_looking_up():
             return self._wait_really(timeout)
         if len(self._loop._selector.get_map()) > LOOP_DESCRIPTORS:
             events = self._select(self._grace)
@@ -138,6 +142,11 @@ class FakeClock:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
+
+
+def _is_looking_up() -> bool:
+    """Is one of the engine's own threads at work? There are none while there is nothing to do."""
+    return any(thread.name == LOOK_UP_THREAD for thread in threading.enumerate())
 
 
 def _running_selector_loop() -> Any:
