@@ -20,7 +20,8 @@ async def fetch_many(
     """
     Fetch all `requests` at once and return one result each, in the order of the input.
 
-    Nothing that concerns one request is raised; it is in that request's result.
+    Nothing that concerns one request is raised; it is in that request's result. The options are
+    those of `Fetcher`.
 
     Args:
         requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,

@@ -84,7 +84,7 @@ class Fetcher:
             `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in
             our queues never counts.
         connect_timeout: Seconds for opening a connection, and again for its TLS handshake.
-        deadline: Seconds for a request with all its retries, from its first admission.
+        deadline: Seconds for a request with all its retries, from when it first gets a slot.
         follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
         max_redirects: How many for one request: 20 unless `client` says otherwise.
         max_body: Bytes of a decoded body at most; `None`: no limit.

@@ -30,7 +30,7 @@ class _Result:
     _url: httpx.URL | None = attrs.field(alias="url")
     # The URL asked for, where there is no response that knows better; None if it is no URL.
     elapsed: float
-    """Seconds from the first admission to the end, retries and their waits included."""
+    """Seconds from when it first got a slot to the end, retries and their waits included."""
     attempts: int
     """How many times it was tried; 0 if it never was."""
     history: tuple[Attempt, ...]

@@ -120,10 +120,11 @@ class Retry:
     statuses: frozenset[int] = attrs.field(
         default=RETRIED_STATUSES, converter=_to_statuses, validator=_check_statuses
     )
-    """The statuses that are tried again."""
+    """The statuses that are tried again: 408, 425, 429, 500, 502, 503 and 504 by default."""
     methods: frozenset[str] = attrs.field(default=IDEMPOTENT, converter=_to_methods)
-    """The methods that may be sent twice. Any other is tried again only if no connection was made,
-    so that nothing can have reached the server."""
+    """The methods that may be sent twice, by default the idempotent ones: GET, HEAD, OPTIONS, PUT,
+    DELETE and TRACE. Any other is tried again only if no connection was made, so that nothing can
+    have reached the server."""
     retry_after_max: float = attrs.field(default=60.0, validator=_number(finite=False))
     """Seconds. A `Retry-After` up to this is waited for, instead of the back-off; a longer one ends
     the request as `retry_after`. It is never shortened."""

@@ -55,9 +55,10 @@ class Summary:
     duration: float
     """Seconds the batch took."""
     elapsed: Quantiles | None
-    """Seconds for one request, retries and their waits included; `None` if none was tried."""
+    """Seconds for one request, retries and their waits included: `mean`, `p50` (the median), `p90`,
+    `p99`, `max`, and of how many (`count`). `None` if none was tried."""
     phases: Mapping[str, Quantiles]
-    """Seconds in each phase of `Timing` that occurred, in the order of that class."""
+    """The same for each phase of `Timing` that occurred, by its name."""
 
     def __getstate__(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in attrs.fields(Summary)}
