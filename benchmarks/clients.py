@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import Workload
+from benchmarks.workloads import POSTED, Workload
 
 Fetch = Callable[[Iterable[str]], Awaitable[None]]
 """Fetch all URLs, and raise unless each was answered as it must be."""
@@ -103,7 +103,11 @@ async def aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
             async with session.get(url) as response:
                 return response.status, await response.read()
 
-        yield pulling(get, setting)
+        async def post(url: str) -> tuple[int, bytes]:
+            async with session.post(url, json=POSTED, headers={"x-id": url[-6:]}) as response:
+                return response.status, await response.read()
+
+        yield pulling(post if setting.workload.posts else get, setting)
 
 
 def httpx_options(library: Any, setting: Setting) -> dict[str, Any]:
@@ -127,7 +131,11 @@ def through_httpx(client: Any, setting: Setting) -> Fetch:
         response = await client.get(url)
         return response.status_code, response.content
 
-    return pulling(get, setting)
+    async def post(url: str) -> tuple[int, bytes]:
+        response = await client.post(url, json=POSTED, headers={"x-id": url[-6:]})
+        return response.status_code, response.content
+
+    return pulling(post if setting.workload.posts else get, setting)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ asyncbatch as it is measured: the public API, and two of its parts on their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from benchmarks.clients import (
     pulling,
     through_httpx,
 )
+from benchmarks.workloads import POSTED
 
 
 def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
@@ -29,9 +30,10 @@ def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
     Large bodies are streamed: to keep gigabytes that no peer keeps would measure the kernel.
     """
     check = checking(setting)
+    asked = posting if setting.workload.posts else iter
 
     async def stream(urls: Iterable[str]) -> None:
-        async with fetcher.stream(urls) as results:
+        async with fetcher.stream(asked(urls)) as results:
             async for result in results:
                 check(result)
 
@@ -39,10 +41,16 @@ def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
         return stream
 
     async def fetch(urls: Iterable[str]) -> None:
-        for result in await fetcher.fetch_many(urls):
+        for result in await fetcher.fetch_many(asked(urls)):
             check(result)
 
     return fetch
+
+
+def posting(urls: Iterable[str]) -> Iterator[asyncbatch.Request]:
+    """Yield a request that posts to each of the URLs."""
+    for url in urls:
+        yield asyncbatch.Request(url, "POST", json=POSTED, headers={"x-id": url[-6:]})
 
 
 def checking(setting: Setting) -> Callable[[asyncbatch.Result], None]:

@@ -99,6 +99,10 @@ RESOURCES = {
 }
 
 
+POSTED = {"id": 7, "name": "item 7", "tags": ["a", "b"], "price": 2.59}
+"""What is posted, as JSON."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """One row of the report."""
@@ -118,6 +122,8 @@ class Workload:
     repeats: int = 1
     """How many times that number, one after the other."""
     per_host: int | None = None
+    posts: bool = False
+    """Whether each request posts `POSTED` with a header field of its own."""
     in_quick: bool = False
     """Whether the quick mode measures it."""
     on_demand: bool = False
@@ -202,6 +208,12 @@ WORKLOADS = (
     Workload("100 KB", "100 KB bodies", (*_FAST, WRK), resource="100 KB", connections=50),
     Workload("10 MB", "10 MB bodies", (*_FAST, HTTPX), resource="10 MB", connections=4),
     Workload("gzip", "gzipped JSON of 24 KB", (*_FAST, HTTPX), resource="gzip"),
+    Workload(
+        "POST",
+        "17-byte JSON in answer to posted JSON, each request with a header field of its own",
+        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP, HTTPX),
+        posts=True,
+    ),
     Workload(
         "new connections",
         "a new connection for each request",
