@@ -32,7 +32,7 @@ from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._outcome import Outcome
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
-from asyncbatch._transport import NEVER, Engine, EngineClosed, Exchange
+from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
 
 _log = logging.getLogger("httpx")
 
@@ -150,11 +150,15 @@ class DirectLane(ClientLane):
         return engine
 
     def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
+        payload, body = prepared.payload, prepared.body
+        if body is not None and len(body) <= SHORT_BODY:
+            # One write of both, which can wait for those of others: see the pool's outbox.
+            payload, body = payload + body, None
         return self.engine.begin(
             prepared.origin,
             prepared.method,
-            prepared.payload,
-            prepared.body,
+            payload,
+            body,
             self.terms.of(limits, prepared.follow_redirects),
             deadline,
             prepared.closes,

@@ -21,7 +21,7 @@ from ._errors import (
     SentTooSlowly,
     TimedOut,
 )
-from ._exchange import NEVER, Exchange, Origin, Terms, Upload
+from ._exchange import NEVER, SHORT_BODY, Exchange, Origin, Terms, Upload
 from ._stock import is_pristine, is_stock_pool
 from ._stream import BodyStream
 from ._transports import HTTPTransport, pool_class, transport_class
@@ -31,6 +31,7 @@ __all__ = [
     "MINIMUM_RATE_EXTENSION",
     "NEVER",
     "REPLAY_EXTENSION",
+    "SHORT_BODY",
     "AddressPolicy",
     "AddressPolicyTypes",
     "AddressRefused",

@@ -21,7 +21,7 @@ from asyncbatch._http11 import (
 )
 from asyncbatch._transport._arrival import Arrival
 from asyncbatch._transport._errors import SentTooSlowly, TimedOut
-from asyncbatch._transport._exchange import NEVER, Exchange, Upload
+from asyncbatch._transport._exchange import NEVER, SHORT_BODY, Exchange, Upload
 from asyncbatch._transport._resend import may_send_again
 from asyncbatch._transport._upload import send_upload
 from asyncbatch._transport._watch import never, poll_of
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 MAX_AGE = 300.0
 """Seconds after which a connection serves no further exchange, so that changed names are seen."""
-
-_SMALL = 16 * 1024  # up to here one write of head and body is cheaper than two
 
 
 class Connection:
@@ -380,7 +378,7 @@ class Connection:
         if isinstance(body, Upload):
             self._transport.write(payload)
             self.sender = self._pool.start_task(send_upload(self, exchange, body))
-        elif len(body) <= _SMALL:
+        elif len(body) <= SHORT_BODY:
             self._transport.write(payload + body)
         else:
             self._transport.write(payload)

@@ -23,6 +23,10 @@ NEVER = float("inf")
 """A point in time that does not come."""
 
 
+SHORT_BODY = 16 * 1024
+"""Bytes of a request body up to which one write of head and body is cheaper than two."""
+
+
 class Origin(NamedTuple):
     """
     What connections are shared by: everything that decides who is at the other end.
