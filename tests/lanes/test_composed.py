@@ -25,6 +25,7 @@ CLIENTS: dict[str, dict[str, str]] = {
     "closing": {"connection": "close"},
     "host": {"host": "h.test"},
     "empty": {"x-empty": ""},
+    "length": {"content-length": "0"},
 }
 
 
@@ -92,6 +93,8 @@ URLS = st.sampled_from(
 @example("own agent", "http://a.test/", "GET", {"x-own": "2", "X-Own": "3"}, None, {})
 @example("own agent", "http://a.test/", "POST", None, None, {})
 @example("own agent", "http://a.test/", "POST", None, None, {"content": b""})
+@example("length", "http://a.test/", "POST", None, None, {})
+@example("length", "http://a.test/", "POST", None, None, {"json": {"a": 1}})
 @example("own agent", "http://a.test/", "GET", {"x": "a\r\nb: c"}, None, {})
 @example("own agent", "http://a.test/", "GET", {"x": " a"}, None, {})
 @example("json", "http://a.test/", "POST", None, None, {"json": {"a": 1}})
@@ -118,6 +121,7 @@ def test_a_request_is_sent_as_httpx_would_send_it(
     others = [each for each in lines if each not in host]
     assert prepared.payload == b"\r\n".join([line, *host, *others, b"", b""])
     assert prepared.body == (native.content or None)
+    assert int(native.headers.get("content-length", 0)) == len(native.content)
     shown = prepared.native()
     assert (shown.method, shown.url) == (native.method, native.url)
     assert shown.content == native.content

@@ -98,7 +98,8 @@ def _fields(
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
     builder, known = template.builder, template.builder.known
-    if known is None:
+    # A length of the client's own is none of this body's.
+    if known is None or "content-length" in builder.names:
         return None
     lines = [b"Host: %b\r\n" % template.host]
     if not described and method in _EXPECT_BODY:
