@@ -46,7 +46,7 @@ class Patience:
             return
         # In a cancelled scope of anyio's a task stays cancelled: what it still calls is clean-up.
         if anyio.current_effective_deadline() > -math.inf:
-            raise anyio.get_cancelled_exc_class()
+            raise anyio.get_cancelled_exc_class() from None
 
 
 def _blocked_task() -> anyio.TaskInfo | None:
