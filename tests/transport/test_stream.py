@@ -81,7 +81,7 @@ async def test_a_slow_reader_slows_the_server() -> None:
         connection = exchange.active_connection
         assert connection is not None
         assert sent < 30_000_000
-        assert connection._protocol.untaken < 2 * HIGH_WATER
+        assert connection.protocol.untaken < 2 * HIGH_WATER
 
         total = 0
         async for piece in BodyStream(engine, exchange):

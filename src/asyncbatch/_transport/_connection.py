@@ -7,7 +7,6 @@ core, and when an exchange is over it tells the pool whether it may be used agai
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable, Sized
 from time import monotonic
@@ -15,15 +14,14 @@ from typing import TYPE_CHECKING
 
 from asyncbatch._http11 import (
     ExchangeError,
-    KnownHead,
     ResponseProtocol,
     TruncatedResponse,
 )
 from asyncbatch._transport._arrival import Arrival
-from asyncbatch._transport._errors import SentTooSlowly, TimedOut
-from asyncbatch._transport._exchange import NEVER, SHORT_BODY, Exchange, Upload
-from asyncbatch._transport._resend import may_send_again
+from asyncbatch._transport._exchange import NEVER, Exchange, Upload
+from asyncbatch._transport._sending import Sending, write_with_body
 from asyncbatch._transport._upload import send_upload
+from asyncbatch._transport._verdicts import may_send_again, passed_limit
 from asyncbatch._transport._watch import never, poll_of
 from asyncbatch._transport._wire import Wire
 
@@ -42,7 +40,6 @@ class Connection:
         "_arrival",
         "_is_watched",
         "_pool",
-        "_protocol",
         "_ssl_object",
         "_sweep",
         "_transport",
@@ -51,26 +48,25 @@ class Connection:
         "idle_since",
         "is_closed",
         "is_unsent",
-        "is_write_paused",
-        "loop",
         "origin_pool",
         "poll",
+        "protocol",
         "retire_at",
-        "sender",
+        "sending",
         "served",
-        "write_waiter",
     )
 
     def __init__(self, pool: Pool, sock: socket.socket) -> None:
-        self.loop = pool.loop
         self._pool = pool
         self._sweep = pool.sweep
-        self._protocol: ResponseProtocol = ResponseProtocol()
+        self.protocol: ResponseProtocol = ResponseProtocol()
         # Set on connecting, None again once closed.
         self._transport: Wire = None  # type: ignore[assignment]
         self._ssl_object: object = None
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Callable[[int], Sized] = poll_of(sock)
+        # None unless a part of the request is not with the kernel. Written by itself when all is.
+        self.sending: Sending | None = None
         # None unless a part of the response has come, and not its end.
         self._arrival: Arrival | None = None
         # Written by the pool when it takes the connection over.
@@ -85,11 +81,6 @@ class Connection:
         self.is_closed = False
         # True while the request waits in the pool's outbox.
         self.is_unsent = False
-        # True while bytes of the request have not gone to the kernel.
-        self.is_write_paused = False
-        self.write_waiter: asyncio.Future[None] | None = None
-        # The task that sends a streamed request body.
-        self.sender: asyncio.Task[None] | None = None
 
     # What the transport calls.
 
@@ -116,7 +107,7 @@ class Connection:
         if not exchange.first_byte_at:
             exchange.first_byte_at = now
         try:
-            is_complete = self._protocol.receive(content)
+            is_complete = self.protocol.receive(content)
         except (ExchangeError, MemoryError) as exc:
             self.fail(exc)
             return
@@ -144,30 +135,14 @@ class Connection:
 
     def pause_writing(self) -> None:
         """Note that bytes of the request wait for the peer."""
-        self.is_write_paused = True
+        self._hold_up().is_paused = True
 
     def resume_writing(self) -> None:
         """Note that the request so far is with the kernel."""
-        self.is_write_paused = False
-        exchange = self.exchange
-        if exchange is not None:
-            if self.sender is None:
-                exchange.sent_at = monotonic()
-            self._set_deadline(exchange, exchange.terms.read_timeout)
-        waiter = self.write_waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self.sending is not None:
+            self.sending.resume()
 
     # What the pool calls.
-
-    @property
-    def known_head(self) -> KnownHead:
-        """The last head that was read; see `ResponseProtocol.known_head`."""
-        return self._protocol.known_head
-
-    @known_head.setter
-    def known_head(self, known: KnownHead) -> None:
-        self._protocol.known_head = known
 
     def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """
@@ -183,7 +158,7 @@ class Connection:
         self.exchange = exchange
         exchange.connection = self
         exchange.is_reused = self.served > 0
-        self._protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
+        self.protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
         exchange.send_at = now
         # On a fresh connection at once: what comes there before the request is sent is the server's
         # last word, and going elsewhere would have no end.
@@ -211,7 +186,7 @@ class Connection:
         # `_send` for the way most exchanges go, without the calls; the deadline is set already.
         self._transport.write(exchange.payload)
         if (
-            self.is_write_paused
+            self.sending is not None
             or exchange.terms.read_timeout is not None
             or exchange.observer is not None
         ):
@@ -239,7 +214,7 @@ class Connection:
         exchange.connection = self
         exchange.is_reused = True
         exchange.send_at = now
-        self._protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
+        self.protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
         self.is_unsent = True
         self.deadline = exchange.deadline
         pool.outbox.put(self)
@@ -254,20 +229,27 @@ class Connection:
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:
-        if exchange.body is None:
+        body = exchange.body
+        if body is None:
             self._transport.write(exchange.payload)
+        elif isinstance(body, Upload):
+            self._transport.write(exchange.payload)
+            if self.exchange is exchange:  # else the write has ended it
+                sending = self._hold_up()
+                upload = send_upload(sending, exchange, body)
+                sending.begin_upload(self._pool.start_task(upload))
         else:
-            self._write(exchange)
+            write_with_body(self._transport, exchange.payload, body)
         self._expect_answer(exchange)
 
     def _expect_answer(self, exchange: Exchange) -> None:
         """Note that what could be sent at once has been sent, and set the next limit."""
         terms = exchange.terms
-        if self.is_write_paused or self.sender is not None:
-            self._set_deadline(exchange, terms.write_timeout)
+        if self.sending is not None:
+            self.limit_wait(exchange, terms.write_timeout)
         else:
             exchange.sent_at = monotonic()
-            self._set_deadline(exchange, terms.read_timeout)
+            self.limit_wait(exchange, terms.read_timeout)
         if exchange.observer is not None:
             exchange.observer("sent", {})
 
@@ -277,7 +259,7 @@ class Connection:
         if exchange is None:
             self.close()
             return
-        self.fail(self._passed_limit(exchange, now))
+        self.fail(passed_limit(exchange, self.sending, self._arrival, now))
 
     def close(self) -> None:
         """
@@ -293,9 +275,8 @@ class Connection:
         if self._arrival is not None:
             self._arrival.leave_place()
         self._pool.forget(self)
-        if self.sender is not None:
-            self.sender.cancel()
-            self.sender = None
+        if self.sending is not None:
+            self.sending.stop()
         transport = self._transport
         if transport is not None:
             self._ssl_object = transport.get_extra_info("ssl_object")
@@ -309,8 +290,8 @@ class Connection:
         Results refer to their connections. With all its parts each costs the garbage collector
         10 µs where every result is kept and has a connection of its own.
         """
-        self._transport = self._protocol = None  # type: ignore[assignment]
-        self._arrival = None
+        self._transport = self.protocol = None  # type: ignore[assignment]
+        self.sending = self._arrival = None
         self.origin_pool = None  # type: ignore[assignment]
         self.poll = never
 
@@ -321,9 +302,9 @@ class Connection:
         if exchange is not None:
             # The head tells in what the exchange ended; with what came of the body it is for a
             # reader, who gets the error behind them.
-            exchange.head = self._protocol.head
+            exchange.head = self.protocol.head
             if exchange.terms.streams:
-                exchange.content = self._protocol.take_body()
+                exchange.content = self.protocol.take_body()
         self.close()
         if exchange is None:
             return
@@ -332,6 +313,18 @@ class Connection:
             self._pool.resend(exchange)
         else:
             exchange.fail(error, monotonic())
+
+    # What sees to an exchange calls.
+
+    def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
+        """Let the sweep look when the exchange is over time, or has waited for `limit` seconds."""
+        deadline = exchange.deadline
+        if limit is not None:
+            deadline = min(deadline, monotonic() + limit)
+        if self._arrival is not None:
+            deadline = min(deadline, self._arrival.too_slow_at)
+        self.deadline = deadline
+        self._sweep.by(deadline)
 
     # What the exchange's owner calls.
 
@@ -344,59 +337,24 @@ class Connection:
         """Hand over what has come of a streamed body, and read on."""
         return b"" if self._arrival is None else self._arrival.take()
 
-    def await_read(self, exchange: Exchange) -> None:
-        """Start the clock of a wait for more of a streamed body."""
-        self._set_deadline(exchange, exchange.terms.read_timeout)
-
     def get_extra_info(self, name: str) -> object:
         """Ask the transport, or tell what is left of it."""
         if self.is_closed:
             return self._ssl_object if name == "ssl_object" else None
         return self._transport.get_extra_info(name)
 
-    def write(self, content: bytes) -> None:
-        """Send one piece of a streamed request body."""
-        self._transport.write(content)
-        exchange = self.exchange
-        if self.is_write_paused and exchange is not None:
-            self._set_deadline(exchange, exchange.terms.write_timeout)
-
-    def upload_sent(self) -> None:
-        """Note that the last piece of a streamed request body was written."""
-        self.sender = None
-        exchange = self.exchange
-        if exchange is not None:
-            exchange.sent_at = monotonic()
-            self._set_deadline(exchange, exchange.terms.read_timeout)
-
     # Private.
 
-    def _write(self, exchange: Exchange) -> None:
-        body = exchange.body
-        payload = exchange.payload
-        assert body is not None
-        if isinstance(body, Upload):
-            self._transport.write(payload)
-            self.sender = self._pool.start_task(send_upload(self, exchange, body))
-        elif len(body) <= SHORT_BODY:
-            self._transport.write(payload + body)
-        else:
-            self._transport.write(payload)
-            self._transport.write(body)
-
-    def _set_deadline(self, exchange: Exchange, limit: float | None) -> None:
-        deadline = exchange.deadline
-        if limit is not None:
-            deadline = min(deadline, monotonic() + limit)
-        if self._arrival is not None:
-            deadline = min(deadline, self._arrival.too_slow_at)
-        self.deadline = deadline
-        self._sweep.by(deadline)
+    def _hold_up(self) -> Sending:
+        """Note that not all of the request has gone out."""
+        if self.sending is None:
+            self.sending = Sending(self, self._transport)
+        return self.sending
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
         terms = exchange.terms
-        protocol = self._protocol
+        protocol = self.protocol
         arrival = self._arrival
         if arrival is None:
             arrival = Arrival(terms, protocol, self._transport, self._pool.buffer)
@@ -411,25 +369,17 @@ class Connection:
             if protocol.untaken or not exchange.future.done():
                 exchange.settle()
         elif terms.read_timeout is not None or terms.minimum_rate is not None:
-            self._set_deadline(exchange, terms.read_timeout)
+            self.limit_wait(exchange, terms.read_timeout)
 
     def _end_arrival(self, arrival: Arrival) -> None:
         """Receive the next response as this one began to be, if there is a next one."""
         self._arrival = None
-        if self._protocol.is_reusable:
+        if self.protocol.is_reusable:
             arrival.read_on()
-
-    def _passed_limit(self, exchange: Exchange, now: float) -> TimedOut:
-        """Say which limit it is that has passed."""
-        if now >= exchange.deadline:
-            return TimedOut("total")
-        if self._arrival is not None and now >= self._arrival.too_slow_at:
-            return SentTooSlowly(exchange.terms.minimum_rate or 0.0)
-        return TimedOut("write" if self.is_write_paused else "read")
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         """Hand the response over, and the connection back."""
-        protocol = self._protocol
+        protocol = self.protocol
         head = protocol.head
         assert head is not None
         self.exchange = None
@@ -446,8 +396,7 @@ class Connection:
         if (
             protocol.is_reusable
             and not exchange.closes
-            and not self.is_write_paused
-            and self.sender is None
+            and self.sending is None
             and (exchange.body is None or self._transport.is_out(exchange.body))
         ):
             if follow is not None:
@@ -481,7 +430,7 @@ class Connection:
             self._start_elsewhere(exchange)
             return
         try:
-            self._protocol.receive_eof(is_clean=is_clean)
+            self.protocol.receive_eof(is_clean=is_clean)
         except TruncatedResponse as error:
             error.__cause__ = exc
             self.fail(error)

@@ -193,7 +193,7 @@ class Pool:
             return
         self._connections.discard(connection)
         origin_pool = connection.origin_pool
-        origin_pool.known_head = connection.known_head
+        origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
         origin_pool.idle.pop(connection, None)
         self._idle.pop(connection, None)
@@ -233,7 +233,7 @@ class Pool:
         origin_pool = self._origins.setdefault(origin, dial.origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
-        connection.known_head = origin_pool.known_head
+        connection.protocol.known_head = origin_pool.known_head
         self._connections.add(connection)
         if exchange is not None:
             self._serve(connection, exchange)

@@ -40,7 +40,7 @@ class BodyStream:
             if piece:
                 return piece
             exchange.reader = asyncio.get_running_loop().create_future()
-            connection.await_read(exchange)
+            connection.limit_wait(exchange, exchange.terms.read_timeout)
             try:
                 await exchange.reader
             except BaseException:

@@ -1,16 +1,32 @@
 """
-The one silent repetition of a request (as Go's `shouldRetryRequest`).
+What an exchange without a whole response has failed of, and whether it begins anew.
 """
 
 from __future__ import annotations
 
 from asyncbatch._http11 import IDEMPOTENT_METHODS, TruncatedResponse
+from asyncbatch._transport._arrival import Arrival
+from asyncbatch._transport._errors import SentTooSlowly, TimedOut
 from asyncbatch._transport._exchange import Exchange, Upload
+from asyncbatch._transport._sending import Sending
+
+
+def passed_limit(
+    exchange: Exchange, sending: Sending | None, arrival: Arrival | None, now: float
+) -> TimedOut:
+    """Say which limit of time has passed: that of the whole, of its pace, or of a wait."""
+    if now >= exchange.deadline:
+        return TimedOut("total")
+    if arrival is not None and now >= arrival.too_slow_at:
+        return SentTooSlowly(exchange.terms.minimum_rate or 0.0)
+    return TimedOut("write" if sending is not None and sending.is_paused else "read")
 
 
 def may_send_again(exchange: Exchange, error: Exception) -> bool:
     """
     Say whether an exchange that failed is sent again, on a connection opened for it alone.
+
+    The one silent repetition of a request (as Go's `shouldRetryRequest`).
 
     A server may close an idle connection at the moment we write to it; then nothing was done,
     but we cannot know. Hence only on a connection that has served before, before any byte of an
