@@ -14,7 +14,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch._lanes import _direct
-from asyncbatch._transport import _connection, _engine, _pool, _sweep
+from asyncbatch._transport import _connection, _dialler, _engine, _pool, _sending, _sweep
 from asyncbatch.testing import FakeClock
 from tests.transport.raw_server import OK, Peer, Script, Server, serve
 from tests.transports import run_virtually
@@ -34,7 +34,7 @@ WAYS = [*ON_THE_ENGINE, "httpx", "httpx2"]
 def virtual_time() -> Iterator[FakeClock]:
     """Make the time of the event loop virtual, and that of the engine on it."""
     with FakeClock() as clock, pytest.MonkeyPatch.context() as patch:
-        for module in (_direct, _connection, _engine, _pool, _sweep):
+        for module in (_direct, _connection, _dialler, _engine, _pool, _sending, _sweep):
             patch.setattr(module, "monotonic", asyncio.get_running_loop().time)
         yield clock
 

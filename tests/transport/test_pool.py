@@ -13,7 +13,7 @@ import pytest
 from asyncbatch._http11 import ResponseProtocol
 from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
 from asyncbatch._transport._dial import Dial
-from asyncbatch._transport._pool import IDLE_GRACE
+from asyncbatch._transport._idle import IDLE_GRACE
 from tests.transport.raw_server import (
     CLOSING,
     OK,

@@ -91,7 +91,7 @@ class Connection:
             return
         self._transport = transport
         self._is_watched = transport.is_watched
-        self._pool.connection_opened(self)
+        self._pool.unfinished.connection_opened(self)
 
     def received(self, content: bytes | memoryview) -> None:
         """Take what was received; it is copied, unless it lies where it stays."""
@@ -131,7 +131,7 @@ class Connection:
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
         self._end(exc, is_clean=False)
-        self._pool.connection_lost(self)
+        self._pool.unfinished.connection_lost(self)
 
     def pause_writing(self) -> None:
         """Note that bytes of the request wait for the peer."""
@@ -237,7 +237,7 @@ class Connection:
             if self.exchange is exchange:  # else the write has ended it
                 sending = self._hold_up()
                 upload = send_upload(sending, exchange, body)
-                sending.begin_upload(self._pool.start_task(upload))
+                sending.begin_upload(self._pool.unfinished.start_task(upload))
         else:
             write_with_body(self._transport, exchange.payload, body)
         self._expect_answer(exchange)

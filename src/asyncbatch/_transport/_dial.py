@@ -85,15 +85,15 @@ class Dial:
                         return
             except Exception as exc:
                 # Not at once: where all that wait fail in turn, the stack would not be deep enough.
-                pool.loop.call_soon(pool.dial_failed, self, exc)
+                pool.loop.call_soon(pool.dialler.failed, self, exc)
                 return
             if connection is not None:
-                pool.dial_succeeded(self, connection)
+                pool.dialler.succeeded(self, connection)
                 return
         self._start(self._run(exchange.terms.connect_timeout))
 
     def _start(self, opening: Coroutine[Any, Any, Connection]) -> None:
-        self._task = self.pool.start_task(opening)
+        self._task = self.pool.unfinished.start_task(opening)
         # Not the end of the coroutine: a task cancelled before its first step never enters it.
         self._task.add_done_callback(self._ended)
 
@@ -141,9 +141,9 @@ class Dial:
         if task.cancelled():
             if self._begun is not None:
                 self._begun.sock.close()
-            self.pool.dial_failed(self, None)
+            self.pool.dialler.failed(self, None)
         elif (error := task.exception()) is not None:
             assert isinstance(error, Exception), error
-            self.pool.dial_failed(self, error)
+            self.pool.dialler.failed(self, error)
         else:
-            self.pool.dial_succeeded(self, task.result())
+            self.pool.dialler.succeeded(self, task.result())
