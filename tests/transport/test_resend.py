@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+from typing import Any
+
 import pytest
 
 from asyncbatch._http11 import TruncatedResponse
 from asyncbatch._transport import Upload
-from tests.transport.raw_server import OK, Peer, answers, engine_for, get, head_of, post, serve
+from tests.transport.raw_server import (
+    OK,
+    Peer,
+    answers,
+    engine_for,
+    get,
+    head_of,
+    post,
+    serve,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -149,3 +163,38 @@ async def test_a_post_is_not_written_to_a_connection_known_to_be_closed() -> Non
         await post(engine, server)
 
         assert len(server.requests) == 2
+
+
+async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for those of its origin; when they are gone it gets one of its own."""
+    ends = {b"/dies": asyncio.Event(), b"/held": asyncio.Event()}
+
+    async def script(peer: Peer) -> None:
+        while True:
+            path = (await peer.read_request()).split()[1]
+            if path in ends and peer.number <= 2:
+                await ends[path].wait()
+                return
+            await peer.send(OK)
+
+    def no_descriptor(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with serve(script) as server, engine_for() as engine:
+        await asyncio.gather(get(engine, server), get(engine, server))
+        held = asyncio.ensure_future(get(engine, server, "/held", method="POST"))
+        dies = asyncio.ensure_future(get(engine, server, "/dies"))
+        await server.until(lambda: len(server.requests) == 4)
+        with monkeypatch.context() as patch:
+            patch.setattr("asyncbatch._transport._connector.begin", no_descriptor)
+            ends[b"/dies"].set()
+            await until(lambda: engine.counts()["waiting"] == 1)
+            await until(lambda: not engine.counts()["connecting"])
+        ends[b"/held"].set()
+        with pytest.raises(TruncatedResponse):
+            await held
+
+        async with asyncio.timeout(5):
+            assert (await dies).content == b"ok"
