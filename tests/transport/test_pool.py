@@ -14,6 +14,7 @@ from asyncbatch._http11 import ResponseProtocol
 from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
 from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._idle import IDLE_GRACE
+from asyncbatch._transport._socket import LITTLE
 from tests.transport.raw_server import (
     CLOSING,
     OK,
@@ -396,3 +397,20 @@ async def test_a_closed_engine_keeps_no_buffer_alive() -> None:
 
     assert exchange.connection is not None
     assert buffer() is None
+
+
+async def test_bytes_behind_a_response_are_no_answer_for_whoever_waits() -> None:
+    """Neither are those that one read has left in the kernel."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    length = LITTLE - len(head % LITTLE)
+    full = (head % length).ljust(LITTLE, b"x")
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await peer.send(full + OK)
+
+    async with serve(script) as server, engine_for(max_connections=1) as engine:
+        exchanges = await asyncio.gather(*[get(engine, server) for _ in range(3)])
+
+    assert {len(exchange.content) for exchange in exchanges} == {length}

@@ -202,7 +202,9 @@ class Pool:
             exchange.dial = None
             dial.exchange = None
             dial.origin_pool.orphans[dial] = None
-        connection.start(exchange, monotonic())
+        # One that has served may have bytes left that nobody has read; what comes on a fresh one
+        # is the server's last word.
+        connection.start(exchange, monotonic(), not connection.served)
 
     def fail_waiting(self, exchange: Exchange, error: Exception) -> None:
         """End an exchange that waits, and its dial."""
