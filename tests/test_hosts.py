@@ -133,7 +133,9 @@ def test_a_pause_that_a_redirect_brought_holds_what_waits_already() -> None:
 
     assert other.fates(1.0) == []
     assert other.schedule.wake_at == 8.0
-    assert other.fates(8.0) == [Fate.START, Fate.START]
+    job = other.start(8.0)
+    other.schedule.done(job, succeeded(8.0), 8.1)
+    assert other.fates(8.1) == [Fate.START]
 
 
 def test_without_retry_after_the_pause_is_the_back_off_and_grows() -> None:
@@ -172,6 +174,7 @@ def test_of_a_burst_of_refusals_only_the_first_counts() -> None:
 
     later = batch.start(1.5)
     batch.schedule.done(later, refused(started_at=1.5), 2.0)
+    batch.schedule.close(2.0)
     assert batch.opens_at(now=2.0) == 3.0
 
 
@@ -183,6 +186,7 @@ def test_a_success_sent_before_the_pause_does_not_end_the_row() -> None:
     batch.schedule.done(first, refused(), 1.0)
     batch.schedule.done(second, succeeded(), 1.1)
     batch.attempt(5.0, refused())
+    batch.schedule.close(5.0)
 
     assert batch.opens_at(now=5.0) == 6.0
 
@@ -228,6 +232,200 @@ def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
 
     assert decision.action is Action.FINISH
     assert batch.opens_at() == 3.0
+
+
+# Opening after a pause
+
+
+def paused_batch(waiting: int, **policies: Any) -> Batch:
+    """Make a batch with requests for a host that is paused up to the time 1."""
+    batch = Batch(retry=None, **policies)
+    batch.attempt(0.0, refused(retry_after=1.0))
+    batch.add(waiting)
+    assert batch.fates(0.0) == []
+    assert batch.schedule.wake_at == 1.0
+    return batch
+
+
+def starts(batch: Batch, now: float) -> list[Job]:
+    """Start everything that may start."""
+    jobs = []
+    while (job := batch.schedule.next(now)) is not None:
+        assert job.fate is Fate.START
+        jobs.append(job)
+    return jobs
+
+
+def rounds(batch: Batch, now: float, seconds: float = 0.5) -> list[int]:
+    """Let everything succeed that starts, round by round; return how many started in each."""
+    sizes = []
+    while batch.schedule.pending:
+        jobs = starts(batch, now)
+        sizes.append(len(jobs))
+        now += seconds
+        for job in jobs:
+            batch.schedule.done(job, succeeded(now - seconds), now)
+    return sizes
+
+
+def test_a_host_opens_slowly_after_a_pause() -> None:
+    """What waits does not come back all at once: each round is twice as large as the last."""
+    batch = paused_batch(waiting=40)
+
+    assert rounds(batch, 1.0) == [1, 2, 4, 8, 16, 9]
+
+
+def test_a_host_opens_no_wider_than_its_cap() -> None:
+    """And is as if there had been no pause then."""
+    batch = paused_batch(waiting=20, per_host=3)
+
+    assert rounds(batch, 1.0) == [1, 2, 3, 3, 3, 3, 3, 2]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        refused(404),
+        refused(500),
+        Outcome(kind=FailureKind.timeout, error=Exception()),
+        unconnected(),
+    ],
+    ids=["404", "500", "timeout", "connect"],
+)
+def test_whatever_is_no_refusal_opens_a_host_further(outcome: Outcome) -> None:
+    """A host that has gone silent, or fails otherwise, is not to be asked one by one for ever."""
+    batch = paused_batch(waiting=4)
+    job = batch.start(1.0)
+    outcome.started_at = 1.0
+    batch.schedule.done(job, outcome, 1.5)
+
+    assert len(starts(batch, 1.5)) == 2
+
+
+@pytest.mark.parametrize("end", ["release", "local"])
+def test_what_tells_nothing_lets_one_go_in_its_place(end: str) -> None:
+    """A request that was cancelled, or failed on our own side, has not been answered."""
+    batch = paused_batch(waiting=4)
+    job = batch.start(1.0)
+    if end == "release":
+        batch.schedule.release(job, 1.5)
+    else:
+        error = Outcome(kind=FailureKind.connect, error=Exception(), local=True)
+        batch.schedule.done(job, error, 1.5)
+
+    assert len(starts(batch, 1.5)) == 1
+
+
+def test_a_refusal_closes_a_host_that_was_opening() -> None:
+    """It begins again with one, whatever is still in flight."""
+    batch = paused_batch(waiting=20)
+    batch.schedule.done(batch.start(1.0), succeeded(1.0), 1.1)
+    first, second = starts(batch, 1.1)
+    batch.schedule.done(first, refused(started_at=1.1, retry_after=1.0), 1.2)
+    batch.schedule.done(second, succeeded(1.1), 1.3)
+    assert starts(batch, 2.1) == []
+
+    assert rounds(batch, 2.2)[:3] == [1, 2, 4]
+
+
+def test_what_was_in_flight_before_the_pause_does_not_keep_a_host_closed() -> None:
+    """It may hang for long, and has nothing to do with the pause."""
+    batch = Batch(retry=None)
+    batch.add(10)
+    old = starts(batch, 0.0)
+    batch.schedule.done(old.pop(), refused(retry_after=1.0), 0.1)
+    batch.add(4, now=0.1)
+    assert len(starts(batch, 1.1)) == 1
+    for job in old:
+        batch.schedule.done(job, succeeded(), 1.2)
+
+    assert starts(batch, 1.2) == []
+
+
+def test_a_pause_that_grows_longer_does_not_open_a_host() -> None:
+    """Nobody waits in the middle of it, but that is not because all have what they want."""
+    batch = Batch(retry=None)
+    batch.add(2)
+    first, straggler = starts(batch, 0.0)
+    batch.schedule.done(first, refused(retry_after=1.0), 0.1)
+    batch.add(3, now=0.1)
+    batch.schedule.done(batch.start(1.1), succeeded(1.1), 1.2)
+    let_in = starts(batch, 1.2)
+    batch.schedule.done(straggler, refused(retry_after=5.0), 1.3)
+    batch.schedule.done(let_in[0], succeeded(1.2), 1.4)
+    batch.add(9, now=1.5)
+
+    assert len(let_in) == 2
+    assert len(starts(batch, 6.3)) == 2
+
+
+def test_a_server_that_answers_slowly_is_not_opened_as_slowly() -> None:
+    """What has not been refused within a second will hardly be: the number doubles by itself."""
+    batch = paused_batch(waiting=12)
+    sizes = []
+    now: float | None = 1.0
+    while now is not None:
+        sizes.append((now, len(starts(batch, now))))
+        now = batch.schedule.wake_at
+
+    assert sizes == [(1.0, 1), (2.0, 1), (3.0, 2), (4.0, 4), (5.0, 4)]
+
+
+def test_a_host_that_has_opened_is_as_any_other() -> None:
+    """When nobody waits any more, the next ones start at once."""
+    batch = paused_batch(waiting=1)
+    batch.schedule.done(batch.start(1.0), succeeded(1.0), 1.1)
+    batch.add(50, now=1.2)
+
+    assert batch.hosts.get("h").plain
+    assert len(starts(batch, 1.2)) == 50
+
+
+def test_several_batches_share_the_opening_of_a_host() -> None:
+    """One starts something, and it is the other's turn then; nobody is forgotten."""
+    hosts = new_hosts(retry=None)
+    one, other = Batch(hosts), Batch(hosts)
+    one.attempt(0.0, refused(retry_after=1.0))
+    one.add(8)
+    other.add(8)
+    assert one.fates(0.0) == other.fates(0.0) == []
+    now, sizes = 1.0, []
+    while one.schedule.pending or other.schedule.pending:
+        # Each has all the permits it wants, and is asked for as long as anything starts.
+        jobs: list[tuple[Batch, Job]] = []
+        while new := [(batch, job) for batch in (one, other) for job in starts(batch, now)]:
+            jobs += new
+        sizes.append((len(jobs), len({id(batch) for batch, _ in jobs})))
+        now += 0.5
+        for batch, job in jobs:
+            batch.schedule.done(job, succeeded(now - 0.5), now)
+
+    assert sizes == [(1, 1), (2, 2), (4, 2), (8, 2), (1, 1)]
+
+
+def test_it_is_not_the_same_request_that_is_refused_after_each_pause() -> None:
+    """A server that stays busy for long costs many requests a try, and none of them all."""
+    batch = Batch()
+    batch.add(20)
+    first, now = batch.start(0.0), 0.0
+    refusals = [batch.schedule.done(first, refused(retry_after=1.0), 0.0)]
+    for _ in range(15):
+        now += 1.0
+        job = batch.start(now)
+        refusals.append(batch.schedule.done(job, refused(started_at=now, retry_after=1.0), now))
+
+    assert {decision.action for decision in refusals} == {Action.RETRY}
+    assert sum(rounds(batch, now + 1.0)) == 20
+
+
+def test_waiting_for_a_host_to_open_counts_as_throttled() -> None:
+    """As waiting for the pause itself: more permits would not have helped."""
+    batch = paused_batch(waiting=3)
+    batch.schedule.done(batch.start(1.0), succeeded(1.0), 1.4)
+    jobs = starts(batch, 1.4)
+
+    assert [job.throttled for job in jobs] == pytest.approx([1.4, 1.4])
+    assert [job.queued for job in jobs] == pytest.approx([0.0, 0.0])
 
 
 # Hosts that are down

@@ -66,6 +66,10 @@ class HostModel:
     pause_until: float = -math.inf
     pause_began: float = -math.inf
     pause_level: int = 0
+    # While the host opens after a pause: what has been let in, and for how many there is room
+    # because others were not refused.
+    let_in: set[Watched] = attrs.field(factory=set)
+    room: int | None = None
     host: Host | None = None
 
     def see(self, host: Host) -> None:
@@ -74,6 +78,15 @@ class HostModel:
             self.host = host
             self.pause_level = 0
             self.pause_began = -math.inf
+            self.room = None
+        if host.opening is None:
+            self.room = None
+
+    def check_room(self, now: float) -> None:
+        """A host that opens after a pause lets in twice as many each second, and two for one."""
+        if self.room is not None:
+            seconds = max(0, math.floor(now - self.pause_until + CLOSE))
+            assert len(self.let_in) <= self.room * 2**seconds, "let in too many after a pause"
 
 
 limits = st.fixed_dictionaries(
@@ -215,6 +228,9 @@ class Batches(RuleBasedStateMachine):
         model = self.models[watched.job.host.key]
         assert watched.job.deadline is None or self.now < watched.job.deadline
         assert self.now >= model.pause_until, "started in a pause"
+        model.see(watched.job.host)
+        model.let_in.add(watched)
+        model.check_room(self.now)
         if watched.job.attempts == 1 and not watched.job.local_failures:
             model.first_tries.append(self.now)
         model.in_flight += 1
@@ -228,6 +244,7 @@ class Batches(RuleBasedStateMachine):
         job = watched.job
         self.models[job.host.key].see(job.host)
         outcome = self._outcome(kind, watched.started_at)
+        self._note_end(self.models[job.host.key], watched, outcome)
         self._note_pause(self.models[job.host.key], outcome)
         attempts = job.attempts
         decision = watched.batch.schedule.done(job, outcome, self.now)
@@ -262,6 +279,10 @@ class Batches(RuleBasedStateMachine):
         status = 500 if kind == "500" else 429
         return refused(status, started_at=started_at, retry_after=retry_after)
 
+    def _note_end(self, model: HostModel, watched: Watched, outcome: Outcome) -> None:
+        if watched in model.let_in and model.room is not None and not outcome.local:
+            model.room += 1
+
     def _note_pause(self, model: HostModel, outcome: Outcome) -> None:
         is_news = outcome.started_at > model.pause_began
         if outcome.status_code == 429:
@@ -278,6 +299,8 @@ class Batches(RuleBasedStateMachine):
             if is_news and (asked is not None or self.retry is not None):
                 model.pause_began = self.now
                 model.pause_level += 1
+                model.room = 1
+                model.let_in.clear()
         elif outcome.status_code is not None and is_news:
             model.pause_level = 0
 
@@ -310,6 +333,9 @@ class Batches(RuleBasedStateMachine):
         if model.in_flight >= (self.policies["per_host"] or math.inf):
             return until - since
         opens_at = job.host.opens_at
+        opening = job.host.opening
+        if opening is not None and opening.is_used_up:
+            opens_at = max(opens_at, opening.widens_at)
         if self.hosts.total is not None:
             opens_at = max(opens_at, self.hosts.total.open_at)
         return max(0.0, min(until, opens_at) - since)
@@ -349,7 +375,9 @@ class Batches(RuleBasedStateMachine):
         return [watched for watched in self.watched.values() if watched.state == "flying"]
 
     def _land(self, watched: Watched) -> None:
-        self.models[watched.job.host.key].in_flight -= 1
+        model = self.models[watched.job.host.key]
+        model.in_flight -= 1
+        model.let_in.discard(watched)
         watched.state = "landed"
 
     def _end(self, watched: Watched) -> None:

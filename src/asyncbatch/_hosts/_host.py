@@ -14,6 +14,7 @@ from asyncbatch._errors import FailureKind
 from asyncbatch._hosts._blocked import BlockedTime
 from asyncbatch._hosts._health import Health
 from asyncbatch._hosts._line import Line
+from asyncbatch._hosts._opening import Opening
 from asyncbatch._hosts._pauses import REFUSALS, Pauses
 from asyncbatch._limits import Gcra
 
@@ -40,8 +41,8 @@ class Host:
     """One origin: what is in flight to it, and when it may be sent more."""
 
     __slots__ = (
-        "_cap",
         "_health",
+        "_limit",
         "_line",
         "_pauses",
         "_policies",
@@ -51,6 +52,7 @@ class Host:
         "in_flight",
         "is_lingering",
         "key",
+        "opening",
         "opens_at",
         "plain",
         "queues",
@@ -60,12 +62,16 @@ class Host:
     def __init__(self, key: Hashable, policies: Policies) -> None:
         self.key = key
         self._policies = policies
-        self._cap = policies.cap
+        # How many may be in flight: the cap, or less while the host opens. Written by
+        # `_limit_load`.
+        self._limit = policies.cap
         self._rate = None if policies.rate is None else Gcra(policies.rate)
         # Made at the first failure (`_learn`) and the first refusal (`_learn_from_status`): most
         # hosts never see one.
         self._health: Health | None = None
         self._pauses: Pauses | None = None
+        # From the beginning of a pause (`_learn_from_status`) until some time after it (`recover`).
+        self.opening: Opening | None = None
         self._line = Line()
         self.blocked = BlockedTime(policies.total)
         # First tries are counted by the schedule, retries are paid where they are decided on.
@@ -89,7 +95,7 @@ class Host:
 
     def admits(self, now: float) -> bool:
         """May a request start, whosoever it is?"""
-        return now >= self.opens_at and self.in_flight < self._cap
+        return now >= self.opens_at and self.in_flight < self._limit
 
     def admits_from(self, queue: HostQueue, now: float) -> bool:
         """May a request of this queue start?"""
@@ -110,6 +116,8 @@ class Host:
         self.in_flight += 1
         if self._health is not None:
             self._health.started(request)
+        if self.opening is not None:
+            self.opening.started(request, now)
         if self._rate is not None:
             self._rate.book(now)
             self.opens_at = max(self.opens_at, self._rate.open_at)
@@ -123,16 +131,20 @@ class Host:
         its timer is set to that moment, so that no start can have been booked at the rate over all
         between the end of the wait and this call.
         """
-        closed = self.in_flight >= self._cap or now < self.opens_at
+        closed = now < self.opens_at or self.in_flight >= self._limit
         return self.blocked.settle(now, now if closed else self.opens_at)
 
     # Ending
 
-    def release(self, now: float, request: object) -> bool:
-        """Give the slot of `request` back; return whether it was a probe."""
+    def release(self, now: float, request: object) -> None:
+        """Give the slot of `request` back, of which there is nothing to be learned."""
         self.settle(now)
         self.in_flight -= 1
-        return self._health is not None and self._health.ended(request)
+        if self._health is not None:
+            self._health.ended(request)
+        if self.opening is not None:
+            self.opening.ended(request)
+            self._limit_load()
 
     def end(self, request: object, outcome: Outcome, now: float) -> float | None:
         """
@@ -141,8 +153,18 @@ class Host:
         Returns:
             The seconds for which the host is paused from now on because of this very outcome.
         """
-        was_probe = self.release(now, request)
-        return None if outcome.local else self._learn(outcome, now, was_probe=was_probe)
+        if outcome.local:
+            self.release(now, request)
+            return None
+        self.settle(now)
+        self.in_flight -= 1
+        was_probe = self._health is not None and self._health.ended(request)
+        # What becomes of a refusal, the opening that it begins knows nothing of.
+        if self.opening is not None:
+            if self.opening.ended(request):
+                self.opening.widen()
+            self._limit_load()
+        return self._learn(outcome, now, was_probe=was_probe)
 
     def overhear(self, outcome: Outcome, now: float) -> None:
         """Learn from an answer to a request that had been sent to another host."""
@@ -169,6 +191,9 @@ class Host:
             if self._pauses is None:
                 self._pauses = Pauses(self._policies)
             pause = self._pauses.refused(outcome, now)
+            if pause is not None:
+                self.opening = Opening()
+                self._limit_load()
             self.opens_at = max(self.opens_at, self._pauses.until)
             self.pass_on(now)
             return pause
@@ -181,25 +206,25 @@ class Host:
     def park(self, queue: HostQueue, now: float) -> None:
         """Let a queue wait until it may start."""
         self._line.join(queue)
-        if now < self.opens_at:
-            self._arm(self.opens_at)
-        elif self.in_flight < self._cap:
+        if not self.watch(now) and self.in_flight < self._limit:
             self._arm(self._line.turn_until)
 
-    def watch(self, now: float) -> None:
-        """See to it that those who wait for the host to open learn of it."""
+    def watch(self, now: float) -> bool:
+        """Set the timer to when the host will open by itself; return whether it will."""
         if now < self.opens_at:
             self._arm(self.opens_at)
+            return True
+        if self.opening is not None and self.opening.is_used_up:
+            self._arm(self.opening.widens_at)
+            return True
+        return False
 
     def pass_on(self, now: float) -> None:
         """Give the turn to the first queue that waits, or see to it that this happens in time."""
         line = self._line
-        if not self.queues:
+        if not self.queues or self.watch(now):
             return
-        if now < self.opens_at:
-            self._arm(self.opens_at)
-            return
-        if line.is_empty or self.in_flight >= self._cap:
+        if line.is_empty or self.in_flight >= self._limit:
             return
         line.give_turn(now)
         if not line.is_empty:
@@ -218,6 +243,9 @@ class Host:
     def on_time(self, when: float) -> None:
         """Let the next one start, if the time has come for that."""
         self.settle(when)
+        if self.opening is not None:
+            self.opening.on_time(when)
+            self._limit_load()
         self.pass_on(when)
 
     def _arm(self, when: float) -> None:
@@ -233,14 +261,33 @@ class Host:
 
     def recover(self, now: float) -> None:
         """Let the next one start where it may; go to the hot path if all is well, or leave it."""
+        line = self._line
+        if (
+            self.opening is not None
+            and now >= self.opens_at
+            and self.opening.is_over(self._policies.cap, nobody_waits=line.is_idle)
+        ):
+            self.opening = None
+            self._limit_load()
         self.pass_on(now)
         self.plain = (
             self._policies.is_unlimited
             and (self._health is None or self._health.is_good)
             and (self._pauses is None or self._pauses.is_over)
-            and self._line.is_idle
+            and self.opening is None
+            and line.is_idle
             and now >= self.opens_at
         )
+
+    def _limit_load(self) -> None:
+        """
+        Say how many may be in flight; to be called when the opening after a pause changes.
+
+        A start changes nothing: it takes of the room what it adds to the load.
+        """
+        self._limit = self._policies.cap
+        if self.opening is not None:
+            self._limit = min(self._limit, self.in_flight + self.opening.room)
 
     def worth_keeping_until(self) -> float:
         """Return when a host with nothing to do may be forgotten without any harm."""

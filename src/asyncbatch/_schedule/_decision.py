@@ -66,7 +66,7 @@ class Judge:
             job: The request.
             outcome: How its last attempt ended.
             pause: Seconds for which this very outcome has paused the host: the request takes the
-                same wait, so that it is first when the pause ends.
+                same wait.
             now: The time.
         """
         if outcome.local:

@@ -59,11 +59,19 @@ class JobQueue:
     # Called by its jobs
 
     def take_back(self, job: Job, when: float) -> None:
-        """Let a job whose rest is over wait in front of all others."""
+        """
+        Let a job whose rest is over wait in front of all others.
+
+        While its host opens after a pause, behind them: or one and the same would be the first
+        after each pause, and use up its tries.
+        """
         self.rests.end(job, when)
         job.clock = self.host.settle(when)
         self.host.watch(when)
-        self.fifo.appendleft(job)
+        if self.host.opening is None:
+            self.fifo.appendleft(job)
+        else:
+            self.fifo.append(job)
         if self.place is Place.NOWHERE:
             self.make_ready()
 
