@@ -2,8 +2,9 @@
 From a request to the bytes that the engine sends, without building what nobody will look at.
 
 A plain GET needs its target and a head that is the same for every request to one origin, so the
-head is encoded once. Anything else is built by the client and encoded from what it built. What
-needs more of httpx than that is not prepared at all: the client lane takes it.
+head is encoded once. Most others are put together (`_composed`). What is left is built by the
+client and encoded from that; what needs even more of httpx is not prepared at all, but left to the
+client lane.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Prepared:
         self.body: bytes | None = None
         # What the request itself says about following redirects; None: nothing.
         self.follow_redirects: bool | None = None
-        # A plain GET is built of these when somebody asks; anything else has been built already.
+        # What it is built of when somebody asks, unless it has been built already.
         self._url = ""
         self._builder: Builder | None = None
         # Whether its fields are others than those of the client: they are read from `payload`.
