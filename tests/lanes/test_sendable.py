@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from asyncbatch import FailureKind, Fetcher, HTTPTransport, Request
+from asyncbatch import Failure, FailureKind, Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, Reply
 
 URLS: list[Any] = [
@@ -184,6 +184,15 @@ NOT_RELATIVE = [
     httpx.URL("mailto:a@b"),
     httpx.URL("http:x"),
 ]
+
+
+async def test_the_message_names_the_url_as_it_was_given() -> None:
+    """An empty cell of a table is called an empty URL, and not what httpx makes of it."""
+    async with Fetcher() as fetcher:
+        result = await fetcher.fetch("")
+
+    assert isinstance(result, Failure)
+    assert str(result.error).endswith("not ''")
 
 
 async def test_what_is_not_relative_is_not_joined_to_the_base(server: LoopbackServer) -> None:

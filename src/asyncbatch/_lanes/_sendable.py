@@ -58,12 +58,11 @@ def check_url(url: Any, binding: Binding, request: Any = None, *, given: object 
         InvalidURL: If there is no host, or host or port are none that can exist.
     """
     library = binding.library
+    written = url if given is None else given
     if url.scheme not in ("http", "https"):
-        raise library.UnsupportedProtocol(
-            _NO_SCHEME.format(_start_of(given or url)), request=request
-        )
+        raise library.UnsupportedProtocol(_NO_SCHEME.format(_start_of(written)), request=request)
     if not url.host:
-        raise library.InvalidURL(f"the URL has no host: {_start_of(given or url)!r}")
+        raise library.InvalidURL(f"the URL has no host: {_start_of(written)!r}")
     if not _is_possible_host(url.raw_host.decode("ascii")):
         raise library.InvalidURL(f"the URL's host is none: {url.host[:100]!r}")
     if url.port is not None and not 0 < url.port < 65536:
