@@ -302,3 +302,11 @@ async def test_nobody_waits_for_one_who_gets_no_connection(
                 while len(client._transport._pool._requests) < 2 * MANY:  # noqa: ASYNC110
                     await anyio.sleep(0.001)
             tasks.cancel_scope.cancel()
+
+
+async def test_a_client_of_another_make_has_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of httpx that has renamed a step of a request is served more slowly, and served."""
+    async with new_client(httpx) as client:
+        monkeypatch.delattr(httpx.AsyncClient, "_send_handling_redirects")
+
+        assert door_of(client) is None

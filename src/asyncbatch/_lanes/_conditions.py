@@ -110,7 +110,7 @@ def _is_untouched(cls: type, name: str) -> bool:
     By what it is, not by comparing it with what it was when we were imported: whoever patches may
     have come first.
     """
-    method = getattr(cls, name)
+    method = getattr(cls, name, None)
     if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
         return False
     module = sys.modules.get(method.__module__)
