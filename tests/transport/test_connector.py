@@ -135,7 +135,7 @@ def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.connect_ex(address)
         return False
 
-    monkeypatch.setattr("asyncbatch._transport._connector.begin", begin)
+    monkeypatch.setattr("asyncbatch._transport._opening.begin", begin)
     monkeypatch.setattr("asyncbatch._transport._connecting.begin", begin)
 
 
@@ -214,7 +214,7 @@ async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.Mo
     """The next address joins the race, and the loser is closed."""
     monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.01)
     connector = connector_for("127.0.0.2", "127.0.0.1")
-    original = connector._connect_tcp
+    original = connector._opener.connect
     cancelled: list[str] = []
 
     async def connect(address: Address) -> socket.socket:
@@ -226,7 +226,7 @@ async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.Mo
                 raise
         return await original(address)
 
-    connector._connect_tcp = connect  # type: ignore[method-assign]
+    connector._opener.connect = connect  # type: ignore[method-assign]
     async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
         await get(engine, named(server))
 

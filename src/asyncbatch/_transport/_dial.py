@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from asyncbatch._transport._attaching import attach, attach_nowait
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut
 from asyncbatch._transport._exchange import Exchange
 
 if TYPE_CHECKING:
     from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._connector import Begun
+    from asyncbatch._transport._opening import Begun
     from asyncbatch._transport._origin import OriginPool
     from asyncbatch._transport._pool import Pool
 
@@ -79,9 +80,9 @@ class Dial:
                 begun = self._begun = connector.begin(self.origin_pool.origin, self)
                 connection = None
                 if begun is not None and begun.is_connected and not self.origin_pool.origin.is_tls:
-                    connection = connector.attach_nowait(pool, begun.sock)
+                    connection = attach_nowait(pool, begun.sock)
                     if connection is None:
-                        self._start(connector.attach(pool, begun.sock))
+                        self._start(attach(pool, begun.sock))
                         return
             except Exception as exc:
                 # Not at once: where all that wait fail in turn, the stack would not be deep enough.
