@@ -153,9 +153,9 @@ def test_a_url_with_a_tag_is_a_plain_url() -> None:
     """And so is a URL alone; not what some library makes of it."""
     assert plain_url("http://a.test/") == "http://a.test/"
     assert plain_url(Request("http://a.test/", tag=Odd())) == "http://a.test/"
-    assert plain_url(Request(httpx.URL("http://a.test/"))) is None
+    assert plain_url(httpx.URL("http://a.test/")) == "http://a.test/"
+    assert plain_url(Request(httpx.URL("http://a.test/"))) == "http://a.test/"
     assert plain_url(Request.of(httpx.Request("GET", "http://a.test/"))) is None
-    assert plain_url(httpx.URL("http://a.test/")) is None
     assert plain_url(1) is None
 
 

@@ -170,9 +170,9 @@ class Request:
 
 def plain_url(item: object) -> str | None:
     """Return the URL of a GET that is a URL and perhaps a tag, and nothing else; else `None`."""
-    if type(item) is str:
-        return item
-    if type(item) is not Request or type(item.url) is not str or item.method != "GET":
+    if type(item) is not Request:
+        return text_of_url(item)
+    if item.method != "GET":
         return None
     is_plain = (
         item.auth is UNSET
@@ -190,7 +190,14 @@ def plain_url(item: object) -> str | None:
         and item.extensions is None
         and item.prepared is None
     )
-    return item.url if is_plain else None
+    return text_of_url(item.url) if is_plain else None
+
+
+def text_of_url(url: object) -> str | None:
+    """Return a URL as text, if it is one in a form of which nobody has made something else."""
+    if type(url) is str:
+        return url
+    return str(url) if type(url) is httpx.URL else None
 
 
 def is_request(item: object) -> bool:

@@ -15,6 +15,7 @@ from asyncbatch import Fetcher, Request
 from asyncbatch._lanes import binding_of
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Preparer
+from asyncbatch._request import UNSET
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
@@ -26,13 +27,16 @@ CLIENTS: dict[str, dict[str, str]] = {
     "host": {"host": "h.test"},
     "empty": {"x-empty": ""},
     "length": {"content-length": "0"},
+    "authorized": {"x-own": "1"},
+    "authorized twice": {"authorization": "Bearer t"},
 }
 
 
 @functools.cache
 def preparer(kind: str) -> tuple[OwnClient, Preparer]:
     """Return a client that is never opened, and what prepares requests for its engine."""
-    client = OwnClient(headers=CLIENTS[kind], trust_env=False)
+    auth = ("me", "secret") if kind.startswith("authorized") else None
+    client = OwnClient(headers=CLIENTS[kind], auth=auth, trust_env=False)
     ours = Preparer(client, binding_of(client), client.own_transport)
     ours.prepare("http://known.test/", LIMITS)
     return client, ours
@@ -88,25 +92,28 @@ URLS = st.sampled_from(
 )
 
 
-@given(st.sampled_from(sorted(CLIENTS)), URLS, METHODS, HEADERS, PARAMS, BODIES)
+AUTHS = st.sampled_from([UNSET, UNSET, None, ("a", "b"), httpx.BasicAuth("é", b"\xff")])
+
+
+@given(st.sampled_from(sorted(CLIENTS)), URLS, METHODS, HEADERS, PARAMS, BODIES, AUTHS)
 @settings(max_examples=1500, deadline=None)
-@example("own agent", "http://a.test/", "GET", {"x-own": "2", "X-Own": "3"}, None, {})
-@example("own agent", "http://a.test/", "POST", None, None, {})
-@example("own agent", "http://a.test/", "POST", None, None, {"content": b""})
-@example("length", "http://a.test/", "POST", None, None, {})
-@example("length", "http://a.test/", "POST", None, None, {"json": {"a": 1}})
-@example("own agent", "http://a.test/", "GET", {"x": "a\r\nb: c"}, None, {})
-@example("own agent", "http://a.test/", "GET", {"x": " a"}, None, {})
-@example("json", "http://a.test/", "POST", None, None, {"json": {"a": 1}})
-@example("json", "http://a.test/", "POST", {"Content-Type": "b/c"}, None, {"json": None})
-@example("own agent", "http://a.test", "GET", None, {"a b": "c&d", "e": "é"}, {})
-@example("own agent", "http://a.test/x?y=z", "GET", None, {"a": "b"}, {})
+@example("own agent", "http://a.test/", "GET", {"x-own": "2", "X-Own": "3"}, None, {}, UNSET)
+@example("own agent", "http://a.test/", "POST", None, None, {}, UNSET)
+@example("own agent", "http://a.test/", "POST", None, None, {"content": b""}, UNSET)
+@example("length", "http://a.test/", "POST", None, None, {}, UNSET)
+@example("length", "http://a.test/", "POST", None, None, {"json": {"a": 1}}, UNSET)
+@example("own agent", "http://a.test/", "GET", {"x": "a\r\nb: c"}, None, {}, UNSET)
+@example("own agent", "http://a.test/", "GET", {"x": " a"}, None, {}, UNSET)
+@example("json", "http://a.test/", "POST", None, None, {"json": {"a": 1}}, UNSET)
+@example("json", "http://a.test/", "POST", {"Content-Type": "b/c"}, None, {"json": None}, UNSET)
+@example("own agent", "http://a.test", "GET", None, {"a b": "c&d", "e": "é"}, {}, UNSET)
+@example("own agent", "http://a.test/x?y=z", "GET", None, {"a": "b"}, {}, UNSET)
 def test_a_request_is_sent_as_httpx_would_send_it(
-    kind: str, url: str, method: str, headers: Any, params: Any, body: dict[str, Any]
+    kind: str, url: str, method: str, headers: Any, params: Any, body: dict[str, Any], auth: Any
 ) -> None:
     """To the byte, with the same request to see; or it is refused where httpx refuses it."""
     client, ours = preparer(kind)
-    request = Request(url, method, headers=headers, params=params, **body)
+    request = Request(url, method, headers=headers, params=params, auth=auth, **body)
     try:
         prepared = ours.prepare(request, LIMITS)
     except Exception:
@@ -115,6 +122,8 @@ def test_a_request_is_sent_as_httpx_would_send_it(
     assert prepared is not None
 
     native = client.build_request(method, url, headers=headers, params=params, **body)
+    flow = client._build_request_auth(native, httpx.USE_CLIENT_DEFAULT if auth is UNSET else auth)
+    native = next(flow.sync_auth_flow(native))
     lines = [b"%b: %b" % field for field in native.headers.raw]
     line = b"%b %b HTTP/1.1" % (native.method.encode(), native.url.raw_path)
     host = [each for each in lines if each.lower().startswith(b"host:")]
@@ -138,6 +147,7 @@ COMPOSED: dict[str, dict[str, Any]] = {
     "no body": {"method": "DELETE"},
     "empty body": {"method": "POST"},
     "parameters": {"params": {"a": "b c", "d": 1, "e": None, "f": True, "g": ["1", "2"]}},
+    "auth": {"auth": ("user", "pass"), "method": "POST", "json": {"a": 1}},
     "redirects": {"headers": {"x": "y"}, "follow_redirects": False},
 }
 

@@ -63,6 +63,11 @@ DIRECT: dict[str, Callable[[str], Any]] = {
     "URL": lambda url: httpx.URL(url),
     "request": lambda url: Request(url),
     "HEAD-like method": lambda url: Request(url, "OPTIONS"),
+    "auth": lambda url: Request(url, auth=("user", "pass")),
+    "auth with a field of its own": lambda url: Request(
+        url, auth=("user", "pass"), headers={"authorization": "Bearer t"}
+    ),
+    "auth switched off": lambda url: Request(url, auth=None),
     "headers": lambda url: Request(url, headers={"x-a": "1"}),
     "host header": lambda url: Request(url, headers={"host": "example.org"}),
     "params": lambda url: Request(url, params={"a": "ü"}),
@@ -86,9 +91,13 @@ async def _chunks() -> Any:
     yield b"abc"
 
 
+def _signed(request: Any) -> Any:
+    request.headers["x-signed"] = "1"
+    return request
+
+
 BY_CLIENT: dict[str, Callable[[str], Any]] = {
-    "auth": lambda url: Request(url, auth=("user", "pass")),
-    "auth switched off": lambda url: Request(url, auth=None),
+    "auth that is not basic": lambda url: Request(url, auth=_signed),
     "user in the URL": lambda url: url.replace("http://", "http://user:pass@"),
     "extensions": lambda url: Request(url, extensions={"sni_hostname": "x"}),
     "files": lambda url: Request(
@@ -135,7 +144,13 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "headers": ({"headers": {"x-a": "1"}}, "direct"),
     "own user agent and host": ({"headers": {"user-agent": "me", "host": "h.test"}}, "direct"),
     "base_url": ({"base_url": "http://nowhere.invalid/"}, "direct"),
-    "auth": ({"auth": ("user", "pass")}, "client"),
+    "auth": ({"auth": ("user", "pass")}, "direct"),
+    "auth and a field": (
+        {"auth": ("user", "pass"), "headers": {"Authorization": "Bearer t", "x": "y"}},
+        "direct",
+    ),
+    "auth and cookies": ({"auth": ("user", "pass"), "cookies": {"a": "1"}}, "direct"),
+    "auth that is not basic": ({"auth": _signed}, "client"),
     "params": ({"params": {"a": "1"}}, "client"),
     "request hook": ({"event_hooks": {"request": [_hook]}}, "client"),
     "response hook": ({"event_hooks": {"response": [_hook]}}, "client"),
@@ -309,11 +324,13 @@ async def test_changed_headers_are_sent_by_every_worker(echoing: LoopbackServer)
 
 
 @pytest.mark.asyncio_only
-@pytest.mark.parametrize("change", ["auth", "hook"])
+@pytest.mark.parametrize(
+    ("change", "lane"), [("auth", "direct"), ("signature", "client"), ("hook", "client")]
+)
 async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
-    echoing: LoopbackServer, change: str
+    echoing: LoopbackServer, change: str, lane: str
 ) -> None:
-    """Authentication and hooks need the client from then on."""
+    """Authentication and hooks, which need the client from then on unless it is a field only."""
     async with Fetcher(retry=None, concurrency=1) as fetcher:
         client = fetcher.client
 
@@ -321,6 +338,8 @@ async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
             yield echoing.url()
             if change == "auth":
                 client.auth = ("user", "pass")
+            elif change == "signature":
+                client.auth = _signed
             else:
                 client.event_hooks["request"].append(_hook)
             yield echoing.url()
@@ -328,8 +347,9 @@ async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
         lanes = lanes_of(fetcher)
         results = await fetcher.fetch_many(requests())
 
-    assert lanes == ["direct", "client"]
+    assert lanes == ["direct", lane]
     assert ("authorization" in dict(seen(results[1])["headers"])) == (change == "auth")
+    assert ("x-signed" in dict(seen(results[1])["headers"])) == (change == "signature")
 
 
 @pytest.mark.asyncio_only

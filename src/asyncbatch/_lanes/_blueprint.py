@@ -138,7 +138,7 @@ class PlainBlueprint(Blueprint):
         """Return the native request that was made of `item`, a new one each time."""
         url = plain_url(item)
         assert url is not None
-        return self.builder.build(url, self._limits)
+        return self.builder.authorize(self.builder.build(url, self._limits))
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""

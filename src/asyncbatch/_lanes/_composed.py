@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from asyncbatch._lanes._basic import authorization_of
+from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder, Template, Templates
-from asyncbatch._request import Request
+from asyncbatch._request import UNSET, Request, text_of_url
 from asyncbatch._timeouts import TimeLimits
 
 # Written in capitals, as httpx writes all of them.
@@ -36,9 +38,10 @@ _MEANINGFUL = frozenset(
 class Composer:
     """Puts requests together in the name of one client."""
 
-    def __init__(self, client: Any, library: Any, templates: Templates) -> None:
+    def __init__(self, client: Any, binding: Binding, templates: Templates) -> None:
         self._client = client
-        self._library = library
+        self._binding = binding
+        self._library = library = binding.library
         self._templates = templates
         # Private, so it may be gone one day: then all is left to httpx.
         self._encode_request = getattr(library._content, "encode_request", None)
@@ -64,20 +67,26 @@ class Composer:
         if given is None or encoded is None:
             return None
         described, body = encoded
-        fields = _fields(template, given, described, request.method)
+        authorization = self._authorization(request, template.builder)
+        fields = _fields(template, given, described, authorization, request.method)
         if fields is None:
             return None
         line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
         return Prepared.composed(template, url, request, line + fields, body, limits)
 
     def _url(self, request: Request) -> str | None:
-        url, params = request.url, request.params
-        if type(url) is not str:
+        url, params = text_of_url(request.url), request.params
+        if url is None:
             return None
         if params is None:
             return url
         query = str(self._library.QueryParams(params))
         return None if "?" in url or "#" in url or not query else f"{url}?{query}"
+
+    def _authorization(self, request: Request, builder: Builder) -> str | None:
+        if request.auth is UNSET:
+            return builder.authorization
+        return authorization_of(self._binding.auth(request.auth))
 
     def _encoded(self, request: Request) -> tuple[dict[str, str], bytes] | None:
         """Return the fields that describe the body, and the body."""
@@ -94,17 +103,24 @@ class Composer:
 
 
 def _fields(
-    template: Template, given: dict[str, bytes], described: Mapping[str, str], method: str
+    template: Template,
+    given: dict[str, bytes],
+    described: Mapping[str, str],
+    authorization: str | None,
+    method: str,
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
     builder, known = template.builder, template.builder.known
     # A length of the client's own is none of this body's.
     if known is None or "content-length" in builder.names:
         return None
+    is_authorized = builder.authorization is not None or authorization is not None
+    if is_authorized and ("authorization" in given or "authorization" in builder.names):
+        return None  # one takes the place of the other
     lines = [b"Host: %b\r\n" % template.host]
     if not described and method in _EXPECT_BODY:
         lines.append(b"Content-Length: 0\r\n")
-    if builder.names.isdisjoint(given):
+    if builder.names.isdisjoint(given) and builder.authorization is None:
         lines.append(known.block[:-2])
     else:
         lines.extend(_without(builder, given))
@@ -113,6 +129,8 @@ def _fields(
         lowered = name.lower()
         if lowered not in given and lowered not in builder.names:
             lines.append(f"{name}: {value}\r\n".encode("ascii"))
+    if authorization is not None:
+        lines.append(f"Authorization: {authorization}\r\n".encode("ascii"))
     lines.append(b"\r\n")
     return b"".join(lines)
 

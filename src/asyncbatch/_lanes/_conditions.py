@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import httpx
 
+from asyncbatch._lanes._basic import is_basic
 from asyncbatch._transport import HTTPTransport, is_pristine, pool_class
 
 # Every step of a request through the client, so that whoever replaces one is served: instruments
@@ -28,6 +29,7 @@ _CLIENT_METHODS = (
     "_send_single_request",
     "_transport_for_url",
 )
+_AUTH_METHODS = ("auth_flow", "async_auth_flow")
 _HANDLE = "handle_async_request"
 
 
@@ -69,6 +71,8 @@ def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
         return "a method of httpx has been replaced"
     if not is_pristine(pool.core):
         return "a method of httpcore has been replaced"
+    if not all(_is_untouched(httpx.BasicAuth, name) for name in _AUTH_METHODS):
+        return "a method of httpx has been replaced"
     if client.params:
         return "the client adds query parameters"
     return standing_reason_against(client)
@@ -76,7 +80,7 @@ def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
 
 def standing_reason_against(client: Any) -> str | None:
     """Return the first of those conditions that a client's user may change at any time."""
-    if client._auth is not None:
+    if client._auth is not None and not is_basic(client._auth):
         return "requests are to be authenticated"
     hooks = client._event_hooks
     if hooks["request"] or hooks["response"]:

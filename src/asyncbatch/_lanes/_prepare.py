@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from asyncbatch._http11 import encode_fields, encode_request_line
+from asyncbatch._lanes._basic import authorization_of, is_basic
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._composed import Composer
 from asyncbatch._lanes._plain_urls import split_plain
@@ -30,7 +31,7 @@ class Preparer:
         self._binding = binding
         self._transport = transport
         self._templates = Templates(client, binding, transport)
-        self._composer = Composer(client, binding.library, self._templates)
+        self._composer = Composer(client, binding, self._templates)
 
     def prepare(self, item: Any, limits: TimeLimits) -> Prepared | None:
         """
@@ -43,9 +44,14 @@ class Preparer:
         if url is not None and (parts := split_plain(url)) is not None:
             return self._prepare_plain(url, *parts, limits)
         request = Request.of(item)
-        if _needs_client(request):
+        if _needs_client(request) or not is_basic(self._auth(request)):
             return None
         return self._composer.compose(request, limits) or self._prepare_built(request, limits)
+
+    def _auth(self, request: Request) -> Any:
+        """Return the authentication of `request`, its own or the client's."""
+        own = request.auth
+        return self._client._auth if own is UNSET else self._binding.auth(own)
 
     def plain(self, url: str) -> tuple[Template, bytes] | None:
         """
@@ -78,6 +84,7 @@ class Preparer:
     ) -> Prepared:
         native = template.builder.build(url, limits)
         self._client.cookies.set_cookie_header(native)
+        template.builder.authorize(native)
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
@@ -86,6 +93,9 @@ class Preparer:
     def _prepare_built(self, request: Request, limits: TimeLimits) -> Prepared | None:
         check_text(request.url, self._binding)
         native = self._build(request, limits)
+        authorization = authorization_of(self._auth(request))
+        if authorization is not None:
+            native.headers["Authorization"] = authorization
         check_url(native.url, self._binding)
         check_head(native, self._binding)
         if native.url.userinfo or not leads_to(self._transport, self._client, native.url):
@@ -124,9 +134,4 @@ class Preparer:
 
 
 def _needs_client(request: Request) -> bool:
-    return (
-        request.prepared is not None
-        or request.auth is not UNSET
-        or bool(request.extensions)
-        or request.files is not None
-    )
+    return request.prepared is not None or bool(request.extensions) or request.files is not None

@@ -109,7 +109,8 @@ class Prepared:
                     self.body,
                 )
             else:
-                self._native = self._builder.build(self._url, self.limits)
+                native = self._builder.build(self._url, self.limits)
+                self._native = self._builder.authorize(native)
         return self._native
 
 

@@ -167,6 +167,7 @@ class Relay:
             and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
             and "/." not in url
             and client._headers._list == template.client_headers
+            and client._auth is template.auth
             and not (jar._cookies and template.may_match(jar))
             and len(url) <= MAX_PLAIN_LENGTH
         ):

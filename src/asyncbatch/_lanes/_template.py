@@ -8,6 +8,7 @@ from http.cookiejar import CookieJar
 from typing import Any
 
 from asyncbatch._http11 import RequestFields, encode_fields
+from asyncbatch._lanes._basic import authorization_of
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._cookies import cookie_domains, may_match
 from asyncbatch._lanes._sendable import check_head, check_url
@@ -29,6 +30,8 @@ class Builder:
 
     __slots__ = (
         "_headers",
+        "auth",
+        "authorization",
         "client_headers",
         "default_encoding",
         "has_host",
@@ -42,6 +45,9 @@ class Builder:
         # In lower case.
         self.names = frozenset(self._headers.keys())
         self.has_host = "host" in self.names
+        # Basic, or none: its field goes behind all others, also those that describe a body.
+        self.auth = client._auth
+        self.authorization = authorization_of(client._auth)
         # What they are sent as behind the `Host`, once they have been checked with one; with a host
         # of their own they are encoded for each origin.
         self.known: RequestFields | None = None
@@ -58,7 +64,11 @@ class Builder:
         headers: list[tuple[bytes, bytes]] | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """Build the request for `url`, as the client would have; with these headers, if given."""
+        """
+        Build the request for `url`, as the client would have.
+
+        With these headers, if given, and no others; else it is still to be authorized.
+        """
         timeouts = {
             "connect": limits.connect,
             "read": limits.read,
@@ -73,12 +83,19 @@ class Builder:
             extensions={"timeout": timeouts},
         )
 
+    def authorize(self, native: Any) -> Any:
+        """Give a request that has been built the client's authorization, and return it."""
+        if self.authorization is not None:
+            native.headers["Authorization"] = self.authorization
+        return native
+
 
 class Template:
     """What all plain GETs to one origin have in common."""
 
     __slots__ = (
         "_cookie_domains",
+        "auth",
         "builder",
         "client_headers",
         "closes",
@@ -99,6 +116,7 @@ class Template:
         self.prefix_length = len(prefix)
         self.builder = builder
         self.client_headers = builder.client_headers
+        self.auth = builder.auth
         self.is_ours = is_ours and not is_special(b"GET", fields, b"")
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
@@ -140,7 +158,8 @@ class Templates:
         Raises:
             Exception: If nothing can be sent there.
         """
-        if self._client.headers._list != self._builder.client_headers:
+        client, builder = self._client, self._builder
+        if client.headers._list != builder.client_headers or client._auth is not builder.auth:
             self._builder = Builder(self._client, self._binding.library)
             self._made.clear()
         template = self._made.get(origin)
@@ -155,6 +174,7 @@ class Templates:
         if builder.known is None:
             # Not `client.build_request`, which copies the whole cookie jar each time.
             native = builder.library.Request("GET", origin, headers=self._client.headers)
+            builder.authorize(native)
             url = native.url
             check_url(url, self._binding)
             check_head(native, self._binding)
