@@ -191,6 +191,26 @@ def test_a_success_sent_before_the_pause_does_not_end_the_row() -> None:
     assert batch.opens_at(now=5.0) == 6.0
 
 
+def test_a_success_between_two_pauses_ends_the_row_though_it_comes_late() -> None:
+    """It was sent after the one and answered after the other began: the third is but the second."""
+    batch = Batch(give_up_host_after=None)
+    batch.attempt(0.0, refused(404))
+    batch.add(2)
+    old, early = starts(batch, 0.0)
+    batch.schedule.done(early, refused(), 0.0)
+    batch.schedule.done(old, succeeded(), 0.1)
+    batch.add(3, now=1.0)
+    between, late, *_ = starts(batch, 1.0)
+    batch.schedule.done(late, refused(started_at=1.0), 1.1)
+    batch.schedule.done(between, succeeded(1.0), 1.2)
+    batch.schedule.close(5.0)
+    batch.schedule = Schedule(batch.hosts)
+    batch.attempt(5.0, refused())
+    batch.schedule.close(5.0)
+
+    assert batch.opens_at(now=5.0) == 6.0
+
+
 def test_a_longer_retry_after_from_the_same_burst_extends_the_pause() -> None:
     """A shorter one does not cut it."""
     batch = Batch()
@@ -317,29 +337,41 @@ def test_what_tells_nothing_lets_one_go_in_its_place(end: str) -> None:
 
 
 def test_a_refusal_closes_a_host_that_was_opening() -> None:
-    """It begins again with one, whatever is still in flight."""
+    """It begins again with one, and one for what is still in flight if that succeeds."""
     batch = paused_batch(waiting=20)
     batch.schedule.done(batch.start(1.0), succeeded(1.0), 1.1)
     first, second = starts(batch, 1.1)
     batch.schedule.done(first, refused(started_at=1.1, retry_after=1.0), 1.2)
-    batch.schedule.done(second, succeeded(1.1), 1.3)
     assert starts(batch, 2.1) == []
+    assert len(starts(batch, 2.2)) == 1
+    batch.schedule.done(second, succeeded(1.1), 2.3)
 
-    assert rounds(batch, 2.2)[:3] == [1, 2, 4]
+    assert len(starts(batch, 2.3)) == 1
 
 
 def test_what_was_in_flight_before_the_pause_does_not_keep_a_host_closed() -> None:
-    """It may hang for long, and has nothing to do with the pause."""
+    """It may hang for long, and takes no room."""
     batch = Batch(retry=None)
     batch.add(10)
     old = starts(batch, 0.0)
     batch.schedule.done(old.pop(), refused(retry_after=1.0), 0.1)
     batch.add(4, now=0.1)
-    assert len(starts(batch, 1.1)) == 1
-    for job in old:
-        batch.schedule.done(job, succeeded(), 1.2)
 
-    assert starts(batch, 1.2) == []
+    assert len(starts(batch, 1.1)) == 1
+
+
+def test_a_host_opens_to_what_it_did_not_refuse() -> None:
+    """Of 10 at once it has served 4, and refused 6: it will hardly refuse 4 now, and may take 5."""
+    batch = Batch(retry=None)
+    batch.add(10)
+    old = starts(batch, 0.0)
+    for job in old[:6]:
+        batch.schedule.done(job, refused(retry_after=1.0), 0.1)
+    for job in old[6:]:
+        batch.schedule.done(job, succeeded(), 0.2)
+    batch.add(20, now=0.3)
+
+    assert len(starts(batch, 1.1)) == 5
 
 
 def test_a_pause_that_grows_longer_does_not_open_a_host() -> None:

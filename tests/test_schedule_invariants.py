@@ -65,6 +65,7 @@ class HostModel:
     in_flight: int = 0
     pause_until: float = -math.inf
     pause_began: float = -math.inf
+    pause_before: float = -math.inf
     pause_level: int = 0
     # While the host opens after a pause: what has been let in, and for how many there is room
     # because others were not refused.
@@ -77,7 +78,7 @@ class HostModel:
         if host is not self.host:
             self.host = host
             self.pause_level = 0
-            self.pause_began = -math.inf
+            self.pause_began = self.pause_before = -math.inf
             self.room = None
         if host.opening is None:
             self.room = None
@@ -244,7 +245,7 @@ class Batches(RuleBasedStateMachine):
         job = watched.job
         self.models[job.host.key].see(job.host)
         outcome = self._outcome(kind, watched.started_at)
-        self._note_end(self.models[job.host.key], watched, outcome)
+        self._note_end(self.models[job.host.key], outcome)
         self._note_pause(self.models[job.host.key], outcome)
         attempts = job.attempts
         decision = watched.batch.schedule.done(job, outcome, self.now)
@@ -279,8 +280,8 @@ class Batches(RuleBasedStateMachine):
         status = 500 if kind == "500" else 429
         return refused(status, started_at=started_at, retry_after=retry_after)
 
-    def _note_end(self, model: HostModel, watched: Watched, outcome: Outcome) -> None:
-        if watched in model.let_in and model.room is not None and not outcome.local:
+    def _note_end(self, model: HostModel, outcome: Outcome) -> None:
+        if model.room is not None and not outcome.local and outcome.status_code != 429:
             model.room += 1
 
     def _note_pause(self, model: HostModel, outcome: Outcome) -> None:
@@ -297,12 +298,14 @@ class Batches(RuleBasedStateMachine):
                 delay = min(8.0, 0.5 * 2**model.pause_level)
                 model.pause_until = max(model.pause_until, self.now + delay)
             if is_news and (asked is not None or self.retry is not None):
-                model.pause_began = self.now
+                model.pause_before, model.pause_began = model.pause_began, self.now
                 model.pause_level += 1
                 model.room = 1
                 model.let_in.clear()
         elif outcome.status_code is not None and is_news:
             model.pause_level = 0
+        elif outcome.status_code is not None and outcome.started_at > model.pause_before:
+            model.pause_level = min(model.pause_level, 1)
 
     def _check_budget(self, model: HostModel) -> None:
         model.retries.append(self.now)

@@ -159,9 +159,9 @@ class Host:
         self.settle(now)
         self.in_flight -= 1
         was_probe = self._health is not None and self._health.ended(request)
-        # What becomes of a refusal, the opening that it begins knows nothing of.
         if self.opening is not None:
-            if self.opening.ended(request):
+            self.opening.ended(request)
+            if outcome.status_code not in REFUSALS and outcome.kind not in _OUR_OWN:
                 self.opening.widen()
             self._limit_load()
         return self._learn(outcome, now, was_probe=was_probe)

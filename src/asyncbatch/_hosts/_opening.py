@@ -17,9 +17,10 @@ class Opening:
     """
     How many requests may be in flight of those that were started after a pause.
 
-    One at first. Each that ends without being refused makes room for two, so that the number
-    doubles with each round; and it doubles, too, when the last one has been in flight for so long
-    that it will hardly be refused. What was started before the pause does not count.
+    One at first, and one more for each that has ended since the pause began without being refused.
+    So the number doubles with each round, and begins at what the server takes, where it has refused
+    only a part of what it was asked at once. It doubles, too, when the last one has been in flight
+    for so long that it will hardly be refused.
     """
 
     __slots__ = ("_in_flight", "_width", "widens_at")
@@ -50,15 +51,12 @@ class Opening:
         self._in_flight.add(request)
         self.widens_at = now + PATIENCE
 
-    def ended(self, request: object) -> bool:
-        """Take note that a request has ended, however; return whether it was let in by this."""
-        if request not in self._in_flight:
-            return False
-        self._in_flight.remove(request)
-        return True
+    def ended(self, request: object) -> None:
+        """Take note that a request has ended, however, whether it was let in by this or not."""
+        self._in_flight.discard(request)
 
     def widen(self) -> None:
-        """Make room for one more: a request that was let in has not been refused."""
+        """Make room for one more: a request has not been refused."""
         self._width += 1
 
     def on_time(self, when: float) -> None:

@@ -23,14 +23,16 @@ REMEMBERED_FOR = 30.0
 class Pauses:
     """The pauses of one host."""
 
-    __slots__ = ("_began", "_policies", "_row", "until")
+    __slots__ = ("_before", "_began", "_policies", "_row", "until")
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
-        # When the last one ends; it never moves back. Written by `refused`, as the next two.
+        # When the last one ends; it never moves back. Written by `refused`, as the next three.
         self.until = -math.inf
         # When the last one began: what was sent before says nothing about it.
         self._began = -math.inf
+        # When the one before it began.
+        self._before = -math.inf
         # Pauses in a row; `answered` ends it.
         self._row = 0
 
@@ -48,6 +50,9 @@ class Pauses:
         """Take note of an answer that is no refusal, to what was sent at `started_at`."""
         if started_at > self._began:
             self._row = 0
+        elif started_at > self._before:
+            # There was a success between the last two, though it came late.
+            self._row = min(self._row, 1)
 
     def refused(self, outcome: Outcome, now: float) -> float | None:
         """
@@ -66,6 +71,6 @@ class Pauses:
         delay = self._policies.pause_after(outcome.retry_after, self._row)
         if delay is not None:
             self._row += 1
-            self._began = now
+            self._before, self._began = self._began, now
             self.until = max(self.until, now + delay)
         return delay
