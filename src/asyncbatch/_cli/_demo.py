@@ -6,7 +6,9 @@ It fails if a single result is not as planned, so that it serves as a test of an
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -83,8 +85,8 @@ def _plan(server: LoopbackServer) -> list[Part]:
     server.on("/steady/*", lambda request: _numbered(request).delayed(0.02, jitter=0.06))
     server.on("/gzip/*", lambda request: _numbered(request).gzipped())
     server.on("/slow/*", lambda request: _numbered(request).delayed(0.4))
-    server.on("/busy/*", _refusing(20, 30, Reply(429).retry_after(1)))
-    server.on("/failing/*", _refusing(30, 35, Reply(503)))
+    server.on("/busy/*", _refusing(20, 0.5, Reply(429).retry_after(1)))
+    server.on("/failing/*", _refusing(30, 0.2, Reply(503)))
     server.on("/reset/*", Reply().reset(head=20), _numbered)
     server.on("/cut/*", Reply(body=1000).cut(body=500), _numbered)
     server.on("/moved/*", lambda request: Reply.redirect(server.url(f"/steady/{_number(request)}")))
@@ -96,8 +98,8 @@ def _plan(server: LoopbackServer) -> list[Part]:
         Part("compressed bodies", urls("gzip", 12)),
         Part("every answer takes 400 ms", urls("slow", 13)),
         Part("redirects to another host", urls("moved", 14)),
-        Part("429, Retry-After: 1, ten times", urls("busy", 15), retries=10),
-        Part("503, five times", urls("failing", 16), retries=5),
+        Part("429, Retry-After: 1, for 0.5 s", urls("busy", 15), retries=1),
+        Part("503 for 0.2 s", urls("failing", 16), retries=1),
         Part("20 first tries reset", urls("reset", 17, count=20), retries=20),
         Part("the other URLs of that host", urls("steady", 17, count=80)),
         Part("20 first bodies cut", urls("cut", 18, count=20), retries=20),
@@ -117,14 +119,21 @@ def _numbered(request: RecordedRequest) -> Reply:
     return Reply(body=_number(request), framing="chunked")
 
 
-def _refusing(first: int, last: int, refusal: Behaviour) -> Callable[[RecordedRequest], Behaviour]:
-    """Refuse the requests from number `first` up to `last`, whatever they ask for."""
+def _refusing(
+    first: int, seconds: float, refusal: Behaviour
+) -> Callable[[RecordedRequest], Behaviour]:
+    """Refuse request number `first` and all that come in the seconds after it."""
     seen = 0
+    ends_at = math.inf
 
     def answer(request: RecordedRequest) -> Behaviour:
-        nonlocal seen
+        nonlocal seen, ends_at
         seen += 1
-        return refusal if first <= seen < last else _numbered(request)
+        if seen == first:
+            ends_at = time.monotonic() + seconds
+        if seen >= first and time.monotonic() < ends_at:
+            return refusal
+        return _numbered(request)
 
     return answer
 
