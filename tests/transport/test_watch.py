@@ -181,3 +181,19 @@ async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
         watch.add(1_000_000, lambda: None)
 
     assert watch._epoll is None
+
+
+async def test_before_requests_go_out_all_that_has_come_is_read() -> None:
+    """Also by more sockets than are served in one turn of the event loop."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    seen: list[int] = []
+    with pairs(2 * MAX_EVENTS + 1) as made:
+        for sock, peer in made:
+            watch.add(sock.fileno(), lambda sock=sock: seen.append(len(sock.recv(9))))
+            peer.send(b"x")
+
+        watch.look_at_all()
+
+        for sock, _ in made:
+            watch.remove(sock.fileno())
+    assert len(seen) == 2 * MAX_EVENTS + 1

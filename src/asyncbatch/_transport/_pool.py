@@ -52,7 +52,7 @@ class Pool:
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self.sweep = Sweep(loop, self._look)
         self.watch = watch_on(loop)
-        self.outbox = Outbox(loop, self.watch.look)
+        self.outbox = Outbox(loop, self.watch.look_at_all)
         self.unfinished = Unfinished(loop)
         self.waiters = Waiters(self.sweep)
         self.dialler = Dialler(self, max_connections=max_connections)

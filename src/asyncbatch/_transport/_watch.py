@@ -34,6 +34,10 @@ class Watch(Protocol):
         ...
 
     def look(self) -> None:
+        """Call back at once for those that have something to read, as many as one turn serves."""
+        ...
+
+    def look_at_all(self) -> None:
         """Call back at once for all that have something to read at this moment."""
         ...
 
@@ -80,6 +84,9 @@ class LoopWatch:
     def look(self) -> None:
         """Do nothing; the event loop alone knows."""
 
+    def look_at_all(self) -> None:
+        """Do nothing, likewise."""
+
 
 class EpollWatch:
     """Asks the kernel about all sockets together, when the event loop says that one is ready."""
@@ -118,8 +125,14 @@ class EpollWatch:
             self._loop.remove_reader(epoll.fileno())
             epoll.close()
 
-    def look(self) -> None:
+    def look_at_all(self) -> None:
         """Call back at once for all that have something to read at this moment."""
+        # The kernel puts those that it has named behind the others.
+        for _ in range(0, len(self._callbacks), MAX_EVENTS):
+            self.look()
+
+    def look(self) -> None:
+        """Call back at once for those that have something to read, as many as one turn serves."""
         epoll = self._epoll
         if epoll is None:
             return
