@@ -7,15 +7,14 @@ Knows nothing of hosts, retries or the batch around it.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import attrs
 
 from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
-from asyncbatch._lanes import ClientLane, OnAnswer, Relay
+from asyncbatch._lanes import ClientLane, OnAnswer, Relay, retry_after_of
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import Request, Unset, redacted
+from asyncbatch._request import Request, Unset
 from asyncbatch._retry_after import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
 
@@ -60,7 +59,7 @@ class Trial:
             outcome.error = self._deadline_error(outcome)
             # What has had no time says nothing about its host.
             outcome.connect_failed = outcome.connect_failed and left >= LEAST_TO_CONNECT
-        return self._judged(item, outcome, started_at)
+        return _judged(outcome, started_at)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for plain GETs with the limits of this fetcher, if its lane has any."""
@@ -69,13 +68,7 @@ class Trial:
     async def conclude(self, relay: Relay) -> Outcome:
         """Return how the try ended that `relay` has stopped at."""
         started_at = relay.begun_at
-        return self._judged(relay.url, await relay.conclude(), started_at)
-
-    def _judged(self, item: object, outcome: Outcome, started_at: float) -> Outcome:
-        outcome.started_at = started_at
-        if outcome.response is not None:
-            self._judge(item, outcome)
-        return outcome
+        return _judged(await relay.conclude(), started_at)
 
     def _limits_for(self, item: object) -> TimeLimits:
         if isinstance(item, Request) and not isinstance(item.timeout, Unset):
@@ -87,26 +80,15 @@ class Trial:
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", self.deadline or 0.0, request=request)
 
-    def _judge(self, item: object, outcome: Outcome) -> None:
-        response: Any = outcome.response
-        if response.status_code < 400:
-            return
-        if hasattr(response, "build"):
-            outcome.response = response = response.build(item, outcome.content, outcome.timing)
-        outcome.kind = FailureKind.status
-        value = response.headers.get("retry-after")
-        if value is not None:
-            outcome.retry_after = parse_retry_after(value, wall_now=time.time())
-        outcome.error = self._status_error(response)
 
-    def _status_error(self, response: Any) -> Exception:
-        status_error = self.lane.binding.library.HTTPStatusError
-        try:
-            response.raise_for_status()
-        except status_error as error:
-            # As httpx words it, but without the user and password of the URL. A new object, because
-            # the traceback would hold this frame.
-            return status_error(  # type: ignore[no-any-return]  # of either library
-                redacted(str(error)), request=response.request, response=response
-            )
-        raise AssertionError("a status of 400 or above is an error to httpx")
+def _judged(outcome: Outcome, started_at: float) -> Outcome:
+    """Return the outcome with its verdict: a status of 400 or above is a failure."""
+    outcome.started_at = started_at
+    response = outcome.response
+    if response is None or response.status_code < 400:
+        return outcome
+    outcome.kind = FailureKind.status
+    value = retry_after_of(response)
+    if value is not None:
+        outcome.retry_after = parse_retry_after(value, wall_now=time.time())
+    return outcome

@@ -6,7 +6,7 @@ Builds values only; what happened has been decided by then.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -17,20 +17,19 @@ from asyncbatch._errors import (
     NotStarted,
     RetryAfterTooLong,
 )
-from asyncbatch._lanes import Binding, ClientLane
+from asyncbatch._lanes import Binding, Blueprint, ClientLane
 from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
-from asyncbatch._result import Failure, Result, Success, success
+from asyncbatch._result import Failure, Result, Success, status_error, success
 from asyncbatch._schedule import Job
-from asyncbatch._timing import Attempt, timing_of
+from asyncbatch._timing import Attempt, Course, timing_of
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     """Return the entry that a try which is followed by another leaves in the history."""
-    assert outcome.error is not None
     return Attempt(
         status_code=outcome.status_code,
-        error=outcome.error,
+        error=outcome.error or status_error(_built(job.request, outcome)),
         timing=timing_of(outcome.timing, queued=job.queued, throttled=job.throttled),
         delay=delay,
     )
@@ -43,11 +42,13 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         return success_of(job, outcome, now)
     elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
     history = () if job.history is None else tuple(job.history)
-    assert outcome.error is not None
+    url = outcome.url
+    if url is None and outcome.response is None:
+        url = url_of(job.request, lane)
     return Failure(
         index=job.index,
         item=job.request,
-        url=outcome.url if outcome.url is not None else url_of(job.request, lane),
+        url=url,
         elapsed=elapsed,
         attempts=job.attempts,
         history=history,
@@ -59,6 +60,14 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         content=outcome.content,
         response=outcome.response,
     )
+
+
+def _built(item: object, outcome: Outcome) -> Any:
+    """Return the response, built if it has not been."""
+    if isinstance(outcome.response, Blueprint):
+        course = cast("Course", outcome.timing)
+        outcome.response = outcome.response.build(item, outcome.content, course)
+    return outcome.response
 
 
 def success_of(job: Job, outcome: Outcome, now: float) -> Success:
@@ -120,9 +129,9 @@ def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
     return Outcome(kind=FailureKind.timeout, error=error)
 
 
-def refused(outcome: Outcome, limit: float, binding: Binding) -> Outcome:
+def refused(job: Job, outcome: Outcome, limit: float, binding: Binding) -> Outcome:
     """Return `outcome` as that of a server which wants to be left alone for too long."""
-    response: Any = outcome.response
+    response = _built(job.request, outcome)
     assert outcome.retry_after is not None
     error = binding.error(RetryAfterTooLong)(
         outcome.retry_after, limit=limit, request=response.request, response=response

@@ -29,7 +29,7 @@ class Outcome:
     content: bytes = b""
     """Its decoded body."""
     error: Exception | None = None
-    """Why it failed; `None` exactly if `kind` is."""
+    """Why it failed; `None` if `kind` is, or says that the response does (`status`)."""
     kind: FailureKind | None = None
     """`None`: it succeeded."""
     timing: Timing | Course = NO_TIMING

@@ -187,12 +187,20 @@ class Failure(_Result):
 
     ok: ClassVar[Literal[False]] = False
     """Always `False`; tells the two kinds of `Result` apart."""
-    error: Exception
-    """The last error; for a failed status an `httpx.HTTPStatusError`."""
+    # None until somebody asks, where the response says what it is.
+    _error: Exception | None = attrs.field(alias="error")
     kind: FailureKind
     """The error in one word."""
 
+    @property
+    def error(self) -> Exception:
+        """The last error; for a failed status an `httpx.HTTPStatusError`."""
+        if self._error is None:
+            object.__setattr__(self, "_error", status_error(self._built()))
+        return self._error  # type: ignore[return-value]
+
     def __getstate__(self) -> dict[str, Any]:
+        assert self.error is not None
         return state_of(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -218,6 +226,19 @@ class Failure(_Result):
 
 
 Result: TypeAlias = Success | Failure
+
+
+def status_error(response: Any) -> Exception:
+    """Return the error that a response of a failed status is, of its own library."""
+    try:
+        response.raise_for_status()
+    except Exception as error:
+        # As httpx words it, but without the user and password of the URL. A new object, because
+        # the traceback would hold this frame.
+        kind: Any = type(error)
+        found: Exception = kind(redacted(str(error)), request=response.request, response=response)
+        return found
+    raise AssertionError("a status of 400 or above is an error to httpx")
 
 
 def _shown(url: httpx.URL | None) -> str:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import Fetcher, Success
+from asyncbatch import Fetcher, Retry, Success
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
@@ -34,11 +34,9 @@ async def fetch(request: Any, **settings: Any) -> asyncbatch.Result:
     return result
 
 
-async def test_who_asks_for_status_and_content_has_nothing_built(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither a response nor a request; the response is built once, when it is asked for."""
-    server.on("/", Reply.json({"a": 1}))
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that gets the name of each kind of object that httpx builds."""
     built: list[str] = []
     for kind in (httpx.Response, httpx.Request):
         real = kind.__init__
@@ -48,6 +46,15 @@ async def test_who_asks_for_status_and_content_has_nothing_built(
             _real(self, *args, **kwargs)
 
         monkeypatch.setattr(kind, "__init__", noting)
+    return built
+
+
+async def test_who_asks_for_status_and_content_has_nothing_built(
+    server: LoopbackServer, built: list[str]
+) -> None:
+    """Neither a response nor a request; the response is built once, when it is asked for."""
+    server.on("/", Reply.json({"a": 1}))
+
     async with Fetcher(retry=None) as fetcher:
         await fetcher.fetch(server.url())  # builds the request that all others have in common
         built.clear()
@@ -61,6 +68,41 @@ async def test_who_asks_for_status_and_content_has_nothing_built(
     assert results[0].unwrap() is results[0].unwrap() is results[0].response
     assert sorted(built) == ["Request", "Response"]
     assert results[0].content is results[0].unwrap().content
+
+
+async def test_a_failed_status_is_an_error_when_somebody_asks(
+    server: LoopbackServer, built: list[str]
+) -> None:
+    """Once, with its response; kind, status and content are known before."""
+    server.on("/", Reply(503, b"no", headers={"Retry-After": "7"}))
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url())
+        built.clear()
+        (failure,) = (await fetcher.fetch_many([server.url()])).failures
+
+    assert (failure.kind, failure.status_code, failure.content) == ("status", 503, b"no")
+    assert built == []
+    assert isinstance(failure.error, httpx.HTTPStatusError)
+    assert failure.error is failure.error
+    assert failure.error.response is failure.response
+    assert sorted(built) == ["Request", "Response"]
+    assert str(failure.url) == server.url()
+    again: Any = pickle.loads(pickle.dumps(failure))
+    assert str(again.error) == str(failure.error)
+
+
+@pytest.mark.parametrize("name", ["retry-after", "Retry-After"])
+async def test_retry_after_is_read_as_httpx_reads_it(server: LoopbackServer, name: str) -> None:
+    """Whatever stands around it, and however it is written."""
+    server.on("/", Reply(429, headers={"x": "y", name: "  9999  ", "z": ""}))
+
+    async with Fetcher(retry=Retry(attempts=2)) as fetcher:
+        failure: Any = await fetcher.fetch(server.url())
+
+    assert failure.kind == "retry_after"
+    assert failure.error.retry_after == 9999
+    assert failure.error.response is failure.response
 
 
 async def test_the_built_response_is_read_and_closed(server: LoopbackServer) -> None:

@@ -17,6 +17,7 @@ import asyncbatch
 from asyncbatch import FailureKind, Fetcher
 from asyncbatch._attempt import Trial
 from asyncbatch._lanes import ClientLane, binding_of
+from asyncbatch._result import status_error
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.conftest import TRUSTING
@@ -254,8 +255,11 @@ async def test_responses_are_freed_without_the_garbage_collector(
     with no_garbage_collection():
         for path in ("/", "/moved", "/missing", "/gzip", "/cut", "/large"):
             outcome = await trial.run(server.url(path), deadline_at=None, clock=anyio.current_time)
-            watched += [weakref.ref(each) for each in (outcome.response, outcome.error) if each]
-        del outcome
+            error = outcome.error
+            if outcome.kind is FailureKind.status:
+                error = status_error(outcome.response)
+            watched += [weakref.ref(each) for each in (outcome.response, error) if each]
+        del outcome, error
         left = [reference() for reference in watched]
 
     assert len(watched) == 8

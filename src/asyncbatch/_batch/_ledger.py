@@ -75,7 +75,7 @@ class Ledger:
         if outcome.kind is not None:
             if not is_repeatable(job.request):
                 outcome.permanent = True
-            if outcome.response is not None and outcome.response.history:
+            if getattr(outcome.response, "history", None):
                 self._schedule.overhear(origin_of_url(outcome.response.url), job, outcome, now)
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
@@ -84,7 +84,9 @@ class Ledger:
                 self._note_retry(job, outcome, decision.delay)
                 return
             assert self._equipment.retry is not None
-            outcome = refused(outcome, self._equipment.retry.retry_after_max, self._lane.binding)
+            outcome = refused(
+                job, outcome, self._equipment.retry.retry_after_max, self._lane.binding
+            )
         self._finish(result_of(job, outcome, now, self._lane))
 
     def deliver(

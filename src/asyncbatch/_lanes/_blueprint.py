@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asyncbatch._lanes._heads import coding_in
+from asyncbatch._lanes._heads import coding_in, retry_after_in
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder
 from asyncbatch._request import plain_url
@@ -102,6 +102,14 @@ class Blueprint:
         response.is_stream_consumed = True
         response.elapsed = datetime.timedelta(seconds=ended_at - begun_at)
         return response
+
+
+def retry_after_of(response: Any) -> str | None:
+    """Return the `Retry-After` of a response, or of one that can be built."""
+    if isinstance(response, Blueprint):
+        return retry_after_in(response.head.block)
+    value: str | None = response.headers.get("retry-after")
+    return value
 
 
 class PreparedBlueprint(Blueprint):

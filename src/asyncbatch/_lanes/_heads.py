@@ -18,6 +18,13 @@ def coding_in(head: bytes) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
+def retry_after_in(head: bytes) -> str | None:
+    """Return the value of `Retry-After` in the field lines of a head, `None` without one."""
+    values = re.findall(rb"\nretry-after:[ \t]*([^\r]*)", head, re.IGNORECASE)
+    return b", ".join(value.rstrip() for value in values).decode("latin-1") if values else None
+
+
+@functools.lru_cache(maxsize=1024)
 def sets_cookies(head: bytes) -> bool:
     """Whether a head has a `Set-Cookie`, or a `Set-Cookie2`."""
     return b"\nset-cookie" in head.lower()
