@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from time import monotonic
 
 import pytest
@@ -84,6 +85,25 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
             await engine.exchange(server.origin, b"PUT", head, body, terms=terms)
 
     assert caught.value.phase == "write"
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_the_next_piece_of_an_upload_is_not_the_peers_to_hurry_with(large: bool) -> None:
+    """Neither limit runs while it is being produced, also after a piece that was held up."""
+    size = 8_000_000 if large else 8
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(size)
+        await asyncio.sleep(0.5)
+        yield b"the rest"
+
+    head = head_of("PUT", "/", [("Content-Length", str(size + 8))])
+    async with serve(answer_all) as server, engine_for() as engine:
+        terms = Terms(write_timeout=5.0 if large else 0.2, read_timeout=0.2)
+        exchange = await engine.exchange(server.origin, b"PUT", head, Upload(pieces()), terms=terms)
+
+    assert exchange.head is not None
+    assert exchange.head.status == 200
 
 
 async def test_a_connect_limit_covers_the_name_too() -> None:

@@ -245,8 +245,10 @@ class Connection:
     def _expect_answer(self, exchange: Exchange) -> None:
         """Note that what could be sent at once has been sent, and set the next limit."""
         terms = exchange.terms
-        if self.sending is not None:
-            self.limit_wait(exchange, terms.write_timeout)
+        sending = self.sending
+        if sending is not None:
+            # Before the next piece of an upload it is not the peer that is waited for.
+            self.limit_wait(exchange, terms.write_timeout if sending.is_paused else None)
         else:
             exchange.sent_at = monotonic()
             self.limit_wait(exchange, terms.read_timeout)

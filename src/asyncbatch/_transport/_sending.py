@@ -104,13 +104,15 @@ class Sending:
         """Note that nothing waits to be taken, and end with the request."""
         connection = self._connection
         exchange = connection.exchange
-        if self._upload is None:
+        is_out = self._upload is None
+        if is_out:
             connection.sending = None
         if exchange is None:
             return
-        if self._upload is None:
+        if is_out:
             exchange.sent_at = monotonic()
-        connection.limit_wait(exchange, exchange.terms.read_timeout)
+        # Before the next piece of an upload it is not the peer that is waited for.
+        connection.limit_wait(exchange, exchange.terms.read_timeout if is_out else None)
 
 
 def write_with_body(wire: Wire, head: bytes, body: bytes) -> None:
