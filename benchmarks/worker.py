@@ -32,6 +32,8 @@ from benchmarks.workloads import (
 
 # Each connection is warm, and one look at the cost is not spoilt by a hiccup.
 _LEAST_CALIBRATION = 200
+# How much of a measurement it takes to say how long that will be.
+_LEAST_SHARE = 0.2
 # Results on the way of a stream at which the memory is looked at.
 _LOOKS = 100
 
@@ -134,14 +136,21 @@ async def measure_rate(fetch: Fetch, setting: Setting, job: Job) -> Figures:
     least = 2 * setting.connections
     await fetch(numbered(setting.first_url, least))
     count = least if setting.workload.is_large else max(least, _LEAST_CALIBRATION)
-    begun = time.perf_counter()
-    await fetch(numbered(setting.first_url, count))
-    cost = (time.perf_counter() - begun) / count
-    count = max(least, int(job.seconds / cost))
+    # To begin takes time as well, of which a short batch would tell more than of the rest.
+    while (spent := await _timed(fetch, setting, count)) < job.seconds * _LEAST_SHARE:
+        count *= 4
+    count = max(least, int(count * job.seconds / spent))
     with checked_count(job.servers.port, count):
         meter = Meter()
         await fetch(numbered(setting.first_url, count))
         return meter.figures(count)
+
+
+async def _timed(fetch: Fetch, setting: Setting, count: int) -> float:
+    """Return the seconds that so many requests take."""
+    begun = time.perf_counter()
+    await fetch(numbered(setting.first_url, count))
+    return time.perf_counter() - begun
 
 
 async def measure_makespan(fetch: Fetch, workload: Workload, port: int) -> Figures:
