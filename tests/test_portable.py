@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -154,3 +156,28 @@ async def test_results_come_back_from_a_worker_process(server: LoopbackServer) -
 
     assert [result.status_code for result in results] == [200, 404]
     assert isinstance(results.failures[0].error, httpx.HTTPStatusError)
+
+
+WITHOUT_ASSERTIONS = """
+import asyncio, pickle
+import asyncbatch
+from asyncbatch.testing import LoopbackServer, Reply
+
+async def main():
+    async with LoopbackServer(default=Reply(404)) as server:
+        async with asyncbatch.Fetcher(retry=None, trust_env=False) as fetcher:
+            failure = await fetcher.fetch(server.url())
+            print(pickle.loads(pickle.dumps(failure)).error.response.status_code)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.once
+def test_a_failed_status_travels_from_a_program_without_assertions() -> None:
+    """Its response is built for the journey, which `python -O` must not leave out."""
+    ended = subprocess.run(
+        [sys.executable, "-O", "-c", WITHOUT_ASSERTIONS], capture_output=True, text=True, timeout=60
+    )
+
+    assert (ended.stdout, ended.returncode) == ("404\n", 0), ended.stderr

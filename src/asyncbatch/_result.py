@@ -200,7 +200,10 @@ class Failure(_Result):
         return self._error  # type: ignore[return-value]
 
     def __getstate__(self) -> dict[str, Any]:
-        assert self.error is not None
+        # With the response and its error: connections cannot be sent to another process.
+        self._built()
+        if self._error is None:
+            object.__setattr__(self, "_error", status_error(self._answer))
         return state_of(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
