@@ -44,8 +44,9 @@ async def test_permits_cancelled_halfway_are_given_back():
     assert ours.taken == 0
     assert theirs.waiting == 0
     theirs.release()
-    async with permits:
-        assert (ours.taken, theirs.taken) == (1, 1)
+    await permits.acquire()
+    assert (ours.taken, theirs.taken) == (1, 1)
+    permits.release()
     assert (ours.taken, theirs.taken) == (0, 0)
 
 

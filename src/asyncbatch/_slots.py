@@ -7,7 +7,6 @@ request to the next knows when to let another batch have its turn.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TypeAlias
 
 import anyio
@@ -38,17 +37,6 @@ class Slots:
     def release(self) -> None:
         """Give a slot back."""
         self._semaphore.release()
-
-    async def __aenter__(self) -> None:
-        await self.acquire()
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 class BothSlots:
@@ -81,17 +69,6 @@ class BothSlots:
         """Give back one slot of each."""
         self._first.release()
         self._second.release()
-
-    async def __aenter__(self) -> None:
-        await self.acquire()
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 Permits: TypeAlias = Slots | BothSlots

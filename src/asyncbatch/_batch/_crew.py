@@ -111,8 +111,11 @@ class Crew:
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""
         while not self._intake.is_finished:
-            async with self.permits:
+            await self.permits.acquire()
+            try:
                 await Worker(self).work_alone()
+            finally:
+                self.permits.release()
             await self._wait()
 
     async def _start_workers(self, spawn: Callable[[Work], None]) -> None:
