@@ -19,13 +19,15 @@ import nox
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "types", "lint", "docs"]
+nox.options.sessions = ["tests", "others", "types", "lint", "docs"]
 nox.options.reuse_venv = "yes"
 # nox takes a missing Python for an error where CI is set.
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ["3.11", "3.12", "3.13"]
+AT_HAND = ".".join(map(str, sys.version_info[:2]))
+TWO_AT_A_TIME = ["-n", "2", "--dist", "worksteal"]
 
 
 def candidates(version: str) -> Iterator[str]:
@@ -38,7 +40,7 @@ def candidates(version: str) -> Iterator[str]:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/{name}")), reverse=True)
     # nox may itself run on a Python that is not on the path.
-    if version == ".".join(map(str, sys.version_info[:2])):
+    if version == AT_HAND:
         yield getattr(sys, "_base_executable", sys.executable)
 
 
@@ -63,6 +65,7 @@ def installed(version: str) -> bool:
 
 
 PYTHONS = [version for version in SUPPORTED if installed(version)]
+OTHERS = [version for version in PYTHONS if version != AT_HAND]
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -81,13 +84,21 @@ def lowest_versions() -> Iterator[str]:
                 yield f"{requirement.name}=={bound.version}"
 
 
-@nox.session(python=PYTHONS or None)
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole suite on each installed Python; arguments go to pytest."""
+    """Run the whole suite on the Python that runs nox; arguments go to pytest."""
     session.install("-e", ".", *group("test"))
-    # What servers send is the same on each Python: the first one plays the long tables.
-    others = [] if session.python in (PYTHONS[:1] or [None]) else ["-m", "not slow and not once"]
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal", *others]))
+    session.run("pytest", *(session.posargs or TWO_AT_A_TIME))
+
+
+@nox.session(python=OTHERS or False)
+def others(session: nox.Session) -> None:
+    """Run the suite on each other Python that is installed; arguments go to pytest."""
+    if not OTHERS:
+        session.skip("no other Python is installed")
+    session.install("-e", ".", *group("test"))
+    # What servers send is the same on each Python: one of them plays the long tables.
+    session.run("pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not slow and not once"]))
 
 
 @nox.session(python=PYTHONS[:1] or None)
@@ -99,7 +110,7 @@ def lowest(session: nox.Session) -> None:
     # The tests' own tools may be as new as they are: users do not install them.
     session.install("-e", f".[{extras}]", *group("test"), "--constraint", str(bounds))
     session.run("pip", "list")
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal"]))
+    session.run("pytest", *(session.posargs or TWO_AT_A_TIME))
 
 
 @nox.session
