@@ -42,6 +42,19 @@ async def test_a_status_below_400_is_no_failure() -> None:
     assert outcome.error is None
 
 
+async def test_a_retry_after_date_counts_from_the_responses_own_date() -> None:
+    """And from its `Age`: the time of the machine that we run on does not matter."""
+    dates = {
+        "date": "Sun, 06 Nov 1994 08:49:37 GMT",
+        "age": "100",
+        "retry-after": "Sun, 06 Nov 1994 11:36:17 GMT",
+    }
+
+    outcome = await run(lambda _: httpx.Response(503, headers=dates))
+
+    assert outcome.retry_after == 9900
+
+
 @pytest.mark.parametrize("status", [400, 404, 503, 600, 999])
 async def test_a_status_from_400_on_is_a_failure_without_secrets(status: int) -> None:
     """In httpx's words, but for the password of the URL, and without a frame."""

@@ -12,7 +12,7 @@ import attrs
 
 from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
-from asyncbatch._lanes import ClientLane, OnAnswer, Relay, retry_after_of
+from asyncbatch._lanes import ClientLane, OnAnswer, Relay, field_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import Request, Unset
 from asyncbatch._retry_after import parse_retry_after
@@ -88,7 +88,12 @@ def _judged(outcome: Outcome, started_at: float) -> Outcome:
     if response is None or response.status_code < 400:
         return outcome
     outcome.kind = FailureKind.status
-    value = retry_after_of(response)
+    value = field_of(response, "retry-after")
     if value is not None:
-        outcome.retry_after = parse_retry_after(value, wall_now=time.time())
+        outcome.retry_after = parse_retry_after(
+            value,
+            wall_now=time.time(),
+            date=field_of(response, "date"),
+            age=field_of(response, "age"),
+        )
     return outcome

@@ -1,17 +1,23 @@
 """
 Reading `Retry-After`: for how long a server asks to be left alone.
 
-Pure: the caller says what time of day it is.
+Pure: the caller says what time of day it is. In doubt the longer wait counts: a request that comes
+back too early is refused again.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from calendar import timegm
 from datetime import UTC, datetime
 
 # RFC 9111 §1.2.2: a number too large to be held is taken for this one.
 _LONGEST_DELTA = 2.0**31
+
+# Rate limiters send fractions and plus signs, and languages print small fractions with exponents.
+_SECONDS = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_COMMA = re.compile(r"[ \t]*,[ \t]*")
 
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -32,31 +38,78 @@ _HTTP_DATES = (
 )
 
 
-def parse_retry_after(value: str, *, wall_now: float) -> float | None:
+def parse_retry_after(
+    value: str, *, wall_now: float, date: str | None = None, age: str | None = None
+) -> float | None:
     """
     Return the seconds that a `Retry-After` field asks to wait (RFC 9110 §10.2.3).
 
     Args:
-        value: The field's value: digits, or a date in one of the three forms of RFC 9110 §5.6.7.
+        value: The field's value: seconds, rounded up to whole ones, or a date in one of the three
+            forms of RFC 9110 §5.6.7. Of a list, or of several fields, the longest wait counts.
         wall_now: The time of day, in seconds since 1970.
+        date: The response's `Date`. A date in `value` is counted from it: both are by the server's
+            clock, which need not agree with ours.
+        age: The response's `Age`, the seconds since `date` that it has spent in a cache.
 
     Returns:
-        `None` for a date in the past and for anything that is neither; never negative.
+        `None` for anything that is neither, and for a date in the past by our own clock; 0 for one
+        in the past by the server's. Never negative.
     """
+    server_now = _server_time(date, age, wall_now=wall_now)
+    waits: list[float] = []
+    position = 0
     value = value.strip(" \t")
-    if value.isascii() and value.isdigit():
-        return min(float(value), _LONGEST_DELTA)
-    moment = _parse_http_date(value, wall_now=wall_now)
-    if moment is None or moment < wall_now:
+    while True:
+        wait, position = _parse_item(value, position, server_now, wall_now=wall_now)
+        if wait is None:
+            return None
+        waits.append(wait)
+        if position == len(value):
+            longest = max(waits)
+            return longest if longest >= 0 else None
+        comma = _COMMA.match(value, position)
+        if comma is None:
+            return None
+        position = comma.end()
+
+
+def _server_time(date: str | None, age: str | None, *, wall_now: float) -> float | None:
+    """Return what time it is by the clock of the server that wrote `date`, if that is one."""
+    if date is None:
         return None
-    return moment - wall_now
+    date = date.strip(" \t")
+    found = _match_http_date(date, 0)
+    if found is None or found.end() != len(date):
+        return None
+    moment = _to_timestamp(found, wall_now=wall_now)
+    if moment is not None and age is not None and age.isascii() and age.isdigit():
+        moment += min(float(age), _LONGEST_DELTA)
+    return moment
 
 
-def _parse_http_date(value: str, *, wall_now: float) -> float | None:
-    for pattern in _HTTP_DATES:
-        if match := pattern.fullmatch(value):
-            return _to_timestamp(match, wall_now=wall_now)
-    return None
+def _parse_item(
+    value: str, position: int, server_now: float | None, *, wall_now: float
+) -> tuple[float | None, int]:
+    """Return the wait that stands at `position`, negative for what is past, and where it ends."""
+    if found := _match_http_date(value, position):
+        return _wait_until(found, server_now, wall_now=wall_now), found.end()
+    if found := _SECONDS.match(value, position):
+        seconds = min(float(found[0]), _LONGEST_DELTA)
+        return float(math.ceil(seconds)), found.end()
+    return None, position
+
+
+def _wait_until(found: re.Match[str], server_now: float | None, *, wall_now: float) -> float | None:
+    moment = _to_timestamp(found, wall_now=wall_now)
+    if moment is None:
+        return None
+    return moment - wall_now if server_now is None else max(0.0, moment - server_now)
+
+
+def _match_http_date(value: str, position: int) -> re.Match[str] | None:
+    matches = (pattern.match(value, position) for pattern in _HTTP_DATES)
+    return next((found for found in matches if found), None)
 
 
 def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:

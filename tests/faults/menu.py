@@ -96,7 +96,7 @@ MENU = [
     _dish("not found", 2, "status", _reply(lambda r: r, 404), 404),
     _dish("a fault of its own", 2, "status", _reply(lambda r: r, 500), 500),
     _dish("too many", 2, "status", _reply(lambda r: r, 429), 429),
-    _dish("busy", 3, "status", _reply(lambda r: r.retry_after(0.02), 503), 503),
+    _dish("busy", 3, "status", _reply(lambda r: r.retry_after(0), 503), 503),
     _dish(
         "busy for hours", 1, "retry_after status", _reply(lambda r: r.retry_after(9999), 503), 503
     ),

@@ -105,6 +105,24 @@ async def test_retry_after_is_read_as_httpx_reads_it(server: LoopbackServer, nam
     assert failure.error.response is failure.response
 
 
+async def test_a_retry_after_date_counts_from_the_responses_own_date(
+    server: LoopbackServer,
+) -> None:
+    """And from its `Age`: the time of the machine that we run on does not matter."""
+    dates = {
+        "date": "Sun, 06 Nov 1994 08:49:37 GMT",
+        "age": "100",
+        "retry-after": "Sun, 06 Nov 1994 11:36:17 GMT",
+    }
+    server.on("/", Reply(503, headers=dates))
+
+    async with Fetcher(retry=Retry(attempts=2)) as fetcher:
+        failure: Any = await fetcher.fetch(server.url())
+
+    assert failure.kind == "retry_after"
+    assert failure.error.retry_after == 9900
+
+
 async def test_the_built_response_is_read_and_closed(server: LoopbackServer) -> None:
     """As after httpx's own `aread()`."""
     server.on("/", Reply(body="Zürich", headers={"content-type": "text/plain; charset=utf-8"}))

@@ -5,7 +5,7 @@ What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
 """
 
 from asyncbatch._lanes._binding import Binding, binding_of
-from asyncbatch._lanes._blueprint import Blueprint, retry_after_of
+from asyncbatch._lanes._blueprint import Blueprint, field_of
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._gate import capacity_of, gate_of
@@ -22,6 +22,6 @@ __all__ = [
     "Relay",
     "binding_of",
     "capacity_of",
+    "field_of",
     "gate_of",
-    "retry_after_of",
 ]

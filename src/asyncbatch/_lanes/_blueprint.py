@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asyncbatch._lanes._heads import coding_in, retry_after_in
+from asyncbatch._lanes._heads import coding_in, value_in
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder
 from asyncbatch._request import plain_url
@@ -104,11 +104,11 @@ class Blueprint:
         return response
 
 
-def retry_after_of(response: Any) -> str | None:
-    """Return the `Retry-After` of a response, or of one that can be built."""
+def field_of(response: Any, name: str) -> str | None:
+    """Return a field, its name in lower case, of a response or of one that can be built."""
     if isinstance(response, Blueprint):
-        return retry_after_in(response.head.block)
-    value: str | None = response.headers.get("retry-after")
+        return value_in(response.head.block, name.encode("ascii"))
+    value: str | None = response.headers.get(name)
     return value
 
 

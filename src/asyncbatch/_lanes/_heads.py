@@ -18,9 +18,9 @@ def coding_in(head: bytes) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def retry_after_in(head: bytes) -> str | None:
-    """Return the value of `Retry-After` in the field lines of a head, `None` without one."""
-    values = re.findall(rb"\nretry-after:[ \t]*([^\r]*)", head, re.IGNORECASE)
+def value_in(head: bytes, name: bytes) -> str | None:
+    """Return the value of the field `name`, in lower case, in a head; `None` without one."""
+    values = re.findall(rb"\n" + re.escape(name) + rb":[ \t]*([^\r]*)", head, re.IGNORECASE)
     return b", ".join(value.rstrip() for value in values).decode("latin-1") if values else None
 
 

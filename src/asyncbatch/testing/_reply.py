@@ -100,7 +100,7 @@ class Reply(Behaviour):
     def retry_after(self, when: float | datetime | str) -> Self:
         """Add `Retry-After`: seconds, a date (aware), or any text.
 
-        RFC 9110 knows whole seconds only; a fraction is sent as it is.
+        RFC 9110 knows whole seconds only; a fraction is sent as it is, and rounded up by a fetcher.
         """
         if isinstance(when, datetime):
             return self.with_header("retry-after", format_datetime(when.astimezone(UTC), True))
