@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import subprocess
 import sys
 import types
+import typing
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ import asyncbatch.testing
 PUBLIC = """
     fetch_many   fetch_many_sync   Fetcher   SyncFetcher   Statistics
     Request      Result            Success   Failure       FailureKind
-    Results      Summary           Timing    Attempt
+    Results      Summary           Quantiles
+    Timing       Attempt
     Retry        Rate              Progress
     HTTPTransport                  is_public
     AddressBlocked
@@ -93,6 +96,27 @@ def test_a_public_name_is_in_the_reference(name: str) -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
 
     assert re.search(rf"^::: asyncbatch\.{name}$", pages, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        pytest.param(module, name, id=f"{module.__name__}.{name}")
+        for module in (asyncbatch, asyncbatch.testing)
+        for name in documented(module)
+    ],
+)
+def test_a_public_name_says_that_it_is_public(module: types.ModuleType, name: str) -> None:
+    """It is found under the module that it names, and what it is annotated with is found too."""
+    public = getattr(module, name)
+
+    assert (public.__module__, public.__qualname__) == (module.__name__, name)
+    assert pickle.loads(pickle.dumps(public)) is public
+    typing.get_type_hints(public)
+    for member in vars(public).values() if isinstance(public, type) else ():
+        function = getattr(member, "__func__", member)
+        if isinstance(function, types.FunctionType):
+            assert not function.__module__.startswith("asyncbatch._")
 
 
 def test_importing_needs_no_optional_library() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import pickletools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request, Results, Retry
-from asyncbatch.testing import LoopbackServer, Raw, Reply
+from asyncbatch.testing import Fault, LoopbackServer, Raw, Reply
 from tests.samples import failure
 
 CARRIED: dict[str, Callable[[Any], Any]] = {
@@ -102,12 +103,102 @@ async def test_the_error_of_a_status_keeps_its_response(
     assert arrived.error.request.url == arrived.url
 
 
+VALUES: list[Any] = [
+    Request("http://host.test/", tag=1),
+    Request(
+        httpx.URL("http://host.test/"), "POST", json={"a": 1}, auth=("user", "x"), timeout=None
+    ),
+    Request.of(httpx.Request("PUT", "http://host.test/", content=b"x")),
+    Retry(attempts=5),
+    asyncbatch.Rate(20, per=60.0),
+    asyncbatch.Timing(wait=1.0),
+    asyncbatch.Attempt(503, ValueError("why"), asyncbatch.Timing(), 1.0),
+    asyncbatch.FailureKind.status,
+    asyncbatch.FetcherClosed("closed"),
+    asyncbatch.AddressBlocked("blocked"),
+    asyncbatch.AttemptTimeout(3.0),
+    asyncbatch.BodyTooLarge(3),
+    asyncbatch.DNSError("no such name"),
+    asyncbatch.DeadlineExceeded("deadline", 3.0),
+    asyncbatch.HostDown("http://host.test:80"),
+    asyncbatch.NotStarted(3.0),
+    asyncbatch.TLSError("no"),
+    asyncbatch.TooSlow(3.0),
+    asyncbatch.TruncatedBody("cut"),
+    asyncbatch.Statistics(batches=1, in_flight=1, waiting=1, hosts=1, concurrency=1),
+    asyncbatch.Progress(
+        total=1, succeeded=0, failed=0, retries=0, in_flight=0, bytes=0, elapsed=0.0
+    ),
+    Reply(503).retry_after(1).delayed(1).paced(1, every=1.0).cut(body=1),
+    Raw(b"x"),
+    [Fault.connect(), Fault.cut(body=1), Fault.hang(), Fault.status(503)],
+]
+
+
+def modules_in(pickled: bytes) -> set[str]:
+    """Return the modules of ours that a pickle of protocol 2 names."""
+    named = {
+        str(what).partition(" ")[0]
+        for code, what, _ in pickletools.genops(pickled)
+        if "GLOBAL" in code.name
+    }
+    return {module for module in named if module.partition(".")[0] == "asyncbatch"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [pytest.param(value, id=f"{n}-{type(value).__name__}") for n, value in enumerate(VALUES)],
+)
+def test_a_pickle_names_public_modules_only(value: Any) -> None:
+    """So that what lies on a disk can be read after a change of the layout."""
+    pickled = pickle.dumps(value, protocol=2)
+
+    assert modules_in(pickled) <= {"asyncbatch", "asyncbatch.testing"}
+    arrived = pickle.loads(pickled)
+    assert type(arrived) is type(value)
+    assert arrived == value or str(arrived) == str(value)
+
+
+async def test_the_pickle_of_results_names_public_modules_only(
+    library: Any, server: LoopbackServer
+) -> None:
+    """With their requests, errors, histories and summary."""
+    results = await failing(server, library)
+
+    assert modules_in(pickle.dumps([results, results.summary()], protocol=2)) == {"asyncbatch"}
+
+
+@pytest.mark.parametrize("name", asyncbatch.__all__)
+def test_there_is_a_pickle_of_each_public_class(name: str) -> None:
+    """A class that is added is tried here too, unless it is none of a value."""
+    public = getattr(asyncbatch, name)
+    tried = {type(value) for value in VALUES}
+
+    if isinstance(public, type) and name not in NO_VALUES:
+        assert public in tried
+
+
+NO_VALUES = {
+    # Of these the test above has real ones.
+    *("Success", "Failure", "Results", "Summary", "Quantiles", "RetryAfterTooLong"),
+    # They hold connections.
+    *("Fetcher", "SyncFetcher", "HTTPTransport"),
+}
+
+
+def test_a_value_that_was_pickled_before_it_had_a_field_has_its_default() -> None:
+    """The fields that are the default are not in the pickle at all."""
+    state = Request("http://host.test/", tag=1).__getstate__()
+
+    assert state == {"url": "http://host.test/", "tag": 1}
+
+
 async def test_our_errors_can_be_pickled_by_themselves(
     library: Any, server: LoopbackServer
 ) -> None:
     """As when `unwrap` raises one in a worker process: what cannot be unpickled breaks the pool."""
     results = await failing(server, library)
-    ours = [f.error for f in results.failures if type(f.error).__module__ == "asyncbatch._errors"]
+    ours = [f.error for f in results.failures if type(f.error).__module__ == "asyncbatch"]
     assert len(ours) >= 4
 
     for error in ours:

@@ -18,8 +18,10 @@ from asyncbatch._errors import (
 )
 from asyncbatch._fetcher import Fetcher, Statistics
 from asyncbatch._limits import Rate
+from asyncbatch._portable import publish, restored
 from asyncbatch._progress import Progress
-from asyncbatch._request import Request
+from asyncbatch._quantiles import Quantiles
+from asyncbatch._request import Request, Unset
 from asyncbatch._result import Failure, Result, Success
 from asyncbatch._results import Results
 from asyncbatch._retry import Retry
@@ -43,6 +45,7 @@ __all__ = [
     "HostDown",
     "NotStarted",
     "Progress",
+    "Quantiles",
     "Rate",
     "Request",
     "Result",
@@ -61,3 +64,6 @@ __all__ = [
     "fetch_many_sync",
     "is_public",
 ]
+
+publish(globals(), restored, Unset)
+del publish, restored, Unset

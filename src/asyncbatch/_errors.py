@@ -145,6 +145,9 @@ class AttemptTimeout(httpx.TimeoutException):
 class TooSlow(httpx.ReadTimeout):
     """The response came, but more slowly than it may."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
     def __init__(self, minimum_rate: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(
             f"The response came below minimum_rate={minimum_rate:g} bytes per second",

@@ -29,7 +29,10 @@ from asyncbatch._request import Request, is_request, shown
 if TYPE_CHECKING:
     import httpx2
 
-RequestLike: TypeAlias = "str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request"
+    RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request
+else:  # which other libraries look at, where httpx2 may not be installed
+    RequestLike = str | httpx.URL | httpx.Request | Request
+
 Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
 
 END: Final = object()

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     # Whoever has it may give its clients; whoever has not sees `Any` in its place.
     import httpx2
 
-ClientTypes: TypeAlias = "httpx.AsyncClient | httpx2.AsyncClient"
+    ClientTypes: TypeAlias = httpx.AsyncClient | httpx2.AsyncClient
+else:  # which other libraries look at, where httpx2 may not be installed
+    ClientTypes = httpx.AsyncClient
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_MAX_BODY = 32 * 1024 * 1024

@@ -15,6 +15,8 @@ from typing import IO, Any, Final, TypeAlias
 import attrs
 import httpx
 
+from asyncbatch._portable import restore, state_of
+
 
 class Unset(Enum):
     """The type of `UNSET`, for arguments where `None` has a meaning of its own."""
@@ -142,6 +144,12 @@ class Request:
     """As httpx passes them to its transport. A `trace` of the caller's is called too."""
     tag: Any = None
     """Anything; handed back untouched in `result.request.tag`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
 
     prepared: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
     """The caller's own `httpx.Request`, sent as it is. Set by `Request.of` alone."""

@@ -8,9 +8,11 @@ asyncio's time virtual, so that waits cost none. The three go together.
 
 from __future__ import annotations
 
-from ._behaviour import Answer, Behaviour, End
+from asyncbatch._portable import publish
+
+from ._behaviour import Answer, Behaviour, Break, End, Pace
 from ._clock import FakeClock
-from ._faults import Fault
+from ._faults import EFFECTS, Fault
 from ._figures import ServerStatistics
 from ._reply import Raw, Reply, echo
 from ._request import RecordedRequest
@@ -31,3 +33,6 @@ __all__ = [
     "ServerStatistics",
     "echo",
 ]
+
+publish(globals(), Break, Pace, *EFFECTS)
+del Break, Pace, EFFECTS, publish

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import math
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,7 +24,6 @@ from ._pattern import wildcard
 from ._reply import Reply
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import AsyncIterator
     from datetime import datetime
 
@@ -222,6 +222,10 @@ class _Answer:
             self.reply.status, headers=self.reply.headers, request=request
         )
         return response
+
+
+EFFECTS = (_Raise, _BreakBody, _Wait, _Answer)
+"""What faults are made of."""
 
 
 @functools.cache
