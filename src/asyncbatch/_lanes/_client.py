@@ -23,6 +23,7 @@ from asyncbatch._lanes._door import Door, door_of
 from asyncbatch._lanes._failures import invalid_outcome, outcome_of
 from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
+from asyncbatch._lanes._own import showing_cookies_of
 from asyncbatch._lanes._redirects import leave_behind
 from asyncbatch._lanes._sendable import check_files, check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
@@ -192,13 +193,14 @@ class _Exchange:
             check_text(request.url, self._binding)
             if request.files is not None:
                 check_files(request.files)
-            native = self._client.build_request(
-                request.method,
-                self._binding.url(request.url),
-                timeout=timeout,
-                extensions=dict(request.extensions or {}),
-                **self._binding.arguments(request),
-            )
+            with showing_cookies_of(self._client, request.url):
+                native = self._client.build_request(
+                    request.method,
+                    self._binding.url(request.url),
+                    timeout=timeout,
+                    extensions=dict(request.extensions or {}),
+                    **self._binding.arguments(request),
+                )
         check_url(native.url, self._binding, native)
         return native
 

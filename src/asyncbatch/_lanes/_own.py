@@ -1,18 +1,22 @@
 """
 The client that a fetcher makes for itself: httpx's, on our transport.
 
-A subclass that overrides no method but `_init_transport`, because `transport=` would switch off
-the proxies of the environment (httpx 0.28); those stay httpx's own transports, as mounts.
+A subclass, because `transport=` would switch off the proxies of the environment (httpx 0.28):
+`_init_transport` puts ours in, and those stay httpx's own transports, as mounts. And because httpx
+copies the whole cookie jar for each request and each redirect that it builds: while it does so, it
+is shown the cookies of that one host.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
 
-from asyncbatch._lanes._cookies import keep_sendable
+from asyncbatch._lanes._cookies import adopt, narrowed
 from asyncbatch._transport import AddressPolicyTypes, HTTPTransport
 
 
@@ -22,12 +26,42 @@ class OwnClient(httpx.AsyncClient):
     def __init__(self, *, addresses: AddressPolicyTypes = None, **options: Any) -> None:
         self._addresses: AddressPolicyTypes = addresses
         self.own_transport: HTTPTransport | None = None
+        # What `cookies` shows while a request is built; None at all other times.
+        self._cookies_shown: httpx.Cookies | None = None
         super().__init__(**options)
-        # A jar of the caller's own keeps what it likes.
-        if not isinstance(options.get("cookies"), CookieJar):
-            keep_sendable(self.cookies.jar)
+        self._adopt_cookies(options.get("cookies"))
         if addresses is not None:
             self._refuse_detours()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies that requests are sent with."""
+        return self._cookies if self._cookies_shown is None else self._cookies_shown
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._cookies = httpx.Cookies(cookies)
+        self._adopt_cookies(cookies)
+
+    @contextmanager
+    def showing_cookies_of(self, host: str) -> Iterator[None]:
+        """Let the client have no other cookies than those of `host`; nothing may wait meanwhile."""
+        self._cookies_shown = narrowed(self._cookies, host)
+        try:
+            yield
+        finally:
+            self._cookies_shown = None
+
+    def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> Any:
+        # A private method of httpx's: were it not called, redirects would cost more, and no more.
+        url = self._redirect_url(request, response)
+        with self.showing_cookies_of(url.raw_host.decode("ascii")):
+            return super()._build_redirect_request(request, response)
+
+    def _adopt_cookies(self, given: object) -> None:
+        # A jar of the caller's own keeps what it likes.
+        if not isinstance(given, CookieJar):
+            adopt(self._cookies)
 
     def _init_transport(  # type: ignore[override]  # httpx passes all of it by keyword
         self, transport: Any = None, **options: Any
@@ -52,3 +86,19 @@ class OwnClient(httpx.AsyncClient):
                 f"addresses={self._addresses!r} cannot be kept: {', '.join(detours)} would connect "
                 "without it (a proxy, from the environment perhaps: trust_env=False ignores that)"
             )
+
+
+def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]:
+    """
+    Let a client of ours show the cookies of one host while the request for `url` is built.
+
+    Any other client is left alone: it copies what it likes.
+    """
+    if not isinstance(client, OwnClient) or not client.cookies:
+        return nullcontext()
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return nullcontext()  # building the request will say so
+    whole = client.base_url if parsed.is_relative_url else parsed
+    return client.showing_cookies_of(whole.raw_host.decode("ascii"))

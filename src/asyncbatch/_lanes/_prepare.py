@@ -15,6 +15,8 @@ from asyncbatch._http11 import encode_fields, encode_request_line
 from asyncbatch._lanes._basic import authorization_of, is_basic
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._composed import Composer
+from asyncbatch._lanes._cookies import narrowed
+from asyncbatch._lanes._own import showing_cookies_of
 from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
@@ -83,7 +85,7 @@ class Preparer:
         self, url: str, target: bytes, template: Template, limits: TimeLimits
     ) -> Prepared:
         native = template.builder.build(url, limits)
-        self._client.cookies.set_cookie_header(native)
+        narrowed(self._client.cookies, template.origin.host).set_cookie_header(native)
         template.builder.authorize(native)
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
@@ -118,12 +120,13 @@ class Preparer:
         timeout = library.Timeout(
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
-        return self._client.build_request(
-            request.method,
-            self._binding.url(request.url),
-            timeout=timeout,
-            **self._binding.arguments(request),
-        )
+        with showing_cookies_of(self._client, request.url):
+            return self._client.build_request(
+                request.method,
+                self._binding.url(request.url),
+                timeout=timeout,
+                **self._binding.arguments(request),
+            )
 
     def _stored_body(self, native: Any) -> bytes | None:
         """Return the body if it lies ready in memory."""
