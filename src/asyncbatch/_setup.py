@@ -32,17 +32,19 @@ from asyncbatch._timeouts import (
     limits_of,
     limits_of_client,
 )
+from asyncbatch._transport import bounds_for
 
 
 def make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
     """Return the client of a fetcher that is given none."""
     limits = _limits(options, None)
     settings: dict[str, Any] = {
-        # As many kept as there may be: httpcore closes idle connections beyond the second number
-        # even while others wait to be opened.
+        # Of the proxies' pools, which are httpcore's: as many kept as there may be, since it closes
+        # idle connections beyond the second number even while others wait to be opened.
         "limits": httpx.Limits(
             max_connections=options.concurrency, max_keepalive_connections=options.concurrency
         ),
+        "bounds": None if "limits" in client_options else bounds_for(options.concurrency),
         "timeout": httpx.Timeout(limits.total, connect=limits.connect),
         "follow_redirects": True,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
 import weakref
@@ -11,7 +12,7 @@ from time import monotonic
 import pytest
 
 from asyncbatch._http11 import ResponseProtocol
-from asyncbatch._transport import EngineClosed, Origin, Terms, TimedOut
+from asyncbatch._transport import ConnectFailed, EngineClosed, Origin, Terms, TimedOut
 from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._idle import IDLE_GRACE
 from asyncbatch._transport._socket import LITTLE
@@ -196,6 +197,117 @@ async def test_an_idle_connection_of_another_origin_makes_room() -> None:
 
         assert (one.connections, two.connections, three.connections) == (1, 1, 1)
         assert engine.counts()["connections"] == 2
+
+
+async def test_idle_connections_take_no_place_from_those_in_use() -> None:
+    """Hosts asked in turn, one at a time, keep a connection each."""
+    async with (
+        serve(answer_all, host="0.0.0.0") as server,
+        engine_for(max_connections=21, max_in_use=1, max_idle=20) as engine,
+    ):
+        for _ in range(3):
+            for i in range(1, 21):
+                await get(engine, Origin(is_tls=False, host=f"127.0.0.{i}", port=server.port))
+
+        assert server.connections == 20
+        assert engine.counts()["idle"] == 20
+
+
+async def test_no_more_are_in_use_than_allowed_however_many_are_idle() -> None:
+    """Whoever finds an idle connection waits as well where enough are at work."""
+    at_work = most = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal at_work, most
+        while True:
+            await peer.read_request()
+            at_work += 1
+            most = max(most, at_work)
+            await asyncio.sleep(0)
+            at_work -= 1
+            await peer.send(OK)
+
+    async with (
+        serve(script, host="0.0.0.0") as server,
+        engine_for(max_connections=100, max_in_use=3, max_idle=50) as engine,
+    ):
+        origins = [
+            Origin(is_tls=False, host=f"127.0.0.{i % 9 + 1}", port=server.port) for i in range(200)
+        ]
+        for _ in range(3):
+            await asyncio.gather(*[get(engine, origin) for origin in origins])
+
+        assert most <= 3
+        assert engine.counts()["waiting"] == 0
+        assert engine.counts()["connections"] <= 27
+
+
+async def test_a_place_goes_to_who_has_waited_longest_and_the_connection_to_its_origin() -> None:
+    """The one that is given back stays idle for it, and the other origin opens its own."""
+    gate = Gate()
+    async with (
+        serve(gate.script) as one,
+        serve(gate.script) as two,
+        engine_for(max_connections=10, max_in_use=1, max_idle=9) as engine,
+    ):
+        first = asyncio.ensure_future(get(engine, one, "/a"))
+        await one.until(lambda: len(one.requests) == 1)
+        second = asyncio.ensure_future(get(engine, two, "/b"))
+        third = asyncio.ensure_future(get(engine, one, "/c"))
+        await asyncio.sleep(0)
+        gate.open("/a")
+        await first
+        gate.open("/b")
+        await second
+        gate.open("/c")
+        await third
+
+        assert (one.connections, two.connections) == (1, 1)
+        assert third.result().is_reused
+
+
+async def test_without_a_descriptor_the_longest_idle_connection_makes_room() -> None:
+    """It is closed at once, and its descriptor used for the new one."""
+    async with (
+        serve(answer_all, host="0.0.0.0") as server,
+        engine_for(max_connections=20) as engine,
+    ):
+        origins = [Origin(is_tls=False, host=f"127.0.0.{i}", port=server.port) for i in range(1, 9)]
+        original = engine.connector.begin
+
+        def begin(origin: Origin, dial: Dial) -> object:
+            if engine.counts()["idle"] >= 3:
+                raise ConnectFailed("no descriptor") from OSError(errno.EMFILE, "Too many files")
+            return original(origin, dial)
+
+        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        for origin in [*origins, *origins[-3:]]:
+            await get(engine, origin)
+
+        assert server.connections == len(origins)
+        assert engine.counts() == {
+            "connections": 3,
+            "idle": 3,
+            "connecting": 0,
+            "waiting": 0,
+            "origins": 3,
+        }
+
+
+async def test_without_a_descriptor_and_idle_connections_the_connect_fails() -> None:
+    """There is nothing left to be closed, and the failure says what is lacking."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+
+        def begin(*_: object) -> object:
+            raise ConnectFailed("no descriptor") from OSError(errno.ENFILE, "Too many files")
+
+        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        other = Origin(is_tls=False, host="127.0.0.2", port=server.port)
+        with pytest.raises(ConnectFailed, match="no descriptor"):
+            await get(engine, other)
+
+        assert engine.counts()["connections"] == 0
 
 
 async def test_a_busy_origin_does_not_starve_another() -> None:

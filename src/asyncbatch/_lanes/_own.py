@@ -17,14 +17,28 @@ from typing import Any
 import httpx
 
 from asyncbatch._lanes._cookies import adopt, narrowed
-from asyncbatch._transport import AddressPolicyTypes, HTTPTransport
+from asyncbatch._transport import AddressPolicyTypes, Bounds, HTTPTransport
 
 
 class OwnClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` on an `HTTPTransport`."""
+    """
+    An `httpx.AsyncClient` on an `HTTPTransport`.
 
-    def __init__(self, *, addresses: AddressPolicyTypes = None, **options: Any) -> None:
+    Args:
+        addresses: Which addresses may be connected to.
+        bounds: How many connections the transport may have, if it is not for `limits` to say.
+        options: Those of httpx.
+    """
+
+    def __init__(
+        self,
+        *,
+        addresses: AddressPolicyTypes = None,
+        bounds: Bounds | None = None,
+        **options: Any,
+    ) -> None:
         self._addresses: AddressPolicyTypes = addresses
+        self._bounds = bounds
         self.own_transport: HTTPTransport | None = None
         # What `cookies` shows while a request is built; None at all other times.
         self._cookies_shown: httpx.Cookies | None = None
@@ -68,6 +82,8 @@ class OwnClient(httpx.AsyncClient):
     ) -> Any:
         if transport is not None:
             return super()._init_transport(transport=transport, **options)
+        if self._bounds is not None:
+            options["limits"] = self._bounds
         self.own_transport = HTTPTransport(addresses=self._addresses, **options)
         return self.own_transport
 

@@ -8,6 +8,7 @@ or results.
 from __future__ import annotations
 
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
+from ._bounds import Bounds, bounds_for
 from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 from ._causes import causes_of, is_exhausted
 from ._connector import Connector
@@ -36,6 +37,7 @@ __all__ = [
     "AddressPolicyTypes",
     "AddressRefused",
     "BodyStream",
+    "Bounds",
     "ConnectFailed",
     "Connector",
     "Engine",
@@ -51,6 +53,7 @@ __all__ = [
     "TimedOut",
     "Upload",
     "as_policy",
+    "bounds_for",
     "causes_of",
     "is_exhausted",
     "is_pristine",

@@ -34,6 +34,13 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         pending.extend(link for link in (cause.__cause__, cause.__context__) if link is not None)
 
 
+def lacks_descriptors(cause: BaseException) -> bool:
+    """Whether `cause` says that this process, or this machine, may open no further file."""
+    if not isinstance(cause, OSError) or isinstance(cause, socket.gaierror):
+        return False
+    return cause.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def is_exhausted(cause: BaseException) -> bool:
     """Whether `cause` says that this machine has run out of something."""
     # The numbers of getaddrinfo's errors are others.

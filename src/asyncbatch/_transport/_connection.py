@@ -8,6 +8,7 @@ core, and when an exchange is over it tells the pool whether it may be used agai
 from __future__ import annotations
 
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Sized
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ class Connection:
         "_transport",
         "deadline",
         "exchange",
+        "idle_group",
         "idle_since",
         "is_closed",
         "is_unsent",
@@ -73,10 +75,13 @@ class Connection:
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
         self.exchange: Exchange | None = None
-        # When the pool's sweep has to look: a limit of the exchange, or the end of idling.
+        # When the pool's sweep has to look: a limit of the exchange. Nobody asks while it is idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
+        # Written by `IdleConnections`, as the next.
         self.idle_since = 0.0
+        # Those that are idle for as long as it may be, where its server closes it early.
+        self.idle_group: OrderedDict[Connection, None] | None = None
         self.served = 0
         self.is_closed = False
         # True while the request waits in the pool's outbox.
@@ -164,7 +169,6 @@ class Connection:
         # last word, and going elsewhere would have no end.
         if self.served and exchange.body is None and self._pool.is_busy():
             self.is_unsent = True
-            # No longer the end of its idling.
             self.deadline = exchange.deadline
             self._pool.outbox.put(self)
         elif not is_good and self.poll(0):

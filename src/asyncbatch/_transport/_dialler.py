@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from asyncbatch._http11 import TruncatedResponse
-from asyncbatch._transport._causes import causes_of, is_exhausted
+from asyncbatch._transport._causes import causes_of, is_exhausted, lacks_descriptors
 from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._errors import EngineClosed, TimedOut
 from asyncbatch._transport._exchange import Exchange
@@ -25,14 +25,16 @@ class Dialler:
 
     Args:
         pool: knows who waits, and takes the connections over.
-        max_connections: open ones, those being opened included.
+        max_connections: open ones, those being opened and idle ones included.
+        max_in_use: those being opened, and those that serve an exchange.
     """
 
-    __slots__ = ("_dials", "_max_connections", "_pool")
+    __slots__ = ("_dials", "_max_connections", "_max_in_use", "_pool")
 
-    def __init__(self, pool: Pool, *, max_connections: int) -> None:
+    def __init__(self, pool: Pool, *, max_connections: int, max_in_use: int) -> None:
         self._pool = pool
         self._max_connections = max_connections
+        self._max_in_use = max_in_use
         # Those under way.
         self._dials: dict[Dial, None] = {}
 
@@ -44,7 +46,10 @@ class Dialler:
     def dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
         """Open a connection for an exchange, in the place of an idle one if need be."""
         pool = self._pool
-        is_full = len(pool.connections) + len(self._dials) >= self._max_connections
+        in_use = len(pool.in_use) + len(self._dials)
+        if in_use >= self._max_in_use:
+            return False
+        is_full = in_use + len(pool.idle.members) >= self._max_connections
         if is_full and not pool.idle.close_oldest():
             return False
         self.dial(origin_pool, exchange, is_fresh=False)
@@ -66,14 +71,6 @@ class Dialler:
         pool.waiters.feed(exchange)
         dial.begin()
 
-    def dial_starved(self) -> None:
-        """Use the places that there are for those who wait for one."""
-        pool = self._pool
-        while not pool.is_closed:
-            exchange = pool.waiters.first_starved()
-            if exchange is None or not self.dial_if_room(pool.origin_pool_of(exchange), exchange):
-                return
-
     def stop(self) -> None:
         """Have everything under way end."""
         for dial in list(self._dials):
@@ -92,7 +89,7 @@ class Dialler:
                 error = TruncatedResponse("the server closed at once", received=False)
                 pool.fail_waiting(exchange, error)
             pool.tidy(dial.origin_pool)
-            self.dial_starved()
+            pool.start_starved()
             return
         pool.adopt(connection, dial.origin_pool)
         if exchange is not None:
@@ -108,6 +105,8 @@ class Dialler:
             # The limit began before this exchange came.
             if not self.dial_if_room(pool.origin_pool_of(exchange), exchange):
                 pool.waiters.starve(exchange)
+        elif exchange is not None and error is not None and self._can_make_room(error):
+            self.dial(pool.origin_pool_of(exchange), exchange, is_fresh=dial.is_fresh)
         elif exchange is not None and error is not None and self._may_share(exchange, error):
             # Nor does another one get a connection now: they wait for those that there are.
             pool.waiters.starve(exchange)
@@ -115,9 +114,16 @@ class Dialler:
         elif exchange is not None:
             pool.fail_waiting(exchange, error or EngineClosed("the engine was closed"))
         pool.tidy(dial.origin_pool)
-        self.dial_starved()
+        pool.start_starved()
 
     # Private.
+
+    def _can_make_room(self, error: Exception) -> bool:
+        """Whether descriptors were lacking, and there was an idle connection that had one."""
+        pool = self._pool
+        if pool.is_closed or not any(map(lacks_descriptors, causes_of(error))):
+            return False
+        return pool.idle.close_oldest()
 
     def _may_share(self, exchange: Exchange, error: Exception) -> bool:
         """Whether this machine has no connection to give, but others to the origin serve."""

@@ -25,7 +25,8 @@ class Engine:
 
     Args:
         connector: opens its connections.
-        max_connections: open connections at a time.
+        max_connections: open connections at a time, idle ones included.
+        max_in_use: connections being opened or serving an exchange; None: all that may be open.
         max_idle: idle connections to keep; None keeps all of them.
         idle_expiry: seconds an idle connection is kept.
     """
@@ -35,11 +36,13 @@ class Engine:
         connector: Connector,
         *,
         max_connections: int = 100,
+        max_in_use: int | None = None,
         max_idle: int | None = None,
         idle_expiry: float = 4.0,
     ) -> None:
         self.connector = connector
         self._max_connections = max_connections
+        self._max_in_use = max_connections if max_in_use is None else max_in_use
         self._max_idle = max_connections if max_idle is None else max_idle
         self._idle_expiry = idle_expiry
         self._pool: Pool | None = None
@@ -163,6 +166,7 @@ class Engine:
             loop,
             self.connector,
             max_connections=self._max_connections,
+            max_in_use=self._max_in_use,
             max_idle=self._max_idle,
             idle_expiry=self._idle_expiry,
         )

@@ -33,7 +33,8 @@ class Pool:
     Args:
         loop: the event loop it lives on.
         connector: opens connections.
-        max_connections: open ones, those being opened included.
+        max_connections: open ones, those being opened and idle ones included.
+        max_in_use: those being opened, and those that serve an exchange.
         max_idle: idle ones that are kept.
         idle_expiry: seconds an idle one is kept; the server's `Keep-Alive` may shorten it.
     """
@@ -44,6 +45,7 @@ class Pool:
         connector: Connector,
         *,
         max_connections: int,
+        max_in_use: int,
         max_idle: int,
         idle_expiry: float,
     ) -> None:
@@ -55,14 +57,12 @@ class Pool:
         self.outbox = Outbox(loop, self.watch.look_at_all)
         self.unfinished = Unfinished(loop)
         self.waiters = Waiters(self.sweep)
-        self.dialler = Dialler(self, max_connections=max_connections)
+        self.dialler = Dialler(self, max_connections=max_connections, max_in_use=max_in_use)
         self.idle = IdleConnections(self.sweep, maximum=max_idle, expiry=idle_expiry)
-        # The same as `idle.members`: asked for with each exchange.
-        self._idle = self.idle.members
+        self._max_in_use = max_in_use
         self._origins: dict[Origin, OriginPool] = {}
-        # Every connection that counts against the limit, from its adoption to its closing. Nobody
-        # else writes it.
-        self.connections: set[Connection] = set()
+        # The adopted connections that are neither idle nor closed. Nobody else writes it.
+        self.in_use: set[Connection] = set()
         self.is_closed = False
 
     # What the engine calls.
@@ -72,17 +72,11 @@ class Pool:
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is None:
             origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
-        idle = origin_pool.idle
-        while idle:
-            connection, _ = idle.popitem()
-            del self._idle[connection]
-            # Bytes or an end that have come and not been read yet are not the answer to a
-            # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
-            # lost response or, worse, a foreign one.
-            if not connection.poll(0):
+        if origin_pool.idle:
+            connection = self._take_idle(origin_pool)
+            if connection is not None:
                 connection.start(exchange, exchange.begun_at)
                 return
-            connection.close()
             origin_pool = self.keep(origin_pool)
         self._wait(origin_pool, exchange)
 
@@ -102,7 +96,7 @@ class Pool:
         self.dialler.stop()
         for exchange in list(self.waiters.everyone):
             self.fail_waiting(exchange, EngineClosed("the engine was closed"))
-        for connection in list(self.connections):
+        for connection in [*self.in_use, *self.idle.members]:
             connection.fail(EngineClosed("the engine was closed"))
         # Results refer to their connections, and these to their pool: with one pool for each batch,
         # every kept result would keep a buffer.
@@ -116,8 +110,8 @@ class Pool:
     def counts(self) -> dict[str, int]:
         """Count what there is, for `repr` and statistics."""
         return {
-            "connections": len(self.connections),
-            "idle": len(self._idle),
+            "connections": len(self.in_use) + len(self.idle.members),
+            "idle": len(self.idle.members),
             "connecting": len(self.dialler),
             "waiting": len(self.waiters.everyone),
             "origins": len(self._origins),
@@ -127,7 +121,7 @@ class Pool:
 
     def is_busy(self) -> bool:
         """Whether so much is under way that requests are sent together."""
-        return len(self.connections) - len(self._idle) >= WORTH_WAITING
+        return len(self.in_use) >= WORTH_WAITING
 
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
         """
@@ -143,21 +137,33 @@ class Pool:
             return
         if self.waiters.everyone and self._serve_next(connection):
             return
+        origin_pool = connection.origin_pool
+        self.in_use.discard(connection)
         self.idle.add(connection, now, idle_timeout)
+        if self.waiters.starved:
+            self.start_starved()
+            # Somebody else has had the place; perhaps the connection is left.
+            mine = next(iter(origin_pool.waiting), None)
+            left = None if mine is None else self._take_idle(origin_pool)
+            if mine is not None and left is not None:
+                self.serve(left, mine)
 
     def forget(self, connection: Connection) -> None:
         """Give up a connection that was closed, and use its place."""
-        if connection not in self.connections:
+        if connection in self.in_use:
+            self.in_use.discard(connection)
+        elif connection in self.idle.members:
+            self.idle.take(connection)
+            del connection.origin_pool.idle[connection]
+        else:
             return
-        self.connections.discard(connection)
         origin_pool = connection.origin_pool
         origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
-        self.idle.discard(connection)
         self.tidy(origin_pool)
         if self.waiters.starved:
             # Not at once: whoever closes may be about to use the place itself.
-            self.loop.call_soon(self.dialler.dial_starved)
+            self.loop.call_soon(self.start_starved)
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
@@ -191,7 +197,20 @@ class Pool:
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
         connection.protocol.known_head = origin_pool.known_head
-        self.connections.add(connection)
+        self.in_use.add(connection)
+
+    def start_starved(self) -> None:
+        """Use the places that there are for those who wait for one."""
+        while not self.is_closed:
+            exchange = self.waiters.first_starved()
+            if exchange is None:
+                return
+            origin_pool = self.origin_pool_of(exchange)
+            connection = self._take_idle(origin_pool)
+            if connection is not None:
+                self.serve(connection, exchange)
+            elif not self.dialler.dial_if_room(origin_pool, exchange):
+                return
 
     def serve(self, connection: Connection, exchange: Exchange) -> None:
         """Give an exchange that waits a connection."""
@@ -216,6 +235,23 @@ class Pool:
 
     # Waiting.
 
+    def _take_idle(self, origin_pool: OriginPool) -> Connection | None:
+        """Take the connection to an origin that was used last and is still good, if any may be."""
+        idle = origin_pool.idle
+        while idle and len(self.in_use) < self._max_in_use:
+            connection = next(reversed(idle))
+            # Bytes or an end that have come and not been read yet are not the answer to a
+            # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
+            # lost response or, worse, a foreign one.
+            if connection.poll(0):
+                connection.close()
+                continue
+            del idle[connection]
+            self.idle.take(connection)
+            self.in_use.add(connection)
+            return connection
+        return None
+
     def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
         self.waiters.add(exchange)
         origin_pool.waiting[exchange] = None
@@ -239,11 +275,7 @@ class Pool:
         origin_pool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
         starved = self.waiters.first_starved()
-        if starved is not None and (mine is None or starved.order < mine.order):
-            # Whoever has waited longest needs another origin, and there is no place but this.
-            connection.close()
-            return True
-        if mine is None:
+        if mine is None or (starved is not None and starved.order < mine.order):
             return False
         self.serve(connection, mine)
         return True
@@ -253,7 +285,7 @@ class Pool:
     def _look(self, now: float) -> float:
         """Act on every deadline that has passed, and return the next one."""
         following = NEVER
-        for connection in list(self.connections):
+        for connection in list(self.in_use):
             deadline = connection.deadline
             if deadline <= now:
                 connection.expire(now)
@@ -262,7 +294,7 @@ class Pool:
         ended, next_end = self.waiters.split(now)
         for exchange in ended:
             self._expire_waiting(exchange, now)
-        return min(following, next_end, self.idle.close_surplus(now))
+        return min(following, next_end, self.idle.close_expired(now))
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "total" if now >= exchange.deadline else "pool"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import importlib
 import ssl
-import sys
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, ClassVar
@@ -16,12 +15,13 @@ import httpx
 
 from asyncbatch._transport._addresses import AddressPolicyTypes, as_policy
 from asyncbatch._transport._backend import CheckedBackend, TidyBackend
+from asyncbatch._transport._bounds import MAX_IN_USE, Bounds, bounds_for, bounds_of
 from asyncbatch._transport._bridge import EnginePoolMixin
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._engine import Engine
-from asyncbatch._transport._exchange import NEVER
 
-_DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+# Of httpcore's own pools, where the caller says nothing: httpx's default.
+_CORE_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
 @functools.cache
@@ -50,7 +50,7 @@ class TransportMixin:
         trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
-        limits: Any = _DEFAULT_LIMITS,
+        limits: Any = None,
         proxy: Any = None,
         uds: str | None = None,
         local_address: str | None = None,
@@ -75,7 +75,7 @@ class TransportMixin:
                 "trust_env": trust_env,
                 "http1": http1,
                 "http2": http2,
-                "limits": limits,
+                "limits": _core_limits(limits),
                 "proxy": proxy,
                 "uds": uds,
                 "local_address": local_address,
@@ -90,8 +90,6 @@ class TransportMixin:
             # TLS is first needed: it takes 20 ms.
             context = make()
             make = functools.partial(_same, context)
-        maximum = sys.maxsize if limits.max_connections is None else limits.max_connections
-        idle = limits.max_keepalive_connections
         connector = Connector(
             make,
             policy=policy,
@@ -100,18 +98,21 @@ class TransportMixin:
             uds=uds,
             retries=retries,
         )
+        bounds = _bounds(limits)
         self.engine = Engine(
             connector,
-            max_connections=maximum,
-            max_idle=maximum if idle is None else min(idle, maximum),
-            idle_expiry=NEVER if limits.keepalive_expiry is None else limits.keepalive_expiry,
+            max_connections=bounds.total,
+            max_in_use=bounds.in_use,
+            max_idle=bounds.idle,
+            idle_expiry=bounds.idle_expiry,
         )
+        core_limits = _core_limits(limits)
         self._pool = pool_class(self._library)(
             self.engine,
             make,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
+            max_connections=core_limits.max_connections,
+            max_keepalive_connections=core_limits.max_keepalive_connections,
+            keepalive_expiry=core_limits.keepalive_expiry,
             http1=http1,
             http2=http2,
             retries=retries,
@@ -139,8 +140,11 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         trust_env: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
         http1: whether HTTP/1.1 may be used.
         http2: whether HTTP/2 may be used; then httpcore does it all.
-        limits: of the connections. Idle ones beyond `max_keepalive_connections` are closed soon,
-            not at once, so that a busy pool does not connect anew for each request.
+        limits: of the connections, an `httpx.Limits`. None: 100 in use at a time, and beside them
+            as many idle ones as descriptors allow (a quarter of `ulimit -n`, 2,048 at most), each
+            for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones beyond the limit
+            are closed soon, not at once, so that a busy pool does not connect anew for each
+            request; where descriptors are lacking the oldest one is closed at once.
         proxy: a proxy; then httpcore does it all.
         uds: the path of a Unix domain socket to connect to.
         local_address: the address to connect from.
@@ -166,6 +170,21 @@ def transport_class(library: ModuleType) -> type[Any]:
         (TransportMixin, library.AsyncHTTPTransport),
         {"_library": library, "__doc__": HTTPTransport.__doc__, "__module__": __name__},
     )
+
+
+def _bounds(limits: Any) -> Bounds:
+    if limits is None:
+        return bounds_for(MAX_IN_USE)
+    return limits if isinstance(limits, Bounds) else bounds_of(limits)
+
+
+def _core_limits(limits: Any) -> Any:
+    """Return the limits for a pool of httpcore's, which looks at each connection it keeps."""
+    if limits is None:
+        return _CORE_LIMITS
+    if isinstance(limits, Bounds):
+        return httpx.Limits(max_connections=limits.in_use, max_keepalive_connections=limits.in_use)
+    return limits
 
 
 def _same(context: ssl.SSLContext) -> ssl.SSLContext:
