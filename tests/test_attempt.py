@@ -23,7 +23,7 @@ async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: An
         lane = ClientLane(
             client, binding_of(client), max_body=100, follow_redirects=True, max_redirects=5
         )
-        trial = Trial(lane, TimeLimits(settings["total"], 5.0), settings["deadline"])
+        trial = Trial(lane, TimeLimits(settings["total"], 5.0))
         left = settings["left"]
         at = None if left is None else anyio.current_time() + left
         return await trial.run(item, deadline_at=at, clock=anyio.current_time)

@@ -478,7 +478,7 @@ def test_a_refusal_behind_a_redirect_pauses_the_host_that_said_it(virtual):
         async with LoopbackServer(hosts=3) as server:
             server.on("/go", Reply.redirect(server.url("/busy", host=2)), host=1)
             server.on("/busy", Reply(429).retry_after(10), host=2)
-            async with Fetcher(retry=None) as fetcher:
+            async with Fetcher(retry=Retry(attempts=1)) as fetcher:
                 refused = await fetcher.fetch(server.url("/go"))
                 others = [await fetcher.fetch(server.url("/", host=host)) for host in (3, 2)]
         return refused, *others

@@ -231,16 +231,29 @@ def test_a_retry_after_beyond_the_maximum_pauses_by_the_back_off_only() -> None:
     assert batch.opens_at() == 0.5
 
 
-@pytest.mark.parametrize(("asked", "pause"), [(None, 0.0), (5.0, 5.0), (60.0, 60.0), (3600.0, 0.0)])
-def test_without_a_retry_policy_only_an_explicit_wait_pauses(
-    asked: float | None, pause: float
-) -> None:
-    """Up to a minute, as there is no policy that says more."""
+@pytest.mark.parametrize("asked", [None, 5.0, 60.0, 3600.0])
+def test_a_refusal_without_a_retry_policy_pauses_nobody(asked: float | None) -> None:
+    """Whoever tries once means to be told, and not to hold up the others."""
     batch = Batch(retry=None)
     decision = batch.attempt(0.0, refused(retry_after=asked))
 
     assert decision.action is Action.FINISH
-    assert batch.opens_at() == pause
+    assert batch.opens_at() == 0.0
+
+
+def test_a_refused_request_with_a_policy_of_its_own_goes_by_that() -> None:
+    """Without a policy it pauses nobody; with one, its own limits count and not the fetcher's."""
+    batch = Batch()
+    batch.add(2)
+    once, patient = batch.start(0.0), batch.start(0.0)
+    once.retry = None
+    patient.retry = Retry(attempts=2, retry_after_max=100.0)
+
+    assert batch.schedule.done(once, refused(retry_after=50.0), 0.0).action is Action.FINISH
+    assert batch.opens_at() == 0.0
+    decision = batch.schedule.done(patient, refused(retry_after=70.0), 0.0)
+    assert (decision.action, decision.delay) == (Action.RETRY, 70.0)
+    assert batch.opens_at() == 70.0
 
 
 def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
@@ -259,7 +272,7 @@ def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
 
 def paused_batch(waiting: int, **policies: Any) -> Batch:
     """Make a batch with requests for a host that is paused up to the time 1."""
-    batch = Batch(retry=None, **policies)
+    batch = Batch(retry=Retry(attempts=1), **policies)
     batch.attempt(0.0, refused(retry_after=1.0))
     batch.add(waiting)
     assert batch.fates(0.0) == []
@@ -351,7 +364,7 @@ def test_a_refusal_closes_a_host_that_was_opening() -> None:
 
 def test_what_was_in_flight_before_the_pause_does_not_keep_a_host_closed() -> None:
     """It may hang for long, and takes no room."""
-    batch = Batch(retry=None)
+    batch = Batch(retry=Retry(attempts=1))
     batch.add(10)
     old = starts(batch, 0.0)
     batch.schedule.done(old.pop(), refused(retry_after=1.0), 0.1)
@@ -362,7 +375,7 @@ def test_what_was_in_flight_before_the_pause_does_not_keep_a_host_closed() -> No
 
 def test_a_host_opens_to_what_it_did_not_refuse() -> None:
     """Of 10 at once it has served 4, and refused 6: it will hardly refuse 4 now, and may take 5."""
-    batch = Batch(retry=None)
+    batch = Batch(retry=Retry(attempts=1))
     batch.add(10)
     old = starts(batch, 0.0)
     for job in old[:6]:
@@ -376,7 +389,7 @@ def test_a_host_opens_to_what_it_did_not_refuse() -> None:
 
 def test_a_pause_that_grows_longer_does_not_open_a_host() -> None:
     """Nobody waits in the middle of it, but that is not because all have what they want."""
-    batch = Batch(retry=None)
+    batch = Batch(retry=Retry(attempts=1))
     batch.add(2)
     first, straggler = starts(batch, 0.0)
     batch.schedule.done(first, refused(retry_after=1.0), 0.1)
@@ -415,7 +428,7 @@ def test_a_host_that_has_opened_is_as_any_other() -> None:
 
 def test_several_batches_share_the_opening_of_a_host() -> None:
     """One starts something, and it is the other's turn then; nobody is forgotten."""
-    hosts = new_hosts(retry=None)
+    hosts = new_hosts(retry=Retry(attempts=1))
     one, other = Batch(hosts), Batch(hosts)
     one.attempt(0.0, refused(retry_after=1.0))
     one.add(8)
@@ -603,7 +616,7 @@ def down_batch() -> Batch:
         ({"rate": Rate(0.5)}, succeeded(), 2.0),
         ({"rate": Rate(0.5, burst=2)}, succeeded(), 2.0),
         ({"retry": None}, unconnected(), 30.0),
-        ({"retry": None}, refused(retry_after=5.0), 35.0),
+        ({"retry": Retry(attempts=1)}, refused(retry_after=5.0), 35.0),
         ({"retry": None, "give_up_host_after": 1}, unconnected(), 30.0),
         ({"retry": Retry(attempts=1)}, refused(), 30.5),
     ],

@@ -32,10 +32,15 @@ class Trial:
     lane: ClientLane
     limits: TimeLimits
     """For a request that does not say otherwise."""
-    deadline: float | None
-    """Seconds for a request with its retries; for the error message, see `run`."""
 
-    async def run(self, item: object, *, deadline_at: float | None, clock: Clock) -> Outcome:
+    async def run(
+        self,
+        item: object,
+        *,
+        deadline_at: float | None,
+        clock: Clock,
+        allowed: float | None = None,
+    ) -> Outcome:
         """
         Try `item` once and return how it ended; only cancellation is raised.
 
@@ -43,6 +48,7 @@ class Trial:
             item: The request, in any form.
             deadline_at: When the request must have ended, on `clock`.
             clock: The batch's clock.
+            allowed: Seconds from its first start to `deadline_at`, for the error to name.
         """
         started_at = clock()
         try:
@@ -56,7 +62,7 @@ class Trial:
             seconds = left
         outcome = await self.lane.exchange(item, limits, seconds, clock)
         if left is not None and cut_by_deadline and outcome.cut:
-            outcome.error = self._deadline_error(outcome)
+            outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # What has had no time says nothing about its host.
             outcome.connect_failed = outcome.connect_failed and left >= LEAST_TO_CONNECT
         return _judged(outcome, started_at)
@@ -71,14 +77,19 @@ class Trial:
         return _judged(await relay.conclude(), started_at)
 
     def _limits_for(self, item: object) -> TimeLimits:
-        if isinstance(item, Request) and not isinstance(item.timeout, Unset):
-            return limits_of(item.timeout, self.limits.connect)
-        return self.limits
+        limits = self.limits
+        if not isinstance(item, Request):
+            return limits
+        if not isinstance(item.timeout, Unset):
+            limits = attrs.evolve(limits_of(item.timeout, limits.connect), max_body=limits.max_body)
+        if not isinstance(item.max_body, Unset):
+            limits = attrs.evolve(limits, max_body=item.max_body)
+        return limits
 
-    def _deadline_error(self, outcome: Outcome) -> Exception:
+    def _deadline_error(self, outcome: Outcome, allowed: float) -> Exception:
         error_type = self.lane.binding.error(DeadlineExceeded)
         request = getattr(outcome.error, "_request", None)
-        return error_type("deadline", self.deadline or 0.0, request=request)
+        return error_type("deadline", allowed, request=request)
 
 
 def _judged(outcome: Outcome, started_at: float) -> Outcome:

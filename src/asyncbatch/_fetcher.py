@@ -21,6 +21,7 @@ import httpx
 from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._batch import Batch, Equipment
+from asyncbatch._checks import check_seconds
 from asyncbatch._client_options import check_client_options
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
@@ -41,7 +42,6 @@ from asyncbatch._setup import (
 )
 from asyncbatch._slots import Slots
 from asyncbatch._streaming import Streaming
-from asyncbatch._timeouts import check_seconds
 
 CLOSE_SECONDS = 1.0
 """How long a fetcher that closes waits for its batches to let go of what they hold."""
@@ -178,20 +178,28 @@ class Fetcher:
         state = "closed" if self._closed else "open" if self._equipment else "not opened"
         return f"<Fetcher: {state}, concurrency={self._options.concurrency}>"
 
-    async def fetch(self, request: RequestLike) -> Result:
+    async def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
         """
         Fetch one request, under the same limits as a batch.
+
+        Args:
+            request: What to fetch, in any form.
+            batch_timeout: Seconds for the whole call, whatever it waits for: a slot, its host, its
+                next try. If they pass, the result is a failure of kind `timeout`, or `not_started`
+                if it has not been sent.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
             TypeError: If `request` is no request.
+            ValueError: If `batch_timeout` makes no sense.
         """
         if not is_request(request):
             raise TypeError(
                 f"a request must be a str, a URL or a Request, not {shown(request)}; "
                 "for several at once use fetch_many"
             )
-        batch = self._new_batch(Input([request]), output := Collected())
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        batch = self._new_batch(Input([request]), output := Collected(), batch_timeout)
         with self._registered(batch):
             await batch.run_alone()
         return output.in_order()[0]

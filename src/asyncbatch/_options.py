@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 import attrs
 import httpx
 
+from asyncbatch._checks import check_seconds
 from asyncbatch._limits import Rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes, TimeoutTypes
-from asyncbatch._retry import Retry
-from asyncbatch._timeouts import check_seconds, limits_of
+from asyncbatch._retry import Retry, check_retry
+from asyncbatch._timeouts import limits_of
 from asyncbatch._transport import AddressPolicyTypes, as_policy
 
 if TYPE_CHECKING:
@@ -119,11 +120,7 @@ def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def _check_retry(_: object, __: object, value: object) -> None:
-    if value is not None and not isinstance(value, Retry):
-        raise TypeError(
-            f"retry must be an asyncbatch.Retry or None, not {value!r}; "
-            "for 4 tries in all give retry=asyncbatch.Retry(attempts=4)"
-        )
+    check_retry(value)
 
 
 def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

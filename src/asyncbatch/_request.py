@@ -15,7 +15,9 @@ from typing import IO, Any, Final, TypeAlias
 import attrs
 import httpx
 
+from asyncbatch._checks import check_seconds, check_size
 from asyncbatch._portable import restore, state_of
+from asyncbatch._retry import Retry, check_retry
 
 
 class Unset(Enum):
@@ -24,7 +26,7 @@ class Unset(Enum):
     UNSET = "unset"
 
     def __repr__(self) -> str:
-        return "UNSET"
+        return "<the fetcher's own>"  # what signatures show
 
 
 UNSET: Final = Unset.UNSET
@@ -106,6 +108,21 @@ def _check_method(_: object, __: object, method: object) -> None:
         raise TypeError(f"method must be a str such as 'GET', not {shown(method)}")
 
 
+def _check_deadline(_: object, __: object, deadline: object) -> None:
+    if deadline is not UNSET:
+        check_seconds("deadline", deadline)
+
+
+def _check_retry(_: object, __: object, retry: object) -> None:
+    if retry is not UNSET:
+        check_retry(retry)
+
+
+def _check_max_body(_: object, __: object, max_body: object) -> None:
+    if max_body is not UNSET:
+        check_size("max_body", max_body)
+
+
 @attrs.frozen(kw_only=True)
 class Request:
     """
@@ -138,6 +155,12 @@ class Request:
     """Instead of the client's; `None`: no authentication."""
     timeout: TimeoutTypes | Unset | None = UNSET
     """Seconds for one attempt, instead of the fetcher's; `None`: no limit."""
+    deadline: float | Unset | None = attrs.field(default=UNSET, validator=_check_deadline)
+    """Seconds for it with all its retries, instead of the fetcher's; `None`: no limit."""
+    retry: Retry | Unset | None = attrs.field(default=UNSET, validator=_check_retry)
+    """Instead of the fetcher's; `None`: it is tried once, and its 429 or 503 pauses nobody."""
+    max_body: int | Unset | None = attrs.field(default=UNSET, validator=_check_max_body)
+    """Bytes of its decoded body at most, instead of the fetcher's; `None`: no limit."""
     follow_redirects: bool | None = None
     """Instead of the fetcher's; `None`: as the fetcher does."""
     extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
@@ -185,6 +208,9 @@ def plain_url(item: object) -> str | None:
     is_plain = (
         item.auth is UNSET
         and item.timeout is UNSET
+        and item.deadline is UNSET
+        and item.retry is UNSET
+        and item.max_body is UNSET
         # One by one and by identity: it takes 0.2 µs, and what a caller gives may have an `==` of
         # its own, as tables of numbers do.
         and item.headers is None

@@ -15,6 +15,7 @@ from typing import Self
 
 import anyio
 
+from asyncbatch._checks import check_seconds
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._fetcher import Fetcher
 from asyncbatch._handover import Handover
@@ -23,7 +24,6 @@ from asyncbatch._patience import Patience
 from asyncbatch._portal import Call, Portal
 from asyncbatch._result import Result
 from asyncbatch._setup import backlog_of
-from asyncbatch._timeouts import check_seconds
 
 
 class CrossingFetcher(Fetcher):

@@ -98,6 +98,20 @@ def _to_statuses(value: Iterable[int]) -> frozenset[int]:
     return frozenset(value)
 
 
+def check_retry(value: object) -> None:
+    """
+    Refuse what is neither a `Retry` nor `None`.
+
+    Raises:
+        TypeError: That is so.
+    """
+    if value is not None and not isinstance(value, Retry):
+        raise TypeError(
+            f"retry must be an asyncbatch.Retry or None, not {value!r}; "
+            "for 4 tries in all give retry=asyncbatch.Retry(attempts=4)"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Retry:
     """

@@ -123,7 +123,7 @@ def equip(
         permits = BothSlots(slots, gate_of(client, capacity))
     limits = _limits(options, None if owns_client else client)
     return Equipment(
-        trial=Trial(_lane(options, client), limits, options.deadline),
+        trial=Trial(_lane(options, client), limits),
         hosts=Hosts(
             per_host=options.per_host,
             rate=options.rate,

@@ -146,14 +146,18 @@ class SyncFetcher:
             if self._finalizer is not None:
                 self._finalizer.detach()
 
-    def fetch(self, request: RequestLike) -> Result:
+    def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
         """
         Fetch one request, under the same limits as a batch.
+
+        Args:
+            request: What to fetch, in any form.
+            batch_timeout: As for `Fetcher.fetch`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
         """
-        return self._portal.call(self._opened().fetch, request)
+        return self._portal.call(_fetch, self._opened(), request, batch_timeout)
 
     def fetch_many(self, requests: Requests, *, batch_timeout: float | None = None) -> Results:
         """
@@ -277,6 +281,10 @@ async def _open_and_fetch(
 ) -> Results:
     async with make_fetcher() as fetcher:
         return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _fetch(fetcher: Fetcher, request: RequestLike, batch_timeout: float | None) -> Result:
+    return await fetcher.fetch(request, batch_timeout=batch_timeout)
 
 
 async def _fetch_many(fetcher: Fetcher, requests: Requests, batch_timeout: float | None) -> Results:

@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._request import TimeoutTypes, Unset
+from asyncbatch._checks import check_seconds
+from asyncbatch._request import UNSET, TimeoutTypes, Unset
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_CONNECT_TIMEOUT = 10.0
@@ -18,7 +19,7 @@ DEFAULT_CONNECT_TIMEOUT = 10.0
 
 @attrs.frozen
 class TimeLimits:
-    """Seconds, `None` for no limit."""
+    """What bounds one attempt: seconds and the size of its body. `None` is no limit."""
 
     total: float | None
     """All of one attempt: redirects and body included."""
@@ -30,6 +31,8 @@ class TimeLimits:
     """Each wait to send bytes."""
     pool: float | None = None
     """Waiting for a place in the client's pool."""
+    max_body: int | Unset | None = UNSET
+    """Bytes of the decoded body, where they are others than those of all requests."""
 
 
 def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> TimeLimits:
@@ -72,28 +75,6 @@ def limits_of_client(timeout: Any) -> TimeLimits:
 def is_phased(timeout: object) -> bool:
     """Whether `timeout` is a `Timeout` of httpx or httpx2."""
     return all(hasattr(timeout, phase) for phase in ("connect", "read", "write", "pool"))
-
-
-def check_seconds(option: str, seconds: object) -> float | None:
-    """
-    Return `seconds` if it is a time limit: a number above zero, or `None`.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not above zero, or not a number.
-    """
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool | Unset) or not isinstance(seconds, int | float):
-        raise TypeError(f"{option} must be a number of seconds or None, not {seconds!r}")
-    if not seconds > 0:
-        raise ValueError(f"{option} must be above 0 seconds, not {seconds!r}; None switches it off")
-    try:
-        return float(seconds)
-    except OverflowError:
-        raise ValueError(
-            f"{option} must be a number of seconds that a float holds; None switches it off"
-        ) from None
 
 
 def _longest(timeout: Any) -> float | None:

@@ -68,6 +68,9 @@ async def accept_every_option() -> None:
         json={"a": [1]},
         auth=None,
         timeout=None,
+        deadline=5,
+        retry=Retry(attempts=2),
+        max_body=None,
         tag=object(),
     )
 
@@ -90,7 +93,7 @@ async def use_a_fetcher() -> None:
     async with Fetcher(concurrency=10) as fetcher:
         assert_type(fetcher, Fetcher)
         assert_type(fetcher.client, httpx.AsyncClient)
-        assert_type(await fetcher.fetch("https://example.org/"), Result)
+        assert_type(await fetcher.fetch("https://example.org/", batch_timeout=2), Result)
         assert_type(await fetcher.fetch_many(urls(), batch_timeout=None), Results)
         async with fetcher.stream(requests(), ordered=True, backlog=10) as results:
             async for result in results:

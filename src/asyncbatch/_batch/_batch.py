@@ -137,11 +137,20 @@ class Batch:
         self._intake.read(self._begun)
         try:
             with self._scope:
-                await self._crew.work_alone()
+                if self._batch_timeout is None:
+                    await self._crew.work_alone()
+                else:
+                    await self._work_alone_in_time()
         finally:
             self._leave_schedule()
             self._ended.set()
         self._check_whole()
+
+    async def _work_alone_in_time(self) -> None:
+        with anyio.move_on_after(self._batch_timeout) as timer:
+            await self._crew.work_alone()
+        if timer.cancelled_caught:
+            await self._end_unfinished()
 
     def _leave_schedule(self) -> None:
         self._schedule.close(self._clock())
@@ -161,8 +170,6 @@ class Batch:
             start(functools.partial(self._report, reporter))
         if self._is_fed:
             start(self._intake.feed)
-        if self._equipment.deadline is not None:
-            start(self._crew.watch_deadlines)
         try:
             await self._crew.dispatch(start)
         except anyio.get_cancelled_exc_class():

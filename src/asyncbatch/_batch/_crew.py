@@ -60,6 +60,10 @@ class Crew:
         self._changed = anyio.Event()
         # Set when something is left to be tried again, and when there is room for results.
         self._retried = anyio.Event()
+        # Starts a part of the batch in a task of its own; without one, all is done in one task.
+        self._spawn: Callable[[Work], None] | None = None
+        self._is_watching = False
+        ledger.on_retry = self._note_retry
         # When it wakes up by itself, while it sleeps.
         self._sleeps_until = math.inf
         self._workers = 0
@@ -74,6 +78,7 @@ class Crew:
 
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
         """Start workers, by `spawn`, for as long as there is anything to be done."""
+        self._spawn = spawn
         while not self._intake.is_finished:
             await self._start_workers(spawn)
             await self._wait()
@@ -85,7 +90,6 @@ class Crew:
         Workers and dispatcher do so when they look for work; but they may all be busy, or wait for
         slots that another batch has.
         """
-        self.ledger.on_retry = self.notify_watch
         while True:
             now = self.clock()
             alarm = self._end_expired(now)
@@ -104,19 +108,36 @@ class Crew:
             self._intake.notify()
         return math.inf  # when there is room for results
 
-    def notify_watch(self) -> None:
-        """Say that a deadline may be nearer than it was."""
+    def _note_retry(self, job: Job) -> None:
+        """See that the deadline of a request which waits for its next try is watched."""
+        if job.deadline is None:
+            return
         self._retried.set()
+        if not self._is_watching and self._spawn is not None:
+            self._is_watching = True
+            self._spawn(self.watch_deadlines)
 
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""
         while not self._intake.is_finished:
-            await self.permits.acquire()
-            try:
-                await Worker(self).work_alone()
-            finally:
-                self.permits.release()
+            if await self._acquire_in_time():
+                try:
+                    await Worker(self).work_alone()
+                finally:
+                    self.permits.release()
             await self._wait()
+
+    async def _acquire_in_time(self) -> bool:
+        """Take a permit, unless a deadline passes before; say whether it was taken."""
+        now = self.clock()
+        alarm = self._end_expired(now)
+        if alarm == math.inf:
+            await self.permits.acquire()
+            return True
+        with anyio.move_on_after(alarm - now):
+            await self.permits.acquire()
+            return True
+        return False
 
     async def _start_workers(self, spawn: Callable[[Work], None]) -> None:
         """
@@ -243,8 +264,8 @@ class Crew:
                 if not self._intake.read(now):
                     return None
             elif job.fate is _START:
-                if job.deadline is None and self._deadline is not None:
-                    job.deadline = now + self._deadline
+                if job.deadline is None and job.allowed is not None:
+                    job.deadline = now + job.allowed
                 if self._is_fed:
                     self._intake.notify()
                 return job

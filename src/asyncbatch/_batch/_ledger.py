@@ -21,18 +21,19 @@ from asyncbatch._ending import (
     result_of,
     too_late,
 )
+from asyncbatch._hosts import Host
 from asyncbatch._lanes import Blueprint
 from asyncbatch._origin import origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
-from asyncbatch._request import is_repeatable
+from asyncbatch._request import Request, Unset, is_repeatable
 from asyncbatch._result import Result, success
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
 from asyncbatch._timing import Course
 
 
-def _ignore() -> None:
+def _ignore(job: Job) -> None:
     """Stand in for a batch that need not be told."""
 
 
@@ -46,8 +47,8 @@ class Ledger:
         """Requests read; the next one's index."""
         self.unfinished = 0
         """Requests read that have no result yet."""
-        self.on_retry: Callable[[], object] = _ignore
-        """Called when a request is left to be tried again."""
+        self.on_retry: Callable[[Job], object] = _ignore
+        """Called with a request that is left to be tried again."""
         self._equipment = equipment
         self._hosts = equipment.hosts
         self._lane = equipment.trial.lane
@@ -67,8 +68,21 @@ class Ledger:
         except Exception as error:
             self._finish(rejected(item, index, error, self._lane))
             return
-        method = "GET" if type(item) is str else method_of(item)
-        self._schedule.add(Job(item, index, self._hosts.get(origin), method), now)
+        if type(item) is str:
+            job = Job(item, index, self._hosts.get(origin))
+            job.allowed = self._equipment.deadline
+        else:
+            job = self._job_of(item, index, self._hosts.get(origin))
+        self._schedule.add(job, now)
+
+    def _job_of(self, item: Any, index: int, host: Host) -> Job:
+        job = Job(item, index, host, method_of(item))
+        job.allowed = self._equipment.deadline
+        if isinstance(item, Request):
+            if not isinstance(item.deadline, Unset):
+                job.allowed = item.deadline
+            job.retry = item.retry
+        return job
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
@@ -80,13 +94,10 @@ class Ledger:
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is Action.RETRY:
-                self.on_retry()
+                self.on_retry(job)
                 self._note_retry(job, outcome, decision.delay)
                 return
-            assert self._equipment.retry is not None
-            outcome = refused(
-                job, outcome, self._equipment.retry.retry_after_max, self._lane.binding
-            )
+            outcome = refused(job, outcome, decision.limit, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))
 
     def deliver(
@@ -121,7 +132,7 @@ class Ledger:
         if job.fate is Fate.HOST_DOWN:
             outcome = host_down(job, binding)
         else:
-            outcome = too_late("deadline", self._equipment.deadline or 0.0, binding)
+            outcome = too_late("deadline", job.allowed or 0.0, binding)
         self._finish(result_of(job, outcome, now, self._lane))
 
     def interrupt(self, job: Job, now: float) -> None:

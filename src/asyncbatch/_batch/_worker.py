@@ -69,7 +69,10 @@ class Worker:
             relay = self._relay
             if relay is None or not relay.begin(job.request):
                 outcome = await crew.trial.run(
-                    job.request, deadline_at=job.deadline, clock=crew.clock
+                    job.request,
+                    deadline_at=job.deadline,
+                    clock=crew.clock,
+                    allowed=job.allowed,
                 )
             else:
                 await relay.wait()

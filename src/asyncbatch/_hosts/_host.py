@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asyncbatch._hosts._line import HostQueue
     from asyncbatch._hosts._policies import Policies
     from asyncbatch._outcome import Outcome
+    from asyncbatch._retry import Retry
 
 # Verdicts of our own, made without a word from the server.
 _OUR_OWN = frozenset(
@@ -146,9 +147,17 @@ class Host:
             self.opening.ended(request)
             self._limit_load()
 
-    def end(self, request: object, outcome: Outcome, now: float) -> float | None:
+    def end(
+        self, request: object, outcome: Outcome, now: float, retry: Retry | None
+    ) -> float | None:
         """
         Give the slot of `request` back, and learn from how its attempt ended.
+
+        Args:
+            request: It.
+            outcome: How its attempt ended.
+            now: The time.
+            retry: The policy for it: `None` if its refusal is to pause nobody.
 
         Returns:
             The seconds for which the host is paused from now on because of this very outcome.
@@ -164,15 +173,17 @@ class Host:
             if outcome.status_code not in REFUSALS and outcome.kind not in _OUR_OWN:
                 self.opening.widen()
             self._limit_load()
-        return self._learn(outcome, now, was_probe=was_probe)
+        return self._learn(outcome, now, retry, was_probe=was_probe)
 
-    def overhear(self, outcome: Outcome, now: float) -> None:
+    def overhear(self, outcome: Outcome, now: float, retry: Retry | None) -> None:
         """Learn from an answer to a request that had been sent to another host."""
         self.settle(now)
-        self._learn(outcome, now, was_probe=False)
+        self._learn(outcome, now, retry, was_probe=False)
         self.recover(now)
 
-    def _learn(self, outcome: Outcome, now: float, *, was_probe: bool) -> float | None:
+    def _learn(
+        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+    ) -> float | None:
         if outcome.connect_failed:
             if self._health is None:
                 self._health = Health(self._policies.give_up_after)
@@ -184,13 +195,15 @@ class Host:
             return None
         if self._health is not None:
             self._health.connected()
-        return self._learn_from_status(outcome, now)
+        return self._learn_from_status(outcome, now, retry)
 
-    def _learn_from_status(self, outcome: Outcome, now: float) -> float | None:
+    def _learn_from_status(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
         if outcome.status_code in REFUSALS:
+            if retry is None:
+                return None
             if self._pauses is None:
                 self._pauses = Pauses(self._policies)
-            pause = self._pauses.refused(outcome, now)
+            pause = self._pauses.refused(outcome, now, retry)
             if pause is not None:
                 self.opening = Opening()
                 self._limit_load()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncbatch._hosts._policies import Policies
     from asyncbatch._outcome import Outcome
+    from asyncbatch._retry import Retry
 
 REFUSALS = frozenset({429, 503})
 """The statuses by which a server asks to be left alone (RFC 6585 §4, RFC 9110 §15.6.4)."""
@@ -54,9 +55,9 @@ class Pauses:
             # There was a success between the last two, though it came late.
             self._row = min(self._row, 1)
 
-    def refused(self, outcome: Outcome, now: float) -> float | None:
+    def refused(self, outcome: Outcome, now: float, retry: Retry) -> float | None:
         """
-        Take note of a refusal.
+        Take note of a refusal, of a request that has this policy.
 
         Returns:
             The seconds for which the host is paused from now on because of this very outcome.
@@ -64,13 +65,12 @@ class Pauses:
         # A server that is asked 100 things at once refuses 100 times. It is one refusal: only what
         # was sent after the last pause began says anything about that pause.
         if outcome.started_at <= self._began:
-            asked = self._policies.asked_pause(outcome.retry_after)
+            asked = self._policies.asked_pause(retry, outcome.retry_after)
             if asked is not None:
                 self.until = max(self.until, now + asked)
             return None
-        delay = self._policies.pause_after(outcome.retry_after, self._row)
-        if delay is not None:
-            self._row += 1
-            self._before, self._began = self._began, now
-            self.until = max(self.until, now + delay)
+        delay = self._policies.pause_after(retry, outcome.retry_after, self._row)
+        self._row += 1
+        self._before, self._began = self._began, now
+        self.until = max(self.until, now + delay)
         return delay

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from asyncbatch._retry import Retry
     from asyncbatch._timers import Timers
 
-PAUSE_MAX_WITHOUT_RETRY = 60.0
-"""Seconds: a longer `Retry-After` does not pause a host, where there is no `Retry` to say."""
-
 
 @attrs.define(eq=False)
 class Policies:
@@ -47,22 +44,20 @@ class Policies:
             return None
         return RetryBudget(self.retry.budget)
 
-    def pause_after(self, retry_after: float | None, pauses: int) -> float | None:
+    def pause_after(self, retry: Retry, retry_after: float | None, pauses: int) -> float:
         """
-        Return for how long a refusal pauses a host; `None` if it does not.
+        Return for how long a refusal pauses a host.
 
         Args:
+            retry: The policy for the request that was refused.
             retry_after: What the server asks for.
             pauses: How many there have been in a row.
         """
-        asked = self.asked_pause(retry_after)
-        if asked is not None or self.retry is None:
-            return asked
-        return self.retry.backoff_delay(pauses + 1, self.random)
+        asked = self.asked_pause(retry, retry_after)
+        return retry.backoff_delay(pauses + 1, self.random) if asked is None else asked
 
-    def asked_pause(self, retry_after: float | None) -> float | None:
+    def asked_pause(self, retry: Retry, retry_after: float | None) -> float | None:
         """Return for how long a `Retry-After` pauses a host; `None` if it does not."""
-        if retry_after is None:
+        if retry_after is None or retry_after > retry.retry_after_max:
             return None
-        longest = PAUSE_MAX_WITHOUT_RETRY if self.retry is None else self.retry.retry_after_max
-        return retry_after if retry_after <= longest else None
+        return retry_after

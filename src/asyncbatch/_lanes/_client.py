@@ -28,7 +28,7 @@ from asyncbatch._lanes._redirects import leave_behind
 from asyncbatch._lanes._sendable import check_files, check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import UNSET, Request, is_repeatable, is_request, shown
+from asyncbatch._request import UNSET, Request, Unset, is_repeatable, is_request, shown
 from asyncbatch._timeouts import TimeLimits
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ class ClientLane:
             minimum_rate=self._rules.minimum_rate,
             first=first,
         )
-        exchange = _Exchange(self._client, self.binding, item, self._rules, hops)
+        rules = self._rules
+        if not isinstance(limits.max_body, Unset):
+            rules = attrs.evolve(rules, max_body=limits.max_body)
+        exchange = _Exchange(self._client, self.binding, item, rules, hops)
         outcome: Outcome | None = None
         try:
             with anyio.move_on_after(None if seconds is None else max(0.0, seconds - spent)):

@@ -30,6 +30,7 @@ from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes._terms import TermsByLimits
 from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._outcome import Outcome
+from asyncbatch._request import Unset
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
 from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
@@ -117,6 +118,10 @@ class DirectLane(ClientLane):
         """The longest decoded body to accept, in bytes."""
         return self._rules.max_body
 
+    def _max_body_of(self, limits: TimeLimits) -> int | None:
+        own = limits.max_body
+        return self._rules.max_body if isinstance(own, Unset) else own
+
     def is_plain(self, head: ResponseHead) -> bool:
         """Whether a complete response with this head needs nothing but to be decoded and kept."""
         return head.status < 300 and not sets_cookies(head.block)
@@ -198,7 +203,7 @@ class DirectLane(ClientLane):
                 request,
                 in_body=in_body,
                 seconds=seconds,
-                max_body=self._rules.max_body,
+                max_body=self._max_body_of(prepared.limits),
             )
             if outcome.cut and not exchange.send_at:
                 outcome.connect_failed = True
@@ -217,7 +222,7 @@ class DirectLane(ClientLane):
     def _arrived(self, exchange: Exchange, prepared: Prepared, content: bytes) -> Outcome:
         head = exchange.head
         assert head is not None
-        limit = self._rules.max_body
+        limit = self._max_body_of(prepared.limits)
         if limit is not None and len(content) > limit:
             return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
         blueprint = PreparedBlueprint(
@@ -232,7 +237,10 @@ class DirectLane(ClientLane):
 
     async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
         try:
-            content = await self.decoder.decode(bytes(exchange.content), coding)
+            decoder = self.decoder
+            if not isinstance(prepared.limits.max_body, Unset):
+                decoder = WholeBodyDecoder(prepared.limits.max_body)
+            content = await decoder.decode(bytes(exchange.content), coding)
         except Exception as error:
             error.__traceback__ = None  # its frames hold the body
             return self._undecodable(exchange, prepared, error)

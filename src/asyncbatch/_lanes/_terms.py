@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from asyncbatch._http11 import NO_LIMIT, longest_transfer
 from asyncbatch._lanes._body import redirect_limit
+from asyncbatch._request import Unset
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Terms
 
@@ -26,8 +27,7 @@ class TermsByLimits:
     def __init__(
         self, *, max_body: int | None, follow_redirects: bool, minimum_rate: float | None
     ) -> None:
-        self._max_body = NO_LIMIT if max_body is None else max_body
-        self._max_redirect_body = longest_transfer(redirect_limit(max_body))
+        self._max_body = max_body
         self._follow_redirects = follow_redirects
         self._minimum_rate = minimum_rate
         self._made: dict[TimeLimits, Terms] = {}
@@ -51,9 +51,11 @@ class TermsByLimits:
         return terms
 
     def _make(self, limits: TimeLimits, follow_redirects: bool) -> Terms:
+        max_body = self._max_body if isinstance(limits.max_body, Unset) else limits.max_body
+        max_redirect_body = longest_transfer(redirect_limit(max_body))
         return Terms(
-            max_body=self._max_body,
-            max_redirect_body=self._max_redirect_body if follow_redirects else None,
+            max_body=NO_LIMIT if max_body is None else max_body,
+            max_redirect_body=max_redirect_body if follow_redirects else None,
             connect_timeout=limits.connect,
             read_timeout=limits.read,
             write_timeout=limits.write,

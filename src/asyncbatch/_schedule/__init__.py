@@ -4,8 +4,8 @@ Which request of a batch goes next, and when.
 Pure: no `async`, no clock, no sockets, no randomness of its own.
 """
 
-from asyncbatch._schedule._decision import FINISH, RETRY_AFTER_TOO_LONG, Action, Decision
+from asyncbatch._schedule._decision import FINISH, Action, Decision
 from asyncbatch._schedule._job import Fate, Job
 from asyncbatch._schedule._schedule import Schedule
 
-__all__ = ["FINISH", "RETRY_AFTER_TOO_LONG", "Action", "Decision", "Fate", "Job", "Schedule"]
+__all__ = ["FINISH", "Action", "Decision", "Fate", "Job", "Schedule"]

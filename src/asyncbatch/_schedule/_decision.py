@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from asyncbatch._request import Unset
+
 if TYPE_CHECKING:
     from asyncbatch._hosts import Hosts
     from asyncbatch._outcome import Outcome
+    from asyncbatch._retry import Retry
     from asyncbatch._schedule._job import Job
 
 LOCAL_TRIES = 10
@@ -43,10 +46,11 @@ class Decision:
     action: Action
     delay: float = 0.0
     """Seconds until it may be tried again, for `RETRY`; its host may make it wait longer."""
+    limit: float = 0.0
+    """Seconds that the policy waits at most, for `RETRY_AFTER_TOO_LONG`."""
 
 
 FINISH: Final = Decision(Action.FINISH)
-RETRY_AFTER_TOO_LONG: Final = Decision(Action.RETRY_AFTER_TOO_LONG)
 
 
 class Judge:
@@ -57,6 +61,10 @@ class Judge:
     def __init__(self, hosts: Hosts) -> None:
         self._retry = hosts.retry
         self._random = hosts.random
+
+    def policy_for(self, job: Job) -> Retry | None:
+        """Return the policy for a request: its own, or that for all; `None`: it is tried once."""
+        return self._retry if isinstance(job.retry, Unset) else job.retry
 
     def decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> Decision:
         """
@@ -71,14 +79,14 @@ class Judge:
         """
         if outcome.local:
             return _decide_local(job, now)
-        retry, host = self._retry, job.host
+        host, retry = job.host, self.policy_for(job)
         if retry is None or job.attempts >= retry.attempts:
             return FINISH
         # Of a host that is down it would only learn after seconds that it is.
         if host.is_down or not retry.permits(outcome, job.method):
             return FINISH
         if retry.asks_too_long(outcome):
-            return RETRY_AFTER_TOO_LONG
+            return Decision(Action.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
         delay = outcome.retry_after if pause is None else pause
         if delay is None:
             delay = retry.backoff_delay(job.attempts, self._random)

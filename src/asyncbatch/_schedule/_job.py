@@ -9,8 +9,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from asyncbatch._request import UNSET
+
 if TYPE_CHECKING:
     from asyncbatch._hosts import Host
+    from asyncbatch._request import Unset
+    from asyncbatch._retry import Retry
     from asyncbatch._schedule._queue import JobQueue
 
 
@@ -41,10 +45,11 @@ class Job:
     One request on its way through the schedule.
 
     The caller reads `fate`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
-    `deadline` and `history`; the rest is the schedule's own.
+    `allowed`, `retry`, `deadline` and `history`; the rest is the schedule's own.
     """
 
     __slots__ = (
+        "allowed",
         "attempts",
         "clock",
         "deadline",
@@ -58,6 +63,7 @@ class Job:
         "queue",
         "queued",
         "request",
+        "retry",
         "since",
         "throttled",
         "timer",
@@ -75,6 +81,10 @@ class Job:
         self.host = host
         self.method = method
         self.fate = _WAITING
+        # Seconds from its first start to its deadline; `None` for none.
+        self.allowed: float | None = None
+        # Its own policy; `None`: it is not tried again, and pauses nobody.
+        self.retry: Retry | Unset | None = UNSET
         # Tries that have been started, those that failed on our own side excepted.
         self.attempts = 0
         self.first_started_at: float | None = None

@@ -214,7 +214,7 @@ class Schedule:
             return
         self._run_timers(now)
         host = self._hosts.get(key)
-        host.overhear(outcome, now)
+        host.overhear(outcome, now, self._judge.policy_for(job))
         if not host.queues:
             self._hosts.rest(host, now)
 
@@ -309,7 +309,7 @@ class Schedule:
         host = job.host
         self._run_timers(now)
         self.in_flight -= 1
-        pause = host.end(job, outcome, now)
+        pause = host.end(job, outcome, now, self._judge.policy_for(job))
         decision = FINISH
         if outcome.kind is not None and not self._is_closed:
             decision = self._judge.decide(job, outcome, pause, now)
