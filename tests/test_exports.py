@@ -23,7 +23,7 @@ PUBLIC = """
     Request      Result            Success   Failure       FailureKind
     Results      Summary           Quantiles
     Timing       Attempt
-    Retry        Rate              Progress
+    Retry        Rate              HostLimits    Progress
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyTooLarge   DNSError       DeadlineExceeded   FetcherClosed

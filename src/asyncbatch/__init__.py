@@ -17,6 +17,7 @@ from asyncbatch._errors import (
     TruncatedBody,
 )
 from asyncbatch._fetcher import Fetcher, Statistics
+from asyncbatch._host_limits import HostLimits
 from asyncbatch._limits import Rate
 from asyncbatch._portable import publish, restored
 from asyncbatch._progress import Progress
@@ -43,6 +44,7 @@ __all__ = [
     "FetcherClosed",
     "HTTPTransport",
     "HostDown",
+    "HostLimits",
     "NotStarted",
     "Progress",
     "Quantiles",

@@ -40,6 +40,7 @@ class Trial:
         deadline_at: float | None,
         clock: Clock,
         allowed: float | None = None,
+        limits: TimeLimits | None = None,
     ) -> Outcome:
         """
         Try `item` once and return how it ended; only cancellation is raised.
@@ -48,11 +49,12 @@ class Trial:
             item: The request, in any form.
             deadline_at: When the request must have ended, on `clock`.
             clock: The batch's clock.
+            limits: For its host; `None`: those of the fetcher.
             allowed: Seconds from its first start to `deadline_at`, for the error to name.
         """
         started_at = clock()
         try:
-            limits = self._limits_for(item)
+            limits = _limits_of(item, self.limits if limits is None else limits)
         except (TypeError, ValueError) as error:
             return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
         seconds = limits.total
@@ -76,20 +78,21 @@ class Trial:
         started_at = relay.begun_at
         return _judged(await relay.conclude(), started_at)
 
-    def _limits_for(self, item: object) -> TimeLimits:
-        limits = self.limits
-        if not isinstance(item, Request):
-            return limits
-        if not isinstance(item.timeout, Unset):
-            limits = attrs.evolve(limits_of(item.timeout, limits.connect), max_body=limits.max_body)
-        if not isinstance(item.max_body, Unset):
-            limits = attrs.evolve(limits, max_body=item.max_body)
-        return limits
-
     def _deadline_error(self, outcome: Outcome, allowed: float) -> Exception:
         error_type = self.lane.binding.error(DeadlineExceeded)
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", allowed, request=request)
+
+
+def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:
+    """Return `limits`, but for what the request itself says."""
+    if not isinstance(item, Request):
+        return limits
+    if not isinstance(item.timeout, Unset):
+        limits = attrs.evolve(limits_of(item.timeout, limits.connect), max_body=limits.max_body)
+    if not isinstance(item.max_body, Unset):
+        limits = attrs.evolve(limits, max_body=item.max_body)
+    return limits
 
 
 def _judged(outcome: Outcome, started_at: float) -> Outcome:

@@ -79,6 +79,10 @@ class Fetcher:
         per_host: How many of them at one origin (scheme, host and port); `None`: no cap.
         rate: A `Rate` for each origin.
         total_rate: A `Rate` over all.
+        hosts: Limits of single hosts, by name: a mapping such as
+            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.` stands for everything below a
+            name, and not for the name itself; with a port, a key is for that port. An exact name
+            comes before a wildcard, a longer wildcard before a shorter one.
         retry: A `Retry`, or `None` to try everything once.
         timeout: Seconds for one attempt, its redirects and body included; `None`: no limit. An
             `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in

@@ -50,6 +50,20 @@ class Rate:
         return self.per / self.count
 
 
+def check_rate(option: str, value: object) -> None:
+    """
+    Refuse what is neither a `Rate` nor `None`.
+
+    Raises:
+        TypeError: That is so.
+    """
+    if value is not None and not isinstance(value, Rate):
+        raise TypeError(
+            f"{option} must be an asyncbatch.Rate or None, not {value!r}; "
+            f"for 20 requests a second give {option}=asyncbatch.Rate(20)"
+        )
+
+
 class Gcra:
     """
     Space starts by the generic cell rate algorithm (ITU-T I.371), in two numbers at any rate.

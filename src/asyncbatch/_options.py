@@ -18,7 +18,8 @@ import attrs
 import httpx
 
 from asyncbatch._checks import check_seconds
-from asyncbatch._limits import Rate
+from asyncbatch._host_limits import HostLimits, HostPatterns
+from asyncbatch._limits import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes, TimeoutTypes
 from asyncbatch._retry import Retry, check_retry
@@ -44,6 +45,7 @@ class BatchOptions(TypedDict, total=False):
     per_host: int | None
     rate: Rate | None
     total_rate: Rate | None
+    hosts: Mapping[str, HostLimits] | None
     retry: Retry | None
     timeout: TimeoutTypes | None
     connect_timeout: float | None
@@ -112,11 +114,18 @@ def _check_speed(_: object, attribute: attrs.Attribute[Any], value: object) -> N
 
 
 def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Rate):
-        raise TypeError(
-            f"{attribute.name} must be an asyncbatch.Rate or None, not {value!r}; "
-            f"for 20 requests a second give {attribute.name}=asyncbatch.Rate(20)"
-        )
+    check_rate(attribute.name, value)
+
+
+def _to_patterns(value: Any) -> HostPatterns[HostLimits]:
+    patterns: HostPatterns[HostLimits] = HostPatterns({} if value is None else value)
+    for limits in patterns.values():
+        if not isinstance(limits, HostLimits):
+            raise TypeError(
+                f"a value of hosts must be an asyncbatch.HostLimits, not {limits!r}; "
+                "for two requests at once give asyncbatch.HostLimits(per_host=2)"
+            )
+    return patterns
 
 
 def _check_retry(_: object, __: object, value: object) -> None:
@@ -154,6 +163,7 @@ class Options:
     per_host: int | None = attrs.field(default=None, validator=_check_count)
     rate: Rate | None = attrs.field(default=None, validator=_check_rate)
     total_rate: Rate | None = attrs.field(default=None, validator=_check_rate)
+    hosts: HostPatterns[HostLimits] = attrs.field(default=None, converter=_to_patterns)
     retry: Retry | None = attrs.field(factory=Retry, validator=_check_retry)
     timeout: Any = attrs.field(default=DEFAULT, validator=_check_timeout)
     connect_timeout: Any = attrs.field(default=DEFAULT, validator=_check_time)

@@ -14,7 +14,8 @@ import httpx
 
 from asyncbatch._attempt import Trial
 from asyncbatch._batch import Equipment
-from asyncbatch._hosts import Hosts
+from asyncbatch._host_limits import HostLimits
+from asyncbatch._hosts import HostRules, Hosts, RulesFor
 from asyncbatch._lanes import (
     ClientLane,
     DirectLane,
@@ -131,6 +132,7 @@ def equip(
             give_up_host_after=options.give_up_host_after,
             retry=options.retry,
             random=random.random,
+            rules_for=_rules_for(options, limits),
         ),
         permits=permits,
         concurrency=options.concurrency,
@@ -139,6 +141,28 @@ def equip(
         deadline=options.deadline,
         progress=options.progress,
     )
+
+
+def _rules_for(options: Options, limits: TimeLimits) -> RulesFor | None:
+    """Return what says how single hosts differ from all others."""
+    own = options.hosts.values()
+    if not own:
+        return None
+    rules = {
+        id(each): HostRules(each.per_host, each.rate, _limits_at(each, limits)) for each in own
+    }
+    return options.hosts.map(rules).get  # type: ignore[return-value]  # the keys are origins
+
+
+def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
+    """Return the limits of attempts at a host, if they are others than `limits`."""
+    if own.timeout is None and own.connect_timeout is None and own.max_body is None:
+        return None
+    if own.timeout is not None:
+        limits = limits_of(own.timeout, limits.connect)
+    if own.connect_timeout is not None:
+        limits = attrs.evolve(limits, connect=own.connect_timeout)
+    return limits if own.max_body is None else attrs.evolve(limits, max_body=own.max_body)
 
 
 def _lane(options: Options, client: httpx.AsyncClient) -> ClientLane:

@@ -8,7 +8,7 @@ from typing import assert_type
 import httpx
 
 import asyncbatch
-from asyncbatch import Fetcher, Progress, Rate, Request, Result, Results, Retry
+from asyncbatch import Fetcher, HostLimits, Progress, Rate, Request, Result, Results, Retry
 
 
 def urls() -> Iterator[str]:
@@ -44,6 +44,7 @@ async def accept_every_option() -> None:
         per_host=2,
         rate=Rate(20),
         total_rate=Rate(100, per=60.0),
+        hosts={"*.example.org": HostLimits(per_host=2, rate=Rate(1), timeout=5.0)},
         retry=Retry(attempts=4),
         timeout=httpx.Timeout(10.0, connect=2.0),
         connect_timeout=5,

@@ -67,12 +67,13 @@ class Worker:
         crew.last_at_work = job
         try:
             relay = self._relay
-            if relay is None or not relay.begin(job.request):
+            if relay is None or job.host.limits is not None or not relay.begin(job.request):
                 outcome = await crew.trial.run(
                     job.request,
                     deadline_at=job.deadline,
                     clock=crew.clock,
                     allowed=job.allowed,
+                    limits=job.host.limits,
                 )
             else:
                 await relay.wait()
@@ -112,7 +113,8 @@ class Worker:
             return None
         self._job = job = crew.next_job(now)
         crew.call_dispatcher()
-        if job is None:
+        # A relay has one set of limits.
+        if job is None or job.host.limits is not None:
             return None
         crew.last_at_work = job
         return job.request

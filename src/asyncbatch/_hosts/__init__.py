@@ -5,6 +5,7 @@ Pure: no clock, no sockets and no randomness of their own.
 """
 
 from asyncbatch._hosts._host import Host
+from asyncbatch._hosts._policies import HostRules, RulesFor
 from asyncbatch._hosts._table import Hosts
 
-__all__ = ["Host", "Hosts"]
+__all__ = ["Host", "HostRules", "Hosts", "RulesFor"]

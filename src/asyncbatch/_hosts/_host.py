@@ -53,6 +53,7 @@ class Host:
         "in_flight",
         "is_lingering",
         "key",
+        "limits",
         "opening",
         "opens_at",
         "plain",
@@ -63,6 +64,8 @@ class Host:
     def __init__(self, key: Hashable, policies: Policies) -> None:
         self.key = key
         self._policies = policies
+        # Of each attempt, where they are others than those for all.
+        self.limits = policies.limits
         # How many may be in flight: the cap, or less while the host opens. Written by
         # `_limit_load`.
         self._limit = policies.cap

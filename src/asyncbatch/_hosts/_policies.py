@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from asyncbatch._retry import RetryBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from asyncbatch._limits import Gcra, Rate
     from asyncbatch._retry import Retry
+    from asyncbatch._timeouts import TimeLimits
     from asyncbatch._timers import Timers
+
+
+@attrs.frozen(eq=False)
+class HostRules:
+    """What holds for single hosts, where it is other than for all; `None`: it is not."""
+
+    per_host: int | None = None
+    rate: Rate | None = None
+    limits: TimeLimits | None = None
+    """Of each attempt; for whoever sends it."""
+
+
+RulesFor: TypeAlias = "Callable[[Hashable], HostRules | None]"
+"""Says what holds for a single host, by its key."""
 
 
 @attrs.define(eq=False)
 class Policies:
-    """What holds for every host of a fetcher."""
+    """What holds for every host of a fetcher, or for some."""
 
     cap: float
     """Requests in flight to one host at most; infinite for no bound."""
@@ -32,6 +47,17 @@ class Policies:
     retry: Retry | None
     random: Callable[[], float]
     timers: Timers
+    limits: TimeLimits | None = None
+    """Of each attempt, where they are others than those for all."""
+
+    def under(self, rules: HostRules) -> Policies:
+        """Return the same, but for what `rules` say."""
+        return attrs.evolve(
+            self,
+            cap=self.cap if rules.per_host is None else rules.per_host,
+            rate=self.rate if rules.rate is None else rules.rate,
+            limits=rules.limits,
+        )
 
     @property
     def is_unlimited(self) -> bool:

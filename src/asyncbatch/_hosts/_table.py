@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asyncbatch._hosts._host import Host
 from asyncbatch._hosts._line import TURN
-from asyncbatch._hosts._policies import Policies
+from asyncbatch._hosts._policies import HostRules, Policies, RulesFor
 from asyncbatch._limits import Gcra
 from asyncbatch._timers import Timers
 
@@ -51,6 +51,7 @@ class Hosts:
         give_up_host_after: int | None,
         retry: Retry | None,
         random: Callable[[], float],
+        rules_for: RulesFor | None = None,
     ) -> None:
         self.retry = retry
         self.random = random
@@ -65,6 +66,9 @@ class Hosts:
             random=random,
             timers=self.timers,
         )
+        self._rules_for = rules_for
+        # What comes of rules for single hosts: one for all hosts with the same.
+        self._own_policies: dict[HostRules, Policies] = {}
         # The batch that is inside a call of its own: it need not be told to look again.
         self.caller: object | None = None
         self._table: dict[Hashable, Host] = {}
@@ -82,8 +86,17 @@ class Hosts:
         """Return the host with this key, a new one if there is none."""
         host = self._table.get(key)
         if host is None:
-            host = self._table[key] = Host(key, self._policies)
+            host = self._table[key] = Host(key, self._policies_for(key))
         return host
+
+    def _policies_for(self, key: Hashable) -> Policies:
+        rules = None if self._rules_for is None else self._rules_for(key)
+        if rules is None:
+            return self._policies
+        policies = self._own_policies.get(rules)
+        if policies is None:
+            policies = self._own_policies[rules] = self._policies.under(rules)
+        return policies
 
     def adopt(self, host: Host) -> Host:
         """Return the host to use where `host` is asked for: it may have been dropped meanwhile."""
