@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import httpx
 import pytest
 
-from asyncbatch import Failure, FailureKind, Fetcher, Request, Success
+from asyncbatch import Failure, FailureKind, Fetcher, Request, Success, Timing
+from asyncbatch._result import success
 from tests.transports import mock
 
 
@@ -57,11 +59,95 @@ async def test_where_there_is_no_response_there_are_empty_parts():
     result = await fetch("http://host.test/", httpx.MockTransport(refuse))
 
     assert (result.status_code, result.content, result.text) == (None, b"", "")
+    assert (result.reason_phrase, result.links, result.encoding) == ("", {}, None)
+    assert list(result.cookies) == []
     assert result.response is None
     assert list(result.headers) == []
     assert result.url == httpx.URL("http://host.test/")
     with pytest.raises(json.JSONDecodeError):
         result.json()
+
+
+async def test_a_success_has_neither_kind_nor_error():
+    """So that either may be asked of any result, and nothing is built for it."""
+    result = await fetch("http://host.test/", mock())
+
+    assert (result.kind, result.error) == (None, None)
+
+
+async def test_what_people_look_at_is_at_hand():
+    """On successes and failures alike, as the response has it."""
+    fields = [
+        ("content-type", "text/plain; charset=latin-1"),
+        ("set-cookie", "a=1"),
+        ("link", '</2>; rel="next"'),
+    ]
+    response = httpx.Response(404, content=b"\xe9", headers=fields)
+    result = await fetch("http://host.test/", answering(response))
+
+    assert not result.ok
+    assert result.reason_phrase == "Not Found"
+    assert dict(result.cookies) == {"a": "1"}
+    assert result.links == {"next": {"url": "/2", "rel": "next"}}
+    assert result.encoding == "latin-1"
+    assert result.text == "\xe9"
+
+
+def test_a_success_made_fast_is_like_any_other():
+    """`success` sets by hand what the class would set: the same fields, and the same class."""
+    names = ["index", "item", "elapsed", "attempts", "history", "queued", "throttled", "network"]
+    values = dict(
+        zip(
+            [*names, "content", "response"],
+            (3, "url", 1.5, 2, (), 0.5, 0.25, Timing(), b"x", object()),
+            strict=True,
+        )
+    )
+
+    fast, plain = success(*values.values()), Success(url=None, **values)
+
+    assert type(fast) is type(plain) is Success
+    fields = attrs.fields_dict(Success)
+    assert {name: getattr(fast, name) for name in fields} == {
+        name: getattr(plain, name) for name in fields
+    }
+    assert not hasattr(fast, "__dict__")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        fast.index = 1  # type: ignore[misc]
+
+
+async def test_the_repr_of_a_failed_status_is_one_line():
+    """With the type of its error, and without the link that httpx gives with each."""
+    result = await fetch("http://host.test/", answering(httpx.Response(404)))
+
+    assert repr(result) == (
+        "<Failure 0: status http://host.test/: HTTPStatusError: "
+        "Client error '404 Not Found' for url 'http://host.test/'>"
+    )
+    assert str(result.error) == "Client error '404 Not Found' for url 'http://host.test/'"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "ReadError"),
+        ("two\nlines\r\n\x1b[31m of\u2028it", "ReadError: two lines [31m of it"),
+        ("x" * 1000, f"ReadError: {'x' * 300}..."),
+        (
+            "no\nFor more information check: https://developer.mozilla.org/x",
+            "ReadError: no",
+        ),
+    ],
+)
+async def test_the_repr_of_a_failure_is_one_line(text: str, shown: str):
+    """Whatever its error says."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError(text)
+
+    result = await fetch("http://host.test/", httpx.MockTransport(fail))
+
+    assert repr(result) == f"<Failure 0: protocol http://host.test/: {shown}>"
 
 
 async def test_the_request_is_the_callers_own_object():

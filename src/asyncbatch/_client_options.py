@@ -19,6 +19,7 @@ import httpx
 
 from asyncbatch._options import FetcherOptions
 from asyncbatch._request import shown
+from asyncbatch._text import is_charset
 
 
 def _is_iterable(value: object) -> bool:
@@ -90,7 +91,7 @@ def check_client_options(client_options: dict[str, Any]) -> None:
 
     Raises:
         TypeError: With the name, and what was probably meant.
-        ValueError: For a proxy that is no URL of one.
+        ValueError: For a proxy that is no URL of one, and an encoding that Python does not know.
     """
     _refuse_unknown(client_options)
     for name, value in client_options.items():
@@ -100,6 +101,12 @@ def check_client_options(client_options: dict[str, Any]) -> None:
         if not is_right(value):
             given = f"a {type(value).__name__}" if name in _SECRET else shown(value)
             raise TypeError(f"{name} must be {wanted}, not {given}")
+    encoding = client_options.get("default_encoding")
+    if isinstance(encoding, str) and not is_charset(encoding):
+        raise ValueError(
+            "default_encoding must be an encoding of text that Python knows, such as 'latin-1', "
+            f"not {encoding!r}"
+        )
     proxy = client_options.get("proxy")
     if isinstance(proxy, str) and not _PROXY.match(proxy):
         # httpx says what it was given, and that may have a password in it.

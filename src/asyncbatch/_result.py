@@ -6,7 +6,7 @@ Made by the batch; nothing here knows how.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
@@ -16,7 +16,13 @@ import httpx
 from asyncbatch._errors import FailureKind
 from asyncbatch._portable import restore, state_of
 from asyncbatch._request import Request, redacted, redacted_url
+from asyncbatch._text import encoding_of, parse_json, text_of
 from asyncbatch._timing import Attempt, Course, Timing, timing_of
+
+# httpx tells with each failed status where to read about it.
+_LINK = re.compile(r"\s*For more information check: \S+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SHOWN = 300
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -83,19 +89,57 @@ class _Result:
         return self._content
 
     @property
-    def text(self) -> str:
-        """The decoded body as text, `""` where there is no response."""
+    def reason_phrase(self) -> str:
+        """The words behind the response's status, `""` where there is no response."""
         response = self._built()
-        return "" if response is None else response.text
+        return "" if response is None else response.reason_phrase
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies that this response sets, none where there is no response."""
+        response = self._built()
+        return httpx.Cookies() if response is None else response.cookies
+
+    @property
+    def links(self) -> dict[str | None, dict[str, str]]:
+        """The response's `Link` fields by their `rel`, as httpx parses them; else `{}`."""
+        response = self._built()
+        return {} if response is None else response.links
+
+    @property
+    def encoding(self) -> str | None:
+        """
+        The encoding that `text` is decoded by, `None` where there is no response.
+
+        The charset that the server names, if it is one; else the client's `default_encoding`, which
+        is UTF-8.
+        """
+        response = self._built()
+        return None if response is None else encoding_of(response)
+
+    @property
+    def text(self) -> str:
+        """
+        The decoded body as text, `""` where there is no response.
+
+        Never fails, whatever charset the server names: what does not decode becomes U+FFFD. Only
+        a `default_encoding` that is a function of yours may raise.
+        """
+        response = self._built()
+        return "" if response is None else text_of(response)
 
     def json(self, **kwargs: Any) -> Any:
         """
-        Parse the body as JSON; arguments as for `json.loads`.
+        Parse the body as JSON, in UTF-8, UTF-16 or UTF-32; arguments as for `json.loads`.
 
         Raises:
-            json.JSONDecodeError: If the body is no JSON, or there is none.
+            json.JSONDecodeError: If the body is no JSON, or there is none; it names the URL. What
+                is too much for Python's parser (very long numbers, very deep nesting) counts as
+                none, and so does a `ValueError` that a function among the arguments raises.
         """
-        return json.loads(self.content, **kwargs)
+        url = self.url
+        shown = redacted_url(self.request.url if url is None else url)
+        return parse_json(self.content, shown, kwargs)
 
     def _built(self) -> httpx.Response | None:
         """Return the response, built the first time that somebody asks for it."""
@@ -111,6 +155,10 @@ class Success(_Result):
 
     ok: ClassVar[Literal[True]] = True
     """Always `True`; tells the two kinds of `Result` apart."""
+    kind: ClassVar[None] = None
+    """Always `None`: nothing went wrong."""
+    error: ClassVar[None] = None
+    """Always `None`."""
 
     def __getstate__(self) -> dict[str, Any]:
         # With the response: connections cannot be sent to another process.
@@ -119,6 +167,16 @@ class Success(_Result):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
+
+    @property
+    def url(self) -> httpx.URL:
+        """The final URL, after redirects."""
+        return super().url  # type: ignore[return-value]  # what was answered has one
+
+    @property
+    def status_code(self) -> int:
+        """The response's status."""
+        return self._answer.status_code  # type: ignore[no-any-return]
 
     @property
     def response(self) -> httpx.Response:
@@ -225,7 +283,10 @@ class Failure(_Result):
 
     def __repr__(self) -> str:
         shown = _shown(self.url) if self.url is not None else repr(redacted_url(self.request.url))
-        return f"<Failure {self.index}: {self.kind} {shown}: {self.error}>"
+        error = type(self.error).__name__
+        if said := _one_line(str(self.error)):
+            error = f"{error}: {said}"
+        return f"<Failure {self.index}: {self.kind} {shown}: {error}>"
 
 
 Result: TypeAlias = Success | Failure
@@ -236,12 +297,18 @@ def status_error(response: Any) -> Exception:
     try:
         response.raise_for_status()
     except Exception as error:
-        # As httpx words it, but without the user and password of the URL. A new object, because
-        # the traceback would hold this frame.
+        # As httpx words it, but without the user and password of the URL, and without a link to
+        # what the status means. A new object, because the traceback would hold this frame.
         kind: Any = type(error)
-        found: Exception = kind(redacted(str(error)), request=response.request, response=response)
+        text = _LINK.sub("", redacted(str(error)))
+        found: Exception = kind(text, request=response.request, response=response)
         return found
     raise AssertionError("a status of 400 or above is an error to httpx")
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(_CONTROLS.sub(" ", _LINK.sub("", text)).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _shown(url: httpx.URL | None) -> str:

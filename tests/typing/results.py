@@ -16,6 +16,10 @@ def narrow_on_ok(result: Result) -> None:
         assert_type(result, Success)
         assert_type(result.ok, Literal[True])
         assert_type(result.response, httpx.Response)
+        assert_type(result.status_code, int)
+        assert_type(result.url, httpx.URL)
+        assert_type(result.kind, None)
+        assert_type(result.error, None)
     else:
         assert_type(result, Failure)
         assert_type(result.ok, Literal[False])
@@ -54,7 +58,26 @@ def match_by_class(result: Result) -> int:
             assert_never(result)
 
 
+def narrow_on_error(result: Result) -> None:
+    # pyright narrows here, and mypy does not.
+    if result.error is None:
+        assert_type(result.error, None)
+    else:
+        assert_type(result.error, Exception)
+
+
+def narrow_on_kind(result: Result) -> str:
+    return "good" if result.kind is None else result.kind.upper()
+
+
 def use_what_both_have(result: Result) -> None:
+    assert_type(result.kind, FailureKind | None)
+    assert_type(result.error, Exception | None)
+    assert_type(result.response, httpx.Response | None)
+    assert_type(result.reason_phrase, str)
+    assert_type(result.cookies, httpx.Cookies)
+    assert_type(result.links, dict[str | None, dict[str, str]])
+    assert_type(result.encoding, str | None)
     assert_type(result.ok, bool)
     assert_type(result.index, int)
     assert_type(result.request, Request)
