@@ -23,7 +23,7 @@ GRACE = 5.0
 """Seconds behind a request's own time limit after which a client counts as hung."""
 SETTLING = 2.0
 """Seconds that a script has, at most, to end after the client is done."""
-CANARY_TIMEOUT = 5.0
+CANARY_TIMEOUT = 10.0
 
 
 class Client(Protocol):
