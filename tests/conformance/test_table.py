@@ -13,7 +13,7 @@ from conformance.cases import CASES
 from conformance.clients.ours import client_lane, direct_lane, plain_httpx, stock_lane
 from conformance.known import PLAIN, STOCK, Fault, faults_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.once]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.once]
 
 LANES = {"direct": direct_lane, "client": client_lane}
 LOOPS = ("asyncio", "uvloop")
