@@ -144,9 +144,12 @@ def _is_cancelled() -> bool:
 
 
 async def _wait(condition: Callable[[], bool]) -> None:
+    pause = 0.0005
     with anyio.move_on_after(SETTLING):
-        while not condition():  # noqa: ASYNC110  # what is waited for happens in another thread
-            await anyio.sleep(0.0005)
+        while not condition():  # what is waited for happens in another thread
+            await anyio.sleep(pause)
+            # Many that wait would else take the processor from those that they wait for.
+            pause = min(2 * pause, 0.016)
 
 
 async def _send_canary(client: Client, run: Run, order: int) -> tuple[str, Outcome]:
