@@ -21,6 +21,7 @@ def make(library: Any) -> list[Exception]:
     request = library.Request("GET", "http://host.test/")
     response = library.Response(503, request=request)
     return [
+        error(_errors.BodyConsumed)("it is a pipe", request=request),
         error(_errors.BodyTooLarge)(10, request=request),
         error(_errors.NotStarted)(1.5, request=request),
         error(_errors.DNSError)("x", request=request),

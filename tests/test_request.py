@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from asyncbatch import Request
-from asyncbatch._request import is_repeatable, is_request, plain_url, redacted
+from asyncbatch._body_source import source_of
+from asyncbatch._request import hold, is_repeatable, is_request, plain_url, redacted
 
 URL = "http://host.test/"
 
@@ -48,22 +49,26 @@ def test_what_is_no_request_can_still_be_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "repeatable"),
+    ("content", "repeatable"),
     [
-        (URL, True),
-        (Request(URL, content=b"a"), True),
-        (Request(URL, json=[1]), True),
-        (Request(URL, content=[b"a", b"b"]), True),
-        (Request(URL, content=iter([b"a"])), False),
-        (Request(URL, content=io.BytesIO(b"a")), False),
-        (Request(URL, content=_chunks()), False),
-        (httpx.Request("PUT", URL, content=b"a"), True),
-        (httpx.Request("PUT", URL, content=_chunks()), False),
+        ([b"a", b"b"], True),
+        (iter([b"a"]), False),
+        (io.BytesIO(b"a"), True),
+        (_chunks(), False),
     ],
 )
-def test_only_a_stored_body_can_be_sent_twice(request_: Any, repeatable: bool) -> None:
-    """An iterator is empty the second time."""
-    assert is_repeatable(request_) is repeatable
+def test_an_iterator_that_was_read_from_is_not_sent_again(content: Any, repeatable: bool) -> None:
+    """It is empty the second time; what has not been begun can still be sent."""
+    own, prepared = Request(URL, content=content), httpx.Request("PUT", URL, content=content)
+    source = source_of(content)
+    for request in (own, Request.of(prepared)):
+        hold(request, [source])
+    before = [is_repeatable(own), is_repeatable(prepared)]
+    source.read()
+
+    assert before == [True, True]
+    assert [is_repeatable(own), is_repeatable(prepared)] == [repeatable] * 2
+    assert is_repeatable(URL)
 
 
 def test_the_repr_shows_no_secrets() -> None:

@@ -99,7 +99,7 @@ def _judged(outcome: Outcome, started_at: float) -> Outcome:
     """Return the outcome with its verdict: a status of 400 or above is a failure."""
     outcome.started_at = started_at
     response = outcome.response
-    if response is None or response.status_code < 400:
+    if response is None or outcome.kind is not None or response.status_code < 400:
         return outcome
     outcome.kind = FailureKind.status
     value = field_of(response, "retry-after")

@@ -9,6 +9,7 @@ elsewhere.
     ├── httpx.HTTPStatusError
     │   └── RetryAfterTooLong     the server asks for a longer wait than the policy allows
     └── httpx.RequestError
+        ├── BodyConsumed          the request's body can be read only once, and has been
         ├── BodyTooLarge          the decoded body passed `max_body`
         ├── NotStarted            the batch ended before the request was sent
         ├── httpx.ConnectError
@@ -89,6 +90,17 @@ class BodyTooLarge(httpx.RequestError):
     def __init__(self, limit: int, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The decoded body passed max_body={limit} bytes", request=request)
         self.limit = limit
+
+
+class BodyConsumed(httpx.RequestError):
+    """The request was to be sent again, but its body has been read from and cannot be rewound."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, reason: str, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"The body cannot be sent again: {reason}", request=request)
+        self.reason = reason
 
 
 class NotStarted(httpx.RequestError):

@@ -8,13 +8,15 @@ say, because it depends on the client (`base_url`, the library it comes from).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import attrs
 import httpx
 
+from asyncbatch._body_source import BodySource
 from asyncbatch._checks import check_seconds, check_size
 from asyncbatch._portable import restore, state_of
 from asyncbatch._retry import Retry, check_retry
@@ -46,7 +48,7 @@ ParamTypes: TypeAlias = (
     | str
     | bytes
 )
-ContentTypes: TypeAlias = str | bytes | AsyncIterable[bytes]
+ContentTypes: TypeAlias = str | bytes | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]
 FileContent: TypeAlias = IO[bytes] | bytes | str
 FileTypes: TypeAlias = (
     FileContent
@@ -72,6 +74,9 @@ _BEFORE_PATH = re.compile(r"^[^/\\?#]*@")
 
 _SHOWN = 200
 _SHOWN_BEFORE = 2000
+
+# Of the requests that are no `Request`: what their bodies were read from.
+_sources: WeakKeyDictionary[Any, Sequence[BodySource]] = WeakKeyDictionary()
 
 
 def redacted(text: str) -> str:
@@ -142,13 +147,18 @@ class Request:
     params: ParamTypes | None = None
     """Added to the URL's query."""
     content: ContentTypes | None = attrs.field(default=None, repr=False)
-    """The body. One that can be read only once (an iterator) is never sent a second time."""
+    """
+    The body: bytes, text, a file opened in binary mode, or an iterable or async iterable of bytes.
+
+    A file is sent from where it stands, and stands there again afterwards. What can be read only
+    once (an iterator, a pipe) is never sent a second time.
+    """
     data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     """Form fields for the body."""
     json: Any = attrs.field(default=None, repr=False)
     """A value to send as JSON."""
     files: FilesTypes | None = attrs.field(default=None, repr=False)
-    """Files for a multipart body."""
+    """Files for a multipart body. One that cannot be rewound is never sent a second time."""
     cookies: CookieTypes | None = attrs.field(default=None, repr=False)
     """Added to the client's own cookies, for this request."""
     auth: AuthTypes | Unset | None = attrs.field(default=UNSET, repr=False)
@@ -177,8 +187,8 @@ class Request:
     prepared: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
     """The caller's own `httpx.Request`, sent as it is. Set by `Request.of` alone."""
 
-    spent: bool = attrs.field(default=False, init=False, repr=False, eq=False)
-    """Whether the body was an iterator and has been read from. Set by the lanes alone."""
+    sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
+    """What the body was read from, where it does not lie in memory. Set by `hold` alone."""
 
     @classmethod
     def of(cls, item: object) -> Request:
@@ -249,21 +259,20 @@ def is_prepared(item: object) -> bool:
     return _is_library_type(item, "Request")
 
 
+def hold(request: Request, sources: Sequence[BodySource]) -> None:
+    """Keep what the body of `request` is read from, for as long as that may be sent again."""
+    object.__setattr__(request, "sources", sources)
+    if request.prepared is not None and sources:
+        _sources[request.prepared] = sources
+
+
 def is_repeatable(item: object) -> bool:
-    """Whether the body of `item`, a request in any form, can be sent a second time."""
-    if isinstance(item, str):
-        return True
-    request = Request.of(item)
-    if request.prepared is not None:
-        return _has_stored_body(request.prepared)
-    return not (hasattr(request.content, "__next__") or hasattr(request.content, "__anext__"))
-
-
-def _has_stored_body(prepared: httpx.Request) -> bool:
-    try:
-        return isinstance(prepared.content, bytes)
-    except Exception:  # RequestNotRead, of whichever library
-        return False
+    """Whether the body of `item`, a request in any form that has been tried, can be sent again."""
+    if isinstance(item, Request):
+        return all(source.is_readable for source in item.sources)
+    if is_prepared(item):
+        return all(source.is_readable for source in _sources.get(item, ()))
+    return True
 
 
 def _is_library_type(item: object, name: str) -> bool:

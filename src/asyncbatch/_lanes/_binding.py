@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
-from asyncbatch._request import Request
+from asyncbatch._request import Request, hold
 
 E = TypeVar("E", bound=Exception)
 
@@ -56,16 +57,13 @@ class Binding:
             f" not a {type(auth).__name__}"
         )
 
-    def arguments(self, request: Request) -> dict[str, Any]:
+    def arguments(self, request: Request, body: Body) -> dict[str, Any]:
         """Return what `request` sets, as arguments for `client.build_request`."""
         given = {
             "headers": request.headers,
             "params": request.params,
-            "content": request.content,
-            "data": request.data,
-            "json": request.json,
-            "files": request.files,
             "cookies": request.cookies,
+            **body.arguments,
         }
         return {name: self._native(value) for name, value in given.items() if value is not None}
 
@@ -73,14 +71,15 @@ class Binding:
         """Return `url` in a form that this library's clients take."""
         return url if isinstance(url, self.library.URL) else str(url)
 
-    def prepared(self, request: Any) -> Any:
+    def prepared(self, given: Request) -> Any:
         """
         Return a copy of the caller's own request object, of this library.
 
         A copy, because hooks and authentication write into what is sent: the caller's may be sent
         again, or be under way a second time just now.
         """
-        library = self.library
+        library, request = self.library, given.prepared
+        assert request is not None
         extensions = dict(request.extensions)
         if not isinstance(request, library.Request):
             return library.Request(
@@ -100,6 +99,8 @@ class Binding:
         )
         if isinstance(stream, library.ByteStream):
             copy.read()
+        else:
+            hold(given, give_again(copy, request, library))
         return copy
 
     def invalid_location(self, response: Any) -> Exception:

@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
+from asyncbatch._body_source import UnreadableBody
 from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
 from asyncbatch._lanes._door import Door, door_of
-from asyncbatch._lanes._failures import invalid_outcome, outcome_of
+from asyncbatch._lanes._failures import invalid_outcome, outcome_of, unreadable_outcome
 from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._own import showing_cookies_of
 from asyncbatch._lanes._redirects import leave_behind
-from asyncbatch._lanes._sendable import check_files, check_location, check_text, check_url
+from asyncbatch._lanes._sendable import check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
+from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import UNSET, Request, Unset, is_repeatable, is_request, shown
+from asyncbatch._request import UNSET, Request, Unset, hold, is_request, shown
 from asyncbatch._timeouts import TimeLimits
 
 if TYPE_CHECKING:
@@ -150,6 +152,8 @@ class _Exchange:
         self._rules = rules
         self._hops = hops
         self._situation = hops.situation
+        # The last one that has come and been read.
+        self._response: Any = None
 
     async def outcome(self, limits: TimeLimits) -> Outcome:
         """Run the exchange; every `Exception` becomes an outcome."""
@@ -159,14 +163,21 @@ class _Exchange:
             return invalid_outcome(error, self._binding)
         self._situation.request = native
         try:
-            response = await self._respond(native)
+            await self._respond(native)
+        except UnreadableBody as error:
+            return self._answered(unreadable_outcome(error, self._situation.request, self._binding))
         except Exception as error:
             return outcome_of(error, self._situation, self._binding)
-        finally:
-            self._note_spent(native)
-        return Outcome(
-            response=response, content=response.content, status_code=response.status_code
-        )
+        return self._answered(Outcome())
+
+    def _answered(self, outcome: Outcome) -> Outcome:
+        """Return `outcome` with the last response, if there is one."""
+        response = self._response
+        if response is not None:
+            outcome.response = response
+            outcome.content = response.content
+            outcome.status_code = response.status_code
+        return outcome
 
     def timed_out(self, seconds: float) -> Outcome:
         """Return the outcome of an attempt that was cut off after `seconds`."""
@@ -184,40 +195,34 @@ class _Exchange:
         if not is_request(self._item):
             raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
-        if request.spent:
-            raise library.StreamConsumed
         timeout = library.Timeout(
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
         if request.prepared is not None:
-            native = self._binding.prepared(request.prepared)
+            native = self._binding.prepared(request)
             native.extensions.setdefault("timeout", timeout.as_dict())
         else:
             check_text(request.url, self._binding)
-            if request.files is not None:
-                check_files(request.files)
+            body = Body(request)
             with showing_cookies_of(self._client, request.url):
                 native = self._client.build_request(
                     request.method,
                     self._binding.url(request.url),
                     timeout=timeout,
                     extensions=dict(request.extensions or {}),
-                    **self._binding.arguments(request),
+                    **self._binding.arguments(request, body),
                 )
+            body.give_to(native, library)
+            hold(request, body.sources)
         check_url(native.url, self._binding, native)
         return native
 
-    def _note_spent(self, native: Any) -> None:
-        # A private name, but httpx's and httpx2's alike: an iterator that was read from would be
-        # sent a second time as an empty body, and nothing else would tell.
-        if getattr(native.stream, "_is_stream_consumed", False) and not is_repeatable(self._item):
-            object.__setattr__(self._request, "spent", True)
-
-    async def _respond(self, native: Any) -> Any:
+    async def _respond(self, native: Any) -> None:
         """Drive the authentication flow, if there is one, around the hops (httpx's own order)."""
         auth = self._auth(native)
         if auth is None:
-            return await self._follow(native, [])
+            await self._follow(native, [])
+            return
         history: list[Any] = []
         async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
             native = await anext(flow)
@@ -226,7 +231,7 @@ class _Exchange:
                 try:
                     following = await flow.asend(response)
                 except StopAsyncIteration:
-                    return response
+                    return
                 # As in httpx, the redirects of this leg are not part of the history.
                 response.history = list(history)
                 history.append(response)
@@ -255,10 +260,12 @@ class _Exchange:
                 await read_body(
                     response, self._binding, self._rules.max_body, self._rules.minimum_rate
                 )
+                self._response = response
                 return response
             # From here on what cannot be sent is the redirect's fault.
             self._situation.redirected = True
             following = await self._following(response)
+            self._response = response
             history.append(response)
             leave_behind(native, following)
             native = following

@@ -12,8 +12,16 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from asyncbatch._body_source import UnreadableBody, WrongPiece
 from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
-from asyncbatch._errors import BodyTooLarge, DNSError, FailureKind, TLSError, TruncatedBody
+from asyncbatch._errors import (
+    BodyConsumed,
+    BodyTooLarge,
+    DNSError,
+    FailureKind,
+    TLSError,
+    TruncatedBody,
+)
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._causes import is_alert, is_permanent
@@ -66,7 +74,11 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     error = _without_value(error, situation.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, situation, binding)
-    if isinstance(error, DecodingFailure | MemoryError):
+    if isinstance(error, UnreadableBody):  # found out while it was being sent
+        outcome = unreadable_outcome(error, situation.request, binding)
+    elif isinstance(error, WrongPiece):
+        outcome = Outcome(kind=FailureKind.invalid_request, error=error)
+    elif isinstance(error, DecodingFailure | MemoryError):
         outcome = decoding_outcome(error, situation.request, binding)
     else:
         outcome = _library_outcome(error, situation, binding)
@@ -82,6 +94,12 @@ def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
     error = _without_value(error, None, binding.library)
     error.__traceback__ = None
     return Outcome(kind=FailureKind.invalid_request, error=error)
+
+
+def unreadable_outcome(error: UnreadableBody, request: Any, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose body would not be whole if it were sent again."""
+    consumed = binding.error(BodyConsumed)(str(error), request=request)
+    return Outcome(kind=FailureKind.invalid_request, error=consumed)
 
 
 def _engine_error(error: Exception, library: Any) -> ExchangeError | None:

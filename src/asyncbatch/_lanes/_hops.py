@@ -15,6 +15,7 @@ from asyncbatch._lanes._failures import Situation
 from asyncbatch._lanes._redirects import keep_userinfo
 from asyncbatch._lanes._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes._trace import PhaseTrace
+from asyncbatch._lanes._upload import check_whole
 from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 
 
@@ -56,6 +57,7 @@ class Hops:
         Send `native` and return its response, of which only the head has been read.
 
         Raises:
+            UnreadableBody: If its body cannot be sent again.
             Exception: If it cannot be sent, or what the client raises.
         """
         situation = self.situation
@@ -63,6 +65,7 @@ class Hops:
         check_url(native.url, self._binding, native)
         check_head(native, self._binding)
         check_framing(native, self._binding)
+        check_whole(native)
         situation.sent = True
         chained = self._trace.attach(native)
         self._add_extensions(native)

@@ -21,6 +21,7 @@ from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._lanes._template import Template, Templates, is_special, leads_to
+from asyncbatch._lanes._upload import Body, is_produced
 from asyncbatch._request import UNSET, Request, plain_url
 from asyncbatch._timeouts import TimeLimits
 
@@ -125,7 +126,7 @@ class Preparer:
                 request.method,
                 self._binding.url(request.url),
                 timeout=timeout,
-                **self._binding.arguments(request),
+                **self._binding.arguments(request, Body(request)),
             )
 
     def _stored_body(self, native: Any) -> bytes | None:
@@ -137,4 +138,4 @@ class Preparer:
 
 
 def _needs_client(request: Request) -> bool:
-    return request.prepared is not None or bool(request.extensions) or request.files is not None
+    return request.prepared is not None or bool(request.extensions) or is_produced(request)

@@ -8,7 +8,6 @@ with the offending value, an `Authorization` perhaps, in the message.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asyncbatch._http11 import InvalidRequest, encode_fields
@@ -33,8 +32,6 @@ _HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
-
-_LINE_END = re.compile(r"[\r\n\0]")
 
 # RFC 9110 §5.5: no control characters but the tab, and no blanks around the value.
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
@@ -153,30 +150,6 @@ def check_framing(native: Any, binding: Binding) -> None:
         encode_fields(fields)
     except InvalidRequest as error:
         raise binding.library.LocalProtocolError(str(error), request=native) from None
-
-
-def check_files(files: Any) -> None:
-    """
-    Refuse files with a content type or a header that would end its line: httpx writes them as is.
-
-    What is no file at all is left to httpx to refuse.
-
-    Raises:
-        ValueError: If there is one; the message has the name of the field.
-    """
-    if isinstance(files, Mapping):
-        files = files.items()
-    elif not isinstance(files, Sequence):
-        return
-    for field, file in files:
-        if not isinstance(file, tuple):
-            continue
-        headers = file[3] if len(file) > 3 else {}
-        for text in (*file[2:3], *headers.keys(), *headers.values()):
-            if isinstance(text, str) and _LINE_END.search(text):
-                raise ValueError(
-                    f"the content type or a header of the file {field!r} has a line break or NUL"
-                )
 
 
 def _is_possible_host(host: str) -> bool:

@@ -1,0 +1,305 @@
+"""
+What the body of a request is read from, where that is not bytes in memory: files and iterables.
+
+One `BodySource` for each object, shared by all requests that send it: several requests may have one
+open file, and an iterator that one request has read from is empty for all others. Nothing is sent
+here.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from collections.abc import (
+    Set as AbstractSet,
+)
+from typing import Any, ClassVar, TypeAlias
+from weakref import WeakValueDictionary
+
+PIECE = 64 * 1024
+"""Bytes that are read from a file at once."""
+
+Pieces: TypeAlias = Iterator[Any] | AsyncIterator[Any]
+
+_WANTED = (
+    "bytes, str, a file opened in binary mode, or an iterable or async iterable of bytes "
+    "(json= takes other values, data= the fields of a form)"
+)
+
+
+class UnreadableBody(Exception):
+    """A body cannot be read from its beginning; the text says why."""
+
+
+class WrongPiece(TypeError):
+    """What a body is read from gives something else than bytes."""
+
+
+class BodySource(ABC):
+    """
+    One object that bodies are read from.
+
+    Whoever has a request with it must hold it for as long as the request: what is known of the
+    object, such as that it has been read from, is forgotten with the last reference.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "given", "is_begun", "most")
+
+    REASON: ClassVar[str]
+    """Why it cannot be read again."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        self.is_begun = False
+        # Fetchers in several threads may share a file.
+        self._lock = threading.Lock()
+        self.most = 0
+        """Bytes that the longest reading gave."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return source_of, (self.given,)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be read from its beginning, for the first time or once more."""
+        return self.is_repeatable or not self.is_begun
+
+    @property
+    @abstractmethod
+    def is_repeatable(self) -> bool:
+        """Whether it can be read any number of times."""
+
+    def check(self) -> None:
+        """
+        Refuse to be read a second time, unless it can be.
+
+        Raises:
+            UnreadableBody: If it has been read from and can only be read once.
+        """
+        if not self.is_readable:
+            raise UnreadableBody(self.REASON)
+
+    @abstractmethod
+    def read(self) -> Pieces:
+        """
+        Return the pieces from its beginning.
+
+        Raises:
+            UnreadableBody: If it has been read from and can only be read once.
+        """
+
+
+class FileSource(BodySource):
+    """
+    An open file.
+
+    Where it can be rewound, several may read from it at once: each reads at a place of its own, and
+    afterwards the file stands where it stood before.
+    """
+
+    __slots__ = ("_is_rewindable", "_readers", "_start")
+
+    REASON = "the file has been read from and cannot be rewound"
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(given)
+        self._is_rewindable = _can_rewind(given)
+        # Where the file stood before the first of those who read from it now.
+        self._start = 0
+        self._readers = 0
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be read any number of times."""
+        return self._is_rewindable
+
+    def length(self, start: int | None = None) -> int | None:
+        """Return how many bytes there are from `start`, or where it stands; None if unknown."""
+        if not self._is_rewindable:
+            return None
+        with self._lock:
+            ends = self._look_at_end()
+            if ends is None:
+                return None
+            end, stands = ends
+            begin = (self._start if self._readers else stands) if start is None else start
+        length: int = max(0, end - begin)
+        return length
+
+    def read(self, start: int | None = None) -> Generator[Any]:
+        """
+        Return the pieces from `start`, or from where it stands.
+
+        Raises:
+            UnreadableBody: If it has been read from and cannot be rewound.
+        """
+        with self._lock:
+            self.check()
+            self.is_begun = True
+            if self._is_rewindable and not self._readers:
+                self._start = self._stands()
+            self._readers += 1
+            place = self._start if start is None else start
+        pieces = self._pieces(place)
+        next(pieces)
+        return pieces
+
+    def _pieces(self, place: int) -> Generator[Any]:
+        try:
+            yield None  # from here on even pieces that nobody asks for leave when they are dropped
+            while piece := self._read_at(place):
+                place += len(piece)
+                yield piece
+        finally:
+            self._leave()
+
+    def _read_at(self, place: int) -> Any:
+        file = self.given
+        if not self._is_rewindable:
+            return file.read(PIECE)
+        with self._lock:
+            if file.tell() != place:  # others read from it, too
+                file.seek(place)
+            return file.read(PIECE)
+
+    def _look_at_end(self) -> tuple[int, int] | None:
+        """Return where the file ends and where it stands, if it can go there and back."""
+        file = self.given
+        try:
+            stands = file.tell()
+            file.seek(0, io.SEEK_END)
+            end = file.tell()
+        except Exception:
+            return None
+        try:
+            file.seek(stands)
+        except Exception:
+            self._is_rewindable = False
+            self.is_begun = True  # from where it stands now there is nothing to read
+            return None
+        return end, stands
+
+    def _stands(self) -> int:
+        try:
+            place: int = self.given.tell()
+        except Exception as error:
+            raise UnreadableBody(f"the file does not say where it stands: {error!r}") from error
+        return place
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers or not self._is_rewindable:
+                return
+            try:
+                self.given.seek(self._start)
+            except Exception:
+                self._is_rewindable = False
+
+
+class IterableSource(BodySource):
+    """An iterable or async iterable; an iterator can be read only once."""
+
+    __slots__ = ("_is_once",)
+
+    REASON = "it comes from an iterator, which can be read only once"
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(given)
+        self._is_once = hasattr(given, "__next__") or hasattr(given, "__anext__")
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be read any number of times."""
+        return not self._is_once
+
+    def read(self) -> Pieces:
+        """
+        Return the pieces from its beginning.
+
+        Raises:
+            UnreadableBody: If it is an iterator that has been read from.
+        """
+        with self._lock:
+            self.check()
+            self.is_begun = True
+        given = self.given
+        pieces: Pieces = aiter(given) if hasattr(given, "__aiter__") else iter(given)
+        return pieces
+
+
+_sources: WeakValueDictionary[int, BodySource] = WeakValueDictionary()
+_making = threading.Lock()
+
+
+def source_of(given: Any) -> BodySource:
+    """Return the source for an object: always the same for as long as somebody holds it."""
+    with _making:
+        source = _sources.get(id(given))
+        if source is None:  # else it holds `given`, so that no other object has this id
+            maker = FileSource if is_file(given) else IterableSource
+            source = _sources[id(given)] = maker(given)
+        return source
+
+
+def is_file(given: object) -> bool:
+    """Whether `given` is read from by `read`; an async file is an async iterable instead."""
+    return callable(getattr(given, "read", None)) and not hasattr(given, "__aiter__")
+
+
+def is_stored(content: object) -> bool:
+    """Whether a body of this kind is in memory, and can be sent any number of times."""
+    return content is None or isinstance(content, str | bytes | bytearray | memoryview)
+
+
+def check_content(content: object, name: str = "content") -> None:
+    """
+    Refuse what no body is made of.
+
+    Raises:
+        TypeError: With its type, and what to give instead.
+    """
+    if is_stored(content):
+        return
+    if isinstance(content, io.TextIOBase):
+        raise TypeError(f"{name} is a file opened as text; open it in binary mode, with 'rb'")
+    is_iterable = isinstance(content, Iterable | AsyncIterable) or is_file(content)
+    is_meant = is_iterable and not isinstance(content, Mapping | AbstractSet)
+    if not is_meant or isinstance(content, type):
+        raise TypeError(f"{name} must be {_WANTED}, not a {type(content).__name__}")
+
+
+def check_piece(piece: object) -> bytes:
+    """
+    Return a piece of a body as bytes.
+
+    Raises:
+        WrongPiece: If it is something else; it names the type.
+    """
+    if type(piece) is bytes:
+        return piece
+    if isinstance(piece, bytes | bytearray | memoryview):
+        return bytes(piece)
+    raise WrongPiece(
+        f"the body's file or iterable gives a {type(piece).__name__} where it should give bytes"
+    )
+
+
+def _can_rewind(file: Any) -> bool:
+    try:
+        tells = getattr(file, "seekable", None)
+        if tells is not None and not tells():
+            return False
+        file.seek(file.tell())
+    except Exception:  # a pipe, or what only looks like a file
+        return False
+    return True
