@@ -2,9 +2,9 @@
 The client that a fetcher makes for itself: httpx's, on our transport.
 
 A subclass, because `transport=` would switch off the proxies of the environment (httpx 0.28):
-`_init_transport` puts ours in, and those stay httpx's own transports, as mounts. And because httpx
-copies the whole cookie jar for each request and each redirect that it builds: while it does so, it
-is shown the cookies of that one host.
+`_init_transport` puts ours in, and those are mounts, as in httpx. And because httpx copies the whole
+cookie jar for each request and each redirect that it builds: while it does so, it is shown the
+cookies of that one host.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 
 from asyncbatch._lanes._cookies import adopt, narrowed
+from asyncbatch._lanes._no_proxy import NoProxy
 from asyncbatch._transport import AddressPolicyTypes, Bounds, HTTPTransport
 
 
@@ -42,7 +44,10 @@ class OwnClient(httpx.AsyncClient):
         self.own_transport: HTTPTransport | None = None
         # What `cookies` shows while a request is built; None at all other times.
         self._cookies_shown: httpx.Cookies | None = None
+        # The environment's; it is looked at while the client is made.
+        self._no_proxy = NoProxy("")
         super().__init__(**options)
+        self._mount_no_proxy()
         self._adopt_cookies(options.get("cookies"))
         if addresses is not None:
             self._refuse_detours()
@@ -86,6 +91,27 @@ class OwnClient(httpx.AsyncClient):
             options["limits"] = self._bounds
         self.own_transport = HTTPTransport(addresses=self._addresses, **options)
         return self.own_transport
+
+    def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
+        if proxy is not None or not allow_env_proxies:
+            return super()._get_proxy_map(proxy, allow_env_proxies)
+        # httpx's own reading of NO_PROXY fails at some values, and misses what others say.
+        environment = getproxies()
+        self._no_proxy = NoProxy(environment.get("no", ""))
+        urls = {scheme: environment.get(scheme) for scheme in ("http", "https", "all")}
+        return {
+            f"{scheme}://": httpx.Proxy(url if "://" in url else f"http://{url}")
+            for scheme, url in urls.items()
+            if url
+        }
+
+    def _mount_no_proxy(self) -> None:
+        """Have NO_PROXY count before the proxies, and behind mounts for single hosts."""
+        if not self._no_proxy:
+            return
+        exact = {pattern: way for pattern, way in self._mounts.items() if pattern.host}
+        no_proxy: Any = self._no_proxy
+        self._mounts = {**exact, no_proxy: None, **self._mounts}
 
     def _refuse_detours(self) -> None:
         """
