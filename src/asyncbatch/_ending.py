@@ -42,6 +42,13 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         return success_of(job, outcome, now)
     elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
     history = () if job.history is None else tuple(job.history)
+    if history and len(history) == job.attempts:
+        # It has ended between two tries: the last one is part of the result, as if it had ended it.
+        *earlier, last = history
+        history = tuple(earlier)
+        outcome.timing = last.timing
+        assert outcome.error is not None
+        outcome.error.__cause__ = last.error
     url = outcome.url
     if url is None and outcome.response is None:
         url = url_of(job.request, lane)
