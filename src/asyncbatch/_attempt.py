@@ -62,7 +62,7 @@ class Trial:
         cut_by_deadline = left is not None and (seconds is None or left < seconds)
         if cut_by_deadline:
             seconds = left
-        outcome = await self.lane.exchange(item, limits, seconds, clock)
+        outcome = await self.lane.exchange(item, limits, seconds, clock, left)
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # What has had no time says nothing about its host.

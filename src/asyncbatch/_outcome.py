@@ -48,5 +48,7 @@ class Outcome:
     """The URL it ended at, if it got as far as having one."""
     cut: bool = False
     """Our own limit on the whole attempt ended it, not one of a phase."""
+    queued: float = 0.0
+    """Seconds of the attempt in which it waited for a connection of a pool that is not ours."""
     started_at: float = 0.0
     """When the attempt began, on the batch's clock."""

@@ -210,6 +210,21 @@ async def test_an_address_that_answers_is_found_among_those_that_do_not() -> Non
     assert bytes(exchange.content) == b"ok"
 
 
+def hang_at(connector: Connector, *hosts: str) -> list[str]:
+    """Have no answer come from some addresses; return the list of all that are tried."""
+    original = connector._opener.connect
+    tried: list[str] = []
+
+    async def connect(address: Address) -> socket.socket:
+        tried.append(address.sockaddr[0])
+        if address.sockaddr[0] in hosts:
+            await asyncio.Event().wait()
+        return await original(address)
+
+    connector._opener.connect = connect  # type: ignore[method-assign]
+    return tried
+
+
 async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next address joins the race, and the loser is closed."""
     monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.01)
@@ -231,6 +246,56 @@ async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.Mo
         await get(engine, named(server))
 
     assert cancelled == ["127.0.0.2"]
+
+
+async def test_a_dead_address_costs_its_head_start_once() -> None:
+    """The next connection is opened to the one that has answered, before any other."""
+    connector = connector_for("127.0.0.2", "127.0.0.1")
+    tried = hang_at(connector, "127.0.0.2")
+    async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+        for _ in range(2):
+            await get(engine, named(server))
+
+    assert tried == ["127.0.0.2", "127.0.0.1", "127.0.0.1"]
+
+
+async def test_a_connect_that_timed_out_forgets_the_addresses_that_it_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that was refused: the name is looked up again, and what was not tried comes first."""
+    monkeypatch.setattr("asyncbatch._transport._eyeballs.MAX_SILENT", 3)
+    monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.0)
+    silent = [f"127.0.0.{number}" for number in range(2, 8)]
+    connector = connector_for(*silent, "127.0.0.1")
+    tried = hang_at(connector, *silent)
+    async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+        terms = Terms(connect_timeout=0.2)
+        for _ in range(2):
+            with pytest.raises(TimedOut):
+                await get(engine, named(server), terms=terms)
+        exchange = await get(engine, named(server), terms=terms)
+
+    assert tried == [*silent, "127.0.0.1"]
+    assert exchange.dns is not None
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["by look-up", "from the cache"])
+async def test_a_lone_address_that_timed_out_is_forgotten(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name may have moved."""
+    monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.0)
+    monkeypatch.setattr("asyncbatch._transport._connector.HEAD_START", 0.0)
+    connector = connector_for("127.0.0.1")
+    with silent_port() as port:
+        async with engine_for(connector=connector) as engine:
+            origin = Origin(is_tls=False, host="name.example", port=port)
+            if known:
+                await connector.resolver.resolve("name.example", port)
+            with pytest.raises(TimedOut):
+                await get(engine, origin, terms=Terms(connect_timeout=0.05))
+
+            assert connector.resolver.known("name.example", port) is None
 
 
 async def test_when_no_address_answers_all_are_named() -> None:
@@ -358,6 +423,7 @@ async def test_no_descriptor_left_is_a_failed_connect_and_passes() -> None:
     """An error for the one exchange; when descriptors are free again, all is as before."""
     async with serve(answer_all) as server, engine_for() as engine:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        "".encode("idna")  # which the first look-up of a process loads from a file
         taken = [socket.socket()]
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 10, limits[1]))

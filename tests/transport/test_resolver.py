@@ -109,14 +109,43 @@ async def test_a_forgotten_name_is_asked_for_again() -> None:
     assert names.asked == 2
 
 
-async def test_a_name_with_hundreds_of_addresses_is_cut_to_some() -> None:
+async def test_a_name_with_thousands_of_addresses_is_cut_to_some() -> None:
     """So that a hostile name cannot keep us busy for long."""
-    many = [Address(socket.AF_INET, (f"10.0.{i}.1", 80)) for i in range(250)]
+    many = [Address(socket.AF_INET, (f"10.0.{i >> 8}.{i & 255}", 80)) for i in range(4000)]
     resolver = Resolver(lambda _host, _port: many)
     asked = await resolver.resolve("a", 80)
     cached = await resolver.resolve("a", 80)
 
     assert len(asked) == len(cached) == MAX_ADDRESSES
+
+
+async def test_addresses_that_were_silent_come_last_for_a_while() -> None:
+    """In answers that are kept, and in those to come; the others stay in the system's order."""
+    now = 0.0
+    first, second, third = (Address(socket.AF_INET, (f"10.0.0.{i}", 80)) for i in range(3))
+    resolver = Resolver(lambda _host, _port: [first, second, third], clock=lambda: now)
+    await resolver.resolve("a", 80)
+    resolver.note_silent("a", 80, [first])
+    kept = resolver.known("a", 80)
+    resolver.forget("a", 80)
+    asked = await resolver.resolve("a", 80)
+    now = CACHE_SECONDS
+    asked_later = await resolver.resolve("a", 80)
+
+    assert kept == asked == [second, third, first]
+    assert asked_later == [first, second, third]
+
+
+async def test_only_so_many_silent_addresses_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The latest: names are strangers', and there is no end of them."""
+    monkeypatch.setattr("asyncbatch._transport._resolver.MAX_CACHED_NAMES", 2)
+    many = [Address(socket.AF_INET, (f"10.0.0.{i}", 80)) for i in range(4)]
+    resolver = Resolver(lambda _host, _port: many)
+    resolver.note_silent("a", 80, many[:3])
+
+    assert await resolver.resolve("a", 80) == [many[0], many[3], many[1], many[2]]
 
 
 async def test_a_hanging_name_holds_up_no_other() -> None:

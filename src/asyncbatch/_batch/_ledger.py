@@ -86,6 +86,7 @@ class Ledger:
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
+        job.queued += outcome.queued
         if outcome.kind is not None:
             if not is_repeatable(job.request):
                 outcome.permanent = True

@@ -21,6 +21,9 @@ class ExchangeError(Exception):
     kind: ClassVar[str] = "protocol"
     """The failure kind this condition is reported as."""
 
+    dns: float | None = None
+    """Seconds that the name was looked up for, where somebody above wants to know."""
+
 
 class ProtocolError(ExchangeError):
     """The peer sent something that is not HTTP/1.1."""

@@ -9,7 +9,8 @@ httpx's own logic (`response.next_request`). Authentication flows run around the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -73,14 +74,26 @@ class ClientLane:
         return None
 
     async def exchange(
-        self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock
+        self,
+        item: object,
+        limits: TimeLimits,
+        seconds: float | None,
+        clock: Clock,
+        left: float | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
         The outcome of a response has its status, but no verdict on it.
+
+        Args:
+            item: The request, in any form.
+            limits: Those of its phases.
+            seconds: The limit on all of it, but for waits in a pool that is not ours.
+            clock: The batch's clock.
+            left: The limit on all of it, those waits included.
         """
-        return await self._send(item, limits, seconds, clock)
+        return await self._send(item, limits, seconds, clock, left)
 
     async def _send(
         self,
@@ -88,6 +101,7 @@ class ClientLane:
         limits: TimeLimits,
         seconds: float | None,
         clock: Clock,
+        left: float | None = None,
         first: Any = None,
         spent: float = 0.0,
     ) -> Outcome:
@@ -107,16 +121,27 @@ class ClientLane:
         exchange = _Exchange(self._client, self.binding, item, rules, hops)
         outcome: Outcome | None = None
         try:
-            with anyio.move_on_after(None if seconds is None else max(0.0, seconds - spent)):
+            with anyio.move_on_after(
+                None if seconds is None else max(0.0, seconds - spent)
+            ) as scope:
+                if seconds is not None:
+                    trace.on_waited = _prolongation(scope, None if left is None else left - seconds)
                 outcome = await exchange.outcome(limits)
         except BaseException:
             await release_orphans(self._client)
             raise
         if outcome is None:
             outcome = exchange.timed_out(seconds or 0.0)
+            # All the time it has stood in a queue of the pool's.
+            outcome.local = self._door is not None and trace.is_waiting
+        if outcome.local:
+            trace.end_wait()
+        if outcome.kind is FailureKind.dns:
+            trace.tell_unknown_name()
         if outcome.cut or outcome.local:
             await release_orphans(self._client)
         outcome.timing = trace.timing()
+        outcome.queued = trace.queued
         outcome.url = exchange.url
         return outcome
 
@@ -283,6 +308,19 @@ class _Exchange:
             response, self._binding, self._rules.max_body, self._rules.minimum_rate
         )
         return following
+
+
+def _prolongation(scope: anyio.CancelScope, most: float | None) -> Callable[[float], None]:
+    """Return what puts the end of `scope` off, by `most` seconds altogether."""
+    left = math.inf if most is None else max(0.0, most)
+
+    def prolong(seconds: float) -> None:
+        nonlocal left
+        seconds = min(seconds, left)
+        left -= seconds
+        scope.deadline += seconds
+
+    return prolong
 
 
 def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:

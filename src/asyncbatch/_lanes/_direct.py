@@ -14,7 +14,6 @@ from typing import Any
 
 from asyncbatch._clock import Clock
 from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._errors import FailureKind
 from asyncbatch._http11 import ExchangeError, ResponseHead, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
@@ -65,7 +64,12 @@ class DirectLane(ClientLane):
         self.reason_against = reason_against(self._client, OwnClient, self._transport)
 
     async def exchange(
-        self, item: object, limits: TimeLimits, seconds: float | None, clock: Clock
+        self,
+        item: object,
+        limits: TimeLimits,
+        seconds: float | None,
+        clock: Clock,
+        left: float | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -74,13 +78,13 @@ class DirectLane(ClientLane):
         """
         prepared = self._prepared(item, limits)
         if prepared is None:
-            return await super().exchange(item, limits, seconds, clock)
+            return await super().exchange(item, limits, seconds, clock, left)
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
             exchange = self._begin(prepared, limits, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client says what it thinks.
-            return await super().exchange(item, limits, seconds, clock)
+            return await super().exchange(item, limits, seconds, clock, left)
         try:
             await exchange.future
         except BaseException:
@@ -143,7 +147,9 @@ class DirectLane(ClientLane):
         first_hop = timing_of(course_of(exchange))
         spent = monotonic() - exchange.begun_at
         exchange.error = None  # of a body that is too long, and left empty
-        outcome = await self._send(item, limits, seconds, monotonic, first=exchange, spent=spent)
+        outcome = await self._send(
+            item, limits, seconds, monotonic, left=seconds, first=exchange, spent=spent
+        )
         outcome.timing = timing_of(outcome.timing).following(first_hop)
         return outcome
 
@@ -212,9 +218,6 @@ class DirectLane(ClientLane):
         else:
             assert error is not None
             outcome = invalid_outcome(error, self.binding)
-        if outcome.connect_failed and outcome.kind is FailureKind.timeout:
-            # The connection may still come about, for another request; how far it is, is not known.
-            exchange.connect = exchange.ended_at - exchange.begun_at
         outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome

@@ -121,6 +121,8 @@ def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
 
 def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding) -> Outcome:
     outcome = engine_outcome(error, binding, situation.request, in_body=situation.in_body)
+    if outcome.kind is not FailureKind.dns:  # all of which was the look-up
+        situation.trace.tell_dns(error.dns)
     if situation.hops:
         outcome.connect_failed = False
     if outcome.kind is FailureKind.invalid_request and situation.redirected:

@@ -68,19 +68,24 @@ class Hops:
         check_whole(native)
         situation.sent = True
         chained = self._trace.attach(native)
-        self._add_extensions(native)
         url = native.url
         if url.userinfo:
             # httpx logs the URL; what was in it has become an `Authorization` by now.
             native.url = url.copy_with(userinfo=b"")
+        # Of a replay no event comes, and what hooks wait for is the caller's own affair.
+        if self._first is None and not self._client.event_hooks["request"]:
+            self._trace.begin_wait()
+        self._add_extensions(native)
         try:
             response = await self._send_in_turn(native)
+            self._trace.forget_wait()
         finally:
             native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             self._trace.detach(native, chained)
-        self._trace.tell_dns(response.extensions.pop(EXCHANGE_EXTENSION, None))
+        exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
+        self._trace.tell_dns(None if exchange is None else exchange.dns)
         if response.next_request is not None:  # it has inherited the extensions
             self._trace.detach(response.next_request, chained)
             if url.userinfo:

@@ -50,8 +50,16 @@ class PhaseTrace:
         # The phase of the last event, unless that was its successful end.
         self._current: str | None = None
 
+        # Since when the hop has waited for a connection, and what a connect that failed took.
+        self._waits_since: float | None = None
+        self._failed_connect = 0.0
+
         self.on_connection: Callable[[], object] | None = None
         """Called at the next event."""
+        self.on_waited: Callable[[float], object] | None = None
+        """Called with the seconds of each wait for a connection, when it is over."""
+        self.queued = 0.0
+        """The seconds of all of them."""
 
     @property
     def connecting(self) -> bool:
@@ -85,8 +93,32 @@ class PhaseTrace:
         extensions = {name: value for name, value in native.extensions.items() if name != "trace"}
         native.extensions = extensions if chained is None else {**extensions, "trace": chained}
 
+    def begin_wait(self) -> None:
+        """Say that the request waits for a connection from now on, until the next event."""
+        self._waits_since = self._clock()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no event has come since."""
+        return self._waits_since is not None
+
+    def end_wait(self) -> None:
+        """Say that it has a connection, or will not have one."""
+        if self._waits_since is None:
+            return
+        seconds = self._clock() - self._waits_since
+        self._waits_since = None
+        self.queued += seconds
+        if self.on_waited is not None:
+            self.on_waited(seconds)
+
+    def forget_wait(self) -> None:
+        """Take back that the request waits: its transport tells of no event."""
+        self._waits_since = None
+
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """Take one event (httpcore asks for a coroutine function)."""
+        self.end_wait()
         if self.on_connection is not None:
             self.on_connection()
             self.on_connection = None
@@ -106,14 +138,27 @@ class PhaseTrace:
         self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
         if state == "complete":
             self._current = None
+        elif phase == "connect":
+            self._failed_connect = spent
 
-    def tell_dns(self, exchange: Any) -> None:
-        """Take the look-up of the name out of `connect`, if our engine says how long it took."""
-        seconds = None if exchange is None else exchange.dns
+    def tell_dns(self, seconds: float | None) -> None:
+        """Take the look-up of the name out of `connect`, if it is known how long it took."""
         if seconds is not None:
             self._seconds["dns"] = self._seconds.get("dns", 0.0) + seconds
             self._seconds["connect"] = max(0.0, self._seconds.get("connect", 0.0) - seconds)
 
+    def tell_unknown_name(self) -> None:
+        """Say that the connect that failed was a look-up and no more."""
+        self.tell_dns(self._failed_connect)
+        if self._failed_connect and not self._seconds["connect"]:
+            del self._seconds["connect"]
+        self._failed_connect = 0.0
+
     def timing(self) -> Timing:
         """Return what is known; `queued` and `throttled` are the batch's to add."""
-        return Timing(**self._seconds)
+        now, seconds = self._clock(), dict(self._seconds)
+        # What was cut off has taken its time, too.
+        for name, began in self._open.items():
+            phase = _PHASES[name]
+            seconds[phase] = seconds.get(phase, 0.0) + now - began
+        return Timing(**seconds)

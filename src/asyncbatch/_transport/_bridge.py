@@ -145,7 +145,10 @@ class EnginePoolMixin:
             self.engine.abandon(exchange)
             raise
         if exchange.head is None:
-            raise take_error(exchange)
+            error = take_error(exchange)
+            if isinstance(error, ExchangeError):
+                error.dns = exchange.dns
+            raise error
         return exchange
 
     async def _body(self, stream: Any, fields: RequestFields) -> Body:

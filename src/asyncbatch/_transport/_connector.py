@@ -6,6 +6,7 @@ The address that was checked is the one that is connected to; nothing is resolve
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 import ssl
@@ -18,7 +19,7 @@ from asyncbatch._transport._attaching import attach, attach_nowait, attach_tls
 from asyncbatch._transport._connecting import CAN_WATCH
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed
 from asyncbatch._transport._exchange import Origin
-from asyncbatch._transport._eyeballs import race
+from asyncbatch._transport._eyeballs import HEAD_START, race
 from asyncbatch._transport._opening import Begun, SocketOpener, SocketOption, connect_unix
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
 from asyncbatch._transport._tls_context import TLSContext
@@ -78,11 +79,13 @@ class Connector:
         if addresses is None or len(addresses) > 1:
             return None
         (address,) = self.check(origin.host, addresses)
+        started = monotonic()
         try:
             begun = self._opener.begin(address)
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
-        dial.connect = monotonic() - begun.started
+        finally:
+            dial.connect = monotonic() - started
         return begun
 
     async def connect(
@@ -98,7 +101,7 @@ class Connector:
         dial.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
             sock = await self._open_socket(origin, dial, begun)
-        except Exception as exc:
+        except BaseException as exc:  # out of time, too
             dial.observe(f"connection.{name}.failed", exception=exc)
             raise
         dial.observe(f"connection.{name}.complete", return_value=None)
@@ -107,7 +110,7 @@ class Connector:
         dial.observe("connection.start_tls.started", server_hostname=origin.host)
         try:
             connection = await self._shake_hands(pool, sock, origin, dial)
-        except Exception as exc:
+        except BaseException as exc:
             dial.observe("connection.start_tls.failed", exception=exc)
             raise
         dial.observe("connection.start_tls.complete", return_value=None)
@@ -129,27 +132,49 @@ class Connector:
         if begun is not None and begun.is_connected:
             return begun.sock
         if self._uds is not None:
-            started = monotonic()
+            dial.enter("connect")
             try:
-                sock = await connect_unix(self._uds)
+                return await connect_unix(self._uds)
             except OSError as exc:
                 raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
-            dial.connect = monotonic() - started
-            return sock
+            finally:
+                dial.leave()
+        if begun is not None:
+            return await self._finish(origin, dial, begun)
+        addresses = self._known_addresses(origin, dial)
+        if addresses is None:
+            addresses = await self._look_up(origin, dial)
+        return await self._race(origin, dial, self.check(origin.host, addresses))
+
+    async def _finish(self, origin: Origin, dial: Dial, begun: Begun) -> socket.socket:
+        dial.enter("connect", begun.started)
         try:
-            if begun is not None:
-                started = begun.started
-                sock = await self._opener.finish(begun)
-            else:
-                addresses = self._known_addresses(origin, dial)
-                if addresses is None:
-                    addresses = await self._look_up(origin, dial)
-                started = monotonic()
-                sock = await race(self.check(origin.host, addresses), self._opener.connect)
+            return await self._opener.finish(begun)
+        except asyncio.CancelledError:
+            if monotonic() - begun.started >= HEAD_START:
+                self.resolver.forget(origin.host, origin.port)
+            raise
+        except OSError as exc:
+            raise self._connect_failed(origin, exc) from exc
+        finally:
+            dial.leave()
+
+    async def _race(self, origin: Origin, dial: Dial, addresses: list[Address]) -> socket.socket:
+        host, port = origin.host, origin.port
+        silent: list[Address] = []
+        dial.enter("connect")
+        try:
+            return await race(addresses, self._opener.connect, silent.extend)
+        except asyncio.CancelledError:
+            # Out of time: as if they had refused. What is tried first next time are others.
+            if silent:
+                self.resolver.forget(host, port)
+            raise
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
-        dial.connect = monotonic() - started
-        return sock
+        finally:
+            dial.leave()
+            self.resolver.note_silent(host, port, silent)
 
     def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:
         self.resolver.forget(origin.host, origin.port)
@@ -172,10 +197,11 @@ class Connector:
         return known
 
     async def _look_up(self, origin: Origin, dial: Dial) -> list[Address]:
-        started = monotonic()
-        addresses = await self.resolver.resolve(origin.host, origin.port)
-        dial.dns = monotonic() - started
-        return addresses
+        dial.enter("dns")
+        try:
+            return await self.resolver.resolve(origin.host, origin.port)
+        finally:
+            dial.leave()
 
     async def _shake_hands(
         self, pool: Pool, sock: socket.socket, origin: Origin, dial: Dial
@@ -187,9 +213,9 @@ class Connector:
             except BaseException:
                 sock.close()
                 raise
-            started = monotonic()
-            connection = await attach_tls(pool, sock, context, server_name, self._tls.encrypted)
+            dial.enter("tls")
+            return await attach_tls(pool, sock, context, server_name, self._tls.encrypted)
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
-        dial.tls = monotonic() - started
-        return connection
+        finally:
+            dial.leave()

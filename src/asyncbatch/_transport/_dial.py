@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asyncbatch._transport._attaching import attach, attach_nowait
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from asyncbatch._transport._opening import Begun
     from asyncbatch._transport._origin import OriginPool
     from asyncbatch._transport._pool import Pool
+
+Phase: TypeAlias = Literal["dns", "connect", "tls"]
 
 RETRY_BACKOFF = 0.5
 """Seconds before the second retry of a connect; the first comes at once, later ones double."""
@@ -32,11 +35,14 @@ class Dial:
     Attributes:
         exchange: for whom; None once that one was served otherwise.
         is_taken_over: whether it is for another one now than it was begun for.
-        dns, connect, tls: seconds each phase took, None where it did not occur.
+        dns, connect, tls: seconds each phase took, successful or not; None where it did not occur,
+            or is under way.
     """
 
     __slots__ = (
         "_begun",
+        "_phase",
+        "_phase_at",
         "_task",
         "connect",
         "dns",
@@ -60,6 +66,9 @@ class Dial:
         self.dns: float | None = None
         self.connect: float | None = None
         self.tls: float | None = None
+        # The phase under way, and since when.
+        self._phase: Phase | None = None
+        self._phase_at = 0.0
         exchange.dial = self
         # What `begin` has begun, until the task takes it over.
         self._begun: Begun | None = None
@@ -97,6 +106,23 @@ class Dial:
         self._task = self.pool.unfinished.start_task(opening)
         # Not the end of the coroutine: a task cancelled before its first step never enters it.
         self._task.add_done_callback(self._ended)
+
+    def enter(self, phase: Phase, at: float | None = None) -> None:
+        """Begin a phase, now or at a time that has passed."""
+        self._phase = phase
+        self._phase_at = monotonic() if at is None else at
+
+    def leave(self) -> None:
+        """End the phase under way, if there is one."""
+        if self._phase is not None:
+            setattr(self, self._phase, monotonic() - self._phase_at)
+            self._phase = None
+
+    def tell(self, exchange: Exchange) -> None:
+        """Tell an exchange that ends or is served how long each phase took, or has taken so far."""
+        exchange.dns, exchange.connect, exchange.tls = self.dns, self.connect, self.tls
+        if self._phase is not None:
+            setattr(exchange, self._phase, monotonic() - self._phase_at)
 
     def observe(self, name: str, **info: Any) -> None:
         """Report a step to the exchange's observer, if it has one."""

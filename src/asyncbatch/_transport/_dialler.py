@@ -140,5 +140,5 @@ class Dialler:
         if exchange is None:
             return None
         exchange.dial = None
-        exchange.dns, exchange.connect, exchange.tls = dial.dns, dial.connect, dial.tls
+        dial.tell(exchange)
         return exchange

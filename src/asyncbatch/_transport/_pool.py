@@ -229,6 +229,7 @@ class Pool:
         """End an exchange that waits, and its dial."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
+            exchange.dial.tell(exchange)
             exchange.dial.cancel()
             exchange.dial = None
         exchange.fail(error, monotonic())

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from asyncbatch._transport._errors import ResolveFailed
@@ -30,8 +30,8 @@ MOST_THREADS = 256
 """Threads that there are at the very most: those that hang cannot be ended."""
 PATIENCE = 1.0
 """Seconds that a call waits for a thread before it gets one beyond `MAX_THREADS`."""
-MAX_ADDRESSES = 16
-"""Addresses of one name that are tried; some names have hundreds."""
+MAX_ADDRESSES = 256
+"""Addresses of one name that are kept; a hostile name has thousands."""
 
 
 class Address(NamedTuple):
@@ -210,10 +210,14 @@ class Resolver:
         # Oldest first, since every answer lives equally long.
         self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()
         self._running: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+        # Addresses that did not answer, and until when they come last; oldest first.
+        self._silent: OrderedDict[Address, float] = OrderedDict()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """
         Return the addresses of a name, at least one, in the order of the system.
+
+        Those that were silent a short while ago come last.
 
         Raises:
             ResolveFailed: there is none, or the name cannot be asked for.
@@ -234,7 +238,7 @@ class Resolver:
             raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
         if not addresses:
             raise ResolveFailed(f"{host!r} has no address")
-        return addresses[:MAX_ADDRESSES]
+        return self._in_order(addresses)
 
     def known(self, host: str, port: int) -> list[Address] | None:
         """Return the addresses of a name that was resolved a short while ago."""
@@ -247,12 +251,31 @@ class Resolver:
         """Ask anew next time, since none of the addresses answered."""
         self._cache.pop((host, port), None)
 
+    def note_silent(self, host: str, port: int, addresses: Iterable[Address]) -> None:
+        """Have addresses of a name that did not answer in time come last for a while."""
+        until = self._clock() + CACHE_SECONDS
+        for address in addresses:
+            self._silent.pop(address, None)
+            self._silent[address] = until
+            if len(self._silent) > MAX_CACHED_NAMES:
+                self._silent.popitem(last=False)
+        cached = self._cache.get((host, port))
+        if cached is not None:
+            self._cache[host, port] = (cached[0], self._in_order(cached[1]))
+
+    def _in_order(self, addresses: list[Address]) -> list[Address]:
+        if not self._silent:
+            return addresses[:MAX_ADDRESSES]
+        now = self._clock()
+        in_order = sorted(addresses, key=lambda one: self._silent.get(one, now) > now)
+        return in_order[:MAX_ADDRESSES]
+
     def _keep(self, key: tuple[str, int], future: asyncio.Future[list[Address]]) -> None:
         if self._running.get(key) is future:
             del self._running[key]
         if future.cancelled() or future.exception() is not None:
             return
-        addresses = future.result()[:MAX_ADDRESSES]
+        addresses = self._in_order(future.result())
         if not addresses:
             return
         self._cache.pop(key, None)

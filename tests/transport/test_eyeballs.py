@@ -1,0 +1,176 @@
+"""Several addresses of one name: in which order, how long after one another, and how many."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from asyncbatch._transport._eyeballs import HEAD_START, MAX_SILENT, race
+from asyncbatch._transport._resolver import Address
+from asyncbatch.testing import FakeClock
+
+# Their time is virtual, which takes a loop of asyncio's own.
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+def addresses(count: int) -> list[Address]:
+    return [Address(V4, (f"10.0.0.{number}", 80)) for number in range(count)]
+
+
+class Network:
+    """Addresses that answer when they are told to, and when each was tried."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.tried: list[tuple[str, float]] = []
+        self.silent: list[Address] = []
+        self.answers: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    async def connect(self, address: Address) -> socket.socket:
+        host = address.sockaddr[0]
+        self.tried.append((host, round(self._clock.elapsed, 6)))
+        if host in self.answers:
+            await self.answers[host]()
+        else:
+            await asyncio.Event().wait()
+        return socket.socket()
+
+    async def race(self, found: list[Address], limit: float = 10.0) -> str | None:
+        """Return what there was no answer within the limit for, or None."""
+        try:
+            async with asyncio.timeout(limit):
+                (await race(found, self.connect, self.silent.extend)).close()
+        except TimeoutError:
+            return "timed out"
+        return None
+
+
+async def at_once() -> None:
+    """Answer."""
+
+
+async def refuse() -> None:
+    raise ConnectionRefusedError("refused")
+
+
+async def test_each_address_has_a_quarter_of_a_second_for_itself(anyio_backend: str) -> None:
+    """Not less, which would open connections for nothing; not more, which would be waited for."""
+    assert HEAD_START == 0.25
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers["10.0.0.3"] = at_once
+        await network.race(addresses(5))
+
+    tried = [("10.0.0.0", 0.0), ("10.0.0.1", 0.25), ("10.0.0.2", 0.5), ("10.0.0.3", 0.75)]
+    assert network.tried == tried
+
+
+async def test_an_answer_within_its_head_start_needs_no_other_address(anyio_backend: str) -> None:
+    """However long that took."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers["10.0.0.0"] = lambda: asyncio.sleep(0.24)
+        await network.race(addresses(2))
+
+    assert network.tried == [("10.0.0.0", 0.0)]
+    assert network.silent == []
+
+
+async def test_a_refusal_ends_the_head_start(anyio_backend: str) -> None:
+    """The next address is tried at once."""
+
+    async def refuse_late() -> None:
+        await asyncio.sleep(0.1)
+        raise ConnectionRefusedError("refused")
+
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers |= {"10.0.0.0": refuse_late, "10.0.0.1": at_once}
+        await network.race(addresses(3))
+
+    assert network.tried == [("10.0.0.0", 0.0), ("10.0.0.1", 0.1)]
+
+
+async def test_the_families_take_turns(anyio_backend: str) -> None:
+    """So that a broken one costs one head start, not one for each of its addresses."""
+    found = [
+        *(Address(V6, (f"2001:db8::{number}", 80, 0, 0)) for number in range(3)),
+        *addresses(2),
+    ]
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers["10.0.0.1"] = at_once
+        await network.race(found)
+
+    hosts = [host for host, _ in network.tried]
+    assert hosts == ["2001:db8::0", "10.0.0.0", "2001:db8::1", "10.0.0.1"]
+
+
+async def test_addresses_that_refuse_do_not_count(anyio_backend: str) -> None:
+    """A name of 50 addresses, 49 of which are dead, answers by the last."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers = {f"10.0.0.{number}": refuse for number in range(49)}
+        network.answers["10.0.0.49"] = at_once
+        ended = await network.race(addresses(50))
+
+    assert ended is None
+    assert len(network.tried) == 50
+    assert clock.elapsed == 0
+
+
+async def test_addresses_that_are_silent_are_so_many_at_most(anyio_backend: str) -> None:
+    """Each of them holds a socket. When one refuses after all, the next one is tried."""
+    release = asyncio.Event()
+
+    async def refuse_at_last() -> None:
+        await release.wait()
+        raise ConnectionRefusedError("refused")
+
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers["10.0.0.7"] = refuse_at_last
+        asyncio.get_running_loop().call_later(8.0, release.set)
+        ended = await network.race(addresses(50))
+
+    times = [time for _, time in network.tried]
+    assert ended == "timed out"
+    assert times == [*(HEAD_START * number for number in range(MAX_SILENT)), 8.0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_who_has_not_answered_in_time_is_told(count: int, anyio_backend: str) -> None:
+    """Whoever had his head start, that is; the last one here had not."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        await network.race(addresses(count), limit=0.6)
+
+    told = {1: ["10.0.0.0"], 3: ["10.0.0.0", "10.0.0.1"]}
+    assert [address.sockaddr[0] for address in network.silent] == told[count]
+
+
+async def test_who_was_overtaken_is_told(anyio_backend: str) -> None:
+    """He had his head start, and more."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers["10.0.0.1"] = lambda: asyncio.sleep(0.05)
+        await network.race(addresses(2))
+
+    assert [address.sockaddr[0] for address in network.silent] == ["10.0.0.0"]
+
+
+async def test_when_none_answers_some_are_named_and_the_others_counted(anyio_backend: str) -> None:
+    """A hostile name has hundreds."""
+    with FakeClock() as clock:
+        network = Network(clock)
+        network.answers = {f"10.0.0.{number}": refuse for number in range(40)}
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await network.race(addresses(40))
+
+    assert len(caught.value.__notes__) == 17
+    assert caught.value.__notes__[-1] == "and 23 more"
