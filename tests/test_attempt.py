@@ -26,7 +26,9 @@ async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: An
         trial = Trial(lane, TimeLimits(settings["total"], 5.0))
         left = settings["left"]
         at = None if left is None else anyio.current_time() + left
-        return await trial.run(item, deadline_at=at, clock=anyio.current_time)
+        return await trial.run(
+            item, deadline_at=at, clock=anyio.current_time, allowed=settings["deadline"]
+        )
 
 
 async def hang(_: httpx.Request) -> httpx.Response:

@@ -118,6 +118,8 @@ def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def _to_patterns(value: Any) -> HostPatterns[HostLimits]:
+    if isinstance(value, HostPatterns):  # of options that these are evolved from
+        return value
     patterns: HostPatterns[HostLimits] = HostPatterns({} if value is None else value)
     for limits in patterns.values():
         if not isinstance(limits, HostLimits):

@@ -103,7 +103,6 @@ async def test_a_connect_that_was_not_answered_has_taken_its_time(lane: str, lim
     assert result.kind == FailureKind.timeout
     assert phases(result) == ["connect"]
     assert result.timing.connect
-    assert result.timing.connect >= 0.04
 
 
 @contextlib.contextmanager
@@ -165,7 +164,7 @@ async def wait_in_a_pool(**options: Any) -> asyncbatch.Result:
         server.on("/slow", Reply().delayed(10))
         server.on("/", Reply().delayed(1))
         async with (
-            httpx.AsyncClient(limits=limits, trust_env=False, timeout=None) as client,  # noqa: S113
+            httpx.AsyncClient(limits=limits, trust_env=False, timeout=None) as client,
             asyncbatch.Fetcher(client, retry=None, **options) as fetcher,
             anyio.create_task_group() as tasks,
         ):

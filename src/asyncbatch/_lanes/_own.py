@@ -2,9 +2,9 @@
 The client that a fetcher makes for itself: httpx's, on our transport.
 
 A subclass, because `transport=` would switch off the proxies of the environment (httpx 0.28):
-`_init_transport` puts ours in, and those are mounts, as in httpx. And because httpx copies the whole
-cookie jar for each request and each redirect that it builds: while it does so, it is shown the
-cookies of that one host.
+`_init_transport` puts ours in, and those are mounts, as in httpx. And because httpx copies the
+whole cookie jar for each request and each redirect that it builds: while it does so, it is shown
+the cookies of that one host.
 """
 
 from __future__ import annotations
