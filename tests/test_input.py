@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import gzip
+import io
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -485,3 +491,108 @@ async def test_an_input_that_raises_stop_async_iteration_does_not_end_a_stream_q
             await stream_all(fetcher, EndingIterator())
 
     assert isinstance(caught.value.__cause__, StopAsyncIteration)
+
+
+LINES = "http://a.test/0\r\n\n  http://a.test/1 \t\n\x0b\nhttp://a.test/2"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file of URLs, with blank lines and a mark of its encoding."""
+    path = tmp_path / "urls.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + LINES.encode())
+    return path
+
+
+@pytest.mark.may_block
+@pytest.mark.parametrize("kind", ["open", "buffer", "temporary", "gzip", "async"])
+async def test_a_file_that_is_open_for_text_has_a_url_on_each_line(path: Path, kind: str):
+    """Line ends and blank lines are none of them, whatever opened it."""
+    if kind == "open":
+        file: Any = path.open(encoding="utf-8")
+    elif kind == "buffer":
+        file = io.StringIO(f"\ufeff{LINES}")
+    elif kind == "temporary":
+        file = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
+        file.write(LINES)
+        file.seek(0)
+    elif kind == "gzip":
+        file = gzip.open(io.BytesIO(gzip.compress(LINES.encode())), "rt", encoding="utf-8")  # noqa: SIM115
+    else:
+        file = await anyio.open_file(path, encoding="utf-8")
+    async with Fetcher(transport=mock()) as fetcher:
+        results = await fetcher.fetch_many(file)
+    await file.aclose() if kind == "async" else file.close()
+
+    assert paths(results) == ["/0", "/1", "/2"]
+    assert [result.request.url for result in results] == urls(3, host="a.test")
+
+
+@pytest.mark.may_block
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_file_that_is_open_for_bytes_is_refused(path: Path, buffering: int):
+    """Each of its lines would be a failure; it is named instead, with the cure."""
+    with (
+        path.open("rb", buffering) as file,
+        pytest.raises(TypeError, match=r"urls\.txt is open for"),
+    ):
+        Input(file)
+    with tempfile.NamedTemporaryFile() as file, pytest.raises(TypeError, match="open it as text"):
+        Input(file)
+
+
+class Reader:
+    """A stream of bytes that is read line by line, as those of asyncio are."""
+
+    async def readline(self) -> bytes:
+        return b"http://a.test/0\n"
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+
+async def test_a_reader_of_bytes_is_refused():
+    """Only its first line tells."""
+    async with Fetcher(transport=mock()) as fetcher:
+        with pytest.raises(TypeError, match="the file is open for bytes"):
+            await fetcher.fetch_many(Reader())  # type: ignore[arg-type]  # on purpose
+
+
+async def test_a_file_of_another_encoding_is_no_list_of_urls():
+    """Read as it were ASCII, UTF-16 has a NUL in each letter."""
+    file = io.StringIO("http://a.test/0".encode("utf-16-le").decode("latin-1"))
+
+    async with Fetcher(transport=mock()) as fetcher:
+        with pytest.raises(ValueError, match=r"line 1 has a NUL .* encoding='utf-16'"):
+            await fetcher.fetch_many(file)
+
+
+async def test_a_blank_text_in_a_list_is_one_failure():
+    """Whoever made that list gets a result for each of its items."""
+    async with Fetcher(transport=mock()) as fetcher:
+        results = await fetcher.fetch_many(["http://a.test/0", " \n", "http://a.test/2\n"])
+
+    assert [result.kind for result in results.failures] == ["invalid_request"]
+    assert len(results) == 3
+
+
+Page = enum.Enum("Page", {"home": " http://a.test/0\n"}, type=str)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda item: item, Request, lambda item: Request(item, "POST")],
+    ids=["text", "request", "post"],
+)
+async def test_a_url_is_taken_by_its_value_and_without_blanks_around_it(make: Any):
+    """Of a member of an Enum too, whose `str` is its name; the result has what was given."""
+    given = [make(Page.home), make("\x00\t http://a.test/1\x1f"), make("http://a.test/2?q=1  ")]
+    async with Fetcher(transport=mock()) as fetcher:
+        results = await fetcher.fetch_many(given)
+
+    assert paths(results) == ["/0", "/1", "/2"]
+    assert results[0].request.url is Page.home
+    assert [str(result.url) for result in results] == [
+        *urls(2, host="a.test"),
+        "http://a.test/2?q=1",
+    ]

@@ -43,7 +43,7 @@ HOUSE = """
 VALUES = """
     _checks    _clock     _errors    _loop      _origin    _outcome    _quantiles  _request
     _result    _results   _retry     _summary   _timeouts   _timing    _portable   _text
-    _body_source
+    _body_source    _redaction _urls
 """
 
 # What users write down in types goes in a circle: a request has its policy, the policy asks about

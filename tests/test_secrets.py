@@ -19,6 +19,7 @@ import pytest
 from asyncbatch import FailureKind, Fetcher, HTTPTransport, Request, Results, Retry
 from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests import spellings
 
 MARKER = "s3cr3t"
 
@@ -191,3 +192,44 @@ async def test_no_text_shows_a_secret(
     }
     assert any(place == "log" for place, _ in shown)
     assert [(place, text) for place, text in shown if MARKER in text] == []
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+async def test_no_text_shows_a_password_of_a_misspelt_url(
+    library: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever becomes of it: refused, as most are, or sent in another sense than was meant."""
+    caplog.set_level(logging.INFO)
+    module: Any = pytest.importorskip(library)
+    transport = module.MockTransport(lambda request: module.Response(404))
+    spelt = spellings.misspelt()[::7]
+    given = [*spelt, *(Request(url, tag=1) for url in spelt), *([url] for url in spelt)]
+
+    async with (
+        module.AsyncClient(transport=transport, trust_env=False) as client,
+        Fetcher(client, retry=None) as fetcher,
+    ):
+        results = await fetcher.fetch_many(given)
+
+    shown = [*texts(results), *(("log", record.getMessage()) for record in caplog.records)]
+    assert len(results) == len(given)
+    assert [(place, text) for place, text in shown if spellings.SECRET in text] == []
+
+
+@pytest.mark.parametrize("url", spellings.misspelt()[::100])
+async def test_no_refusal_shows_a_password(url: str) -> None:
+    """Where a URL is given in the place of something else."""
+    async with Fetcher(trust_env=False) as fetcher:
+        with pytest.raises(TypeError) as single:
+            await fetcher.fetch_many(url)
+        with pytest.raises(TypeError) as several:
+            await fetcher.fetch([url])  # type: ignore[arg-type]  # on purpose
+    caught: list[pytest.ExceptionInfo[Any]] = [single, several]
+    for option in ("base_url", "proxy", "verify"):
+        try:
+            Fetcher(trust_env=False, **{option: url})  # type: ignore[misc]  # one at a time
+        except Exception as error:
+            caught.append(pytest.ExceptionInfo.from_exception(error))
+
+    shown = ["".join(traceback.format_exception(each.value)) for each in caught]
+    assert [text for text in shown if spellings.SECRET in text] == []

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from asyncbatch._options import FetcherOptions
-from asyncbatch._request import shown
+from asyncbatch._redaction import shown
 from asyncbatch._text import is_charset
 
 
@@ -108,9 +108,23 @@ def check_client_options(client_options: dict[str, Any]) -> None:
             f"not {encoding!r}"
         )
     proxy = client_options.get("proxy")
-    if isinstance(proxy, str) and not _PROXY.match(proxy):
-        # httpx says what it was given, and that may have a password in it.
+    if isinstance(proxy, str):
+        _check_proxy(proxy)
+
+
+def _check_proxy(proxy: str) -> None:
+    # httpx says what it was given, and that may have a password in it.
+    if not _PROXY.match(proxy):
         raise ValueError("proxy must be a URL that begins with http://, https:// or socks5://")
+    try:
+        host = httpx.URL(proxy).raw_host
+    except (httpx.InvalidURL, UnicodeError):
+        host = b""
+    if not host:
+        raise ValueError(
+            "proxy must be a URL such as http://user:password@host:3128, with whatever else than "
+            "letters and digits stands in user and password percent-encoded"
+        )
 
 
 def _refuse_unknown(client_options: dict[str, Any]) -> None:

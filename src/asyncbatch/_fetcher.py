@@ -30,7 +30,8 @@ from asyncbatch._lanes import binding_of
 from asyncbatch._loop import call_soon, is_running
 from asyncbatch._options import ClientTypes, FetcherOptions, split_options
 from asyncbatch._output import Collected, Delivered, Output
-from asyncbatch._request import is_request, shown
+from asyncbatch._redaction import shown
+from asyncbatch._request import is_request
 from asyncbatch._result import Result
 from asyncbatch._results import Results
 from asyncbatch._setup import (

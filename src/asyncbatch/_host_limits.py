@@ -17,7 +17,8 @@ import httpx
 from asyncbatch._checks import check_seconds, check_size
 from asyncbatch._limits import Rate, check_rate
 from asyncbatch._origin import Origin
-from asyncbatch._request import TimeoutTypes, redacted_url
+from asyncbatch._redaction import redacted_url
+from asyncbatch._request import TimeoutTypes
 from asyncbatch._timeouts import limits_of
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import io
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -24,7 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import httpx
 
-from asyncbatch._request import Request, is_request, shown
+from asyncbatch._redaction import shown
+from asyncbatch._request import Request, is_request
+from asyncbatch._urls import BLANKS
 
 if TYPE_CHECKING:
     import httpx2
@@ -45,12 +48,16 @@ class Input:
     """
     One pass over the requests of a batch.
 
+    A file that is open for text has a URL on each line, blank lines apart.
+
     Raises:
-        TypeError: If `requests` cannot be iterated over, or is a single request.
+        TypeError: If `requests` cannot be iterated over, is a single request, or is a file that is
+            open for bytes.
     """
 
     def __init__(self, requests: Requests) -> None:
         _refuse_single(requests)
+        name = _name_of_file(requests)
         self.read_count = 0
         self.exhausted = False
         """Nothing more is to be read: it ended or raised."""
@@ -63,9 +70,11 @@ class Input:
         self._next: Callable[[], Any] = _nothing
         self._async_iterator: AsyncIterator[Any] | None = None
         if isinstance(requests, AsyncIterable):
-            self._async_iterator = aiter(requests)
+            lines: Any = requests
+            self._async_iterator = aiter(requests if name is None else _lines_async(lines, name))
         elif isinstance(requests, Iterable):
-            self._next = _in_own_context(iter(requests))
+            lines = requests
+            self._next = _in_own_context(iter(requests if name is None else _lines(lines, name)))
             self.is_at_hand = True
         else:
             raise TypeError(
@@ -152,6 +161,64 @@ def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:
 
 # These run no code of the caller's.
 _OF_CONTAINERS = {type(iter(list[Any]())), type(iter(tuple[Any]())), type(iter(range(0)))}
+
+
+def _name_of_file(requests: Any) -> str | None:
+    """
+    Return what an open file of text is called in messages, or `None` for what is no file.
+
+    Raises:
+        TypeError: If the file is open for bytes.
+    """
+    if isinstance(requests, type) or not callable(getattr(requests, "readline", None)):
+        return None
+    name = getattr(requests, "name", None)
+    shown_name = name if isinstance(name, str) else "the file"
+    mode = getattr(requests, "mode", "")
+    if isinstance(requests, io.RawIOBase | io.BufferedIOBase) or "b" in str(mode):
+        raise TypeError(_OF_BYTES.format(shown_name))
+    return shown_name
+
+
+_OF_BYTES = (
+    "{} is open for bytes: open it as text, as in open(path), or with gzip.open(path, 'rt') "
+    "if it is compressed"
+)
+
+
+def _lines(file: Iterable[Any], name: str) -> Iterator[str]:
+    """Yield the URLs in a file of text, one on each line; blank lines are passed over."""
+    for number, line in enumerate(file, 1):
+        if url := _url_in(line, number, name):
+            yield url
+
+
+async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
+    """Do as `_lines` does for a file that is read without blocking."""
+    number = 0
+    while line := await file.readline():
+        number += 1
+        if url := _url_in(line, number, name):
+            yield url
+
+
+def _url_in(line: Any, number: int, name: str) -> str:
+    """
+    Return the URL of a line, or nothing.
+
+    Raises:
+        TypeError: If the file gives bytes.
+        ValueError: If what is in it is no text.
+    """
+    if not isinstance(line, str):
+        raise TypeError(_OF_BYTES.format(name))
+    if "\0" in line:
+        raise ValueError(
+            f"{name} is no list of URLs: line {number} has a NUL character; "
+            "if it is UTF-16, open it with encoding='utf-16'"
+        )
+    # Some editors put a mark of the encoding before the first line.
+    return (line.removeprefix("\ufeff") if number == 1 else line).strip(BLANKS)
 
 
 def _refuse_single(requests: object) -> None:

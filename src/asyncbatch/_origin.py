@@ -7,20 +7,15 @@ ones are read with one regular expression, and only the others by the client.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from asyncbatch._request import Request
+from asyncbatch._urls import ORIGIN
 
 Origin: TypeAlias = tuple[str, str, int]
 
 _PORTS = {"http": 80, "https": 443}
-
-# Nothing that could be read in two ways: no userinfo, no IPv6, no non-ASCII, no backslash.
-_PLAIN = re.compile(
-    r"(https?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?=[/?#]|\Z)", re.IGNORECASE
-)
 
 
 def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
@@ -35,7 +30,7 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
         Exception: What `locate` raises.
     """
     url = item.url if isinstance(item, Request) and item.prepared is None else item
-    if isinstance(url, str) and (match := _PLAIN.match(url)):
+    if isinstance(url, str) and (match := ORIGIN.match(url)):
         scheme, host, port = match.groups()
         scheme = scheme.lower()
         return scheme, host.lower(), int(port) if port else _PORTS[scheme]

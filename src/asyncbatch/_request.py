@@ -7,7 +7,6 @@ say, because it depends on the client (`base_url`, the library it comes from).
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, Final, TypeAlias
@@ -19,6 +18,7 @@ import httpx
 from asyncbatch._body_source import BodySource
 from asyncbatch._checks import check_seconds, check_size
 from asyncbatch._portable import restore, state_of
+from asyncbatch._redaction import redacted_url, shown
 from asyncbatch._retry import Retry, check_retry
 
 
@@ -64,39 +64,8 @@ AuthTypes: TypeAlias = (
 TimeoutTypes: TypeAlias = float | httpx.Timeout
 
 
-# A password may have a slash in it that nobody has encoded: then it stands where a port should.
-_USERINFO = re.compile(
-    r"(?<=//|\\\\)(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?![0-9]*(?:[/?#\s'\"]|\Z))[^\s@]{0,200}@)"
-)
-
-
-_BEFORE_PATH = re.compile(r"^[^/\\?#]*@")
-
-_SHOWN = 200
-_SHOWN_BEFORE = 2000
-
 # Of the requests that are no `Request`: what their bodies were read from.
 _sources: WeakKeyDictionary[Any, Sequence[BodySource]] = WeakKeyDictionary()
-
-
-def redacted(text: str) -> str:
-    """Return `text` without the user names and passwords of the URLs in it."""
-    return _USERINFO.sub("[secure]@", text)
-
-
-def redacted_url(url: object) -> str:
-    """Return a URL, or what somebody took for one, without its user name and password."""
-    # Without slashes it is no URL to httpx, but may have a password in it all the same.
-    return redacted(_BEFORE_PATH.sub("[secure]@", str(url)))
-
-
-def shown(value: object) -> str:
-    """Return a short text to stand for `value` in a message, without user names and passwords."""
-    try:
-        text = repr(value)
-    except Exception:
-        return f"<{type(value).__name__} object>"
-    return redacted(text[:_SHOWN_BEFORE])[:_SHOWN]
 
 
 def _shown_url(url: object) -> str:
@@ -106,6 +75,11 @@ def _shown_url(url: object) -> str:
 def _check_url(_: object, __: object, url: Any) -> None:
     if not isinstance(url, str) and not is_url(url):
         raise TypeError(f"url must be a str or an httpx.URL, not {shown(url)}")
+
+
+def _by_value(method: Any) -> Any:
+    # A member of an Enum has a hash of its own, and would be missed in `Retry.methods`.
+    return str.__str__(method) if isinstance(method, str) else method
 
 
 def _check_method(_: object, __: object, method: object) -> None:
@@ -139,13 +113,17 @@ class Request:
     """
 
     url: str | httpx.URL = attrs.field(kw_only=False, validator=_check_url, repr=_shown_url)
-    """Absolute, or relative to the client's `base_url`."""
-    method: str = attrs.field(default="GET", kw_only=False, validator=_check_method)
+    """
+    Absolute, or relative to the client's `base_url`; sent without blanks and line ends around it.
+    """
+    method: str = attrs.field(
+        default="GET", kw_only=False, converter=_by_value, validator=_check_method
+    )
     """Any method; a failed one is tried again only if `Retry.methods` has it."""
     headers: HeaderTypes | None = attrs.field(default=None, repr=False)
     """Added to the client's own headers, and winning over them."""
     params: ParamTypes | None = None
-    """Added to the URL's query."""
+    """Added to the URL's query, behind it; httpx would drop that."""
     content: ContentTypes | None = attrs.field(default=None, repr=False)
     """
     The body: bytes, text, a file opened in binary mode, or an iterable or async iterable of bytes.
@@ -241,6 +219,8 @@ def text_of_url(url: object) -> str | None:
     """Return a URL as text, if it is one in a form of which nobody has made something else."""
     if type(url) is str:
         return url
+    if isinstance(url, str):
+        return str.__str__(url)  # its value: `str()` of a member of an Enum is its name
     return str(url) if type(url) is httpx.URL else None
 
 

@@ -15,7 +15,8 @@ import httpx
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._portable import restore, state_of
-from asyncbatch._request import Request, redacted, redacted_url
+from asyncbatch._redaction import redacted, redacted_url
+from asyncbatch._request import Request
 from asyncbatch._text import encoding_of, parse_json, text_of
 from asyncbatch._timing import Attempt, Course, Timing, timing_of
 
@@ -300,7 +301,9 @@ def status_error(response: Any) -> Exception:
         # As httpx words it, but without the user and password of the URL, and without a link to
         # what the status means. A new object, because the traceback would hold this frame.
         kind: Any = type(error)
-        text = _LINK.sub("", redacted(str(error)))
+        # The URL as a whole first: where it ends is hard to tell from within a text.
+        text = str(error).replace(str(response.url), redacted_url(response.url))
+        text = _LINK.sub("", redacted(text))
         found: Exception = kind(text, request=response.request, response=response)
         return found
     raise AssertionError("a status of 400 or above is an error to httpx")
@@ -313,4 +316,4 @@ def _one_line(text: str) -> str:
 
 def _shown(url: httpx.URL | None) -> str:
     # httpx leaves out the password in the repr of a URL, but not the user, nor either in its str.
-    return redacted(str(url))
+    return redacted_url(url)

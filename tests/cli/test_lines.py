@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Timing
-from asyncbatch._cli._lines import json_line, plain_line, without_userinfo
+from asyncbatch._cli._lines import json_line, plain_line
 from tests.samples import failure, success
 
 
@@ -124,7 +124,10 @@ def test_who_asks_is_never_shown(url: str):
 )
 def test_an_at_sign_behind_the_host_stays(url: str):
     """It is part of what is asked for."""
-    assert without_userinfo(url) == url
+    result = failure(item=url, url=None)
+
+    assert json.loads(json_line(result))["url"] == url
+    assert url in plain_line(result)
 
 
 def test_a_message_that_says_the_password_otherwise_is_left_out():

@@ -8,22 +8,12 @@ from a stranger, so that what would steer a terminal is written out.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 
 from asyncbatch import Failure, Result
-from asyncbatch._request import redacted
-
-# Up to the last @ before the path: all of that may be a name and a password.
-USERINFO = re.compile(
-    r"^(?P<scheme>\s*[A-Za-z][A-Za-z0-9+.-]*:)?(?P<slashes>[/\\]{2})?"
-    r"(?P<userinfo>[^/\\?#]*)@"
-)
-USERINFO_IN_TEXT = re.compile(r"(?<=//)[^\s/\\?#'\"<>]*@")
-HIDDEN = "[secure]@"
+from asyncbatch._redaction import redacted, redacted_url, secrets_in
 
 
 def plain_line(result: Result) -> str:
@@ -33,7 +23,7 @@ def plain_line(result: Result) -> str:
     if isinstance(result, Failure) and result.response is None:
         what, error = str(result.kind), f"  {_shown(_message(result.error, url))}"
     seconds, size = f"{result.elapsed:.3f}", len(result.content)
-    return f"{what:<15} {seconds:>9} {size:>10} {_shown(without_userinfo(url))}{error}\n"
+    return f"{what:<15} {seconds:>9} {size:>10} {_shown(redacted_url(url))}{error}\n"
 
 
 def json_line(result: Result) -> str:
@@ -42,8 +32,8 @@ def json_line(result: Result) -> str:
     failure = result if isinstance(result, Failure) else None
     record: dict[str, Any] = {
         "index": result.index,
-        "url": without_userinfo(url),
-        "final_url": None if result.url is None else without_userinfo(str(result.url)),
+        "url": redacted_url(url),
+        "final_url": None if result.url is None else redacted_url(result.url),
         "ok": result.ok,
         "status": result.status_code,
         "kind": failure and str(failure.kind),
@@ -59,24 +49,11 @@ def json_line(result: Result) -> str:
     return json.dumps(record) + "\n"
 
 
-def without_userinfo(url: str) -> str:
-    """Return `url` without the name and the password that may be in it."""
-    return redacted(USERINFO.sub(rf"\g<scheme>\g<slashes>{HIDDEN}", url))
-
-
 def _message(error: Exception, url: str) -> str:
-    text = str(error).replace(url, without_userinfo(url))
-    text = USERINFO_IN_TEXT.sub(HIDDEN, text)
-    if not text or any(secret in text for secret in _secrets(url)):
+    text = redacted(str(error).replace(url, redacted_url(url)))
+    if not text or any(secret in text for secret in secrets_in(url)):
         return type(error).__name__
     return f"{type(error).__name__}: {text}"
-
-
-def _secrets(url: str) -> set[str]:
-    """Return what an error message must not say, as it stands in `url` and as it is quoted."""
-    found = USERINFO.match(url)
-    parts = re.split(r"[:@]", found["userinfo"]) if found else []
-    return {form for part in parts if part for form in (part, quote(part))}
 
 
 def _shown(text: str) -> str:

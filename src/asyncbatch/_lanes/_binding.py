@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from enum import Enum
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -16,7 +17,9 @@ import httpx
 
 from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
+from asyncbatch._redaction import has_at, start_of_url
 from asyncbatch._request import Request, hold
+from asyncbatch._urls import text_of
 
 E = TypeVar("E", bound=Exception)
 
@@ -57,19 +60,63 @@ class Binding:
             f" not a {type(auth).__name__}"
         )
 
-    def arguments(self, request: Request, body: Body) -> dict[str, Any]:
-        """Return what `request` sets, as arguments for `client.build_request`."""
+    def build(self, client: Any, request: Request, body: Body, timeout: Any, **more: Any) -> Any:
+        """
+        Return `request` as `client` builds it, but with the query of its URL and all parameters.
+
+        Raises:
+            Exception: What httpx has against it.
+        """
+        url = self.url(request.url)
         given = {
             "headers": request.headers,
-            "params": request.params,
-            "cookies": request.cookies,
+            "cookies": by_value(request.cookies),
             **body.arguments,
+            "data": by_value(body.arguments.get("data")),
         }
-        return {name: self._native(value) for name, value in given.items() if value is not None}
+        arguments = {name: self._native(each) for name, each in given.items() if each is not None}
+        # None at all leave a URL as it is, which httpx would take its query from.
+        if self.query_of(request.params):
+            arguments["params"] = by_value(request.params)
+        try:
+            native = client.build_request(request.method, url, timeout=timeout, **arguments, **more)
+        except self.library.InvalidURL as error:
+            raise self._without_password(error, url) from None
+        base_query = getattr(client, "base_query", b"")
+        if "params" in arguments or client.params or base_query:
+            own = self.library.URL(url)
+            added = native.url.query if "params" in arguments or client.params else b""
+            parts = [base_query if own.is_relative_url else b"", own.query, added]
+            native.url = native.url.copy_with(query=b"&".join(filter(None, parts)) or None)
+        return native
+
+    def located(self, client: Any, url: Any) -> Any:
+        """
+        Return `url` as `client` asks for it, but for its query.
+
+        Raises:
+            InvalidURL: If it is none.
+        """
+        url = self.url(url)
+        try:
+            return client.build_request("GET", url).url
+        except self.library.InvalidURL as error:
+            raise self._without_password(error, url) from None
+
+    def _without_password(self, error: Exception, url: Any) -> Exception:
+        """Return an error of httpx's about a URL, which quotes the part that it cannot read."""
+        if not has_at(str(url)):
+            return error
+        refused: Exception = self.library.InvalidURL(f"not a URL: {start_of_url(url)!r}")
+        return refused
+
+    def query_of(self, params: Any) -> str:
+        """Return parameters as a query."""
+        return "" if params is None else str(self.library.QueryParams(by_value(params)))
 
     def url(self, url: Any) -> Any:
         """Return `url` in a form that this library's clients take."""
-        return url if isinstance(url, self.library.URL) else str(url)
+        return url if isinstance(url, self.library.URL) else text_of(url)
 
     def prepared(self, given: Request) -> Any:
         """
@@ -120,6 +167,24 @@ class Binding:
         if isinstance(value, httpx.Cookies) and not isinstance(value, self.library.Cookies):
             return self.library.Cookies(value.jar)
         return value
+
+
+def by_value(given: Any) -> Any:
+    """
+    Return what a caller gave, with the values of those texts and numbers that are more than that.
+
+    httpx calls `str()` on them, which of a member of an Enum is its name.
+    """
+    kind = type(given)
+    if kind is dict:
+        return {by_value(name): by_value(value) for name, value in given.items()}
+    if kind is list or kind is tuple:
+        return kind(map(by_value, given))
+    if kind is not str and isinstance(given, str):
+        return str.__str__(given)
+    if isinstance(given, Enum) and isinstance(given, int | float):
+        return given.value
+    return given
 
 
 def binding_of(client: object) -> Binding:

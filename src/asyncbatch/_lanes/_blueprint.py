@@ -17,6 +17,7 @@ from asyncbatch._request import plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Course
 from asyncbatch._transport import Exchange
+from asyncbatch._urls import text_of
 
 if TYPE_CHECKING:
     from asyncbatch._http11 import ResponseHead
@@ -144,13 +145,17 @@ class PlainBlueprint(Blueprint):
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`, a new one each time."""
-        url = plain_url(item)
-        assert url is not None
-        return self.builder.authorize(self.builder.build(url, self._limits))
+        return self.builder.authorize(self.builder.build(_url_of(item), self._limits))
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""
-        return self._library.URL(plain_url(item))
+        return self._library.URL(_url_of(item))
+
+
+def _url_of(item: Any) -> str:
+    url = plain_url(item)
+    assert url is not None
+    return text_of(url)
 
 
 def course_of(exchange: Exchange) -> Course:

@@ -31,7 +31,8 @@ from asyncbatch._lanes._sendable import check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import UNSET, Request, Unset, hold, is_request, shown
+from asyncbatch._redaction import shown
+from asyncbatch._request import UNSET, Request, Unset, hold, is_request
 from asyncbatch._timeouts import TimeLimits
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class ClientLane:
             url = self.binding.library.URL(str(request.prepared.url))
         else:
             check_text(request.url, self.binding)
-            url = self._client.build_request("GET", self.binding.url(request.url)).url
+            url = self.binding.located(self._client, request.url)
         check_url(url, self.binding, given=request.url)
         return url
 
@@ -228,14 +229,10 @@ class _Exchange:
             native.extensions.setdefault("timeout", timeout.as_dict())
         else:
             check_text(request.url, self._binding)
-            body = Body(request)
+            body, extensions = Body(request), dict(request.extensions or {})
             with showing_cookies_of(self._client, request.url):
-                native = self._client.build_request(
-                    request.method,
-                    self._binding.url(request.url),
-                    timeout=timeout,
-                    extensions=dict(request.extensions or {}),
-                    **self._binding.arguments(request, body),
+                native = self._binding.build(
+                    self._client, request, body, timeout, extensions=extensions
                 )
             body.give_to(native, library)
             hold(request, body.sources)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asyncbatch._lanes._basic import authorization_of
-from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._plain_urls import split_plain
+from asyncbatch._lanes._binding import Binding, by_value
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder, Template, Templates
 from asyncbatch._request import UNSET, Request, text_of_url
 from asyncbatch._timeouts import TimeLimits
+from asyncbatch._urls import split_plain, text_of
 
 # Written in capitals, as httpx writes all of them.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -78,10 +78,15 @@ class Composer:
         url, params = text_of_url(request.url), request.params
         if url is None:
             return None
+        url = text_of(url)
         if params is None:
             return url
-        query = str(self._library.QueryParams(params))
-        return None if "?" in url or "#" in url or not query else f"{url}?{query}"
+        query = self._binding.query_of(params)
+        if not query:
+            return url
+        # With a fragment, what comes of it is not plain.
+        between = "" if url.endswith("?") else "&" if "?" in url else "?"
+        return f"{url}{between}{query}"
 
     def _authorization(self, request: Request, builder: Builder) -> str | None:
         if request.auth is UNSET:
@@ -90,7 +95,7 @@ class Composer:
 
     def _encoded(self, request: Request) -> tuple[dict[str, str], bytes] | None:
         """Return the fields that describe the body, and the body."""
-        content, form = request.content, request.data
+        content, form = request.content, by_value(request.data)
         if content is None and form is None and request.json is None:
             return {}, b""
         is_stored = content is None or isinstance(content, str | bytes)

@@ -17,9 +17,13 @@ from urllib.request import getproxies
 
 import httpx
 
+from asyncbatch._lanes._binding import binding_of, by_value
 from asyncbatch._lanes._cookies import adopt, narrowed
 from asyncbatch._lanes._no_proxy import NoProxy
+from asyncbatch._lanes._sendable import check_text, check_url
+from asyncbatch._redaction import shown
 from asyncbatch._transport import AddressPolicyTypes, Bounds, HTTPTransport
+from asyncbatch._urls import ABSOLUTE, text_of
 
 
 class OwnClient(httpx.AsyncClient):
@@ -46,6 +50,13 @@ class OwnClient(httpx.AsyncClient):
         self._cookies_shown: httpx.Cookies | None = None
         # The environment's; it is looked at while the client is made.
         self._no_proxy = NoProxy("")
+        self.base_query = b""
+        """Sent with every URL that is relative to the base; httpx would append the path to it."""
+        if base_url := text_of(options.get("base_url", "")):
+            options["base_url"] = self._base(base_url)
+        for name in ("params", "cookies"):
+            if name in options:
+                options[name] = by_value(options[name])
         super().__init__(**options)
         self._mount_no_proxy()
         self._adopt_cookies(options.get("cookies"))
@@ -113,6 +124,25 @@ class OwnClient(httpx.AsyncClient):
         no_proxy: Any = self._no_proxy
         self._mounts = {**exact, no_proxy: None, **self._mounts}
 
+    def _base(self, text: str) -> httpx.URL:
+        """
+        Return the base of relative URLs, and keep its query.
+
+        Raises:
+            ValueError: If nothing can be fetched there.
+        """
+        binding = binding_of(self)
+        try:
+            if not ABSOLUTE.match(text):
+                raise httpx.InvalidURL(f"it must begin with http:// or https://, not {shown(text)}")
+            check_text(text, binding)
+            url = httpx.URL(text)
+            check_url(url, binding)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ValueError(f"base_url is no URL to fetch from: {error}") from None
+        self.base_query = url.query
+        return url.copy_with(query=None, fragment=None)
+
     def _refuse_detours(self) -> None:
         """
         Refuse what would connect without asking `addresses`.
@@ -139,7 +169,7 @@ def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]
     if not isinstance(client, OwnClient) or not client.cookies:
         return nullcontext()
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(text_of(url))
     except httpx.InvalidURL:
         return nullcontext()  # building the request will say so
     whole = client.base_url if parsed.is_relative_url else parsed

@@ -17,13 +17,13 @@ from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._composed import Composer
 from asyncbatch._lanes._cookies import narrowed
 from asyncbatch._lanes._own import showing_cookies_of
-from asyncbatch._lanes._plain_urls import split_plain
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._lanes._template import Template, Templates, is_special, leads_to
 from asyncbatch._lanes._upload import Body, is_produced
 from asyncbatch._request import UNSET, Request, plain_url
 from asyncbatch._timeouts import TimeLimits
+from asyncbatch._urls import split_plain, text_of
 
 
 class Preparer:
@@ -44,8 +44,10 @@ class Preparer:
             Exception: If it cannot be sent at all.
         """
         url = plain_url(item)
-        if url is not None and (parts := split_plain(url)) is not None:
-            return self._prepare_plain(url, *parts, limits)
+        if url is not None:
+            url = text_of(url)
+            if (parts := split_plain(url)) is not None:
+                return self._prepare_plain(url, *parts, limits)
         request = Request.of(item)
         if _needs_client(request) or not is_basic(self._auth(request)):
             return None
@@ -122,12 +124,7 @@ class Preparer:
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
         with showing_cookies_of(self._client, request.url):
-            return self._client.build_request(
-                request.method,
-                self._binding.url(request.url),
-                timeout=timeout,
-                **self._binding.arguments(request, Body(request)),
-            )
+            return self._binding.build(self._client, request, Body(request), timeout)
 
     def _stored_body(self, native: Any) -> bytes | None:
         """Return the body if it lies ready in memory."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
 from asyncbatch._lanes._conditions import standing_reason_against
-from asyncbatch._lanes._plain_urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Template
 from asyncbatch._origin import Origin as HostKey
 from asyncbatch._request import plain_url
 from asyncbatch._timing import Course
 from asyncbatch._transport import NEVER, EngineClosed, Exchange
+from asyncbatch._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET, text_of
 
 if TYPE_CHECKING:
     from asyncbatch._lanes._direct import DirectLane
@@ -179,6 +179,7 @@ class Relay:
         return self._look_closer(item, url)
 
     def _look_closer(self, item: Any, url: str) -> HostKey | None:
+        url = text_of(url)  # the lines of a list, say, have an end each
         try:
             plain = self._lane.preparer.plain(url)
         except Exception:

@@ -12,21 +12,8 @@ from typing import Any
 
 from asyncbatch._http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._request import redacted_url
-
-# Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx lets some
-# of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
-_BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
-
-# What names a scheme or a host (RFC 3986 §4.2), and so is not relative to a `base_url`. httpx would
-# join what follows the scheme to that.
-_ABSOLUTE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|:)")
-_HTTP = re.compile(r"https?://(?P<authority>[^/?#]*)|https?:", re.IGNORECASE)
-_LOCATION = re.compile(r"(?:https?:)?//(?P<authority>[^/?#]+)", re.IGNORECASE)
-
-# RFC 3986 §3.2.3. httpx hands the port to `int`, which reads "+80", " 80" and "8_0" as well.
-# One bracket alone is left to httpx to refuse.
-_HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]]*|[^\[]*\]")
+from asyncbatch._redaction import has_at, start_of_url
+from asyncbatch._urls import ABSOLUTE, HOST_AND_PORT, HTTP, LOCATION, is_possible_host, text_of
 
 # RFC 9110 §5.6.2.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -57,11 +44,14 @@ def check_url(url: Any, binding: Binding, request: Any = None, *, given: object 
     library = binding.library
     written = url if given is None else given
     if url.scheme not in ("http", "https"):
-        raise library.UnsupportedProtocol(_NO_SCHEME.format(_start_of(written)), request=request)
-    if not url.host:
-        raise library.InvalidURL(f"the URL has no host: {_start_of(written)!r}")
-    if not _is_possible_host(url.raw_host.decode("ascii")):
-        raise library.InvalidURL(f"the URL's host is none: {url.host[:100]!r}")
+        raise library.UnsupportedProtocol(_NO_SCHEME.format(start_of_url(written)), request=request)
+    # As it is in ASCII: some names that resolve have no other form (IDNA 2008 knows no emoji).
+    host = url.raw_host.decode("ascii")
+    if not host:
+        raise library.InvalidURL(f"the URL has no host: {start_of_url(written)!r}")
+    if not is_possible_host(host):
+        shown = "" if has_at(str(url)) else f": {host[:100]!r}"
+        raise library.InvalidURL(f"the URL's host is none{shown}")
     if url.port is not None and not 0 < url.port < 65536:
         raise library.InvalidURL(f"the URL's port must be from 1 to 65535, not {url.port}")
 
@@ -73,19 +63,22 @@ def check_text(url: object, binding: Binding) -> None:
     Raises:
         UnsupportedProtocol: If it has a scheme that is not http or https, or a host without one.
         InvalidURL: If it has no host, a port that is no number, or an authority with a backslash
-            or a second "@": where a browser sees the path begin, httpx sees a user name.
+            or a second "@": where a browser sees the path begin, httpx sees a user name. Or if what
+            follows the scheme is another one.
     """
-    text = str(url)
-    if not _ABSOLUTE.match(text):
+    text = text_of(url)
+    if not ABSOLUTE.match(text):
         return  # relative to `base_url`, or refused when it has been built
     library = binding.library
-    match = _HTTP.match(text)
+    match = HTTP.match(text)
     if match is None:
-        raise library.UnsupportedProtocol(_NO_SCHEME.format(_start_of(text)))
+        raise library.UnsupportedProtocol(_NO_SCHEME.format(start_of_url(text)))
     authority = match["authority"] or ""
     host = authority.rpartition("@")[2]
     if not host or host.startswith(":"):
-        raise library.InvalidURL(f"the URL has no host: {_start_of(text)!r}")
+        raise library.InvalidURL(f"the URL has no host: {start_of_url(text)!r}")
+    if authority.lower() in ("http:", "https:"):
+        raise library.InvalidURL("the URL's scheme is written twice")
     _check_authority(authority, text, library)
 
 
@@ -93,9 +86,9 @@ def _check_authority(authority: str, text: str, library: Any) -> None:
     userinfo, _, host = authority.rpartition("@")
     if "@" in userinfo or "\\" in authority:
         raise library.InvalidURL("the URL's authority has a second '@' or a backslash")
-    if not _HOST_AND_PORT.fullmatch(host):
+    if not HOST_AND_PORT.fullmatch(host):
         # Not shown where it may be a password that has a slash in it.
-        port = "" if "@" in text else f": {host.partition(':')[2][:100]!r}"
+        port = "" if has_at(text) else f": {host.partition(':')[2][:100]!r}"
         raise library.InvalidURL(f"Invalid port{port}")
 
 
@@ -108,7 +101,7 @@ def check_location(location: str | None, binding: Binding) -> None:
     Raises:
         InvalidURL: As `check_text` does, of the port and the authority.
     """
-    if location is not None and (match := _LOCATION.match(location)):
+    if location is not None and (match := LOCATION.match(location)):
         _check_authority(match["authority"], location, binding.library)
 
 
@@ -150,16 +143,3 @@ def check_framing(native: Any, binding: Binding) -> None:
         encode_fields(fields)
     except InvalidRequest as error:
         raise binding.library.LocalProtocolError(str(error), request=native) from None
-
-
-def _is_possible_host(host: str) -> bool:
-    if ":" in host:  # an IPv6 address, which httpx has parsed
-        return True
-    if len(host) > 254 or _BAD_HOST.search(host):
-        return False
-    # Some resolvers raise what is no resolver's error for a label that is too long or empty.
-    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
-
-
-def _start_of(url: Any) -> str:
-    return redacted_url(str(url)[:1000])[:100]
