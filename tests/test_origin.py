@@ -27,6 +27,8 @@ def parsed(item: Any) -> httpx.URL:
         ("http://evil.test\\@host.test/", None),
         ("http://host.test#@evil.test", ("http", "host.test", 80)),
         ("http://[::1]:81/", ("http", "::1", 81)),
+        ("http://Host.test./a", ("http", "host.test", 80)),
+        ("http://\xe9.test./", ("http", "xn--9ca.test", 80)),
         ("http://\xe9.test/", ("http", "xn--9ca.test", 80)),
         ("http://xn--9ca.test/", ("http", "xn--9ca.test", 80)),
         (httpx.URL("https://host.test:444/"), ("https", "host.test", 444)),
@@ -57,7 +59,8 @@ def test_the_short_way_agrees_with_the_client(rest: str) -> None:
     url = "http://" + rest
     try:
         theirs: Any = httpx.URL(url)
-        expected = (theirs.scheme, theirs.raw_host.decode(), theirs.port or 80)
+        host = theirs.raw_host.decode().removesuffix(".")  # which is for the resolver
+        expected = (theirs.scheme, host, theirs.port or 80)
     except httpx.InvalidURL:
         return
 

@@ -33,11 +33,13 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
     if isinstance(url, str) and (match := ORIGIN.match(url)):
         scheme, host, port = match.groups()
         scheme = scheme.lower()
-        return scheme, host.lower(), int(port) if port else _PORTS[scheme]
+        return scheme, host.lower().removesuffix("."), int(port) if port else _PORTS[scheme]
     return origin_of_url(locate(item))
 
 
 def origin_of_url(url: Any) -> Origin:
     """Return the origin of a client's URL, which has a host and is http or https."""
-    # As it is written in ASCII: a name with other letters is one host in both its forms.
-    return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+    # With or without the dot that ends a name for the resolver, it is one server. As it is written
+    # in ASCII: a name with other letters is one host in both its forms.
+    host = url.raw_host.decode("ascii").removesuffix(".")
+    return url.scheme, host, url.port or _PORTS[url.scheme]

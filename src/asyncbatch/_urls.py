@@ -10,6 +10,7 @@ cut off. One that is not plain is no worse for it: httpx reads it. What of a URL
 from __future__ import annotations
 
 import re
+import unicodedata
 
 BLANKS = "".join(map(chr, range(0x21)))
 """
@@ -91,6 +92,40 @@ def text_of(url: object) -> str:
     """
     text = str.__str__(url) if isinstance(url, str) else str(url)
     return text.strip(BLANKS)
+
+
+def with_ascii_host(url: str) -> str | None:
+    """
+    Return a URL whose host has emoji in it with that host in ASCII, or `None` for any other host.
+
+    IDNA 2008 knows no emoji, but there are such names, and browsers ask for them (UTS 46).
+    """
+    match = HTTP.match(url)
+    if match is None or not match["authority"]:
+        return None
+    start, end = match.span("authority")
+    userinfo, at, host = match["authority"].rpartition("@")
+    host, colon, port = host.partition(":")
+    mapped = unicodedata.normalize("NFKC", _JOINED.sub("", host).casefold())
+    name = ".".join(map(_ascii_label, re.split("[.\u3002]", mapped)))
+    if not _EMOJI.search(mapped) or not _ASCII_NAME.fullmatch(name):
+        return None
+    return f"{url[:start]}{userinfo}{at}{name}{colon}{port}{url[end:]}"
+
+
+# What chooses between a coloured emoji and a black one.
+_JOINED = re.compile("[\ufe0e\ufe0f]")
+_EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+_ASCII_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?")
+
+
+def _ascii_label(label: str) -> str:
+    """Return a label of a host in ASCII, or nothing if it has what is neither letter nor emoji."""
+    if label.isascii():
+        return label
+    if not all(char.isalnum() or char in "_-" or _EMOJI.match(char) for char in label):
+        return ""
+    return "xn--" + label.encode("punycode").decode("ascii")
 
 
 def split_plain(url: str) -> tuple[str, bytes] | None:

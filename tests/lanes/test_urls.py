@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+import pickle
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 
 from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
@@ -35,7 +39,7 @@ def fetcher_of(lane: str, **options: Any) -> Fetcher:
         return Fetcher(trust_env=False, **options)
     library = pytest.importorskip("httpx2") if lane == "httpx2" else httpx
     if lane == "engine":
-        options["transport"] = HTTPTransport()
+        options["transport"] = HTTPTransport(verify=options.pop("verify", True))
     return Fetcher(library.AsyncClient(trust_env=False, follow_redirects=True, **options))
 
 
@@ -166,3 +170,140 @@ def test_a_base_url_that_is_none_is_refused(base: str):
 
     assert "S3cr3t" not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.fixture
+def names(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, anyio_backend: Any
+) -> list[str]:
+    """Let every name of the domain `test` be this machine, and return those that were looked up."""
+    asked: list[str] = []
+    lane = request.getfixturevalue("lane") if "lane" in request.fixturenames else "direct"
+    system = socket.getaddrinfo
+
+    def look_up(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode("ascii") if isinstance(host, bytes) else host
+        if name.rstrip(".").endswith(".test") and not _is_numeric(args, kwargs):
+            asked.append(name)
+            host = "127.0.0.1"
+        return system(host, port, *args, **kwargs)
+
+    if lane in ("httpx", "httpx2") and anyio_backend[1].get("use_uvloop"):
+        pytest.skip("uvloop asks the system past Python")
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def _is_numeric(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    flags: int = kwargs.get("flags", args[3] if len(args) > 3 else 0)
+    return bool(flags & socket.AI_NUMERICHOST)
+
+
+HOSTS = {
+    "xn--mnchen-3ya.test": "xn--mnchen-3ya.test",
+    "xn--ls8h.test": "xn--ls8h.test",
+    "XN--I-7IQ.test": "xn--i-7iq.test",
+    "xn--foo_br-fua.test": "xn--foo_br-fua.test",
+    "foo_bar.test": "foo_bar.test",
+    "_dmarc.test": "_dmarc.test",
+    "m\u00fcnchen.test": "xn--mnchen-3ya.test",
+    "\U0001f4a9.test": "xn--ls8h.test",
+    "i\u2764\ufe0f.test": "xn--i-7iq.test",
+    "www.\u2603\u3002test": "www.xn--n3h.test",
+}
+
+
+@pytest.mark.asyncio_only
+async def test_a_host_that_resolves_is_asked(
+    lane: str, server: LoopbackServer, names: list[str]
+) -> None:
+    """What is ASCII goes to the resolver as it is, whatever IDNA 2008 makes of it."""
+    server.on("/from/*", lambda request: Reply.redirect(f"http://{request.path[6:]}/to"))
+    urls = [f"http://{host}:{server.port}/a" for host in HOSTS]
+    forms = [*urls, *(Request(url, "PUT", content=b"x") for url in urls)]
+    async with fetcher_of(lane) as fetcher:
+        results = await fetcher.fetch_many(forms)
+        await fetcher.client.aclose()
+
+    assert [result.text for result in results] == ["/a"] * len(forms)
+    assert [result.url.raw_host.decode("ascii") for result in results] == [*HOSTS.values()] * 2
+    assert [result.url.host for result in results]
+    assert [result.response.request.headers["host"] for result in results] == [
+        f"{host}:{server.port}" for host in HOSTS.values()
+    ] * 2
+    assert {*names} == {*HOSTS.values()}
+    assert pickle.loads(pickle.dumps(results))[1].url == results[1].url
+
+
+@pytest.mark.asyncio_only
+async def test_redirects_lead_to_and_from_such_a_host(
+    server: LoopbackServer, names: list[str]
+) -> None:
+    """As a browser follows them; on a stock client httpx refuses."""
+    there = f"http://xn--ls8h.test:{server.port}"
+    server.on("/from", Reply.redirect(f"{there}/mid"))
+    server.on("/mid", Reply.redirect("/last"))
+    server.on("/last", Reply.redirect(server.url("/to")))
+    async with Fetcher(trust_env=False) as fetcher:
+        result = await fetcher.fetch(server.url("/from"))
+
+    assert result.text == "/to"
+    assert [str(response.url) for response in result.response.history] == [
+        server.url("/from"),
+        f"{there}/mid",
+        f"{there}/last",
+    ]
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize(
+    "host", ["a\u2044b.test", "a\u2100b.test", "\u2603\u200d.test", "\u2571.test"]
+)
+async def test_what_reads_as_two_hosts_is_refused(host: str, names: list[str]) -> None:
+    """An emoji beside it makes no difference."""
+    async with Fetcher(trust_env=False, retry=None) as fetcher:
+        results = await fetcher.fetch_many([f"http://{host}/", f"http://\U0001f4a9{host}/"])
+
+    assert [result.kind for result in results] == ["invalid_request"] * 2
+    assert names == []
+
+
+@pytest.mark.asyncio_only
+async def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_alone(
+    lane: str, names: list[str]
+) -> None:
+    """Not for SNI and the certificate; `Host` has it, as browsers and curl send it."""
+    authority = trustme.CA()
+    trusting, context = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(trusting)
+    authority.issue_cert("www.test").configure_cert(context)
+    asked: list[str | None] = []
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    async with LoopbackServer(ssl_context=context, default=Reply(body="x")) as server:
+        server.on("/from", Reply.redirect(f"https://www.test.:{server.port}/to"))
+        urls = [f"https://www.test{dot}:{server.port}/{path}" for dot in ("", ".") for path in "ab"]
+        urls.append(f"https://www.test:{server.port}/from")
+        async with fetcher_of(lane, verify=trusting) as fetcher:
+            results = await fetcher.fetch_many([*urls, *(Request(url, "PUT") for url in urls)])
+            await fetcher.client.aclose()
+
+    assert results.failures == []
+    assert {*asked} == {"www.test"}
+    assert {request.headers["host"].partition(":")[0] for request in server.requests} == {
+        *("www.test", "www.test.")
+    }
+    assert all("sni_hostname" not in each.response.request.extensions for each in results)
+
+
+@pytest.mark.asyncio_only
+async def test_a_name_with_a_dot_and_one_without_are_one_host_to_limits(
+    server: LoopbackServer, names: list[str]
+) -> None:
+    """It is one server, whose owner has to bear both."""
+    async with Fetcher(trust_env=False) as fetcher:
+        await fetcher.fetch_many(
+            f"http://www.test{dot}:{server.port}/" for dot in ("", ".") for _ in range(3)
+        )
+        hosts = fetcher.statistics().hosts
+
+    assert hosts <= 1

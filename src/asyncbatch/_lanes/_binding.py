@@ -19,7 +19,7 @@ from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
 from asyncbatch._redaction import has_at, start_of_url
 from asyncbatch._request import Request, hold
-from asyncbatch._urls import text_of
+from asyncbatch._urls import text_of, with_ascii_host
 
 E = TypeVar("E", bound=Exception)
 
@@ -75,6 +75,8 @@ class Binding:
             "data": by_value(body.arguments.get("data")),
         }
         arguments = {name: self._native(each) for name, each in given.items() if each is not None}
+        if host := self._host_field(client, url, request):
+            arguments["headers"] = host
         # None at all leave a URL as it is, which httpx would take its query from.
         if self.query_of(request.params):
             arguments["params"] = by_value(request.params)
@@ -88,7 +90,20 @@ class Binding:
             added = native.url.query if "params" in arguments or client.params else b""
             parts = [base_query if own.is_relative_url else b"", own.query, added]
             native.url = native.url.copy_with(query=b"&".join(filter(None, parts)) or None)
+        native.url = readable(native.url, self.library)
         return native
+
+    def _host_field(self, client: Any, url: Any, request: Request) -> Any:
+        """Return the headers with a `Host`, if httpx needs to be given one."""
+        if b"xn--" not in client.base_url.raw_host and "xn--" not in str(url).lower():
+            return None
+        whole = self.library.URL(url)
+        if whole.is_relative_url:
+            whole = client.base_url
+        headers = self.library.Headers(request.headers)
+        if "host" in headers or "host" in client.headers:
+            return None
+        return with_host(headers.raw, whole, self.library)
 
     def located(self, client: Any, url: Any) -> Any:
         """
@@ -99,7 +114,8 @@ class Binding:
         """
         url = self.url(url)
         try:
-            return client.build_request("GET", url).url
+            headers = self._host_field(client, url, Request(url))
+            return readable(client.build_request("GET", url, headers=headers).url, self.library)
         except self.library.InvalidURL as error:
             raise self._without_password(error, url) from None
 
@@ -116,7 +132,16 @@ class Binding:
 
     def url(self, url: Any) -> Any:
         """Return `url` in a form that this library's clients take."""
-        return url if isinstance(url, self.library.URL) else text_of(url)
+        if isinstance(url, self.library.URL):
+            return url
+        text = text_of(url)
+        if text.isascii():
+            return text
+        try:
+            self.library.URL(text)
+        except self.library.InvalidURL:
+            return with_ascii_host(text) or text
+        return text
 
     def prepared(self, given: Request) -> Any:
         """
@@ -169,6 +194,33 @@ class Binding:
         return value
 
 
+def readable(url: Any, library: Any) -> Any:
+    """
+    Return a URL of `library` so that its `host` can be read.
+
+    httpx decodes a host for that, and raises where the name is none by IDNA 2008: the names of
+    thousands of sites, which the resolver takes in ASCII.
+    """
+    if not url.raw_host.startswith(b"xn--"):
+        return url
+    try:
+        url.host  # noqa: B018  # a property, which may raise
+    except UnicodeError:
+        return _ascii_url(library)(url)
+    return url
+
+
+def with_host(fields: Any, url: Any, library: Any) -> Any:
+    """
+    Return header fields with a `Host` before them, if httpx could not tell that from the URL.
+
+    It decodes the host to see whether there is one.
+    """
+    if readable(url, library) is url:
+        return fields
+    return [(b"Host", url.netloc), *fields]
+
+
 def by_value(given: Any) -> Any:
     """
     Return what a caller gave, with the values of those texts and numbers that are more than that.
@@ -204,6 +256,22 @@ def binding_of(client: object) -> Binding:
 @functools.cache
 def _binding(name: str) -> Binding:
     return Binding(importlib.import_module(name))
+
+
+@functools.cache
+def _ascii_url(library: Any) -> Any:
+    """Make the class of URLs whose host has no other form than the ASCII one."""
+
+    class URL(library.URL):  # type: ignore[misc]  # the base is chosen at run time
+        @property
+        def host(self) -> str:
+            host: str = self.raw_host.decode("ascii")
+            return host
+
+        def __reduce__(self) -> Any:
+            return library.URL, (str(self),)
+
+    return URL
 
 
 @functools.cache

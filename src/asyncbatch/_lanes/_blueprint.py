@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from asyncbatch._lanes._binding import readable
 from asyncbatch._lanes._heads import coding_in, value_in
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder
@@ -149,7 +150,7 @@ class PlainBlueprint(Blueprint):
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""
-        return self._library.URL(_url_of(item))
+        return readable(self._library.URL(_url_of(item)), self._library)
 
 
 def _url_of(item: Any) -> str:

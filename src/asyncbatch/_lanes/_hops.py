@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._binding import Binding, readable
 from asyncbatch._lanes._cookies import drop_unsendable
 from asyncbatch._lanes._door import Door
 from asyncbatch._lanes._failures import Situation
@@ -17,6 +17,9 @@ from asyncbatch._lanes._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import check_whole
 from asyncbatch._transport import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+
+# What httpx calls the name for SNI and the certificate.
+_SERVER_NAME = "sni_hostname"
 
 
 class Hops:
@@ -62,6 +65,7 @@ class Hops:
         """
         situation = self.situation
         situation.begin(native)
+        native.url = readable(native.url, self._binding.library)
         check_url(native.url, self._binding, native)
         check_head(native, self._binding)
         check_framing(native, self._binding)
@@ -76,6 +80,7 @@ class Hops:
         if self._first is None and not self._client.event_hooks["request"]:
             self._trace.begin_wait()
         self._add_extensions(native)
+        is_named = _name_server(native)
         try:
             response = await self._send_in_turn(native)
             self._trace.forget_wait()
@@ -83,10 +88,14 @@ class Hops:
             native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
+            if is_named:
+                native.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(native, chained)
         exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         if response.next_request is not None:  # it has inherited the extensions
+            if is_named:
+                response.next_request.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(response.next_request, chained)
             if url.userinfo:
                 keep_userinfo(response, url, self._binding.library)
@@ -127,3 +136,16 @@ class Hops:
         if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
             drop_unsendable(self._client.cookies.jar)
         return response
+
+
+def _name_server(native: Any) -> bool:
+    """
+    Tell a transport, ours or not, what a server calls itself whose name ends in a dot.
+
+    The dot is for the resolver alone; httpcore would ask for a certificate with it.
+    """
+    host: bytes = native.url.raw_host
+    if not host.endswith(b".") or native.url.scheme != "https" or _SERVER_NAME in native.extensions:
+        return False
+    native.extensions[_SERVER_NAME] = host.decode("ascii").removesuffix(".")
+    return True

@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 import httpx
 
-from asyncbatch._lanes._binding import binding_of, by_value
+from asyncbatch._lanes._binding import binding_of, by_value, readable
 from asyncbatch._lanes._cookies import adopt, narrowed
 from asyncbatch._lanes._no_proxy import NoProxy
 from asyncbatch._lanes._sendable import check_text, check_url
@@ -87,6 +87,16 @@ class OwnClient(httpx.AsyncClient):
         url = self._redirect_url(request, response)
         with self.showing_cookies_of(url.raw_host.decode("ascii")):
             return super()._build_redirect_request(request, response)
+
+    def _redirect_url(self, request: httpx.Request, response: httpx.Response) -> Any:
+        try:
+            url = super()._redirect_url(request, response)
+        except UnicodeError:
+            # It has looked whether there is a host: there is one, which it cannot decode.
+            url = httpx.URL(response.headers["Location"])
+            if request.url.fragment and not url.fragment:
+                url = url.copy_with(fragment=request.url.fragment)
+        return readable(url, httpx)
 
     def _adopt_cookies(self, given: object) -> None:
         # A jar of the caller's own keeps what it likes.

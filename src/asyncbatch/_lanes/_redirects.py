@@ -32,10 +32,10 @@ def leave_behind(native: Any, following: Any) -> None:
 def keep_userinfo(response: Any, url: Any, library: Any) -> None:
     """Give the request that follows what `url` has and was hidden from httpx, if it is relative."""
     location = library.URL(response.headers["location"])
-    if not (location.scheme or location.host):
+    if not (location.scheme or location.raw_host):
         following = response.next_request
         following.url = following.url.copy_with(userinfo=url.userinfo)
 
 
-def _origin(url: Any) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
+def _origin(url: Any) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port or _PORTS.get(url.scheme)

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncbatch._http11 import RequestFields, encode_fields
 from asyncbatch._lanes._basic import authorization_of
-from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._binding import Binding, readable, with_host
 from asyncbatch._lanes._cookies import cookie_domains, may_match
 from asyncbatch._lanes._sendable import check_head, check_url
 from asyncbatch._origin import Origin as HostKey
@@ -75,13 +75,18 @@ class Builder:
             "write": limits.write,
             "pool": limits.pool,
         }
-        return self.library.Request(
+        given: Any = self._headers if headers is None else headers
+        if "://xn--" in url and headers is None and not self.has_host:
+            given = with_host(self._headers.raw, self.library.URL(url), self.library)
+        native = self.library.Request(
             method,
             url,
-            headers=self._headers if headers is None else headers,
+            headers=given,
             content=content,
             extensions={"timeout": timeouts},
         )
+        native.url = readable(native.url, self.library)
+        return native
 
     def authorize(self, native: Any) -> Any:
         """Give a request that has been built the client's authorization, and return it."""
@@ -123,7 +128,7 @@ class Template:
         self.origin = origin_of(url)
         self.host: bytes = url.netloc
         # By which limits per host are kept.
-        self.key: HostKey = url.scheme, self.origin.host, self.origin.port
+        self.key: HostKey = url.scheme, self.origin.host.removesuffix("."), self.origin.port
         self._cookie_domains: tuple[str, ...] | None = None
 
     def may_match(self, jar: CookieJar) -> bool:
@@ -173,16 +178,19 @@ class Templates:
         builder = self._builder
         if builder.known is None:
             # Not `client.build_request`, which copies the whole cookie jar each time.
-            native = builder.library.Request("GET", origin, headers=self._client.headers)
+            headers = self._client.headers
+            if not builder.has_host:
+                headers = with_host(headers.raw, builder.library.URL(origin), builder.library)
+            native = builder.library.Request("GET", origin, headers=headers)
             builder.authorize(native)
-            url = native.url
+            url = readable(native.url, builder.library)
             check_url(url, self._binding)
             check_head(native, self._binding)
             fields = encode_fields(native.headers.raw)
             if not builder.has_host:
                 builder.known = fields.without_host()
         else:
-            url = builder.library.URL(origin)
+            url = readable(builder.library.URL(origin), builder.library)
             check_url(url, self._binding)
             fields = builder.known.with_host(url.netloc)
         return Template(origin, url, fields, builder, leads_to(self._transport, self._client, url))

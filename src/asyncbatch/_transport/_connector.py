@@ -107,7 +107,7 @@ class Connector:
         dial.observe(f"connection.{name}.complete", return_value=None)
         if not origin.is_tls:
             return attach_nowait(pool, sock) or await attach(pool, sock)
-        dial.observe("connection.start_tls.started", server_hostname=origin.host)
+        dial.observe("connection.start_tls.started", server_hostname=_name_of(origin))
         try:
             connection = await self._shake_hands(pool, sock, origin, dial)
         except BaseException as exc:
@@ -206,7 +206,7 @@ class Connector:
     async def _shake_hands(
         self, pool: Pool, sock: socket.socket, origin: Origin, dial: Dial
     ) -> Connection:
-        server_name = origin.server_name or origin.host
+        server_name = origin.server_name or _name_of(origin)
         try:
             try:
                 context = await self._tls.get()
@@ -219,3 +219,13 @@ class Connector:
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
         finally:
             dial.leave()
+
+
+def _name_of(origin: Origin) -> str:
+    """
+    Return what the server calls itself.
+
+    The dot at the end of a fully qualified name is for the resolver: it is no part of the name in
+    SNI (RFC 6066 §3), nor in a certificate (RFC 5280 §4.2.1.6).
+    """
+    return origin.host.removesuffix(".")
