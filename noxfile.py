@@ -134,7 +134,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, with warnings as errors and without a network."""
-    session.install(*group("docs"))
+    # With the package: the defaults of its options are shown as Python shows them.
+    session.install(".", *group("docs"))
     session.env["NO_MKDOCS_2_WARNING"] = "1"
     session.run("mkdocs", "build", "--strict", "--site-dir", session.create_tmp())
 

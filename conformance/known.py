@@ -95,7 +95,8 @@ STOCK: tuple[Fault, ...] = (
         ),
     ),
     Fault(
-        "h11 has no limit on fields, trailers, extensions and informational responses",
+        "h11 has no limit on fields, trailers, extensions, informational responses and chunks, and "
+        "takes its time with each chunk",
         (
             "10,000 fields",
             "20,000 trailers",
@@ -108,6 +109,8 @@ STOCK: tuple[Fault, ...] = (
             "a flood: large 103s without end",
             "a flood: chunk extensions without end",
             "tiny chunks with long extensions without end",
+            "tiny chunks past `max_body` that do not end",
+            "a flood: tiny chunks without end",
         ),
     ),
     Fault(

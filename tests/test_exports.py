@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import pickle
 import re
@@ -22,7 +23,8 @@ PUBLIC = """
     fetch_many   fetch_many_sync   Fetcher   SyncFetcher   Statistics
     Request      Result            Success   Failure       FailureKind
     Results      Summary           Quantiles
-    Timing       Attempt
+    Timing       Attempt           FetcherOptions
+    RequestLike  Requests          __version__
     Retry        Rate              HostLimits    Progress
     HTTPTransport                  is_public
     AddressBlocked
@@ -70,7 +72,7 @@ def test_a_star_import_gives_what_a_module_exports(module: types.ModuleType) -> 
     names = {name for name in vars(module) if not name.startswith("_")}
     names -= {name for name, value in vars(module).items() if inspect.ismodule(value)}
 
-    assert names - {"annotations"} == set(module.__all__)
+    assert names - {"annotations"} == set(module.__all__) - {"__version__"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,11 @@ def test_a_public_name_says_that_it_is_public(module: types.ModuleType, name: st
         function = getattr(member, "__func__", member)
         if isinstance(function, types.FunctionType):
             assert not function.__module__.startswith("asyncbatch._")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """It is written down once."""
+    assert asyncbatch.__version__ == importlib.metadata.version("asyncbatch")
 
 
 def test_importing_needs_no_optional_library() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -13,10 +13,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
-from asyncbatch._lanes import _direct
-from asyncbatch._transport import _connection, _dialler, _engine, _pool, _sending, _sweep
-from asyncbatch.testing import FakeClock
 from tests.transport.raw_server import OK, Peer, Script, Server, serve
+from tests.transport.virtual import virtual_time
 from tests.transports import run_virtually
 
 # The virtual clock governs no other event loop.
@@ -28,15 +26,6 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 # How a request can reach the server: by the two lanes on the engine, and by stock clients.
 ON_THE_ENGINE = ["direct", "client"]
 WAYS = [*ON_THE_ENGINE, "httpx", "httpx2"]
-
-
-@contextlib.contextmanager
-def virtual_time() -> Iterator[FakeClock]:
-    """Make the time of the event loop virtual, and that of the engine on it."""
-    with FakeClock() as clock, pytest.MonkeyPatch.context() as patch:
-        for module in (_direct, _connection, _dialler, _engine, _pool, _sending, _sweep):
-            patch.setattr(module, "monotonic", asyncio.get_running_loop().time)
-        yield clock
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import resource
 import warnings
@@ -9,11 +10,21 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, Progress, Rate, Retry, fetch_many
-from asyncbatch._options import Options, split_options
+from asyncbatch import (
+    Fetcher,
+    FetcherOptions,
+    Progress,
+    Rate,
+    Retry,
+    SyncFetcher,
+    fetch_many,
+    fetch_many_sync,
+)
+from asyncbatch._options import CLIENT_DEFAULTS, Options, split_options
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, urls
 
@@ -36,6 +47,72 @@ def test_the_defaults():
     assert options.give_up_host_after == 10
     assert options.progress is False
     assert rest == {}
+
+
+ENTRY_POINTS = [fetch_many, fetch_many_sync, Fetcher, SyncFetcher]
+
+
+def shown_defaults(entry_point: Any) -> dict[str, Any]:
+    """Return the options in a signature, by their defaults."""
+    parameters = inspect.signature(entry_point).parameters
+    names = FetcherOptions.__optional_keys__
+    return {name: each.default for name, each in parameters.items() if name in names}
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_the_signature_shows_each_option_with_its_default(entry_point: Any) -> None:
+    """For `help()`, for tab completion and for the reference; a stand-in is shown by its value."""
+    signature = inspect.signature(entry_point)
+    shown = shown_defaults(entry_point)
+
+    assert list(shown) == list(FetcherOptions.__annotations__)
+    assert signature.return_annotation
+    assert "client" in signature.parameters
+    assert not any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    assert shown["concurrency"] == 100
+    assert shown["retry"] == Retry()
+    assert (shown["timeout"], shown["connect_timeout"]) == (30.0, 10.0)
+    assert (shown["follow_redirects"], shown["max_redirects"]) == (True, 20)
+    assert "NotGiven" not in repr(signature)
+    assert "object at" not in repr(signature)
+
+
+def test_each_option_stands_in_one_table() -> None:
+    """Those that are typed are those that have a default."""
+    own = [field.name for field in attrs.fields(Options)]
+
+    assert [*own, *CLIENT_DEFAULTS] == list(FetcherOptions.__annotations__)
+
+
+def test_the_defaults_of_the_client_are_httpxs() -> None:
+    """But for `limits`, which `concurrency` settles, and what we have options of our own for."""
+    httpxs = {
+        name: each.default for name, each in inspect.signature(httpx.AsyncClient).parameters.items()
+    }
+
+    assert {name: httpxs[name] for name in CLIENT_DEFAULTS} | {"limits": None} == CLIENT_DEFAULTS
+    assert httpxs.keys() - CLIENT_DEFAULTS.keys() <= {field.name for field in attrs.fields(Options)}
+
+
+async def test_what_is_shown_may_be_given(server: LoopbackServer) -> None:
+    """Each default, as it is shown, does what leaving it out does."""
+    server.on("/moved", Reply.redirect("/"))
+    async with Fetcher(**shown_defaults(Fetcher)) as fetcher:
+        result = await fetcher.fetch(server.url("/moved"))
+
+        assert result.ok
+        assert fetcher.client.timeout == httpx.Timeout(30.0, connect=10.0)
+        assert fetcher.statistics().concurrency == 100
+
+
+def test_a_fetcher_of_the_callers_shows_its_own_signature() -> None:
+    """A class that derives from ours says itself what it takes."""
+
+    class Mine(Fetcher):
+        def __init__(self, site: str) -> None:
+            super().__init__(base_url=site)
+
+    assert list(inspect.signature(Mine).parameters) == ["site"]
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,13 @@ async def failing(server: LoopbackServer, library: Any) -> Results:
     server.on("/rubbish", Raw(b"rubbish\r\n\r\n"))
     server.on("/corrupt", Reply(200, b"x" * 50, {"content-encoding": "gzip"}))
     server.on("/slow", Reply(200).delayed(5))
-    paths = ["/", "/404", "/wait", "/loop", "/large", "/cut", "/rubbish", "/corrupt", "/slow"]
+    paths = ["/", "/404", "/wait", "/loop", "/large", "/cut", "/rubbish", "/corrupt"]
     requests: list[Any] = [Request(server.url(path), tag=("tag", path)) for path in paths]
+    requests += [Request(server.url("/slow"), tag=("tag", "/slow"), timeout=0.2)]
     requests += [server.dead_url(), "ftp://x/", Request(server.url(), headers={"a": "\xe9"})]
     client = library.AsyncClient(trust_env=False, follow_redirects=True)
     options: dict[str, Any] = {"retry": Retry(attempts=2, backoff=0), "max_body": 4000}
-    async with client, Fetcher(client, timeout=0.2, **options) as fetcher:
+    async with client, Fetcher(client, **options) as fetcher:
         return await fetcher.fetch_many(requests)
 
 
@@ -269,7 +270,10 @@ asyncio.run(main())
 def test_a_failed_status_travels_from_a_program_without_assertions() -> None:
     """Its response is built for the journey, which `python -O` must not leave out."""
     ended = subprocess.run(
-        [sys.executable, "-O", "-c", WITHOUT_ASSERTIONS], capture_output=True, text=True, timeout=60
+        [sys.executable, "-O", "-c", WITHOUT_ASSERTIONS],
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
 
     assert (ended.stdout, ended.returncode) == ("404\n", 0), ended.stderr

@@ -36,7 +36,7 @@ class Gate:
     def wait(self, count: int) -> None:
         """Wait until `count` more requests hang."""
         for _ in range(count):
-            assert self._arrived.acquire(timeout=10)
+            assert self._arrived.acquire(timeout=100)
 
 
 def wait_until_idle(fetcher: SyncFetcher) -> None:
@@ -106,7 +106,7 @@ def test_the_backlog_is_used(loopback: LoopbackServer, ordered: bool) -> None:
     with SyncFetcher(concurrency=20) as fetcher:
         stream = fetcher.stream(itertools.repeat(loopback.url()), ordered=ordered, backlog=50)
         for _ in range(50):
-            assert seen.acquire(timeout=10)
+            assert seen.acquire(timeout=100)
         stream.close()
 
 

@@ -312,9 +312,9 @@ def test_batch_timeout_passes_through(loopback: LoopbackServer) -> None:
     urls = [loopback.url("/hang")]
     with SyncFetcher() as fetcher:
         kinds = [
-            fetch_many_sync(urls, batch_timeout=0.1)[0],
-            fetcher.fetch_many(urls, batch_timeout=0.1)[0],
-            next(fetcher.stream(urls, batch_timeout=0.1)),
+            fetch_many_sync(urls, batch_timeout=1.0)[0],
+            fetcher.fetch_many(urls, batch_timeout=1.0)[0],
+            next(fetcher.stream(urls, batch_timeout=1.0)),
         ]
 
     assert [getattr(result, "kind", None) for result in kinds] == ["timeout"] * 3
@@ -394,7 +394,7 @@ class Arrivals:
 
     def wait(self) -> None:
         for _ in range(self._count):
-            assert self._missing.acquire(timeout=10)
+            assert self._missing.acquire(timeout=100)
 
 
 def test_statistics_tell_what_is_under_way(loopback: LoopbackServer) -> None:
@@ -423,7 +423,7 @@ def test_dropping_an_open_fetcher_warns_and_ends_its_thread() -> None:
 
     with pytest.warns(ResourceWarning, match="not closed"):
         fetchers.clear()
-    thread.join(10)
+    thread.join(100)
 
     assert client.is_closed
 

@@ -74,7 +74,7 @@ def test_one_interrupt_ends_everything(loopback: LoopbackServer, way: str) -> No
     loopback.on("/hang", answer)
     process = start("interrupted.py", way, loopback.url("/hang"))
     for _ in range(1 if way.endswith("-fetch") else 5):
-        assert arrived.acquire(timeout=20)
+        assert arrived.acquire(timeout=100)
     process.send_signal(signal.SIGINT)
     output, errors = finish(process)
 

@@ -19,7 +19,9 @@ from asyncbatch._errors import (
 )
 from asyncbatch._fetcher import Fetcher, Statistics
 from asyncbatch._host_limits import HostLimits
+from asyncbatch._input import RequestLike, Requests
 from asyncbatch._limits import Rate
+from asyncbatch._options import FetcherOptions
 from asyncbatch._portable import publish, restored
 from asyncbatch._progress import Progress
 from asyncbatch._quantiles import Quantiles
@@ -31,6 +33,9 @@ from asyncbatch._summary import Summary
 from asyncbatch._sync import SyncFetcher, fetch_many_sync
 from asyncbatch._timing import Attempt, Timing
 from asyncbatch._transport import HTTPTransport, is_public
+
+__version__ = "0.1.0"
+"""The version of what is installed."""
 
 __all__ = [
     "AddressBlocked",
@@ -44,6 +49,7 @@ __all__ = [
     "FailureKind",
     "Fetcher",
     "FetcherClosed",
+    "FetcherOptions",
     "HTTPTransport",
     "HostDown",
     "HostLimits",
@@ -52,6 +58,8 @@ __all__ = [
     "Quantiles",
     "Rate",
     "Request",
+    "RequestLike",
+    "Requests",
     "Result",
     "Results",
     "Retry",
@@ -64,6 +72,7 @@ __all__ = [
     "Timing",
     "TooSlow",
     "TruncatedBody",
+    "__version__",
     "fetch_many",
     "fetch_many_sync",
     "is_public",

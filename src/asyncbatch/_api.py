@@ -6,10 +6,11 @@ from typing import Unpack
 
 from asyncbatch._fetcher import Fetcher
 from asyncbatch._input import Requests
-from asyncbatch._options import ClientTypes, FetcherOptions
+from asyncbatch._options import ClientTypes, FetcherOptions, shows_options
 from asyncbatch._results import Results
 
 
+@shows_options
 async def fetch_many(
     requests: Requests,
     *,

@@ -79,7 +79,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "verify": (_is(bool, str, ssl.SSLContext), "True, False or an ssl.SSLContext"),
 }
 
-_NEVER_NONE = {"http1", "http2", "limits", "trust_env", "verify", "base_url", "default_encoding"}
+_NEVER_NONE = {"http1", "http2", "trust_env", "verify", "base_url", "default_encoding"}
 
 # Their values are not shown, since they may be secrets.
 _SECRET = {"auth", "cert", "cookies", "headers", "params", "proxy"}

@@ -28,7 +28,7 @@ from asyncbatch._errors import FetcherClosed
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._lanes import binding_of
 from asyncbatch._loop import call_soon, is_running
-from asyncbatch._options import ClientTypes, FetcherOptions, split_options
+from asyncbatch._options import ClientTypes, FetcherOptions, shows_options, split_options
 from asyncbatch._output import Collected, Delivered, Output
 from asyncbatch._redaction import shown
 from asyncbatch._request import is_request
@@ -110,6 +110,7 @@ class Fetcher:
         ValueError: If an option has a value that makes no sense.
     """
 
+    @shows_options
     def __init__(
         self, client: ClientTypes | None = None, **options: Unpack[FetcherOptions]
     ) -> None:

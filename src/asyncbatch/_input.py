@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request
 else:  # which other libraries look at, where httpx2 may not be installed
     RequestLike = str | httpx.URL | httpx.Request | Request
+    """What a request may be given as; URLs and requests of httpx2 serve as well."""
 
 Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
+"""What a batch may be given: an iterable or async iterable of `RequestLike`."""
 
 END: Final = object()
 """What `Input.read` returns when there is no more to read."""

@@ -7,12 +7,13 @@ that were given or defaulted.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 import attrs
 import httpx
@@ -23,7 +24,7 @@ from asyncbatch._limits import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._request import AuthTypes, CookieTypes, HeaderTypes, ParamTypes, TimeoutTypes
 from asyncbatch._retry import Retry, check_retry
-from asyncbatch._timeouts import limits_of
+from asyncbatch._timeouts import DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, limits_of
 from asyncbatch._transport import AddressPolicyTypes, as_policy
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ else:  # which other libraries look at, where httpx2 may not be installed
     ClientTypes = httpx.AsyncClient
 
 DEFAULT_CONCURRENCY = 100
+DEFAULT_MAX_REDIRECTS = 20
 DEFAULT_MAX_BODY = 32 * 1024 * 1024
 
 
@@ -60,7 +62,12 @@ class BatchOptions(TypedDict, total=False):
 
 
 class FetcherOptions(BatchOptions, total=False):
-    """All options: those about fetching, and those that go to the `httpx.AsyncClient`."""
+    """
+    All options: those about fetching, and those that go to the `httpx.AsyncClient`.
+
+    For functions that hand them on: `def crawl(site: str, **options: Unpack[FetcherOptions])` is
+    checked as a call of `fetch_many` is. `Fetcher` says what each does.
+    """
 
     auth: AuthTypes | None
     params: ParamTypes | None
@@ -72,7 +79,7 @@ class FetcherOptions(BatchOptions, total=False):
     http2: bool
     proxy: str | httpx.URL | httpx.Proxy | None
     mounts: Mapping[str, httpx.AsyncBaseTransport | None] | None
-    limits: httpx.Limits
+    limits: httpx.Limits | None
     event_hooks: Mapping[str, list[Callable[..., Any]]] | None
     base_url: str | httpx.URL
     transport: httpx.AsyncBaseTransport | None
@@ -80,17 +87,43 @@ class FetcherOptions(BatchOptions, total=False):
     default_encoding: str | Callable[[bytes], str]
 
 
-class _Default:
+CLIENT_DEFAULTS: Mapping[str, Any] = {
+    "auth": None,
+    "params": None,
+    "headers": None,
+    "cookies": None,
+    "verify": True,
+    "cert": None,
+    "http1": True,
+    "http2": False,
+    "proxy": None,
+    "mounts": None,
+    "limits": None,
+    "event_hooks": None,
+    "base_url": "",
+    "transport": None,
+    "trust_env": True,
+    "default_encoding": "utf-8",
+}
+"""
+What the client does where an option of its own is not given, for those who want to see it.
+
+As httpx has it, but for `limits`: None stands for what `concurrency` asks for.
+"""
+
+
+@attrs.frozen(repr=False)
+class NotGiven:
+    """Stands for an option that was not given: the client's own setting counts, or else `value`."""
+
+    value: Any
+
     def __repr__(self) -> str:
-        return "<default>"
-
-
-DEFAULT: Any = _Default()
-"""Stands for an option that was not given, where the client's own setting may count."""
+        return repr(self.value)
 
 
 def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is DEFAULT:
+    if isinstance(value, NotGiven):
         return
     if value is None and attribute.name in ("per_host", "max_body", "give_up_host_after"):
         return
@@ -135,17 +168,17 @@ def _check_retry(_: object, __: object, value: object) -> None:
 
 
 def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not DEFAULT:
+    if not isinstance(value, NotGiven):
         check_seconds(attribute.name, value)
 
 
 def _check_timeout(_: object, __: object, value: object) -> None:
-    if value is not DEFAULT:
+    if not isinstance(value, NotGiven):
         limits_of(value, None)  # type: ignore[arg-type]  # it looks
 
 
 def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not DEFAULT and not isinstance(value, bool):
+    if not isinstance(value, NotGiven) and not isinstance(value, bool):
         raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
 
 
@@ -167,11 +200,15 @@ class Options:
     total_rate: Rate | None = attrs.field(default=None, validator=_check_rate)
     hosts: HostPatterns[HostLimits] = attrs.field(default=None, converter=_to_patterns)
     retry: Retry | None = attrs.field(factory=Retry, validator=_check_retry)
-    timeout: Any = attrs.field(default=DEFAULT, validator=_check_timeout)
-    connect_timeout: Any = attrs.field(default=DEFAULT, validator=_check_time)
+    timeout: Any = attrs.field(default=NotGiven(DEFAULT_TIMEOUT), validator=_check_timeout)
+    connect_timeout: Any = attrs.field(
+        default=NotGiven(DEFAULT_CONNECT_TIMEOUT), validator=_check_time
+    )
     deadline: float | None = attrs.field(default=None, validator=_check_time)
-    follow_redirects: Any = attrs.field(default=DEFAULT, validator=_check_bool)
-    max_redirects: Any = attrs.field(default=DEFAULT, validator=_check_count)
+    follow_redirects: Any = attrs.field(default=NotGiven(True), validator=_check_bool)
+    max_redirects: Any = attrs.field(
+        default=NotGiven(DEFAULT_MAX_REDIRECTS), validator=_check_count
+    )
     max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
     minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
     addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
@@ -180,6 +217,40 @@ class Options:
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Options))
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def shows_options(function: F) -> F:
+    """Let the signature of a function that takes `**options` show each with its default."""
+    signature = inspect.signature(function)
+    given = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*given, *_parameters()]
+    )
+    return function
+
+
+@functools.cache
+def _parameters() -> list[inspect.Parameter]:
+    fields = {field.name: field.default for field in attrs.fields(Options)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_shown_default({**fields, **CLIENT_DEFAULTS}[name]),
+            annotation=annotation.__forward_arg__,
+        )
+        for name, annotation in FetcherOptions.__annotations__.items()
+    ]
+
+
+def _shown_default(default: Any) -> Any:
+    if isinstance(default, NotGiven):
+        return default.value
+    # To attrs, what makes a default is one.
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
@@ -192,6 +263,8 @@ def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     """
     own = {name: value for name, value in given.items() if name in _NAMES}
     rest = {name: value for name, value in given.items() if name not in _NAMES}
+    if rest.get("limits", True) is None:
+        del rest["limits"]
     options = Options(**own)
     affordable = _affordable_concurrency()
     if options.concurrency > affordable:

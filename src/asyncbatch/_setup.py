@@ -24,7 +24,7 @@ from asyncbatch._lanes import (
     capacity_of,
     gate_of,
 )
-from asyncbatch._options import DEFAULT, Options, warn_caller
+from asyncbatch._options import NotGiven, Options, warn_caller
 from asyncbatch._slots import BothSlots, Permits, Slots
 from asyncbatch._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
@@ -49,9 +49,9 @@ def make_client(options: Options, client_options: dict[str, Any]) -> httpx.Async
         "timeout": httpx.Timeout(limits.total, connect=limits.connect),
         "follow_redirects": True,
     }
-    if options.follow_redirects is not DEFAULT:
+    if not isinstance(options.follow_redirects, NotGiven):
         settings["follow_redirects"] = options.follow_redirects
-    if options.max_redirects is not DEFAULT:
+    if not isinstance(options.max_redirects, NotGiven):
         settings["max_redirects"] = options.max_redirects
     return OwnClient(addresses=options.addresses, **{**settings, **client_options})
 
@@ -181,7 +181,7 @@ def _lane(options: Options, client: httpx.AsyncClient) -> ClientLane:
 
 def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
     """Return the time limits; those of a client of the caller's stand, unless options say more."""
-    if client is None or options.timeout is not DEFAULT:
+    if client is None or not isinstance(options.timeout, NotGiven):
         timeout = _given(options.timeout, DEFAULT_TIMEOUT)
         limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
     else:
@@ -190,4 +190,4 @@ def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
 
 
 def _given(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is DEFAULT else value
+    return otherwise if isinstance(value, NotGiven) else value

@@ -21,7 +21,7 @@ import httpx
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._fetcher import Fetcher, Statistics
 from asyncbatch._input import Input, RequestLike, Requests
-from asyncbatch._options import FetcherOptions
+from asyncbatch._options import FetcherOptions, shows_options
 from asyncbatch._portal import Portal, is_loop_running, loop_options
 from asyncbatch._result import Result
 from asyncbatch._result_stream import CrossingFetcher, ResultStream
@@ -31,6 +31,7 @@ ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
 FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
 
 
+@shows_options
 def fetch_many_sync(
     requests: Requests,
     *,
@@ -98,6 +99,7 @@ class SyncFetcher:
         ValueError: If an option has a value that makes no sense.
     """
 
+    @shows_options
     def __init__(
         self, client: ClientFactory | None = None, **options: Unpack[FetcherOptions]
     ) -> None:

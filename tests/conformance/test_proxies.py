@@ -57,7 +57,7 @@ async def test_a_hostile_proxy_makes_a_failure(name: str, scripted: ScriptedServ
     case = Case(name=name, source="RFC 9110 §9.3.6", expected=ok(), script=script, exact=True)
 
     with scripted.open(case) as run:
-        async with asyncbatch.Fetcher(proxy=run.url, retry=None, timeout=0.5) as fetcher:
+        async with asyncbatch.Fetcher(proxy=run.url, retry=None, timeout=1.5) as fetcher:
             result = await fetcher.fetch("https://target.test/")
             cookies = dict(fetcher.client.cookies)
 

@@ -9,7 +9,7 @@ import pytest
 
 from asyncbatch import Fetcher, Request
 from tests.differential.comparison import LANES, TRUSTING, Places, compare, open_places
-from tests.differential.exchanges import LATE, TABLE
+from tests.differential.exchanges import GROUPS, LATE, TABLE
 from tests.lanes.served import lanes_of
 
 
@@ -26,7 +26,7 @@ async def places() -> AsyncIterator[Places]:
 
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies:DeprecationWarning")
 @pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("group", TABLE)
+@pytest.mark.parametrize("group", GROUPS)
 async def test_each_exchange_ends_as_with_plain_httpx(
     group: str, lane: str, places: Places
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.differential.comparison import Places, compare, open_places
-from tests.differential.exchanges import TABLE
+from tests.differential.exchanges import GROUPS, TABLE
 
 httpx2 = pytest.importorskip("httpx2")
 
@@ -25,7 +25,7 @@ async def places() -> AsyncIterator[Places]:
 
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies:DeprecationWarning")
 @pytest.mark.parametrize("lane", ["client", "engine"])
-@pytest.mark.parametrize("group", TABLE)
+@pytest.mark.parametrize("group", GROUPS)
 async def test_each_exchange_ends_as_with_plain_httpx2(
     group: str, lane: str, places: Places
 ) -> None:

@@ -143,7 +143,7 @@ def test_who_patches_before_we_are_imported_is_asked(case: str) -> None:
         """
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False
     )
 
     assert ended.stdout == "made up\n", ended.stderr

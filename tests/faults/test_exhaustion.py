@@ -43,7 +43,7 @@ def test_a_process_without_descriptors_waits_for_them(
     command = [sys.executable, "-W", "error", str(PROGRAM), *way, loopback.url()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=50, cwd=ROOT, env=environment
+        command, capture_output=True, text=True, timeout=200, cwd=ROOT, env=environment
     )
     assert ended.returncode == 0, ended.stderr
     seen = json.loads(ended.stdout)

@@ -136,7 +136,7 @@ async def test_a_peer_that_is_gone_without_a_word_costs_one_timeout(
     async with fetcher_on(lane, retry=Retry(attempts=2, backoff=0)) as fetcher:
         first = await fetcher.fetch(proxy.url())
         proxy.freeze()
-        second = await fetcher.fetch(Request(proxy.url(), timeout=0.5))
+        second = await fetcher.fetch(Request(proxy.url(), timeout=1.5))
         third = await fetcher.fetch(proxy.url())
 
         assert first.ok

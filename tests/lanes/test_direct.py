@@ -329,7 +329,7 @@ async def test_the_time_limit_is_for_all_hops_together(server: LoopbackServer) -
 
     assert isinstance(result.error, asyncbatch.AttemptTimeout)
     assert result.error.timeout == 0.15
-    assert result.elapsed < 5
+    assert result.elapsed < 15
 
 
 # Times
@@ -411,16 +411,22 @@ async def test_the_phase_in_which_a_try_failed_is_timed(server: LoopbackServer) 
     server.on("/head", Reply().hang())
     server.on("/body", Reply(body=99).hang(body=9))
 
-    head = await fetch(server.url("/head"), timeout=0.1)
-    body = await fetch(server.url("/body"), timeout=0.1)
-    connect = await fetch(server.silent_url(), timeout=0.1)
+    urls = {
+        "wait": server.url("/head"),
+        "receive": server.url("/body"),
+        "connect": server.silent_url(),
+    }
 
-    assert phases(head) == ["connect", "send", "wait"]
-    assert head.timing.wait >= 0.05
-    assert phases(body) == ["connect", "send", "wait", "receive"]
-    assert body.timing.receive >= 0.05
-    assert phases(connect) == ["connect"]
-    assert connect.timing.connect >= 0.05
+    for last, url in urls.items():
+        # On a busy machine a phase before it may take all of a short time.
+        for timeout in (0.1, 1, 10):
+            result = await fetch(url, timeout=timeout)
+            if (getattr(result.timing, last) or 0) >= timeout / 2:
+                break
+
+        assert getattr(result.timing, last) >= timeout / 2
+        passed = ["connect", "send", "wait", "receive"]
+        assert phases(result) == passed[: passed.index(last) + 1]
 
 
 @pytest.mark.parametrize("value", ["\xe9", "\u2603", "a\x85b", "\xff"])

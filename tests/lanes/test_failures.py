@@ -314,7 +314,7 @@ async def test_a_slow_server_is_cut_at_the_time_limit(
     assert isinstance(failure.error, asyncbatch.AttemptTimeout)
     assert isinstance(failure.error, library.TimeoutException)
     assert failure.error.timeout == 0.15
-    assert failure.elapsed < 5
+    assert failure.elapsed < 15
 
 
 async def test_a_connection_that_is_not_made_is_of_kind_timeout(
@@ -325,7 +325,7 @@ async def test_a_connection_that_is_not_made_is_of_kind_timeout(
 
     assert failure.kind == FailureKind.timeout
     assert isinstance(failure.error, library.ConnectTimeout)
-    assert failure.elapsed < 5
+    assert failure.elapsed < 15
 
 
 async def test_a_bomb_costs_no_more_memory_than_the_limit(server: LoopbackServer) -> None:

@@ -21,7 +21,7 @@ from asyncbatch import FetcherClosed, SyncFetcher, fetch_many_sync
 
 WAY, URL = sys.argv[1:]
 SOURCE = str(Path(asyncbatch.__file__).parent)
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Interrupter:

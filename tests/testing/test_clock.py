@@ -56,6 +56,20 @@ async def test_the_loop_and_its_libraries_see_virtual_time() -> None:
         assert clock.time - start == pytest.approx(100)
 
 
+@pytest.mark.parametrize("up", [1023.9, 4095.123456789, 1e6 + 1 / 3])
+async def test_whole_seconds_add_up_exactly(up: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine has been up: no digit of its clock gets lost on the way."""
+    clock = FakeClock()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: up)
+        clock.__enter__()
+    for _ in range(119):
+        await asyncio.sleep(1)
+    clock.__exit__(None, None, None)
+
+    assert clock.elapsed == 119
+
+
 async def test_time_outs_come_in_virtual_time() -> None:
     """A deadline is met by the clock, to the second."""
     with FakeClock() as clock:

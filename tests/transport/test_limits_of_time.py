@@ -1,25 +1,22 @@
-"""Time limits, and what they leave behind: nothing."""
+"""Time limits that pass in real time, and what they leave behind: nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from time import monotonic
 
 import pytest
 
-from asyncbatch._transport import BodyStream, Connector, Terms, TimedOut, Upload
+from asyncbatch._transport import Connector, Terms, TimedOut, Upload
 from asyncbatch._transport._resolver import Address, Resolver
 from tests.transport.raw_server import (
     OK,
-    STREAMS,
     Peer,
     answer_all,
     engine_for,
     get,
     head_of,
-    read_all,
     serve,
     until,
 )
@@ -50,27 +47,6 @@ async def test_a_deadline_cuts_whatever_the_server_does(script: object) -> None:
         await server.until(lambda: server.open == 0)
 
 
-async def test_a_read_limit_is_for_each_wait() -> None:
-    """A server that keeps sending is in time; one that stops is not."""
-
-    async def script(peer: Peer) -> None:
-        await peer.read_request()
-        for i in range(len(OK)):
-            await peer.send(OK[i : i + 1])
-            await asyncio.sleep(0.004)
-        await peer.read_request()
-        await peer.send(OK[:10])
-        await peer.until_closed()
-
-    async with serve(script) as server, engine_for() as engine:
-        terms = Terms(read_timeout=0.1)
-        await get(engine, server, terms=terms)
-        with pytest.raises(TimedOut) as caught:
-            await get(engine, server, terms=terms)
-
-    assert caught.value.phase == "read"
-
-
 async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
     """A body in memory, larger than what the kernel buffers."""
 
@@ -85,25 +61,6 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
             await engine.exchange(server.origin, b"PUT", head, body, terms=terms)
 
     assert caught.value.phase == "write"
-
-
-@pytest.mark.parametrize("large", [False, True])
-async def test_the_next_piece_of_an_upload_is_not_the_peers_to_hurry_with(large: bool) -> None:
-    """Neither limit runs while it is being produced, also after a piece that was held up."""
-    size = 8_000_000 if large else 8
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield bytes(size)
-        await asyncio.sleep(0.5)
-        yield b"the rest"
-
-    head = head_of("PUT", "/", [("Content-Length", str(size + 8))])
-    async with serve(answer_all) as server, engine_for() as engine:
-        terms = Terms(write_timeout=5.0 if large else 0.2, read_timeout=0.2)
-        exchange = await engine.exchange(server.origin, b"PUT", head, Upload(pieces()), terms=terms)
-
-    assert exchange.head is not None
-    assert exchange.head.status == 200
 
 
 async def test_a_connect_limit_covers_the_name_too() -> None:
@@ -140,16 +97,6 @@ async def test_a_deadline_ends_a_body_that_gives_nothing_to_send() -> None:
             await engine.exchange(
                 server.origin, b"POST", head, Upload(pieces()), deadline=monotonic() + 0.05
             )
-
-
-async def test_a_streamed_body_is_under_the_same_deadline() -> None:
-    """The limit goes on behind the head."""
-    async with serve(drip) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS, deadline=monotonic() + 0.4)
-        with pytest.raises(TimedOut):
-            await read_all(BodyStream(engine, exchange))
-
-        assert engine.counts()["connections"] == 0
 
 
 async def test_a_storm_of_time_outs_leaves_the_pool_whole() -> None:

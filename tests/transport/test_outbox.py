@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
 from asyncbatch._http11 import ExchangeError
-from asyncbatch._transport import Engine
+from asyncbatch._transport import Engine, Exchange
 from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
+from asyncbatch._transport._watch import LoopWatch
 from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
 
 pytestmark = pytest.mark.asyncio_only
@@ -20,15 +23,21 @@ STRANGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 
 
 class Echo:
-    """Answers each request with its target, and keeps its connections at hand."""
+    """Answers each request with its target but those for `/held`, and keeps its connections."""
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
+        self.held: list[Peer] = []
 
     async def script(self, peer: Peer) -> None:
         self.peers.append(peer)
         while True:
             target = (await peer.read_request()).split()[1]
+            if target == b"/held":
+                self.held.append(peer)
+                peer.server.changed.set()
+                await peer.until_closed()
+                return
             head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(target)
             await peer.send(head + target)
 
@@ -52,6 +61,68 @@ async def begin_many(engine: Engine, server: Server) -> list[bytes]:
 TARGETS = [b"/%d" % number for number in range(MANY)]
 
 
+@pytest.fixture(params=["together", "one by one"])
+def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for all connections of a pool at once, and for each alone, as without epoll."""
+    if request.param == "one by one":
+        monkeypatch.setattr("asyncbatch._transport._pool.watch_on", LoopWatch)
+
+
+@contextlib.asynccontextmanager
+async def waiting_requests(
+    engine: Engine, server: Server, echo: Echo, method: str
+) -> AsyncIterator[list[Exchange]]:
+    """Put requests into the outbox, on each idle connection one, and send none of them yet."""
+    await fill(engine, server)
+    held = [
+        engine.begin(server.origin, b"GET", head_of("GET", "/held")) for _ in range(WORTH_WAITING)
+    ]
+    await server.until(lambda: len(echo.held) == WORTH_WAITING)
+    yield [
+        engine.begin(server.origin, method.encode(), head_of(method, f"/{number}"))
+        for number in range(MANY - WORTH_WAITING)
+    ]
+    for exchange in held:
+        engine.abandon(exchange)
+
+
+@pytest.mark.usefixtures("watched")
+async def test_an_answer_that_comes_while_the_request_waits_is_no_answer() -> None:
+    """The connection was good when the request got it, and is looked at again before sending."""
+    echo = Echo()
+    async with (
+        serve(echo.script) as server,
+        engine_for() as engine,
+        waiting_requests(engine, server, echo, "GET") as exchanges,
+    ):
+        for peer in set(echo.peers) - set(echo.held):
+            os.write(peer.writer.get_extra_info("socket").fileno(), STRANGE)
+        for exchange in exchanges:
+            await exchange.future
+
+    assert [bytes(exchange.content) for exchange in exchanges] == TARGETS[: len(exchanges)]
+
+
+@pytest.mark.usefixtures("watched")
+async def test_a_connection_that_ends_while_the_request_waits_is_replaced() -> None:
+    """Nothing was sent on it, so that a POST goes another way too."""
+    echo = Echo()
+    async with (
+        serve(echo.script) as server,
+        engine_for() as engine,
+        waiting_requests(engine, server, echo, "POST") as exchanges,
+    ):
+        for peer in set(echo.peers) - set(echo.held):
+            descriptor = os.dup(peer.writer.get_extra_info("socket").fileno())
+            with socket.socket(fileno=descriptor) as end:
+                end.shutdown(socket.SHUT_WR)
+        for exchange in exchanges:
+            await exchange.future
+
+    assert [bytes(exchange.content) for exchange in exchanges] == TARGETS[: len(exchanges)]
+    assert sum(request.startswith(b"POST") for request in server.requests) == len(exchanges)
+
+
 async def test_each_gets_its_own_answer() -> None:
     """What is sent together is answered apart, and its times are in order."""
     echo = Echo()
@@ -66,7 +137,7 @@ async def test_each_gets_its_own_answer() -> None:
 
 
 async def test_an_answer_that_came_before_the_request_was_sent_is_no_answer() -> None:
-    """Between being given a connection and writing on it there is time for a stranger's bytes."""
+    """A connection is looked at before it is given to a request."""
     echo = Echo()
     async with serve(echo.script) as server, engine_for() as engine:
         await fill(engine, server)

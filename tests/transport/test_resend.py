@@ -196,5 +196,5 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
         with pytest.raises(TruncatedResponse):
             await held
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(100):
             assert (await dies).content == b"ok"

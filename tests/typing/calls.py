@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import assert_type
+from typing import Unpack, assert_type
 
 import httpx
 
 import asyncbatch
-from asyncbatch import Fetcher, HostLimits, Progress, Rate, Request, Result, Results, Retry
+from asyncbatch import (
+    Fetcher,
+    FetcherOptions,
+    HostLimits,
+    Progress,
+    Rate,
+    Request,
+    RequestLike,
+    Requests,
+    Result,
+    Results,
+    Retry,
+)
 
 
 def urls() -> Iterator[str]:
@@ -83,6 +95,17 @@ async def refuse_wrong_options() -> None:
     Fetcher(rate=20)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Fetcher(batch_timeout=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Request("https://example.org/", tags=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def fetch_pages(requests: Requests, **options: Unpack[FetcherOptions]) -> Results:
+    return await asyncbatch.fetch_many(requests, **options)
+
+
+async def wrap_with_every_option(request: RequestLike) -> None:
+    assert_type(await fetch_pages([request], concurrency=5, headers={"a": "b"}), Results)
+    assert_type(await fetch_pages(iter([request])), Results)
+    await fetch_pages([request], concurency=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(asyncbatch.__version__, str)
 
 
 async def refuse_a_single_request() -> None:

@@ -8,6 +8,7 @@ the name of its threads.
 
 from __future__ import annotations
 
+import math
 import selectors
 import threading
 import time
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 LOOP_DESCRIPTORS = 1
 """What an idle asyncio loop has registered with its selector: the pipe that wakes it."""
+TICK = 2.0**-20
+"""
+A clock starts at a multiple of this, so that whole seconds add up exactly.
+
+Time since the machine's start has digits that are rounded away where it passes a power of two, and
+119 sleeps of a second were then less than 119 seconds.
+"""
 LOOK_UP_THREAD = "asyncbatch-dns"
 """How the threads are called in which the engine looks names up and makes its TLS context."""
 
@@ -98,7 +106,7 @@ class FakeClock:
         self._select = loop._selector.select
         self._start_job = loop.run_in_executor
         self._threads = anyio.to_thread.current_default_thread_limiter()
-        self._now = self._start = loop.time()
+        self._now = self._start = math.ceil(loop.time() / TICK) * TICK
         loop.time = lambda: self._now
         loop.run_in_executor = self._run_in_executor
         loop._selector.select = self._jump
