@@ -42,7 +42,7 @@ HOUSE = """
 # of it: a result holds its request.
 VALUES = """
     _checks    _clock     _errors    _loop      _origin    _outcome    _quantiles  _request
-    _result    _results   _retry     _summary   _timeouts   _timing    _portable   _text
+    _result    _results   _retry     _stalls     _summary   _timeouts   _timing    _portable   _text
     _body_source    _redaction _urls
 """
 

@@ -63,6 +63,8 @@ class Input:
         self.read_count = 0
         self.exhausted = False
         """Nothing more is to be read: it ended or raised."""
+        self.is_callers_code = True
+        """Whether reading runs code of the caller's, which may take any time."""
         self.is_at_hand = False
         """Whether `read` may be called: reading needs no waiting, and there may be more."""
         self.error: Exception | None = None
@@ -76,7 +78,9 @@ class Input:
             self._async_iterator = aiter(requests if name is None else _lines_async(lines, name))
         elif isinstance(requests, Iterable):
             lines = requests
-            self._next = _in_own_context(iter(requests if name is None else _lines(lines, name)))
+            iterator = iter(requests if name is None else _lines(lines, name))
+            self.is_callers_code = type(iterator) not in _OF_CONTAINERS
+            self._next = _in_own_context(iterator) if self.is_callers_code else iterator.__next__
             self.is_at_hand = True
         else:
             raise TypeError(
@@ -156,8 +160,6 @@ def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:
     It is read from wherever there is room for a request, the callbacks of the event loop included;
     the context variables that a generator of the caller's sees must not depend on that.
     """
-    if type(iterator) in _OF_CONTAINERS:
-        return iterator.__next__
     return functools.partial(contextvars.copy_context().run, next, iterator)
 
 

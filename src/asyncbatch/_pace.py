@@ -35,6 +35,10 @@ class Pace:
         self._totals = deque([0], maxlen=WINDOW)
         self._marked_at = math.floor(now) + 1
 
+    def take_out(self, seconds: float) -> None:
+        """Let whole seconds pass in which nothing is expected."""
+        self._marked_at += math.ceil(seconds)
+
     def add(self, count: int, now: float) -> None:
         """Count bytes that have come."""
         if now >= self._marked_at + 1:

@@ -26,6 +26,7 @@ from asyncbatch._lanes import (
 )
 from asyncbatch._options import NotGiven, Options, warn_caller
 from asyncbatch._slots import BothSlots, Permits, Slots
+from asyncbatch._stalls import Stalls
 from asyncbatch._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
@@ -123,8 +124,11 @@ def equip(
     if capacity is not None and not owns_client:
         permits = BothSlots(slots, gate_of(client, capacity))
     limits = _limits(options, None if owns_client else client)
+    stalls = Stalls()
+    lane = _lane(options, client)
+    lane.take_part_in(stalls)
     return Equipment(
-        trial=Trial(_lane(options, client), limits),
+        trial=Trial(lane, limits),
         hosts=Hosts(
             per_host=options.per_host,
             rate=options.rate,
@@ -140,6 +144,7 @@ def equip(
         retry=options.retry,
         deadline=options.deadline,
         progress=options.progress,
+        stalls=stalls,
     )
 
 

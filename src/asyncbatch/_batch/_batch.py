@@ -26,6 +26,7 @@ from asyncbatch._input import END, Input
 from asyncbatch._output import Delivered, Output
 from asyncbatch._progress import INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._schedule import Schedule
+from asyncbatch._stalls import GRACE, LEAST, TimeLimit
 from asyncbatch._tally import Tally
 
 
@@ -102,12 +103,13 @@ class Batch:
             BaseException: What is no `Exception` and was raised by the input or while sending.
         """
         reporter = open_reporter(self._equipment.progress, total=self._source.size)
+        self._equipment.stalls.join(self._crew.take_out)
         try:
             with self._scope:
-                with anyio.move_on_after(self._batch_timeout) as timer:
+                with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
                     async with anyio.create_task_group() as tasks:
                         await self._supervise(tasks, reporter)
-                if timer.cancelled_caught:
+                if limit.has_passed:
                     await self._end_unfinished()
         finally:
             self._leave_schedule()
@@ -135,6 +137,7 @@ class Batch:
     async def run_alone(self) -> None:
         """Run a batch of one request in the calling task, which serves as its worker."""
         self._intake.read(self._begun)
+        self._equipment.stalls.join(self._crew.take_out)
         try:
             with self._scope:
                 if self._batch_timeout is None:
@@ -147,12 +150,13 @@ class Batch:
         self._check_whole()
 
     async def _work_alone_in_time(self) -> None:
-        with anyio.move_on_after(self._batch_timeout) as timer:
+        with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
             await self._crew.work_alone()
-        if timer.cancelled_caught:
+        if limit.has_passed:
             await self._end_unfinished()
 
     def _leave_schedule(self) -> None:
+        self._equipment.stalls.leave(self._crew.take_out)
         self._schedule.close(self._clock())
         # Or batch and schedule would keep one another, and all results, for the garbage collector.
         self._schedule.on_ready = _tell_nobody
@@ -231,7 +235,11 @@ class Batch:
 
     async def _report(self, reporter: Reporter) -> None:
         while True:
+            begun = self._clock()
             reporter.update(self._progress())
+            took = self._clock() - begun
+            if took >= LEAST:
+                self._equipment.stalls.take_out(took, begun)
             await anyio.sleep(INTERVAL)
 
     def _progress(self) -> Progress:

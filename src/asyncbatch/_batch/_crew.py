@@ -66,7 +66,7 @@ class Crew:
         ledger.on_retry = self._note_retry
         # When it wakes up by itself, while it sleeps.
         self._sleeps_until = math.inf
-        self._workers = 0
+        self._workers: set[Worker] = set()
         self.last_at_work: Job | None = None
         # The last look for a job ended only because the slice of time did.
         self._cut_short = False
@@ -75,6 +75,12 @@ class Crew:
         """Say that something has changed: a request may start now that might not before."""
         self._changed.set()
         self._retried.set()
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take `seconds` in which the loop stood still out of what runs since before `before`."""
+        for worker in self._workers:
+            worker.take_out(seconds, before)
+        self._schedule.take_out(seconds, before)
 
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
         """Start workers, by `spawn`, for as long as there is anything to be done."""
@@ -121,9 +127,12 @@ class Crew:
         """Do all the work in the calling task."""
         while not self._intake.is_finished:
             if await self._acquire_in_time():
+                worker = Worker(self)
+                self._workers.add(worker)
                 try:
-                    await Worker(self).work_alone()
+                    await worker.work_alone()
                 finally:
+                    self._workers.discard(worker)
                     self.permits.release()
             await self._wait()
 
@@ -156,7 +165,7 @@ class Crew:
 
     async def _start_worker(self, spawn: Callable[[Work], None]) -> bool:
         """Start a worker if there is work for one; say whether there was."""
-        if self._workers >= self._concurrency:
+        if len(self._workers) >= self._concurrency:
             return False
         await self.permits.acquire()
         job = None
@@ -167,8 +176,9 @@ class Crew:
                 self.permits.release()
         if job is None:
             return False
-        self._workers += 1
-        spawn(Worker(self, job).work)
+        worker = Worker(self, job)
+        self._workers.add(worker)
+        spawn(worker.work)
         return True
 
     async def _wait(self) -> None:
@@ -181,7 +191,7 @@ class Crew:
             return
         self._changed = anyio.Event()
         wake_at = self._wake_at()
-        if wake_at == math.inf or self._workers >= self._concurrency:
+        if wake_at == math.inf or len(self._workers) >= self._concurrency:
             await self._changed.wait()
             return
         self._sleeps_until = wake_at
@@ -201,7 +211,7 @@ class Crew:
 
     def call_dispatcher(self) -> None:
         """Wake the dispatcher if there is work for another worker, or it must wake up earlier."""
-        if self._workers < self._concurrency and self._needs_dispatcher():
+        if len(self._workers) < self._concurrency and self._needs_dispatcher():
             self._changed.set()
 
     def _needs_dispatcher(self) -> bool:
@@ -212,9 +222,9 @@ class Crew:
         if self._is_fed:
             self._intake.notify()
 
-    def leave(self) -> None:
+    def leave(self, worker: Worker) -> None:
         """Take note that a worker ends."""
-        self._workers -= 1
+        self._workers.discard(worker)
         self._changed.set()
 
     def replace(self, done: Job, relay: Relay, now: float) -> bool:
@@ -229,7 +239,11 @@ class Crew:
             return False
         if output.is_bounded and not output.may_go_on(ledger.unfinished, schedule.in_flight - 1):
             return False
-        item = source.read()
+        if source.is_callers_code:
+            item = self._intake.take()
+            now = self.clock()
+        else:
+            item = source.read()
         if item is END:
             return False
         key = relay.look_at(item)

@@ -9,6 +9,7 @@ from asyncbatch._hosts import Hosts
 from asyncbatch._progress import ProgressTypes
 from asyncbatch._retry import Retry
 from asyncbatch._slots import Permits
+from asyncbatch._stalls import Stalls
 
 
 @attrs.frozen
@@ -24,3 +25,4 @@ class Equipment:
     retry: Retry | None
     deadline: float | None
     progress: ProgressTypes
+    stalls: Stalls

@@ -7,6 +7,8 @@ that has to be waited for is read ahead by a task of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 
 from asyncbatch._batch._equipment import Equipment
@@ -16,6 +18,7 @@ from asyncbatch._clock import Clock
 from asyncbatch._input import END, Input
 from asyncbatch._output import Output
 from asyncbatch._schedule import Schedule
+from asyncbatch._stalls import LEAST, Stepped
 
 
 class Intake:
@@ -39,6 +42,7 @@ class Intake:
         self._concurrency = equipment.concurrency
         self._window = equipment.window
         self._clock = clock
+        self._stalls = equipment.stalls
         self._hungry = anyio.Event()  # set by whoever changes what the feeder waits for
 
     @property
@@ -50,11 +54,23 @@ class Intake:
         """Read one request if that needs no waiting and there is room; say whether one came."""
         if not self.source.is_at_hand or not self._has_room():
             return False
-        item = self.source.read()
+        item = self.take()
         if item is END:
             return False
-        self._ledger.enter(item, now)
+        self._ledger.enter(item, self._clock() if self.source.is_callers_code else now)
         return True
+
+    def take(self) -> Any:
+        """Return the next item, or `END`; what its making takes is in no request's account."""
+        source, clock = self.source, self._clock
+        if not source.is_callers_code:
+            return source.read()
+        begun = clock()
+        item = source.read()
+        took = clock() - begun
+        if took >= LEAST:
+            self._stalls.take_out(took, begun)
+        return item
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""
@@ -68,7 +84,7 @@ class Intake:
             while not self._wants_more():
                 await self._wait()
                 turn.begin()
-            item = await self.source.read_async()
+            item = await Stepped(self.source.read_async(), self._stalls, self._clock)
             if item is END:
                 self._schedule.on_ready()
                 return

@@ -52,7 +52,7 @@ class Worker:
         finally:
             if held:
                 permits.release()
-            crew.leave()
+            crew.leave(self)
 
     async def work_alone(self) -> None:
         """Do all that can be done now."""
@@ -60,6 +60,15 @@ class Worker:
         while (job := self._job or crew.next_job(crew.clock())) is not None:
             self._job = job
             await self._try(job)
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of what is being tried."""
+        job = self._job
+        if job is None or job.first_started_at is None or job.first_started_at > before:
+            return
+        job.first_started_at += seconds
+        if job.deadline is not None:
+            job.deadline += seconds
 
     async def _try(self, job: Job) -> None:
         """Try a request once, and by relay those behind it; one of these may be left untried."""

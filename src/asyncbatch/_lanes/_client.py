@@ -13,7 +13,6 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import attrs
 
 from asyncbatch._body_source import UnreadableBody
@@ -33,6 +32,7 @@ from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
 from asyncbatch._redaction import shown
 from asyncbatch._request import UNSET, Request, Unset, hold, is_request
+from asyncbatch._stalls import Stalls, TimeLimit
 from asyncbatch._timeouts import TimeLimits
 
 if TYPE_CHECKING:
@@ -63,8 +63,22 @@ class ClientLane:
         self._client = client
         self.binding = binding
         self._rules = _Rules(max_body, follow_redirects, max_redirects, minimum_rate)
+        self._stalls = Stalls()
+        # What is under way: its limit, and its phases.
+        self._under_way: dict[TimeLimit, PhaseTrace] = {}
         # Set with each batch: until then a client may be given other transports.
         self._door: Door | None = None
+
+    def take_part_in(self, stalls: Stalls) -> None:
+        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        self._stalls = stalls
+        stalls.join(self.take_out)
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of what is under way."""
+        for limit, trace in self._under_way.items():
+            limit.extend(seconds)
+            trace.take_out(seconds, before)
 
     def begin_batch(self, clock: Clock) -> None:
         """Say that a batch begins, whose exchanges will come with `clock`."""
@@ -121,16 +135,18 @@ class ClientLane:
             rules = attrs.evolve(rules, max_body=limits.max_body)
         exchange = _Exchange(self._client, self.binding, item, rules, hops)
         outcome: Outcome | None = None
+        limit = TimeLimit(None if seconds is None else max(0.0, seconds - spent))
+        self._under_way[limit] = trace
         try:
-            with anyio.move_on_after(
-                None if seconds is None else max(0.0, seconds - spent)
-            ) as scope:
+            with limit:
                 if seconds is not None:
-                    trace.on_waited = _prolongation(scope, None if left is None else left - seconds)
+                    trace.on_waited = _prolongation(limit, None if left is None else left - seconds)
                 outcome = await exchange.outcome(limits)
         except BaseException:
             await release_orphans(self._client)
             raise
+        finally:
+            del self._under_way[limit]
         if outcome is None:
             outcome = exchange.timed_out(seconds or 0.0)
             # All the time it has stood in a queue of the pool's.
@@ -307,15 +323,15 @@ class _Exchange:
         return following
 
 
-def _prolongation(scope: anyio.CancelScope, most: float | None) -> Callable[[float], None]:
-    """Return what puts the end of `scope` off, by `most` seconds altogether."""
+def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], None]:
+    """Return what puts the end of `limit` off, by `most` seconds altogether."""
     left = math.inf if most is None else max(0.0, most)
 
     def prolong(seconds: float) -> None:
         nonlocal left
         seconds = min(seconds, left)
         left -= seconds
-        scope.deadline += seconds
+        limit.extend(seconds)
 
     return prolong
 

@@ -30,6 +30,7 @@ from asyncbatch._lanes._terms import TermsByLimits
 from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import Unset
+from asyncbatch._stalls import Stalls
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
 from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
@@ -54,6 +55,22 @@ class DirectLane(ClientLane):
             minimum_rate=self._rules.minimum_rate,
         )
         self.decoder = WholeBodyDecoder(self._rules.max_body)
+
+    def take_part_in(self, stalls: Stalls) -> None:
+        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        super().take_part_in(stalls)
+        if self._transport is not None and self._transport.engine is not None:
+            self._transport.engine.on_stall = self._tell_of_stall
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of what is under way."""
+        super().take_out(seconds, before)
+        if self._transport is not None and self._transport.engine is not None:
+            self._transport.engine.take_out(seconds, before)
+
+    def _tell_of_stall(self, seconds: float, before: float) -> None:
+        super().take_out(seconds, before)
+        self._stalls.take_out(seconds, before, source=self.take_out)
 
     def begin_batch(self, clock: Clock) -> None:
         """Look whether the lane may be taken; once per batch, since it costs 2 µs."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Any]
 """
 Takes what a response is built from, its decoded body, its course and the time of its end; returns
-the request to be sent next, or `None` to let the relay stop. It runs in a callback: it must not
-wait, nor call what a user has written.
+the request to be sent next, or `None` to let the relay stop. It runs in a callback and must not
+wait; it reads the caller's input, which may take any time.
 """
 
 _INFO = logging.INFO
@@ -238,6 +238,8 @@ class Relay:
                 ):
                     self._ready = None
                     self.url = self._ready_url
+                    # Not the end of the last: what came between was the caller's input.
+                    now = monotonic()
                     exchange.renew(template.origin, self.payload, now + self._seconds, now)
                     self._exchange = exchange
                     return exchange

@@ -141,6 +141,14 @@ class PhaseTrace:
         elif phase == "connect":
             self._failed_connect = spent
 
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of the phases under way."""
+        for name, began in self._open.items():
+            if began <= before:
+                self._open[name] = began + seconds
+        if self._waits_since is not None and self._waits_since <= before:
+            self._waits_since += seconds
+
     def tell_dns(self, seconds: float | None) -> None:
         """Take the look-up of the name out of `connect`, if it is known how long it took."""
         if seconds is not None:

@@ -168,6 +168,15 @@ class Schedule:
             budget.tries += 1
         return True
 
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of the waiting for a slot."""
+        for queue in self._by_host.values():
+            if not queue.host.plain:
+                continue  # what it waits for goes on meanwhile
+            for job in queue.fifo:
+                if job.since <= before:
+                    job.since += seconds
+
     def take_expired(self, now: float) -> Job | None:
         """Return a job whose deadline has passed while it waited, for `next` may not be asked."""
         self._run_timers(now)

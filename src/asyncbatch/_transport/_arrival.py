@@ -57,6 +57,11 @@ class Arrival:
         """When it will have come too slowly if nothing more comes."""
         return NEVER if self._pace is None else self._pace.too_slow_at
 
+    def take_out(self, seconds: float) -> None:
+        """Let the time in which the loop stood still be nobody's."""
+        if self._pace is not None:
+            self._pace.take_out(seconds)
+
     def add(self, nbytes: int, now: float) -> ResponseTooLarge | None:
         """
         Count what has come, which was not the end, and prepare for what comes next.

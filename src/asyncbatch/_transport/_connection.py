@@ -259,6 +259,22 @@ class Connection:
         if exchange.observer is not None:
             exchange.observer("sent", {})
 
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of the exchange at hand."""
+        exchange = self.exchange
+        if exchange is None or exchange.begun_at > before:
+            return
+        exchange.take_out(seconds, before)
+        self.deadline += seconds
+        if self._arrival is not None:
+            self._arrival.take_out(seconds)
+
+    def give_more_time(self, seconds: float) -> None:
+        """Let every limit of the exchange at hand pass later."""
+        if self.exchange is not None:
+            self.exchange.deadline += seconds
+            self.deadline += seconds
+
     def expire(self, now: float) -> None:
         """Act on a deadline that has passed."""
         exchange = self.exchange
@@ -407,7 +423,7 @@ class Connection:
         ):
             if follow is not None:
                 following = follow(exchange)
-                if following is not None and self.go_on(following, now):
+                if following is not None and self.go_on(following, following.begun_at):
                     return
                 self._pool.release(self, now, head.idle_timeout)
                 if following is not None:

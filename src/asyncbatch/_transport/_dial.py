@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from asyncbatch._stalls import TimeLimit
 from asyncbatch._transport._attaching import attach, attach_nowait
 from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut
 from asyncbatch._transport._exchange import Exchange
@@ -41,6 +42,7 @@ class Dial:
 
     __slots__ = (
         "_begun",
+        "_limit",
         "_phase",
         "_phase_at",
         "_task",
@@ -73,6 +75,8 @@ class Dial:
         # What `begin` has begun, until the task takes it over.
         self._begun: Begun | None = None
         self._task: asyncio.Task[Connection] | None = None
+        # While it connects in a task.
+        self._limit: TimeLimit | None = None
 
     def begin(self) -> None:
         """
@@ -135,6 +139,12 @@ class Dial:
         self.exchange = None
         self.stop()
 
+    def take_out(self, seconds: float) -> None:
+        """Take time in which the loop stood still out of the phases and of the limit."""
+        self._phase_at += seconds
+        if self._limit is not None:
+            self._limit.extend(seconds)
+
     def stop(self) -> None:
         """Have the task end, if there is one."""
         if self._task is not None:
@@ -157,12 +167,10 @@ class Dial:
 
     async def _connect(self, limit: float | None) -> Connection:
         origin = self.origin_pool.origin
-        try:
-            async with asyncio.timeout(limit):
-                begun, self._begun = self._begun, None
-                return await self.pool.connector.connect(self.pool, origin, self, begun)
-        except TimeoutError as exc:
-            raise TimedOut("connect") from exc
+        with TimeLimit(limit) as self._limit:
+            begun, self._begun = self._begun, None
+            return await self.pool.connector.connect(self.pool, origin, self, begun)
+        raise TimedOut("connect")
 
     def _ended(self, task: asyncio.Task[Connection]) -> None:
         if task.cancelled():

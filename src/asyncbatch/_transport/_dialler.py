@@ -71,6 +71,11 @@ class Dialler:
         pool.waiters.feed(exchange)
         dial.begin()
 
+    def take_out(self, seconds: float) -> None:
+        """Take time in which the loop stood still out of everything under way."""
+        for dial in self._dials:
+            dial.take_out(seconds)
+
     def stop(self) -> None:
         """Have everything under way end."""
         for dial in list(self._dials):

@@ -8,6 +8,7 @@ import asyncio
 from time import monotonic
 
 from asyncbatch._http11 import InvalidRequest
+from asyncbatch._stalls import TakeOut
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._errors import EngineClosed
 from asyncbatch._transport._exchange import NEVER, Body, Exchange, Follow, Observer, Origin, Terms
@@ -47,6 +48,8 @@ class Engine:
         self._idle_expiry = idle_expiry
         self._pool: Pool | None = None
         self._is_closed = False
+        self.on_stall: TakeOut | None = None
+        """Called where the loop stood still, for whoever else keeps the time of its exchanges."""
 
     async def exchange(
         self,
@@ -139,6 +142,11 @@ class Engine:
         if not exchange.is_over:
             exchange.ended_at = monotonic()
 
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still, from `before` on, out of what is under way."""
+        if self._pool is not None:
+            self._pool.take_out(seconds, before)
+
     def close_nowait(self) -> None:
         """Close every connection without waiting for its end; in the loop's own thread."""
         self._is_closed = True
@@ -170,7 +178,12 @@ class Engine:
             max_idle=self._max_idle,
             idle_expiry=self._idle_expiry,
         )
+        self._pool.on_stall = self._tell_of_stall
         return self._pool
+
+    def _tell_of_stall(self, seconds: float, before: float) -> None:
+        if self.on_stall is not None:
+            self.on_stall(seconds, before)
 
 
 def take_error(exchange: Exchange) -> Exception:

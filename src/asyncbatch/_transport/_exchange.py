@@ -200,6 +200,17 @@ class Exchange:
         self.content = b""
         self.has_resent = False
 
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still, from `before` on, out of what came earlier."""
+        self.begun_at += seconds
+        self.deadline += seconds
+        if 0.0 < self.send_at <= before:
+            self.send_at += seconds
+        if 0.0 < self.sent_at <= before:
+            self.sent_at += seconds
+        if 0.0 < self.first_byte_at <= before:
+            self.first_byte_at += seconds
+
     def settle(self) -> None:
         """Wake whoever waits for the exchange, once."""
         if not self.future.done():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from asyncbatch._stalls import TakeOut
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._dialler import Dialler
@@ -52,8 +53,10 @@ class Pool:
         self.loop = loop
         self.connector = connector
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self.sweep = Sweep(loop, self._look)
-        self.watch = watch_on(loop)
+        self.sweep = Sweep(loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still)
+        self.watch = watch_on(loop, self.sweep)
+        # Whoever else is to know that the loop stood still; set by the lane.
+        self.on_stall: TakeOut | None = None
         self.outbox = Outbox(loop, self.watch.look_at_all)
         self.unfinished = Unfinished(loop)
         self.waiters = Waiters(self.sweep)
@@ -282,6 +285,42 @@ class Pool:
         return True
 
     # Time.
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still, as somebody has measured, out of all clocks."""
+        self._shift(seconds, before)
+        self.sweep.excuse(seconds)
+
+    def _stood_still(self, seconds: float, before: float, more: float) -> None:
+        """
+        Take time in which the loop stood still, as the sweep has found, out of all clocks.
+
+        Args:
+            seconds: How long it was at least.
+            before: Since when at the latest.
+            more: What the limits get on top, for what was not measured and for reading.
+        """
+        self._shift(seconds, before)
+        for connection in self.in_use:
+            connection.give_more_time(more)
+        self.dialler.take_out(more)
+        for exchange in self.waiters.everyone:
+            exchange.expires += more
+            exchange.deadline += more
+        if self.on_stall is not None:
+            self.on_stall(seconds, before)
+
+    def _shift(self, seconds: float, before: float) -> None:
+        for connection in self.in_use:
+            connection.take_out(seconds, before)
+        for exchange in self.waiters.everyone:
+            if exchange.begun_at <= before:
+                exchange.take_out(seconds, before)
+                exchange.expires += seconds
+        self.dialler.take_out(seconds)
+
+    def _is_at_work(self) -> bool:
+        return bool(self.in_use or self.waiters.everyone)
 
     def _look(self, now: float) -> float:
         """Act on every deadline that has passed, and return the next one."""

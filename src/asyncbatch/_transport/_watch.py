@@ -13,6 +13,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable, Sized
+from time import monotonic
 from typing import Protocol
 
 MAX_EVENTS = 128
@@ -42,9 +43,26 @@ class Watch(Protocol):
         ...
 
 
-def watch_on(loop: asyncio.AbstractEventLoop) -> Watch:
-    """Return the best way to watch sockets on this machine."""
-    return EpollWatch(loop) if hasattr(select, "epoll") else LoopWatch(loop)
+class Heart(Protocol):
+    """What tells whether the loop has stood still."""
+
+    late_at: float
+    """When it has."""
+
+    def stood_still(self) -> None:
+        """Take note of it."""
+        ...
+
+
+def watch_on(loop: asyncio.AbstractEventLoop, heart: Heart | None = None) -> Watch:
+    """
+    Return the best way to watch sockets on this machine.
+
+    Args:
+        loop: Which runs.
+        heart: Is told before what has come is read, if the loop stood still.
+    """
+    return EpollWatch(loop, heart) if hasattr(select, "epoll") else LoopWatch(loop)
 
 
 def poll_of(sock: socket.socket) -> Callable[[int], Sized]:
@@ -93,8 +111,9 @@ class EpollWatch:
 
     can_look = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, heart: Heart | None = None) -> None:
         self._loop = loop
+        self._heart = heart
         self._callbacks: dict[int, Callable[[], None]] = {}
         # None while nothing is watched, so that a pool without connections keeps nothing open.
         self._epoll: select.epoll | None = None
@@ -104,7 +123,7 @@ class EpollWatch:
         epoll = self._epoll
         if epoll is None:
             epoll = self._epoll = select.epoll()
-            self._loop.add_reader(epoll.fileno(), self.look)
+            self._loop.add_reader(epoll.fileno(), self._wake_up)
         try:
             epoll.register(fd, select.EPOLLIN)
             self._callbacks[fd] = on_readable
@@ -124,6 +143,13 @@ class EpollWatch:
             self._epoll = None
             self._loop.remove_reader(epoll.fileno())
             epoll.close()
+
+    def _wake_up(self) -> None:
+        """Look, with the time that passes while the loop stands still out of all clocks."""
+        heart = self._heart
+        if heart is not None and monotonic() >= heart.late_at:
+            heart.stood_still()
+        self.look()
 
     def look_at_all(self) -> None:
         """Call back at once for all that have something to read at this moment."""

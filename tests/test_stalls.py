@@ -1,0 +1,318 @@
+"""A loop that stands still: the time is nobody's, and what has come is read before limits count."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from asyncbatch import Fetcher, HTTPTransport, Progress
+from asyncbatch._stalls import GRACE, LATE, Stalls, Stepped, TimeLimit
+from asyncbatch.testing import FakeClock
+
+# A limit
+
+
+class Handle:
+    """A timer of the loop below."""
+
+    def __init__(self, when: float, call: Callable[[], object]) -> None:
+        self.when, self.call, self.is_cancelled = when, call, False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Loop:
+    """A loop whose time is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[Handle] = []
+
+    @property
+    def time(self) -> Callable[[], float]:
+        return lambda: self.now
+
+    def call_at(self, when: float, call: Callable[[], object]) -> Handle:
+        self.timers.append(Handle(when, call))
+        return self.timers[-1]
+
+    def run_until(self, now: float) -> None:
+        """Run what is due, as late as it is."""
+        self.now = now
+        for timer in list(self.timers):
+            if timer.when <= now and not timer.is_cancelled:
+                timer.cancel()
+                timer.call()
+
+    @property
+    def due(self) -> list[float]:
+        return [timer.when for timer in self.timers if not timer.is_cancelled]
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    loop = Loop()
+    token = type("Token", (), {"native_token": loop})()
+    monkeypatch.setattr(anyio.lowlevel, "current_token", lambda: token)
+    return loop
+
+
+@pytest.mark.asyncio_only
+async def test_a_limit_passes_on_time(loop: Loop):
+    """Where the loop has been alive."""
+    with TimeLimit(5) as limit:
+        assert loop.due == [5]
+        loop.run_until(5 + LATE / 2)
+        await anyio.sleep(60)
+
+    assert limit.has_passed
+
+
+@pytest.mark.asyncio_only
+async def test_a_limit_that_comes_late_passes_later(loop: Loop):
+    """By as long as the loop stood still, and time to read; as often as it does."""
+    with TimeLimit(5) as limit:
+        loop.run_until(8)
+        assert loop.due == [8 + 3 + GRACE]
+        loop.run_until(20)
+        assert loop.due == [20 + (20 - 11 - GRACE) + GRACE]
+
+    assert not limit.has_passed
+    assert loop.due == []
+
+
+@pytest.mark.asyncio_only
+async def test_a_limit_of_wall_time_gives_time_to_read_once(loop: Loop):
+    """Its caller wants an answer."""
+    with TimeLimit(5, grace=0.2) as limit:
+        loop.run_until(8)
+        assert loop.due == [8.2]
+        loop.run_until(10)
+        await anyio.sleep(60)
+
+    assert limit.has_passed
+
+
+@pytest.mark.asyncio_only
+async def test_a_limit_can_be_extended(loop: Loop):
+    """By what is known to be nobody's."""
+    with TimeLimit(5) as limit:
+        limit.extend(2)
+        assert loop.due == [7]
+    with TimeLimit(None) as none:
+        none.extend(2)
+
+    assert not limit.has_passed
+    assert not none.has_passed
+
+
+# Steps
+
+
+async def test_the_steps_of_an_awaitable_are_timed_one_by_one():
+    """What it waits is its own; what it keeps the loop for is told."""
+    now = 0.0
+    told: list[tuple[float, float]] = []
+
+    async def code() -> str:
+        nonlocal now
+        now += 1
+        await anyio.lowlevel.checkpoint()
+        now += 0.001
+        try:
+            await anyio.lowlevel.checkpoint()
+        finally:
+            now += 2
+        return "done"
+
+    stalls = Stalls()
+    stalls.join(lambda seconds, before: told.append((seconds, before)))
+
+    assert await Stepped(code(), stalls, lambda: now) == "done"
+    assert told == [(1, 0), (2, 1.001)]
+
+
+async def test_what_is_raised_into_or_by_an_awaitable_passes_through():
+    """A cancellation gets in, and an error out."""
+    seen: list[str] = []
+
+    async def code() -> None:
+        try:
+            await anyio.sleep(60)
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    async def fail() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise KeyError("x")
+
+    with anyio.move_on_after(0) as scope:
+        await Stepped(code(), Stalls(), time.monotonic)
+    with pytest.raises(KeyError):
+        await Stepped(fail(), Stalls(), time.monotonic)
+
+    assert scope.cancelled_caught
+    assert len(seen) == 1
+
+
+# Batches, in virtual time
+
+SECONDS = 0.7
+
+
+async def slow(_: httpx.Request) -> httpx.Response:
+    await anyio.sleep(0.1)
+    return httpx.Response(200)
+
+
+def virtually(function: Callable[[FakeClock], Any]) -> Any:
+    async def main() -> Any:
+        with FakeClock() as clock:
+            return await function(clock)
+
+    return anyio.run(main)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "waiting", "blocking async"])
+@pytest.mark.parametrize("concurrency", [1, 2, 100])
+def test_a_slow_input_makes_no_request_fail_and_is_in_no_account(kind: str, concurrency: int):
+    """Whether it keeps the loop or waits, and whatever is under way meanwhile."""
+
+    async def main(clock: FakeClock) -> Any:
+        def blocking() -> Iterator[str]:
+            for n in range(6):
+                clock.advance(SECONDS)
+                yield f"http://host.test/{n}"
+
+        async def waiting() -> AsyncIterator[str]:
+            for url in urls():
+                await anyio.sleep(SECONDS)
+                yield url
+
+        async def blocking_async() -> AsyncIterator[str]:
+            for url in blocking():
+                yield url
+
+        def urls() -> list[str]:
+            return [f"http://host.test/{n}" for n in range(6)]
+
+        given: Any = {"blocking": blocking, "waiting": waiting, "blocking async": blocking_async}
+        transport = httpx.MockTransport(slow)
+        async with Fetcher(transport=transport, concurrency=concurrency, timeout=0.5) as fetcher:
+            return await fetcher.fetch_many(given[kind]())
+
+    results = virtually(main)
+
+    assert [result.attempts for result in results] == [1] * 6
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.15
+    assert max(result.timing.queued for result in results) < 0.15
+
+
+def test_a_slow_progress_callable_makes_no_request_fail():
+    """What it takes is in no request's account either."""
+
+    async def main(clock: FakeClock) -> Any:
+        def show(_: Progress) -> None:
+            clock.advance(SECONDS)
+
+        transport = httpx.MockTransport(slow)
+        fetcher = Fetcher(transport=transport, concurrency=1, timeout=0.5, progress=show)
+        async with fetcher:
+            return await fetcher.fetch_many(f"http://host.test/{n}" for n in range(20))
+
+    results = virtually(main)
+
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.15
+
+
+# Batches, over sockets
+
+
+@contextmanager
+def served(size: int) -> Iterator[str]:
+    """Serve a body from a thread, whatever the event loop does."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+
+    def serve(sock: socket.socket) -> None:
+        with sock:
+            while sock.recv(65536):
+                sock.sendall(reply)
+
+    def accept() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=serve, args=[sock]))
+            threads[-1].start()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.may_block
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize("lane", ["direct", "client", "httpx"])
+async def test_a_blocking_input_makes_no_request_fail(lane: str, concurrency: int):
+    """Of a server that answers at once, each item taking longer than `timeout`."""
+    client = {
+        "direct": lambda: None,
+        "client": lambda: httpx.AsyncClient(transport=HTTPTransport()),
+        "httpx": httpx.AsyncClient,
+    }[lane]()
+
+    def urls() -> Iterator[str]:
+        for _ in range(4):
+            time.sleep(1.0)
+            yield url
+
+    with served(100_000) as url:
+        options: Any = {"concurrency": concurrency, "timeout": 0.8, "retry": None}
+        async with Fetcher(client, **options) as fetcher:
+            results = await fetcher.fetch_many(urls())
+        if client is not None:
+            await client.aclose()
+
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.8
+
+
+@pytest.mark.may_block
+@pytest.mark.asyncio_only
+async def test_a_loop_that_stood_still_reads_what_has_come():
+    """Whoever kept it; only then do the limits count."""
+
+    async def block() -> None:
+        await anyio.sleep(0.01)
+        time.sleep(1.0)  # noqa: ASYNC251  # that is what is tested
+
+    with served(2_000_000) as url:
+        fetcher = Fetcher(concurrency=5, timeout=0.7, retry=None)
+        async with fetcher, anyio.create_task_group() as tasks:
+            tasks.start_soon(block)
+            results = await fetcher.fetch_many([url] * 5)
+
+    assert not results.failures
