@@ -12,6 +12,9 @@ from asyncbatch._retry import Retry
 from asyncbatch._schedule import Action, Decision, Fate, Job, Schedule
 from tests.simulation import new_hosts, refused, succeeded, unconnected
 
+WARM = 40
+"""Hosts that stay known although nothing is asked of them."""
+
 
 class Batch:
     """A schedule whose jobs are named, and a clock."""
@@ -103,7 +106,7 @@ def test_a_refusal_behind_a_redirect_pauses_both_hosts() -> None:
 
 def test_a_host_that_a_redirect_led_to_is_forgotten_when_its_pause_has_passed() -> None:
     """As any host that nothing is asked of."""
-    batch = Batch()
+    batch = Batch(warm=0)
     batch.attempt(0.0, refused(retry_after=7.0), target="target")
     batch.schedule.close(0.0)
     batch.schedule = Schedule(batch.hosts)
@@ -626,7 +629,7 @@ def test_a_host_is_remembered_as_long_as_its_past_matters(
     policies: dict[str, Any], outcome: Outcome, kept_until: float
 ) -> None:
     """And no longer."""
-    batch = Batch(**policies)
+    batch = Batch(warm=0, **policies)
     batch.attempt(0.0, outcome)
     assert len(batch.hosts) == (kept_until > 0)
     if not kept_until:
@@ -643,7 +646,7 @@ def test_a_host_is_remembered_as_long_as_its_past_matters(
 
 def test_retries_are_remembered_as_long_as_the_budget_counts_them() -> None:
     """Otherwise a host could be dropped to get a new budget."""
-    batch = Batch()
+    batch = Batch(warm=0)
     batch.attempt(0.0, refused(500))
     batch.schedule.close(0.0)
     host = batch.hosts.get("h")
@@ -659,14 +662,14 @@ def test_retries_are_remembered_as_long_as_the_budget_counts_them() -> None:
     "policies", [{}, {"rate": Rate(2)}, {"per_host": 1, "total_rate": Rate(9e9)}]
 )
 def test_a_hundred_thousand_hosts_take_no_memory(policies: dict[str, Any]) -> None:
-    """One after the other at 1,000 a second: no more are known than the rate still concerns."""
-    batch = Batch(**policies)
+    """One after the other at 1,000 a second: no more are known than may be, or a rate concerns."""
+    batch = Batch(warm=WARM, **policies)
     most = 0
     for n in range(30_000):
         batch.attempt(n / 1000, succeeded(), host=f"host-{n}")
         most = max(most, len(batch.hosts))
 
-    assert most <= 1 if "rate" not in policies else most < 1100
+    assert most <= WARM + 1 if "rate" not in policies else most < 1100
 
 
 def test_a_million_dead_hosts_are_forgotten_too() -> None:
@@ -680,9 +683,40 @@ def test_a_million_dead_hosts_are_forgotten_too() -> None:
     assert most < 2 * 3000 + 10
 
 
+def test_a_host_that_is_asked_again_is_the_one_that_was() -> None:
+    """As long as there are not too many: to make one costs more than to use it."""
+    batch = Batch(warm=WARM)
+    hosts = [batch.hosts.get(n) for n in range(WARM)]
+    for turn in range(3):
+        for n in range(WARM):
+            batch.attempt(turn + n / 100, succeeded(), host=n)  # type: ignore[arg-type]
+
+    assert [batch.hosts.get(n) for n in range(WARM)] == hosts
+    assert len(batch.hosts) == WARM
+    assert batch.hosts.remembered() == 0
+
+
+def test_the_queues_of_a_batch_serve_one_host_after_the_other() -> None:
+    """Whether the host has limits or not, and however its requests end."""
+    for policies in ({}, {"per_host": 1}, {"rate": Rate(1000)}):
+        batch = Batch(warm=WARM, **policies)  # type: ignore[arg-type]
+        queues = set()
+        for n in range(200):
+            batch.add(host=f"host-{n % 50}", now=float(n))
+            job = batch.start(float(n))
+            queues.add(job.queue)
+            if n % 7 == 0:
+                batch.schedule.release(job, n + 0.5)
+            else:
+                batch.schedule.done(job, succeeded(), n + 0.5)
+
+        assert len(queues) == 1
+        assert batch.schedule.close(300.0) == []
+
+
 def test_a_host_dropped_between_look_up_and_add_is_replaced() -> None:
     """Two objects for one host would let twice as much through."""
-    batch = Batch(per_host=1)
+    batch = Batch(per_host=1, warm=0)
     stale = batch.hosts.get("h")
     batch.attempt(0.0, succeeded())
     fresh = batch.hosts.get("h")

@@ -272,7 +272,7 @@ def test_a_request_expires_while_it_waits_to_be_tried_again() -> None:
     assert schedule.next(5.0) is None
     assert blocker is not None
     schedule.release(blocker, 6.0)
-    assert (schedule.pending, schedule.in_flight, len(hosts)) == (0, 0, 1)
+    assert (schedule.pending, schedule.in_flight, hosts.remembered()) == (0, 0, 1)
 
 
 def test_the_deadline_does_not_end_a_request_that_has_begun_again() -> None:
@@ -336,7 +336,7 @@ def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
 
     schedule.succeeded(job, 200, 0.5, 3.0)
     assert schedule.in_flight == 0
-    assert not len(hosts)
+    assert not hosts.remembered()
 
 
 @pytest.mark.parametrize(

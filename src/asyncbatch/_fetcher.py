@@ -283,7 +283,7 @@ class Fetcher:
             batches=len(self._batches),
             in_flight=self._slots.taken if self._slots else 0,
             waiting=sum(batch.waiting for batch in self._batches),
-            hosts=len(equipment.hosts) if equipment else 0,
+            hosts=equipment.hosts.remembered() if equipment else 0,
             concurrency=self._options.concurrency,
         )
 

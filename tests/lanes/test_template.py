@@ -18,7 +18,7 @@ def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyP
         origin = f"http://host{number}.test"
         assert templates.of(origin) is templates.of(origin)
 
-    assert len(templates._made) <= 10
+    assert len(templates.made) <= 10
 
 
 def test_changed_headers_are_in_the_next_template() -> None:

@@ -251,7 +251,7 @@ class Crew:
             ledger.count += 1
             ledger.unfinished += 1
             return True
-        ledger.enter(item, now)
+        ledger.enter(item, now, key)
         return False
 
     def close(self, job: Job, blueprint: Blueprint, course: Course, now: float) -> None:

@@ -23,7 +23,7 @@ from asyncbatch._ending import (
 )
 from asyncbatch._hosts import Host
 from asyncbatch._lanes import Blueprint
-from asyncbatch._origin import origin_of, origin_of_url
+from asyncbatch._origin import Origin, origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import Request, Unset, is_repeatable
@@ -58,16 +58,24 @@ class Ledger:
         # Cancelled in the middle of an attempt.
         self._interrupted: list[Job] = []
 
-    def enter(self, item: Any, now: float) -> None:
-        """Hand `item` to the schedule, or give it its result at once if it cannot be sent."""
+    def enter(self, item: Any, now: float, origin: Origin | None = None) -> None:
+        """
+        Hand `item` to the schedule, or give it its result at once if it cannot be sent.
+
+        Args:
+            item: The request, as it was read.
+            now: The time.
+            origin: Its origin, if that has been found already.
+        """
         index = self.count
         self.count += 1
         self.unfinished += 1
-        try:
-            origin = origin_of(item, self._lane.locate)
-        except Exception as error:
-            self._finish(rejected(item, index, error, self._lane))
-            return
+        if origin is None:
+            try:
+                origin = origin_of(item, self._lane.locate)
+            except Exception as error:
+                self._finish(rejected(item, index, error, self._lane))
+                return
         if type(item) is str:
             job = Job(item, index, self._hosts.get(origin))
             job.allowed = self._equipment.deadline

@@ -90,7 +90,7 @@ class Host:
         # The later one of the rate's next slot and the end of the pause. It never moves back.
         # Written by `book` and `_learn_from_status`.
         self.opens_at = -math.inf
-        # Has nothing to do, and its past matters; written by Hosts.
+        # Had nothing to do when it was last looked at; written by Hosts.
         self.is_lingering = False
         # Written by Timers.
         self.timer: float | None = None

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from asyncbatch._retry import Retry
 
 
+MOST_WARM = 2_048
+"""Hosts that are known at most when none of them is worth it: as many as connections are kept.
+Making one costs as much as scheduling five requests to it."""
+
+
 class Turnstile(Protocol):
     """A batch, as the rate over all batches sees it."""
 
@@ -38,8 +43,9 @@ class Hosts:
     """
     All hosts of one fetcher, and the rate over all of them.
 
-    A host is dropped once it has nothing to do and its past does not matter any more, so that a
-    million hosts, one after the other, run in flat memory.
+    Some hosts stay known though they have nothing to do: they may well be asked again. Beyond these
+    a host is dropped once its past does not matter any more, so that a million hosts, one after the
+    other, run in flat memory.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Hosts:
         retry: Retry | None,
         random: Callable[[], float],
         rules_for: RulesFor | None = None,
+        warm: int = MOST_WARM,
     ) -> None:
         self.retry = retry
         self.random = random
@@ -72,7 +79,11 @@ class Hosts:
         # The batch that is inside a call of its own: it need not be told to look again.
         self.caller: object | None = None
         self._table: dict[Hashable, Host] = {}
-        # Hosts with nothing to do whose past still matters; looked at two by two.
+        # How many are known at most when none of them is worth it.
+        self._warm = warm
+        # When a host had nothing to do last.
+        self._rested_at = -math.inf
+        # Hosts that had nothing to do when they were last looked at, two by two.
         self._lingering: deque[Host] = deque()
         # Batches that the rate over all holds back, in the order of their turns.
         self._line: dict[Turnstile, None] = {}
@@ -81,6 +92,12 @@ class Hosts:
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def remembered(self) -> int:
+        """Count the hosts that have something to do, or whose past matters. Looks at all."""
+        now = self._rested_at
+        hosts = self._table.values()
+        return sum(bool(host.queues) or host.worth_keeping_until() > now for host in hosts)
 
     def get(self, key: Hashable) -> Host:
         """Return the host with this key, a new one if there is none."""
@@ -103,24 +120,24 @@ class Hosts:
         return self._table.setdefault(host.key, host)
 
     def rest(self, host: Host, now: float) -> None:
-        """Drop a host with nothing to do, at once or when its past does not matter any more."""
-        if host.worth_keeping_until() <= now:
-            self._drop(host)
-        elif not host.is_lingering:
+        """Let a host have nothing to do; drop those that there are too many of."""
+        self._rested_at = now
+        if not host.is_lingering:
             host.is_lingering = True
             self._lingering.append(host)
-        # Two out for one in: the line gets shorter whenever half of it is not worth keeping.
-        if not self._lingering:
+        if len(self._table) <= self._warm:
             return
+        # Two out for one in: the line gets shorter whenever half of it is not worth keeping.
         for _ in range(min(2, len(self._lingering))):
             self._look_at_lingering(self._lingering.popleft(), now)
 
     def _look_at_lingering(self, host: Host, now: float) -> None:
-        if not host.queues and host.worth_keeping_until() > now:
+        if host.queues:
+            host.is_lingering = False
+        elif host.worth_keeping_until() > now or len(self._table) <= self._warm:
             self._lingering.append(host)
-            return
-        host.is_lingering = False
-        if not host.queues:
+        else:
+            host.is_lingering = False
             self._drop(host)
 
     def _drop(self, host: Host) -> None:

@@ -133,20 +133,20 @@ class PreparedBlueprint(Blueprint):
 class PlainBlueprint(Blueprint):
     """Builds the responses to plain GETs that agree in all but their targets and bodies."""
 
-    __slots__ = ("_limits", "builder", "coding")
+    __slots__ = ("builder", "coding", "limits")
 
     def __init__(self, exchange: Exchange, builder: Builder, limits: TimeLimits) -> None:
         super().__init__(
             builder.library, builder.default_encoding, exchange.head, exchange.connection
         )
         self.builder = builder
-        self._limits = limits
+        self.limits = limits
         self.coding = coding_in(self.head.block)
         """The bodies' `Content-Encoding`, which they came with."""
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`, a new one each time."""
-        return self.builder.authorize(self.builder.build(_url_of(item), self._limits))
+        return self.builder.authorize(self.builder.build(_url_of(item), self.limits))
 
     def url_for(self, item: Any) -> Any:
         """Return the native URL that `item` asked for."""

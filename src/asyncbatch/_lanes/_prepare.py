@@ -34,6 +34,8 @@ class Preparer:
         self._binding = binding
         self._transport = transport
         self._templates = Templates(client, binding, transport)
+        self.templates = self._templates.made
+        """Of the origins that have been asked, each to be compared with the client as it is."""
         self._composer = Composer(client, binding, self._templates)
 
     def prepare(self, item: Any, limits: TimeLimits) -> Prepared | None:

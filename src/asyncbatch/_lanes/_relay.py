@@ -50,7 +50,6 @@ class Relay:
     """
 
     __slots__ = (
-        "_blueprint",
         "_client",
         "_decoder",
         "_error",
@@ -63,6 +62,7 @@ class Relay:
         "_ready_url",
         "_seconds",
         "_template",
+        "_templates",
         "payload",
         "url",
     )
@@ -86,8 +86,8 @@ class Relay:
         # What was looked at last, and its URL.
         self._ready: Any = None
         self._ready_url = ""
-        # Of the last response that was like any other: mostly it serves for the next as well.
-        self._blueprint: PlainBlueprint | None = None
+        # Of the origins that have been asked, by anybody.
+        self._templates = lane.preparer.templates
         # What `on_answer` raised.
         self._error: BaseException | None = None
 
@@ -160,10 +160,12 @@ class Relay:
             return None
         client, template = self._client, self._template
         jar = client._cookies.jar
-        # The same origin as the last time, and the same headers: only the target is to be read.
+        if template is None or not url.startswith(template.prefix):
+            template = self._templates.get(url[: url.find("/", len("https://"))])
+        # A known origin, and the same headers as then: only the target is to be read.
         if (
             template is not None
-            and url.startswith(template.prefix)
+            and template.is_ours
             and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
             and "/." not in url
             and client._headers._list == template.client_headers
@@ -173,6 +175,7 @@ class Relay:
         ):
             target = url[template.prefix_length :].encode("ascii")
             self.payload = b"GET " + target + template.head
+            self._template = template
             self._ready = item
             self._ready_url = url
             return template.key
@@ -197,15 +200,20 @@ class Relay:
         if exchange.future.done():
             return None
         try:
-            blueprint, template = self._blueprint, self._template
+            template, connection = self._template, exchange.connection
             assert template is not None
+            assert connection is not None
+            # What the last response on this connection was built from mostly serves again.
+            blueprint: PlainBlueprint | None = connection.blueprint
             if (
                 blueprint is None
                 or blueprint.head is not exchange.head
-                or blueprint.connection is not exchange.connection
                 or blueprint.builder is not template.builder
+                or blueprint.limits is not self._limits
             ):
-                blueprint = self._blueprint = self._blueprint_for(exchange)
+                blueprint = self._blueprint_for(exchange)
+                if not connection.is_closed:
+                    connection.blueprint = blueprint
             content: bytes | None = None
             if blueprint is not None and not _log.isEnabledFor(_INFO):
                 content = exchange.content

@@ -151,9 +151,11 @@ class Templates:
         self._client = client
         self._binding = binding
         self._transport = transport
-        # By origin, made with the client's headers as they were then; `of` makes all anew when
-        # they have changed.
-        self._made: dict[str, Template] = {}
+        self.made: dict[str, Template] = {}
+        """
+        By origin, made with the client's headers as they were then; `of` makes all anew when they
+        have changed.
+        """
         self._builder = Builder(client, binding.library)
 
     def of(self, origin: str) -> Template:
@@ -166,12 +168,12 @@ class Templates:
         client, builder = self._client, self._builder
         if client.headers._list != builder.client_headers or client._auth is not builder.auth:
             self._builder = Builder(self._client, self._binding.library)
-            self._made.clear()
-        template = self._made.get(origin)
+            self.made.clear()
+        template = self.made.get(origin)
         if template is None:
-            if len(self._made) >= _MAX_ORIGINS:
-                self._made.clear()
-            template = self._made[origin] = self._make(origin)
+            if len(self.made) >= _MAX_ORIGINS:
+                self.made.clear()
+            template = self.made[origin] = self._make(origin)
         return template
 
     def _make(self, origin: str) -> Template:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncbatch._schedule._queue import JobQueue
+from asyncbatch._schedule._queue import JobQueue, Place
 
 if TYPE_CHECKING:
     from asyncbatch._hosts import Host, Hosts
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._ring import Ring
 
 
+MOST_SPARE = 256
+"""Queues without a host that are kept."""
+
+
 class Queues:
     """The queues of one batch: one for each host that it has unfinished requests for."""
 
-    __slots__ = ("_hosts", "_rests", "_ring", "by_host")
+    __slots__ = ("_hosts", "_rests", "_ring", "_spare", "by_host")
 
     def __init__(self, hosts: Hosts, ring: Ring, rests: Rests) -> None:
         self._hosts = hosts
@@ -28,6 +32,8 @@ class Queues:
         self._rests = rests
         # Written by `join` and `leave`, with the count of queues that each host has.
         self.by_host: dict[Host, JobQueue] = {}
+        # Those that were used, and serve another host: one costs more to make than to use.
+        self._spare: list[JobQueue] = []
 
     def join(self, job: Job) -> JobQueue:
         """Return the queue that a job belongs to, of a host that is known from now on."""
@@ -36,7 +42,12 @@ class Queues:
             host = job.host = self._hosts.adopt(host)
         queue = self.by_host.get(host)
         if queue is None:
-            queue = self.by_host[host] = JobQueue(host, self._ring, self._rests)
+            if self._spare:
+                queue = self._spare.pop()
+                queue.host = host
+            else:
+                queue = JobQueue(host, self._ring, self._rests)
+            self.by_host[host] = queue
             host.queues += 1
         return queue
 
@@ -47,11 +58,14 @@ class Queues:
             self.leave(queue, now)
 
     def leave(self, queue: JobQueue, now: float) -> None:
-        """Drop a queue with no unfinished jobs, and its host if nobody needs it."""
+        """Let go of a queue with no unfinished jobs, and of its host if nobody needs it."""
         host = queue.host
         del self.by_host[host]
         host.queues -= 1
         if not host.plain:
             host.withdraw(queue, now)
+        # Else it is still to be found somewhere, perhaps with jobs that have expired.
+        if queue.place is Place.NOWHERE and not queue.fifo and len(self._spare) < MOST_SPARE:
+            self._spare.append(queue)
         if not host.queues:
             self._hosts.rest(host, now)

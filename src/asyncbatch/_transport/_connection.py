@@ -11,7 +11,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable, Sized
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncbatch._http11 import (
     ExchangeError,
@@ -44,6 +44,7 @@ class Connection:
         "_ssl_object",
         "_sweep",
         "_transport",
+        "blueprint",
         "deadline",
         "exchange",
         "idle_group",
@@ -75,6 +76,8 @@ class Connection:
         self.origin_pool: OriginPool = None  # type: ignore[assignment]
         # The exchange at hand; None while idle and once closed.
         self.exchange: Exchange | None = None
+        # What whoever follows its exchanges keeps with it, for the next: nothing to the engine.
+        self.blueprint: Any = None
         # When the pool's sweep has to look: a limit of the exchange. Nobody asks while it is idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
@@ -313,7 +316,7 @@ class Connection:
         10 µs where every result is kept and has a connection of its own.
         """
         self._transport = self.protocol = None  # type: ignore[assignment]
-        self.sending = self._arrival = None
+        self.sending = self._arrival = self.blueprint = None
         self.origin_pool = None  # type: ignore[assignment]
         self.poll = never
 
