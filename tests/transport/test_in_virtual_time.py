@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from asyncbatch._transport import BodyStream, Terms, TimedOut, Upload
+from asyncbatch._transport._connection import MAX_AGE
 from asyncbatch._transport._idle import IDLE_GRACE
 from tests.transport.raw_server import (
     OK,
@@ -105,3 +106,34 @@ async def test_surplus_idle_connections_are_closed_after_a_moment() -> None:
             await server.until(lambda: server.open == 2)
 
             assert engine.counts()["idle"] == 2
+
+
+async def test_a_connection_is_used_for_some_minutes_at_most() -> None:
+    """However busy it is kept, so that a change of addresses is noticed."""
+    async with serve(answer_all) as server, engine_for(idle_expiry=2 * MAX_AGE) as engine:
+        with virtual_time():
+            for _ in range(15):
+                await get(engine, server)
+                await asyncio.sleep(MAX_AGE / 10)
+
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(("told", "kept"), [(5, 4.0), (2, 1.0), (1, 0.5), (90, 60.0)])
+async def test_an_idle_connection_is_closed_before_its_server_does(told: int, kept: float) -> None:
+    """A second before the time that `Keep-Alive` tells, or the half of it, or our own time."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        field = b"Keep-Alive: timeout=%d" % told
+        await peer.send(b"HTTP/1.1 200 OK\r\n" + field + b"\r\nContent-Length: 0\r\n\r\n")
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for(idle_expiry=60) as engine:
+        with virtual_time():
+            await get(engine, server)
+            await asyncio.sleep(kept - 0.1)
+            assert server.open == 1
+            await asyncio.sleep(0.2)
+
+            assert server.open == 0
