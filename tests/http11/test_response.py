@@ -239,3 +239,25 @@ def test_a_body_past_its_limit_is_refused_before_it_comes(
     else:
         with pytest.raises(ResponseTooLarge):
             protocol.receive(head)
+
+
+def test_trailers_that_come_byte_by_byte_are_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anew for each byte, 16 KiB of them would keep the processor busy for seconds."""
+    looked_at = 0
+
+    class Counting:
+        def search(self, partial: bytes, start: int = 0) -> None:
+            nonlocal looked_at
+            looked_at += len(partial) - start
+
+    monkeypatch.setattr("asyncbatch._http11._chunked._PARTIAL_TRAILER", Counting())
+    trailers = b"X-Trailer: some of them\r\n" * 200
+    protocol = ResponseProtocol()
+    protocol.begin()
+    for byte in b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + trailers:
+        assert not protocol.receive(bytes([byte]))
+
+    assert looked_at <= 4 * len(trailers)
+    assert protocol.receive(b"\r\n")

@@ -49,6 +49,7 @@ class ChunkedProtocol:
         "_overhead",
         "_pending",
         "_remaining",
+        "_seen",
         "_trailer_budget",
         "body_bytes",
         "trailers",
@@ -65,6 +66,8 @@ class ChunkedProtocol:
         # Whether the CRLF that ends a chunk's content comes next.
         self._after_data = False
         self._in_trailers = False
+        # How much of the trailers has been found well-formed so far.
+        self._seen = 0
         self._overhead = 0
         self.body_bytes = 0
         self.trailers = b""
@@ -157,7 +160,8 @@ class ChunkedProtocol:
     def _receive_trailers(self, data: bytes) -> int:
         if data.startswith(b"\r\n"):
             return len(data) - 2
-        block_end = data.find(b"\r\n\r\n")
+        # Three bytes back: the end may have been cut anywhere.
+        block_end = data.find(b"\r\n\r\n", max(0, self._seen - 3))
         if block_end < 0:
             self._keep_trailers(data)
             return -1
@@ -174,6 +178,9 @@ class ChunkedProtocol:
     def _keep_trailers(self, partial: bytes) -> None:
         if len(partial) > self._trailer_budget:
             raise head_too_large()
-        if _PARTIAL_TRAILER.search(partial) is not None:
+        # Each byte is judged once, or 16 KiB that come one by one take seconds; but two bytes back,
+        # so that a CR LF or a fold that was cut in two is seen whole.
+        if _PARTIAL_TRAILER.search(partial, max(0, self._seen - 2)) is not None:
             raise ProtocolError("malformed trailer field")
         self._pending = partial
+        self._seen = len(partial)
