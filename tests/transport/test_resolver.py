@@ -57,6 +57,20 @@ async def test_an_answer_is_kept_for_a_minute() -> None:
     assert names.asked == 2
 
 
+async def test_of_many_names_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a batch over millions of hosts keeps no answers but the latest."""
+    monkeypatch.setattr("asyncbatch._transport._resolver.MAX_CACHED_NAMES", 3)
+    names = Names()
+    resolver = names.resolver()
+    for name in "abcd":
+        await resolver.resolve(name, 80)
+    await resolver.resolve("d", 80)
+    assert names.asked == 4
+    await resolver.resolve("a", 80)
+
+    assert names.asked == 5
+
+
 async def test_concurrent_questions_share_one_answer() -> None:
     """A thousand exchanges to one name ask once."""
     names = Names()
