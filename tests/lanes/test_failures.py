@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 import asyncbatch
@@ -432,3 +433,26 @@ async def test_a_status_that_a_hook_refuses_is_of_kind_status(
 
     assert result.ok
     assert result.history[0].status_code == 503
+
+
+@pytest.mark.parametrize("error", [AssertionError(), KeyError(1), RuntimeError("lost count")])
+async def test_what_a_protocol_library_trips_over_is_no_mistake_of_the_request(
+    error: Exception,
+) -> None:
+    """The line that raises it tells: the same from a transport of the caller's is his."""
+
+    def raise_it(package: str) -> Any:
+        names: dict[str, Any] = {"__name__": f"{package}._async.http2", "error": error}
+        exec("def trip(request):\n    raise error", names)
+        return names["trip"]
+
+    failures = {
+        package: await failure_of(
+            httpx.AsyncClient(transport=httpx.MockTransport(raise_it(package))), "http://a.test/"
+        )
+        for package in ("httpcore", "httpcore2", "h2", "socksio", "mine")
+    }
+
+    kinds = {package: failure.kind for package, failure in failures.items()}
+    assert kinds.pop("mine") != FailureKind.protocol
+    assert set(kinds.values()) == {FailureKind.protocol}

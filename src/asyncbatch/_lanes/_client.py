@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from asyncbatch._lanes._relay import OnAnswer, Relay
 
 
+_MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
+"""Failures after which a connection of HTTP/2 may count more streams than it has."""
+
+
 @attrs.frozen
 class _Rules:
     max_body: int | None
@@ -155,7 +159,7 @@ class ClientLane:
             trace.end_wait()
         if outcome.kind is FailureKind.dns:
             trace.tell_unknown_name()
-        if outcome.cut or outcome.local:
+        if outcome.cut or outcome.local or outcome.kind in _MAY_LOSE_COUNT:
             await release_orphans(self._client)
         outcome.timing = trace.timing()
         outcome.queued = trace.queued

@@ -21,7 +21,14 @@ from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._causes import is_alert, is_permanent
 from asyncbatch._outcome import Outcome
-from asyncbatch._transport import EngineClosed, SentTooSlowly, TimedOut, causes_of, is_exhausted
+from asyncbatch._transport import (
+    ContextFailed,
+    EngineClosed,
+    SentTooSlowly,
+    TimedOut,
+    causes_of,
+    is_exhausted,
+)
 
 
 def engine_outcome(
@@ -98,11 +105,12 @@ def _tls(error: ExchangeError, binding: Binding, request: Any, in_body: bool) ->
     if any(map(is_exhausted, causes_of(error))):
         # No descriptor for the file of the roots, say: that tells nothing of the server.
         return _connect(error, binding, request, in_body)
+    is_ours = isinstance(error, ContextFailed)  # which says nothing of the server either
     return Outcome(
         kind=FailureKind.tls,
         error=binding.error(TLSError)(str(error), request=request),
-        connect_failed=True,
-        permanent=any(map(is_permanent, causes_of(error))),
+        connect_failed=not is_ours,
+        permanent=is_ours or any(map(is_permanent, causes_of(error))),
     )
 
 

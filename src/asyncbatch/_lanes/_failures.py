@@ -24,14 +24,18 @@ from asyncbatch._errors import (
 )
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._causes import is_alert, is_permanent
+from asyncbatch._lanes._causes import is_alert, is_of_connection, is_permanent
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._outcome import Outcome
 from asyncbatch._transport import AddressRefused, causes_of, is_exhausted
 
 # Whose exceptions speak of the connection, wherever they come up.
-_WIRE_LIBRARIES = {"anyio", "trio", "h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2"}
+_PROTOCOLS = {"h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2", "socksio"}
+_WIRE_LIBRARIES = {"anyio", "trio", *_PROTOCOLS}
+
+# What code trips over that has lost count: of those libraries, if it is raised by a line of theirs.
+_TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
 
 # What h11 says before it quotes a value.
 _QUOTED = "Illegal header value"
@@ -194,7 +198,7 @@ def _library_outcome(error: Exception, situation: Situation, binding: Binding) -
             status = error.response.status_code
             return Outcome(kind=FailureKind.status, error=error, status_code=status)
         case library.LocalProtocolError():
-            return _unsendable(error, situation)
+            return _local_outcome(error, situation)
         case library.InvalidURL() if situation.sent:
             # The URL of the request was looked at before: this is what httpx says of a `Location`.
             return Outcome(kind=FailureKind.redirect, error=error)
@@ -286,6 +290,22 @@ def _unsendable(error: Exception, situation: Situation) -> Outcome:
     return Outcome(kind=kind, error=error)
 
 
+def _local_outcome(error: Exception, situation: Situation) -> Outcome:
+    """Sort what a protocol library calls a mistake of the local side."""
+    if is_of_connection(error, sending=situation.trace.sending):
+        # It has lost count of its streams, or been told to go away: another one serves.
+        return Outcome(kind=FailureKind.protocol, error=error)
+    return _unsendable(error, situation)
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the package of the line that raised `error`."""
+    name = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_globals.get("__name__") or ""
+    return name.partition(".")[0]
+
+
 def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
     """Sort what is no error of the client's: a transport, a hook or an `Auth` raised it."""
     if isinstance(error, TimeoutError):
@@ -298,8 +318,10 @@ def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -
             outcome.kind = FailureKind.truncated if situation.in_body else FailureKind.protocol
         return outcome
     if type(error).__name__ == "LocalProtocolError":  # h11's, past the mapping of httpcore
-        return _unsendable(error, situation)
+        return _local_outcome(error, situation)
     if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
+        return Outcome(kind=FailureKind.protocol, error=error)
+    if isinstance(error, _TRIPS) and _raised_in(error) in _PROTOCOLS:
         return Outcome(kind=FailureKind.protocol, error=error)
     # A bug or a refusal in the caller's own code, which another try would meet again.
     return Outcome(kind=FailureKind.invalid_request, error=error)

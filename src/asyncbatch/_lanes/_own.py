@@ -113,6 +113,11 @@ class OwnClient(httpx.AsyncClient):
         self.own_transport = HTTPTransport(addresses=self._addresses, **options)
         return self.own_transport
 
+    def _init_proxy_transport(  # type: ignore[override]  # as above
+        self, proxy: Any, **options: Any
+    ) -> Any:
+        return HTTPTransport(proxy=proxy, **options)
+
     def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
         if proxy is not None or not allow_env_proxies:
             return super()._get_proxy_map(proxy, allow_env_proxies)

@@ -71,6 +71,11 @@ class PhaseTrace:
         """Whether that was its TLS handshake."""
         return self._current == "tls"
 
+    @property
+    def sending(self) -> bool:
+        """Whether the request was being sent."""
+        return self._current == "send"
+
     def attach(self, native: Any) -> TraceFunction | None:
         """
         Have `native` report here, and return the function that it reported to before.

@@ -16,6 +16,7 @@ from ._engine import Engine
 from ._errors import (
     AddressRefused,
     ConnectFailed,
+    ContextFailed,
     EngineClosed,
     HandshakeFailed,
     ResolveFailed,
@@ -40,6 +41,7 @@ __all__ = [
     "Bounds",
     "ConnectFailed",
     "Connector",
+    "ContextFailed",
     "Engine",
     "EngineClosed",
     "Exchange",

@@ -26,7 +26,7 @@ from asyncbatch._http11 import (
     encode_request_line,
 )
 from asyncbatch._transport._engine import Engine, take_error
-from asyncbatch._transport._errors import EngineClosed, TimedOut
+from asyncbatch._transport._errors import ContextFailed, EngineClosed, TimedOut
 from asyncbatch._transport._exchange import Body, Exchange, Origin, Terms, Upload
 from asyncbatch._transport._stock import is_pristine
 from asyncbatch._transport._stream import BodyStream
@@ -69,7 +69,7 @@ class EnginePoolMixin:
 
     def create_connection(self, origin: Any) -> Any:
         """Make httpcore's own connection, with the TLS context made when one is first needed."""
-        if self._ssl_context is None:
+        if self._ssl_context is None and origin.scheme in _SECURE_SCHEMES:
             self._ssl_context = self._make_ssl_context()
         return super().create_connection(origin)  # type: ignore[misc]  # the pool's
 
@@ -93,7 +93,12 @@ class EnginePoolMixin:
     async def _leave_to_httpcore(self, request: Any) -> Any:
         if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
             # Reading the roots takes some 20 ms, in which the event loop would stand still.
-            self._ssl_context = await anyio.to_thread.run_sync(self._make_ssl_context)
+            try:
+                self._ssl_context = await anyio.to_thread.run_sync(self._make_ssl_context)
+            except (OSError, ValueError) as exc:
+                error = ContextFailed(str(exc))
+                error.__cause__ = exc
+                raise self.as_core_error(error) from error
         return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
 
     async def aclose(self) -> None:

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._attaching import attach, attach_nowait, attach_tls
 from asyncbatch._transport._connecting import CAN_WATCH
-from asyncbatch._transport._errors import ConnectFailed, HandshakeFailed, ResolveFailed
+from asyncbatch._transport._errors import (
+    ConnectFailed,
+    ContextFailed,
+    HandshakeFailed,
+    ResolveFailed,
+)
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import HEAD_START, race
 from asyncbatch._transport._opening import Begun, SocketOpener, SocketOption, connect_unix
@@ -210,6 +215,9 @@ class Connector:
         try:
             try:
                 context = await self._tls.get()
+            except Exception as exc:
+                sock.close()
+                raise ContextFailed(str(exc)) from exc
             except BaseException:
                 sock.close()
                 raise

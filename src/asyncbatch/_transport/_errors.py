@@ -6,6 +6,7 @@ What can end an exchange that only sockets, names and clocks can tell.
     ├── AddressRefused   the address policy allows none of the name's addresses
     ├── ConnectFailed    no address could be connected to
     ├── HandshakeFailed  TLS could not be agreed, or the certificate is not trusted
+    │   └── ContextFailed    there are no roots to trust, or no certificate to show
     ├── TimedOut         a time limit passed
     │   └── SentTooSlowly    the response came below the least rate
     └── EngineClosed     the engine was closed meanwhile
@@ -42,6 +43,10 @@ class HandshakeFailed(ExchangeError):
     """The TLS handshake failed, or the peer's certificate is not trusted."""
 
     kind = "tls"
+
+
+class ContextFailed(HandshakeFailed):
+    """There is nothing to shake hands with: no roots to trust, or no certificate to show."""
 
 
 class TimedOut(ExchangeError):

@@ -19,9 +19,16 @@ from asyncbatch._transport._bounds import MAX_IN_USE, Bounds, bounds_for, bounds
 from asyncbatch._transport._bridge import EnginePoolMixin
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._engine import Engine
+from asyncbatch._transport._socks import SocksBackend
+from asyncbatch._transport._tls_roots import new_context
 
 # Of httpcore's own pools, where the caller says nothing: httpx's default.
 _CORE_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+def _core_of(library: ModuleType) -> Any:
+    origin = library.AsyncHTTPTransport.__module__.partition(".")[0]
+    return importlib.import_module(origin.replace("httpx", "httpcore"))
 
 
 @functools.cache
@@ -32,8 +39,7 @@ def pool_class(library: ModuleType) -> type[Any]:
     Made when the first transport is: importing httpcore takes long, and loads trio where it is
     installed.
     """
-    origin = library.AsyncHTTPTransport.__module__.partition(".")[0]
-    core = importlib.import_module(origin.replace("httpx", "httpcore"))
+    core = _core_of(library)
     members = {"core": core, "byte_stream": library.ByteStream, "__module__": __name__}
     return type("EnginePool", (EnginePoolMixin, core.AsyncConnectionPool), members)
 
@@ -68,10 +74,10 @@ class TransportMixin:
         socket_options = None if socket_options is None else list(socket_options)
         # The `Engine`; None behind a proxy. Untyped, since what is inside is nobody's to rely on.
         self.engine: Any = None
+        make = functools.partial(new_context, self._library, verify, cert, trust_env)
         if proxy is not None:
             stock: dict[str, Any] = {
-                "verify": verify,
-                "cert": cert,
+                "verify": make(),
                 "trust_env": trust_env,
                 "http1": http1,
                 "http2": http2,
@@ -83,8 +89,8 @@ class TransportMixin:
                 "socket_options": socket_options,
             }
             super().__init__(**stock)
+            self._mend_proxy_pool()
             return
-        make = functools.partial(self._library.create_ssl_context, verify, cert, trust_env)
         if not isinstance(verify, bool) or cert is not None:
             # A wrong path must be told here, not at the first request. The default is made when
             # TLS is first needed: it takes 20 ms.
@@ -124,6 +130,14 @@ class TransportMixin:
         pool._network_backend = TidyBackend(pool._network_backend)
         if policy is not None:
             pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
+
+    def _mend_proxy_pool(self) -> None:
+        """Have httpcore's pool close what it leaves open, and read all of a SOCKS proxy's reply."""
+        pool = self._pool
+        core = _core_of(self._library)
+        pool._network_backend = TidyBackend(pool._network_backend)
+        if isinstance(pool, core.AsyncSOCKSProxy):
+            pool._network_backend = SocksBackend(pool._network_backend, core)
 
 
 class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):

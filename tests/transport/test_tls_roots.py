@@ -1,0 +1,186 @@
+"""Which roots are trusted and which certificate is shown, and what is said where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import asyncbatch
+from asyncbatch import FailureKind
+from asyncbatch._transport import transport_class
+from asyncbatch.testing import LoopbackServer
+
+pytestmark = [
+    pytest.mark.asyncio_only,
+    pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning"),
+]
+
+
+class Files:
+    """Roots, and a certificate for a client, in files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.roots, self.client = folder / "roots.pem", folder / "client.pem"
+        self.key, self.chain = folder / "key.pem", folder / "chain.pem"
+        self.garbage = folder / "garbage.pem"
+        self.authority.cert_pem.write_to_path(self.roots)
+        certificate = self.authority.issue_cert("me.test")
+        certificate.private_key_and_cert_chain_pem.write_to_path(self.client)
+        certificate.private_key_pem.write_to_path(self.key)
+        certificate.cert_chain_pems[0].write_to_path(self.chain)
+        self.garbage.write_text("no certificate")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture
+async def seen(files: Files) -> AsyncIterator[tuple[str, list[bool]]]:
+    """Serve over TLS; the URL, and whether each client has shown a certificate."""
+    certificates: list[bool] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        certificates.append(bool(writer.get_extra_info("peercert")))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files.authority.issue_cert("127.0.0.1").configure_cert(context)
+    files.authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"https://127.0.0.1:{port}/", certificates
+
+
+@pytest.mark.may_block
+@pytest.mark.parametrize("verify", ["path", "context", "variable", "off"])
+@pytest.mark.parametrize("cert", ["one file", "two files"])
+async def test_the_certificate_is_shown_however_the_roots_are_given(
+    seen: tuple[str, list[bool]],
+    files: Files,
+    verify: str,
+    cert: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Httpx 0.28 leaves it out where they are a path."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.roots))
+    verifies: dict[str, Any] = {
+        "path": str(files.roots),
+        "context": ssl.create_default_context(cafile=files.roots),
+        "variable": True,
+        "off": False,
+    }
+    certs: dict[str, Any] = {
+        "one file": str(files.client),
+        "two files": (str(files.chain), str(files.key)),
+    }
+    url, certificates = seen
+
+    async with asyncbatch.Fetcher(verify=verifies[verify], cert=certs[cert], retry=None) as fetcher:
+        result = await fetcher.fetch(url)
+
+    assert result.ok, result
+    assert certificates == [True]
+
+
+@pytest.mark.may_block
+@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+async def test_a_transport_of_either_library_shows_it(
+    name: str, seen: tuple[str, list[bool]], files: Files
+) -> None:
+    """httpx2 refuses it together with a path."""
+    library = pytest.importorskip(name)
+    url, certificates = seen
+    transport = transport_class(library)(verify=str(files.roots), cert=str(files.client))
+    async with library.AsyncClient(transport=transport) as client:
+        await client.get(url)
+
+    assert certificates == [True]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"verify": ""}, FileNotFoundError, "verify names no file.*''"),
+        ({"verify": "/no/such.pem"}, FileNotFoundError, "verify names no file.*'/no/such.pem'"),
+        ({"cert": "/no/such.pem"}, FileNotFoundError, "cert names no file.*'/no/such.pem'"),
+        (
+            {"cert": ("{client}", "/no/key.pem")},
+            FileNotFoundError,
+            "cert names no file.*'/no/key.pem'",
+        ),
+        ({"verify": "{garbage}"}, ValueError, "verify='.*garbage.pem' cannot be used"),
+        ({"cert": "{garbage}"}, ValueError, "cert='.*garbage.pem' cannot be used"),
+        ({"cert": ("{chain}", "{garbage}")}, ValueError, "cert='.*chain.pem' cannot be used"),
+    ],
+)
+def test_a_path_that_is_none_is_named_at_once(
+    options: dict[str, Any], error: type[Exception], words: str, files: Files
+) -> None:
+    """With its option, and nothing is sent."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(filled, value))
+        return value.format(**{name: str(path) for name, path in vars(files).items()})
+
+    with pytest.raises(error, match=words):
+        asyncbatch.Fetcher(**{name: filled(value) for name, value in options.items()})
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["engine", "httpcore"])
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SSL_CERT_FILE", "/no/roots.pem", "SSL_CERT_FILE names no file: '/no/roots.pem'"),
+        ("SSL_CERT_DIR", "/no/a:/no/b", "SSL_CERT_DIR names no folder: '/no/a:/no/b'"),
+        ("SSL_CERT_FILE", "{garbage}", "garbage.pem' cannot be used"),
+    ],
+)
+async def test_roots_of_the_environment_that_are_none_are_named(
+    name: str,
+    value: str,
+    words: str,
+    http2: bool,
+    files: Files,
+    server: LoopbackServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is tried again for it, the host is not blamed, and http goes on."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv(name, value.format(garbage=files.garbage))
+    options: dict[str, Any] = {"http2": http2, "concurrency": 1, "give_up_host_after": 2}
+
+    async with asyncbatch.Fetcher(**options) as fetcher:
+        results = await fetcher.fetch_many([f"https://127.0.0.1:{server.port}/"] * 5)
+        plain = await fetcher.fetch(server.url())
+
+    assert {(result.kind, result.attempts) for result in results} == {(FailureKind.tls, 1)}
+    assert all(words in str(result.error) for result in results)
+    assert plain.ok
+
+
+async def test_a_folder_of_roots_that_is_there_is_taken(
+    tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of several will do; that a host is not known there is its own matter."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", f"/no/such:{tmp_path}")
+
+    async with asyncbatch.Fetcher(retry=None) as fetcher:
+        result = await fetcher.fetch(f"https://127.0.0.1:{server.port}/")
+
+    assert result.kind == FailureKind.tls
+    assert "names no" not in str(result.error)
