@@ -21,7 +21,6 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch import _decoding
 from asyncbatch._decoding import (
     BodyCut,
     BodyLimitExceeded,
@@ -33,6 +32,7 @@ from asyncbatch._decoding import (
     _zstd,
     decode,
     decoder_for,
+    may_be_large,
 )
 
 MIB = 1024 * 1024
@@ -621,6 +621,61 @@ def test_errors_survive_pickling(error: DecodingFailure) -> None:
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
-def test_the_bounds_for_the_event_loop_fit_together() -> None:
-    """What is decoded on the loop is small both encoded and decoded."""
-    assert _decoding.OFFLOAD_THRESHOLD <= _decoding.INLINE_SIZE <= MIB
+# What is large is also told by its length alone: see the tests of the lanes.
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP ", "deflate", "br", "zstd"])
+def test_a_small_body_is_known_to_be_small(coding: str) -> None:
+    """So that it need not go to a thread."""
+    raw = BY_NAME[{"x-gzip": "gzip", "GZIP ": "gzip"}.get(coding, coding)](b"hello " * 500)
+
+    assert not may_be_large(coding, raw, 10_000)
+
+
+@pytest.mark.parametrize("lgwin", [10, 16, 17, 18, 20, 22, 24])
+def test_what_brotli_makes_large_at_once_is_known_before(lgwin: int) -> None:
+    """Where it fills a window of its own in one call; up to 256 KiB do not matter."""
+    large = brotli.Compressor(lgwin=lgwin)
+    raw = large.process(bytes(3 * MIB)) + large.finish()
+    small = brotli.compress(b"hello " * 500, lgwin=lgwin)
+    pieces = brotli.Compressor(lgwin=lgwin)
+    unknown = pieces.process(b"hello") + pieces.flush() + pieces.process(b"you") + pieces.finish()
+
+    assert may_be_large("br", raw, MIB) is (lgwin > 18)
+    assert may_be_large("br", unknown, MIB) is (lgwin > 18)
+    assert not may_be_large("br", small, MIB)
+    assert not may_be_large("br", brotli.compress(b"", lgwin=lgwin), MIB)
+
+
+def test_gzip_says_how_large_it_is() -> None:
+    """At its end; what it says may be a lie."""
+    assert may_be_large("gzip", gzip.compress(bytes(MIB)), MIB - 1)
+    assert not may_be_large("gzip", gzip.compress(bytes(MIB)), MIB)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00", b"\x01", b"\x11", b"\x0f" * 9, b"\xff" * 9])
+def test_any_bytes_may_be_looked_at(raw: bytes) -> None:
+    """What is no brotli at all is found out by the decoder."""
+    assert may_be_large("br", raw, MIB) in (True, False)
+
+
+def test_several_codings_may_be_large() -> None:
+    """Nobody knows what comes out of the first."""
+    assert may_be_large("gzip, br", b"", MIB)
+    assert not may_be_large("unknown", b"", MIB)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, br"])
+def test_a_decoding_can_be_given_up_at_each_piece(coding: str) -> None:
+    """Also between two codings."""
+    raw = bytes(4 * MIB)
+    for name in coding.split(", "):
+        raw = BY_NAME[name](raw)
+    left = 3
+
+    def stop_soon() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        decode(coding, raw, max_size=None, on_piece=stop_soon)

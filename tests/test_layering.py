@@ -35,7 +35,7 @@ HOUSE = """
     _schedule  _attempt   _patience
     _hosts     _lanes     _host_limits
     _limits    _timers     _slots     _transport  _retry_after
-    _http11    _decoding   _pace
+    _http11    _decoding   _pace    _threads
 """
 
 # The values at the bottom know nobody above; among themselves they may, so long as no circle comes

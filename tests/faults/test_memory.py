@@ -9,7 +9,6 @@ import pytest
 
 from asyncbatch import Failure, Result
 from asyncbatch._http11 import ResponseProtocol
-from asyncbatch._lanes import _background
 from asyncbatch._transport._causes import causes_of
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.faults.lanes import fetcher_on
@@ -35,12 +34,6 @@ async def test_a_decoder_without_memory_is_the_failure_of_its_response(
 ) -> None:
     """Of kind `decode`, without another try; the rest of the batch goes on."""
     monkeypatch.setattr("asyncbatch._lanes._whole_body.decode", out_of_memory)
-    original = _background.decoder_for
-
-    def decoder_for(coding: str | None, **options: Any) -> Any:
-        return out_of_memory() if coding else original(coding, **options)
-
-    monkeypatch.setattr(_background, "decoder_for", decoder_for)
     server.on("/packed", Reply(body=body).gzipped())
     urls = [server.url("/plain"), server.url("/packed")] * 5
     async with fetcher_on(lane) as fetcher:

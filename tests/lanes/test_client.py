@@ -12,7 +12,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Failure, FailureKind, Fetcher, Request
-from asyncbatch._decoding._zlib import GzipStage
+from asyncbatch._lanes import _whole_body
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.conftest import TRUSTING
 
@@ -265,13 +265,13 @@ async def test_a_body_that_grows_large_is_decoded_in_a_thread(
 ) -> None:
     """However little of it comes over the wire; a small one on the spot."""
     threads = []
-    original = GzipStage.feed
+    original = _whole_body.decode
 
-    def feed(stage: GzipStage, chunk: Any) -> None:
+    def decode(*args: Any, **options: Any) -> bytes:
         threads.append(threading.current_thread())
-        original(stage, chunk)
+        return original(*args, **options)
 
-    monkeypatch.setattr(GzipStage, "feed", feed)
+    monkeypatch.setattr(_whole_body, "decode", decode)
     server.on("/", Reply(body=size).gzipped())
     async with Fetcher(client, retry=None) as fetcher:
         result = await fetcher.fetch(server.url())

@@ -5,32 +5,56 @@ from __future__ import annotations
 import gzip
 import random
 import threading
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+import brotli
+import httpx
 import pytest
 
+from asyncbatch import Fetcher
 from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure
-from asyncbatch._lanes import _whole_body
+from asyncbatch._lanes import _turn, _whole_body
 from asyncbatch._lanes._whole_body import WholeBodyDecoder
+from asyncbatch._threads import NoThreads
+from asyncbatch.testing import LoopbackServer, Reply
 
 SMALL = b"hello" * 100
 INCOMPRESSIBLE = random.Random(1).randbytes(1_000_000)
+LARGE = gzip.compress(bytes(3_000_000))
+
+
+@pytest.fixture
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system have no thread to give."""
+
+    async def call(_: Callable[[], Any]) -> Any:
+        raise NoThreads
+
+    monkeypatch.setattr(_whole_body._threads, "call", call)
 
 
 @pytest.mark.parametrize(
     ("limit", "raw"),
     [
         (None, gzip.compress(bytes(1_000_000))),
-        (None, gzip.compress(INCOMPRESSIBLE[:40_000])),
+        (None, gzip.compress(INCOMPRESSIBLE[:80_000])),
         (len(SMALL) - 1, gzip.compress(SMALL)),
         (None, b"no gzip"),
         (None, gzip.compress(SMALL)[:-1]),
     ],
     ids=["long when decoded", "long", "beyond the limit", "corrupt", "cut"],
 )
-def test_what_takes_long_or_is_wrong_is_not_decoded_at_once(limit: int | None, raw: bytes) -> None:
+async def test_what_takes_long_or_is_wrong_is_not_decoded_at_once(
+    limit: int | None, raw: bytes
+) -> None:
     """Others wait meanwhile; and what is wrong is reported elsewhere."""
-    assert WholeBodyDecoder(limit).decode_nowait(raw, "gzip") is None
+    decoder = WholeBodyDecoder(limit)
+    decoder.begin()
+
+    assert decoder.decode_nowait(raw, "gzip") is None
 
 
 @pytest.mark.parametrize("limit", [None, len(SMALL)])
@@ -38,20 +62,70 @@ async def test_what_is_small_is_decoded_at_once_or_later(limit: int | None) -> N
     """To the same, up to the very limit."""
     raw = gzip.compress(SMALL)
     decoder = WholeBodyDecoder(limit)
+    decoder.begin()
 
     assert decoder.decode_nowait(raw, "gzip") == SMALL
     assert await decoder.decode(raw, "gzip") == SMALL
 
 
+@pytest.mark.asyncio_only
+async def test_one_turn_of_the_event_loop_decodes_so_much_and_no_more() -> None:
+    """Over all decoders of the loop together; in the next one there is as much again."""
+    raw = gzip.compress(bytes(200_000))
+    decoders = [WholeBodyDecoder(None) for _ in range(20)]
+    for decoder in decoders:
+        decoder.begin()
+    await anyio.lowlevel.checkpoint()
+    at_once = [decoder.decode_nowait(raw, "gzip") is not None for decoder in decoders]
+    await anyio.lowlevel.checkpoint()
+    again = [decoder.decode_nowait(raw, "gzip") is not None for decoder in decoders]
+
+    assert at_once == [True] * 6 + [False] * 14
+    assert again == at_once
+    assert 5 * 200_000 < _turn.AT_ONCE < 6 * 200_000
+
+
+async def test_what_has_to_wait_for_its_turn_gets_it() -> None:
+    """And others, too, in between."""
+    raw = gzip.compress(bytes(200_000))
+    turns = 0
+    done = anyio.Event()
+
+    async def count() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async def decode() -> None:
+        assert len(await WholeBodyDecoder(None).decode(raw, "gzip")) == 200_000
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        async with anyio.create_task_group() as decoding:
+            for _ in range(30):
+                decoding.start_soon(decode)
+        done.set()
+
+    assert turns >= 5
+
+
 @pytest.mark.parametrize(
-    ("content", "is_in_thread"),
-    [(SMALL, False), (bytes(3_000_000), True), (INCOMPRESSIBLE, True)],
-    ids=["small", "small on the wire", "large"],
+    ("coding", "raw", "is_in_thread"),
+    [
+        ("gzip", gzip.compress(SMALL), False),
+        ("gzip", LARGE, True),
+        ("gzip", gzip.compress(INCOMPRESSIBLE), True),
+        ("br", brotli.compress(SMALL), False),
+        ("br", brotli.compress(bytes(3_000_000)), True),
+        ("gzip, gzip", gzip.compress(gzip.compress(SMALL)), True),
+    ],
+    ids=["small", "small on the wire", "large", "small br", "br bomb", "stacked"],
 )
 async def test_a_large_body_is_decoded_in_a_thread(
-    content: bytes, is_in_thread: bool, monkeypatch: pytest.MonkeyPatch
+    coding: str, raw: bytes, is_in_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Large before, or after."""
+    """From its first byte where that shows before."""
     threads: list[int] = []
     real = _whole_body.decode
 
@@ -61,15 +135,52 @@ async def test_a_large_body_is_decoded_in_a_thread(
 
     monkeypatch.setattr(_whole_body, "decode", noting)
 
-    assert await WholeBodyDecoder(None).decode(gzip.compress(content), "gzip") == content
-    assert (threads[-1] != threading.get_ident()) is is_in_thread
+    assert await WholeBodyDecoder(None).decode(raw, coding)
+    assert [thread != threading.get_ident() for thread in threads] == [is_in_thread]
+
+
+async def test_few_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes memory, and more are not faster."""
+    running, most = 0, 0
+    lock = threading.Lock()
+    real = _whole_body.decode
+
+    def noting(*args: Any, **options: Any) -> bytes:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        try:
+            return real(*args, **options)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(_whole_body, "decode", noting)
+
+    async def decode() -> None:
+        await WholeBodyDecoder(None).decode(LARGE, "gzip")
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(decode)
+
+    assert 1 <= most <= 2
+
+
+@pytest.mark.usefixtures("without_threads")
+async def test_without_a_thread_it_is_decoded_in_steps() -> None:
+    """At the interpreter's exit, under gevent, or where there are too many."""
+    assert await WholeBodyDecoder(None).decode(LARGE, "gzip") == bytes(3_000_000)
+    with pytest.raises(DecodingFailure):
+        await WholeBodyDecoder(None).decode(LARGE[:-1], "gzip")
 
 
 @pytest.mark.parametrize("limit", [10, 2_000_000])
 async def test_a_body_beyond_the_limit_is_refused(limit: int) -> None:
     """Whether the limit is below what is decoded on the spot, or above."""
     with pytest.raises(BodyLimitExceeded):
-        await WholeBodyDecoder(limit).decode(gzip.compress(bytes(3_000_000)), "gzip")
+        await WholeBodyDecoder(limit).decode(LARGE, "gzip")
 
 
 async def test_a_corrupt_body_is_refused() -> None:
@@ -79,3 +190,73 @@ async def test_a_corrupt_body_is_refused() -> None:
     with pytest.raises(DecodingFailure):
         await decoder.decode(b"no gzip", "gzip")
     assert await decoder.decode(b"", "gzip") == b""
+
+
+class Held:
+    """Has decoding stop at a place until it is told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+        self.ended: list[BaseException | None] = []
+        real = _whole_body.decode
+
+        def decode(*args: Any, on_piece: Callable[[], object], **options: Any) -> bytes:
+            self.reached.set()
+            assert self.go_on.wait(20)
+            try:
+                content = real(*args, on_piece=on_piece, **options)
+            except BaseException as error:
+                self.ended.append(error)
+                raise
+            self.ended.append(None)
+            return content
+
+        monkeypatch.setattr(_whole_body, "decode", decode)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """Hold decoding up."""
+    return Held(monkeypatch)
+
+
+async def test_a_cancelled_decoding_is_given_up_at_the_next_piece(held: Held) -> None:
+    """Nobody waits for its thread."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(WholeBodyDecoder(None).decode, LARGE, "gzip")
+        while not held.reached.is_set():
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    held.go_on.set()
+    # The only thread; what is asked of it comes behind the one that was given up.
+    assert await WholeBodyDecoder(None).decode(LARGE, "gzip")
+
+    assert [type(error).__name__ for error in held.ended] in (
+        ["_GivenUp", "NoneType"],
+        ["NoneType", "_GivenUp"],
+    )
+
+
+@pytest.fixture(params=["ours", "theirs"])
+async def fetcher(request: pytest.FixtureRequest) -> AsyncIterator[Fetcher]:
+    """Open a fetcher on our own transport, and one on httpx's."""
+    client = httpx.AsyncClient(trust_env=False) if request.param == "theirs" else None
+    options: Any = {} if client else {"trust_env": False}
+    async with Fetcher(client, timeout=0.2, retry=None, **options) as fetcher:
+        yield fetcher
+        await fetcher.client.aclose()
+
+
+async def test_a_body_that_takes_too_long_to_decode_is_a_timeout(
+    fetcher: Fetcher, server: LoopbackServer, held: Held
+) -> None:
+    """In every lane, whatever holds the threads up."""
+    server.on("/", Reply(body=bytes(3_000_000)).gzipped())
+    try:
+        result = await fetcher.fetch(server.url())
+    finally:
+        held.go_on.set()
+
+    assert not result.ok
+    assert result.kind == "timeout"

@@ -8,12 +8,11 @@ constant. There is no bound on the ratio, because dense bodies are legitimate.
 
 from __future__ import annotations
 
-from ._decoder import INLINE_SIZE, OFFLOAD_THRESHOLD, Decoder, decode, decoder_for
+from ._cost import may_be_large
+from ._decoder import Decoder, decode, decoder_for
 from ._stage import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
 
 __all__ = [
-    "INLINE_SIZE",
-    "OFFLOAD_THRESHOLD",
     "BodyCut",
     "BodyLimitExceeded",
     "CorruptBody",
@@ -21,4 +20,5 @@ __all__ = [
     "DecodingFailure",
     "decode",
     "decoder_for",
+    "may_be_large",
 ]

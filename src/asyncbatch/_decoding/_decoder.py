@@ -17,17 +17,6 @@ from ._zstd import load_zstd, zstd_stage
 MAX_CODINGS = 5
 """Codings of one body, at most: the bound of curl and urllib3."""
 
-OFFLOAD_THRESHOLD = 256 * 1024
-"""Encoded bytes from which a body is to be decoded off the event loop: such JSON takes 2 ms."""
-
-INLINE_SIZE = 1024 * 1024
-"""
-Decoded bytes that the event loop may wait for, 0.5 to 2 ms.
-
-The encoded size says little (54 bytes of br can become 32 MiB, in 45 ms). So decode what is below
-`OFFLOAD_THRESHOLD` with this as `max_size`, and start again in a thread if it is exceeded.
-"""
-
 _RELAY_ALLOWANCE = 1024 * 1024
 # How much larger than the decoded body an encoding of it may be between two
 # codings. Without this bound some kilobytes, five times compressed, could keep
@@ -55,7 +44,16 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(content_encoding: str | None, *, max_size: int | None) -> Decoder:
+def _ignore() -> None:
+    """Stand in for what need not be told."""
+
+
+def decoder_for(
+    content_encoding: str | None,
+    *,
+    max_size: int | None,
+    on_piece: Callable[[], object] = _ignore,
+) -> Decoder:
     """
     Return a decoder for a body with this Content-Encoding.
 
@@ -66,6 +64,8 @@ def decoder_for(content_encoding: str | None, *, max_size: int | None) -> Decode
     Args:
         content_encoding: All values of the header, joined with commas.
         max_size: Bytes that the decoded body may have; None for any number.
+        on_piece: Called with each piece that a coding gives, at most some 256 KiB; what it raises
+            ends the decoding. Not for a body that has no coding.
 
     Raises:
         CorruptBody: There are more than 5 codings.
@@ -77,12 +77,20 @@ def decoder_for(content_encoding: str | None, *, max_size: int | None) -> Decode
     if len(names) > MAX_CODINGS:
         raise CorruptBody("encoded", f"it has more than {MAX_CODINGS} content codings")
     makers = [maker for maker in map(_stage_maker, names) if maker is not None]
-    return _StackedDecoder(makers, limit) if makers else _IdentityDecoder(limit)
+    return _StackedDecoder(makers, limit, on_piece) if makers else _IdentityDecoder(limit)
 
 
-def decode(content_encoding: str | None, raw: bytes, *, max_size: int | None) -> bytes:
+def decode(
+    content_encoding: str | None,
+    raw: bytes,
+    *,
+    max_size: int | None,
+    on_piece: Callable[[], object] = _ignore,
+) -> bytes:
     """
     Return the decoded form of a whole body; an empty one is empty in every coding.
+
+    The arguments are those of `decoder_for`.
 
     Raises:
         BodyLimitExceeded: The decoded body is larger than `max_size`.
@@ -97,7 +105,7 @@ def decode(content_encoding: str | None, raw: bytes, *, max_size: int | None) ->
         content = gunzip_at_once(raw)
         if content is not None:
             return _checked(content, max_size)
-    decoder = decoder_for(content_encoding, max_size=max_size)
+    decoder = decoder_for(content_encoding, max_size=max_size, on_piece=on_piece)
     decoder.feed(raw)
     return decoder.finish()
 
@@ -133,8 +141,13 @@ class _StackedDecoder:
 
     __slots__ = ("_body", "_stages")
 
-    def __init__(self, makers: list[Callable[[Sink], Stage]], limit: int) -> None:
-        self._body = _Body(limit)
+    def __init__(
+        self,
+        makers: list[Callable[[Sink], Stage]],
+        limit: int,
+        on_piece: Callable[[], object],
+    ) -> None:
+        self._body = _Body(limit, on_piece)
         self._stages: list[Stage] = []
         # Each stage hands on to the one that was made before it, the first to
         # the body. The references run one way only, so that no body waits for
@@ -142,7 +155,7 @@ class _StackedDecoder:
         sink: Sink = self._body.write
         for maker in makers:
             if self._stages:
-                sink = _Relay(limit, self._stages[0].feed).write
+                sink = _Relay(limit, self._stages[0].feed, on_piece).write
             self._stages.insert(0, maker(sink))
 
     @property
@@ -162,16 +175,18 @@ class _StackedDecoder:
 class _Body:
     """The decoded bytes, never more of them than the limit."""
 
-    __slots__ = ("_buffer", "_limit", "size")
+    __slots__ = ("_buffer", "_limit", "_on_piece", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_piece: Callable[[], object]) -> None:
         self._limit = limit
+        self._on_piece = on_piece
         # Grows in place and gives its content without a copy; a list of pieces
         # needs twice the size of the body when it is joined.
         self._buffer = io.BytesIO()
         self.size = 0
 
     def write(self, piece: bytes) -> None:
+        self._on_piece()
         self.size += len(piece)
         if self.size > self._limit:
             raise BodyLimitExceeded(self._limit)
@@ -184,14 +199,16 @@ class _Body:
 class _Relay:
     """Pass pieces from one coding to the next, within the bound of what such a body may need."""
 
-    __slots__ = ("_limit", "_sink", "_size")
+    __slots__ = ("_limit", "_on_piece", "_sink", "_size")
 
-    def __init__(self, limit: int, sink: Sink) -> None:
+    def __init__(self, limit: int, sink: Sink, on_piece: Callable[[], object]) -> None:
         self._limit = limit
+        self._on_piece = on_piece
         self._sink = sink
         self._size = 0
 
     def write(self, piece: bytes) -> None:
+        self._on_piece()
         self._size += len(piece)
         if self._size > self._limit + _RELAY_ALLOWANCE:
             raise BodyLimitExceeded(self._limit)

@@ -13,6 +13,10 @@ TAIL = 4 * 1024
 nobody holds on to the memory when it becomes the body: uvloop does while it tells of a read."""
 
 
+WINDOW = 128 * 1024
+"""Bytes that are received at once: of a hundred bodies that come together each gets its turn."""
+
+
 class PlacedBody:
     """
     A body on its way into memory of its size; the same to use as a `GrowingBody`.
@@ -42,7 +46,7 @@ class PlacedBody:
     def window(self) -> memoryview | None:
         """Where to receive what comes next; None near the end."""
         end = len(self._view) - TAIL
-        return self._view[self.size : end] if self.size < end else None
+        return self._view[self.size : min(end, self.size + WINDOW)] if self.size < end else None
 
     def add(self, content: bytes | memoryview) -> None:
         """Take the next piece, which may have been received into `window`."""

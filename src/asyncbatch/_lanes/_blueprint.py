@@ -11,7 +11,7 @@ import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncbatch._lanes._binding import readable
-from asyncbatch._lanes._heads import coding_in, value_in
+from asyncbatch._lanes._heads import coding_in, coding_of, value_in
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._template import Builder
 from asyncbatch._request import plain_url
@@ -141,7 +141,7 @@ class PlainBlueprint(Blueprint):
         )
         self.builder = builder
         self.limits = limits
-        self.coding = coding_in(self.head.block)
+        self.coding = coding_of(self.status_code, coding_in(self.head.block))
         """The bodies' `Content-Encoding`, which they came with."""
 
     def request_for(self, item: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,8 +17,10 @@ import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._errors import TooSlow
-from asyncbatch._lanes._background import BackgroundDecoder, PlainBody
+from asyncbatch._http11 import longest_transfer
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._heads import coding_of
+from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._pace import Pace
 
 # Closing a connection needs no answer from the other side, but TLS may wait for one.
@@ -91,35 +94,61 @@ async def _read(
     response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
 ) -> bytes:
     headers = response.headers
-    coding = headers.get("content-encoding")
-    if not coding and _has_body(response):
+    coding = coding_of(response.status_code, headers.get("content-encoding"))
+    longest = limit
+    if coding:
+        # To be decoded when all of it is there: a decoder at work for each body that is under way
+        # would take up to 16 MiB for each.
+        longest = None if limit is None else longest_transfer(limit)
+    elif _has_body(response):
         declared = headers.get("content-length", "")
         _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
-    decoder = BackgroundDecoder(coding, limit) if coding else PlainBody(limit)
+    raw = _Raw(limit, longest)
     chunks = response.aiter_raw()
     try:
         if minimum_rate is None:
             async for chunk in chunks:
-                await decoder.feed(chunk)
-        elif not await _feed_in_pace(decoder, chunks, minimum_rate):
+                raw.add(chunk)
+        elif not await _add_in_pace(raw, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
-    except BaseException:  # a cancellation may come while a thread decodes, and not in `chunks`
+    except BaseException:
         # First, so that nothing more comes: reading what a fast server goes on sending would take
         # longer than the body did.
         await close(response)
         await _abandon(chunks)
         raise
-    return await decoder.finish()
+    content = raw.content()
+    if not coding:
+        return content
+    return await WholeBodyDecoder(limit).decode(content, coding)
 
 
-async def _feed_in_pace(
-    decoder: BackgroundDecoder | PlainBody, chunks: AsyncIterator[bytes], minimum_rate: float
-) -> bool:
-    """Decode what comes, and say whether it came to its end: not if it comes too slowly."""
+class _Raw:
+    """The pieces of a body as they come, up to `longest` bytes, for the sake of a `limit`."""
+
+    def __init__(self, limit: int | None, longest: int | None) -> None:
+        self._limit = limit
+        self._longest = sys.maxsize if longest is None else longest
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._longest:
+            raise BodyLimitExceeded(self._limit or 0)
+        self._pieces.append(piece)
+
+    def content(self) -> bytes:
+        # A single one comes back as the same object.
+        return b"".join(self._pieces)
+
+
+async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: float) -> bool:
+    """Take what comes, and say whether it came to its end: not if it comes too slowly."""
     pace = Pace(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for chunk in chunks:
-            await decoder.feed(chunk)
+            raw.add(chunk)
             pace.add(len(chunk), anyio.current_time())
             scope.deadline = pace.too_slow_at
         return True

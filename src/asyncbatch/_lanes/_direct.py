@@ -12,6 +12,8 @@ import logging
 from time import monotonic
 from typing import Any
 
+import anyio
+
 from asyncbatch._clock import Clock
 from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._http11 import ExchangeError, ResponseHead, ResponseTooLarge
@@ -21,7 +23,7 @@ from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import reason_against, standing_reason_against
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
-from asyncbatch._lanes._heads import coding_in, sets_cookies
+from asyncbatch._lanes._heads import coding_in, coding_of, sets_cookies
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Preparer
 from asyncbatch._lanes._prepared import Prepared
@@ -33,7 +35,7 @@ from asyncbatch._request import Unset
 from asyncbatch._stalls import Stalls
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
-from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
+from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, TimedOut
 
 _log = logging.getLogger("httpx")
 
@@ -74,6 +76,7 @@ class DirectLane(ClientLane):
 
     def begin_batch(self, clock: Clock) -> None:
         """Look whether the lane may be taken; once per batch, since it costs 2 µs."""
+        self.decoder.begin()
         if clock is not monotonic:
             # trio, or a clock that somebody has made virtual: the engine knows neither.
             self.reason_against = "the event loop is not one that the engine runs on"
@@ -125,10 +128,15 @@ class DirectLane(ClientLane):
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
         prepared.forget_payload()
-        coding = coding_in(exchange.head.block)  # type: ignore[union-attr]  # no error: a head
+        assert exchange.head is not None  # there was no error
+        coding = coding_of(exchange.head.status, coding_in(exchange.head.block))
+        try:
+            raw = bytes(exchange.content)
+        except MemoryError as error:
+            return self._undecodable(exchange, prepared, error)
         if coding is None:
-            return self._arrived(exchange, prepared, bytes(exchange.content))
-        return await self._decoded(exchange, prepared, coding)
+            return self._arrived(exchange, prepared, raw)
+        return await self._decoded(exchange, prepared, raw, coding, seconds)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for plain GETs with these limits, if the lane may be taken at all."""
@@ -255,15 +263,29 @@ class DirectLane(ClientLane):
             status_code=head.status,
         )
 
-    async def _decoded(self, exchange: Exchange, prepared: Prepared, coding: str) -> Outcome:
+    async def _decoded(
+        self,
+        exchange: Exchange,
+        prepared: Prepared,
+        raw: bytes,
+        coding: str,
+        seconds: float | None,
+    ) -> Outcome:
+        decoder = self.decoder
+        if not isinstance(prepared.limits.max_body, Unset):
+            decoder = WholeBodyDecoder(prepared.limits.max_body)
         try:
-            decoder = self.decoder
-            if not isinstance(prepared.limits.max_body, Unset):
-                decoder = WholeBodyDecoder(prepared.limits.max_body)
-            content = await decoder.decode(bytes(exchange.content), coding)
+            content = decoder.decode_nowait(raw, coding)
+            if content is None:
+                left = None if seconds is None else exchange.begun_at + seconds - monotonic()
+                with anyio.move_on_after(None if left is None else max(0.0, left)):
+                    content = await decoder.decode(raw, coding)
         except Exception as error:
             error.__traceback__ = None  # its frames hold the body
             return self._undecodable(exchange, prepared, error)
+        if content is None:
+            exchange.error = TimedOut("total")
+            return self._failed(exchange, prepared, seconds)
         return self._arrived(exchange, prepared, content)
 
     def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:

@@ -10,6 +10,15 @@ import functools
 import re
 
 
+def coding_of(status: int, coding: str | None) -> str | None:
+    """
+    Return the coding by which a body with this status is to be decoded, `None` if it is not.
+
+    A part (206) of an encoded body cannot be decoded by itself (RFC 9110 §8.4, §14.1.2).
+    """
+    return None if status == 206 else coding
+
+
 @functools.lru_cache(maxsize=1024)
 def coding_in(head: bytes) -> str | None:
     """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""

@@ -13,8 +13,6 @@ import ssl
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import anyio.to_thread
-
 from asyncbatch._http11 import (
     LAST_CHUNK,
     ExchangeError,
@@ -25,6 +23,7 @@ from asyncbatch._http11 import (
     encode_fields,
     encode_request_line,
 )
+from asyncbatch._threads import NoThreads, Threads
 from asyncbatch._transport._engine import Engine, take_error
 from asyncbatch._transport._errors import ContextFailed, EngineClosed, TimedOut
 from asyncbatch._transport._exchange import Body, Exchange, Origin, Terms, Upload
@@ -40,6 +39,8 @@ REPLAY_EXTENSION = "asyncbatch.replay"
 
 MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
 """The request extension for the least rate, in bytes per second, at which a head has to come."""
+
+_threads = Threads("asyncbatch-tls", 4)
 
 _MAX_TERMS = 64
 _SECURE_SCHEMES = (b"https", b"wss")
@@ -94,12 +95,18 @@ class EnginePoolMixin:
         if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
             # Reading the roots takes some 20 ms, in which the event loop would stand still.
             try:
-                self._ssl_context = await anyio.to_thread.run_sync(self._make_ssl_context)
+                self._ssl_context = await self._ssl_context_made()
             except (OSError, ValueError) as exc:
                 error = ContextFailed(str(exc))
                 error.__cause__ = exc
                 raise self.as_core_error(error) from error
         return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
+
+    async def _ssl_context_made(self) -> ssl.SSLContext:
+        try:
+            return await _threads.call(self._make_ssl_context)
+        except NoThreads:
+            return self._make_ssl_context()
 
     async def aclose(self) -> None:
         """Close the engine, and what httpcore may have opened."""

@@ -1,0 +1,57 @@
+"""
+How much may be decoded within one turn of an event loop, over all bodies that are decoded there.
+
+Each small body takes a fraction of a millisecond; a hundred that have come together take many.
+Counted in bytes, not in time: so it does not depend on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import anyio.lowlevel
+
+CallSoon: TypeAlias = Callable[[Callable[[], None]], object]
+
+AT_ONCE = 1024 * 1024
+"""Decoded bytes for one turn, which take some 2 to 4 ms."""
+
+FIXED = 4 * 1024
+"""What a body costs beside its bytes."""
+
+
+class Turn:
+    """
+    What is left of the present turn of one event loop.
+
+    Attributes:
+        left: bytes that may still be decoded; the last body may take more than that.
+    """
+
+    __slots__ = ("__weakref__", "left")
+
+    def __init__(self) -> None:
+        self.left = AT_ONCE
+
+    def spend(self, nbytes: int, call_soon: CallSoon) -> None:
+        """Note that bytes have been decoded; `call_soon` is the loop's."""
+        if self.left == AT_ONCE:
+            call_soon(self._renew)
+        self.left -= FIXED + nbytes
+
+    def _renew(self) -> None:
+        self.left = AT_ONCE
+
+
+_turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
+
+
+def turn_here() -> tuple[Turn, CallSoon]:
+    """Return the turn of the running event loop, and what calls a function in the next one."""
+    loop: Any = anyio.lowlevel.current_token().native_token
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = Turn()
+    return turn, getattr(loop, "call_soon", None) or loop.run_sync_soon

@@ -1,0 +1,96 @@
+"""Calls in threads of our own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import SimpleNamespace
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from asyncbatch._threads import NoThreads, Threads, are_threads_patched
+
+
+async def test_what_is_called_in_a_thread_returns_and_raises() -> None:
+    """As if it had been called here."""
+    threads = Threads("asyncbatch-test", 2)
+
+    def fail() -> None:
+        raise KeyError("here")
+
+    assert await threads.call(threading.get_ident) != threading.get_ident()
+    with pytest.raises(KeyError, match="here"):
+        await threads.call(fail)
+
+
+async def test_what_is_given_up_before_its_turn_is_not_called() -> None:
+    """And nobody waits for what has begun."""
+    threads = Threads("asyncbatch-test", 1)
+    begun, go_on = threading.Event(), threading.Event()
+    called: list[int] = []
+
+    def block() -> None:
+        begun.set()
+        go_on.wait(20)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(threads.call, block)
+        while not begun.is_set():
+            await anyio.lowlevel.checkpoint()
+        tasks.start_soon(threads.call, lambda: called.append(1))
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    go_on.set()
+    await threads.call(lambda: called.append(2))
+
+    assert called == [2]
+
+
+async def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is not left behind."""
+    threads = Threads("asyncbatch-test", 2)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(NoThreads):
+            await threads.call(int)
+
+    assert await threads.call(int) == 0
+
+
+@pytest.mark.parametrize("module", ["gevent.monkey", "eventlet.patcher"])
+async def test_threads_that_are_none_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """A greenlet would hold up what waits for it."""
+    patcher = SimpleNamespace(
+        is_module_patched=lambda name: name == "threading",
+        is_monkey_patched=lambda name: name == "thread",
+    )
+    before = are_threads_patched()
+    monkeypatch.setitem(sys.modules, module, patcher)
+
+    assert not before
+    with pytest.raises(NoThreads):
+        await Threads("asyncbatch-test", 2).call(int)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """Whatever those of its parent were doing, and whichever lock they held."""
+    threads = Threads("asyncbatch-test", 1)
+    with threads._lock:
+        threads._running = 1
+        child = os.fork()
+        if not child:
+            os._exit(anyio.run(threads.call, lambda: 7))
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7
