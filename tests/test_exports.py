@@ -23,6 +23,7 @@ PUBLIC = """
     fetch_many   fetch_many_sync   Fetcher   SyncFetcher   Statistics
     Request      Result            Success   Failure       FailureKind
     Results      Summary           Quantiles
+    ResultStream SyncResultStream
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
     Retry        Rate              HostLimits    Progress

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, FetcherClosed, Rate, Request, Retry
-from asyncbatch.testing import LoopbackServer, Reply
+from asyncbatch.testing import Fault, FaultTransport, LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, settle, texts, urls
 
 # Results
@@ -153,6 +153,51 @@ async def test_reading_on_after_leaving_a_stream_is_an_error():
 
         with pytest.raises(RuntimeError, match="read its results inside the async with"):
             await anext(results)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_stream_has_a_summary_while_it_runs_and_after(
+    ordered: bool, server: LoopbackServer
+):
+    """Of the results that were taken, and so of all of them in the end."""
+    server.on("/gone", Reply(404))
+    urls = [server.url("/gone" if n % 3 == 0 else "/") for n in range(30)]
+    async with Fetcher() as fetcher:
+        async with fetcher.stream(urls, ordered=ordered) as results:
+            assert results.summary().total == 0
+            counts = [results.summary().total async for _ in results]
+            inside = results.summary()
+        after = results.summary()
+
+    assert counts == list(range(1, 31))
+    assert (after.total, after.succeeded, dict(after.kinds)) == (30, 20, {"status": 10})
+    assert after == inside
+    assert after.duration > 0
+    assert after.phases["wait"].count == 30
+
+
+def test_the_summary_of_a_stream_tells_how_long_its_batch_took(virtual):
+    """Neither what came before it nor what came after counts."""
+
+    async def main() -> None:
+        transport = FaultTransport(faults=[Fault.latency(2.0)])
+        async with Fetcher(transport=transport) as fetcher:
+            stream = fetcher.stream(["http://host.test/"])
+            await anyio.sleep(5.0)
+            async with stream as results:
+                await anyio.sleep(1.0)
+                assert results.summary().duration == 1.0
+                async for _ in results:
+                    pass
+                await anyio.sleep(5.0)
+            assert results.summary().duration == 2.0
+            async with fetcher.stream(["http://host.test/"]) as results:
+                await anyio.sleep(0.5)
+            await anyio.sleep(5.0)
+            assert results.summary().duration == 0.5
+            assert results.summary().total == 0
+
+    virtual(main)
 
 
 async def test_two_streams_at_once_share_the_slots():

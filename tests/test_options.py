@@ -422,7 +422,7 @@ WRONGLY_TYPED: dict[str, list[Any]] = {
     "headers": [5, "authorization: s3cr3t", b"a: s3cr3t"],
     "http1": ["yes", None, 1],
     "http2": ["yes", None, 1],
-    "limits": [5, None, (5, 5)],
+    "limits": [5, (5, 5)],
     "mounts": [5, [], "http://", {"http://": 5}],
     "params": [5],
     "proxy": [5, ["http://me:s3cr3t@host.test"]],

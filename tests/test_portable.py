@@ -112,6 +112,7 @@ VALUES: list[Any] = [
     Request.of(httpx.Request("PUT", "http://host.test/", content=b"x")),
     Retry(attempts=5),
     asyncbatch.Rate(20, per=60.0),
+    asyncbatch.HostLimits(per_host=2, rate=asyncbatch.Rate(5)),
     asyncbatch.Timing(wait=1.0),
     asyncbatch.Attempt(503, ValueError("why"), asyncbatch.Timing(), 1.0),
     asyncbatch.FailureKind.status,
@@ -183,8 +184,10 @@ def test_there_is_a_pickle_of_each_public_class(name: str) -> None:
 NO_VALUES = {
     # Of these the test above has real ones.
     *("Success", "Failure", "Results", "Summary", "Quantiles", "RetryAfterTooLong"),
-    # They hold connections.
-    *("Fetcher", "SyncFetcher", "HTTPTransport"),
+    # A plain dict.
+    "FetcherOptions",
+    # They hold connections, or a batch under way.
+    *("Fetcher", "SyncFetcher", "HTTPTransport", "ResultStream", "SyncResultStream"),
 }
 
 

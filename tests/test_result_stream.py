@@ -53,6 +53,39 @@ def test_every_result_comes_once(loopback: LoopbackServer) -> None:
     assert sorted(indices) == list(range(300))
 
 
+def test_a_stream_has_a_summary_while_it_runs_and_after(loopback: LoopbackServer) -> None:
+    """Of the results that were taken; closed early, it tells of those."""
+    loopback.on("/gone", Reply(404))
+    urls = [loopback.url("/gone" if n % 3 == 0 else "/") for n in range(30)]
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream(urls)
+        assert stream.summary().total == 0
+        counts = [stream.summary().total for _ in stream]
+        left = fetcher.stream(urls)
+        next(left)
+        left.close()
+        early = left.summary()
+
+    whole = stream.summary()
+    assert counts == list(range(1, 31))
+    assert (whole.succeeded, dict(whole.kinds)) == (20, {"status": 10})
+    assert whole.duration == stream.summary().duration > 0
+    assert (early.total, early.duration) == (1, left.summary().duration)
+
+
+def test_who_asks_for_the_summary_does_not_wait_for_a_result(loopback: LoopbackServer) -> None:
+    """While another thread does."""
+    gate = Gate(loopback)
+    with SyncFetcher() as fetcher, ThreadPoolExecutor(1) as threads:
+        stream = fetcher.stream([gate.url])
+        waiting = threads.submit(next, stream, None)
+        gate.wait(1)
+
+        assert stream.summary().total == 0
+        stream.close()
+        assert waiting.result(timeout=10) is None
+
+
 def test_ordered_results_come_in_the_order_of_the_input(loopback: LoopbackServer) -> None:
     """With `ordered` a slow request holds up those behind it."""
     loopback.on("/slow", Reply().delayed(0.05))

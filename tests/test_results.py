@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 import httpx
 import pytest
 
+from asyncbatch import Result
 from asyncbatch._errors import FailureKind
+from asyncbatch._host_limits import HostPatterns
 from asyncbatch._results import RAISED_PER_KIND, Results
 from tests.samples import failure, success
 
@@ -152,3 +155,57 @@ def test_the_summary_is_of_all_results_and_the_duration():
 
     assert (summary.total, summary.succeeded, summary.failed) == (2, 1, 1)
     assert summary.rate == 4.0
+
+
+def of_url(index: int, url: str, **fields: Any) -> Result:
+    return success(index, item=url, **fields)
+
+
+def test_results_are_taken_apart_by_host():
+    """In the order in which the hosts first appear, each part like any results."""
+    urls = ["http://b.test/1", "http://a.test/", "https://b.test/2", "http://b.test:8080/"]
+    results = Results([of_url(n, url) for n, url in enumerate(urls)], duration=1.5)
+
+    parts = results.by_host()
+
+    assert list(parts) == ["b.test", "a.test", "b.test:8080"]
+    assert [result.index for result in parts["b.test"]] == [0, 2]
+    assert isinstance(parts["b.test"], Results)
+    assert parts["b.test"].duration == 1.5
+    assert sum(map(len, parts.values())) == len(results)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://EXAMPLE.org/", "example.org"),
+        ("HTTPS://example.org:443", "example.org"),
+        ("https://example.org:80/", "example.org:80"),
+        ("http://user:secret@example.org:8080/", "example.org:8080"),
+        ("http://b\xfccher.example/", "b\xfccher.example"),
+        ("http://xn--bcher-kva.example/", "b\xfccher.example"),
+        ("http://[::1]/", "[::1]"),
+        ("http://[::1]:8080/", "[::1]:8080"),
+        ("http://127.0.0.1:80/", "127.0.0.1"),
+        ("  http://example.org./ \n", "example.org"),
+        ("/relative", "host.test"),
+    ],
+)
+def test_a_host_is_named_as_a_user_would(url: str, host: str):
+    """And as the option `hosts` takes it."""
+    assert list(Results([of_url(0, url)], duration=1.0).by_host()) == [host]
+    HostPatterns({host: 1})
+
+
+def test_what_names_no_host_is_by_itself():
+    """Nothing is lost."""
+    failed = failure(0, item="http://[", url=None, kind=FailureKind.invalid_request)
+
+    assert list(Results([failed], duration=1.0).by_host()) == [""]
+
+
+def test_a_redirect_counts_for_the_host_that_was_asked():
+    """Wherever it led."""
+    assert list(Results([success(0, item="http://first.test/")], duration=1.0).by_host()) == [
+        "first.test"
+    ]

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._result import Result
-from asyncbatch._summary import Summary, SummaryBuilder, shown_bytes, shown_rate, shown_seconds
+from asyncbatch._summary import (
+    COUNTED_AT_ONCE,
+    FIGURES,
+    PHASES,
+    Summary,
+    SummaryBuilder,
+    shown_bytes,
+    shown_rate,
+    shown_seconds,
+)
 from asyncbatch._timing import Timing
 from tests.samples import failure, success
 
@@ -112,6 +124,53 @@ def test_prints_one_result_without_what_there_is_not():
         "                  mean        p50        p90        p99        max",
         "  elapsed       250 ms     250 ms     250 ms     250 ms     250 ms",
     ]
+
+
+SECONDS = st.sampled_from([0.0, 0.25, 1.5])
+COURSES = st.tuples(*[SECONDS] * 5, *[st.none() | SECONDS] * 3, st.just(0))
+TIMINGS = st.builds(Timing, *[SECONDS] * 2, *[st.none() | SECONDS] * 6)
+OUTCOMES = st.tuples(COURSES | TIMINGS, SECONDS, SECONDS, st.integers(0, 3), st.booleans())
+
+
+def one_by_one(results: list[Result], phase: str) -> list[float]:
+    """Return what each result says by itself of a phase, if it was tried."""
+    tried = [result.timing for result in results if result.attempts]
+    return sorted(s for timing in tried if (s := getattr(timing, phase)) is not None)
+
+
+@given(st.lists(OUTCOMES, max_size=12))
+def test_what_is_counted_many_at_a_time_is_what_each_result_says(outcomes: list[Any]):
+    """The phases are worked out by another way than `timing` of one result: no figure differs."""
+    results: list[Result] = [
+        (success if ok else failure)(
+            n, network=network, queued=queued, throttled=throttled, attempts=attempts
+        )
+        for n, (network, queued, throttled, attempts, ok) in enumerate(outcomes)
+    ]
+    summary = summary_of(*results)
+
+    assert summary.total == len(results)
+    assert summary.failed == sum(not result.ok for result in results)
+    assert summary.retries == sum(max(0, result.attempts - 1) for result in results)
+    for phase in PHASES:
+        expected = one_by_one(results, phase)
+        found = summary.phases.get(phase)
+        assert (found.count if found else 0) == len(expected)
+        if found:
+            assert found.max == max(expected)
+            assert found.mean == pytest.approx(sum(expected) / len(expected))
+
+
+def test_more_results_than_are_counted_at_once_are_all_counted():
+    """Whatever is waiting to be counted is, when somebody asks."""
+    builder = SummaryBuilder()
+    for index in range(COUNTED_AT_ONCE // FIGURES + 3):
+        builder.add(success(index, body=b"x"))
+        if index == 2:
+            assert builder.build(duration=1.0).total == 3
+
+    assert builder.build(duration=1.0).total == COUNTED_AT_ONCE // FIGURES + 3
+    assert builder.build(duration=1.0).bytes == COUNTED_AT_ONCE // FIGURES + 3
 
 
 def worst_case() -> Summary:

@@ -27,7 +27,8 @@ from asyncbatch._progress import Progress
 from asyncbatch._quantiles import Quantiles
 from asyncbatch._request import Request, Unset
 from asyncbatch._result import Failure, Result, Success
-from asyncbatch._results import Results
+from asyncbatch._result_stream import SyncResultStream
+from asyncbatch._results import Results, ResultStream
 from asyncbatch._retry import Retry
 from asyncbatch._summary import Summary
 from asyncbatch._sync import SyncFetcher, fetch_many_sync
@@ -61,6 +62,7 @@ __all__ = [
     "RequestLike",
     "Requests",
     "Result",
+    "ResultStream",
     "Results",
     "Retry",
     "RetryAfterTooLong",
@@ -68,6 +70,7 @@ __all__ = [
     "Success",
     "Summary",
     "SyncFetcher",
+    "SyncResultStream",
     "TLSError",
     "Timing",
     "TooSlow",

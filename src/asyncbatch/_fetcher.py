@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import Self, Unpack, cast
@@ -33,7 +33,7 @@ from asyncbatch._output import Collected, Delivered, Output
 from asyncbatch._redaction import shown
 from asyncbatch._request import is_request
 from asyncbatch._result import Result
-from asyncbatch._results import Results
+from asyncbatch._results import Results, ResultStream
 from asyncbatch._setup import (
     backlog_of,
     equip,
@@ -249,11 +249,12 @@ class Fetcher:
         ordered: bool = False,
         backlog: int | None = None,
         batch_timeout: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[Result]]:
+    ) -> AbstractAsyncContextManager[ResultStream]:
         """
         Fetch `requests` and yield results as they come, in flat memory.
 
-        An async context manager over an async iterator. Leaving it early cancels what is under way.
+        An async context manager over an async iterator (a `ResultStream`, which also has a
+        `summary`). Leaving it early cancels what is under way.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily.

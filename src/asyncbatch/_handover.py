@@ -12,6 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from asyncbatch._result import Result
+from asyncbatch._summary import RunningSummary
 
 
 def _ignore() -> None:
@@ -45,6 +46,8 @@ class Handover:
         self._call_soon = call_soon
         self.wake: Callable[[], object] = _ignore
         """Called in the consumer's thread when there is room again after a refusal."""
+        self.figures = RunningSummary()
+        """Of the results that its consumer has taken; counted by him, begun and ended by either."""
         self._chunks: SimpleQueue[deque[Result] | None] = SimpleQueue()
         # Set by the loop's thread when it was told to wait, cleared by the consumer's.
         self._refused = False
@@ -83,6 +86,7 @@ class Handover:
     def close(self, error: BaseException | None = None) -> None:
         """Say that no more results come; the consumer gets `error` behind the last of them."""
         self._hand_over()
+        self.figures.end()
         self._error = error
         self._chunks.put(None)
 

@@ -15,6 +15,8 @@ from typing import Protocol, Self
 import anyio
 
 from asyncbatch._result import Result
+from asyncbatch._results import ResultStream
+from asyncbatch._summary import RunningSummary, Summary
 
 
 class Output(Protocol):
@@ -75,7 +77,7 @@ def _ignore() -> None:
     """Stand in for a batch that need not be told."""
 
 
-class Delivered:
+class Delivered(ResultStream):
     """
     Hands results to one consumer, at most `backlog` of them waiting for him.
 
@@ -100,6 +102,12 @@ class Delivered:
         self._left = False  # by its consumer; what comes after that is for nobody
         self._error: BaseException | None = None
         self._changed = anyio.Event()
+        self.figures = RunningSummary()
+        """Of the results that its consumer has taken."""
+
+    def summary(self) -> Summary:
+        """Return the figures of the results taken so far."""
+        return self.figures.build()
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
@@ -133,6 +141,7 @@ class Delivered:
 
     def close(self, error: BaseException | None = None) -> None:
         """Say that no more results come; the consumer gets `error` behind the last of them."""
+        self.figures.end()
         if self._left:
             return
         self._closed = True
@@ -165,6 +174,7 @@ class Delivered:
                 self._changed = anyio.Event()
             await self._changed.wait()
         result = self._ready.popleft()
+        self.figures.add(result)
         if self._refused:
             self._refused = False
             self.on_room()

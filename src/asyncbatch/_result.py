@@ -142,6 +142,19 @@ class _Result:
         shown = redacted_url(self.request.url if url is None else url)
         return parse_json(self.content, shown, kwargs)
 
+    def _figures(self: Any) -> tuple[Any, ...]:
+        answer = self._answer
+        return (
+            self.kind,
+            None if answer is None else answer.status_code,
+            len(self._content),
+            self.attempts,
+            self.elapsed,
+            self._queued,
+            self._throttled,
+            self._network,
+        )
+
     def _built(self) -> httpx.Response | None:
         """Return the response, built the first time that somebody asks for it."""
         build = getattr(self._answer, "build", None)
@@ -291,6 +304,10 @@ class Failure(_Result):
 
 
 Result: TypeAlias = Success | Failure
+
+
+figures_of: Callable[[Result], tuple[Any, ...]] = _Result._figures  # pyright: ignore[reportPrivateUsage]
+"""Return what is counted of a result, and nothing that would have to be built."""
 
 
 def status_error(response: Any) -> Exception:

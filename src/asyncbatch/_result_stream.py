@@ -16,6 +16,7 @@ from typing import Self
 import anyio
 
 from asyncbatch._checks import check_seconds
+from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._fetcher import Fetcher
 from asyncbatch._handover import Handover
@@ -24,6 +25,7 @@ from asyncbatch._patience import Patience
 from asyncbatch._portal import Call, Portal
 from asyncbatch._result import Result
 from asyncbatch._setup import backlog_of
+from asyncbatch._summary import Summary
 
 
 class CrossingFetcher(Fetcher):
@@ -37,7 +39,7 @@ class CrossingFetcher(Fetcher):
         ordered: bool,
         backlog: int | None,
         batch_timeout: float | None,
-    ) -> ResultStream:
+    ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
 
@@ -48,7 +50,7 @@ class CrossingFetcher(Fetcher):
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         handover = Handover(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
-        return ResultStream(
+        return SyncResultStream(
             handover, portal.start(self._deliver, portal, source, handover, batch_timeout)
         )
 
@@ -63,6 +65,7 @@ class CrossingFetcher(Fetcher):
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = self._new_batch(source, handover, batch_timeout)
+            handover.figures.begin(running_clock())
             handover.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()
@@ -75,11 +78,11 @@ class CrossingFetcher(Fetcher):
             handover.close(error)
 
 
-class ResultStream(Iterator[Result]):
+class SyncResultStream(Iterator[Result]):
     """
-    The results of a batch under way, as an iterator that can be closed.
+    The results of a batch under way, for `for`: what `SyncFetcher.stream` gives.
 
-    Threads may share one: each result goes to one of them.
+    An iterator that can be closed. Threads may share one: each result goes to one of them.
     """
 
     # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
@@ -89,6 +92,8 @@ class ResultStream(Iterator[Result]):
         self._patience = Patience()
         self._running = running
         self._taking = threading.Lock()
+        # Another lock: who asks for the figures does not wait for a result.
+        self._counting = threading.RLock()
         self._closed = False
         self.owner: object = None
         """What must not be dropped while this is in use."""
@@ -119,11 +124,24 @@ class ResultStream(Iterator[Result]):
                 raise
             if result is None:
                 raise StopIteration
-            return result
+        with self._counting:
+            self._handover.figures.add(result)
+        return result
+
+    def summary(self) -> Summary:
+        """
+        Return the figures of the results taken so far; printing them shows a report.
+
+        While the stream runs and after it. Its `duration` ends with the batch. It takes no more
+        memory for more results: beyond 10,000 the quantiles are within 0.8 % of the true values.
+        """
+        with self._counting:
+            return self._handover.figures.build()
 
     def close(self) -> None:
         """Cancel what is under way, without waiting for its end; there are no more results."""
         self._closed = True
+        self._handover.figures.end()
         self._running.cancel()
 
     def __enter__(self) -> Self:

@@ -1,22 +1,39 @@
 """
-The results of a whole batch, in the order of its input.
+The results of a whole batch: at once and in the order of its input, or one after the other.
 
-A sequence and a few views of it. How results come about is the batch's business.
+A sequence and a few views of it, and what a stream of them promises. How results come about is the
+batch's business.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import overload
 
 from asyncbatch._errors import FailureKind
+from asyncbatch._origin import host_in, plain_host_in
 from asyncbatch._result import Failure, Result, Success
 from asyncbatch._summary import Summary, SummaryBuilder
 
 RAISED_PER_KIND = 100
 NAMED_IN_MESSAGE = 3
 NAMED_WIDTH = 120
+
+
+class ResultStream(AsyncIterator[Result]):
+    """The results of a batch under way, for `async for`: what `Fetcher.stream` gives."""
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """
+        Return the figures of the results taken so far; printing them shows a report.
+
+        While the stream runs and after it, also outside its `async with`. Its `duration` ends with
+        the batch. It takes no more memory for more results: beyond 10,000 the quantiles are within
+        0.8 % of the true values.
+        """
 
 
 class Results(Sequence[Result]):
@@ -56,6 +73,20 @@ class Results(Sequence[Result]):
             builder.add(result)
         return builder.build(duration=self._duration)
 
+    def by_host(self) -> dict[str, Results]:
+        """
+        Return the results of each host, in the order in which the hosts first appear.
+
+        The keys are the hosts of the URLs asked for, wherever redirects led: `example.org`, or
+        `example.org:8080` where the port is not the scheme's own; in lower case, IPv6 addresses in
+        brackets. A URL relative to `base_url` counts for the host that it ended at. What names no
+        host at all is under `""`.
+        """
+        found: dict[str, list[Result]] = {}
+        for result in self._results:
+            found.setdefault(_host_of(result), []).append(result)
+        return {host: Results(own, duration=self._duration) for host, own in found.items()}
+
     def raise_for_failures(self) -> None:
         """
         Raise the errors of all failures together, or do nothing if there are none.
@@ -86,6 +117,14 @@ class Results(Sequence[Result]):
     def __repr__(self) -> str:
         failed = sum(not result.ok for result in self._results)
         return f"<Results: {len(self) - failed} ok, {failed} failed in {self._duration:.3f} s>"
+
+
+def _host_of(result: Result) -> str:
+    asked = result.request.url
+    if (plain := plain_host_in(asked)) is not None:
+        return plain
+    # httpx makes a URL of much that cannot be fetched.
+    return "" if result.url is None else host_in(asked) or host_in(result.url) or ""
 
 
 def _raised(failures: list[Failure]) -> Iterator[Exception]:

@@ -7,7 +7,7 @@ How the batch runs is `_batch`'s affair, how its results are handed over `_outpu
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NoReturn
@@ -17,15 +17,16 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from asyncbatch._batch import Batch
+from asyncbatch._clock import running_clock
 from asyncbatch._loop import call_soon
 from asyncbatch._output import Delivered
-from asyncbatch._result import Result
+from asyncbatch._results import ResultStream
 
 CLOSE_SECONDS = 1.0
 """How long a stream that is left by a stranger waits for its batch to let go of what it holds."""
 
 
-class Streaming(AbstractAsyncContextManager[AsyncIterator[Result]]):
+class Streaming(AbstractAsyncContextManager[ResultStream]):
     """
     Runs a batch from entering to leaving, and yields its results. Use it once.
 
@@ -62,11 +63,12 @@ class Streaming(AbstractAsyncContextManager[AsyncIterator[Result]]):
             "and inside it: async for result in results"
         )
 
-    async def __aenter__(self) -> AsyncIterator[Result]:
+    async def __aenter__(self) -> ResultStream:
         if self._batch is not None:
             raise RuntimeError("this stream has been entered before; call stream() again")
         self._batch = batch = self._begin()
         self._output.on_room = batch.notify
+        self._output.figures.begin(running_clock())
         self._loop = anyio.lowlevel.current_token()
         self._task_id = anyio.get_current_task().id
         self._tasks = tasks = anyio.create_task_group()

@@ -7,9 +7,10 @@ figures are shown is the caller's business.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,11 +18,14 @@ import attrs
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._quantiles import Quantiles, QuantilesBuilder
-from asyncbatch._result import Failure, Result
-from asyncbatch._timing import NETWORK_PHASES
+from asyncbatch._result import Result, figures_of
+from asyncbatch._timing import NETWORK_PHASES, phases_of
 
 PHASES = ("queued", "throttled", *NETWORK_PHASES)
 EXACT_UP_TO = 10_000
+FIGURES = 8
+"""How many figures there are of each result."""
+COUNTED_AT_ONCE = 500 * FIGURES
 LINE_WIDTH = 80
 # So that a batch with hundreds of different statuses still fits on a screen.
 STATUSES_SHOWN = 20
@@ -90,8 +94,10 @@ class SummaryBuilder:
     """
 
     def __init__(self, *, exact_up_to: int = EXACT_UP_TO) -> None:
+        # The figures of the latest results, one behind the other: they are counted many at a time,
+        # which takes a tenth of the time for each.
+        self._latest: list[Any] = []
         self._total = 0
-        self._failed = 0
         self._retries = 0
         self._bytes = 0
         self._kinds: Counter[FailureKind] = Counter()
@@ -101,24 +107,20 @@ class SummaryBuilder:
 
     def add(self, result: Result) -> None:
         """Count one result."""
-        self._total += 1
-        if isinstance(result, Failure):
-            self._failed += 1
-            self._kinds[result.kind] += 1
-        if result.status_code is not None:  # and not `response`, which would have to be built
-            self._statuses[result.status_code] += 1
-            self._bytes += len(result.content)
-        if result.attempts:
-            self._retries += result.attempts - 1
-            self._add_times(result)
+        latest = self._latest
+        latest += figures_of(result)
+        if len(latest) >= COUNTED_AT_ONCE:
+            self._count()
 
     def build(self, *, duration: float) -> Summary:
         """Return the figures of what was added so far, for a batch of `duration` seconds."""
+        self._count()
+        failed = self._kinds.total()
         phases = {name: builder.build() for name, builder in self._phases.items()}
         return Summary(
             total=self._total,
-            succeeded=self._total - self._failed,
-            failed=self._failed,
+            succeeded=self._total - failed,
+            failed=failed,
             kinds=MappingProxyType(dict(self._kinds.most_common())),
             statuses=MappingProxyType(dict(sorted(self._statuses.items()))),
             retries=self._retries,
@@ -128,13 +130,54 @@ class SummaryBuilder:
             phases=MappingProxyType({name: found for name, found in phases.items() if found}),
         )
 
-    def _add_times(self, result: Result) -> None:
-        self._elapsed.add(result.elapsed)
-        timing = result.timing
-        for name, builder in self._phases.items():
-            seconds = getattr(timing, name)
-            if seconds is not None:
-                builder.add(seconds)
+    def _count(self) -> None:
+        latest, self._latest = self._latest, []
+        kinds, statuses, sizes, *_ = (latest[start::FIGURES] for start in range(FIGURES))
+        self._total += len(kinds)
+        self._kinds.update([kind for kind in kinds if kind is not None])
+        self._statuses.update([status for status in statuses if status is not None])
+        self._bytes += sum(sizes)
+        self._count_tried(latest)
+
+    def _count_tried(self, latest: list[Any]) -> None:
+        attempts = latest[3::FIGURES]
+        columns = [latest[start::FIGURES] for start in range(4, FIGURES)]
+        if not all(attempts):
+            columns = [list(itertools.compress(column, attempts)) for column in columns]
+        elapsed, queued, throttled, networks = columns
+        self._retries += sum(attempts) - len(elapsed)
+        self._elapsed.extend(elapsed)
+        self._phases["queued"].extend(queued)
+        self._phases["throttled"].extend(throttled)
+        for name, seconds in phases_of(networks):
+            self._phases[name].extend(seconds)
+
+
+class RunningSummary:
+    """The summary of a batch under way, and of how long it has taken."""
+
+    def __init__(self) -> None:
+        self._builder = SummaryBuilder()
+        self._clock: Callable[[], float] = float  # stands still until the batch begins
+        self._begun_at = 0.0
+        self._ended_at: float | None = None
+        self.add: Callable[[Result], None] = self._builder.add
+        """Count one result."""
+
+    def begin(self, clock: Callable[[], float]) -> None:
+        """Let time count, by a clock that tells seconds."""
+        self._clock = clock
+        self._begun_at = clock()
+
+    def end(self) -> None:
+        """Let no more time count."""
+        if self._ended_at is None:
+            self._ended_at = self._clock()
+
+    def build(self) -> Summary:
+        """Return the figures of what was added so far."""
+        now = self._clock() if self._ended_at is None else self._ended_at
+        return self._builder.build(duration=now - self._begun_at)
 
 
 def _lines(summary: Summary) -> Iterator[str]:

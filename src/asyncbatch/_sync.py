@@ -24,7 +24,7 @@ from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._options import FetcherOptions, shows_options
 from asyncbatch._portal import Portal, is_loop_running, loop_options
 from asyncbatch._result import Result
-from asyncbatch._result_stream import CrossingFetcher, ResultStream
+from asyncbatch._result_stream import CrossingFetcher, SyncResultStream
 from asyncbatch._results import Results
 
 ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
@@ -188,13 +188,13 @@ class SyncFetcher:
         ordered: bool = False,
         backlog: int | None = None,
         batch_timeout: float | None = None,
-    ) -> ResultStream:
+    ) -> SyncResultStream:
         """
         Fetch `requests` and yield results as they come, in flat memory.
 
         An iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving the loop
         early, by whatever way, drops the iterator, and with it what is under way; if you keep it
-        in a variable, close it, or use it as a context manager.
+        in a variable, as for its `summary`, close it, or use it as a context manager.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily, in the

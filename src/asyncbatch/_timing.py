@@ -6,7 +6,7 @@ Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -86,6 +86,43 @@ def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float
 def _between(start: float, end: float) -> float | None:
     # A server may answer before it has been sent everything.
     return max(0.0, end - start) if start else None
+
+
+def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[float]]]:
+    """Yield each phase on the network with the seconds that it took where it is known."""
+    # What `timing_of` works out for one, here for many at a time.
+    courses = [network for network in networks if type(network) is tuple]
+    timings = [network for network in networks if type(network) is not tuple]
+    columns: Iterable[Sequence[Any]] = zip(*courses, strict=True) if courses else [()] * 9
+    _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = columns
+    found = {
+        "dns": _known(dns),
+        "connect": _known(connect),
+        "tls": _known(tls),
+        "send": _all_between(send_at, sent_at, ended_at),
+        "wait": _all_between(sent_at, first_byte_at, ended_at),
+        "receive": _all_between(first_byte_at, ended_at, ended_at),
+    }
+    for name in NETWORK_PHASES:
+        known = [seconds for each in timings if (seconds := getattr(each, name)) is not None]
+        yield name, found[name] + known
+
+
+def _known(column: Sequence[float | None]) -> list[float]:
+    # On connections used before, which most are, there is nothing.
+    if column.count(None) == len(column):
+        return []
+    return [seconds for seconds in column if seconds is not None]
+
+
+def _all_between(
+    starts: Sequence[float], ends: Sequence[float], ended_at: Sequence[float]
+) -> list[float]:
+    return [
+        seconds if (seconds := (end or last) - start) > 0.0 else 0.0
+        for start, end, last in zip(starts, ends, ended_at, strict=True)
+        if start
+    ]
 
 
 NETWORK_PHASES = ("dns", "connect", "tls", "send", "wait", "receive")

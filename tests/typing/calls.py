@@ -19,7 +19,9 @@ from asyncbatch import (
     Requests,
     Result,
     Results,
+    ResultStream,
     Retry,
+    Summary,
 )
 
 
@@ -122,3 +124,5 @@ async def use_a_fetcher() -> None:
         async with fetcher.stream(requests(), ordered=True, backlog=10) as results:
             async for result in results:
                 assert_type(result, Result)
+            assert_type(results, ResultStream)
+            assert_type(results.summary(), Summary)

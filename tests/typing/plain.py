@@ -7,7 +7,7 @@ from typing import assert_type
 import httpx
 
 import asyncbatch
-from asyncbatch import Rate, Result, Results, Statistics, SyncFetcher
+from asyncbatch import Rate, Result, Results, Statistics, Summary, SyncFetcher, SyncResultStream
 
 
 def fetch_at_once() -> None:
@@ -25,6 +25,12 @@ def share_a_fetcher() -> None:
         assert_type(fetcher.statistics(), Statistics)
         for result in fetcher.stream(["https://example.org/"], ordered=True, backlog=10):
             assert_type(result, Result)
+
+
+def look_at_the_figures(fetcher: SyncFetcher) -> None:
+    stream = fetcher.stream(["https://example.org/"])
+    assert_type(stream, SyncResultStream)
+    assert_type(stream.summary(), Summary)
 
 
 def refuse_a_client_of_another_loop() -> None:

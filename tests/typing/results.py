@@ -99,6 +99,7 @@ def unwrapping_a_failure_never_returns(failure: Failure) -> int:
 
 def use_results(results: Results) -> None:
     sequence: Sequence[Result] = results
+    assert_type(results.by_host(), dict[str, Results])
     assert_type(results[0], Result)
     assert_type([result.index for result in sequence], list[int])
     for success in results.successes:
