@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from asyncbatch._lanes._ranges import ask_for_identity, names_codings
 from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
 from asyncbatch._redaction import has_at, start_of_url
@@ -91,6 +92,8 @@ class Binding:
             parts = [base_query if own.is_relative_url else b"", own.query, added]
             native.url = native.url.copy_with(query=b"&".join(filter(None, parts)) or None)
         native.url = readable(native.url, self.library)
+        if not names_codings(request.headers, self.library):
+            ask_for_identity(native.headers, self.library)
         return native
 
     def _host_field(self, client: Any, url: Any, request: Request) -> Any:
@@ -173,6 +176,7 @@ class Binding:
             copy.read()
         else:
             hold(given, give_again(copy, request, library))
+        ask_for_identity(copy.headers, library)
         return copy
 
     def invalid_location(self, response: Any) -> Exception:

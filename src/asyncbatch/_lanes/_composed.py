@@ -14,6 +14,7 @@ from typing import Any
 from asyncbatch._lanes._basic import authorization_of
 from asyncbatch._lanes._binding import Binding, by_value
 from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._lanes._ranges import RANGE
 from asyncbatch._lanes._template import Builder, Template, Templates
 from asyncbatch._request import UNSET, Request, text_of_url
 from asyncbatch._timeouts import TimeLimits
@@ -30,7 +31,7 @@ _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _MEANINGFUL = frozenset(
     {
         *("host", "connection", "upgrade", "content-length", "transfer-encoding", "te", "trailer"),
-        *("expect", "cookie", "content-encoding", "keep-alive", "proxy-connection"),
+        *("expect", "cookie", "content-encoding", "keep-alive", "proxy-connection", RANGE),
     }
 )
 
@@ -116,8 +117,8 @@ def _fields(
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
     builder, known = template.builder, template.builder.known
-    # A length of the client's own is none of this body's.
-    if known is None or "content-length" in builder.names:
+    # A length of the client's own is none of this body's, and a range changes what is accepted.
+    if known is None or "content-length" in builder.names or RANGE in builder.names:
         return None
     is_authorized = builder.authorization is not None or authorization is not None
     if is_authorized and ("authorization" in given or "authorization" in builder.names):

@@ -11,6 +11,7 @@ from asyncbatch._http11 import RequestFields, encode_fields
 from asyncbatch._lanes._basic import authorization_of
 from asyncbatch._lanes._binding import Binding, readable, with_host
 from asyncbatch._lanes._cookies import cookie_domains, may_match
+from asyncbatch._lanes._ranges import ask_for_identity
 from asyncbatch._lanes._sendable import check_head, check_url
 from asyncbatch._origin import Origin as HostKey
 from asyncbatch._timeouts import TimeLimits
@@ -29,21 +30,22 @@ class Builder:
     """
 
     __slots__ = (
-        "_headers",
         "auth",
         "authorization",
         "client_headers",
         "default_encoding",
         "has_host",
+        "headers",
         "known",
         "library",
         "names",
     )
 
     def __init__(self, client: Any, library: Any) -> None:
-        self._headers = library.Headers(client.headers)
+        self.headers = library.Headers(client.headers)
+        ask_for_identity(self.headers, library)
         # In lower case.
-        self.names = frozenset(self._headers.keys())
+        self.names = frozenset(self.headers.keys())
         self.has_host = "host" in self.names
         # Basic, or none: its field goes behind all others, also those that describe a body.
         self.auth = client._auth
@@ -75,9 +77,9 @@ class Builder:
             "write": limits.write,
             "pool": limits.pool,
         }
-        given: Any = self._headers if headers is None else headers
+        given: Any = self.headers if headers is None else headers
         if "://xn--" in url and headers is None and not self.has_host:
-            given = with_host(self._headers.raw, self.library.URL(url), self.library)
+            given = with_host(self.headers.raw, self.library.URL(url), self.library)
         native = self.library.Request(
             method,
             url,
@@ -180,7 +182,7 @@ class Templates:
         builder = self._builder
         if builder.known is None:
             # Not `client.build_request`, which copies the whole cookie jar each time.
-            headers = self._client.headers
+            headers = builder.headers
             if not builder.has_host:
                 headers = with_host(headers.raw, builder.library.URL(origin), builder.library)
             native = builder.library.Request("GET", origin, headers=headers)
