@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from asyncbatch import Fetcher
 from asyncbatch._lanes._redirects import keep_userinfo, leave_behind
+from asyncbatch.testing import LoopbackServer, Raw, Reply
 
 
 def _redirected(url: str, following: str, method: str = "GET") -> tuple[Any, Any]:
@@ -63,3 +67,73 @@ def test_user_and_password_of_a_url_hold_for_what_is_relative_to_it(
     keep_userinfo(response, url, httpx)
 
     assert response.next_request.url.userinfo == userinfo
+
+
+@pytest.mark.parametrize("beside", [b"plain", "Zürich".encode(), "Zürich".encode("latin-1")])
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/café?q=é".encode(), "/caf%C3%A9?q=%C3%A9"),
+        ("/café?q=é".encode("latin-1"), "/caf%E9?q=%E9"),
+        (b"/\xff\xfe%C3%A9", "/%FF%FE%C3%A9"),
+        ("é/a".encode(), "/%C3%A9/a"),
+        ("?é".encode(), "/go?%C3%A9"),
+        (b"/a b|c", "/a%20b|c"),
+        (b'/"a"', "/%22a%22"),
+        ("/a b|é".encode("latin-1"), "/a%20b|%E9"),
+        (b"/plain", "/plain"),
+    ],
+)
+@pytest.mark.parametrize("lane", ["direct", "client", "httpx", "httpx2"])
+async def test_the_bytes_of_a_location_go_on_as_they_are(
+    lane: str, location: bytes, target: str, beside: bytes
+) -> None:
+    """Percent-encoded, as browsers send them, whatever the other fields hold."""
+    head = b"HTTP/1.1 302 Found\r\nX: %b\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n"
+    async with LoopbackServer() as server:
+        server.on("/go", Raw(head % (beside, location)), Reply(body=b"here"))
+        async with fetcher_of(lane) as fetcher:
+            result = await fetcher.fetch(server.url("/go"))
+
+        assert result.ok, result
+        assert server.requests[-1].target == target
+        assert result.response.history[0].headers.raw[1][1] == location
+        assert result.response.history[0].next_request is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_the_host_of_a_location_is_a_name(encoding: str) -> None:
+    """It is decoded, which the bytes of a path are not."""
+    raw = [(b"location", "http://bücher.test/é".encode(encoding)), (b"x", b"\xe9")]
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        if request.url.path == "/go":
+            return httpx.Response(302, headers=raw)
+        return httpx.Response(200)
+
+    async with Fetcher(transport=httpx.MockTransport(handle), retry=None) as fetcher:
+        result = await fetcher.fetch("http://a.test/go")
+
+    assert result.ok, result
+    path = {"utf-8": "%C3%A9", "latin-1": "%E9"}[encoding]
+    assert asked[1] == f"http://xn--bcher-kva.test/{path}"
+
+
+@contextlib.asynccontextmanager
+async def fetcher_of(lane: str) -> AsyncIterator[Fetcher]:
+    async def note(_: Any) -> None:
+        """Do nothing: that there is a hook takes a request to the client lane."""
+
+    if lane in ("direct", "client"):
+        hooks = {"request": [note]} if lane == "client" else {}
+        async with Fetcher(trust_env=False, retry=None, event_hooks=hooks) as fetcher:
+            yield fetcher
+        return
+    library = pytest.importorskip(lane)
+    async with (
+        library.AsyncClient(trust_env=False, follow_redirects=True) as client,
+        Fetcher(client, retry=None) as fetcher,
+    ):
+        yield fetcher

@@ -20,6 +20,7 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
+from asyncbatch._lanes._challenges import with_one_challenge
 from asyncbatch._lanes._door import Door, door_of
 from asyncbatch._lanes._failures import invalid_outcome, outcome_of, unreadable_outcome
 from asyncbatch._lanes._hops import Hops
@@ -265,15 +266,21 @@ class _Exchange:
         if auth is None:
             await self._follow(native, [])
             return
+        library = self._binding.library
         history: list[Any] = []
         async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
             native = await anext(flow)
             while True:
                 response = await self._follow(native, history)
+                headers = response.headers
+                if response.status_code == 401 and isinstance(auth, library.DigestAuth):
+                    response.headers = with_one_challenge(response, library)
                 try:
                     following = await flow.asend(response)
                 except StopAsyncIteration:
                     return
+                finally:
+                    response.headers = headers
                 # As in httpx, the redirects of this leg are not part of the history.
                 response.history = list(history)
                 history.append(response)

@@ -12,7 +12,7 @@ from asyncbatch._lanes._binding import Binding, readable
 from asyncbatch._lanes._cookies import drop_unsendable
 from asyncbatch._lanes._door import Door
 from asyncbatch._lanes._failures import Situation
-from asyncbatch._lanes._redirects import keep_userinfo
+from asyncbatch._lanes._redirects import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import check_whole
@@ -97,6 +97,7 @@ class Hops:
             if is_named:
                 response.next_request.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(response.next_request, chained)
+            keep_bytes_of_location(self._client, native, response, self._binding.library)
             if url.userinfo:
                 keep_userinfo(response, url, self._binding.library)
         situation.in_body = True

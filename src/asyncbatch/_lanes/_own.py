@@ -20,6 +20,7 @@ import httpx
 from asyncbatch._lanes._binding import binding_of, by_value, readable
 from asyncbatch._lanes._cookies import adopt, narrowed
 from asyncbatch._lanes._no_proxy import NoProxy
+from asyncbatch._lanes._redirects import with_bytes_of_location
 from asyncbatch._lanes._sendable import check_text, check_url
 from asyncbatch._redaction import shown
 from asyncbatch._transport import AddressPolicyTypes, Bounds, HTTPTransport
@@ -89,6 +90,14 @@ class OwnClient(httpx.AsyncClient):
             return super()._build_redirect_request(request, response)
 
     def _redirect_url(self, request: httpx.Request, response: httpx.Response) -> Any:
+        headers = response.headers
+        response.headers = with_bytes_of_location(headers, httpx)
+        try:
+            return self._readable_redirect_url(request, response)
+        finally:
+            response.headers = headers
+
+    def _readable_redirect_url(self, request: httpx.Request, response: httpx.Response) -> Any:
         try:
             url = super()._redirect_url(request, response)
         except UnicodeError:

@@ -6,6 +6,7 @@ Only what httpx's own `next_request` gets wrong.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # What describes a body, and goes with it (RFC 9110 §15.4).
@@ -27,6 +28,52 @@ def leave_behind(native: Any, following: Any) -> None:
     if following.method != native.method:
         for name in _BODY_FIELDS:
             following.headers.pop(name, None)
+
+
+_AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#\\]*")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+
+def with_bytes_of_location(headers: Any, library: Any) -> Any:
+    """
+    Return headers with a `Location` that is read as its bytes are, or `headers` where any is.
+
+    httpx decodes it by what all fields of the head can be decoded by, and encodes that as UTF-8: a
+    path in Latin-1 so becomes another one, as one in UTF-8 does beside a field in Latin-1. Browsers
+    send the bytes that they were given, percent-encoded. A host is a name, and is decoded.
+    """
+    values = [value for name, value in headers.raw if name.lower() == b"location"]
+    if not values or all(map(bytes.isascii, values)):
+        return headers
+    location = b", ".join(values)
+    found = _AUTHORITY.match(location)
+    end = 0 if found is None else found.end()
+    path = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), location[end:])
+    text = _decoded(location[:end]) + path.decode("ascii")
+    return library.Headers({"Location": text}, encoding="utf-8")
+
+
+def _decoded(authority: bytes) -> str:
+    try:
+        return authority.decode("utf-8")
+    except UnicodeDecodeError:
+        return authority.decode("latin-1")
+
+
+def keep_bytes_of_location(client: Any, native: Any, response: Any, library: Any) -> None:
+    """Have the request that follows `native` ask for the bytes of the `Location`."""
+    headers = response.headers
+    readable = with_bytes_of_location(headers, library)
+    if readable is headers:
+        return
+    response.headers = readable
+    try:
+        # A private method, of httpx and httpx2 alike; without it httpx's own reading stands.
+        response.next_request.url = client._redirect_url(native, response)
+    except AttributeError:
+        return
+    finally:
+        response.headers = headers
 
 
 def keep_userinfo(response: Any, url: Any, library: Any) -> None:

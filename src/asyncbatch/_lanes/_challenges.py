@@ -1,0 +1,76 @@
+"""
+Which challenge of a 401 httpx's `DigestAuth` is to answer.
+
+It takes the first field that begins with "Digest", whatever algorithm that asks for, and none that
+stands behind another one in the same field. Servers that offer SHA-512-256 first, or Digest behind
+Basic, are common (RFC 9110 §11.6.1, RFC 7616 §3.7). Decides only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"[ \t,]*({_NAME})(?:[ \t]+|(?=,)|\Z)")
+_PARAMETER = re.compile(
+    rf'[ \t]*({_NAME})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|{_NAME})[ \t]*(?:,[ \t,]*|\Z)'
+)
+_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|\Z)")
+
+_ALGORITHMS = {
+    name + ending for name in ("MD5", "SHA", "SHA-256", "SHA-512") for ending in ("", "-SESS")
+}
+"""Those that httpx and httpx2 know."""
+
+
+def with_one_challenge(response: Any, library: Any) -> Any:
+    """
+    Return the header of `response` with the one challenge that `DigestAuth` can answer.
+
+    Without any, if it could answer none of those that there are; and the header as it is where
+    there is no Digest, or none that is well-formed.
+    """
+    headers = response.headers
+    fields = headers.get_list("www-authenticate")
+    digests = [values for scheme, values in _challenges(fields) if scheme == "digest"]
+    digests = [values for values in digests if {"realm", "nonce"} <= values.keys()]
+    if not digests:
+        return headers
+    reduced = library.Headers(
+        [(name, value) for name, value in headers.raw if name.lower() != b"www-authenticate"],
+        encoding=headers.encoding,
+    )
+    usable = next(filter(_is_usable, digests), None)
+    if usable is not None:
+        if "qop" in usable:
+            usable["qop"] = '"auth"'
+        parameters = ", ".join(f"{name}={value}" for name, value in usable.items())
+        reduced["www-authenticate"] = f"Digest {parameters}"
+    return reduced
+
+
+def _challenges(fields: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield scheme and parameters of each challenge; names in lower case, values as they stand."""
+    for field in fields:
+        position = 0
+        while found := _SCHEME.match(field, position):
+            position = found.end()
+            parameters: dict[str, str] = {}
+            while parameter := _PARAMETER.match(field, position):
+                parameters.setdefault(parameter[1].lower(), parameter[2])
+                position = parameter.end()
+            if not parameters and (token := _TOKEN68.match(field, position)):
+                position = token.end()
+            yield found[1].lower(), parameters
+
+
+def _is_usable(parameters: dict[str, str]) -> bool:
+    algorithm = _unquoted(parameters.get("algorithm", "MD5"))
+    qualities = _unquoted(parameters.get("qop", "auth")).lower().split(",")
+    return algorithm.upper() in _ALGORITHMS and "auth" in map(str.strip, qualities)
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
