@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport
+from asyncbatch._transport import ConnectFailed, Connector
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.faults.lanes import fetcher_on
 
@@ -113,3 +114,28 @@ async def test_without_a_port_requests_fail_to_connect_and_the_host_is_not_blame
     assert {str(failure.kind) for failure in failed.failures} <= {"connect", "timeout"}
     assert len(failed.failures) == 20
     assert not results.failures
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS])
+async def test_a_request_waits_for_what_this_machine_has_run_out_of(
+    number: int, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs no attempt, though there are no others, and the first failure would be the last."""
+    connect = Connector.connect
+    failures = 0
+
+    async def run_out(self: Connector, *args: Any) -> Any:
+        nonlocal failures
+        if failures < 3:
+            failures += 1
+            raise ConnectFailed("nothing left") from OSError(number, "nothing left")
+        return await connect(self, *args)
+
+    monkeypatch.setattr(Connector, "begin", lambda *_: None)
+    monkeypatch.setattr(Connector, "connect", run_out)
+    async with fetcher_on("direct", retry=None, give_up_host_after=1) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.ok, result
+    assert (result.attempts, failures) == (1, 3)

@@ -309,6 +309,32 @@ async def test_without_a_descriptor_and_idle_connections_the_connect_fails() -> 
         assert engine.counts()["connections"] == 0
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EADDRNOTAVAIL])
+async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number: int) -> None:
+    """With hardly a descriptor or a port left they are served in turn, and none fails."""
+    gate = Gate()
+    async with serve(gate.script) as server, engine_for() as engine:
+        original = engine.connector.begin
+        refused = 0
+
+        def begin(origin: Origin, dial: Dial) -> object:
+            nonlocal refused
+            if engine.counts()["connections"]:
+                refused += 1
+                raise ConnectFailed("nothing left") from OSError(number, "nothing left")
+            return original(origin, dial)
+
+        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        exchanges = [asyncio.ensure_future(get(engine, server, f"/{n}")) for n in range(5)]
+        await until(lambda: refused == 4)
+        for target in range(5):
+            gate.open(f"/{target}")
+        contents = [bytes((await exchange).content) for exchange in exchanges]
+
+        assert contents == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+        assert server.connections == 1
+
+
 async def test_a_busy_origin_does_not_starve_another() -> None:
     """Whoever has waited longest gets the place, whatever its origin."""
     async with (
