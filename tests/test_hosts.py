@@ -264,6 +264,7 @@ def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
     batch = Batch()
     batch.add(method="POST")
     job = batch.start(0.0)
+    # As if it had done something before it was refused.
     decision = batch.schedule.done(job, refused(retry_after=3.0), 0.0)
 
     assert decision.action is Action.FINISH

@@ -7,6 +7,7 @@ Knows nothing of hosts, retries or the batch around it.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import attrs
 
@@ -17,6 +18,9 @@ from asyncbatch._outcome import Outcome
 from asyncbatch._request import Request, Unset
 from asyncbatch._retry_after import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
+
+# Asked for credentials, or sent elsewhere as it is: nothing was done there.
+_ACTED_NOT = frozenset({307, 308, 401, 407})
 
 LEAST_TO_CONNECT = 1.0
 """
@@ -110,4 +114,13 @@ def _judged(outcome: Outcome, started_at: float) -> Outcome:
             date=field_of(response, "date"),
             age=field_of(response, "age"),
         )
+    status = response.status_code
+    is_refused = status == 429 or (status == 503 and outcome.retry_after is not None)
+    outcome.undone = is_refused and not _has_acted(response)
     return outcome
+
+
+def _has_acted(response: Any) -> bool:
+    """Whether a server may have done something before the request was led to where it ended."""
+    earlier = getattr(response, "history", ())
+    return any(each.status_code not in _ACTED_NOT for each in earlier)

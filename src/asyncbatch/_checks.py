@@ -4,6 +4,34 @@ Checks of single arguments, for whoever takes them: a wrong one is told by name,
 
 from __future__ import annotations
 
+import functools
+import inspect
+
+
+def check_function(option: str, function: object, wanted: str) -> None:
+    """
+    Refuse what is no plain function.
+
+    Args:
+        option: Which takes it.
+        function: What was given.
+        wanted: What it is to be, for the message.
+
+    Raises:
+        TypeError: It cannot be called, or has to be awaited.
+    """
+    if not callable(function):
+        raise TypeError(f"{option} must be {wanted}, not {function!r}")
+    plain: object = function
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    called = getattr(type(plain), "__call__", None)  # noqa: B004  # of the type, not of the object
+    if any(
+        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        for each in (plain, called)
+    ):
+        raise TypeError(f"{option} must be {wanted}, and no async one, not {function!r}")
+
 
 def check_seconds(option: str, seconds: object) -> float | None:
     """

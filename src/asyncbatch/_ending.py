@@ -29,7 +29,7 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     """Return the entry that a try which is followed by another leaves in the history."""
     return Attempt(
         status_code=outcome.status_code,
-        error=outcome.error or status_error(_built(job.request, outcome)),
+        error=outcome.error or status_error(built(job.request, outcome)),
         timing=timing_of(outcome.timing, queued=job.queued, throttled=job.throttled),
         delay=delay,
     )
@@ -69,7 +69,7 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
     )
 
 
-def _built(item: object, outcome: Outcome) -> Any:
+def built(item: object, outcome: Outcome) -> Any:
     """Return the response, built if it has not been."""
     if isinstance(outcome.response, Blueprint):
         course = cast("Course", outcome.timing)
@@ -138,7 +138,7 @@ def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
 
 def refused(job: Job, outcome: Outcome, limit: float, binding: Binding) -> Outcome:
     """Return `outcome` as that of a server which wants to be left alone for too long."""
-    response = _built(job.request, outcome)
+    response = built(job.request, outcome)
     assert outcome.retry_after is not None
     error = binding.error(RetryAfterTooLong)(
         outcome.retry_after, limit=limit, request=response.request, response=response

@@ -73,6 +73,11 @@ class FailureKind(StrEnum):
     """The server asks for a longer wait than `Retry.retry_after_max`."""
     invalid_request = "invalid_request"
     """The request cannot be sent as it is: its URL, method, headers or body."""
+    callback = "callback"
+    """
+    Code of the caller's raised: a hook, an authentication, `check`, `Retry.when`, what a body is
+    read from, a mock or a transport. The error is that exception, with its traceback.
+    """
     not_started = "not_started"
     """The batch ran out of time before the request was sent."""
 

@@ -101,6 +101,9 @@ class Fetcher:
             connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
         give_up_host_after: After so many failed connections in a row, requests to that host fail at
             once for 30 s; then one is let through as a probe. `None`: never.
+        check: A function that is given each `httpx.Response` of a status below 400 before it
+            becomes a `Success`. What it raises makes a failure of kind `callback`, with the
+            response; it is tried again only if `Retry.when` says so.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
             takes a `Progress`, ten times a second.
         options: Anything else `httpx.AsyncClient` takes; not together with `client`.

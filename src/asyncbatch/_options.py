@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 import attrs
 import httpx
 
-from asyncbatch._checks import check_seconds
+from asyncbatch._checks import check_function, check_seconds
 from asyncbatch._host_limits import HostLimits, HostPatterns
 from asyncbatch._limits import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     ClientTypes: TypeAlias = httpx.AsyncClient | httpx2.AsyncClient
 else:  # which other libraries look at, where httpx2 may not be installed
     ClientTypes = httpx.AsyncClient
+
+CheckTypes: TypeAlias = Callable[[httpx.Response], object] | None
 
 DEFAULT_CONCURRENCY = 100
 DEFAULT_MAX_REDIRECTS = 20
@@ -58,6 +60,7 @@ class BatchOptions(TypedDict, total=False):
     minimum_rate: float | None
     addresses: AddressPolicyTypes
     give_up_host_after: int | None
+    check: CheckTypes
     progress: ProgressTypes
 
 
@@ -186,6 +189,11 @@ def _check_addresses(_: object, __: object, value: Any) -> None:
     as_policy(value)
 
 
+def _check_check(_: object, __: object, value: Any) -> None:
+    if value is not None:
+        check_function("check", value, "a function that takes an httpx.Response, or None")
+
+
 def _check_progress(_: object, __: object, value: object) -> None:
     check_progress(value)
 
@@ -213,6 +221,7 @@ class Options:
     minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
     addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
     give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
+    check: CheckTypes = attrs.field(default=None, validator=_check_check)
     progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)
 
 

@@ -42,8 +42,14 @@ class Outcome:
     """No connection could be made: by name, address, handshake or time."""
     local: bool = False
     """Our own side failed (no free place in the pool): says nothing about the server."""
+    undone: bool = False
+    """The server has refused it by 429, or 503 with `Retry-After`: nothing was done."""
+    wish: bool | float | None = None
+    """What `Retry.when` said."""
     permanent: bool = False
     """Another try cannot end otherwise: a certificate that does not verify, a name that is not."""
+    is_spent: bool = False
+    """Its body cannot be sent again."""
     url: httpx.URL | None = None
     """The URL it ended at, if it got as far as having one."""
     cut: bool = False

@@ -7,16 +7,19 @@ Pure: no sleeping, no clock, no randomness of its own. The caller supplies them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from asyncbatch._checks import check_function
 from asyncbatch._errors import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from asyncbatch._outcome import Outcome
+    from asyncbatch._result import Failure
 
 # RFC 9110 §9.2.2: sent twice, these do what they do sent once.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -80,6 +83,11 @@ def _check_budget(_: object, field: attrs.Attribute[Any], value: object) -> None
         )
 
 
+def _check_when(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check_function(field.name, value, "a function that takes an asyncbatch.Failure, or None")
+
+
 def _to_methods(value: Iterable[str]) -> frozenset[str]:
     if isinstance(value, str):
         raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, got {value!r}")
@@ -137,8 +145,8 @@ class Retry:
     """The statuses that are tried again: 408, 425, 429, 500, 502, 503 and 504 by default."""
     methods: frozenset[str] = attrs.field(default=IDEMPOTENT, converter=_to_methods)
     """The methods that may be sent twice, by default the idempotent ones: GET, HEAD, OPTIONS, PUT,
-    DELETE and TRACE. Any other is tried again only if no connection was made, so that nothing can
-    have reached the server."""
+    DELETE and TRACE. Any other is tried again only if nothing can have been done: no connection was
+    made, or the server refused it by 429, or by 503 with `Retry-After`."""
     retry_after_max: float = attrs.field(default=60.0, validator=_number(finite=False))
     """Seconds. A `Retry-After` up to this is waited for, instead of the back-off; a longer one ends
     the request as `retry_after`. It is never shortened."""
@@ -147,6 +155,14 @@ class Retry:
     10 a second. So a host in trouble gets at most a fifth more requests. A retry at the time that
     the server named by `Retry-After` does not count. `None`: no bound."""
 
+    when: Callable[[Failure], bool | float | None] | None = attrs.field(
+        default=None, validator=_check_when
+    )
+    """A function that is asked about each failure that may be tried again at all: `True` tries it
+    again, whatever its kind or method, after the usual wait; a number, after so many seconds;
+    `False` does not; `None` leaves it to the rest of the policy. `attempts`, `budget` and deadlines
+    stay the bounds. What it raises is a failure of kind `callback`."""
+
     def permits(self, outcome: Outcome, method: str) -> bool:
         """May a request with this `method` that ended like this be tried again at all?"""
         kind = outcome.kind
@@ -154,10 +170,12 @@ class Retry:
             return False
         if outcome.connect_failed:
             return kind in _TRANSIENT
-        if method not in self.methods:
+        if kind is FailureKind.status and outcome.status_code not in self.statuses:
+            return False
+        if method not in self.methods and not outcome.undone:
             return False
         if kind is FailureKind.status:
-            return outcome.status_code in self.statuses
+            return True
         return kind in _TRANSIENT
 
     def asks_too_long(self, outcome: Outcome) -> bool:

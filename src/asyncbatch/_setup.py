@@ -143,6 +143,7 @@ def equip(
         window=window_of(options),
         retry=options.retry,
         deadline=options.deadline,
+        check=options.check,
         progress=options.progress,
         stalls=stalls,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import socket
 import ssl
+import traceback
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -379,41 +381,144 @@ async def test_a_response_without_a_body_is_not_too_large(client: Any, status: i
     assert results.failures == []
 
 
-def _hook(error: Exception) -> dict[str, list[Any]]:
-    async def refuse(_: Any) -> None:
-        raise error
+async def _raise(error: BaseException) -> None:
+    raise error
 
-    return {"request": [refuse]}
+
+def _hooked(event: str, error: Exception) -> dict[str, Any]:
+    async def refuse(_: Any) -> None:
+        await _raise(error)
+
+    return {"event_hooks": {event: [refuse]}}
+
+
+def _authed(library: Any, error: Exception) -> dict[str, Any]:
+    class Refusing(library.Auth):  # type: ignore[misc]  # chosen at run time
+        async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
+            await _raise(error)
+            yield request
+
+    return {"auth": Refusing()}
+
+
+def _mocked(library: Any, error: Exception) -> dict[str, Any]:
+    async def handle(_: Any) -> None:
+        await _raise(error)
+
+    return {"transport": library.MockTransport(handle)}
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    "error",
     [
-        (ValueError("no token"), FailureKind.invalid_request),
-        (KeyError("token"), FailureKind.invalid_request),
-        (TimeoutError(), FailureKind.timeout),
-        (socket.gaierror(socket.EAI_NONAME, "x"), FailureKind.dns),
-        (ssl.SSLError("x"), FailureKind.tls),
-        (ConnectionRefusedError(), FailureKind.connect),
-        (ConnectionResetError(), FailureKind.protocol),
-        (anyio.BrokenResourceError(), FailureKind.protocol),
-        (ExceptionGroup("x", [ExceptionGroup("y", [TimeoutError()])]), FailureKind.timeout),
+        ValueError("no token"),
+        KeyError("token"),
+        AssertionError("not told"),
+        TimeoutError(),
+        socket.gaierror(socket.EAI_NONAME, "x"),
+        ssl.SSLError("x"),
+        ConnectionRefusedError(),
+        MemoryError(),
+        anyio.BrokenResourceError(),
+        ExceptionGroup("x", [TimeoutError()]),
+        UnicodeEncodeError("ascii", "\xe9", 0, 1, "x"),
     ],
     ids=repr,
 )
-async def test_an_error_of_the_callers_own_code_is_sorted_and_not_repeated(
-    library: Any, error: Exception, kind: FailureKind
+@pytest.mark.parametrize("place", ["request hook", "response hook", "auth", "mock"])
+async def test_what_the_callers_own_code_raises_is_of_kind_callback(
+    library: Any, error: Exception, place: str, server: LoopbackServer
 ) -> None:
-    """What a hook, an authentication or a transport raises is that request's result."""
-    async with library.AsyncClient(event_hooks=_hook(error), verify=TRUSTING) as client:
-        failure = await failure_of(client, "http://127.0.0.1:1/")
+    """With its type and traceback, tried once, and held against no host."""
+    options: dict[str, Any] = {
+        "request hook": lambda: _hooked("request", error),
+        "response hook": lambda: _hooked("response", error),
+        "auth": lambda: _authed(library, error),
+        "mock": lambda: _mocked(library, error),
+    }[place]()
+    client = library.AsyncClient(verify=TRUSTING, **options)
+    async with client, Fetcher(client, give_up_host_after=1) as fetcher:
+        results = await fetcher.fetch_many([server.url()] * 2)
 
-    assert failure.kind == kind
-    if not isinstance(error, OSError | ExceptionGroup):
+    assert len(results.failures) == 2
+    for failure in results.failures:
+        assert failure.kind == FailureKind.callback
+        assert failure.attempts == 1
+        assert type(failure.error) is type(error)
+        names = [frame.name for frame in traceback.extract_tb(failure.error.__traceback__)]
+        assert names[-1] == "_raise"
+        assert names[0] in ("refuse", "async_auth_flow", "handle")
+        assert "in _raise" in failure.error.__notes__[0]
+
+
+@pytest.mark.parametrize("place", ["request hook", "auth"])
+async def test_a_request_of_the_callers_own_code_that_fails_tells_nothing_of_the_host(
+    library: Any, place: str, server: LoopbackServer
+) -> None:
+    """A token that cannot be had is no connection that failed."""
+
+    async def fetch_token() -> None:
+        async with library.AsyncClient(verify=TRUSTING) as other:
+            await other.get("http://127.0.0.1:1/")
+
+    async def hook(_: Any) -> None:
+        await fetch_token()
+
+    class Auth(library.Auth):  # type: ignore[misc]  # chosen at run time
+        async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
+            await fetch_token()
+            yield request
+
+    options: Any = {"auth": Auth()} if place == "auth" else {"event_hooks": {"request": [hook]}}
+    client = library.AsyncClient(verify=TRUSTING, **options)
+    async with client, Fetcher(client, give_up_host_after=1) as fetcher:
+        results = await fetcher.fetch_many([server.url()] * 3)
+
+    assert [failure.kind for failure in results.failures] == [FailureKind.callback] * 3
+    assert isinstance(results.failures[0].error, library.ConnectError)
+
+
+async def test_a_hook_that_cannot_be_awaited_is_of_kind_callback(
+    library: Any, server: LoopbackServer
+) -> None:
+    """An `AsyncClient` takes coroutine functions only, and finds out when it calls them."""
+    hooks: dict[str, list[Any]] = {"request": [lambda _: None]}
+    async with library.AsyncClient(event_hooks=hooks, verify=TRUSTING) as client:
+        failure = await failure_of(client, server.url())
+
+    assert failure.kind == FailureKind.callback
+    assert isinstance(failure.error, TypeError)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), TimeoutError()], ids=repr)
+@pytest.mark.parametrize("lane", ["ours", "httpx"])
+async def test_what_a_body_raises_is_of_kind_callback(
+    lane: str, error: Exception, server: LoopbackServer
+) -> None:
+    """An iterator, async or not, or a file; on the engine and on httpx's own transport."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+        await _raise(error)
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise error
+
+    client = httpx.AsyncClient() if lane == "httpx" else None
+    bodies: list[Any] = [pieces(), File(b"abc")]
+    async with Fetcher(client) as fetcher:
+        results = await fetcher.fetch_many(
+            [Request(server.url(), "PUT", content=body) for body in bodies]
+        )
+    if client is not None:
+        await client.aclose()
+
+    assert len(results.failures) == 2
+    for failure in results.failures:
+        assert failure.kind == FailureKind.callback
         assert failure.error is error
-    if kind == FailureKind.invalid_request:
-        assert "in refuse" in failure.error.__notes__[0]
-        assert failure.error.__traceback__ is None
+        assert failure.attempts == 1
 
 
 async def test_a_status_that_a_hook_refuses_is_of_kind_status(
@@ -442,8 +547,9 @@ async def test_what_a_protocol_library_trips_over_is_no_mistake_of_the_request(
     """The line that raises it tells: the same from a transport of the caller's is his."""
 
     def raise_it(package: str) -> Any:
+        # A new one each time: of one that is raised again, the old traceback would go on.
         names: dict[str, Any] = {"__name__": f"{package}._async.http2", "error": error}
-        exec("def trip(request):\n    raise error", names)
+        exec("def trip(request):\n    raise type(error)(*error.args)", names)
         return names["trip"]
 
     failures = {

@@ -9,6 +9,8 @@ import httpx
 
 import asyncbatch
 from asyncbatch import (
+    Failure,
+    FailureKind,
     Fetcher,
     FetcherOptions,
     HostLimits,
@@ -50,6 +52,17 @@ async def accept_the_requests_of_failures(results: Results) -> None:
 def report(progress: Progress) -> None: ...
 
 
+def check(response: httpx.Response) -> None: ...
+
+
+def when(failure: Failure) -> bool | float | None:
+    return 2.0 if failure.status_code == 409 else None
+
+
+Retry(when=when)
+Retry(when=lambda failure: failure.kind is FailureKind.callback)
+
+
 async def accept_every_option() -> None:
     await asyncbatch.fetch_many(
         urls(),
@@ -67,6 +80,7 @@ async def accept_every_option() -> None:
         max_redirects=5,
         max_body=None,
         minimum_rate=512,
+        check=check,
         give_up_host_after=None,
         progress=report,
         headers={"user-agent": "me"},

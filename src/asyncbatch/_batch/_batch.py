@@ -52,7 +52,7 @@ class Batch:
         self._schedule = Schedule(equipment.hosts)
         self._schedule.on_ready = self.notify
         self._tally = Tally(source.size) if equipment.progress else None
-        self._ledger = Ledger(equipment, self._schedule, output, self._tally)
+        self._ledger = Ledger(equipment, self._schedule, output, self._tally, self._clock)
         self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
         self._crew = Crew(
             equipment, self._schedule, self._intake, self._ledger, output, self._clock

@@ -46,6 +46,7 @@ class Crew:
     ) -> None:
         self._concurrency = equipment.concurrency
         self._deadline = equipment.deadline
+        self._has_check = equipment.check is not None
         self.permits = equipment.permits
         self.trial = equipment.trial
         self._schedule = schedule
@@ -260,8 +261,10 @@ class Crew:
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for a worker, if there is one for this batch."""
-        # A relay knows one limit for all its requests.
-        return None if self._deadline is not None else self.trial.relay(on_answer)
+        # A relay knows one limit for all its requests, and builds no response to be looked at.
+        if self._deadline is not None or self._has_check:
+            return None
+        return self.trial.relay(on_answer)
 
     def next_job(self, begun: float) -> Job | None:
         """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import attrs
 
 from asyncbatch._attempt import Trial
@@ -24,5 +27,6 @@ class Equipment:
     """How many requests of a batch may have been read and not ended."""
     retry: Retry | None
     deadline: float | None
+    check: Callable[[Any], object] | None
     progress: ProgressTypes
     stalls: Stalls

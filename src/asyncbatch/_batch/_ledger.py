@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from asyncbatch._batch._callbacks import Callbacks
 from asyncbatch._batch._equipment import Equipment
+from asyncbatch._clock import Clock
 from asyncbatch._ending import (
     attempt_of,
+    built,
     host_down,
     method_of,
     not_started,
@@ -21,13 +24,14 @@ from asyncbatch._ending import (
     result_of,
     too_late,
 )
+from asyncbatch._errors import FailureKind
 from asyncbatch._hosts import Host
-from asyncbatch._lanes import Blueprint
+from asyncbatch._lanes import Blueprint, callers_error
 from asyncbatch._origin import Origin, origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import Request, Unset, is_repeatable
-from asyncbatch._result import Result, success
+from asyncbatch._result import Failure, Result, success
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
 from asyncbatch._timing import Course
@@ -41,7 +45,12 @@ class Ledger:
     """The requests of one batch, from being read to having a result."""
 
     def __init__(
-        self, equipment: Equipment, schedule: Schedule, output: Output, tally: Tally | None
+        self,
+        equipment: Equipment,
+        schedule: Schedule,
+        output: Output,
+        tally: Tally | None,
+        clock: Clock,
     ) -> None:
         self.count = 0
         """Requests read; the next one's index."""
@@ -55,6 +64,8 @@ class Ledger:
         self._schedule = schedule
         self._output = output
         self._tally = tally
+        self._clock = clock
+        self._callbacks = Callbacks(clock, equipment.stalls)
         # Cancelled in the middle of an attempt.
         self._interrupted: list[Job] = []
 
@@ -95,11 +106,18 @@ class Ledger:
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
         job.queued += outcome.queued
+        check = self._equipment.check
+        if outcome.kind is None and check is not None:
+            error = self._callbacks.examine(check, built(job.request, outcome))
+            if error is not None:
+                self._refuse(outcome, error)
+            now = self._time_after(job, now)
         if outcome.kind is not None:
             if not is_repeatable(job.request):
-                outcome.permanent = True
+                outcome.permanent = outcome.is_spent = True
             if getattr(outcome.response, "history", None):
                 self._schedule.overhear(origin_of_url(outcome.response.url), job, outcome, now)
+            now = self._ask(job, outcome, now)
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
             if decision.action is Action.RETRY:
@@ -108,6 +126,36 @@ class Ledger:
                 return
             outcome = refused(job, outcome, decision.limit, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))
+
+    def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
+        """Ask the policy's own function about a failure, if it has one; return the time after."""
+        retry = self._schedule.policy_for(job)
+        if retry is None or retry.when is None or outcome.local or outcome.is_spent:
+            return now
+        if job.attempts >= retry.attempts:
+            return now
+        failure = result_of(job, outcome, now, self._lane)
+        assert isinstance(failure, Failure)
+        answer = self._callbacks.ask(retry.when, failure)
+        if isinstance(answer, Exception):
+            self._refuse(outcome, answer)
+            outcome.wish = False
+        else:
+            outcome.wish = answer
+        return self._time_after(job, now)
+
+    def _refuse(self, outcome: Outcome, error: Exception) -> None:
+        outcome.kind = FailureKind.callback
+        outcome.error = callers_error(error)
+
+    def _time_after(self, job: Job, before: float) -> float:
+        """Return the time, after code of the caller's that `job` does not pay for."""
+        now = self._clock()
+        if job.first_started_at is not None:
+            job.first_started_at += now - before
+        if job.deadline is not None:
+            job.deadline += now - before
+        return now
 
     def deliver(
         self, job: Job, blueprint: Blueprint, content: bytes, course: Course, now: float

@@ -38,6 +38,13 @@ _OUR_OWN = frozenset(
 )
 
 
+def _is_our_own(outcome: Outcome) -> bool:
+    """Did the server have no part in it?"""
+    if outcome.kind is FailureKind.callback:
+        return outcome.status_code is None
+    return outcome.kind in _OUR_OWN
+
+
 class Host:
     """One origin: what is in flight to it, and when it may be sent more."""
 
@@ -173,7 +180,7 @@ class Host:
         was_probe = self._health is not None and self._health.ended(request)
         if self.opening is not None:
             self.opening.ended(request)
-            if outcome.status_code not in REFUSALS and outcome.kind not in _OUR_OWN:
+            if outcome.status_code not in REFUSALS and not _is_our_own(outcome):
                 self.opening.widen()
             self._limit_load()
         return self._learn(outcome, now, retry, was_probe=was_probe)
@@ -194,7 +201,7 @@ class Host:
                 # They need no slot to fail.
                 self._line.make_all_ready()
             return None
-        if outcome.kind in _OUR_OWN:
+        if _is_our_own(outcome):
             return None
         if self._health is not None:
             self._health.connected()

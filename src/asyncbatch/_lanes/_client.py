@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,6 +20,7 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
+from asyncbatch._lanes._callers import CallersError
 from asyncbatch._lanes._challenges import with_one_challenge
 from asyncbatch._lanes._door import Door, door_of
 from asyncbatch._lanes._failures import invalid_outcome, outcome_of, unreadable_outcome
@@ -268,15 +269,16 @@ class _Exchange:
             return
         library = self._binding.library
         history: list[Any] = []
+        own = not isinstance(auth, library.DigestAuth | library.BasicAuth)
         async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
-            native = await anext(flow)
+            native = await _step(anext(flow), own)
             while True:
                 response = await self._follow(native, history)
                 headers = response.headers
                 if response.status_code == 401 and isinstance(auth, library.DigestAuth):
                     response.headers = with_one_challenge(response, library)
                 try:
-                    following = await flow.asend(response)
+                    following = await _step(flow.asend(response), own)
                 except StopAsyncIteration:
                     return
                 finally:
@@ -345,6 +347,24 @@ def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], Non
         limit.extend(seconds)
 
     return prolong
+
+
+async def _step(step: Awaitable[Any], is_callers: bool) -> Any:
+    """
+    Return the request that an authentication flow makes next.
+
+    Raises:
+        CallersError: What it raises, if it is the caller's own: whatever it is, it tells nothing of
+            the server that the request is for.
+    """
+    try:
+        return await step
+    except StopAsyncIteration:
+        raise
+    except Exception as error:
+        if is_callers:
+            raise CallersError(error) from None
+        raise
 
 
 def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:

@@ -24,6 +24,13 @@ from asyncbatch._errors import (
 )
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes._callers import (
+    CallersError,
+    callers_error,
+    is_callers,
+    is_hooks,
+    note_places,
+)
 from asyncbatch._lanes._causes import is_alert, is_of_connection, is_permanent
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._trace import PhaseTrace
@@ -42,9 +49,6 @@ _QUOTED = "Illegal header value"
 
 # What h11 says of an end within a body, and within the framing of its chunks.
 _CUT = ("peer closed connection", "peer unexpectedly closed connection")
-
-# Frames of a foreign exception that its note names.
-_NOTED_FRAMES = 3
 
 
 class Situation:
@@ -70,8 +74,13 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     """
     Return the outcome that `error` makes of an attempt.
 
-    Its error is `error` or has it as a cause, and keeps no frame alive.
+    Its error is `error` or has it as a cause. It keeps no frame alive but those of the caller's own
+    code that raised it.
     """
+    if isinstance(error, CallersError):
+        return callback_outcome(error.error)
+    if _is_callers(error, situation, binding.library):
+        return callback_outcome(_without_value(error, situation.request, binding.library))
     if isinstance(error, ExceptionGroup):
         # anyio raises a group where several addresses failed; one of them has to speak for all.
         error = next(_leaves(error))
@@ -91,6 +100,22 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
         outcome.error.__cause__ = error
     _drop_frames(outcome.error, binding)
     return outcome
+
+
+def callback_outcome(error: Exception) -> Outcome:
+    """Return the outcome of a request that code of the caller's has kept from its end."""
+    return Outcome(kind=FailureKind.callback, error=callers_error(error))
+
+
+def _is_callers(error: Any, situation: Situation, library: Any) -> bool:
+    if is_hooks(error):
+        # A hook may refuse a status in httpx's own way: that is the server's word, not the hook's.
+        refuses = isinstance(error, library.HTTPStatusError)
+        return not refuses or error.request is not situation.request
+    # By an error of httpx's a transport, or a mock of one, tells how a request has ended.
+    return is_callers(error) and not isinstance(
+        error, library.HTTPError | library.InvalidURL | library.StreamError
+    )
 
 
 def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
@@ -139,20 +164,9 @@ def _drop_frames(error: Exception, binding: Binding) -> None:
     # each. Those of httpx and httpcore tell nothing that the chain of errors does not; of those of
     # the caller's own code (hooks, authentication, transports) the places are noted.
     if not isinstance(error, binding.library.HTTPError | DecodingFailure):
-        _note_places(error)
+        note_places(error)
     for cause in causes_of(error):
         cause.__traceback__ = None
-
-
-def _note_places(error: Exception) -> None:
-    # Line numbers only: the source would have to be read from disk, inside the event loop.
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-_NOTED_FRAMES:]
-    if not frames:
-        return
-    places = (f"{f.f_code.co_filename}:{f.f_lineno} in {f.f_code.co_name}" for f in frames)
-    note = f"raised at {', from '.join(reversed([*places]))}"
-    if note not in getattr(error, "__notes__", ()):  # the same object may be raised again
-        error.add_note(note)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
@@ -276,7 +290,8 @@ def _without_value(error: Exception, request: Any, library: Any) -> Exception:
         # It keeps the whole text, a password perhaps, and its `repr` shows it.
         start, end = error.start, error.end
         masked = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
-        return UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
+        masking = UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
+        return masking.with_traceback(error.__traceback__)
     if isinstance(error, library.LocalProtocolError) and str(error).startswith(_QUOTED):
         # h11 quotes the header value that it refuses. A check of our own comes first; only what an
         # event hook writes gets as far as here.
@@ -307,7 +322,7 @@ def _raised_in(error: Exception) -> str:
 
 
 def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
-    """Sort what is no error of the client's: a transport, a hook or an `Auth` raised it."""
+    """Sort what is no error of the client's, and came up below it or while sending was prepared."""
     if isinstance(error, TimeoutError):
         return Outcome(kind=FailureKind.timeout, error=error)
     if isinstance(error, OSError):
@@ -323,5 +338,4 @@ def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -
         return Outcome(kind=FailureKind.protocol, error=error)
     if isinstance(error, _TRIPS) and _raised_in(error) in _PROTOCOLS:
         return Outcome(kind=FailureKind.protocol, error=error)
-    # A bug or a refusal in the caller's own code, which another try would meet again.
     return Outcome(kind=FailureKind.invalid_request, error=error)

@@ -26,6 +26,7 @@ from asyncbatch._body_source import (
     is_stored,
     source_of,
 )
+from asyncbatch._lanes._callers import CallersError
 from asyncbatch._request import Request
 
 _LINE_END = re.compile(r"[\r\n\0]")
@@ -87,6 +88,8 @@ class Body:
             return
         source = self._content
         native.stream = upload_stream(library)(source.read, self.sources)
+        # Of the empty body that it was built with: mocks read this one before the stream.
+        native.__dict__.pop("_content", None)
         _describe(native, source.length() if isinstance(source, FileSource) else None)
 
     def _source(self, given: Any) -> BodySource:
@@ -288,7 +291,12 @@ class _Sent:
 
     async def __anext__(self) -> bytes:
         pieces = self._pieces
-        piece = await anext(pieces, None) if self._is_async else next(pieces, None)
+        try:
+            piece = await anext(pieces, None) if self._is_async else next(pieces, None)
+        except UnreadableBody:
+            raise
+        except Exception as error:
+            raise CallersError(error) from None
         if piece is None:
             self._end()
             raise StopAsyncIteration

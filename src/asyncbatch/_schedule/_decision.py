@@ -82,13 +82,19 @@ class Judge:
         host, retry = job.host, self.policy_for(job)
         if retry is None or job.attempts >= retry.attempts:
             return FINISH
+        wish = outcome.wish
         # Of a host that is down it would only learn after seconds that it is.
-        if host.is_down or not retry.permits(outcome, job.method):
+        if host.is_down or wish is False:
             return FINISH
-        if retry.asks_too_long(outcome):
+        if wish is None and not retry.permits(outcome, job.method):
+            return FINISH
+        wanted = None if wish is None or wish is True else float(wish)
+        if wanted is None and retry.asks_too_long(outcome):
             return Decision(Action.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
         delay = outcome.retry_after if pause is None else pause
-        if delay is None:
+        if wanted is not None:
+            delay = wanted
+        elif delay is None:
             delay = retry.backoff_delay(job.attempts, self._random)
         if not _is_in_time(job, max(now + delay, host.opens_at)):
             return FINISH

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from asyncbatch._hosts import Host, Hosts
+    from asyncbatch._retry import Retry
 
 # Looked up for each request: a global is cheaper than a member of an enum.
 _WAITING = Fate.WAITING
@@ -176,6 +177,10 @@ class Schedule:
             for job in queue.fifo:
                 if job.since <= before:
                     job.since += seconds
+
+    def policy_for(self, job: Job) -> Retry | None:
+        """Return the policy for a request; `None`: it is tried once."""
+        return self._judge.policy_for(job)
 
     def take_expired(self, now: float) -> Job | None:
         """Return a job whose deadline has passed while it waited, for `next` may not be asked."""

@@ -1,0 +1,108 @@
+"""
+Errors of the caller's own code: what tells them from a library's, and what is kept of them.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+from asyncbatch._transport import causes_of
+
+# What sends requests. Between the caller's code and an error of theirs there is one of these.
+_SENDERS = {"asyncbatch", "httpx", "httpx2", "httpcore", "httpcore2"}
+
+# Where httpx calls event hooks, and what it calls there of its own.
+_CALLS_HOOKS = "_send_handling_redirects"
+
+_NOTED_FRAMES = 3
+
+
+class CallersError(Exception):
+    """Carries what code of the caller's has raised through libraries that would sort it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def is_callers(error: BaseException) -> bool:
+    """
+    Say whether code of the caller's raised an error: a hook, a transport, an `Auth`, a mock.
+
+    By the frames that it came through: between an error of a library that sends, or of what that
+    uses, and all code of the caller's there is a frame of that library.
+    """
+    is_own = False
+    for frame in _frames(error):
+        package = _package_of(frame)
+        if package in _SENDERS:
+            is_own = False
+        elif not is_own:
+            is_own = _is_foreign(frame)
+    return is_own
+
+
+def is_hooks(error: BaseException) -> bool:
+    """Say whether an event hook raised an error, be it one of the client's own library."""
+    frames = list(_frames(error))
+    for frame, called in zip(frames, [*frames[1:], None], strict=True):
+        if frame.f_code.co_name != _CALLS_HOOKS or _package_of(frame) not in _SENDERS:
+            continue
+        # A hook that is no coroutine function fails where it is awaited.
+        if called is None:
+            return isinstance(error, TypeError)
+        return _package_of(called) not in _SENDERS
+    return False
+
+
+def callers_error(error: Exception) -> Exception:
+    """
+    Return an error of the caller's, ready to be kept: its traceback begins where that code does.
+
+    The frames of libraries keep their locals, connections and all, for as long as the result is.
+    """
+    note_places(error)
+    for each in causes_of(error):
+        found = each.__traceback__
+        while found is not None and _package_of(found.tb_frame) in _SENDERS:
+            found = found.tb_next
+        each.__traceback__ = found
+    return error
+
+
+def note_places(error: BaseException) -> None:
+    """Note where an error was raised: other processes see no traceback."""
+    # Line numbers only: the source would have to be read from disk, inside the event loop.
+    frames = list(_frames(error))[-_NOTED_FRAMES:]
+    if not frames:
+        return
+    places = (f"{f.f_code.co_filename}:{f.f_lineno} in {f.f_code.co_name}" for f in frames)
+    note = f"raised at {', from '.join(reversed([*places]))}"
+    if note not in getattr(error, "__notes__", ()):  # the same object may be raised again
+        error.add_note(note)
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    found: TracebackType | None = error.__traceback__
+    return (frame for frame, _ in traceback.walk_tb(found))
+
+
+def _package_of(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__") or ""
+    return name.partition(".")[0]
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    """Say whether a frame is of code that no sending library uses by itself."""
+    return _package_of(frame) not in _USED
+
+
+# What sending libraries are built on: an error that came through these alone is theirs.
+_USED = {
+    *("anyio", "trio", "sniffio", "outcome", "exceptiongroup", "asyncio", "uvloop", "concurrent"),
+    *("ssl", "socket", "selectors", "threading", "contextlib", "functools", "encodings", "idna"),
+    *("h11", "h2", "hpack", "hyperframe", "socksio", "certifi", "truststore", "zlib", "gzip"),
+    *("http", "urllib", "email", "typing", "collections", "codecs", "json", "logging"),
+}
