@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
+import ssl
 from typing import Any
 
 import pytest
+import trustme
 
 from asyncbatch import Failure, Result
 from asyncbatch._http11 import ResponseProtocol
@@ -65,3 +68,62 @@ async def test_a_response_without_memory_fails_at_once(
 
     assert [result.text for result in results[::2]] == ["ok"] * 5
     assert all(is_short_of_memory(result) for result in results[1::2])
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("method", ["recv", "send"])
+@pytest.mark.asyncio_only
+async def test_a_socket_without_memory_is_the_failure_of_its_request(
+    method: str, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there to be read would otherwise be asked for again and again, without an end."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    original = getattr(socket.socket, method)
+    calls = 0
+
+    def call(self: socket.socket, *args: Any) -> Any:
+        nonlocal calls
+        if not is_ours(self) or not is_short:
+            return original(self, *args)
+        calls += 1
+        raise MemoryError
+
+    def is_ours(sock: socket.socket) -> bool:
+        return sock.family == socket.AF_INET and sock.getpeername()[1] == port
+
+    is_short = False
+    monkeypatch.setattr(socket.socket, method, call)
+    async with LoopbackServer(ssl_context=context) as server:
+        port = int(server.url().split(":")[2].strip("/"))
+        server.on("/large", Reply(body=LARGE))
+        async with fetcher_on("direct", timeout=None, verify=False, retry=None) as fetcher:
+            before = await fetcher.fetch(server.url())
+            is_short = True
+            # Over TLS a further one would try to connect again and again: see `test_exhaustion.py`.
+            paths = ["/"] if tls else ["/", "/large"]
+            short = [await fetcher.fetch(server.url(path)) for path in paths]
+            is_short = False
+            after = await fetcher.fetch_many([server.url("/large")] * 3)
+
+    assert before.ok
+    assert not any(result.ok for result in short)
+    assert all(any(isinstance(e, MemoryError | OSError) for e in causes_of(r.error)) for r in short)
+    assert all(result.ok for result in after)
+    assert calls < 20
+
+
+@pytest.mark.asyncio_only
+async def test_a_body_without_room_is_the_failure_of_its_request(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the room is made for all of it at once, since its length is known."""
+    monkeypatch.setattr(ResponseProtocol, "place_body", out_of_memory)
+    server.on("/large", Reply(body=LARGE).paced(50_000, every=0.001))
+    async with fetcher_on("direct", timeout=None) as fetcher:
+        results = await fetcher.fetch_many([server.url("/large"), server.url("/plain")])
+
+    assert is_short_of_memory(results[0])
+    assert results[1].ok

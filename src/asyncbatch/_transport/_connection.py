@@ -454,6 +454,9 @@ class Connection:
         if self.is_unsent:
             self._start_elsewhere(exchange)
             return
+        if isinstance(exc, MemoryError):  # it is not the peer that has ended it
+            self.fail(exc)
+            return
         try:
             self.protocol.receive_eof(is_clean=is_clean)
         except TruncatedResponse as error:

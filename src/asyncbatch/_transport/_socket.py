@@ -86,6 +86,9 @@ class SocketTransport:
             except OSError:
                 self._give_up_writing()
                 return
+            except MemoryError as exc:
+                self._lose(exc)
+                return
             if sent == len(content):
                 return
             self._loop.add_writer(self._fd, self._writable)
@@ -145,12 +148,14 @@ class SocketTransport:
                 self._weigh(len(content))
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as exc:
-            self._owner.connection_lost(exc)
-            self.abort()
+        except (OSError, MemoryError) as exc:
+            self._lose(exc)
             return
         if content:
-            self._owner.received(content)
+            try:
+                self._owner.received(content)
+            except MemoryError as exc:
+                self._lose(exc)
         else:
             self._owner.eof_received()
             self.abort()
@@ -176,6 +181,9 @@ class SocketTransport:
         except OSError:
             self._give_up_writing()
             return
+        except MemoryError as exc:
+            self._lose(exc)
+            return
         if sent < len(unsent[0]):
             unsent[0] = unsent[0][sent:]
             return
@@ -183,6 +191,11 @@ class SocketTransport:
         if not unsent:
             self._loop.remove_writer(self._fd)
             self._owner.resume_writing()
+
+    def _lose(self, exc: Exception) -> None:
+        """End the connection, which nobody has closed."""
+        self._owner.connection_lost(exc)
+        self.abort()
 
     def _give_up_writing(self) -> None:
         # The reader learns why, behind whatever the peer sent before.

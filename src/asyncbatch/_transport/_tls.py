@@ -8,6 +8,7 @@ Here what is received goes through OpenSSL into the buffer of the connection, al
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from typing import Any
 
@@ -165,10 +166,14 @@ class TLSTransport:
                 sent = self._write_pieces(content)
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError as exc:
+        except (ssl.SSLError, MemoryError) as exc:
             self._end(exc)
             return
-        self._flush()
+        try:
+            self._flush()
+        except MemoryError as exc:
+            self._end(exc)
+            return
         if sent < len(content) and self._owner is not None:
             self._backlog = bytes(content[sent:])
             self._owner.pause_writing()
@@ -213,7 +218,7 @@ class TLSTransport:
         except ssl.SSLWantReadError:
             self._flush()
             return
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, MemoryError) as exc:
             # Whatever is the matter, the peer is told.
             self._flush()
             self._end_handshake(exc)
@@ -234,6 +239,8 @@ class TLSTransport:
         if error is None:
             shaken.set_result(None)
         else:
+            if isinstance(error, MemoryError):
+                error = OSError(errno.ENOMEM, "no memory for the TLS handshake")
             shaken.set_exception(error)
             shaken.exception()  # retrieved: whoever waited may have given up
 
@@ -275,7 +282,7 @@ class TLSTransport:
                     break
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError as exc:
+        except (ssl.SSLError, MemoryError) as exc:
             return filled, exc
         return filled, None
 
