@@ -162,6 +162,12 @@ def _open_sockets() -> set[str]:
 
 
 @pytest.fixture
+def wide_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hosts be wide open from their first request on, for tests of what else bounds them."""
+    monkeypatch.setattr("asyncbatch._hosts._host.FIRST", 1_000_000)
+
+
+@pytest.fixture
 async def server() -> AsyncIterator[LoopbackServer]:
     """Run a loopback server for one test."""
     from asyncbatch.testing import LoopbackServer

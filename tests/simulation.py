@@ -66,6 +66,20 @@ def unconnected(*, started_at: float = 0.0, permanent: bool = False) -> Outcome:
     )
 
 
+def heard(*, started_at: float = 0.0, kind: str = "truncated") -> Outcome:
+    """Return the outcome of an answer that broke off."""
+    return Outcome(
+        kind=FailureKind(kind), error=Exception("broken off"), heard=True, started_at=started_at
+    )
+
+
+def silent(*, started_at: float = 0.0, kind: str = "timeout") -> Outcome:
+    """Return the outcome of a connection on which nothing came back."""
+    return Outcome(
+        kind=FailureKind(kind), error=Exception("silence"), heard=False, started_at=started_at
+    )
+
+
 def new_hosts(**policies: Any) -> Hosts:
     """Make `Hosts` without limits, but for those that are given."""
     defaults: dict[str, Any] = {
@@ -91,7 +105,7 @@ class Simulation:
         server: Server = answer,
         hosts: Hosts | None = None,
     ) -> None:
-        self.hosts = new_hosts() if hosts is None else hosts
+        self.hosts = new_hosts(concurrency=concurrency) if hosts is None else hosts
         self.schedule = Schedule(self.hosts)
         self.concurrency = concurrency
         self.window = max(1000, 10 * concurrency) if window is None else window

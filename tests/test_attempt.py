@@ -103,7 +103,7 @@ async def test_a_deadline_that_leaves_no_time_to_connect_says_nothing_about_the_
     monkeypatch: pytest.MonkeyPatch, least: float, counts: bool
 ) -> None:
     """One that leaves enough does."""
-    monkeypatch.setattr("asyncbatch._attempt.LEAST_TO_CONNECT", least)
+    monkeypatch.setattr("asyncbatch._attempt.LEAST_TO_ANSWER", least)
 
     outcome = await run(connect_for_ever, deadline=60.0, left=0.02)
 

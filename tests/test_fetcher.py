@@ -223,6 +223,7 @@ async def test_a_fetch_inside_a_stream_gets_its_turn():
             assert inner.text == result.text
 
 
+@pytest.mark.usefixtures("wide_hosts")
 async def test_a_thousand_tasks_may_fetch_at_once():
     """Single fetches share the slots, and what is read is told in `waiting`."""
     transport = HeldTransport()
@@ -320,6 +321,7 @@ def test_a_fetcher_of_another_loop_says_so():
     anyio.run(use)
 
 
+@pytest.mark.usefixtures("wide_hosts")
 async def test_closing_ends_the_batches_under_way():
     """Whoever waits for one gets `FetcherClosed`, at once."""
     transport = HeldTransport()
@@ -716,19 +718,21 @@ def test_a_host_that_asks_for_too_long_a_wait_ends_the_request(virtual):
 
 
 def test_a_dead_host_fails_fast_and_no_other_does(virtual):
-    """After `give_up_host_after` failed connections its requests fail unsent."""
+    """After `give_up_host_after` failed connections within some seconds the rest fail unsent."""
 
     async def main():
         async with LoopbackServer() as server:
             dead = [server.dead_url(f"/{number}") for number in range(20)]
-            fetcher = Fetcher(concurrency=1, give_up_host_after=3, retry=None)
+            fetcher = Fetcher(concurrency=1, give_up_host_after=3, retry=Retry(attempts=1))
             async with fetcher:
                 return await fetcher.fetch_many([*dead, server.url("/")])
 
     results = virtual(main)
 
     kinds = [failure.kind.value for failure in results.failures]
-    assert kinds == ["connect"] * 3 + ["host_down"] * 17
+    tried = kinds.count("connect")
+    assert kinds == ["connect"] * tried + ["host_down"] * (20 - tried)
+    assert 3 <= tried <= 10
     assert results[-1].ok
 
 

@@ -38,6 +38,19 @@ def add(schedule: Schedule, hosts: Hosts, names: Iterable[str], now: float = 0.0
     return jobs
 
 
+def open_wide(schedule: Schedule, hosts: Hosts) -> Job:
+    """
+    Let the host "a" answer once, and return another job for it, which is in flight.
+
+    That opens it where there is never more than one request.
+    """
+    job, first = add(schedule, hosts, "aa")
+    start_all(schedule)
+    schedule.succeeded(first, 200, 0.0, 0.0)
+    assert job.host.steady
+    return job
+
+
 def start_all(schedule: Schedule, now: float = 0.0) -> list[Job]:
     jobs = []
     while (job := schedule.next(now)) is not None:
@@ -302,16 +315,19 @@ def test_a_deadline_before_the_first_start_does_not_count() -> None:
 
 def test_retries_of_a_host_stay_within_its_budget() -> None:
     """1,000 requests that all fail bring 200 retries and the reserve of 100."""
-    hosts, schedule = new_schedule(retry=Retry(attempts=2))
+    hosts, schedule = new_schedule(retry=Retry(attempts=2), concurrency=1)
+    open_wide(schedule, hosts)
     add(schedule, hosts, "a" * 1000)
     taken = [schedule.done(job, refused(500), 0.5).action for job in start_all(schedule)]
 
     assert taken.count(Action.RETRY) == 300
+    assert taken.count(Action.OUT_OF_BUDGET) == 700
 
 
 def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
     """An API that refuses with `Retry-After` is obeyed for as many requests as it refuses."""
-    hosts, schedule = new_schedule(retry=Retry(attempts=2))
+    hosts, schedule = new_schedule(retry=Retry(attempts=2), concurrency=1)
+    open_wide(schedule, hosts)
     add(schedule, hosts, "a" * 1000)
     taken = [
         schedule.done(job, refused(429, retry_after=1.0), 0.5).action for job in start_all(schedule)
@@ -322,9 +338,8 @@ def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
 
 def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     """It is as if the one had ended and the other been added and started, its try counted."""
-    hosts, schedule = new_schedule(retry=Retry(attempts=2))
-    (job,) = add(schedule, hosts, "a")
-    start_all(schedule)
+    hosts, schedule = new_schedule(retry=Retry(attempts=2), concurrency=1)
+    job = open_wide(schedule, hosts)
     job.queued, job.history = 3.0, [object()]
 
     assert schedule.replace(job, "next", 7, "a", 0.5)
@@ -332,7 +347,7 @@ def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     assert (job.queued, job.throttled, job.history) == (0.0, 0.0, None)
     assert (schedule.in_flight, schedule.pending, job.host.in_flight) == (1, 0, 1)
     assert job.host.budget is not None
-    assert job.host.budget.tries == 2
+    assert job.host.budget.tries == 3
 
     schedule.succeeded(job, 200, 0.5, 3.0)
     assert schedule.in_flight == 0
@@ -355,9 +370,11 @@ def test_no_request_takes_a_place_that_is_not_free_for_it(
     policies: dict[str, Any], key: str, disturb: Any
 ) -> None:
     """And then nothing has changed."""
-    hosts, schedule = new_schedule(**policies)
-    (job,) = add(schedule, hosts, "a")
-    start_all(schedule)
+    hosts, schedule = new_schedule(**policies, concurrency=1)
+    job, first = add(schedule, hosts, "aa")
+    for now in (0.0, 1.0):
+        start_all(schedule, now)
+    schedule.succeeded(first, 200, 0.0, 1.0)
     disturb(schedule, hosts)
 
     assert not schedule.replace(job, "next", 7, key, 2.0)
@@ -367,12 +384,22 @@ def test_no_request_takes_a_place_that_is_not_free_for_it(
 
 def test_no_request_takes_the_place_at_a_host_in_trouble() -> None:
     """A pause that has begun meanwhile holds it like any other."""
-    hosts, schedule = new_schedule(retry=Retry())
-    one, other = add(schedule, hosts, "aa")
+    hosts, schedule = new_schedule(retry=Retry(), concurrency=1)
+    other = open_wide(schedule, hosts)
+    [one] = add(schedule, hosts, "a")
     start_all(schedule)
     schedule.done(one, refused(retry_after=9.0), 1.0)
 
     assert not schedule.replace(other, "next", 7, "a", 2.0)
+
+
+def test_no_request_takes_the_place_at_a_host_that_is_not_open_yet() -> None:
+    """Each of its answers is to be counted."""
+    hosts, schedule = new_schedule(concurrency=100)
+    (job,) = add(schedule, hosts, "a")
+    start_all(schedule)
+
+    assert not schedule.replace(job, "next", 7, "a", 2.0)
 
 
 def test_a_job_is_reported_once() -> None:
@@ -565,10 +592,10 @@ def test_requests_that_fail_at_once_do_not_wait_for_the_rate_over_all() -> None:
     hosts, schedule = new_schedule(total_rate=Rate(1), give_up_host_after=1, retry=None)
     add(schedule, hosts, "aaaabb")
     [job] = start_all(schedule)
-    schedule.done(job, unconnected(), 0.0)
     assert start_all(schedule, 0.5) == []
+    schedule.done(job, unconnected(), 3.0)
 
-    fates = [job.fate for job in start_all(schedule, 1.0)]
+    fates = [job.fate for job in start_all(schedule, 3.0)]
     assert fates == [Fate.START] + [Fate.HOST_DOWN] * 3
 
 
@@ -603,9 +630,9 @@ def test_what_one_batch_learns_of_a_host_holds_for_the_other() -> None:
     add(one, hosts, "a")
     job = one.next(0.0)
     assert job is not None
-    one.done(job, unconnected(), 0.0)
+    one.done(job, unconnected(), 3.0)
 
-    assert [job.fate for job in start_all(other)] == [Fate.HOST_DOWN]
+    assert [job.fate for job in start_all(other, 3.0)] == [Fate.HOST_DOWN]
 
 
 # Waiting is accounted for

@@ -21,10 +21,11 @@ from asyncbatch._limits import Rate
 from asyncbatch._outcome import Outcome
 from asyncbatch._retry import Retry, RetryBudget
 from asyncbatch._schedule import Action, Fate, Job, Schedule
-from tests.simulation import new_hosts, refused, succeeded, unconnected
+from tests.simulation import new_hosts, refused, silent, succeeded, unconnected
 
 HOSTS = ("a", "b", "c")
 GIVE_UP_AFTER = 3
+FIRST = 3
 CLOSE = 1e-6
 
 
@@ -67,27 +68,43 @@ class HostModel:
     pause_began: float = -math.inf
     pause_before: float = -math.inf
     pause_level: int = 0
-    # While the host opens after a pause: what has been let in, and for how many there is room
-    # because others were not refused.
+    # Since it began to open, at its first request or after a pause: when that was, what has been
+    # let in and is in flight, and for how many there is room because others were answered.
+    opening_since: float = math.inf
     let_in: set[Watched] = attrs.field(factory=set)
-    room: int | None = None
+    room: int = FIRST
+    # Its attempts in a row without an answer: when each began and ended.
+    row: list[tuple[float, float]] = attrs.field(factory=list)
+    # Retries of that row that the budget has paid.
+    paid: list[float] = attrs.field(factory=list)
     host: Host | None = None
 
     def see(self, host: Host) -> None:
-        """Forget the pauses in a row, as the library may once a host has been idle for long."""
-        if host is not self.host:
-            self.host = host
-            self.pause_level = 0
-            self.pause_began = self.pause_before = -math.inf
-            self.room = None
-        if host.opening is None:
-            self.room = None
+        """Forget what was, as the library may once a host has been idle for long."""
+        if host is self.host:
+            return
+        self.host = host
+        self.pause_level = 0
+        self.pause_began = self.pause_before = -math.inf
+        self.row = []
+        self.paid = []
+        self.reopen(FIRST, math.inf)
+
+    def reopen(self, room: int, since: float) -> None:
+        """Let in so many from now on; what is in flight does not count."""
+        self.room = room
+        self.opening_since = since
+        self.let_in.clear()
 
     def check_room(self, now: float) -> None:
-        """A host that opens after a pause lets in twice as many each second, and two for one."""
-        if self.room is not None:
-            seconds = max(0, math.floor(now - self.pause_until + CLOSE))
-            assert len(self.let_in) <= self.room * 2**seconds, "let in too many after a pause"
+        """A host that opens lets in one more for each answer, and, once it answers, with time."""
+        seconds = math.floor(max(0.0, now - self.opening_since + CLOSE))
+        assert len(self.let_in) <= self.room * 2.0 ** min(seconds, 60), "let in too many"
+
+    def check_down(self, now: float, give_up_after: int) -> None:
+        """It is given up for a row of attempts that has lasted."""
+        assert len(self.row) >= give_up_after, "given up too soon"
+        assert self.row[-1][1] - min(began for began, _ in self.row) >= 3.0 - CLOSE
 
 
 limits = st.fixed_dictionaries(
@@ -105,6 +122,12 @@ limits = st.fixed_dictionaries(
 
 class Batches(RuleBasedStateMachine):
     """Two batches over one set of hosts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for module in ("host", "opening", "health"):
+            self.patch.setattr(f"asyncbatch._hosts._{module}.FIRST", FIRST)
 
     @initialize(policies=limits)
     def open(self, policies: dict[str, Any]) -> None:
@@ -147,7 +170,9 @@ class Batches(RuleBasedStateMachine):
     @precondition(lambda self: self._in_flight())
     @rule(
         pick=st.integers(0, 1000),
-        kind=st.sampled_from(["ok", "ok", "refused", "asked", "too_long", "down", "local", "500"]),
+        kind=st.sampled_from(
+            ["ok", "ok", "refused", "asked", "too_long", "down", "silent", "reset", "local", "500"]
+        ),
     )
     def finish(self, pick: int, kind: str) -> None:
         in_flight = self._in_flight()
@@ -178,8 +203,13 @@ class Batches(RuleBasedStateMachine):
         self._close(self.batches[which])
 
     def teardown(self) -> None:
-        if not hasattr(self, "batches"):
-            return
+        try:
+            if hasattr(self, "batches"):
+                self._check_end()
+        finally:
+            self.patch.undo()
+
+    def _check_end(self) -> None:
         self._drain()
         for watched in self.watched.values():
             assert watched.job in self.over, "a job has no end"
@@ -216,7 +246,7 @@ class Batches(RuleBasedStateMachine):
                 assert job.deadline <= self.now
             else:
                 assert job.fate is Fate.HOST_DOWN
-                assert self.policies["give_up_host_after"] is not None
+                self.models[job.host.key].check_down(self.now, self.policies["give_up_host_after"])
             self._end(watched)
             return
         if job.deadline is None and deadline is not None and job.attempts == 1:
@@ -228,7 +258,9 @@ class Batches(RuleBasedStateMachine):
     def _check_start(self, watched: Watched) -> None:
         model = self.models[watched.job.host.key]
         assert watched.job.deadline is None or self.now < watched.job.deadline
-        assert self.now >= model.pause_until, "started in a pause"
+        assert self.now >= max(model.pause_until, watched.job.host.paused_until), (
+            "started in a pause"
+        )
         model.see(watched.job.host)
         model.let_in.add(watched)
         model.check_room(self.now)
@@ -242,15 +274,19 @@ class Batches(RuleBasedStateMachine):
         check_rate(self.total_starts, self.policies["total_rate"])
 
     def _finish(self, watched: Watched, kind: str) -> None:
-        job = watched.job
-        self.models[job.host.key].see(job.host)
+        job, host = watched.job, watched.job.host
+        model = self.models[host.key]
+        model.see(host)
         outcome = self._outcome(kind, watched.started_at)
-        self._note_end(self.models[job.host.key], outcome)
-        self._note_pause(self.models[job.host.key], outcome)
+        was_paused_until = host.paused_until
+        self._note_end(model, outcome)
+        self._note_pause(model, outcome)
         attempts = job.attempts
         decision = watched.batch.schedule.done(job, outcome, self.now)
         watched.batch.wake()
         self._land(watched)
+        if outcome.is_silent and host.paused_until > was_paused_until:
+            self._note_outage(model, host.paused_until)
         if decision.action is not Action.RETRY:
             self._end(watched)
             return
@@ -263,15 +299,30 @@ class Batches(RuleBasedStateMachine):
         assert self.retry is not None
         assert attempts < self.retry.attempts
         assert job.method == "GET" or outcome.connect_failed
-        # A retry at the time that the server named itself costs nothing.
-        if outcome.retry_after is None:
-            self._check_budget(self.models[job.host.key])
+        # A retry at the time that the server named itself costs nothing, nor does an outage.
+        if outcome.retry_after is None and not (outcome.is_silent and host.is_out(self.now)):
+            self._check_budget(model)
+            if outcome.is_silent:
+                model.paid.append(self.now)
+
+    def _note_outage(self, model: HostModel, paused_until: float) -> None:
+        assert self.retry is not None
+        assert self.retry.pause_hosts
+        assert len(model.row) >= 2
+        assert paused_until - self.now <= 1.0 + CLOSE
+        model.pause_until = max(model.pause_until, paused_until)
+        model.reopen(FIRST, paused_until)
+        for moment in model.paid:
+            model.retries.remove(moment)
+        model.paid.clear()
 
     def _outcome(self, kind: str, started_at: float) -> Outcome:
         if kind == "ok":
             return succeeded(started_at)
         if kind == "down":
             return unconnected(started_at=started_at)
+        if kind in ("silent", "reset"):
+            return silent(started_at=started_at, kind="timeout" if kind == "silent" else "protocol")
         if kind == "local":
             error = Exception("no place in the pool")
             kind_of_failure = unconnected().kind
@@ -281,7 +332,15 @@ class Batches(RuleBasedStateMachine):
         return refused(status, started_at=started_at, retry_after=retry_after)
 
     def _note_end(self, model: HostModel, outcome: Outcome) -> None:
-        if model.room is not None and not outcome.local and outcome.status_code != 429:
+        if outcome.local:
+            return
+        if outcome.is_silent:
+            model.row.append((outcome.started_at, self.now))
+            return
+        model.row.clear()
+        model.paid.clear()
+        model.opening_since = min(model.opening_since, self.now)
+        if outcome.status_code != 429:
             model.room += 1
 
     def _note_pause(self, model: HostModel, outcome: Outcome) -> None:
@@ -300,8 +359,7 @@ class Batches(RuleBasedStateMachine):
             if is_news and (asked is not None or self.retry is not None):
                 model.pause_before, model.pause_began = model.pause_began, self.now
                 model.pause_level += 1
-                model.room = 1
-                model.let_in.clear()
+                model.reopen(1, model.pause_until)
         elif outcome.status_code is not None and is_news:
             model.pause_level = 0
         elif outcome.status_code is not None and outcome.started_at > model.pause_before:
@@ -332,13 +390,14 @@ class Batches(RuleBasedStateMachine):
         self.now = until
 
     def _blocked(self, job: Job, since: float, until: float) -> float:
-        model = self.models[job.host.key]
+        model, host = self.models[job.host.key], job.host
         if model.in_flight >= (self.policies["per_host"] or math.inf):
             return until - since
-        opens_at = job.host.opens_at
-        opening = job.host.opening
-        if opening is not None and opening.is_used_up:
-            opens_at = max(opens_at, opening.widens_at)
+        opens_at = host.opens_at
+        if host.opening is not None and model.in_flight >= host.opening.limit:
+            opens_at = max(opens_at, host.opening.widens_at)
+        elif host.opening is None and not host.plain and model.in_flight >= host.width:
+            return until - since
         if self.hosts.total is not None:
             opens_at = max(opens_at, self.hosts.total.open_at)
         return max(0.0, min(until, opens_at) - since)
@@ -410,15 +469,7 @@ class TightBudgetBatches(Batches):
 
     @initialize()
     def tighten(self) -> None:
-        self.patch = pytest.MonkeyPatch()
         self.patch.setattr(RetryBudget, "RESERVE", 1)
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            if hasattr(self, "patch"):
-                self.patch.undo()
 
 
 SETTINGS = settings(

@@ -22,10 +22,11 @@ from asyncbatch._timeouts import TimeLimits, limits_of
 # Asked for credentials, or sent elsewhere as it is: nothing was done there.
 _ACTED_NOT = frozenset({307, 308, 401, 407})
 
-LEAST_TO_CONNECT = 1.0
+LEAST_TO_ANSWER = 1.0
 """
-Seconds after which a deadline that cuts connecting off counts as a connection that failed: before,
-a single lost packet would do (RFC 6298 §2: the first is sent again after a second).
+Seconds after which a deadline that cuts an attempt off, of which nothing has come, counts against
+its host: before, a single lost packet would do (RFC 6298 §2: the first is sent again after a
+second).
 """
 
 
@@ -70,7 +71,8 @@ class Trial:
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # What has had no time says nothing about its host.
-            outcome.connect_failed = outcome.connect_failed and left >= LEAST_TO_CONNECT
+            if left < LEAST_TO_ANSWER and outcome.is_silent:
+                outcome.connect_failed, outcome.heard = False, None
         return _judged(outcome, started_at)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:

@@ -24,6 +24,8 @@ from asyncbatch._result import Failure, Result, Success, status_error, success
 from asyncbatch._schedule import Job
 from asyncbatch._timing import Attempt, Course, timing_of
 
+_UNPAID = "not tried again: the retry budget of its host was used up"
+
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     """Return the entry that a try which is followed by another leaves in the history."""
@@ -67,6 +69,17 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
         content=outcome.content,
         response=outcome.response,
     )
+
+
+def unpaid(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Failure:
+    """Return the result of `job` that would have been tried again, but for its host's budget."""
+    if outcome.error is None:
+        outcome.error = status_error(built(job.request, outcome))
+    if _UNPAID not in getattr(outcome.error, "__notes__", ()):  # it may be raised again and again
+        outcome.error.add_note(_UNPAID)
+    failure = result_of(job, outcome, now, lane)
+    assert isinstance(failure, Failure)
+    return attrs.evolve(failure, out_of_budget=True)
 
 
 def built(item: object, outcome: Outcome) -> Any:

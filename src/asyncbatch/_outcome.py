@@ -50,6 +50,11 @@ class Outcome:
     """Another try cannot end otherwise: a certificate that does not verify, a name that is not."""
     is_spent: bool = False
     """Its body cannot be sent again."""
+    heard: bool | None = None
+    """
+    Where there is no response: whether a byte of one came. `None`: it cannot be told, or the server
+    has nothing to do with it.
+    """
     url: httpx.URL | None = None
     """The URL it ended at, if it got as far as having one."""
     cut: bool = False
@@ -58,3 +63,13 @@ class Outcome:
     """Seconds of the attempt in which it waited for a connection of a pool that is not ours."""
     started_at: float = 0.0
     """When the attempt began, on the batch's clock."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Has the server answered, whatever it was?"""
+        return self.status_code is not None or self.heard is True
+
+    @property
+    def is_silent(self) -> bool:
+        """Has the server, or the way to it, left the request without a byte of an answer?"""
+        return self.connect_failed or self.heard is False

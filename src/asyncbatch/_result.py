@@ -264,6 +264,8 @@ class Failure(_Result):
     _error: Exception | None = attrs.field(alias="error")
     kind: FailureKind
     """The error in one word."""
+    out_of_budget: bool = False
+    """Whether there were tries left, but no retry in the budget of its host (`Retry.budget`)."""
 
     @property
     def error(self) -> Exception:

@@ -88,6 +88,11 @@ def _check_when(_: object, field: attrs.Attribute[Any], value: object) -> None:
         check_function(field.name, value, "a function that takes an asyncbatch.Failure, or None")
 
 
+def _check_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{field.name} must be True or False, got {value!r}")
+
+
 def _to_methods(value: Iterable[str]) -> frozenset[str]:
     if isinstance(value, str):
         raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, got {value!r}")
@@ -155,6 +160,10 @@ class Retry:
     10 a second. So a host in trouble gets at most a fifth more requests. A retry at the time that
     the server named by `Retry-After` does not count. `None`: no bound."""
 
+    pause_hosts: bool = attrs.field(default=True, validator=_check_flag)
+    """Whether a failure may pause its host, for all its requests: a 429 or 503, by its
+    `Retry-After` or the back-off, and an outage, by the back-off. If not, only the request that has
+    failed waits for its next try."""
     when: Callable[[Failure], bool | float | None] | None = attrs.field(
         default=None, validator=_check_when
     )
@@ -184,10 +193,25 @@ class Retry:
 
     def backoff_delay(self, n: int, random: Callable[[], float]) -> float:
         """Draw the wait before retry number `n`, in seconds; `random` gives 0 to 1."""
+        return random() * self._bound(n)
+
+    def silence_delay(
+        self, n: int, random: Callable[[], float], maximum: float = math.inf
+    ) -> float:
+        """
+        Draw the wait before retry number `n` of what was not answered at all, in seconds.
+
+        Half of it is fixed ("equal jitter"): with no more than luck between the tries, an absence
+        of a fraction of a second could cost one request all of them.
+        """
+        bound = min(maximum, self._bound(n))
+        return bound / 2 + random() * bound / 2
+
+    def _bound(self, n: int) -> float:
         # ldexp would overflow, and 2**n grow without end, for a policy of very many attempts.
         doublings = min(n - 1, 64)
         bound: float = min(self.backoff_max, self.backoff * 2**doublings)
-        return random() * bound
+        return bound
 
 
 class RetryBudget:
@@ -236,6 +260,13 @@ class RetryBudget:
             return False
         self._retries += 1
         return True
+
+    def refund(self, retries: int, now: float) -> None:
+        """Give retries back that have been taken in this window."""
+        if now >= self.ends_at:
+            self.turn(now)
+        # Below 0 where they were taken in an earlier second: it is the sum that counts.
+        self._retries -= retries
 
     def spent_until(self) -> float:
         """Return when the last retry will be out of the window; in the past if there is none."""

@@ -137,6 +137,7 @@ def equip(
             retry=options.retry,
             random=random.random,
             rules_for=_rules_for(options, limits),
+            concurrency=options.concurrency,
         ),
         permits=permits,
         concurrency=options.concurrency,

@@ -23,6 +23,7 @@ from asyncbatch._ending import (
     rejected,
     result_of,
     too_late,
+    unpaid,
 )
 from asyncbatch._errors import FailureKind
 from asyncbatch._hosts import Host
@@ -123,6 +124,9 @@ class Ledger:
             if decision.action is Action.RETRY:
                 self.on_retry(job)
                 self._note_retry(job, outcome, decision.delay)
+                return
+            if decision.action is Action.OUT_OF_BUDGET:
+                self._finish(unpaid(job, outcome, now, self._lane))
                 return
             outcome = refused(job, outcome, decision.limit, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane))

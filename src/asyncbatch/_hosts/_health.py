@@ -1,27 +1,70 @@
 """
-Whether one host can be connected to.
+Whether one host answers at all: its outages, and when it is given up.
 
-Pure, like the rest. Says who is let through; what becomes of the others is decided elsewhere.
+Pure, like the rest. Says what a failure means; what becomes of those that wait is decided
+elsewhere.
 """
 
 from __future__ import annotations
 
 import math
+from enum import Enum
+
+from asyncbatch._hosts._opening import FIRST
 
 DOWN_FOR = 30.0
-"""Seconds for which a host that does not connect is left alone before it is probed."""
+"""Seconds for which a host that was given up is left alone before it is probed."""
+
+GIVE_UP_TIME = 3.0
+"""Seconds that a row of attempts without an answer must have lasted before the host is given up:
+most restarts take less, and a burst of refused connects takes a millisecond."""
+
+ROUND_MAX = 1.0
+"""Seconds that a pause between two rounds takes at most, so that the last round before a host is
+given up begins a second after `GIVE_UP_TIME` at the latest."""
+
+SIGNS = 10
+"""Attempts without an answer, one after the other, that are an outage whatever else is in flight.
+With fewer in flight, as many as those are enough, but never one alone."""
+
+
+class Finding(Enum):
+    """What an attempt without a byte of an answer means for its host."""
+
+    NOTHING = "nothing"
+    OUTAGE = "outage"
+    """A round of attempts has failed: the host is to be left alone for a moment."""
+    DOWN = "down"
+    """The host is given up."""
 
 
 class Health:
-    """Whether one host can be connected to, by those that have tried."""
+    """What the attempts without a byte of an answer, one after the other, say of one host."""
 
-    __slots__ = ("_down_until", "_failures", "_give_up_after", "_probe", "matters_until")
+    __slots__ = (
+        "_began",
+        "_down_until",
+        "_give_up_after",
+        "_probe",
+        "_round_ended",
+        "_row",
+        "matters_until",
+        "rounds",
+        "unrefunded",
+    )
 
     def __init__(self, give_up_after: int | None) -> None:
         self._give_up_after = give_up_after
-        # Connections in a row that could not be made. Counted by `failed`, ended by `connected`,
-        # as the next two.
-        self._failures = 0
+        # Attempts in a row that ended without a byte of an answer, and when the row began. Counted
+        # by `failed`, ended by `answered`, as the next four.
+        self._row = 0
+        self._began = math.inf
+        # Rounds of the row that are over: none, as long as it may be chance.
+        self.rounds = 0
+        # When the last one was: attempts begun before belong to it.
+        self._round_ended = -math.inf
+        # Retries of this row that the budget has paid; written by the host.
+        self.unrefunded = 0
         # None: up. Else requests fail at once until then, and then until a probe has succeeded.
         self._down_until: float | None = None
         # Until when all of this is worth remembering: as long as a host stays down.
@@ -31,8 +74,8 @@ class Health:
 
     @property
     def is_good(self) -> bool:
-        """Has nothing failed since the last connection?"""
-        return not self._failures and self._down_until is None
+        """Has nothing failed since the last answer?"""
+        return not self._row and self._down_until is None
 
     @property
     def is_down(self) -> bool:
@@ -42,6 +85,20 @@ class Health:
     def fails_fast(self, now: float) -> bool:
         """Is the host down, and nobody wanted to probe it?"""
         return self._down_until is not None and (self._probe is not None or now < self._down_until)
+
+    @property
+    def room(self) -> int:
+        """How many attempts at once it takes to find out whether the host is to be given up."""
+        after = self._give_up_after
+        return FIRST if after is None else min(FIRST, max(1, after - self._row))
+
+    def has_lasted(self, now: float) -> bool:
+        """Has the row lasted for too long to be a short outage?"""
+        return now - self._began >= GIVE_UP_TIME
+
+    def is_out(self, now: float) -> bool:
+        """Is there an outage that may yet be a short one?"""
+        return self.rounds > 0 and not self.has_lasted(now)
 
     def started(self, request: object) -> None:
         """Take note that a request has been let through."""
@@ -55,20 +112,50 @@ class Health:
         self._probe = None
         return True
 
-    def connected(self) -> None:
-        """Take note of a connection."""
-        self._failures = 0
+    def answered(self) -> None:
+        """Take note of an answer."""
+        self._row = self.rounds = self.unrefunded = 0
         self._down_until = self._probe = None
 
-    def failed(self, now: float, *, was_probe: bool) -> bool:
-        """Take note of a connection that could not be made; return whether the host goes down."""
-        if self._give_up_after is None:
-            return False
-        self._failures += 1
+    def failed(
+        self,
+        since: float,
+        started_at: float,
+        now: float,
+        *,
+        others: int,
+        was_probe: bool,
+        may_pause: bool,
+    ) -> Finding:
+        """
+        Take note of an attempt that ended without a byte of an answer, and say what that means.
+
+        Args:
+            since: From when on the host may have been silent, as far as this attempt tells.
+            started_at: When the attempt began.
+            now: When it ended.
+            others: How many requests are in flight to the host beside it.
+            was_probe: Whether it was the probe of a host that is down.
+            may_pause: Whether the host may be paused for it.
+        """
+        if not self._row:
+            self._began = since
+        self._row += 1
         self.matters_until = now + DOWN_FOR
-        goes_down = was_probe or (
-            self._down_until is None and self._failures >= self._give_up_after
-        )
-        if goes_down:
+        if was_probe or (self._down_until is None and self._is_too_much(now)):
             self._down_until = now + DOWN_FOR
-        return goes_down
+            return Finding.DOWN
+        if not may_pause or self._down_until is not None or self.has_lasted(now):
+            return Finding.NOTHING
+        if started_at <= self._round_ended or not self._is_a_round(others):
+            return Finding.NOTHING
+        self.rounds += 1
+        self._round_ended = now
+        return Finding.OUTAGE
+
+    def _is_too_much(self, now: float) -> bool:
+        after = self._give_up_after
+        return after is not None and self._row >= after and self.has_lasted(now)
+
+    def _is_a_round(self, others: int) -> bool:
+        return bool(self.rounds) or self._row >= min(SIGNS, max(2, others + 1))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from asyncbatch._errors import FailureKind
 from asyncbatch._hosts._blocked import BlockedTime
-from asyncbatch._hosts._health import Health
+from asyncbatch._hosts._health import ROUND_MAX, Finding, Health
 from asyncbatch._hosts._line import Line
-from asyncbatch._hosts._opening import Opening
+from asyncbatch._hosts._opening import FIRST, Opening
 from asyncbatch._hosts._pauses import REFUSALS, Pauses
 from asyncbatch._limits import Gcra
 
@@ -26,23 +26,8 @@ if TYPE_CHECKING:
     from asyncbatch._outcome import Outcome
     from asyncbatch._retry import Retry
 
-# Verdicts of our own, made without a word from the server.
-_OUR_OWN = frozenset(
-    {
-        FailureKind.blocked,
-        FailureKind.host_down,
-        FailureKind.invalid_request,
-        FailureKind.not_started,
-        FailureKind.retry_after,
-    }
-)
-
-
-def _is_our_own(outcome: Outcome) -> bool:
-    """Did the server have no part in it?"""
-    if outcome.kind is FailureKind.callback:
-        return outcome.status_code is None
-    return outcome.kind in _OUR_OWN
+# A name that does not exist, a certificate that does not verify: no pause helps.
+_LASTING = frozenset({FailureKind.dns, FailureKind.tls})
 
 
 class Host:
@@ -57,15 +42,19 @@ class Host:
         "_rate",
         "blocked",
         "budget",
+        "has_answered",
         "in_flight",
         "is_lingering",
         "key",
         "limits",
         "opening",
         "opens_at",
+        "paused_until",
         "plain",
         "queues",
+        "steady",
         "timer",
+        "width",
     )
 
     def __init__(self, key: Hashable, policies: Policies) -> None:
@@ -75,14 +64,20 @@ class Host:
         self.limits = policies.limits
         # How many may be in flight: the cap, or less while the host opens. Written by
         # `_limit_load`.
-        self._limit = policies.cap
+        self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
         self._rate = None if policies.rate is None else Gcra(policies.rate)
-        # Made at the first failure (`_learn`) and the first refusal (`_learn_from_status`): most
-        # hosts never see one.
+        # Made at the first attempt without an answer (`_fall_silent`) and the first refusal
+        # (`_learn_from_status`): most hosts never see one.
         self._health: Health | None = None
         self._pauses: Pauses | None = None
-        # From the beginning of a pause (`_learn_from_status`) until some time after it (`recover`).
+        # How many may be in flight before the host is opened slowly (`hold`): one more for each
+        # answer, and infinite once that is as many as there ever are.
+        self.width: float = FIRST
+        # Made when the width is reached, which most hosts never do, and at the beginning of a pause
+        # (`_pause`); until the host is open (`recover`).
         self.opening: Opening | None = None
+        # Whether it has ever answered.
+        self.has_answered = False
         self._line = Line()
         self.blocked = BlockedTime(policies.total)
         # First tries are counted by the schedule, retries are paid where they are decided on.
@@ -91,11 +86,15 @@ class Host:
         self.in_flight = 0
         # Batches with requests for this host that are not finished; written by the schedule.
         self.queues = 0
-        # Nothing limits this host and nothing is wrong with it. The hot path reads this one flag
-        # and none of the rest; only `recover` writes it.
+        # Nothing limits this host but its width, and nothing is wrong with it. The hot path reads
+        # this flag and little else; written by `recover` and `hold`.
         self.plain = policies.is_unlimited
-        # The later one of the rate's next slot and the end of the pause. It never moves back.
-        # Written by `book` and `_learn_from_status`.
+        # Plain and wide open: there is nothing to be counted. Written with the two above.
+        self.steady = False
+        # The end of the last pause; it never moves back. Written by `_pause`.
+        self.paused_until = -math.inf
+        # The later one of that and the rate's next slot. It never moves back. Written by `book` and
+        # `_pause`.
         self.opens_at = -math.inf
         # Had nothing to do when it was last looked at; written by Hosts.
         self.is_lingering = False
@@ -120,6 +119,18 @@ class Host:
     def fails_fast(self, now: float) -> bool:
         """Is the host down, and nobody wanted to probe it?"""
         return self._health is not None and self._health.fails_fast(now)
+
+    def is_out(self, now: float) -> bool:
+        """Is there an outage, with pauses between its rounds?"""
+        return self._health is not None and self._health.is_out(now)
+
+    def hold(self, now: float) -> None:
+        """Open slowly from now on: as many are in flight as may be."""
+        if self.opening is None:
+            self.settle(now)
+            self.opening = Opening(self.width, has_answered=self.has_answered)
+            self.plain = self.steady = False
+            self._limit_load()
 
     def book(self, now: float, request: object) -> float:
         """Take a slot for `request`, which this host admits; return what `settle` does."""
@@ -157,6 +168,14 @@ class Host:
             self.opening.ended(request)
             self._limit_load()
 
+    def succeeded(self) -> None:
+        """Take note of a success at a plain host that is not wide open."""
+        self.has_answered = True
+        self.width += 1
+        if self.width >= self._policies.full:
+            self.width = math.inf
+            self.steady = True
+
     def end(
         self, request: object, outcome: Outcome, now: float, retry: Retry | None
     ) -> float | None:
@@ -180,8 +199,6 @@ class Host:
         was_probe = self._health is not None and self._health.ended(request)
         if self.opening is not None:
             self.opening.ended(request)
-            if outcome.status_code not in REFUSALS and not _is_our_own(outcome):
-                self.opening.widen()
             self._limit_load()
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
@@ -191,38 +208,121 @@ class Host:
         self._learn(outcome, now, retry, was_probe=False)
         self.recover(now)
 
+    def refund(self, now: float) -> None:
+        """Give back what the budget has paid for tries that an outage has cost."""
+        health = self._health
+        if health is not None and self.budget is not None and health.unrefunded:
+            self.budget.refund(health.unrefunded, now)
+            health.unrefunded = 0
+
+    def pays(self, outcome: Outcome, now: float) -> bool:
+        """
+        Take the price of a retry from the budget; return whether there was enough.
+
+        The tries that an outage of the host costs are not what the budget is for: its pauses, and
+        the opening after each, bound them already.
+        """
+        if self.budget is None or (outcome.is_silent and self.is_out(now)):
+            return True
+        if not self.budget.spend(now):
+            return False
+        if outcome.is_silent and self._health is not None:
+            self._health.unrefunded += 1
+        return True
+
     def _learn(
         self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
     ) -> float | None:
-        if outcome.connect_failed:
-            if self._health is None:
-                self._health = Health(self._policies.give_up_after)
-            if self._health.failed(now, was_probe=was_probe):
-                # They need no slot to fail.
-                self._line.make_all_ready()
+        if outcome.is_silent:
+            self._fall_silent(outcome, now, retry, was_probe=was_probe)
             return None
-        if _is_our_own(outcome):
+        if not outcome.is_answer:
             return None
+        self.has_answered = True
         if self._health is not None:
-            self._health.connected()
-        return self._learn_from_status(outcome, now, retry)
-
-    def _learn_from_status(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
+            self._health.answered()
         if outcome.status_code in REFUSALS:
-            if retry is None:
-                return None
-            if self._pauses is None:
-                self._pauses = Pauses(self._policies)
-            pause = self._pauses.refused(outcome, now, retry)
-            if pause is not None:
-                self.opening = Opening()
-                self._limit_load()
-            self.opens_at = max(self.opens_at, self._pauses.until)
-            self.pass_on(now)
-            return pause
+            return self._refuse(outcome, now, retry)
+        if self.opening is not None:
+            self.opening.answered(now)
+        else:
+            self.width += 1
+        self._limit_load()
         if self._pauses is not None and outcome.status_code is not None:
             self._pauses.answered(outcome.started_at)
         return None
+
+    def _fall_silent(
+        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+    ) -> None:
+        if self._health is None:
+            self._health = Health(self._policies.give_up_after)
+        health, started_at = self._health, outcome.started_at
+        # A host that has answered may have done so up to now, and a connection that was cut was one
+        # until then.
+        waited = outcome.connect_failed or outcome.kind is FailureKind.timeout
+        finding = health.failed(
+            started_at if waited and not self.has_answered else now,
+            started_at,
+            now,
+            others=self.in_flight,
+            was_probe=was_probe,
+            may_pause=retry is not None
+            and retry.pause_hosts
+            and not (outcome.permanent and outcome.kind in _LASTING),
+        )
+        if finding is Finding.DOWN:
+            # They need no slot to fail.
+            self._line.make_all_ready()
+        elif finding is Finding.OUTAGE:
+            assert retry is not None
+            self.refund(now)
+            self._end_round(retry, now, lasted=now - started_at)
+        elif not health.is_down and not health.is_out(now):
+            self._narrow(health.room, now)
+
+    def _narrow(self, width: int, now: float) -> None:
+        """Let no more be in flight, unless there has been an answer, than it takes to give up."""
+        if self.opening is None:
+            if self.has_answered:
+                return
+            self.hold(now)
+        assert self.opening is not None
+        if not self.opening.has_answered:
+            self.opening.width = width
+            self._limit_load()
+
+    def _end_round(self, retry: Retry, now: float, *, lasted: float) -> None:
+        """Leave the host alone for a moment, and then let one request find out."""
+        assert self._health is not None
+        if lasted >= ROUND_MAX:
+            # They have waited for longer than the pause would be.
+            self._reopen(FIRST, has_answered=False)
+            return
+        pause = retry.silence_delay(self._health.rounds, self._policies.random, ROUND_MAX)
+        self._reopen(1, has_answered=False)
+        self._pause(now + pause, now)
+
+    def _refuse(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
+        if retry is None or not retry.pause_hosts:
+            return None
+        if self._pauses is None:
+            self._pauses = Pauses(self._policies)
+        pause = self._pauses.refused(outcome, now, retry)
+        if pause is not None:
+            self._reopen(1, has_answered=True)
+        self._pause(self._pauses.until, now)
+        return pause
+
+    def _reopen(self, width: int, *, has_answered: bool) -> None:
+        self.opening = Opening(width, before=self.in_flight, has_answered=has_answered)
+        self.width = FIRST
+        self._limit_load()
+
+    def _pause(self, until: float, now: float) -> None:
+        self.paused_until = max(self.paused_until, until)
+        self.opens_at = max(self.opens_at, self.paused_until)
+        self.pass_on(now)
 
     # Waiting
 
@@ -233,12 +333,13 @@ class Host:
             self._arm(self._line.turn_until)
 
     def watch(self, now: float) -> bool:
-        """Set the timer to when the host will open by itself; return whether it will."""
+        """Set the timer to when the host will open by itself; return whether it is closed."""
         if now < self.opens_at:
             self._arm(self.opens_at)
             return True
-        if self.opening is not None and self.opening.is_used_up:
-            self._arm(self.opening.widens_at)
+        if self.opening is not None and self.in_flight >= self.opening.limit:
+            if self.opening.widens_at < math.inf:
+                self._arm(self.opening.widens_at)
             return True
         return False
 
@@ -267,7 +368,7 @@ class Host:
         """Let the next one start, if the time has come for that."""
         self.settle(when)
         if self.opening is not None:
-            self.opening.on_time(when)
+            self.opening.on_time(when, self.in_flight)
             self._limit_load()
         self.pass_on(when)
 
@@ -285,15 +386,11 @@ class Host:
     def recover(self, now: float) -> None:
         """Let the next one start where it may; go to the hot path if all is well, or leave it."""
         line = self._line
-        if (
-            self.opening is not None
-            and now >= self.opens_at
-            and self.opening.is_over(self._policies.cap, nobody_waits=line.is_idle)
-        ):
-            self.opening = None
+        if self.width < math.inf:
+            self._open_further(now)
             self._limit_load()
         self.pass_on(now)
-        self.plain = (
+        plain = (
             self._policies.is_unlimited
             and (self._health is None or self._health.is_good)
             and (self._pauses is None or self._pauses.is_over)
@@ -301,16 +398,32 @@ class Host:
             and line.is_idle
             and now >= self.opens_at
         )
+        if plain is not self.plain:
+            self.plain = plain
+            self._limit_load()
+        self.steady = plain and self.width == math.inf
+
+    def _open_further(self, now: float) -> None:
+        """Open the host if it has answered often enough; stop counting where nobody waits."""
+        opening, full = self.opening, self._policies.full
+        if opening is None:
+            if self.width >= full:
+                self.width = math.inf
+            return
+        if now < self.opens_at or not opening.has_answered:
+            return
+        if opening.width >= full:
+            self.width, self.opening = math.inf, None
+        elif opening.is_alone and self._line.is_idle and 1 < opening.width > self.in_flight:
+            self.width, self.opening = opening.width, None
 
     def _limit_load(self) -> None:
-        """
-        Say how many may be in flight; to be called when the opening after a pause changes.
-
-        A start changes nothing: it takes of the room what it adds to the load.
-        """
-        self._limit = self._policies.cap
+        """Say how many may be in flight; to be called when that changes."""
+        cap = self._policies.cap
         if self.opening is not None:
-            self._limit = min(self._limit, self.in_flight + self.opening.room)
+            self._limit = min(cap, self.opening.limit)
+        else:
+            self._limit = cap if self.plain else min(cap, self.width)
 
     def worth_keeping_until(self) -> float:
         """Return when a host with nothing to do may be forgotten without any harm."""

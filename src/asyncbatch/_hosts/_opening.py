@@ -1,5 +1,5 @@
 """
-How one host opens after a pause: little by little, so that it is not refused again at once.
+How one host opens: little by little, at its first requests as after a pause.
 
 Pure, like the rest. When a pause begins and ends is not decided here.
 """
@@ -8,58 +8,86 @@ from __future__ import annotations
 
 import math
 
+FIRST = 10
+"""Requests in flight at most to a host that has not answered: enough for a healthy one to be wide
+open after four rounds, and few enough that one which takes connections and never answers does not
+hold all slots."""
+
 PATIENCE = 1.0
-"""Seconds: a request that has not been refused by then is not going to be, as a rule. Refusing is
-quick, and a server whose answers take long must not be opened as slowly as it answers."""
+"""Seconds after which the number in flight doubles without an answer, where that is allowed: a
+server whose answers take long must not be opened as slowly as it answers."""
 
 
 class Opening:
     """
-    How many requests may be in flight of those that were started after a pause.
+    How many requests may be in flight at a host that is not open yet.
 
-    One at first, and one more for each that has ended since the pause began without being refused.
-    So the number doubles with each round, and begins at what the server takes, where it has refused
-    only a part of what it was asked at once. It doubles, too, when the last one has been in flight
-    for so long that it will hardly be refused.
+    The width grows by one for each answer, so that it doubles with each round. It doubles by itself
+    when it has been used up for a second: up to `FIRST` in any case, and beyond if the host has
+    answered. Requests that were in flight before the opening began take none of it.
+
+    Args:
+        width: With how many it begins.
+        before: How many are in flight from before, that take nothing of the width.
+        has_answered: Whether the host has answered already.
     """
 
-    __slots__ = ("_in_flight", "_width", "widens_at")
+    __slots__ = ("_before", "_let_in", "has_answered", "widens_at", "width")
 
-    def __init__(self) -> None:
-        self._width = 1
-        # Written by `started` and `ended`, as is the time at which the width doubles if it is used
-        # up until then.
-        self._in_flight: set[object] = set()
+    def __init__(self, width: float, *, before: int = 0, has_answered: bool = False) -> None:
+        self.width = width
+        self.has_answered = has_answered
+        # Both change only while there are requests from before: those let in since, to tell them
+        # from the others. Written by `started` and `ended`.
+        self._before = before
+        self._let_in: set[object] = set()
+        # When the width doubles, if it is used up until then.
         self.widens_at = math.inf
 
     @property
-    def room(self) -> int:
-        """How many more may be started now."""
-        return self._width - len(self._in_flight)
+    def limit(self) -> float:
+        """How many may be in flight in all."""
+        return self._before + self.width
 
     @property
-    def is_used_up(self) -> bool:
-        """Is there no room?"""
-        return self.room <= 0
-
-    def is_over(self, cap: float, *, nobody_waits: bool) -> bool:
-        """Has it become pointless: as wide as the host's cap, or wider than is asked for?"""
-        return self._width > 1 and (self._width >= cap or (nobody_waits and not self.is_used_up))
+    def is_alone(self) -> bool:
+        """Is nothing in flight from before?"""
+        return not self._before
 
     def started(self, request: object, now: float) -> None:
         """Take note that a request has been let in."""
-        self._in_flight.add(request)
-        self.widens_at = now + PATIENCE
+        if self._before:
+            self._let_in.add(request)
+        self._begin_waiting(now)
 
     def ended(self, request: object) -> None:
-        """Take note that a request has ended, however, whether it was let in by this or not."""
-        self._in_flight.discard(request)
+        """Take note that a request has ended, however."""
+        if not self._before:
+            return
+        if request in self._let_in:
+            self._let_in.remove(request)
+            return
+        self._before -= 1
+        if not self._before:
+            self._let_in.clear()
 
-    def widen(self) -> None:
-        """Make room for one more: a request has not been refused."""
-        self._width += 1
+    def answered(self, now: float) -> None:
+        """Make room for one more, and for `FIRST` of them at the first answer."""
+        self.width += 1
+        if not self.has_answered:
+            self.has_answered = True
+            self.width = max(self.width, FIRST)
+            self._begin_waiting(now)
 
-    def on_time(self, when: float) -> None:
-        """Double the room, if it is time for that."""
-        if self.is_used_up and when >= self.widens_at:
-            self._width *= 2
+    def on_time(self, when: float, in_flight: int) -> None:
+        """Double the width, if it is time for that."""
+        if when < self.widens_at or in_flight < self.limit:
+            return
+        self.width *= 2
+        if not self.has_answered:
+            self.width = min(self.width, FIRST)
+        self._begin_waiting(when)
+
+    def _begin_waiting(self, now: float) -> None:
+        may_widen = self.has_answered or self.width < FIRST
+        self.widens_at = now + PATIENCE if may_widen else math.inf

@@ -42,8 +42,10 @@ class Policies:
     """Starts on one host."""
     total: Gcra | None
     """Starts on all hosts together."""
+    slots: float
+    """Requests in flight to all hosts together at most."""
     give_up_after: int | None
-    """Failed connections in a row until a host counts as down; `None`: never."""
+    """Attempts without an answer in a row until a host counts as down; `None`: never."""
     retry: Retry | None
     random: Callable[[], float]
     timers: Timers
@@ -63,6 +65,11 @@ class Policies:
     def is_unlimited(self) -> bool:
         """May any number of requests start at any time, as long as nothing goes wrong?"""
         return self.cap == math.inf and self.rate is None and self.total is None
+
+    @property
+    def full(self) -> float:
+        """How many there are in flight to one host at most: one that is so wide is open."""
+        return min(self.cap, self.slots)
 
     def new_budget(self) -> RetryBudget | None:
         """Make the retry budget of one host."""

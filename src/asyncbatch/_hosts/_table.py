@@ -57,6 +57,7 @@ class Hosts:
         give_up_host_after: int | None,
         retry: Retry | None,
         random: Callable[[], float],
+        concurrency: float = math.inf,
         rules_for: RulesFor | None = None,
         warm: int = MOST_WARM,
     ) -> None:
@@ -66,6 +67,7 @@ class Hosts:
         self.timers = Timers()
         self._policies = Policies(
             cap=math.inf if per_host is None else per_host,
+            slots=concurrency,
             rate=rate,
             total=self.total,
             give_up_after=give_up_host_after,

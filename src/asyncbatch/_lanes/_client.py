@@ -232,6 +232,7 @@ class _Exchange:
         error = self._binding.error(AttemptTimeout)(seconds, request=self._situation.request)
         outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
         outcome.connect_failed = self._situation.trace.connecting and not self._situation.hops
+        outcome.heard = self._situation.heard
         return outcome
 
     @property

@@ -35,7 +35,15 @@ from asyncbatch._request import Unset
 from asyncbatch._stalls import Stalls
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
-from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, TimedOut
+from asyncbatch._transport import (
+    NEVER,
+    SHORT_BODY,
+    Engine,
+    EngineClosed,
+    Exchange,
+    TimedOut,
+    Upload,
+)
 
 _log = logging.getLogger("httpx")
 
@@ -238,6 +246,7 @@ class DirectLane(ClientLane):
             )
             if outcome.cut and not exchange.send_at:
                 outcome.connect_failed = True
+            outcome.heard = _heard(exchange, outcome)
         elif isinstance(error, MemoryError):
             outcome = decoding_outcome(error, request, self.binding)
         else:
@@ -291,9 +300,20 @@ class DirectLane(ClientLane):
     def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:
         request = prepared.native()
         outcome = decoding_outcome(error, request, self.binding)
+        outcome.heard = True
         outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome
+
+
+def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:
+    """Say whether a byte of the response came."""
+    if exchange.first_byte_at:
+        return True
+    is_uploading = isinstance(exchange.body, Upload) and not exchange.sent_at
+    if outcome.cut and exchange.send_at and is_uploading:
+        return None  # perhaps the caller has produced the body too slowly
+    return outcome.heard
 
 
 def _leads_on(exchange: Exchange) -> bool:

@@ -17,7 +17,7 @@ from asyncbatch._errors import (
     TooSlow,
     TruncatedBody,
 )
-from asyncbatch._http11 import ExchangeError, ResponseTooLarge
+from asyncbatch._http11 import ExchangeError, ProtocolError, ResponseTooLarge, TruncatedResponse
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._causes import is_alert, is_permanent
 from asyncbatch._outcome import Outcome
@@ -58,10 +58,22 @@ def engine_outcome(
     if isinstance(outcome.error, BodyTooLarge) and max_body is not None:
         outcome.error = binding.error(BodyTooLarge)(max_body, request=request)
     assert outcome.error is not None
+    outcome.heard = _heard(error, outcome, in_body=in_body)
     outcome.error.__cause__ = error
     for cause in causes_of(outcome.error):
         cause.__traceback__ = None
     return outcome
+
+
+def _heard(error: ExchangeError, outcome: Outcome, *, in_body: bool) -> bool | None:
+    """Say whether a byte of a response came, as far as the error knows."""
+    if in_body or isinstance(error, ProtocolError | ResponseTooLarge):
+        return True
+    if outcome.local or isinstance(error, EngineClosed) or error.kind in _OURS:
+        return None
+    if error.kind in _CONNECTING and not outcome.connect_failed:
+        return None
+    return isinstance(error, TruncatedResponse) and error.received
 
 
 def _timed_out(error: TimedOut, binding: Binding, request: Any, seconds: float | None) -> Outcome:
@@ -151,6 +163,11 @@ def _invalid(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
     invalid = binding.library.LocalProtocolError(str(error), request=request)
     return Outcome(kind=FailureKind.invalid_request, error=invalid)
 
+
+# Kinds of errors by which there is no connection, unless it is our own side that cannot make one.
+_CONNECTING = {"dns", "connect", "tls"}
+# Kinds of errors that the server has nothing to do with.
+_OURS = {"blocked", "invalid_request"}
 
 _SORTED = {
     "dns": _dns,

@@ -50,17 +50,22 @@ _QUOTED = "Illegal header value"
 # What h11 says of an end within a body, and within the framing of its chunks.
 _CUT = ("peer closed connection", "peer unexpectedly closed connection")
 
+# What httpcore says of a connection that ended before a response.
+_NO_RESPONSE = "server disconnected"
+
 
 class Situation:
     """What an attempt was doing when it failed; kept up by the lane."""
 
-    __slots__ = ("hops", "in_body", "redirected", "request", "sent", "trace")
+    __slots__ = ("hooked", "hops", "in_body", "queued", "redirected", "request", "sent", "trace")
 
     def __init__(self, trace: PhaseTrace) -> None:
         self.trace = trace
         self.request: Any = None  # the one under way, None before the first is built
         self.hops = 0  # responses received so far
         self.sent = False  # whether it has been handed to the client
+        self.queued = False  # whether it waits with us for its turn at the client's pool
+        self.hooked = False  # whether code of the caller's is called on its way
         self.in_body = False  # whether the head of its response has arrived
         self.redirected = False  # whether the request under way is one that a redirect made
 
@@ -68,6 +73,23 @@ class Situation:
         """Note that `request` is under way."""
         self.request = request
         self.sent = self.in_body = False
+
+    @property
+    def heard(self) -> bool | None:
+        """
+        Whether a byte of a response has come; `None` where it cannot be told.
+
+        What the caller's own code has spent the time on (a hook, a body that is produced while it
+        is sent), and a wait for our own turn, say nothing of the server.
+        """
+        trace = self.trace
+        if self.hops or self.in_body or trace.heard:
+            return True
+        if not self.sent or self.queued or (self.hooked and not trace.has_begun):
+            return None
+        if trace.sending and hasattr(self.request.stream, "_is_stream_consumed"):
+            return None
+        return False
 
 
 def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outcome:
@@ -95,6 +117,7 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
         outcome = decoding_outcome(error, situation.request, binding)
     else:
         outcome = _library_outcome(error, situation, binding)
+    outcome.heard = _heard(error, outcome, situation, binding.library)
     assert outcome.error is not None
     if outcome.error is not error:
         outcome.error.__cause__ = error
@@ -154,9 +177,26 @@ def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding
         situation.trace.tell_dns(error.dns)
     if situation.hops:
         outcome.connect_failed = False
+        outcome.heard = True
     if outcome.kind is FailureKind.invalid_request and situation.redirected:
         outcome.kind = FailureKind.redirect
     return outcome
+
+
+def _heard(error: Exception, outcome: Outcome, situation: Situation, library: Any) -> bool | None:
+    """Say whether a byte of a response came; `None` where it cannot be told."""
+    if situation.heard:
+        return True
+    if not isinstance(error, library.TransportError) or outcome.local:
+        return None
+    if isinstance(error, library.ConnectError) and not outcome.connect_failed:
+        return None
+    match error:
+        case library.ProxyError() | library.LocalProtocolError() | library.UnsupportedProtocol():
+            return None
+        case library.RemoteProtocolError() if not str(error).lower().startswith(_NO_RESPONSE):
+            return True  # there was something, though no HTTP
+    return situation.heard
 
 
 def _drop_frames(error: Exception, binding: Binding) -> None:

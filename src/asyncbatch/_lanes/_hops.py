@@ -71,6 +71,8 @@ class Hops:
         check_framing(native, self._binding)
         check_whole(native)
         situation.sent = True
+        hooks = self._client.event_hooks
+        situation.hooked = bool(hooks["request"] or hooks["response"])
         chained = self._trace.attach(native)
         url = native.url
         if url.userinfo:
@@ -115,7 +117,9 @@ class Hops:
         # What request hooks wait for, others need not.
         if self._door is None or self._client.event_hooks["request"]:
             return await self._send(native)
+        self.situation.queued = True
         door_pass = await self._door.enter()
+        self.situation.queued = False
         if door_pass is None:
             return await self._send(native)
         # Whatever httpcore tells first, it tells of the connection that the request has got.

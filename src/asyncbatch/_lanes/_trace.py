@@ -67,6 +67,16 @@ class PhaseTrace:
         return self._current in ("connect", "tls")
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything has happened on the network, as far as is told."""
+        return self._current is not None or bool(self._seconds)
+
+    @property
+    def heard(self) -> bool:
+        """Whether the head of a response has come."""
+        return "wait" in self._seconds and self._current != "wait"
+
+    @property
     def handshaking(self) -> bool:
         """Whether that was its TLS handshake."""
         return self._current == "tls"

@@ -33,6 +33,8 @@ class Action(Enum):
 
     FINISH = "finish"
     """The outcome is the result."""
+    OUT_OF_BUDGET = "out_of_budget"
+    """The outcome is the result: there are tries left, but the host's budget has none."""
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
     """The outcome is the result: the server asks for a longer wait than the policy allows."""
     RETRY = "retry"
@@ -51,6 +53,7 @@ class Decision:
 
 
 FINISH: Final = Decision(Action.FINISH)
+OUT_OF_BUDGET: Final = Decision(Action.OUT_OF_BUDGET)
 
 
 class Judge:
@@ -95,13 +98,14 @@ class Judge:
         if wanted is not None:
             delay = wanted
         elif delay is None:
-            delay = retry.backoff_delay(job.attempts, self._random)
+            draw = retry.silence_delay if outcome.is_silent else retry.backoff_delay
+            delay = draw(job.attempts, self._random)
         if not _is_in_time(job, max(now + delay, host.opens_at)):
             return FINISH
         # A retry at the time that the server named itself is no storm, and costs nothing.
         asked = outcome.retry_after is not None
-        if host.budget is not None and not asked and not host.budget.spend(now):
-            return FINISH
+        if not asked and not host.pays(outcome, now):
+            return OUT_OF_BUDGET
         return Decision(Action.RETRY, delay)
 
 

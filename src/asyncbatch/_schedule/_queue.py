@@ -98,6 +98,8 @@ class JobQueue:
             return None
         if host.fails_fast(now):
             return self._fail_fast(now)
+        if host.in_flight >= host.width:
+            host.hold(now)
         if not host.admits_from(self, now):
             self.place = Place.PARKED
             host.park(self, now)
@@ -138,7 +140,7 @@ class JobQueue:
         job.start(host, clock, now)
         if not self.fifo:
             self.place = Place.NOWHERE
-        elif host.admits(now):
+        elif host.admits(now) or host.fails_fast(now):
             ring.queues.append(self)
         else:
             self.place = Place.PARKED

@@ -119,6 +119,10 @@ class Schedule:
             if not fifo:
                 queue.place = _NOWHERE
                 continue
+            if host.in_flight >= host.width:
+                host.hold(now)
+                ready.appendleft(queue)
+                continue
             job = fifo.popleft()
             if fifo:
                 ready.append(queue)
@@ -148,7 +152,7 @@ class Schedule:
         host = queue.host
         if (
             key != host.key
-            or not host.plain
+            or not host.steady
             or queue.place is not _NOWHERE
             or self._timers.next_at <= now
             or self._is_closed
@@ -194,6 +198,8 @@ class Schedule:
         host = queue.host
         if not host.plain or outcome.kind is not None:
             return self._done_limited(job, outcome, now)
+        if not host.steady:
+            host.succeeded()
         host.in_flight -= 1
         self.in_flight -= 1
         job.fate = _OVER
@@ -211,6 +217,8 @@ class Schedule:
             outcome = Outcome(status_code=status_code, started_at=started_at)
             self._done_limited(job, outcome, now)
             return
+        if not host.steady:
+            host.succeeded()
         host.in_flight -= 1
         self.in_flight -= 1
         job.fate = _OVER
