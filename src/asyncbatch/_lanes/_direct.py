@@ -87,6 +87,7 @@ class DirectLane(ClientLane):
         self.decoder.begin()
         if clock is not monotonic:
             # trio, or a clock that somebody has made virtual: the engine knows neither.
+            super().begin_batch(clock)
             self.reason_against = "the event loop is not one that the engine runs on"
             return
         self.reason_against = reason_against(self._client, OwnClient, self._transport)

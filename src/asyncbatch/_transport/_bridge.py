@@ -74,6 +74,11 @@ class EnginePoolMixin:
             self._ssl_context = self._make_ssl_context()
         return super().create_connection(origin)  # type: ignore[misc]  # the pool's
 
+    @property
+    def is_without_engine(self) -> bool:
+        """Whether httpcore does it all, since the event loop is not asyncio's."""
+        return not _runs_on_asyncio()
+
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request, and return the response when its head has come."""
         # Taken out, because a redirected request inherits the extensions.
@@ -122,11 +127,7 @@ class EnginePoolMixin:
             return False
         if request.url.scheme not in _DEFAULT_PORTS or request.method == b"CONNECT":
             return False
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        return True
+        return _runs_on_asyncio()
 
     async def _exchange(self, request: Any, fields: RequestFields) -> Exchange:
         url = request.url
@@ -235,6 +236,14 @@ class EnginePoolMixin:
             name = "ReadError"
         core_error: Exception = getattr(core, name)(str(error))
         return core_error
+
+
+def _runs_on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 _CORE_ERRORS = {
