@@ -32,7 +32,7 @@ HOUSE = """
     _batch
     _tally
     _input     _output     _ending    _progress    _handover    _portal
-    _schedule  _attempt   _patience
+    _schedule  _attempt   _patience   _signals
     _hosts     _lanes     _host_limits
     _limits    _timers     _slots     _transport  _retry_after
     _http11    _decoding   _pace    _threads

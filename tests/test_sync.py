@@ -415,6 +415,87 @@ def test_calling_it_from_its_own_input_is_refused(loopback: LoopbackServer) -> N
         fetcher.fetch_many(fetcher.fetch(loopback.url()).unwrap().url for _ in range(1))
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("streams", [False, True])
+def test_its_own_stream_as_its_input_is_refused(
+    loopback: LoopbackServer, ordered: bool, streams: bool
+) -> None:
+    """Neither end of it would ever get its turn."""
+    urls = [loopback.url()] * 3
+    with SyncFetcher() as fetcher:
+        inner = fetcher.stream(urls, ordered=ordered)
+        links = (str(result.url) for result in inner)
+        with pytest.raises(RuntimeError, match="would wait for itself"):
+            list(fetcher.stream(links)) if streams else fetcher.fetch_many(links)
+        again = fetcher.fetch_many(urls)
+
+    assert len(again.successes) == 3
+
+
+def test_the_stream_of_another_fetcher_is_an_input_like_any_other(loopback: LoopbackServer) -> None:
+    """It has an event loop of its own, which goes on meanwhile."""
+    with SyncFetcher() as first, SyncFetcher() as second:
+        links = (str(result.url) for result in first.stream([loopback.url()] * 3))
+        results = second.fetch_many(links)
+
+    assert len(results.successes) == 3
+
+
+@pytest.mark.parametrize("use", ["fetch", "fetch_many", "stream", "next", "statistics", "exit"])
+@pytest.mark.parametrize("where", ["hook", "check", "progress"])
+def test_using_it_from_its_own_callbacks_is_refused(
+    loopback: LoopbackServer, use: str, where: str
+) -> None:
+    """They run in its event loop, which would wait for itself."""
+    url = loopback.url()
+    refused: list[str] = []
+
+    def call() -> None:
+        uses: dict[str, Callable[[], object]] = {
+            "fetch": lambda: fetcher.fetch(url),
+            "fetch_many": lambda: fetcher.fetch_many([url]),
+            "stream": lambda: fetcher.stream([url]),
+            "next": lambda: next(stream),
+            "statistics": fetcher.statistics,
+            "exit": lambda: fetcher.__exit__(None, None, None),
+        }
+        try:
+            uses[use]()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    async def hook(_: httpx.Response) -> None:
+        call()
+
+    options: dict[str, Any] = {
+        "hook": {"event_hooks": {"response": [hook]}},
+        "check": {"check": lambda _: call()},
+        "progress": {"progress": lambda _: call()},
+    }[where]
+    if where == "check" and "check" not in asyncbatch.FetcherOptions.__optional_keys__:
+        pytest.skip("there is no such option yet")
+    with SyncFetcher(trust_env=False, **options) as fetcher:
+        stream = fetcher.stream([])
+        result = fetcher.fetch_many([url])[0]
+
+    assert result.ok
+    assert "would wait for itself" in refused[0]
+
+
+def test_a_whole_batch_of_its_own_may_run_in_a_callback(loopback: LoopbackServer) -> None:
+    """On an event loop of its own, while the other stands still."""
+    inner: list[Any] = []
+
+    async def hook(_: httpx.Response) -> None:
+        inner.extend(fetch_many_sync([loopback.url()] * 2))
+
+    with SyncFetcher(event_hooks={"response": [hook]}) as fetcher:
+        result = fetcher.fetch(loopback.url())
+
+    assert result.ok
+    assert [each.ok for each in inner] == [True] * 2
+
+
 def test_dropping_an_open_fetcher_warns_and_ends_its_thread() -> None:
     """A fetcher that is dropped without being closed is a ResourceWarning, and does close."""
     fetchers = [SyncFetcher().__enter__()]

@@ -197,3 +197,31 @@ def test_uvloop_runs_plain_code_where_it_is_installed(
 
     assert output.splitlines() == [module] * 3
     assert errors == ""
+
+
+@pytest.mark.parametrize("way", ["thread", "atexit"])
+def test_the_first_fetch_may_come_after_the_main_thread_has_ended(
+    loopback: LoopbackServer, way: str
+) -> None:
+    """A worker thread that is still at work, or what is sent as the program exits."""
+    loopback.on("/packed", Reply(body=bytes(3_000_000)).gzipped())
+    url = loopback.url().replace("127.0.0.1", "localhost")
+    process = start("late.py", way, url, loopback.url("/packed"))
+    output, errors = finish(process)
+
+    first, *others = output.splitlines()
+    assert first == "[True, True]"
+    assert others == ["3000000", "3"] or sys.version_info >= (3, 12)
+    assert errors == ""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
+@pytest.mark.parametrize("way", ["before", "after"])
+def test_plain_code_works_where_threads_are_greenlets(loopback: LoopbackServer, way: str) -> None:
+    """Patched before we are imported, or after; names resolve, and large bodies are decoded."""
+    loopback.on("/packed", Reply(body=bytes(3_000_000)).gzipped())
+    url = loopback.url().replace("127.0.0.1", "localhost")
+    process = start("greenlets.py", way, url, loopback.url("/packed"), warnings="ignore")
+    output, _ = finish(process, seconds=30)
+
+    assert output.splitlines() == ["10", "10", "10", "3000000"]

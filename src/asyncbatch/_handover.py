@@ -7,9 +7,9 @@ to the loop's thread, `take` to the consumer's; each counter has one writer, and
 
 from __future__ import annotations
 
+import queue
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from asyncbatch._result import Result
 from asyncbatch._summary import RunningSummary
@@ -48,7 +48,7 @@ class Handover:
         """Called in the consumer's thread when there is room again after a refusal."""
         self.figures = RunningSummary()
         """Of the results that its consumer has taken; counted by him, begun and ended by either."""
-        self._chunks: SimpleQueue[deque[Result] | None] = SimpleQueue()
+        self._chunks: queue.SimpleQueue[deque[Result] | None] = queue.SimpleQueue()
         # Set by the loop's thread when it was told to wait, cleared by the consumer's.
         self._refused = False
         # Only the loop's thread writes these.

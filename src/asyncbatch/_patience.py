@@ -7,10 +7,10 @@ Waits only; whoever stops waiting cancels what it waited for.
 from __future__ import annotations
 
 import math
+import queue
 import sys
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 import anyio
@@ -68,7 +68,8 @@ class Outcome(Generic[R]):
     """A value or an error that one thread leaves for another; the first one counts."""
 
     def __init__(self) -> None:
-        self._left: SimpleQueue[Callable[[], R]] = SimpleQueue()
+        # Looked up now: gevent may have put one of its own in its place since we were imported.
+        self._left: queue.SimpleQueue[Callable[[], R]] = queue.SimpleQueue()
 
     def leave(self, value: R) -> None:
         """Leave a value."""
@@ -88,7 +89,7 @@ class Outcome(Generic[R]):
         while True:
             try:
                 found = self._left.get(timeout=patience.seconds)
-            except Empty:
+            except queue.Empty:
                 patience.check()
             else:
                 return found()

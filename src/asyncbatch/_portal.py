@@ -11,6 +11,8 @@ an `Outcome` is waited for in C.
 
 from __future__ import annotations
 
+# Once the main thread has ended it could not be imported any more, and uvloop needs it.
+import concurrent.futures.thread  # noqa: F401
 import functools
 import importlib.util
 import os
@@ -28,6 +30,7 @@ from anyio.abc import TaskGroup
 
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._patience import Outcome, Patience
+from asyncbatch._threads import are_threads_patched
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,11 +40,15 @@ EXIT_SECONDS = 1.0
 """How long to wait for a thread that may not end: at exit, and after an interrupted start."""
 
 
-@functools.cache
 def loop_options() -> dict[str, Any]:
     """Return anyio's options for the event loops of plain code."""
-    installed = sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
-    return {"use_uvloop": installed}
+    # uvloop waits in C, which stops all greenlets, also those that stand for other threads.
+    return {"use_uvloop": _has_uvloop() and not are_threads_patched()}
+
+
+@functools.cache
+def _has_uvloop() -> bool:
+    return sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
 
 
 def is_loop_running() -> bool:
@@ -71,6 +78,8 @@ class Call(Generic[R]):
 
     def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._portal = portal
+        self.refuse_own_thread = portal.refuse_own_thread
+        """Refuse the thread that runs it, which must not wait for its outcome."""
         self._function = function
         self._scope: anyio.CancelScope | None = None  # once its task runs
         self._cancelled = False
@@ -163,11 +172,7 @@ class Portal(Generic[T]):
             BaseException: The cancellation of the calling task, if Ctrl-C has come; the wait for a
                 short call may end before it looks.
         """
-        if threading.current_thread() is self._thread:
-            raise RuntimeError(
-                "called from the input or a callback of this fetcher, which run in its event "
-                "loop's thread: a call there would wait for itself"
-            )
+        self.refuse_own_thread()
         if os.getpid() != self._process:
             raise FetcherClosed("this fetcher was opened in another process; open one after a fork")
         Patience().check()
@@ -184,6 +189,19 @@ class Portal(Generic[T]):
             raise
         return call
 
+    def refuse_own_thread(self) -> None:
+        """
+        Refuse to let the loop's thread wait for itself.
+
+        Raises:
+            RuntimeError: If it is the one that asks.
+        """
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError(
+                "called from the input or a callback of this fetcher, which run in its event "
+                "loop's thread: a call there would wait for itself"
+            )
+
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
         """Run a coroutine function in the loop; whatever ends the wait for it cancels it."""
         call = self.start(function, *args)
@@ -194,7 +212,13 @@ class Portal(Generic[T]):
             raise
 
     def close(self) -> None:
-        """Leave the context, end the loop, and wait for both; raise what leaving raised."""
+        """
+        Leave the context, end the loop, and wait for both; raise what leaving raised.
+
+        Raises:
+            RuntimeError: In the loop's own thread; nothing is closed then.
+        """
+        self.refuse_own_thread()
         with self._closing:
             self._closed = True
         if os.getpid() != self._process or self._holding is None:
@@ -213,7 +237,8 @@ class Portal(Generic[T]):
         if os.getpid() != self._process:
             return
         self._stop()
-        if not threading.main_thread().is_alive():
+        is_exit = not threading.main_thread().is_alive()
+        if is_exit and threading.get_ident() != self._thread.ident:
             self._thread.join(EXIT_SECONDS)
 
     def call_soon(self, function: Callable[[], object]) -> None:

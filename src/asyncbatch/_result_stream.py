@@ -108,8 +108,11 @@ class SyncResultStream(Iterator[Result]):
         Raises:
             StopIteration: After the last one, or once the stream is closed.
             FetcherClosed: If the fetcher was closed meanwhile.
+            RuntimeError: In the input or a callback of the same fetcher, which would wait for
+                itself.
             Exception: What the input of the batch raised, after the last one.
         """
+        self._running.refuse_own_thread()
         with self._taking:
             result = None
             try:

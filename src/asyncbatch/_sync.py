@@ -13,9 +13,10 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 import anyio
+import anyio.lowlevel
 import httpx
 
 from asyncbatch._errors import FetcherClosed
@@ -26,6 +27,7 @@ from asyncbatch._portal import Portal, is_loop_running, loop_options
 from asyncbatch._result import Result
 from asyncbatch._result_stream import CrossingFetcher, SyncResultStream
 from asyncbatch._results import Results
+from asyncbatch._signals import handlers_here, interrupting
 
 ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
 FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
@@ -62,7 +64,7 @@ def fetch_many_sync(
         Exception: What the iterable raises, once everything read before has ended.
     """
     make_fetcher = _fetcher_maker(client, options)
-    if threading.current_thread() is threading.main_thread() and not is_loop_running():
+    if _may_run_here():
         return _run_here(make_fetcher, requests, batch_timeout)
     portal = Portal(make_fetcher)
     try:
@@ -264,18 +266,42 @@ async def _open_with_client(
         yield fetcher
 
 
+def _may_run_here() -> bool:
+    """
+    Whether the event loop may run in the calling thread.
+
+    Not elsewhere than in the main thread, where Ctrl-C could not end the wait; but once that has
+    ended, there may be no further threads.
+    """
+    main = threading.main_thread()
+    return (threading.current_thread() is main or not main.is_alive()) and not is_loop_running()
+
+
 def _run_here(
     make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
 ) -> Results:
     options = loop_options()
+    handlers = handlers_here()
+    raised: list[BaseException] = []
+
+    async def run() -> Results | None:
+        native: Any = anyio.lowlevel.current_token().native_token
+        with anyio.CancelScope() as scope:
+            end = functools.partial(native.call_soon_threadsafe, scope.cancel)
+            with interrupting(handlers, end, raised):
+                return await _open_and_fetch(make_fetcher, requests, batch_timeout)
+        return None
+
     try:
-        return anyio.run(
-            _open_and_fetch, make_fetcher, requests, batch_timeout, backend_options=options
-        )
+        results = anyio.run(run, backend_options=options)
     except KeyboardInterrupt as interrupt:
         # Its context is the cancellation by which the loop was ended: nothing that the caller did.
         interrupt.__suppress_context__ = True
         raise
+    if raised:
+        raise raised[0]
+    assert results is not None
+    return results
 
 
 async def _open_and_fetch(

@@ -1,0 +1,118 @@
+"""What signal handlers raise while plain code fetches in the main thread."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import asyncbatch
+from asyncbatch import _sync
+from asyncbatch._signals import handlers_here
+from asyncbatch.testing import LoopbackServer, Reply
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
+class SoftLimit(Exception):
+    """As task queues raise it in a task that takes too long."""
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run plain code on either event loop."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    options = {"use_uvloop": request.param == "uvloop"}
+    monkeypatch.setattr(_sync, "loop_options", lambda: options)
+
+
+@pytest.fixture
+def handled() -> Iterator[Any]:
+    """Return a function that installs a handler for a signal, until the end of the test."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield lambda handler: signal.signal(signal.SIGUSR1, handler)
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def signalling() -> Iterator[LoopbackServer]:
+    """Run a server that sends a signal at the third request to `/`, and answers none of them."""
+    with LoopbackServer().in_thread() as server:
+        arrived = []
+
+        def answer(request: Any) -> Reply:
+            arrived.append(request)
+            if len(arrived) == 3:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return Reply().hang()
+
+        server.on("/", answer)
+        yield server
+
+
+@pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize("error", [SoftLimit("why"), SystemExit(3), KeyboardInterrupt()])
+def test_what_a_handler_raises_ends_the_call(
+    signalling: LoopbackServer, handled: Any, error: BaseException
+) -> None:
+    """It is no failure of some request, and not lost either; the handler stays what it was."""
+
+    def handler(number: int, frame: Any) -> None:
+        raise error
+
+    handled(handler)
+    with pytest.raises(type(error)) as raised:
+        asyncbatch.fetch_many_sync([signalling.url()] * 5, trust_env=False)
+
+    assert raised.value is error
+    assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_handler_that_raises_nothing_changes_nothing(
+    signalling: LoopbackServer, handled: Any
+) -> None:
+    """It runs, and the batch goes on."""
+    numbers: list[int] = []
+
+    handled(lambda number, frame: numbers.append(number))
+    results = asyncbatch.fetch_many_sync(
+        [signalling.url()] * 3, trust_env=False, timeout=0.3, retry=None
+    )
+
+    assert numbers == [signal.SIGUSR1]
+    assert [result.kind for result in results] == ["timeout"] * 3
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_handler_that_is_replaced_meanwhile_stays(handled: Any) -> None:
+    """Whoever did so wants it."""
+
+    def first(number: int, frame: Any) -> None:
+        raise AssertionError
+
+    def second(number: int, frame: Any) -> None:
+        raise AssertionError
+
+    def urls() -> Iterator[str]:
+        handled(second)
+        yield "http://"
+
+    handled(first)
+    asyncbatch.fetch_many_sync(urls(), trust_env=False)
+
+    assert signal.getsignal(signal.SIGUSR1) is second
+
+
+def test_the_handlers_of_python_itself_are_left_alone(handled: Any) -> None:
+    """For Ctrl-C there are other ways; what is ignored stays ignored."""
+    handled(signal.SIG_IGN)
+
+    assert signal.SIGUSR1 not in handlers_here()
+    assert signal.default_int_handler not in handlers_here().values()
