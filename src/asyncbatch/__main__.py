@@ -1,4 +1,4 @@
-"""`python -m asyncbatch`: fetch URLs and print one line for each."""
+"""`asyncbatch`, or `python -m asyncbatch`: fetch URLs and print one line for each."""
 
 import sys
 

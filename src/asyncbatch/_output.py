@@ -148,6 +148,14 @@ class Delivered(ResultStream):
         self._error = error
         self._changed.set()
 
+    def give_up_order(self) -> None:
+        """Let what waits for an earlier result go first, in its order: that will not come."""
+        self._ordered = False
+        for index in sorted(self._early):
+            self._ready.append(self._early.pop(index))
+        if self._ready:
+            self._changed.set()
+
     def leave(self) -> None:
         """Say that the consumer has left: who reads on would take what there is for everything."""
         self._ready.clear()

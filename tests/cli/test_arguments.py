@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shlex
 import sys
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,10 +76,24 @@ def test_each_option_reaches_the_fetcher(options: dict[str, Any]):
 def test_the_rest_is_the_command_s_own(options: dict[str, Any]):
     """Input, output, method, and the time for everything."""
     arguments = parse(
-        ["-f", "urls", "--jsonl", "out", "--ordered", "-q", "-X", "HEAD", "--batch-timeout", "60"]
+        [
+            "-f",
+            "urls",
+            "-f",
+            "-",
+            "--jsonl",
+            "out",
+            "--ordered",
+            "-q",
+            "-X",
+            "HEAD",
+            "--batch-timeout",
+            "60",
+        ]
     )
 
-    assert (arguments.file, arguments.jsonl, arguments.ordered) == ("urls", "out", True)
+    assert arguments.files == ["urls", "-"]
+    assert (arguments.jsonl, arguments.ordered) == ("out", True)
     assert (arguments.quiet, arguments.batch_timeout) == (True, 60.0)
     assert arguments.request("http://host.test/").method == "HEAD"
     assert options == {"progress": False}
@@ -140,8 +156,16 @@ def test_without_any_argument_it_is_the_demo():
         ("--timeout nan u", "'nan' is no time"),
         ("--deadline 0 u", "'0' is no time"),
         ("--batch-timeout inf u", "'inf' is no time"),
-        ("-H foo u", "'foo' is no header: write 'Name: value'"),
-        ("-H :foo u", "':foo' is no header"),
+        ("-H foo u", "a header is written 'Name: value'"),
+        ("-H :foo u", "a header is written 'Name: value'"),
+        ("-b foo u", "a cookie is written NAME=VALUE"),
+        ("-b =foo u", "a cookie is written NAME=VALUE"),
+        ("--json {a u", "this is no JSON"),
+        ("--json 1 -d a=b u", "a body is either --data or --json"),
+        ("-d @/nowhere/at/all u", "/nowhere/at/all"),
+        ("-d @- -f -", "stdin is read for URLs already"),
+        ("--jsonl a --jsonl b u", "there can be one output only"),
+        ("--proxy host:3128 u", "proxy must be a URL"),
         ("--concurrency 0 u", "concurrency must be at least 1, not 0"),
         ("--per-host x u", "'x'"),
         ("--attempts 0 u", "attempts"),
@@ -176,6 +200,8 @@ def test_help_tells_the_columns_and_the_exit_codes(capsys: pytest.CaptureFixture
         ("u", io.StringIO(), io.StringIO(), False),
         ("u", None, None, False),
         ("-q u", io.StringIO(), Terminal(), False),
+        ("--jsonl out u", Terminal(), Terminal(), True),
+        ("--jsonl - u", Terminal(), Terminal(), True),
         ("--progress u", Terminal(), io.StringIO(), True),
         ("--no-progress u", io.StringIO(), Terminal(), False),
     ],
@@ -195,3 +221,80 @@ def test_a_bar_is_shown_where_it_is_in_nobody_s_way(
     parse(argv.split())
 
     assert options["progress"] is shown
+
+
+def sent(*argv: str) -> tuple[str, Any, dict[str, str]]:
+    """Return method, body and the headers that these arguments make of a request."""
+    arguments = parse([*argv, "http://host.test/"])
+    request = arguments.request("http://host.test/")
+    headers = dict(arguments.fetcher.client.headers)
+    return request.method, request.content, headers
+
+
+def test_a_body_is_posted(tmp_path: Path):
+    """As curl does it, unless another method is given; the headers may be too."""
+    (tmp_path / "body").write_bytes(b"c=d\n")
+
+    form = sent("-d", "a=b", "--data", f"@{tmp_path}/body")
+    json = sent("--json", '{"a":', "--json", "1}", "-X", "PUT", "-H", "Accept: text/plain")
+
+    assert form[:2] == ("POST", b"a=b&c=d\n")
+    assert form[2]["content-type"] == "application/x-www-form-urlencoded"
+    assert json[:2] == ("PUT", b'{"a":1}')
+    assert (json[2]["content-type"], json[2]["accept"]) == ("application/json", "text/plain")
+
+
+def test_cookies_proxy_and_certificates_are_those_of_a_fetcher(options: dict[str, Any]):
+    """With the letters that curl has for them."""
+    parse(
+        [
+            "-b",
+            "a=1;b=x=y",
+            "--cookie",
+            "c=3",
+            "-k",
+            "-x",
+            "http://me:pw@127.0.0.1:1",
+            "http://host.test/",
+        ]
+    )
+
+    assert options["cookies"] == [("a", "1"), ("b", "x=y"), ("c", "3")]
+    assert options["verify"] is False
+    assert options["proxy"] == "http://me:pw@127.0.0.1:1"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    """For bug reports."""
+    with pytest.raises(SystemExit) as ended:
+        parse(["--version"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"asyncbatch {version('asyncbatch')}\n"
+
+
+def test_options_may_stand_between_urls():
+    """As they do in most commands."""
+    arguments = parse(["http://a.test/", "-q", "http://b.test/", "--ordered", "http://c.test/"])
+
+    assert arguments.urls == ["http://a.test/", "http://b.test/", "http://c.test/"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--no-such", "http://me:S3cr3t@host.test/"],
+        ["--no-such=http:/me:S3cr3t@host.test/", "u"],
+        ["-H", "Authorization S3cr3t", "u"],
+        ["-b", "S3cr3t", "u"],
+        ["-x", "http://me:S3cr3t/2@host.test", "u"],
+        ["-x", "me:S3cr3t@host.test", "u"],
+        ["--json", '{"password": S3cr3t', "u"],
+    ],
+)
+def test_bad_usage_shows_no_secret(argv: list[str], capsys: pytest.CaptureFixture[str]):
+    """It may end up in the log of whatever has called the command."""
+    with pytest.raises(SystemExit):
+        parse(argv)
+
+    assert "S3cr3t" not in capsys.readouterr().err

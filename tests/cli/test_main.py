@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import re
+import select
 import signal
 import subprocess
 import sys
+import time
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +35,12 @@ def server() -> Iterator[LoopbackServer]:
         server.on("/moved", Reply.redirect("/there"))
         server.on("/hang", Reply().hang())
         yield server
+
+
+def wait_for_requests(server: LoopbackServer, count: int) -> None:
+    """Wait until so many requests have reached the server."""
+    while len(server.requests) < count:
+        time.sleep(0.01)
 
 
 def columns(text: str) -> list[list[str]]:
@@ -93,10 +106,10 @@ def test_urls_come_from_a_file_after_those_given(
     assert code == 0
 
 
-def test_jsonl_goes_to_its_file_beside_the_lines(
+def test_jsonl_goes_to_its_file_and_no_lines_to_the_terminal(
     server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """One object for each result, with the final URL."""
+    """One object for each result, with the URL that was given and the final one."""
     path = tmp_path / "out.jsonl"
 
     code = main(["--jsonl", str(path), "--ordered", server.url("/moved"), server.url("/missing")])
@@ -104,7 +117,9 @@ def test_jsonl_goes_to_its_file_beside_the_lines(
     moved, missing = map(json.loads, path.read_text().splitlines())
     assert (moved["url"], moved["final_url"]) == (server.url("/moved"), server.url("/there"))
     assert (moved["ok"], missing["ok"], missing["status"]) == (True, False, 404)
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("2 requests in ")
     assert code == 1
 
 
@@ -129,15 +144,67 @@ def test_quiet_prints_nothing(server: LoopbackServer, capsys: pytest.CaptureFixt
     assert code == 1
 
 
-def test_an_empty_file_is_a_batch_that_went_well(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Nothing to fetch, nothing failed."""
-    path = tmp_path / "urls"
+def test_an_empty_list_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Whoever wrote it meant to fetch something; nothing is opened for writing."""
+    path, out = tmp_path / "urls", tmp_path / "out"
     path.write_text("# nothing yet\n")
 
-    assert main(["-f", str(path)]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["-f", str(path), "--jsonl", str(out)]) == 2
+    assert f"there is no URL in {path}" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_one_of_several_files_may_be_empty(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """All of them are read, in their order."""
+    (tmp_path / "one").write_text(server.url("/1"))
+    (tmp_path / "none").write_text("")
+    (tmp_path / "two").write_bytes(gzip.compress(server.url("/2\n").encode()))
+    files = [word for name in ("one", "none", "two") for word in ("-f", str(tmp_path / name))]
+
+    assert main([*files, "--ordered", server.url("/0")]) == 0
+    urls = [url for _, _, url in columns(capsys.readouterr().out)]
+    assert urls == [server.url(f"/{number}") for number in range(3)]
+
+
+def test_a_file_that_is_given_twice_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Under another name, too."""
+    (tmp_path / "urls").write_text("http://host.test/\n")
+    (tmp_path / "link").symlink_to(tmp_path / "urls")
+
+    assert main(["-f", str(tmp_path / "urls"), "-f", str(tmp_path / "link")]) == 2
+    assert "is given twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"BZh91AY", b"\0\1\2http://host.test/\n", b"\x1f\x8brubbish"])
+def test_what_is_no_list_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+):
+    """It is named, and nothing is fetched."""
+    path = tmp_path / "urls"
+    path.write_bytes(content)
+
+    assert main(["-f", str(path)]) == 2
+    assert f"{path} is " in capsys.readouterr().err
+
+
+def test_a_list_that_breaks_off_is_told_with_what_was_fetched(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The URLs before that have their lines."""
+    path = tmp_path / "urls"
+    urls = "".join(server.url(f"/{number}\n") for number in range(3))
+    packer = zlib.compressobj(wbits=31)
+    path.write_bytes(packer.compress(urls.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
+
+    assert main(["-f", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 3
+    assert f"{path} is cut off" in shown.err
+    assert "3 requests in" in shown.err
 
 
 @pytest.mark.parametrize("argv", [["-f", "{0}/none"], ["-f", "{0}"], ["--jsonl", "{0}", "u"]])
@@ -197,6 +264,75 @@ def test_the_time_for_everything_leaves_nothing_out(
     assert code == 1
 
 
+def test_what_a_list_has_left_when_the_time_is_over_is_counted(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Each URL that was read has a line, and the others are no success."""
+    path = tmp_path / "urls"
+    path.write_text("".join(server.url(f"/hang/{number}\n") for number in range(3000)))
+    server.on("/hang/*", Reply().hang())
+
+    code = main(["-f", str(path), "--batch-timeout", "0.2", "-c", "1"])
+
+    shown = capsys.readouterr()
+    lines = len(shown.out.splitlines())
+    (count,) = re.findall(r"([\d,]+) URLs were not read, and so not fetched", shown.err)
+    assert lines + int(count.replace(",", "")) == 3000
+    assert 0 < lines < 3000
+    assert code == 1
+
+
+def test_a_body_is_sent_with_each_request(server: LoopbackServer):
+    """By POST, as curl does it."""
+    assert main(["-q", "--json", '{"a": 1}', "-b", "c=d", server.url("/a"), server.url("/b")]) == 0
+
+    assert [request.method for request in server.requests] == ["POST"] * 2
+    assert {request.body for request in server.requests} == {b'{"a": 1}'}
+    assert {request.headers["content-type"] for request in server.requests} == {"application/json"}
+    assert {request.headers["cookie"] for request in server.requests} == {"c=d"}
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout on this system")
+def test_jsonl_to_stdout_by_its_path_keeps_what_is_there(server: LoopbackServer, tmp_path: Path):
+    """Opened once more, the file would be emptied."""
+    path = tmp_path / "out"
+    path.write_text("before\n")
+    with path.open("a") as out:
+        ended = subprocess.run(
+            [*COMMAND, "-q", "--jsonl", "/dev/stdout", server.url("/a")], stdout=out, check=False
+        )
+
+    before, line = path.read_text().splitlines()
+    assert (before, json.loads(line)["status"], ended.returncode) == ("before", 200, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of posix")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["--jsonl", "-", "-q"], ["--jsonl", "/dev/stdout"], []])
+def test_a_pipe_that_does_not_block_loses_nothing(tmp_path: Path, unbuffered: str, argv: list[str]):
+    """Node, ssh and asyncio make pipes so that they share; stderr has the summary, whole."""
+    urls = tmp_path / "urls"
+    urls.write_text("".join(f"no-url/{number}{'a' * 100}\n" for number in range(3000)))
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    process = subprocess.Popen(
+        [*COMMAND, "-f", str(urls), *argv],
+        stdout=writing,
+        stderr=writing if argv == ["--jsonl", "-", "-q"] else subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as out:
+        # It is full long before anybody reads.
+        select.select([out], [], [])
+        lines = out.read().splitlines()
+    _, error = process.communicate()
+
+    assert len(lines) == 3000
+    assert process.returncode == 1
+    assert error is None or b"3000 requests in" in error.replace(b",", b"")
+
+
 def test_more_than_the_window_is_streamed(
     server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -234,8 +370,14 @@ def test_a_reader_that_leaves_early_ends_it_quietly(server: LoopbackServer):
     assert error == ""
 
 
-def test_ctrl_c_sums_up_what_was_fetched(server: LoopbackServer):
-    """While stdin is still open: no traceback, the summary, and the exit code of an interrupt."""
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_sums_up_what_was_fetched(
+    server: LoopbackServer, number: signal.Signals, code: int, said: str
+):
+    """While stdin is still open: no traceback, the summary, what is missing, and the exit code."""
     with subprocess.Popen(
         [*COMMAND, "-f", "-"],
         stdin=subprocess.PIPE,
@@ -249,13 +391,67 @@ def test_ctrl_c_sums_up_what_was_fetched(server: LoopbackServer):
         process.stdin.write(f"{server.url('/a')}\n{server.url('/hang')}\n")
         process.stdin.flush()
         process.stdout.readline()
+        wait_for_requests(server, 2)
 
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         error = process.stderr.read()
 
-        assert process.wait(200) == _main.INTERRUPTED
-    assert error.startswith("interrupted\n1 request in ")
+        assert process.wait(200) == code
+    assert error.startswith(f"{said}\n1 request in ")
+    assert "1 URL was begun and not finished, and so without a line" in error
+    assert "what was left of the input was not read" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("argv", [[], ["--ordered"]])
+def test_after_ctrl_c_bar_summary_and_lines_have_the_same_counts(
+    server: LoopbackServer, tmp_path: Path, argv: list[str]
+):
+    """What has ended is written, in the order of the input too, where the first has not."""
+    urls = tmp_path / "urls"
+    paths = ["/hang", *(f"/{number}" for number in range(500)), *["/hang"] * 50]
+    urls.write_text("".join(server.url(f"{path}\n") for path in paths))
+    with subprocess.Popen(
+        [*COMMAND, "-f", str(urls), "--progress", "-c", "20", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for_requests(server, 400)
+
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=200)
+
+    lines = len(out.splitlines())
+    (bar,) = re.findall(r"([\d,]+) done in", error)
+    (summary,) = re.findall(r"([\d,]+) requests in", error)
+    missing = sum(map(int, re.findall(r"(\d+) URLs? (?:were|was) (?:begun|not read)", error)))
+    assert int(bar) == int(summary) == lines
+    assert lines + missing == len(paths)
+    assert process.returncode == 130
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_reader(tmp_path: Path):
+    """Whoever has stopped reading may never go on."""
+    urls = tmp_path / "urls"
+    urls.write_text("".join(f"no-url/{number}{'a' * 100}\n" for number in range(20_000)))
+    with subprocess.Popen(
+        [*COMMAND, "-f", str(urls)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        select.select([process.stdout], [], [])
+        # It takes them as one if they come together.
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+        process.wait(200)
+        error = process.stderr.read()
+
+    assert process.returncode == 130
+    assert b"could not be written" in error
+    assert b"Traceback" not in error
 
 
 def test_bad_usage_of_the_program_is_2():

@@ -35,9 +35,9 @@ async def test_lines_are_written_in_order_and_all_of_them():
     """When the context ends, everything is out."""
     stream = io.StringIO()
 
-    async with writing_to(stream) as put_line:
+    async with writing_to(stream) as writer:
         for number in range(3 * BACKLOG):
-            await put_line(f"{number}\n")
+            await writer.put_line(f"{number}\n")
 
     assert stream.getvalue().split() == [str(number) for number in range(3 * BACKLOG)]
 
@@ -49,9 +49,9 @@ async def test_a_stuck_reader_holds_up_the_writer_and_not_the_loop():
 
     async def put_lines() -> None:
         nonlocal put
-        async with writing_to(stream) as put_line:
+        async with writing_to(stream) as writer:
             for number in range(3 * BACKLOG):
-                await put_line(f"{number}\n")
+                await writer.put_line(f"{number}\n")
                 put += 1
 
     async with anyio.create_task_group() as tasks:
@@ -70,9 +70,9 @@ async def test_a_reader_that_left_ends_the_context_with_its_error():
     """The error is that of the stream, and comes alone."""
 
     async def put_lines() -> None:
-        async with writing_to(Gone()) as put_line:
+        async with writing_to(Gone()) as writer:
             while True:
-                await put_line("x\n")
+                await writer.put_line("x\n")
 
     with pytest.raises(BrokenPipeError):
         await put_lines()
@@ -83,8 +83,8 @@ async def test_an_error_of_the_body_comes_out_as_it_is():
     stream = io.StringIO()
 
     async def put_lines() -> None:
-        async with writing_to(stream) as put_line:
-            await put_line("x\n")
+        async with writing_to(stream) as writer:
+            await writer.put_line("x\n")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -98,7 +98,7 @@ async def test_a_letter_the_terminal_lacks_is_written_out():
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
 
-    async with writing_to(stream) as put_line:
-        await put_line("http://host.test/\u00fc\n")
+    async with writing_to(stream) as writer:
+        await writer.put_line("http://host.test/\u00fc\n")
 
     assert raw.getvalue() == b"http://host.test/\\xfc\n"

@@ -1,5 +1,5 @@
 """
-The command `python -m asyncbatch`.
+The command `asyncbatch`, which is `python -m asyncbatch` too.
 
 It is built on the public names alone, as a user could have built it.
 """

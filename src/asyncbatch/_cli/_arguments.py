@@ -7,16 +7,21 @@ What a value may be is mostly for the fetcher to say; this says how it is writte
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import attrs
 
 from asyncbatch import Fetcher, Rate, Request, Retry
+from asyncbatch._cli._writer import Sink
+from asyncbatch._redaction import redacted
 
 DESCRIPTION = """\
 Fetch many URLs at once; print one line for each as it ends, and a summary on stderr.
@@ -25,11 +30,13 @@ Without arguments, show what asyncbatch does on a server inside this process.
 """
 EPILOG = """\
 Each line has the status, or in one word why there is none; the seconds it took; the bytes of the
-decoded body; and the URL. With --jsonl - there are JSON objects in their place.
+decoded body; and the URL. With --jsonl there are JSON objects in their place.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
+It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
 Passwords in URLs are never printed.
 
-Exit codes: 0, all went well; 1, a request failed; 2, bad usage; 130, interrupted.
+Exit codes: 0, all went well; 1, a request failed, or a URL was not fetched; 2, bad usage;
+130, interrupted; 143, terminated.
 """
 SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -38,13 +45,16 @@ SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 class Arguments:
     """What the command was asked to do."""
 
+    prog: str
+    """What the command is called."""
     urls: list[str]
     """Those given one by one."""
-    file: str | None = None
-    """Where to read more from; `-` is stdin."""
+    files: list[str] = attrs.field(factory=list)
+    """Where to read more from, in this order; `-` is stdin."""
     jsonl: str | None = None
     """Where to write one JSON object for each result; `-` is stdout."""
     method: str = "GET"
+    body: bytes | None = None
     ordered: bool = False
     quiet: bool = False
     batch_timeout: float | None = None
@@ -54,14 +64,28 @@ class Arguments:
     @property
     def wants_demo(self) -> bool:
         """Whether there is nothing to fetch."""
-        return not self.urls and self.file is None
+        return not self.urls and not self.files
 
     def request(self, url: str) -> Request:
         """Return the request for one URL."""
-        return Request(url, method=self.method)
+        return Request(url, method=self.method, content=self.body)
 
 
-OWN_OPTIONS = {field.name for field in attrs.fields(Arguments)} - {"urls", "fetcher"}
+OWN_OPTIONS = ("files", "jsonl", "method", "ordered", "quiet", "batch_timeout")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names what is wrong, without the passwords of URLs that stand in the wrong place."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redacted(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # The help, too, may go to a pipe that does not block.
+        stream = file or sys.stderr
+        if message and stream is not None:
+            with suppress(ValueError):
+                Sink(stream).write(message)
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
@@ -69,21 +93,67 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     Return what `argv` asks for.
 
     Raises:
-        SystemExit: With 2 and a message on stderr if it makes no sense; with 0 after `--help`.
+        SystemExit: With 2 and a message on stderr if it makes no sense; with 0 after `--help` and
+            `--version`.
     """
     parser = _parser()
-    given = vars(parser.parse_args(argv))
-    urls = given.pop("urls")
-    if given and not urls and "file" not in given:
+    given = vars(parser.parse_intermixed_args(argv))
+    urls = given.pop("urls", [])
+    if given and not urls and "files" not in given:
         parser.error("no URLs: give some, or -f FILE. The demo takes no options")
-    own = {name: given.pop(name) for name in OWN_OPTIONS & given.keys()}
-    given.setdefault("progress", _has_room_for_a_bar(is_quiet=own.get("quiet", False)))
-    return Arguments(urls=urls, fetcher=_fetcher(parser, given), **own)
+    outputs = given.pop("jsonl", [])
+    if len(outputs) > 1:
+        parser.error("argument --jsonl: there can be one output only")
+    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
+    own |= {"jsonl": outputs[0]} if outputs else {}
+    own |= _body(parser, given, own)
+    given.setdefault(
+        "progress",
+        _has_room_for_a_bar(is_quiet=own.get("quiet", False), prints_lines=not outputs),
+    )
+    fetcher = _fetcher(parser, given)
+    return Arguments(prog=parser.prog, urls=urls, fetcher=fetcher, **own)
 
 
-def _has_room_for_a_bar(*, is_quiet: bool) -> bool:
+def _body(parser: _Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return body and method, and add what describes a body to the headers."""
+    data, parts = given.pop("data", []), given.pop("json", [])
+    if not data and not parts:
+        return {}
+    if data and parts:
+        parser.error("argument --json: a body is either --data or --json")
+    if "-" in own.get("files", []) and "@-" in [*data, *parts]:
+        parser.error("argument --data: stdin is read for URLs already")
+    try:
+        body = b"".join(map(_content, parts)) or b"&".join(map(_content, data))
+        if parts:
+            json.loads(body)
+    except OSError as error:
+        parser.error(f"argument --data: {error}")
+    except ValueError as error:
+        # Where it is wrong, and not what it says: it may be a secret.
+        parser.error(f"argument --json: this is no JSON: {error}")
+    headers = given.setdefault("headers", [])
+    names = {name.lower() for name, _ in headers}
+    kind = "application/json" if parts else "application/x-www-form-urlencoded"
+    fields = {"Content-Type": kind} | ({"Accept": kind} if parts else {})
+    headers += [(name, value) for name, value in fields.items() if name.lower() not in names]
+    return {"body": body, "method": own.get("method", "POST")}
+
+
+def _content(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    if text == "@-":
+        return sys.stdin.buffer.read()
+    return Path(text[1:]).read_bytes()
+
+
+def _has_room_for_a_bar(*, is_quiet: bool, prints_lines: bool) -> bool:
     """Whether a bar on stderr is seen by somebody, and has no lines of ours in between."""
-    return not is_quiet and _is_terminal(sys.stderr) and not _is_terminal(sys.stdout)
+    if is_quiet or not _is_terminal(sys.stderr):
+        return False
+    return not (prints_lines and _is_terminal(sys.stdout))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -94,15 +164,22 @@ def _fetcher(parser: argparse.ArgumentParser, options: dict[str, Any]) -> Fetche
     try:
         if "attempts" in options:
             options["retry"] = Retry(attempts=options.pop("attempts"))
+        if "cookies" in options:
+            options["cookies"] = [pair for pairs in options["cookies"] for pair in pairs]
         return Fetcher(**options)
     except (TypeError, ValueError, ImportError) as error:
         parser.error(str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _prog() -> str:
+    name = Path(sys.argv[0]).name
+    return "python -m asyncbatch" if name == "__main__.py" else "asyncbatch"
+
+
+def _parser() -> _Parser:
     # With SUPPRESS, only what was given is there afterwards: the defaults stay the fetcher's.
-    parser = argparse.ArgumentParser(
-        prog="python -m asyncbatch",
+    parser = _Parser(
+        prog=_prog(),
         usage="%(prog)s [options] [URL ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -111,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("urls", nargs="*", metavar="URL", default=[])
+    parser.add_argument(
+        "-V", "--version", action="version", version=f"asyncbatch {version('asyncbatch')}"
+    )
     _add_input_and_output(parser.add_argument_group("input and output"))
     _add_limits(parser.add_argument_group("how much at once"))
     _add_times(parser.add_argument_group("how long (seconds)"))
@@ -119,8 +199,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_input_and_output(group: Any) -> None:
-    group.add_argument("-f", "--file", metavar="FILE", help="read URLs from FILE; - is stdin")
-    group.add_argument("--jsonl", metavar="FILE", help="write JSON Lines to FILE; - is stdout")
+    group.add_argument(
+        "-f",
+        "--file",
+        dest="files",
+        action="append",
+        metavar="FILE",
+        help="read URLs from FILE, behind those given; - is stdin; may be given many times",
+    )
+    group.add_argument(
+        "--jsonl",
+        action="append",
+        metavar="FILE",
+        help="write JSON Lines to FILE, and no lines for people; - is stdout",
+    )
     group.add_argument("--ordered", action="store_true", help="print in the order of the input")
     group.add_argument("-q", "--quiet", action="store_true", help="print no lines and no summary")
     group.add_argument(
@@ -160,7 +252,9 @@ def _add_times(group: Any) -> None:
 
 
 def _add_requests(group: Any) -> None:
-    group.add_argument("-X", "--method", metavar="NAME", help="GET unless you say otherwise")
+    group.add_argument(
+        "-X", "--method", metavar="NAME", help="GET, or with a body POST, unless you say otherwise"
+    )
     group.add_argument(
         "-H",
         "--header",
@@ -169,6 +263,33 @@ def _add_requests(group: Any) -> None:
         type=_header,
         metavar="NAME: VALUE",
         help="send this header; may be given many times",
+    )
+    group.add_argument(
+        "-d",
+        "--data",
+        action="append",
+        metavar="DATA",
+        help="a form as the body; @FILE reads it; several are joined by &",
+    )
+    group.add_argument(
+        "--json", action="append", metavar="JSON", help="JSON as the body; @FILE reads it"
+    )
+    group.add_argument(
+        "-b",
+        "--cookie",
+        dest="cookies",
+        action="append",
+        type=_cookies,
+        metavar="NAME=VALUE",
+        help="send this cookie to every host; may be given many times",
+    )
+    group.add_argument("-x", "--proxy", metavar="URL", help="http://, https:// or socks5://")
+    group.add_argument(
+        "-k",
+        "--insecure",
+        dest="verify",
+        action="store_false",
+        help="take any certificate",
     )
     group.add_argument(
         "--no-redirects",
@@ -216,5 +337,13 @@ def _size(text: str) -> int:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise ArgumentTypeError(f"{text!r} is no header: write 'Name: value'")
+        # Not shown: it may be a secret.
+        raise ArgumentTypeError("a header is written 'Name: value'")
     return name.strip(), value.strip()
+
+
+def _cookies(text: str) -> list[tuple[str, str]]:
+    pairs = [pair.partition("=") for pair in text.split(";") if pair.strip()]
+    if not pairs or not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ArgumentTypeError("a cookie is written NAME=VALUE, several with ; between them")
+    return [(name.strip(), value.strip()) for name, _, value in pairs]

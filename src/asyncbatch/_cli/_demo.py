@@ -16,6 +16,7 @@ from itertools import zip_longest
 import attrs
 
 from asyncbatch import Failure, FailureKind, Fetcher, Results, Retry
+from asyncbatch._cli._writer import Sink
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest, Reply
 
 LIVE_HOSTS = 19
@@ -168,5 +169,4 @@ def _mixed_up(urls: list[str], results: Results) -> Iterator[str]:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    Sink(sys.stdout).write(f"{text}\n")

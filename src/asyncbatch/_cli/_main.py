@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 import sys
+import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import anyio
 
-from asyncbatch import Request, Result
+from asyncbatch import Result
 from asyncbatch._cli._arguments import Arguments, parse
 from asyncbatch._cli._demo import run_demo
+from asyncbatch._cli._input import Source
 from asyncbatch._cli._lines import json_line, plain_line
-from asyncbatch._cli._urls import opened
-from asyncbatch._cli._writer import writing_to
+from asyncbatch._cli._writer import LineWriter, Sink, writing_to
 from asyncbatch._summary import SummaryBuilder
 
-OK, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+OK, FAILED, USAGE, BROKEN_PIPE = 0, 1, 2, 141
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
-Requests: TypeAlias = Iterable[Request] | AsyncIterable[Request]
 Output: TypeAlias = tuple[Callable[[Result], str], TextIO]
+
+_END = object()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: If the arguments make no sense, or ask for help.
     """
-    arguments = parse(argv)
     try:
+        arguments = parse(argv)
         if arguments.wants_demo:
+            _say_that_stdin_is_left_alone(arguments)
             return OK if anyio.run(run_demo) else FAILED
         return _run(arguments)
     except BrokenPipeError:
@@ -52,91 +57,186 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Arguments) -> int:
     with ExitStack() as files:
         try:
-            requests = _requests(arguments, files)
-            outputs = _outputs(arguments, files)
+            source = Source(arguments, files)
+            outputs = _outputs(arguments, source, files)
         except (OSError, ValueError) as error:
-            _say(f"python -m asyncbatch: {error}")
+            _say(f"{arguments.prog}: {error}")
             return USAGE
-        return _fetch(arguments, requests, outputs)
+        return Run(arguments, source, outputs).run()
 
 
-def _fetch(arguments: Arguments, requests: Requests, outputs: list[Output]) -> int:
-    """Fetch everything, and sum up what was fetched even if it ends early."""
-    builder, begun, code = SummaryBuilder(), time.monotonic(), OK
-    try:
-        anyio.run(_stream, arguments, requests, outputs, builder)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _say(f"python -m asyncbatch: {error}")
-        code = FAILED
-    except KeyboardInterrupt:
-        _say("interrupted")
-        code = INTERRUPTED
-    summary = builder.build(duration=time.monotonic() - begun)
-    if not arguments.quiet:
-        _say(str(summary))
-    return code or (FAILED if summary.failed else OK)
+class Run:
+    """One run of the command: what it has fetched, and why it ended."""
+
+    def __init__(self, arguments: Arguments, source: Source, outputs: list[Output]) -> None:
+        self._arguments = arguments
+        self._source = source
+        self._outputs = outputs
+        self._builder = SummaryBuilder()
+        self._results = 0
+        # The least number of lines that any output has taken and not written.
+        self._unwritten = 0
+        # The signal that has ended it; None: none has.
+        self._signal: int | None = None
+        # Around the wait for the next result; None before the first.
+        self._waiting: anyio.CancelScope | None = None
+
+    def run(self) -> int:
+        """Fetch everything, and sum up what was fetched even if it ends early."""
+        begun, code = time.monotonic(), OK
+        try:
+            anyio.run(self._fetch)
+            self._source.refuse_nothing()
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError) as error:
+            _say(f"{self._arguments.prog}: {error}")
+            code = FAILED if self._source.read else USAGE
+        except KeyboardInterrupt:
+            self._signal = signal.SIGINT
+        if code == USAGE:
+            return code
+        if self._signal is not None:
+            _say("interrupted" if self._signal == signal.SIGINT else "terminated")
+            code = 128 + self._signal
+        missing = self._missing()
+        summary = self._builder.build(duration=time.monotonic() - begun)
+        if not self._arguments.quiet:
+            _say(str(summary))
+        if missing:
+            _say("\n".join(missing))
+        return code or (FAILED if summary.failed or missing else OK)
+
+    def _missing(self) -> list[str]:
+        """Return what is to be said of URLs that have no line."""
+        found = []
+        try:
+            unread = self._source.unread()
+        except (OSError, ValueError) as error:
+            unread = f"what follows was ({error})"
+        except KeyboardInterrupt:
+            unread = "what was left of the input was"
+        begun = self._source.read - self._results
+        if begun:
+            were = "1 URL was" if begun == 1 else f"{begun:,} URLs were"
+            found.append(f"{were} begun and not finished, and so without a line")
+        if unread:
+            found.append(f"{unread} not read, and so not fetched")
+        if self._unwritten:
+            were = "1 result" if self._unwritten == 1 else f"{self._unwritten:,} results"
+            found.append(f"{were} could not be written")
+        return found
+
+    async def _fetch(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            if signals := _signals():
+                await tasks.start(self._watch, signals, tasks.cancel_scope)
+            error: Exception | None = None
+            try:
+                await self._write_results()
+            except Exception as caught:
+                error = caught  # raised behind the task group, which would wrap it
+            tasks.cancel_scope.cancel()
+        if error is not None:
+            raise error
+
+    async def _watch(
+        self,
+        signals: Sequence[signal.Signals],
+        everything: anyio.CancelScope,
+        *,
+        task_status: anyio.abc.TaskStatus[None],
+    ) -> None:
+        """End the run at the first signal, with all that has come; at the second, at once."""
+        with anyio.open_signal_receiver(*signals) as received:
+            task_status.started()
+            async for number in received:
+                if self._signal is not None:
+                    everything.cancel()
+                self._signal = number
+                if self._waiting is not None:
+                    self._waiting.cancel()
+
+    async def _write_results(self) -> None:
+        writers: list[LineWriter] = []
+        try:
+            async with AsyncExitStack() as stack:
+                lines = []
+                for line_of, stream in self._outputs:
+                    writer = await stack.enter_async_context(writing_to(stream))
+                    writers.append(writer)
+                    lines.append((line_of, writer))
+                fetcher = await stack.enter_async_context(self._arguments.fetcher)
+                results = await stack.enter_async_context(
+                    fetcher.stream(
+                        self._source.requests(),
+                        ordered=self._arguments.ordered,
+                        batch_timeout=self._arguments.batch_timeout,
+                    )
+                )
+                while (result := await self._next(results)) is not None:
+                    self._results += 1
+                    self._builder.add(result)
+                    for line_of, writer in lines:
+                        await writer.put_line(line_of(result))
+        finally:
+            self._unwritten = max((writer.put - writer.written for writer in writers), default=0)
+
+    async def _next(self, results: Any) -> Result | None:
+        """Wait for the next result; after a signal, take it only if it is there already."""
+        while True:
+            is_over = self._signal is not None
+            if is_over:
+                results.give_up_order()
+            with anyio.CancelScope() as waiting:
+                self._waiting = waiting
+                if is_over:
+                    waiting.cancel()
+                result: Any = await anext(results, _END)
+                return None if result is _END else result
+            if is_over:
+                return None
 
 
-async def _stream(
-    arguments: Arguments, requests: Requests, outputs: list[Output], builder: SummaryBuilder
-) -> None:
-    async with AsyncExitStack() as stack:
-        writers = [
-            (line_of, await stack.enter_async_context(writing_to(stream)))
-            for line_of, stream in outputs
-        ]
-        fetcher = await stack.enter_async_context(arguments.fetcher)
-        results = await stack.enter_async_context(
-            fetcher.stream(
-                requests, ordered=arguments.ordered, batch_timeout=arguments.batch_timeout
-            )
-        )
-        async for result in results:
-            builder.add(result)
-            for line_of, put_line in writers:
-                await put_line(line_of(result))
+def _signals() -> list[signal.Signals]:
+    """Return the signals that end a run; those that somebody else sees to are left alone."""
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        return []  # where there is no waiting for signals, Ctrl-C raises a KeyboardInterrupt
+    theirs = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    return [number for number, usual in theirs.items() if _is_usual(number, usual)]
 
 
-def _requests(arguments: Arguments, files: ExitStack) -> Requests:
-    if arguments.file is None:
-        return [arguments.request(url) for url in arguments.urls]
-    read = files.enter_context(opened(arguments.file))
-    if isinstance(read, AsyncIterator):
-        return _requests_in(arguments, read)
-    return map(arguments.request, chain(arguments.urls, read))
+def _is_usual(number: int, usual: Any) -> bool:
+    found = signal.getsignal(number)
+    # The event loop's runner has put a handler of its own in the place of Python's.
+    return found is usual or (number == signal.SIGINT and found is not signal.SIG_IGN)
 
 
-async def _requests_in(arguments: Arguments, read: AsyncIterator[str]) -> AsyncIterator[Request]:
-    for url in arguments.urls:
-        yield arguments.request(url)
-    async for url in read:
-        yield arguments.request(url)
-
-
-def _outputs(arguments: Arguments, files: ExitStack) -> list[Output]:
+def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Output]:
     """
-    Return the forms in which results are written, each with its stream.
+    Return the form in which results are written, with its stream, or none.
 
     Raises:
         OSError: If the file of `--jsonl` cannot be opened.
-        ValueError: If it is the one that the URLs are read from.
+        ValueError: If it is one that the URLs are read from.
     """
-    outputs: list[Output] = []
-    if arguments.jsonl not in (None, "-"):
-        outputs.append((json_line, files.enter_context(_created(arguments))))
     stdout: TextIO | None = sys.stdout  # None in a program started without one
-    if stdout is not None and (arguments.jsonl == "-" or not arguments.quiet):
-        outputs.append((json_line if arguments.jsonl == "-" else plain_line, stdout))
-    return outputs
+    if arguments.jsonl is None:
+        return [] if stdout is None or arguments.quiet else [(plain_line, stdout)]
+    if arguments.jsonl != "-":
+        return [(json_line, files.enter_context(_created(Path(arguments.jsonl), source)))]
+    return [] if stdout is None else [(json_line, stdout)]
 
 
 @contextmanager
-def _created(arguments: Arguments) -> Generator[TextIO]:
-    path = Path(arguments.jsonl or "")
-    if arguments.file not in (None, "-") and path.exists() and path.samefile(arguments.file or ""):
+def _created(path: Path, source: Source) -> Generator[TextIO]:
+    if source.holds(path):
         raise ValueError(f"--jsonl {path} would overwrite the URLs that are read from it")
+    for stream in (sys.stdout, sys.stderr):
+        if _is_at(stream, path):
+            # As it stands: opened once more, a file would be emptied, and a socket cannot be.
+            yield stream
+            return
     stream = path.open("w", encoding="ascii")
     try:
         yield stream
@@ -146,11 +246,25 @@ def _created(arguments: Arguments) -> Generator[TextIO]:
             stream.close()
 
 
+def _is_at(stream: TextIO | None, path: Path) -> bool:
+    """Whether a stream of this process leads to a path, as to `/dev/stdout`."""
+    with suppress(OSError, ValueError, AttributeError):
+        assert stream is not None
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    return False
+
+
+def _say_that_stdin_is_left_alone(arguments: Arguments) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        found = os.fstat(sys.stdin.fileno())
+        if stat.S_ISFIFO(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_size):
+            _say(f"{arguments.prog}: stdin is not read; -f - fetches the URLs in it")
+
+
 def _say(text: str) -> None:
     # A closed stderr, or none at all, is no reason to fail.
     with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        Sink(sys.stderr).write(f"{text}\n")
 
 
 def _discard_stdout() -> None:

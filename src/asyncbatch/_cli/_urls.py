@@ -1,5 +1,5 @@
 """
-URLs from a file or from stdin, line by line, and never more of them than are asked for.
+URLs from files or from stdin, line by line, and never more of them than are asked for.
 
 A pipe or a terminal may keep a reader waiting, which must not hold up what is under way: these are
 read as async iterators. Files are read as they are.
@@ -11,23 +11,166 @@ import codecs
 import os
 import stat
 import sys
+import zlib
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import anyio
 
-# utf-8-sig: some editors put a mark before the first line. surrogateescape: a line that is no
-# UTF-8 is a URL that cannot be fetched, and no reason to lose the others.
-ENCODING, ERRORS = "utf-8-sig", "surrogateescape"
 # No URL is longer; an endless line must not fill the memory.
 MAX_LINE = 1024 * 1024
-PIPE_READ = 65536
+CHUNK = 65536
+# So much without a line end is looked at for what it is.
+HEAD = 1024
+
+GZIP = b"\x1f\x8b"
+# What else begins like this is no list, and is told by its name.
+FOREIGN = {
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\x04\x22\x4d\x18": "compressed with lz4",
+    b"PK\x03\x04": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"GIF8": "an image",
+    b"\x7fELF": "a program",
+    b"SQLite": "a database",
+}
+# utf-8-sig: some editors put a mark before the first line. The longer marks come first.
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_BEGINNINGS = (GZIP, *FOREIGN, *MARKS)
+
+
+class NotAList(ValueError):
+    """What was given as a list of URLs is none; the message says what it is instead."""
+
+
+class Lines:
+    """
+    Takes the bytes of a list, however they are cut, and returns the URLs in it.
+
+    Args:
+        name: What the list is called in messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # What has come before it could be said what it is.
+        self._start: bytes | None = b""
+        # None where nothing is compressed.
+        self._inflater: zlib._Decompress | None = None
+        # None until a first line of text has come, which shows what it is.
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._head = b""
+        # Of the line whose end has not come.
+        self._rest = ""
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        """
+        Yield the URLs whose lines end in these bytes.
+
+        Raises:
+            NotAList: If it can be said by now that it is none.
+        """
+        if self._start is not None:
+            self._start += data
+            if len(self._start) < 5 and any(b.startswith(self._start) for b in _BEGINNINGS):
+                return
+            data, self._start = self._start, None
+            self._look_at(data)
+        for content in self._inflated(data):
+            yield from self._urls_in(content)
+
+    def end(self) -> Iterator[str]:
+        """
+        Yield the URL of a last line without an end.
+
+        Raises:
+            NotAList: If something is missing.
+        """
+        if self._start is not None:
+            data, self._start = self._start, None
+            yield from self._urls_in(data)
+        if self._inflater is not None and not self._inflater.eof:
+            raise NotAList(f"{self._name} is cut off: its gzip stream has no end")
+        if self._decoder is None:
+            self._decoder = self._decoder_for(self._head)
+        yield from self._lines_in(self._decoder.decode(self._head, final=True))
+        yield from _url(self._rest)
+
+    def _look_at(self, start: bytes) -> None:
+        for mark, what in FOREIGN.items():
+            if start.startswith(mark):
+                raise NotAList(f"{self._name} is {what}, and no list of URLs")
+        if start.startswith(GZIP):
+            self._inflater = zlib.decompressobj(31)
+
+    def _inflated(self, data: bytes) -> Iterator[bytes]:
+        if self._inflater is None:
+            yield data
+            return
+        while data:
+            try:
+                content = self._inflater.decompress(data, CHUNK)
+            except zlib.error as error:
+                raise NotAList(f"{self._name} is no gzip file: {error}") from None
+            if content:
+                yield content
+            data = self._inflater.unconsumed_tail
+            if self._inflater.eof:
+                # Several streams in a row are one; zeros behind the last pad it.
+                data = self._inflater.unused_data.lstrip(b"\0")
+                if data:
+                    self._inflater = zlib.decompressobj(31)
+            elif not data and len(content) == CHUNK:
+                # There may be more than was asked for.
+                content = self._inflater.decompress(b"", CHUNK)
+                while content:
+                    yield content
+                    content = self._inflater.decompress(b"", CHUNK)
+
+    def _urls_in(self, content: bytes) -> Iterator[str]:
+        if self._decoder is None:
+            self._head += content
+            if len(self._head) < HEAD and b"\n" not in self._head:
+                return
+            self._decoder = self._decoder_for(self._head)
+            content, self._head = self._head, b""
+        yield from self._lines_in(self._decoder.decode(content))
+
+    def _lines_in(self, text: str) -> Iterator[str]:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            yield from _url(line)
+        if len(self._rest) > MAX_LINE:
+            raise NotAList(f"{self._name} is no list of URLs: a line is longer than 1 MiB")
+
+    def _decoder_for(self, content: bytes) -> codecs.IncrementalDecoder:
+        for mark, encoding in MARKS.items():
+            if content.startswith(mark):
+                return codecs.getincrementaldecoder(encoding)("replace")
+        if b"\0" in content:
+            raise NotAList(
+                f"{self._name} is no list of URLs: it has NUL bytes. If it is UTF-16, "
+                "save it with a byte order mark, or as UTF-8"
+            )
+        # A line that is no UTF-8 is a URL that cannot be fetched, and no reason to lose the others.
+        return codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
 
 
 @contextmanager
-def opened(path: str) -> Generator[Iterable[str] | AsyncIterator[str]]:
+def opened(path: str) -> Generator[BinaryIO]:
     """
     Open a file of URLs, `-` for stdin.
 
@@ -38,15 +181,31 @@ def opened(path: str) -> Generator[Iterable[str] | AsyncIterator[str]]:
         stdin: TextIO | None = sys.stdin  # None in a program started without one
         if stdin is None:
             raise OSError("there is no stdin to read URLs from")
-        yield urls_in(stdin.buffer)
+        yield stdin.buffer
         return
     with Path(path).open("rb") as file:
-        yield urls_in(file)
+        yield file
 
 
-def urls_in(file: BinaryIO) -> Iterable[str] | AsyncIterator[str]:
-    """Return the URLs in `file`, without blanks and comments."""
-    return _awaited_urls(file.fileno()) if _may_wait(file) else _read_urls(file)
+def urls_in(file: BinaryIO, name: str) -> Iterable[str] | AsyncIterator[str]:
+    """
+    Return the URLs in `file`, without blanks and comments.
+
+    Raises:
+        OSError: If it cannot be read.
+        NotAList: If that can be said without waiting for it.
+    """
+    if _may_wait(file):
+        return _awaited_urls(file.fileno(), Lines(name))
+    urls = _read_urls(file, Lines(name))
+    # The first one now, so that what is no list is told before anything is fetched.
+    return chain(list(_first_of(urls)), urls)
+
+
+def _first_of(urls: Iterator[str]) -> Iterator[str]:
+    for url in urls:
+        yield url
+        return
 
 
 def _may_wait(file: BinaryIO) -> bool:
@@ -59,25 +218,22 @@ def _may_wait(file: BinaryIO) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or file.isatty()
 
 
-def _read_urls(file: BinaryIO) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(ENCODING)(ERRORS)
-    while line := file.readline(MAX_LINE):
-        yield from _url(decoder.decode(line))
+def _read_urls(file: BinaryIO, lines: Lines) -> Iterator[str]:
+    while data := file.read(CHUNK):
+        yield from lines.feed(data)
+    yield from lines.end()
 
 
-async def _awaited_urls(descriptor: int) -> AsyncIterator[str]:
-    decoder = codecs.getincrementaldecoder(ENCODING)(ERRORS)
-    rest = b""
+async def _awaited_urls(descriptor: int, lines: Lines) -> AsyncIterator[str]:
     while True:
         await anyio.wait_readable(descriptor)
-        read = os.read(descriptor, PIPE_READ)
-        *lines, rest = (rest + read).split(b"\n")
-        if not read or len(rest) > MAX_LINE:
-            lines, rest = [*lines, rest], b""
-        for line in lines:
-            for url in _url(decoder.decode(line)):
-                yield url
-        if not read:
+        try:
+            data = os.read(descriptor, CHUNK)
+        except BlockingIOError:  # another reader was faster
+            continue
+        for url in lines.feed(data) if data else lines.end():
+            yield url
+        if not data:
             return
 
 

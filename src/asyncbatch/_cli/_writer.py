@@ -2,66 +2,178 @@
 Writing lines where the reader may be slow: a full pipe holds up the batch, not its event loop.
 
 If it held up the loop, everything under way would run into its time-out while somebody reads the
-first screen in a pager.
+first screen in a pager. And a pipe or terminal that another program shares may not block: it takes
+a part of what is written, or nothing, and the rest is written when there is room again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TextIO, TypeAlias
+import os
+import select
+import stat
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import TextIO
 
 import anyio
 import anyio.to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 BACKLOG = 1000
+# So much a pipe takes at once if it takes anything (POSIX: PIPE_BUF).
+PIECE = 4096
+# Seconds after which a writer that waits for room looks whether it is still wanted.
+PATIENCE = 0.1
 
-PutLine: TypeAlias = Callable[[str], Awaitable[None]]
+
+class Sink:
+    """
+    A stream that all of a text goes to, whether it blocks or not.
+
+    Args:
+        stream: Where to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._descriptor = _descriptor_of(stream)
+        self.stopped = False
+        """Set this, from any thread, to let a `write` that waits for room give up."""
+
+    def write(self, text: str) -> None:
+        """
+        Write all of `text`, and wait for room if need be.
+
+        Raises:
+            OSError: If the stream takes no more.
+            ValueError: If it is closed.
+        """
+        # The terminal's own encoding may lack a letter of a URL.
+        encoding = self._stream.encoding or "utf-8"
+        content = text.encode(encoding, "backslashreplace")
+        if self._descriptor is None:
+            self._stream.write(content.decode(encoding))
+            self._stream.flush()
+            return
+        self._flush(self._descriptor)
+        self._write_bytes(self._descriptor, content)
+
+    def _flush(self, descriptor: int) -> None:
+        """Let what others have written to the stream go first."""
+        while not self.stopped:
+            try:
+                self._stream.flush()
+            except BlockingIOError:
+                _wait_for_room(descriptor)
+            else:
+                return
+
+    def _write_bytes(self, descriptor: int, content: bytes) -> None:
+        rest = memoryview(content)
+        # What is written to a file is there at once.
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        while rest and not self.stopped:
+            if not is_file and not _wait_for_room(descriptor):
+                continue
+            with suppress(BlockingIOError):
+                rest = rest[os.write(descriptor, rest if is_file else rest[:PIECE]) :]
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """Return the descriptor below a stream, where one can be waited for."""
+    if os.name != "posix":
+        return None
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):  # no real file; closed
+        return None
+
+
+def _wait_for_room(descriptor: int) -> bool:
+    """Wait for a moment, and say whether something can be written, if only an error."""
+    if not hasattr(select, "poll"):
+        time.sleep(PATIENCE)
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(PATIENCE * 1000))
+
+
+class LineWriter:
+    """
+    Writes lines to a stream, in a thread.
+
+    Attributes:
+        put: how many lines have been taken.
+        written: how many of them are out.
+        error: what the stream raised.
+    """
+
+    def __init__(
+        self, stream: TextIO, send: MemoryObjectSendStream[str], stop: anyio.CancelScope
+    ) -> None:
+        self._sink = Sink(stream)
+        self._send = send
+        self._stop = stop
+        self.put = 0
+        self.written = 0
+        self.error: Exception | None = None
+
+    async def put_line(self, line: str) -> None:
+        """
+        Take a line; wait while `BACKLOG` lines are waiting already.
+
+        Raises:
+            anyio.BrokenResourceError: If the stream takes no more.
+        """
+        self.put += 1
+        await self._send.send(line)
+
+    async def write_all(self, lines: MemoryObjectReceiveStream[str]) -> None:
+        """Write the lines as they come."""
+        async with lines:
+            try:
+                async for line in lines:
+                    batch = [line, *_waiting(lines)]
+                    await anyio.to_thread.run_sync(
+                        self._sink.write, "".join(batch), abandon_on_cancel=True
+                    )
+                    self.written += len(batch)
+            except (OSError, ValueError) as error:
+                self.error = error
+                # Whoever waits for something else than to put a line is told too.
+                self._stop.cancel()
+            finally:
+                self._sink.stopped = True
 
 
 @asynccontextmanager
-async def writing_to(stream: TextIO) -> AsyncGenerator[PutLine]:
+async def writing_to(stream: TextIO) -> AsyncGenerator[LineWriter]:
     """
-    Yield a function that writes a line, and waits while `BACKLOG` lines are waiting already.
+    Yield what writes lines; when the context ends, they are out.
 
     Raises:
-        OSError: If the stream takes no more, when the context ends; the function ends the context
-            for that.
+        OSError: If the stream takes no more, when the context ends; it ends at once for that.
     """
     send, receive = anyio.create_memory_object_stream[str](BACKLOG)
     errors: list[Exception] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_write_all, receive, stream, errors)
-        async with send:
-            try:
-                yield send.send
-            except Exception as error:
-                # Raised behind the task group, which would wrap it. If the writer has stopped,
-                # this only says so, and what stopped it is there already.
-                errors.append(error)
+        with anyio.CancelScope() as body:
+            writer = LineWriter(stream, send, body)
+            tasks.start_soon(writer.write_all, receive)
+            async with send:
+                try:
+                    yield writer
+                except Exception as error:
+                    # Raised behind the task group, which would wrap it. If the writer has stopped,
+                    # this only says so, and what stopped it is there already.
+                    errors.append(error)
+    if writer.error is not None:
+        raise writer.error
     if errors:
         raise errors[0]
 
 
-async def _write_all(
-    lines: MemoryObjectReceiveStream[str], stream: TextIO, errors: list[Exception]
-) -> None:
-    async with lines:
-        try:
-            async for line in lines:
-                text = "".join([line, *_waiting(lines)])
-                await anyio.to_thread.run_sync(_write, stream, text)
-        except (OSError, ValueError) as error:
-            errors.append(error)
-
-
 def _waiting(lines: MemoryObjectReceiveStream[str]) -> list[str]:
     return [lines.receive_nowait() for _ in range(lines.statistics().current_buffer_used)]
-
-
-def _write(stream: TextIO, text: str) -> None:
-    # The terminal's own encoding may lack a letter of a URL.
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()

@@ -1,0 +1,143 @@
+"""
+What the command fetches: the URLs given one by one, then those of its files, each counted.
+
+That none is silently left out is shown by the counts: what was read, and what was not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from asyncbatch import Request
+from asyncbatch._cli._arguments import Arguments
+from asyncbatch._cli._urls import opened, urls_in
+
+Urls: TypeAlias = Iterable[str] | AsyncIterator[str]
+
+# Lines that are counted, and not fetched, at the very most.
+MOST_COUNTED = 1_000_000
+
+
+class UsageError(ValueError):
+    """The arguments make no sense together with what they name."""
+
+
+class Source:
+    """
+    The requests of the command.
+
+    Args:
+        arguments: What it was asked to do.
+        files: Closes what is opened here.
+
+    Attributes:
+        read: how many have been read.
+        is_exhausted: whether there are no more.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If one is no list, or makes no sense.
+    """
+
+    def __init__(self, arguments: Arguments, files: ExitStack) -> None:
+        self._arguments = arguments
+        self._parts: list[Urls] = [iter(arguments.urls)]
+        self.read = 0
+        self.is_exhausted = False
+        self._opened: list[tuple[str, BinaryIO]] = []
+        for path in arguments.files:
+            self._open(path, files)
+        self._is_awaited = any(isinstance(part, AsyncIterator) for part in self._parts)
+        # None if reading may have to wait.
+        self._plain = None if self._is_awaited else self._checked(self._read_plain())
+
+    def requests(self) -> Iterable[Request] | AsyncIterable[Request]:
+        """Return the requests, to be read once."""
+        if self._plain is None:
+            return self._read_awaited()
+        # Without files it is known how many there are: a bar shows how far it is.
+        return self._plain if self._arguments.files else list(self._plain)
+
+    def refuse_nothing(self) -> None:
+        """
+        Refuse files in which there was no URL.
+
+        Raises:
+            UsageError: If nothing was read, although all has been.
+        """
+        if self.is_exhausted and not self.read:
+            names = " and ".join("stdin" if path == "-" else path for path, _ in self._opened)
+            raise UsageError(f"there is no URL in {names}")
+
+    def holds(self, path: Path) -> bool:
+        """Whether this is one of the files that are read."""
+        try:
+            found = path.stat()
+        except OSError:
+            return False
+        return any(_is_same(found, file) for _, file in self._opened)
+
+    def unread(self) -> str:
+        """Say what has not been read, as it may be said of URLs; nothing if all has been."""
+        if self.is_exhausted:
+            return ""
+        if self._plain is None:
+            return "what was left of the input was"
+        count = sum(1 for _ in islice(self._plain, MOST_COUNTED))
+        self.read -= count
+        if not count:
+            return ""
+        more = "more than " if count == MOST_COUNTED else ""
+        return f"{more}{count:,} {'URL was' if count == 1 else 'URLs were'}"
+
+    def _open(self, path: str, files: ExitStack) -> None:
+        file = files.enter_context(opened(path))
+        stat = _stat_of(file)
+        for earlier, other in self._opened:
+            if earlier == path or (stat is not None and _is_same(stat, other)):
+                raise UsageError(f"-f {path} is given twice")
+        name = "stdin" if path == "-" else path
+        self._parts.append(urls_in(file, name))
+        self._opened.append((path, file))
+
+    def _checked(self, requests: Iterator[Request]) -> Iterator[Request]:
+        first = next(requests, None)
+        self.refuse_nothing()
+        return requests if first is None else chain([first], requests)
+
+    def _read_plain(self) -> Iterator[Request]:
+        for part in self._parts:
+            assert isinstance(part, Iterable)
+            for url in part:
+                self.read += 1
+                yield self._arguments.request(url)
+        self.is_exhausted = True
+
+    async def _read_awaited(self) -> AsyncIterator[Request]:
+        for part in self._parts:
+            if isinstance(part, AsyncIterator):
+                async for url in part:
+                    self.read += 1
+                    yield self._arguments.request(url)
+            else:
+                for url in part:
+                    self.read += 1
+                    yield self._arguments.request(url)
+        self.is_exhausted = True
+
+
+def _stat_of(file: BinaryIO) -> os.stat_result | None:
+    try:
+        return os.fstat(file.fileno())
+    except OSError:  # no real file
+        return None
+
+
+def _is_same(found: os.stat_result, file: BinaryIO) -> bool:
+    stat = _stat_of(file)
+    return stat is not None and os.path.samestat(found, stat)
