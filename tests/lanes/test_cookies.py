@@ -82,7 +82,7 @@ async def test_a_jar_of_the_callers_keeps_its_rules() -> None:
     st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=1, max_size=4).map(".".join),
     st.lists(st.from_regex(r"[a-c]{1,2}", fullmatch=True), min_size=0, max_size=4).map(".".join),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("a.b.c", "b.c")
 @example("a", "")
 @example("127.0.0.1", "127.0.0.1")
@@ -112,7 +112,7 @@ _SETTINGS = st.lists(
 
 
 @given(_SETTINGS, st.sampled_from(_HOSTS), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_part_of_a_jar_sends_what_the_whole_would(
     kept: list[tuple[str, str, str]], host: str, ours: bool
 ) -> None:

@@ -131,7 +131,7 @@ def with_tricky(test: Callable[[str], None]) -> Callable[[str], None]:
 
 @with_tricky
 @given(URLS)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> None:
     """The short way for plain URLs and the way of all others, byte for byte."""
     client, _ = preparer()
@@ -147,7 +147,7 @@ def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> Non
 
 @with_tricky
 @given(URLS)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_relay_sends_what_would_have_been_prepared(url: str) -> None:
     """At the first look at an origin, and at the next, which only reads the target."""
     client, _ = preparer()
@@ -166,7 +166,7 @@ def test_a_relay_sends_what_would_have_been_prepared(url: str) -> None:
 
 
 @given(st.text(ALPHABET, max_size=12), st.text(ALPHABET, max_size=12), TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("GET", "x", "a\r\nb: c")
 @example("GET", "x", "a\nb: c")
 @example("GET", "x\r\nb", "c")
