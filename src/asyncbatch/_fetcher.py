@@ -147,7 +147,7 @@ class Fetcher:
         if self._owns_client:
             await self._client.__aenter__()
         self._loop = anyio.lowlevel.current_token()
-        self._slots = Slots(self._options.concurrency)
+        self._slots = Slots(self._options.concurrency, running_clock())
         self._equipment = equip(
             self._options, self._client, self._slots, owns_client=self._owns_client
         )
@@ -237,7 +237,9 @@ class Fetcher:
         begun = clock()
         with self._registered(batch):
             await batch.run()
-        results = Results(output.in_order(), duration=clock() - begun)
+        results = Results(
+            output.in_order(), duration=clock() - begun, slots_full=batch.slots_full()
+        )
         if batch.input_error is not None:
             # Nothing is lost: who wants what was fetched before the input failed finds it here.
             with contextlib.suppress(AttributeError):  # an error may refuse attributes

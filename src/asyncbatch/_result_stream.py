@@ -65,7 +65,7 @@ class CrossingFetcher(Fetcher):
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = self._new_batch(source, handover, batch_timeout)
-            handover.figures.begin(running_clock())
+            handover.figures.begin(running_clock(), batch.slots_full)
             handover.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()

@@ -45,11 +45,14 @@ class Results(Sequence[Result]):
         again = await fetcher.fetch_many([failure.request for failure in results.failures])
     """
 
-    __slots__ = ("_duration", "_results")
+    __slots__ = ("_duration", "_results", "_slots_full")
 
-    def __init__(self, results: Iterable[Result], *, duration: float) -> None:
+    def __init__(
+        self, results: Iterable[Result], *, duration: float, slots_full: float = 0.0
+    ) -> None:
         self._results = tuple(results)
         self._duration = duration
+        self._slots_full = slots_full
 
     @property
     def duration(self) -> float:
@@ -71,7 +74,7 @@ class Results(Sequence[Result]):
         builder = SummaryBuilder(exact_up_to=len(self))
         for result in self._results:
             builder.add(result)
-        return builder.build(duration=self._duration)
+        return builder.build(duration=self._duration, slots_full=self._slots_full)
 
     def by_host(self) -> dict[str, Results]:
         """
@@ -85,7 +88,10 @@ class Results(Sequence[Result]):
         found: dict[str, list[Result]] = {}
         for result in self._results:
             found.setdefault(_host_of(result), []).append(result)
-        return {host: Results(own, duration=self._duration) for host, own in found.items()}
+        return {host: self._of(own) for host, own in found.items()}
+
+    def _of(self, results: Iterable[Result]) -> Results:
+        return Results(results, duration=self._duration, slots_full=self._slots_full)
 
     def raise_for_failures(self) -> None:
         """
@@ -108,7 +114,7 @@ class Results(Sequence[Result]):
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> Result | Results:
         if isinstance(index, slice):
-            return Results(self._results[index], duration=self._duration)
+            return self._of(self._results[index])
         return self._results[index]
 
     def __iter__(self) -> Iterator[Result]:

@@ -127,6 +127,7 @@ def equip(
     stalls = Stalls()
     lane = _lane(options, client)
     lane.take_part_in(stalls)
+    stalls.join(slots.take_out)
     return Equipment(
         trial=Trial(lane, limits),
         hosts=Hosts(
@@ -139,6 +140,7 @@ def equip(
             rules_for=_rules_for(options, limits),
             concurrency=options.concurrency,
         ),
+        slots=slots,
         permits=permits,
         concurrency=options.concurrency,
         window=window_of(options),

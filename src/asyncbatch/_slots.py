@@ -11,12 +11,25 @@ from typing import TypeAlias
 
 import anyio
 
+from asyncbatch._clock import Clock
+
 
 class Slots:
-    """A number of slots, handed out first come, first served."""
+    """
+    A number of slots, handed out first come, first served.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: How many.
+        clock: To tell for how long all of them were taken; without one nobody asks.
+    """
+
+    def __init__(self, total: int, clock: Clock = float) -> None:
         self.total = total
+        self._clock = clock
+        # For how long all were taken, up to the last time that one was given back; and since when
+        # they are. Attributes, as each request reads them.
+        self.full_seconds = 0.0
+        self.full_since: float | None = None
         self.waiting = 0
         """How many are waiting for a slot. An attribute, as each request asks."""
         self._semaphore = anyio.Semaphore(total, fast_acquire=True)
@@ -33,10 +46,25 @@ class Slots:
             await self._semaphore.acquire()
         finally:
             self.waiting -= 1
+        if self.full_since is None and not self._semaphore.value:
+            self.full_since = self._clock()
 
     def release(self) -> None:
         """Give a slot back."""
         self._semaphore.release()
+        if self.full_since is not None and self._semaphore.value:
+            self.full_seconds += self._clock() - self.full_since
+            self.full_since = None
+
+    def full_at(self, now: float) -> float:
+        """Return for how many seconds all slots have been taken so far."""
+        since = self.full_since
+        return self.full_seconds if since is None else self.full_seconds + now - since
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of that."""
+        if self.full_since is not None and self.full_since <= before:
+            self.full_since += seconds
 
 
 class BothSlots:

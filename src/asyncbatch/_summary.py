@@ -58,6 +58,9 @@ class Summary:
     """Length of all final bodies, decoded."""
     duration: float
     """Seconds the batch took."""
+    slots_full: float = 0.0
+    """Seconds of them for which all `concurrency` slots were taken, so that more could not start:
+    where that is most of the time, more `concurrency` makes the batch faster."""
     elapsed: Quantiles | None
     """Seconds for one request, retries and their waits included: `mean`, `p50` (the median), `p90`,
     `p99`, `max`, and of how many (`count`). `None` if none was tried."""
@@ -112,8 +115,14 @@ class SummaryBuilder:
         if len(latest) >= COUNTED_AT_ONCE:
             self._count()
 
-    def build(self, *, duration: float) -> Summary:
-        """Return the figures of what was added so far, for a batch of `duration` seconds."""
+    def build(self, *, duration: float, slots_full: float = 0.0) -> Summary:
+        """
+        Return the figures of what was added so far.
+
+        Args:
+            duration: Seconds that the batch took.
+            slots_full: Seconds of them for which all slots were taken.
+        """
         self._count()
         failed = self._kinds.total()
         phases = {name: builder.build() for name, builder in self._phases.items()}
@@ -126,6 +135,7 @@ class SummaryBuilder:
             retries=self._retries,
             bytes=self._bytes,
             duration=duration,
+            slots_full=slots_full,
             elapsed=self._elapsed.build(),
             phases=MappingProxyType({name: found for name, found in phases.items() if found}),
         )
@@ -159,25 +169,35 @@ class RunningSummary:
     def __init__(self) -> None:
         self._builder = SummaryBuilder()
         self._clock: Callable[[], float] = float  # stands still until the batch begins
+        self._slots_full: Callable[[], float] = float
         self._begun_at = 0.0
         self._ended_at: float | None = None
         self.add: Callable[[Result], None] = self._builder.add
         """Count one result."""
 
-    def begin(self, clock: Callable[[], float]) -> None:
-        """Let time count, by a clock that tells seconds."""
+    def begin(self, clock: Callable[[], float], slots_full: Callable[[], float] = float) -> None:
+        """
+        Let time count.
+
+        Args:
+            clock: Tells seconds.
+            slots_full: Tells for how many seconds of the batch all slots have been taken.
+        """
         self._clock = clock
+        self._slots_full = slots_full
         self._begun_at = clock()
 
     def end(self) -> None:
         """Let no more time count."""
         if self._ended_at is None:
             self._ended_at = self._clock()
+            seconds = self._slots_full()
+            self._slots_full = lambda: seconds
 
     def build(self) -> Summary:
         """Return the figures of what was added so far."""
         now = self._clock() if self._ended_at is None else self._ended_at
-        return self._builder.build(duration=now - self._begun_at)
+        return self._builder.build(duration=now - self._begun_at, slots_full=self._slots_full())
 
 
 def _lines(summary: Summary) -> Iterator[str]:
@@ -193,6 +213,9 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield f"  succeeded  {summary.succeeded:,}"
     yield from _wrapped("failed", f"{summary.failed:,}", _counts(summary.kinds))
     yield f"  retries    {summary.retries:,}"
+    if summary.slots_full > 0 and summary.duration > 0:
+        share = min(1.0, summary.slots_full / summary.duration)
+        yield f"  slots      all taken for {share:.0%} of the time"
     if summary.statuses:
         yield from _wrapped("statuses", "", _statuses(summary.statuses))
     if summary.elapsed is not None:

@@ -24,7 +24,8 @@ class Timing:
     """
 
     queued: float = 0.0
-    """Waiting with us because no slot was free, or the consumer was behind."""
+    """Waiting with us because no slot was free, or the consumer was behind. Of an input at hand,
+    one with a length, it counts from the beginning of the batch; else from when it was read."""
     throttled: float = 0.0
     """Waiting with us because of a host's cap, a rate, a pause of the host, or a back-off."""
     dns: float | None = None

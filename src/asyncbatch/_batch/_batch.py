@@ -52,7 +52,15 @@ class Batch:
         self._schedule = Schedule(equipment.hosts)
         self._schedule.on_ready = self.notify
         self._tally = Tally(source.size) if equipment.progress else None
-        self._ledger = Ledger(equipment, self._schedule, output, self._tally, self._clock)
+        self._full_before = equipment.slots.full_at(self._begun)
+        self._ledger = Ledger(
+            equipment,
+            self._schedule,
+            output,
+            self._tally,
+            self._clock,
+            is_at_hand=source.size is not None and not source.is_async,
+        )
         self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
         self._crew = Crew(
             equipment, self._schedule, self._intake, self._ledger, output, self._clock
@@ -66,6 +74,10 @@ class Batch:
         self._ended = anyio.Event()
         # Set by whoever changes something that the end of the batch waits for.
         self._changed = anyio.Event()
+
+    def slots_full(self) -> float:
+        """Return for how many seconds of the batch all slots of its fetcher have been taken."""
+        return self._equipment.slots.full_at(self._clock()) - self._full_before
 
     @property
     def waiting(self) -> int:

@@ -45,6 +45,7 @@ class Crew:
         clock: Clock,
     ) -> None:
         self._concurrency = equipment.concurrency
+        self._slots = equipment.slots
         self._deadline = equipment.deadline
         self._has_check = equipment.check is not None
         self.permits = equipment.permits
@@ -251,6 +252,12 @@ class Crew:
         if key is not None and schedule.replace(done, item, ledger.count, key, now):
             ledger.count += 1
             ledger.unfinished += 1
+            before = ledger.full_before
+            if before is not None:
+                # `Ledger.queued_before`, without the calls.
+                slots = self._slots
+                since = slots.full_since
+                done.queued = slots.full_seconds - before + (now - since if since else 0.0)
             return True
         ledger.enter(item, now, key)
         return False

@@ -11,7 +11,7 @@ from asyncbatch._attempt import Trial
 from asyncbatch._hosts import Hosts
 from asyncbatch._progress import ProgressTypes
 from asyncbatch._retry import Retry
-from asyncbatch._slots import Permits
+from asyncbatch._slots import Permits, Slots
 from asyncbatch._stalls import Stalls
 
 
@@ -21,6 +21,7 @@ class Equipment:
 
     trial: Trial
     hosts: Hosts
+    slots: Slots
     permits: Permits
     concurrency: int
     window: int

@@ -52,6 +52,8 @@ class Ledger:
         output: Output,
         tally: Tally | None,
         clock: Clock,
+        *,
+        is_at_hand: bool,
     ) -> None:
         self.count = 0
         """Requests read; the next one's index."""
@@ -66,6 +68,10 @@ class Ledger:
         self._output = output
         self._tally = tally
         self._clock = clock
+        self._slots = equipment.slots
+        # What requests of an input that is at hand have waited before they were read is the time
+        # for which no slot was free since then; None for any other input.
+        self.full_before = equipment.slots.full_at(clock()) if is_at_hand else None
         self._callbacks = Callbacks(clock, equipment.stalls)
         # Cancelled in the middle of an attempt.
         self._interrupted: list[Job] = []
@@ -93,7 +99,13 @@ class Ledger:
             job.allowed = self._equipment.deadline
         else:
             job = self._job_of(item, index, self._hosts.get(origin))
+        job.queued = self.queued_before(now)
         self._schedule.add(job, now)
+
+    def queued_before(self, now: float) -> float:
+        """Return for how long a request that is read now has been kept waiting for a slot."""
+        before = self.full_before
+        return 0.0 if before is None else self._slots.full_at(now) - before
 
     def _job_of(self, item: Any, index: int, host: Host) -> Job:
         job = Job(item, index, host, method_of(item))

@@ -115,6 +115,8 @@ class Worker:
         if not crew.permits.waiting and crew.replace(job, relay, now):
             crew.last_at_work = job
             return job.request
+        # Reading the input may have taken any time.
+        now = crew.clock()
         crew.close(job, blueprint, course, now)
         self._job = None
         if crew.permits.waiting:

@@ -123,7 +123,7 @@ class EpollWatch:
         epoll = self._epoll
         if epoll is None:
             epoll = self._epoll = select.epoll()
-            self._loop.add_reader(epoll.fileno(), self._wake_up)
+            self._loop.add_reader(epoll.fileno(), self.look)
         try:
             epoll.register(fd, select.EPOLLIN)
             self._callbacks[fd] = on_readable
@@ -144,13 +144,6 @@ class EpollWatch:
             self._loop.remove_reader(epoll.fileno())
             epoll.close()
 
-    def _wake_up(self) -> None:
-        """Look, with the time that passes while the loop stands still out of all clocks."""
-        heart = self._heart
-        if heart is not None and monotonic() >= heart.late_at:
-            heart.stood_still()
-        self.look()
-
     def look_at_all(self) -> None:
         """Call back at once for all that have something to read at this moment."""
         # The kernel puts those that it has named behind the others.
@@ -164,6 +157,10 @@ class EpollWatch:
             return
         callbacks = self._callbacks
         try:
+            heart = self._heart
+            if heart is not None and monotonic() >= heart.late_at:
+                # Before what has come is given a time.
+                heart.stood_still()
             for fd, _ in epoll.poll(0, MAX_EVENTS):
                 # One of those before may have closed it.
                 callback = callbacks.get(fd)
