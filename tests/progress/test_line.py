@@ -224,3 +224,26 @@ def test_the_time_left_is_shown_as_on_a_clock(left: float, text: str):
     LineReporter(terminal).update(progress(total=20, succeeded=10, elapsed=left))
 
     assert f"ETA {text} " in terminal.screen()[0]
+
+
+class Full(Terminal):
+    """A terminal that does not block, and has no room the first time."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            self.is_full = False
+            raise BlockingIOError
+        return super().write(text)
+
+
+def test_a_terminal_without_room_is_drawn_to_again():
+    """Where another program has made it so that it does not block."""
+    terminal = Full()
+    reporter = LineReporter(terminal)
+
+    reporter.update(progress(succeeded=10, elapsed=1.0))
+    reporter.close(progress(succeeded=100, elapsed=2.0))
+
+    assert "100 of 100 done" in terminal.getvalue()

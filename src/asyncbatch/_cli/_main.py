@@ -128,10 +128,10 @@ class Run:
         return found
 
     async def _fetch(self) -> None:
+        error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             if signals := _signals():
                 await tasks.start(self._watch, signals, tasks.cancel_scope)
-            error: Exception | None = None
             try:
                 await self._write_results()
             except Exception as caught:

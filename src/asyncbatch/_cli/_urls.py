@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import anyio
 
@@ -69,7 +69,7 @@ class Lines:
         # What has come before it could be said what it is.
         self._start: bytes | None = b""
         # None where nothing is compressed.
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: Any = None
         # None until a first line of text has come, which shows what it is.
         self._decoder: codecs.IncrementalDecoder | None = None
         self._head = b""
@@ -219,8 +219,13 @@ def _may_wait(file: BinaryIO) -> bool:
 
 
 def _read_urls(file: BinaryIO, lines: Lines) -> Iterator[str]:
-    while data := file.read(CHUNK):
-        yield from lines.feed(data)
+    # So much at once that it shows what it is.
+    head = b""
+    while len(head) < HEAD and (line := file.readline(CHUNK)):
+        head += line
+    yield from lines.feed(head)
+    while line := file.readline(CHUNK):
+        yield from lines.feed(line)
     yield from lines.end()
 
 

@@ -158,9 +158,10 @@ async def writing_to(stream: TextIO) -> AsyncGenerator[LineWriter]:
     """
     send, receive = anyio.create_memory_object_stream[str](BACKLOG)
     errors: list[Exception] = []
+    body = anyio.CancelScope()
+    writer = LineWriter(stream, send, body)
     async with anyio.create_task_group() as tasks:
-        with anyio.CancelScope() as body:
-            writer = LineWriter(stream, send, body)
+        with body:
             tasks.start_soon(writer.write_all, receive)
             async with send:
                 try:

@@ -111,6 +111,8 @@ class LineReporter:
         try:
             stream.write(text)
             stream.flush()
+        except BlockingIOError:  # a terminal that does not block: the next line will do
+            return
         except (OSError, ValueError):  # a broken pipe, a full disk; closed
             self._is_writable = False
 
