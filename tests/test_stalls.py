@@ -238,6 +238,24 @@ def test_a_slow_progress_callable_makes_no_request_fail():
     assert max(result.elapsed for result in results) < 0.15
 
 
+@pytest.mark.parametrize("event", ["request", "response"])
+def test_a_hook_that_keeps_the_loop_makes_no_request_fail(event: str):
+    """Neither its own nor others, and its time is in no account."""
+
+    async def main(clock: FakeClock) -> Any:
+        async def hook(_: Any) -> None:
+            clock.advance(SECONDS)
+
+        options: Any = {"timeout": 0.5, "retry": None, "event_hooks": {event: [hook]}}
+        async with Fetcher(transport=httpx.MockTransport(slow), **options) as fetcher:
+            return await fetcher.fetch_many([f"http://host.test/{n}" for n in range(5)])
+
+    results = virtually(main)
+
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.15
+
+
 # Batches, over sockets
 
 

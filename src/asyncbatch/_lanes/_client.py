@@ -34,7 +34,7 @@ from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
 from asyncbatch._redaction import shown
 from asyncbatch._request import UNSET, Request, Unset, hold, is_request
-from asyncbatch._stalls import Stalls, TimeLimit
+from asyncbatch._stalls import Stalls, Stepped, TimeLimit
 from asyncbatch._timeouts import TimeLimits
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class ClientLane:
             trace,
             door=self._door,
             minimum_rate=self._rules.minimum_rate,
+            stepped=lambda sending: Stepped(sending, self._stalls, clock),
             first=first,
         )
         rules = self._rules

@@ -6,6 +6,7 @@ Whatever is hung on a request for the way, and off it again before anybody sees 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asyncbatch._lanes._binding import Binding, readable
@@ -32,6 +33,8 @@ class Hops:
         trace: What their phases are told to.
         door: What they go through one at a time, if there is one.
         minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
+        stepped: Wraps what event hooks are called in, to keep the time for which they hold up the
+            event loop out of all accounts.
         first: What the first is answered with instead of being sent, if it took place before.
     """
 
@@ -43,6 +46,7 @@ class Hops:
         *,
         door: Door | None,
         minimum_rate: float | None,
+        stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
     ) -> None:
         self._client = client
@@ -50,6 +54,7 @@ class Hops:
         self._trace = trace
         self._door = door
         self._minimum_rate = minimum_rate
+        self._stepped = stepped
         # None once it has answered.
         self._first = first
         self.situation = Situation(trace)
@@ -131,9 +136,13 @@ class Hops:
 
     async def _send(self, native: Any) -> Any:
         try:
-            response = await self._client.send(
+            sending = self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
+            hooks = self._client.event_hooks
+            if hooks["request"] or hooks["response"]:
+                sending = self._stepped(sending)
+            response = await sending
         except UnicodeEncodeError:
             # A cookie came with a redirect, whose request cannot be built with it.
             drop_unsendable(self._client.cookies.jar)
