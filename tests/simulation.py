@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from asyncbatch._batch._window import Window
 from asyncbatch._errors import FailureKind
 from asyncbatch._hosts import Hosts
 from asyncbatch._outcome import Outcome
@@ -108,7 +109,7 @@ class Simulation:
         self.hosts = new_hosts(concurrency=concurrency) if hosts is None else hosts
         self.schedule = Schedule(self.hosts)
         self.concurrency = concurrency
-        self.window = max(1000, 10 * concurrency) if window is None else window
+        self.window = Window(max(1000, 10 * concurrency) if window is None else window)
         self.now = 0.0
         self.finished: Counter[str] = Counter()
         self.attempts = 0
@@ -117,6 +118,7 @@ class Simulation:
         self.most_in_flight = 0
         self.most_on_host: Counter[Hashable] = Counter()
         self.most_hosts = 0
+        self.most_taken = 0
         self._server = server
         self._calls: Iterator[tuple[int, Call]] = enumerate(calls)
         self._is_exhausted = False
@@ -134,19 +136,32 @@ class Simulation:
             self._advance()
 
     def _read(self) -> None:
-        while not self._is_exhausted and self._taken < self.window:
-            entry = next(self._calls, None)
-            if entry is None:
-                self._is_exhausted = True
-                return
-            index, call = entry
-            self.schedule.add(Job(call, index, self.hosts.get(call.host)), self.now)
-            self._taken += 1
+        while not self._is_exhausted and self._taken < self.window.size:
+            self._read_one()
+
+    def _read_one(self) -> bool:
+        entry = next(self._calls, None)
+        if entry is None:
+            self._is_exhausted = True
+            return False
+        index, call = entry
+        self.schedule.add(Job(call, index, self.hosts.get(call.host)), self.now)
+        self._taken += 1
+        self.most_taken = max(self.most_taken, self._taken)
+        return True
+
+    def _read_on(self) -> bool:
+        """Read one more, as a batch does where a slot is free and nothing may start."""
+        if self._is_exhausted or self.schedule.is_held:
+            return False
+        return self.window.widens(self._taken, self.schedule.hosts) and self._read_one()
 
     def _start_all(self) -> None:
         while self.schedule.in_flight < self.concurrency:
             job = self.schedule.next(self.now)
             if job is None:
+                if self._read_on():
+                    continue
                 break
             if job.fate is Fate.START:
                 self._start(job)

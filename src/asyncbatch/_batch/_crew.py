@@ -217,7 +217,11 @@ class Crew:
             self._changed.set()
 
     def _needs_dispatcher(self) -> bool:
-        return self._schedule.has_ready or self._wake_at() < self._sleeps_until
+        return (
+            self._schedule.has_ready
+            or self._wake_at() < self._sleeps_until
+            or self._intake.has_room_again()
+        )
 
     def tell_feeder(self) -> None:
         """Tell whoever reads an input that has to be waited for that there may be room."""
@@ -286,6 +290,8 @@ class Crew:
             job = schedule.next(now)
             if job is None:
                 if not self._intake.read(now):
+                    # A slot is free: who reads ahead may go further now.
+                    self.tell_feeder()
                     return None
             elif job.fate is _START:
                 if job.deadline is None and job.allowed is not None:

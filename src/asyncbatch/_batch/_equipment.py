@@ -25,7 +25,7 @@ class Equipment:
     permits: Permits
     concurrency: int
     window: int
-    """How many requests of a batch may have been read and not ended."""
+    """How many requests of a batch may have been read and not ended, for whatever hosts."""
     retry: Retry | None
     deadline: float | None
     check: Callable[[Any], object] | None

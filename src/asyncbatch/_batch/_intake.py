@@ -36,11 +36,14 @@ class Intake:
         self.source = source
         self.is_fed = source.is_async
         """Whether `feed` reads the input, because reading may wait."""
+        self._is_at_hand = not (source.is_async or source.is_callers_code)
         self._ledger = ledger
         self._schedule = schedule
         self._output = output
         self._concurrency = equipment.concurrency
-        self._window = equipment.window
+        self._window = ledger.window
+        # Of what is not fed: whether there was no room when somebody wanted to read.
+        self._was_full = False
         self._clock = clock
         self._stalls = equipment.stalls
         self._hungry = anyio.Event()  # set by whoever changes what the feeder waits for
@@ -51,14 +54,33 @@ class Intake:
         return self.source.exhausted and not self._ledger.unfinished
 
     def read(self, now: float) -> bool:
-        """Read one request if that needs no waiting and there is room; say whether one came."""
-        if not self.source.is_at_hand or not self._has_room():
+        """
+        Read one request if that needs no waiting and there is room; say whether one came.
+
+        To be called where a slot is free and nothing that has been read may start.
+        """
+        if not self.source.is_at_hand:
+            return False
+        unfinished = self._ledger.unfinished
+        if not self._output.may_take(unfinished):
+            return False
+        is_beyond = unfinished >= self._window.size
+        if is_beyond and not self._widens(unfinished):
+            self._was_full = True
             return False
         item = self.take()
         if item is END:
             return False
-        self._ledger.enter(item, self._clock() if self.source.is_callers_code else now)
+        now = self._clock() if self.source.is_callers_code else now
+        self._ledger.enter(item, now, is_beyond=is_beyond)
+        self._was_full = False
         return True
+
+    def has_room_again(self) -> bool:
+        """Say whether `read` found no room and is worth another call, though others may start."""
+        return self._was_full and self._window.is_worth_a_look(
+            self._ledger.unfinished, self._schedule.hosts, is_at_hand=self._is_at_hand
+        )
 
     def take(self) -> Any:
         """Return the next item, or `END`; what its making takes is in no request's account."""
@@ -88,7 +110,8 @@ class Intake:
             if item is END:
                 self._schedule.on_ready()
                 return
-            self._ledger.enter(item, self._clock())
+            is_beyond = self._ledger.unfinished >= self._window.size
+            self._ledger.enter(item, self._clock(), is_beyond=is_beyond)
             self._schedule.on_ready()
             if turn.is_over:
                 await turn.end()
@@ -102,8 +125,19 @@ class Intake:
         if schedule.has_ready and schedule.pending >= self._concurrency:
             return False
         # A request that cannot be sent is a result at once, for which there must be room as well.
-        return self._has_room() and self._output.may_start(schedule.in_flight)
-
-    def _has_room(self) -> bool:
         unfinished = self._ledger.unfinished
-        return unfinished < self._window and self._output.may_take(unfinished)
+        if not self._output.may_take(unfinished) or not self._output.may_start(schedule.in_flight):
+            return False
+        if unfinished < self._window.size:
+            return True
+        # As the dispatcher and the workers read on: a slot is free, and nothing may start.
+        is_free = schedule.in_flight < self._concurrency and not schedule.has_ready
+        return is_free and self._widens(unfinished)
+
+    def _widens(self, unfinished: int) -> bool:
+        """Say whether to read on beyond the size of the window, where nothing may start."""
+        schedule = self._schedule
+        # What the rate over all holds back is not held back less for having been read.
+        return not schedule.is_held and self._window.widens(
+            unfinished, schedule.hosts, is_at_hand=self._is_at_hand
+        )

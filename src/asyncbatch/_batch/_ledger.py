@@ -12,6 +12,7 @@ from typing import Any
 
 from asyncbatch._batch._callbacks import Callbacks
 from asyncbatch._batch._equipment import Equipment
+from asyncbatch._batch._window import Window
 from asyncbatch._clock import Clock
 from asyncbatch._ending import (
     attempt_of,
@@ -61,6 +62,8 @@ class Ledger:
         """Requests read that have no result yet."""
         self.on_retry: Callable[[Job], object] = _ignore
         """Called with a request that is left to be tried again."""
+        self.window = Window(equipment.window)
+        """How many requests may have been read that have no result yet."""
         self._equipment = equipment
         self._hosts = equipment.hosts
         self._lane = equipment.trial.lane
@@ -76,7 +79,9 @@ class Ledger:
         # Cancelled in the middle of an attempt.
         self._interrupted: list[Job] = []
 
-    def enter(self, item: Any, now: float, origin: Origin | None = None) -> None:
+    def enter(
+        self, item: Any, now: float, origin: Origin | None = None, *, is_beyond: bool = False
+    ) -> None:
         """
         Hand `item` to the schedule, or give it its result at once if it cannot be sent.
 
@@ -84,6 +89,7 @@ class Ledger:
             item: The request, as it was read.
             now: The time.
             origin: Its origin, if that has been found already.
+            is_beyond: Whether it was read beyond the size of the window.
         """
         index = self.count
         self.count += 1
@@ -100,6 +106,8 @@ class Ledger:
         else:
             job = self._job_of(item, index, self._hosts.get(origin))
         job.queued = self.queued_before(now)
+        if is_beyond:
+            job.weight = self.window.hold(item)
         self._schedule.add(job, now)
 
     def queued_before(self, now: float) -> float:
@@ -138,10 +146,10 @@ class Ledger:
                 self._note_retry(job, outcome, decision.delay)
                 return
             if decision.action is Action.OUT_OF_BUDGET:
-                self._finish(unpaid(job, outcome, now, self._lane))
+                self._finish(unpaid(job, outcome, now, self._lane), job)
                 return
             outcome = refused(job, outcome, decision.limit, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane))
+        self._finish(result_of(job, outcome, now, self._lane), job)
 
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
         """Ask the policy's own function about a failure, if it has one; return the time after."""
@@ -181,6 +189,8 @@ class Ledger:
 
         The schedule has not been told then: another request may still take the job's place.
         """
+        if job.weight:
+            self._let_go(job)
         history = job.history
         result = success(
             job.index,
@@ -206,7 +216,7 @@ class Ledger:
             outcome = host_down(job, binding)
         else:
             outcome = too_late("deadline", job.allowed or 0.0, binding)
-        self._finish(result_of(job, outcome, now, self._lane))
+        self._finish(result_of(job, outcome, now, self._lane), job)
 
     def interrupt(self, job: Job, now: float) -> None:
         """Take note that the attempt of `job` was cancelled."""
@@ -222,16 +232,20 @@ class Ledger:
     def end(self, job: Job, batch_timeout: float, now: float) -> None:
         """Give `job` the result of one that its batch had no time for."""
         if not job.attempts:
-            self._finish(not_started(job.request, job.index, batch_timeout, self._lane))
+            self._finish(not_started(job.request, job.index, batch_timeout, self._lane), job)
             return
         outcome = too_late("batch_timeout", batch_timeout, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane))
+        self._finish(result_of(job, outcome, now, self._lane), job)
 
     def reject_unread(self, item: Any, batch_timeout: float) -> None:
         """Enter `item` and give it the result of one that its batch had no time to look at."""
         self.unfinished += 1
         self.count += 1
         self._finish(not_started(item, self.count - 1, batch_timeout, self._lane))
+
+    def _let_go(self, job: Job) -> None:
+        self.window.let_go(job.weight)
+        job.weight = 0
 
     def _note_retry(self, job: Job, outcome: Outcome, delay: float) -> None:
         if outcome.local:
@@ -242,8 +256,10 @@ class Ledger:
             job.history = []
         job.history.append(attempt_of(job, outcome, delay))
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, result: Result, job: Job | None = None) -> None:
         self.unfinished -= 1
+        if job is not None and job.weight:
+            self._let_go(job)
         if self._tally is not None:
             self._tally.add(result)
         self._output.put(result)

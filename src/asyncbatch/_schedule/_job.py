@@ -45,7 +45,7 @@ class Job:
     One request on its way through the schedule.
 
     The caller reads `fate`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
-    `allowed`, `retry`, `deadline` and `history`; the rest is the schedule's own.
+    `allowed`, `retry`, `deadline`, `history` and `weight`; the rest is the schedule's own.
     """
 
     __slots__ = (
@@ -67,6 +67,7 @@ class Job:
         "since",
         "throttled",
         "timer",
+        "weight",
     )
 
     # Set by `Schedule.add`: where it belongs; when it began to wait, and what its host's clock of
@@ -93,6 +94,8 @@ class Job:
         # The earlier tries: the caller's.
         self.history: list[Any] | None = None
         self.local_failures = 0
+        # Bytes that its batch counts for it; the caller's.
+        self.weight = 0
         # Seconds of waiting so far: for a free permit, and because of a limit or a back-off.
         self.queued = 0.0
         self.throttled = 0.0

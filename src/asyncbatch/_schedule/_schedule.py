@@ -292,6 +292,16 @@ class Schedule:
         return self._timers.next_at if self.pending else math.inf
 
     @property
+    def hosts(self) -> int:
+        """At how many hosts there are unfinished jobs."""
+        return len(self._by_host)
+
+    @property
+    def is_held(self) -> bool:
+        """After `next` has returned `None`: is it the rate over all that held everything back?"""
+        return self._ring.held_until is not None
+
+    @property
     def has_ready(self) -> bool:
         """Is it worth calling `next`, as far as can be told without the time?"""
         return bool(self._expired) or (bool(self._ready) and self._ring.held_until is None)
