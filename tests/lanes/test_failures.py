@@ -540,25 +540,40 @@ async def test_a_status_that_a_hook_refuses_is_of_kind_status(
     assert result.history[0].status_code == 503
 
 
-@pytest.mark.parametrize("error", [AssertionError(), KeyError(1), RuntimeError("lost count")])
+@pytest.mark.parametrize("error", [AssertionError, KeyError, ValueError])
 async def test_what_a_protocol_library_trips_over_is_no_mistake_of_the_request(
-    error: Exception,
+    error: Callable[[], Exception],
 ) -> None:
-    """The line that raises it tells: the same from a transport of the caller's is his."""
+    """The lines that raise it tell: the same from a transport of the caller's is his."""
 
     def raise_it(package: str) -> Any:
-        # A new one each time: of one that is raised again, the old traceback would go on.
-        names: dict[str, Any] = {"__name__": f"{package}._async.http2", "error": error}
-        exec("def trip(request):\n    raise type(error)(*error.args)", names)
-        return names["trip"]
+        names: dict[str, Any] = {"__name__": f"{package}.inner", "error": error}
+        exec("def trip(request):\n    raise error()", names)
+        core: dict[str, Any] = {"__name__": "httpcore._async.http2", "trip": names["trip"]}
+        exec("def pass_on(request):\n    trip(request)", core)
+        return names["trip"] if package == "mine" else core["pass_on"]
 
-    failures = {
-        package: await failure_of(
-            httpx.AsyncClient(transport=httpx.MockTransport(raise_it(package))), "http://a.test/"
-        )
-        for package in ("httpcore", "httpcore2", "h2", "socksio", "mine")
-    }
+    kinds = {}
+    for package in ("httpcore", "httpcore2", "h2", "socksio", "anyio", "mine"):
+        transport = httpx.MockTransport(raise_it(package))
+        async with httpx.AsyncClient(transport=transport) as client:
+            kinds[package] = (await failure_of(client, "http://a.test/")).kind
 
-    kinds = {package: failure.kind for package, failure in failures.items()}
-    assert kinds.pop("mine") != FailureKind.protocol
+    assert kinds.pop("mine") == FailureKind.callback
     assert set(kinds.values()) == {FailureKind.protocol}
+
+
+async def test_what_a_socks_library_makes_of_a_broken_proxy_is_tried_again() -> None:
+    """Through a stock client of the caller's a reply in two pieces is malformed, and not final."""
+    exceptions = pytest.importorskip("socksio.exceptions")
+    names: dict[str, Any] = {"__name__": "httpcore._async.socks_proxy", **vars(exceptions)}
+    exec("def connect(request):\n    raise ProtocolError('Malformed reply')", names)
+
+    retry = asyncbatch.Retry(attempts=2, backoff=0)
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(names["connect"])) as client,
+        Fetcher(client, retry=retry) as fetcher,
+    ):
+        result = await fetcher.fetch("http://a.test/")
+
+    assert (result.kind, result.attempts) == (FailureKind.protocol, 2)

@@ -191,23 +191,6 @@ async def test_a_proxy_that_ends_its_handshake_is_asked_again() -> None:
     assert proxy.connections == result.attempts == 4
 
 
-async def test_what_httpcore_makes_of_it_elsewhere_is_no_invalid_request() -> None:
-    """Through a stock client of the caller's a reply in two pieces is malformed, and not final."""
-    exceptions = pytest.importorskip("socksio.exceptions")
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        raise exceptions.ProtocolError("Malformed reply")
-
-    retry = asyncbatch.Retry(attempts=2, backoff=0)
-    async with (
-        httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client,
-        asyncbatch.Fetcher(client, retry=retry) as fetcher,
-    ):
-        result = await fetcher.fetch("http://127.0.0.1:9/")
-
-    assert (result.kind, result.attempts) == (FailureKind.protocol, 2)
-
-
 @pytest.mark.asyncio_only
 async def test_a_proxy_that_is_silent_in_its_handshake_runs_into_the_connect_limit() -> None:
     """Httpcore would wait for it until the attempt ends."""

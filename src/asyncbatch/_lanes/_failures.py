@@ -40,6 +40,7 @@ from asyncbatch._transport import AddressRefused, causes_of, is_exhausted
 # Whose exceptions speak of the connection, wherever they come up.
 _PROTOCOLS = {"h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2", "socksio"}
 _WIRE_LIBRARIES = {"anyio", "trio", *_PROTOCOLS}
+_LOOPS = {"anyio", "trio", "asyncio"}
 
 # What code trips over that has lost count: of those libraries, if it is raised by a line of theirs.
 _TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
@@ -354,11 +355,13 @@ def _local_outcome(error: Exception, situation: Situation) -> Outcome:
 
 
 def _raised_in(error: Exception) -> str:
-    """Return the package of the line that raised `error`."""
-    name = ""
+    """Return the package whose line raised `error`, or called what of an event loop's did."""
+    package = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        name = frame.f_globals.get("__name__") or ""
-    return name.partition(".")[0]
+        name = (frame.f_globals.get("__name__") or "").partition(".")[0]
+        if name not in _LOOPS:  # their semaphores complain when one is released too often
+            package = name
+    return package
 
 
 def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
