@@ -296,12 +296,13 @@ def settings() -> Iterator[Exchange]:
     yield Exchange("base_url, absolute", "{other}/echo", client={"base_url": "{base}/a/"})
     yield Exchange(
         "params of both",
-        "{base}/echo?c=3",
+        "{base}/echo",
         client={"params": {"a": "1"}},
         request={"params": {"b": ["2", "3"]}},
     )
-    yield Exchange("params and query", "{base}/echo?c=3", request={"params": {"b": "ü &"}})
-    yield Exchange("empty params", "{base}/echo?c=3", request={"params": {}})
+    # The query of a URL, which httpx drops for them, stays on purpose: tests/lanes/test_urls.py.
+    yield Exchange("params", "{base}/echo", request={"params": {"b": "ü &"}})
+    yield Exchange("empty params", "{base}/echo", request={"params": {}})
     yield Exchange(
         "headers of both",
         "{base}/echo",
@@ -436,7 +437,7 @@ def errors() -> Iterator[Exchange]:
         ours="invalid_request",
         ignore=(".error", ".type"),
     )
-    for url in ("http://[::1/", "http://127.0.0.1:x/", "http://x/\x00", "http://" + "a" * 70_000):
+    for url in ("http://[::1/", "http://127.0.0.1:x/", "http://x/\x00y", "http://" + "a" * 70_000):
         yield Exchange(f"URL {url[:20]!r}", url)
     for name, value in {"x-a": "b\r\nc: d", "bad name": "v", "x-b": "v\x00", "x-c": " v"}.items():
         yield Exchange(
