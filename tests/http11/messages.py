@@ -286,6 +286,20 @@ TOO_LARGE = [
         CHUNKED + b"0\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
         ResponseTooLarge,
     ),
+    _bad(
+        "head and trailers past the limit together",
+        CHUNKED[:-2] + b"X: " + b"y" * 60_000 + b"\r\n\r\n0\r\nX: " + b"y" * 10_000 + b"\r\n\r\n",
+        ResponseTooLarge,
+    ),
+    _bad(
+        "informational heads and trailers past the limit together",
+        (b"HTTP/1.1 103 X\r\nL: " + b"x" * 10_000 + b"\r\n\r\n") * 6
+        + CHUNKED
+        + b"0\r\nX: "
+        + b"y" * 10_000
+        + b"\r\n\r\n",
+        ResponseTooLarge,
+    ),
 ]
 
 TRUNCATED = [
