@@ -39,6 +39,7 @@ TESTING = """
     LoopbackServer  ServerStatistics  RecordedRequest
     Answer  Behaviour  End  Raw  Reply  echo
     FaultTransport  Fault  FakeClock
+    success  failure
 """
 
 # Not needed by a plain batch: whoever imports asyncbatch does not wait for them.

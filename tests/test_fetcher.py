@@ -541,7 +541,7 @@ def test_a_retry_holds_no_slot_and_a_paused_host_pauses_no_other(virtual):
     """With one slot, one host that asks for 10 s lets the other be fetched meanwhile."""
 
     async def main():
-        async with LoopbackServer(hosts=2) as server:
+        async with LoopbackServer(hosts=2, default=Reply(body=b"ok")) as server:
             server.on("/busy", Reply(429).retry_after(10), Reply(body=b"at last"), host=1)
             targets = [server.url("/busy"), server.url("/same host")]
             targets += [server.url(f"/{number}", host=2) for number in range(5)]

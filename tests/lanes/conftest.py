@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trustme
 
-from asyncbatch.testing import LoopbackServer
+from asyncbatch.testing import LoopbackServer, Reply
 
 AUTHORITY = trustme.CA()
 
@@ -47,7 +47,7 @@ async def tls_server() -> AsyncIterator[LoopbackServer]:
     """Run a server with a certificate for 127.0.0.1, and not for 127.0.0.2."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
-    async with LoopbackServer(hosts=2, ssl_context=context) as server:
+    async with LoopbackServer(hosts=2, ssl_context=context, default=Reply(body=b"ok")) as server:
         yield server
 
 

@@ -90,7 +90,7 @@ async def test_the_bytes_of_a_location_go_on_as_they_are(
 ) -> None:
     """Percent-encoded, as browsers send them, whatever the other fields hold."""
     head = b"HTTP/1.1 302 Found\r\nX: %b\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n"
-    async with LoopbackServer() as server:
+    async with LoopbackServer(default=Reply(body=b"ok")) as server:
         server.on("/go", Raw(head % (beside, location)), Reply(body=b"here"))
         async with fetcher_of(lane) as fetcher:
             result = await fetcher.fetch(server.url("/go"))

@@ -1,5 +1,5 @@
 """
-Virtual time in a running asyncio event loop.
+Virtual time in a running asyncio event loop, and in those that plain code starts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import httpx
 import pytest
+import uvloop
 
 import asyncbatch
 from asyncbatch.testing import FakeClock, Fault, FaultTransport, LoopbackServer, Reply
@@ -141,10 +142,60 @@ async def test_two_clocks_at_once_are_refused() -> None:
         pass
 
 
-def test_a_clock_needs_a_running_loop() -> None:
-    """Without an event loop there is no time to replace."""
-    with pytest.raises(RuntimeError, match="inside a running asyncio event loop"), FakeClock():
-        pass
+def test_plain_code_keeps_virtual_time() -> None:
+    """The event loops that it starts do, one after the other, on one clock."""
+    busy = FaultTransport(faults=[Fault.status(429, retry_after=60).first(1)])
+    late = FaultTransport(faults=[Fault.latency(30)])
+    urls = [f"http://host.test/{number}" for number in range(3)]
+    with FakeClock() as clock:
+        (result,) = asyncbatch.fetch_many_sync(urls[:1], transport=busy)
+        assert (result.ok, result.elapsed, clock.elapsed) == (True, 60.0, 60.0)
+        with asyncbatch.SyncFetcher(transport=late, timeout=40) as fetcher:
+            assert fetcher.fetch(urls[0]).elapsed == 30.0
+            assert [each.elapsed for each in fetcher.stream(urls)] == [30.0] * 3
+        assert clock.elapsed == 120.0
+        clock.advance(5)
+        asyncio.run(asyncio.sleep(3600))
+
+    assert clock.elapsed == 3725.0
+
+
+def test_threads_and_a_server_serve_plain_code() -> None:
+    """While a thread of the loop's works, time passes as it does; a server may answer in it."""
+
+    async def main() -> float:
+        begun = asyncio.get_running_loop().time()
+        with anyio.fail_after(3600):
+            await anyio.to_thread.run_sync(time.sleep, 0.01)
+        return asyncio.get_running_loop().time() - begun
+
+    with LoopbackServer().in_thread() as server, FakeClock(grace=0.5):
+        assert 0.005 < anyio.run(main) < 3600
+        assert asyncbatch.fetch_many_sync([server.url()])[0].ok
+
+
+def test_plain_code_gets_real_time_back() -> None:
+    """However it ends."""
+    before = asyncio.BaseEventLoop.run_forever, uvloop.new_event_loop
+
+    with contextlib.suppress(ZeroDivisionError), FakeClock():
+        assert asyncio.BaseEventLoop.run_forever is not before[0]
+        raise ZeroDivisionError
+
+    assert (asyncio.BaseEventLoop.run_forever, uvloop.new_event_loop) == before
+
+
+def test_two_clocks_at_once_are_refused_in_plain_code_too() -> None:
+    """Within each other, and in a loop that keeps the time of one."""
+
+    async def enter() -> None:
+        FakeClock().__enter__()
+
+    with FakeClock():
+        with pytest.raises(RuntimeError, match="there is a fake clock already"), FakeClock():
+            pass
+        with pytest.raises(RuntimeError, match="has a fake clock already"):
+            asyncio.run(enter())
 
 
 @pytest.mark.parametrize(

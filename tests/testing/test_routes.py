@@ -39,6 +39,22 @@ def test_what_no_route_matches_gets_the_default() -> None:
     assert ask(routes(Reply(body="a")), "/other") == "default"
 
 
+def test_what_is_not_scripted_is_not_found() -> None:
+    """A misspelt URL fails, and the answer says why; the path of no path at all is there."""
+    scripted = Routes(None, seed=0)
+    scripted.add("/items", (Reply(body="a"),), None, "GET")
+
+    assert ask(scripted, "/items") == "a"
+    assert ask(scripted, "/itmes?q=1") == "no answer is scripted for GET /itmes\n"
+    assert ask(scripted, "/items", method="PUT") == "no answer is scripted for PUT /items\n"
+    assert ask(scripted, "/") == "ok"
+
+
+def test_where_nothing_is_scripted_everything_is_found() -> None:
+    """There is nothing that could be misspelt."""
+    assert ask(Routes(None, seed=0), "/anything") == "ok"
+
+
 @pytest.mark.parametrize(
     ("path", "target", "matches"),
     [

@@ -3,7 +3,8 @@ What tests of a batch need instead of the internet: a server, faults and a clock
 
 `LoopbackServer` answers over real sockets as scripted, on the event loop of the test or in a
 thread. `FaultTransport` makes any httpx transport fail, without a socket. `FakeClock` makes
-asyncio's time virtual, so that waits cost none. The three go together.
+asyncio's time virtual, so that waits cost none. The three go together. `success` and `failure` make
+results by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ._behaviour import Answer, Behaviour, Break, End, Pace
 from ._clock import FakeClock
 from ._faults import EFFECTS, Fault
 from ._figures import ServerStatistics
+from ._made import failure, success
 from ._reply import Raw, Reply, echo
 from ._request import RecordedRequest
 from ._server import LoopbackServer
@@ -32,6 +34,8 @@ __all__ = [
     "Reply",
     "ServerStatistics",
     "echo",
+    "failure",
+    "success",
 ]
 
 publish(globals(), Break, Pace, *EFFECTS)

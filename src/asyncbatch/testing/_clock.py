@@ -1,24 +1,28 @@
 """
-Virtual time for a running asyncio event loop.
+Virtual time for asyncio's event loops: the one that runs, or those that plain code starts.
 
-The loop's `time` and its selector's `select` are replaced while the clock is entered: whatever
-keeps time by the loop then keeps virtual time. Of what is being tested nothing is known here but
+A loop's `time` and its selector's `select` are replaced while the clock is entered: whatever keeps
+time by the loop then keeps virtual time. Of what is being tested nothing is known here but
 the name of its threads.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import math
 import selectors
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio.lowlevel
 import anyio.to_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
 LOOP_DESCRIPTORS = 1
@@ -36,14 +40,18 @@ LOOK_UP_THREAD = "asyncbatch-dns"
 
 class FakeClock:
     """
-    Make time virtual inside a running asyncio event loop, so that waiting costs none.
+    Make asyncio's time virtual, so that waiting costs none.
 
     When nothing is left to run, the clock jumps to the next timer: a batch that is told to retry
-    after 60 seconds takes milliseconds, and `elapsed` says 60.
+    after 60 seconds takes milliseconds, and `elapsed` says 60. Inside a running event loop it is
+    for that one; in plain code, for those that are started under it:
 
         with FakeClock() as clock:
             await anyio.sleep(3600)
         assert clock.elapsed == 3600
+
+        with FakeClock() as clock:
+            fetch_many_sync(urls, transport=transport)
 
     What works under it:
 
@@ -51,9 +59,13 @@ class FakeClock:
       `FaultTransport`. `time.monotonic()` and the wall clock go on as ever;
     - real sockets within the same event loop, as those of a `LoopbackServer` opened with
       `async with`: what was sent arrives before time moves;
-    - peers in another thread or process only if they answer within `grace`;
+    - peers in another thread or process only if they answer within `grace`: a `LoopbackServer` in
+      a thread should be started before the clock, and then answers in real time;
     - threads started through the loop's executor or `anyio.to_thread`, and those in which names are
-      looked up: while one works, time passes at its real pace.
+      looked up: while one works, time passes at its real pace;
+    - in plain code one event loop at a time, as that of `fetch_many_sync` or of a `SyncFetcher`,
+      which then runs on asyncio's own loop also where uvloop is installed. Between the calls of a
+      `SyncFetcher` its loop goes on, and time may jump to a timer of its connections.
 
     Timers that outlive the `with` come late, since time falls back to real time: let what was
     started inside end inside. For trio there is `trio.testing.MockClock(autojump_threshold=0)`.
@@ -70,13 +82,8 @@ class FakeClock:
         self._grace = grace
         self._now = 0.0
         self._start = 0.0
-        # Futures of what the loop has handed to threads.
-        self._jobs: set[Any] = set()
-        # The four belong to the loop that the clock was entered in.
-        self._loop: Any = None
-        self._select: Callable[[float | None], list[Any]]
-        self._start_job: Callable[..., Any]
-        self._threads: anyio.CapacityLimiter
+        # Undoes what entering did.
+        self._leave = contextlib.ExitStack()
 
     @property
     def time(self) -> float:
@@ -95,21 +102,20 @@ class FakeClock:
         self._now += seconds
 
     def __enter__(self) -> Self:
-        """Take over the time of the running event loop.
+        """Take over the time of the running event loop, or else of those to come.
 
         Raises:
-            RuntimeError: No event loop runs here, or not one of asyncio's own selector loops, or it
-                has a fake clock already.
+            RuntimeError: The running loop is not one of asyncio's own selector loops, or there is a
+                fake clock already.
         """
-        loop = _running_selector_loop()
-        self._loop = loop
-        self._select = loop._selector.select
-        self._start_job = loop.run_in_executor
-        self._threads = anyio.to_thread.current_default_thread_limiter()
-        self._now = self._start = math.ceil(loop.time() / TICK) * TICK
-        loop.time = lambda: self._now
-        loop.run_in_executor = self._run_in_executor
-        loop._selector.select = self._jump
+        loop = _running_loop()
+        began_at = time.monotonic() if loop is None else loop.time()
+        self._now = self._start = math.ceil(began_at / TICK) * TICK
+        if loop is None:
+            self._leave.enter_context(_loops_to_come(self, self._grace))
+        else:
+            threads = anyio.to_thread.current_default_thread_limiter()
+            self._leave.enter_context(_taken_over(loop, self, self._grace, lambda: threads))
         return self
 
     def __exit__(
@@ -118,11 +124,26 @@ class FakeClock:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # The class's own methods show again.
-        del self._loop.time, self._loop.run_in_executor, self._loop._selector.select
-        self._loop = None
+        self._leave.close()
 
-    def _jump(self, timeout: float | None = None) -> list[Any]:
+
+class _LoopTime:
+    """The time of one event loop, as long as a clock has taken it over."""
+
+    def __init__(
+        self, loop: Any, clock: FakeClock, grace: float, threads: Callable[[], Any]
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._grace = grace
+        # Returns the limiter of anyio's threads, or None while there can be none.
+        self._threads = threads
+        self._select: Callable[[float | None], list[Any]] = loop._selector.select
+        self._start_job: Callable[..., Any] = loop.run_in_executor
+        # Futures of what the loop has handed to threads.
+        self._jobs: set[Any] = set()
+
+    def jump(self, timeout: float | None = None) -> list[Any]:
         """Stand in for `select`: report I/O that is ready, or move the clock by `timeout`."""
         events = self._select(0)
         if events or (timeout is not None and timeout <= 0):
@@ -130,26 +151,81 @@ class FakeClock:
         if timeout is None:
             # No timer is set, so that there is nothing to jump to.
             return self._select(None)
-        if self._jobs or self._threads.borrowed_tokens or _is_looking_up():
+        if self._is_waiting_for_threads():
             return self._wait_really(timeout)
         if len(self._loop._selector.get_map()) > LOOP_DESCRIPTORS:
             events = self._select(self._grace)
         if not events:
-            self._now += timeout
+            self._clock.advance(timeout)
         return events
 
-    def _wait_really(self, timeout: float) -> list[Any]:
-        start = time.monotonic()
-        events = self._select(timeout)
-        self._now += min(timeout, time.monotonic() - start) if events else timeout
-        return events
-
-    def _run_in_executor(self, *args: Any) -> Any:
+    def run_in_executor(self, *args: Any) -> Any:
         """Stand in for the loop's own, and count the jobs that threads are at."""
         job = self._start_job(*args)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
+
+    def _is_waiting_for_threads(self) -> bool:
+        threads = self._threads()
+        busy = threads is not None and threads.borrowed_tokens
+        return bool(self._jobs or busy) or _is_looking_up()
+
+    def _wait_really(self, timeout: float) -> list[Any]:
+        start = time.monotonic()
+        events = self._select(timeout)
+        self._clock.advance(min(timeout, time.monotonic() - start) if events else timeout)
+        return events
+
+
+@contextlib.contextmanager
+def _taken_over(
+    loop: Any, clock: FakeClock, grace: float, threads: Callable[[], Any]
+) -> Generator[None]:
+    """Let one event loop keep the time of a clock."""
+    own = _LoopTime(loop, clock, grace, threads)
+    loop.time = lambda: clock.time
+    loop.run_in_executor = own.run_in_executor
+    loop._selector.select = own.jump
+    try:
+        yield
+    finally:
+        # The class's own methods show again.
+        del loop.time, loop.run_in_executor, loop._selector.select
+
+
+@contextlib.contextmanager
+def _loops_to_come(clock: FakeClock, grace: float) -> Generator[None]:
+    """Let each event loop that runs from now on keep the time of a clock, while it runs."""
+    asyncio: Any = importlib.import_module("asyncio")
+    run_forever = asyncio.BaseEventLoop.run_forever
+    if hasattr(run_forever, "keeps_time_of"):
+        raise RuntimeError("there is a fake clock already")
+    limiters: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    async def find_limiter(loop: Any) -> None:
+        limiters[loop] = anyio.to_thread.current_default_thread_limiter()
+
+    def run_virtually(loop: Any) -> None:
+        if loop not in limiters:
+            limiters[loop] = None
+            loop.create_task(find_limiter(loop))
+        with _taken_over(loop, clock, grace, lambda: limiters[loop]):
+            run_forever(loop)
+
+    run_virtually.keeps_time_of = clock  # type: ignore[attr-defined]
+    with contextlib.ExitStack() as undo:
+        _replace(undo, asyncio.BaseEventLoop, "run_forever", run_virtually)
+        if importlib.util.find_spec("uvloop") is not None:
+            # Its loops keep a time that nobody can replace.
+            uvloop = importlib.import_module("uvloop")
+            _replace(undo, uvloop, "new_event_loop", asyncio.SelectorEventLoop)
+        yield
+
+
+def _replace(undo: contextlib.ExitStack, owner: Any, name: str, value: object) -> None:
+    undo.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, value)
 
 
 def _is_looking_up() -> bool:
@@ -157,12 +233,17 @@ def _is_looking_up() -> bool:
     return any(thread.name == LOOK_UP_THREAD for thread in threading.enumerate())
 
 
-def _running_selector_loop() -> Any:
-    """Return the running event loop, if it is one whose time can be replaced."""
+def _running_loop() -> Any:
+    """
+    Return the running event loop, `None` if there is none.
+
+    Raises:
+        RuntimeError: Its time cannot be replaced.
+    """
     try:
         loop: Any = anyio.lowlevel.current_token().native_token
-    except RuntimeError as error:
-        raise RuntimeError("FakeClock is entered inside a running asyncio event loop") from error
+    except RuntimeError:
+        return None
     name = type(loop).__module__.partition(".")[0]
     if name == "trio":
         raise RuntimeError(

@@ -56,7 +56,7 @@ class LoopbackServer:
         self,
         *,
         hosts: int = 1,
-        default: Answer = Reply(body=b"ok"),  # noqa: B008 (frozen)
+        default: Answer | None = None,
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
         seed: int = 0,
@@ -66,7 +66,9 @@ class LoopbackServer:
 
         Args:
             hosts: How many hosts to listen on, 1 or more.
-            default: What a request gets that no route matches.
+            default: What a request gets that no route matches. By default a 404, so that a misspelt
+                URL fails; but 200 and "ok" for the path `/`, and for all on a server on which
+                nothing has been scripted.
             port: The port to listen on; 0 picks a free one.
             ssl_context: Speaks TLS with this, made for `ssl.Purpose.CLIENT_AUTH`.
             seed: Settles every jitter, together with the URL and how often it was asked for.
