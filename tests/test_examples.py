@@ -102,3 +102,16 @@ def test_the_examples_of_a_page_run(
     # A fence with anything behind its language would be passed over in silence.
     found = [example for example in examples if example.region.evaluator is run]
     assert len(found) == len(BLOCK.findall(page.read_text()))
+
+
+def test_the_first_program_of_the_readme_runs_as_it_is_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], invented_hosts: None
+) -> None:
+    """Nothing has to be added to see something; and as it stands its types are checked."""
+    program = re.search(r"^```python\n(.*?)^```$", PAGES[0].read_text(), re.DOTALL | re.MULTILINE)
+    assert program is not None
+
+    exec(compile(program[1], "README.md", "exec", dont_inherit=True), {"__name__": "__main__"})
+
+    assert capsys.readouterr().out.count("\n200 https://example.") == 2  # and the first line
+    assert program[1] == (ROOT / "tests" / "typing" / "readme.py").read_text()
