@@ -313,6 +313,7 @@ async def test_an_allowed_hop_behind_an_allowed_hop_is_taken(network: Network) -
     ):
         port = httpx.URL(server.url()).port
         server.on("/", Reply.redirect(f"http://other.test:{port}/there"))
+        server.on("/there", Reply())
         result = await fetcher.fetch(server.url())
 
     assert result.status_code == 200
