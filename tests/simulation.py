@@ -105,6 +105,7 @@ class Simulation:
         window: int | None = None,
         server: Server = answer,
         hosts: Hosts | None = None,
+        per_second: float | None = None,
     ) -> None:
         self.hosts = new_hosts(concurrency=concurrency) if hosts is None else hosts
         self.schedule = Schedule(self.hosts)
@@ -112,6 +113,8 @@ class Simulation:
         self.window = Window(max(1000, 10 * concurrency) if window is None else window)
         self.now = 0.0
         self.finished: Counter[str] = Counter()
+        self.first: dict[str, float] = {}
+        self.last_ok = 0.0
         self.attempts = 0
         self.queued = 0.0
         self.throttled = 0.0
@@ -121,6 +124,9 @@ class Simulation:
         self.most_taken = 0
         self._server = server
         self._calls: Iterator[tuple[int, Call]] = enumerate(calls)
+        # How fast they come; None: they are all at hand.
+        self._per_second = per_second
+        self._count = 0
         self._is_exhausted = False
         self._taken = 0
         self._flights: list[tuple[float, int, Job, Outcome]] = []
@@ -131,12 +137,12 @@ class Simulation:
         while True:
             self._read()
             self._start_all()
-            if not self._flights and not self.schedule.pending:
+            if not self._flights and not self.schedule.pending and self._is_exhausted:
                 return self
             self._advance()
 
     def _read(self) -> None:
-        while not self._is_exhausted and self._taken < self.window.size:
+        while self._taken < self.window.size and self._reads_at() <= self.now:
             self._read_one()
 
     def _read_one(self) -> bool:
@@ -147,12 +153,19 @@ class Simulation:
         index, call = entry
         self.schedule.add(Job(call, index, self.hosts.get(call.host)), self.now)
         self._taken += 1
+        self._count += 1
         self.most_taken = max(self.most_taken, self._taken)
         return True
 
+    def _reads_at(self) -> float:
+        """Return when the next call comes."""
+        if self._is_exhausted:
+            return math.inf
+        return -math.inf if self._per_second is None else self._count / self._per_second
+
     def _read_on(self) -> bool:
         """Read one more, as a batch does where a slot is free and nothing may start."""
-        if self._is_exhausted or self.schedule.is_held:
+        if self._reads_at() > self.now or self.schedule.is_held:
             return False
         return self.window.widens(self._taken, self.schedule.hosts) and self._read_one()
 
@@ -186,6 +199,10 @@ class Simulation:
         has_permit = self.schedule.in_flight < self.concurrency
         wake_at = self.schedule.wake_at if has_permit else None
         ends_at = self._flights[0][0] if self._flights else math.inf
+        reads_at = self._reads_at() if self._taken < self.window.size else math.inf
+        if reads_at < min(ends_at, math.inf if wake_at is None else wake_at):
+            self.now = max(self.now, reads_at)
+            return
         assert wake_at is not None or self._flights, "nothing will ever happen"
         if wake_at is not None and wake_at < ends_at:
             assert wake_at > self.now, "woken up for nothing"
@@ -200,6 +217,9 @@ class Simulation:
     def _finish(self, job: Job, how: str) -> None:
         self._taken -= 1
         self.finished[how] += 1
+        self.first.setdefault(how, self.now)
+        if how == "ok":
+            self.last_ok = self.now
         self.queued += job.queued
         self.throttled += job.throttled
 

@@ -27,6 +27,7 @@ def make(library: Any) -> list[Exception]:
         error(_errors.DNSError)("x", request=request),
         error(_errors.TLSError)("x", request=request),
         error(_errors.HostDown)("http://host.test:80", request=request),
+        error(_errors.HostPaused)("http://host.test:80", seconds=9.0, limit=2.0, request=request),
         error(_errors.TruncatedBody)("x", request=request),
         error(_errors.AttemptTimeout)(2.0, request=request),
         error(_errors.TooSlow)(100, request=request),

@@ -31,7 +31,7 @@ PUBLIC = """
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded
     FetcherClosed
-    HostDown           NotStarted     RetryAfterTooLong                 TLSError
+    HostDown           HostPaused     NotStarted     RetryAfterTooLong  TLSError
     TooSlow            TruncatedBody
 """
 

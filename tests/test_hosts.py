@@ -24,9 +24,20 @@ class Batch:
         self.hosts = new_hosts(**policies) if hosts is None else hosts
         self.schedule = Schedule(self.hosts)
 
-    def add(self, n: int = 1, *, host: str = "h", now: float = 0.0, method: str = "GET") -> None:
-        for index in range(n):
-            self.schedule.add(Job(None, index, self.hosts.get(host), method), now)
+    def add(
+        self,
+        n: int = 1,
+        *,
+        host: str = "h",
+        now: float = 0.0,
+        method: str = "GET",
+        allowed: float | None = None,
+    ) -> list[Job]:
+        jobs = [Job(None, index, self.hosts.get(host), method) for index in range(n)]
+        for job in jobs:
+            job.allowed = allowed
+            self.schedule.add(job, now)
+        return jobs
 
     def start(self, now: float) -> Job:
         job = self.schedule.next(now)
@@ -302,6 +313,71 @@ def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
 
     assert decision.action is Action.FINISH
     assert batch.opens_at() == 3.0
+
+
+# Pauses that are too long
+
+
+def test_a_paused_host_fails_at_once_what_has_a_shorter_deadline() -> None:
+    """What waits already, what comes later, and what comes back from its rest; nothing else."""
+    batch = Batch()
+    refusing, resting, short, long = batch.add(4)
+    assert [batch.start(0.0), batch.start(0.0)] == [refusing, resting]
+    resting.deadline, short.allowed, long.allowed = 5.0, 6.5, 7.5
+    assert batch.schedule.done(resting, refused(500), 0.0).action is Action.RETRY
+    batch.schedule.done(refusing, refused(retry_after=7.0), 0.0)
+    batch.add(now=0.1, allowed=1.0)
+
+    assert batch.fates(0.1) == [Fate.PAUSED] * 2
+    assert short.fate is Fate.PAUSED
+    assert long.fate is Fate.WAITING
+    assert batch.fates(0.5) == [Fate.PAUSED], "its rest is over"
+    assert resting.fate is Fate.PAUSED
+
+
+def test_a_pause_that_another_batch_brings_about_ends_what_cannot_wait_for_it() -> None:
+    """And wakes the batch up for it, although it waits for something else."""
+    hosts = new_hosts(per_host=1)
+    one, other = Batch(hosts), Batch(hosts)
+    one.add()
+    job = one.start(0.0)
+    other.add(3, allowed=5.0)
+    assert other.fates(0.0) == []
+    told: list[bool] = []
+    other.schedule.on_ready = lambda: told.append(True)
+    one.schedule.done(job, refused(retry_after=6.0), 1.0)
+
+    assert told
+    assert other.fates(1.0) == [Fate.PAUSED] * 3
+    assert other.schedule.pending == 0
+
+
+@pytest.mark.parametrize("pause", [5.0, 4.9])
+def test_a_paused_host_ends_what_is_not_started_of_a_batch_that_ends_before(pause: float) -> None:
+    """It has no time to wait for it."""
+    batch = Batch()
+    batch.schedule.ends_at = 5.0
+    batch.add(3)
+    job = batch.start(0.0)
+    decision = batch.schedule.done(job, refused(retry_after=pause), 0.0)
+
+    if pause < 5.0:
+        assert decision.action is Action.RETRY
+        assert batch.fates(0.0) == []
+        return
+    assert (decision.action, decision.option) == (Action.RETRY_AFTER_TOO_LONG, "batch_timeout")
+    assert batch.fates(0.0) == [Fate.LATE] * 2
+
+
+def test_a_refusal_that_outlasts_the_deadline_ends_the_request_with_what_was_asked_for() -> None:
+    """As one that the policy does not wait for."""
+    batch = Batch()
+    batch.add()
+    job = batch.start(0.0)
+    job.deadline = 20.0
+    decision = batch.schedule.done(job, refused(retry_after=30.0), 5.0)
+
+    assert decision == Decision(Action.RETRY_AFTER_TOO_LONG, limit=15.0, option="deadline")
 
 
 # Opening after a pause

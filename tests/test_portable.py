@@ -124,6 +124,7 @@ VALUES: list[Any] = [
     asyncbatch.DNSError("no such name"),
     asyncbatch.DeadlineExceeded("deadline", 3.0),
     asyncbatch.HostDown("http://host.test:80"),
+    asyncbatch.HostPaused("http://host.test:80", seconds=9.0, limit=2.0),
     asyncbatch.NotStarted(3.0),
     asyncbatch.TLSError("no"),
     asyncbatch.TooSlow(3.0),

@@ -14,6 +14,7 @@ from asyncbatch._errors import (
     DeadlineExceeded,
     FailureKind,
     HostDown,
+    HostPaused,
     NotStarted,
     RetryAfterTooLong,
 )
@@ -21,7 +22,7 @@ from asyncbatch._lanes import Binding, Blueprint, ClientLane
 from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
 from asyncbatch._result import Failure, Result, Success, status_error, success
-from asyncbatch._schedule import Job
+from asyncbatch._schedule import Decision, Job
 from asyncbatch._timing import Attempt, Course, timing_of
 
 _UNPAID = "not tried again: the retry budget of its host was used up"
@@ -139,8 +140,20 @@ def _unsent(
 
 def host_down(job: Job, binding: Binding) -> Outcome:
     """Return the outcome of a request that was not sent because its host is down."""
-    origin = "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # an Origin
-    return Outcome(kind=FailureKind.host_down, error=binding.error(HostDown)(origin))
+    error = binding.error(HostDown)(_origin_of(job))
+    return Outcome(kind=FailureKind.host_down, error=error)
+
+
+def paused(job: Job, now: float, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose host is paused for longer than it may wait."""
+    left = job.allowed or 0.0 if job.deadline is None else max(0.0, job.deadline - now)
+    seconds = job.host.paused_until - now
+    error = binding.error(HostPaused)(_origin_of(job), seconds=seconds, limit=left)
+    return Outcome(kind=FailureKind.retry_after, error=error)
+
+
+def _origin_of(job: Job) -> str:
+    return "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # an Origin
 
 
 def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
@@ -149,12 +162,16 @@ def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
     return Outcome(kind=FailureKind.timeout, error=error)
 
 
-def refused(job: Job, outcome: Outcome, limit: float, binding: Binding) -> Outcome:
+def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) -> Outcome:
     """Return `outcome` as that of a server which wants to be left alone for too long."""
     response = built(job.request, outcome)
     assert outcome.retry_after is not None
     error = binding.error(RetryAfterTooLong)(
-        outcome.retry_after, limit=limit, request=response.request, response=response
+        outcome.retry_after,
+        limit=decision.limit,
+        option=decision.option,
+        request=response.request,
+        response=response,
     )
     return attrs.evolve(outcome, kind=FailureKind.retry_after, error=error)
 

@@ -11,6 +11,7 @@ elsewhere.
     └── httpx.RequestError
         ├── BodyConsumed          the request's body can be read only once, and has been
         ├── BodyTooLarge          the decoded body passed `max_body`
+        ├── HostPaused            not sent: its host is paused for longer than it may wait
         ├── NotStarted            the batch ended before the request was sent
         ├── httpx.ConnectError
         │   ├── DNSError          the host name did not resolve
@@ -70,7 +71,10 @@ class FailureKind(StrEnum):
     host_down = "host_down"
     """Not sent: the host failed too often in a row."""
     retry_after = "retry_after"
-    """The server asks for a longer wait than `Retry.retry_after_max`."""
+    """
+    The server asks for a longer wait than `Retry.retry_after_max`, or than the deadline of the
+    request or the end of its batch allows; or the host is paused for longer than the deadline.
+    """
     invalid_request = "invalid_request"
     """The request cannot be sent as it is: its URL, method, headers or body."""
     callback = "callback"
@@ -108,6 +112,25 @@ class BodyConsumed(httpx.RequestError):
         self.reason = reason
 
 
+class HostPaused(httpx.RequestError):
+    """The request was not sent, because its host is paused for longer than it may wait."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(
+        self, host: str, *, seconds: float, limit: float, request: httpx.Request | None = None
+    ) -> None:
+        super().__init__(
+            f"Not sent: {host} is paused for another {seconds:.3g} s, "
+            f"and {limit:.3g} s are left of deadline",
+            request=request,
+        )
+        self.host = host
+        self.seconds = seconds
+        self.limit = limit
+
+
 class NotStarted(httpx.RequestError):
     """The batch ended before the request was sent."""
 
@@ -140,7 +163,7 @@ class HostDown(httpx.ConnectError):
         return reduced(self)
 
     def __init__(self, host: str, *, request: httpx.Request | None = None) -> None:
-        super().__init__(f"Not sent: no connection to {host}, many times in a row", request=request)
+        super().__init__(f"Not sent: no answer from {host}, many times in a row", request=request)
         self.host = host
 
 
@@ -198,17 +221,21 @@ class RetryAfterTooLong(httpx.HTTPStatusError):
         retry_after: float,
         *,
         limit: float,
+        option: str = "retry_after_max",
         request: httpx.Request,
         response: httpx.Response,
     ) -> None:
+        longer = f"more than retry_after_max={limit:g} s"
+        if option != "retry_after_max":
+            longer = f"and {limit:.3g} s are left of {option}"
         # Not `super().__init__`: in the httpx2 variant of this class the next initialiser in line
         # is the other library's, with arguments of its own.
         Exception.__init__(
             self,
-            f"{response.status_code} with Retry-After of {retry_after:g} s, "
-            f"more than retry_after_max={limit:g} s",
+            f"{response.status_code} with Retry-After of {retry_after:g} s, {longer}",
         )
         self.request = request
         self.response = response
         self.retry_after = retry_after
         self.limit = limit
+        self.option = option

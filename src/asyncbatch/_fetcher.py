@@ -99,7 +99,8 @@ class Fetcher:
             link-local and other special ones (see `is_public`), or a callable that takes an
             `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address
             connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
-        give_up_host_after: After so many failed connections in a row, requests to that host fail at
+        give_up_host_after: After so many attempts in a row without a byte of an answer, over at
+            least 3 s, requests to that host fail at
             once for 30 s; then one is let through as a probe. `None`: never.
         check: A function that is given each `httpx.Response` of a status below 400 before it
             becomes a `Success`. What it raises makes a failure of kind `callback`, with the

@@ -56,6 +56,36 @@ async def test_idempotent_requests_survive_restarts_and_others_are_sent_once(lan
     assert len(results) == 150
 
 
+async def test_restarts_cost_no_request_by_default(lane: str) -> None:
+    """Each is short and costs a request one of its three tries at most; there are two."""
+    seen = 0
+
+    def answer(request: RecordedRequest) -> Reply:
+        nonlocal seen
+        seen += 1
+        return Reply(body="ok").delayed(0.002)
+
+    async with LoopbackServer(default=answer) as server:
+        proxy = FaultProxy(server.port)
+        async with proxy, anyio.create_task_group() as tasks:
+
+            async def restart() -> None:
+                for turn in (1, 2):
+                    while seen < turn * 100:  # noqa: ASYNC110  # the server tells nobody
+                        await anyio.sleep(0.001)
+                    await proxy.refuse()
+                    proxy.drop(reset=bool(turn % 2))
+                    await anyio.sleep(0.05)
+                    proxy.listen()
+
+            tasks.start_soon(restart)
+            async with fetcher_on(lane) as fetcher:
+                results = await fetcher.fetch_many([proxy.url(f"/{n}") for n in range(300)])
+            tasks.cancel_scope.cancel()
+
+    assert not results.failures
+
+
 async def test_a_pool_is_usable_at_once_after_thousands_of_timeouts(
     server: LoopbackServer, way: tuple[str, str]
 ) -> None:
@@ -81,6 +111,7 @@ async def test_a_host_that_dies_is_spared_and_comes_back(
 ) -> None:
     """After some failed connections none is tried, then one; and with that all go again."""
     monkeypatch.setattr("asyncbatch._hosts._health.DOWN_FOR", 0.5)
+    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
     async with (
         FaultProxy(server.port, link=Link(opening=Opening.TLS_ALERT)) as proxy,
         fetcher_on(lane, give_up_host_after=5, concurrency=1, retry=None) as fetcher,
@@ -105,6 +136,7 @@ async def test_a_host_that_is_back_is_found_by_the_probe(
 ) -> None:
     """One request goes ahead, and what it succeeds in the others do too."""
     monkeypatch.setattr("asyncbatch._hosts._health.DOWN_FOR", 0.5)
+    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
     async with (
         FaultProxy(server.port) as proxy,
         fetcher_on(lane, give_up_host_after=3, concurrency=1, retry=None) as fetcher,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 import httpx
 
-from asyncbatch import DeadlineExceeded, Result, Retry, RetryAfterTooLong
+from asyncbatch import DeadlineExceeded, HostPaused, Result, Retry, RetryAfterTooLong
 from tests.faults.menu import OK, Dish, content
 from tests.faults.world import Memory, Place
 
@@ -85,6 +85,8 @@ class Judge:
             return None if explained else "it might have started"
         if kind == "timeout":
             return self._timeout(errand, result, served, terms)
+        if kind == "retry_after" and (option := _option_of(result.error)) != "retry_after_max":
+            return None if getattr(terms, option) is not None else "there was no such limit"
         explaining = [dish for _, dish in _last(served, result) if kind in dish.ends]
         if explaining or kind in errand.place.unexplained:
             return self._status(result, explaining)
@@ -147,3 +149,11 @@ def _last(served: list[Dish], result: Result) -> list[tuple[int, Dish]]:
     arrivals = [*enumerate(served, start=1)]
     timed_out = any(isinstance(each.error, httpx.TimeoutException) for each in result.history)
     return arrivals if timed_out else arrivals[-1:]
+
+
+def _option_of(error: Exception) -> str:
+    """Name the option that has ended a wait which a server asked for."""
+    if isinstance(error, HostPaused):
+        return "deadline"
+    assert isinstance(error, RetryAfterTooLong)
+    return error.option

@@ -61,6 +61,9 @@ class Batch:
             self._clock,
             is_at_hand=source.size is not None and not source.is_async,
         )
+        if batch_timeout is not None:
+            self._schedule.ends_at = self._begun + batch_timeout
+            self._ledger.batch_timeout = batch_timeout
         self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
         self._crew = Crew(
             equipment, self._schedule, self._intake, self._ledger, output, self._clock

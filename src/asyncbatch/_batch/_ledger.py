@@ -20,6 +20,7 @@ from asyncbatch._ending import (
     host_down,
     method_of,
     not_started,
+    paused,
     refused,
     rejected,
     result_of,
@@ -64,6 +65,8 @@ class Ledger:
         """Called with a request that is left to be tried again."""
         self.window = Window(equipment.window)
         """How many requests may have been read that have no result yet."""
+        self.batch_timeout = 0.0
+        """Seconds for the whole batch, if it has an end; for errors to name."""
         self._equipment = equipment
         self._hosts = equipment.hosts
         self._lane = equipment.trial.lane
@@ -148,7 +151,7 @@ class Ledger:
             if decision.action is Action.OUT_OF_BUDGET:
                 self._finish(unpaid(job, outcome, now, self._lane), job)
                 return
-            outcome = refused(job, outcome, decision.limit, self._lane.binding)
+            outcome = refused(job, outcome, decision, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane), job)
 
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
@@ -212,8 +215,13 @@ class Ledger:
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` the result of one that its host, or its deadline, kept from being sent."""
         binding = self._lane.binding
+        if job.fate is Fate.LATE:
+            self.end(job, self.batch_timeout, now)
+            return
         if job.fate is Fate.HOST_DOWN:
             outcome = host_down(job, binding)
+        elif job.fate is Fate.PAUSED:
+            outcome = paused(job, now, binding)
         else:
             outcome = too_late("deadline", job.allowed or 0.0, binding)
         self._finish(result_of(job, outcome, now, self._lane), job)

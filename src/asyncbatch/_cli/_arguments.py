@@ -231,7 +231,7 @@ def _add_limits(group: Any) -> None:
     group.add_argument("--total-rate", type=_rate, metavar="N[/S]", help="the same over all hosts")
     group.add_argument("--attempts", type=int, metavar="N", help="tries for each request")
     group.add_argument(
-        "--give-up-host-after", type=int, metavar="N", help="failed connections in a row"
+        "--give-up-host-after", type=int, metavar="N", help="attempts in a row without an answer"
     )
     group.add_argument(
         "--max-body", type=_size, metavar="BYTES", help="of a decoded body; 32M, for instance"

@@ -320,7 +320,10 @@ class Host:
         self._limit_load()
 
     def _pause(self, until: float, now: float) -> None:
-        self.paused_until = max(self.paused_until, until)
+        if until > self.paused_until:
+            self.paused_until = until
+            for queue in self._line.waiting():
+                queue.host_paused(now)
         self.opens_at = max(self.opens_at, self.paused_until)
         self.pass_on(now)
 

@@ -28,6 +28,9 @@ class HostQueue(Protocol):
     def look_again(self) -> None:
         """Tell the batch that it may have to wake up earlier than it thought."""
 
+    def host_paused(self, now: float) -> None:
+        """Give up what waits and cannot wait for the end of the pause of the host."""
+
 
 class Line:
     """The queues that wait for one host, in the order in which they get their turns."""

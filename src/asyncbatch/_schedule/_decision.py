@@ -7,6 +7,7 @@ what a retry is paid from: the budget, or the count of failures on our own side.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +50,10 @@ class Decision:
     delay: float = 0.0
     """Seconds until it may be tried again, for `RETRY`; its host may make it wait longer."""
     limit: float = 0.0
-    """Seconds that the policy waits at most, for `RETRY_AFTER_TOO_LONG`."""
+    """Seconds that are waited at most, for `RETRY_AFTER_TOO_LONG`."""
+    option: str = "retry_after_max"
+    """What says so: the policy's `retry_after_max`, or a `deadline` or `batch_timeout` that is over
+    before; then `limit` is what is left of it."""
 
 
 FINISH: Final = Decision(Action.FINISH)
@@ -59,11 +63,13 @@ OUT_OF_BUDGET: Final = Decision(Action.OUT_OF_BUDGET)
 class Judge:
     """Decides what becomes of requests whose attempt failed, by one policy."""
 
-    __slots__ = ("_random", "_retry")
+    __slots__ = ("_random", "_retry", "ends_at")
 
     def __init__(self, hosts: Hosts) -> None:
         self._retry = hosts.retry
         self._random = hosts.random
+        # When the batch ends; written by the schedule.
+        self.ends_at = math.inf
 
     def policy_for(self, job: Job) -> Retry | None:
         """Return the policy for a request: its own, or that for all; `None`: it is tried once."""
@@ -100,13 +106,25 @@ class Judge:
         elif delay is None:
             draw = retry.silence_delay if outcome.is_silent else retry.backoff_delay
             delay = draw(job.attempts, self._random)
-        if not _is_in_time(job, max(now + delay, host.opens_at)):
-            return FINISH
+        start = max(now + delay, host.opens_at)
+        if not _is_in_time(job, start):
+            assert job.deadline is not None
+            return _too_long(outcome, job.deadline - now, "deadline")
+        held = max(host.paused_until, now + (outcome.retry_after or 0.0))
+        if now < self.ends_at <= held:
+            return _too_long(outcome, self.ends_at - now, "batch_timeout")
         # A retry at the time that the server named itself is no storm, and costs nothing.
         asked = outcome.retry_after is not None
         if not asked and not host.pays(outcome, now):
             return OUT_OF_BUDGET
         return Decision(Action.RETRY, delay)
+
+
+def _too_long(outcome: Outcome, left: float, option: str) -> Decision:
+    """Give up what has no time to wait: for what the server asks for, if it does, else at all."""
+    if outcome.retry_after is None:
+        return FINISH
+    return Decision(Action.RETRY_AFTER_TOO_LONG, limit=max(0.0, left), option=option)
 
 
 def _decide_local(job: Job, now: float) -> Decision:

@@ -31,6 +31,12 @@ class Fate(Enum):
     """It was not started, because its host is down. The schedule has let go of it."""
     EXPIRED = "expired"
     """Its deadline passed while it waited to be tried again. The schedule has let go of it."""
+    PAUSED = "paused"
+    """It was not started, because its host is paused beyond its deadline. The schedule has let go
+    of it."""
+    LATE = "late"
+    """It was not started, because its host is paused beyond the end of its batch. The schedule has
+    let go of it."""
     OVER = "over"
     """Finished, released or withdrawn."""
 

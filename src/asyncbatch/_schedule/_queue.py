@@ -6,6 +6,7 @@ Pure, like the rest. For a host with neither, the schedule takes them out by its
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ class Place(Enum):
 class JobQueue:
     """The requests of one batch for one host."""
 
-    __slots__ = ("_ring", "fifo", "host", "jobs", "place", "rests")
+    __slots__ = ("_pause_seen", "_ring", "fifo", "host", "jobs", "place", "rests")
 
     def __init__(self, host: Host, ring: Ring, rests: Rests) -> None:
         self.host = host
@@ -43,6 +44,8 @@ class JobQueue:
         # Where the queue itself stands: in the batch's ring, with the host, or nowhere if empty.
         # Written with the ring; for a plain host by the schedule.
         self.place = Place.NOWHERE
+        # The end of the pause by which all that waits has been looked at.
+        self._pause_seen = -math.inf
 
     # Called by its host
 
@@ -56,6 +59,29 @@ class JobQueue:
         """Tell the batch that it may have to wake up earlier than it thought."""
         self._ring.look_again()
 
+    def host_paused(self, now: float) -> None:
+        """Give up what waits and cannot wait for the end of the pause of the host."""
+        until, rests = self.host.paused_until, self.rests
+        if until <= max(now, self._pause_seen):
+            return
+        self._pause_seen = until
+        for job in self.fifo:
+            if job.fate is Fate.WAITING:
+                fate = rests.outlasted_by(until, job, now)
+                if fate is not None:
+                    rests.dismiss(job, fate)
+        if rests.expired:
+            self._ring.look_again()
+
+    def dismisses(self, job: Job, now: float) -> bool:
+        """Give a job up that cannot wait for the end of a pause; return whether it is so."""
+        until = self.host.paused_until
+        fate = None if until <= now else self.rests.outlasted_by(until, job, now)
+        if fate is None:
+            return False
+        self.rests.dismiss(job, fate)
+        return True
+
     # Called by its jobs
 
     def take_back(self, job: Job, when: float) -> None:
@@ -68,6 +94,9 @@ class JobQueue:
         self.rests.end(job, when)
         job.clock = self.host.settle(when)
         self.host.watch(when)
+        if self.dismisses(job, when):
+            self._ring.look_again()
+            return
         if self.host.opening is None:
             self.fifo.appendleft(job)
         else:
@@ -101,6 +130,7 @@ class JobQueue:
         if host.in_flight >= host.width:
             host.hold(now)
         if not host.admits_from(self, now):
+            self.host_paused(now)
             self.place = Place.PARKED
             host.park(self, now)
             return None

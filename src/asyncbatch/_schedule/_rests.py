@@ -6,6 +6,7 @@ Pure, like the rest.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 class Rests:
     """The requests of a batch that wait for a moment."""
 
-    __slots__ = ("_resting", "_timers", "expired")
+    __slots__ = ("_resting", "_timers", "ends_at", "expired")
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
+        # When the batch ends; written by the schedule.
+        self.ends_at = math.inf
         # From `begin` to `end`: waiting for their next try.
         self._resting: set[Job] = set()
-        # Their deadline has passed (`expire`) and nobody has been told; taken by the schedule.
+        # What is not to be started any more (`expire`, `dismiss`) and nobody has been told of;
+        # taken by the schedule.
         self.expired: deque[Job] = deque()
 
     def begin(self, job: Job, delay: float, now: float) -> None:
@@ -47,6 +51,22 @@ class Rests:
     def expire(self, job: Job) -> None:
         """Take note that the deadline of a job has passed; it stays in its queue until seen."""
         job.fate = Fate.EXPIRED
+        self.expired.append(job)
+
+    def outlasted_by(self, pause_ends: float, job: Job, now: float) -> Fate | None:
+        """Say what is to be done with a job that cannot wait for the end of a pause."""
+        if pause_ends >= self.ends_at:
+            return Fate.LATE
+        deadline = job.deadline
+        if deadline is None and job.allowed is not None:
+            # It begins with its first start; but what is held back for longer has no use for it.
+            deadline = now + job.allowed
+        return Fate.PAUSED if deadline is not None and pause_ends > deadline else None
+
+    def dismiss(self, job: Job, fate: Fate) -> None:
+        """Let a job be handed out as one that is not to be started any more."""
+        self._timers.cancel(job)
+        job.fate = fate
         self.expired.append(job)
 
     def forget(self, job: Job) -> None:

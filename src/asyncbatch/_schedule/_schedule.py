@@ -77,6 +77,15 @@ class Schedule:
     def on_ready(self, function: Callable[[], None]) -> None:
         self._ring.on_ready = function
 
+    @property
+    def ends_at(self) -> float:
+        """When the batch ends: what is held back for longer is handed out as `LATE` at once."""
+        return self._rests.ends_at
+
+    @ends_at.setter
+    def ends_at(self, when: float) -> None:
+        self._rests.ends_at = self._judge.ends_at = when
+
     def add(self, job: Job, now: float) -> None:
         """Take a job that is to be started for the first time."""
         queue = self._by_host.get(job.host)
@@ -85,10 +94,15 @@ class Schedule:
         host = queue.host
         job.queue = queue
         job.since = now
-        job.clock = host.blocked.seconds if host.plain else self._read_blocked(host, now)
-        queue.fifo.append(job)
         queue.jobs += 1
         self.pending += 1
+        if host.plain:
+            job.clock = host.blocked.seconds
+        else:
+            job.clock = self._read_blocked(host, now)
+            if queue.dismisses(job, now):
+                return
+        queue.fifo.append(job)
         if queue.place is _NOWHERE:
             queue.place = _READY
             self._ready.append(queue)
@@ -113,7 +127,7 @@ class Schedule:
                 if limited_job is not None:
                     return self._hand_out(limited_job, now)
                 if self._ring.held_until is not None:
-                    return None
+                    break
                 continue
             fifo = queue.fifo
             if not fifo:
@@ -135,7 +149,8 @@ class Schedule:
             self.in_flight += 1
             job.start(host, host.blocked.seconds, now)
             return job
-        return None
+        # Of a queue that was looked at something may have been given up.
+        return self._next_expired(now) if self._expired else None
 
     def replace(self, job: Job, request: Any, index: int, key: Hashable, now: float) -> bool:
         """
