@@ -344,7 +344,8 @@ async def test_an_argument_that_cannot_be_sent_is_one_failure(
         case: getattr(result, "kind", None)
         for case, result in zip(HOSTILE, results[1::2], strict=True)
     }
-    assert kinds == dict.fromkeys(HOSTILE, FailureKind.invalid_request)
+    expected = dict.fromkeys(HOSTILE, FailureKind.invalid_request)
+    assert kinds == {**expected, "auth that fails": FailureKind.callback}
     assert all(result.ok for result in results[::2])
     assert all(failure.attempts <= 1 for failure in results.failures)
     shown = [repr(thing) + str(thing) for f in results.failures for thing in (f, f.error)]
@@ -416,3 +417,18 @@ async def test_secrets_are_in_no_repr(client: Any, server: LoopbackServer) -> No
     shown += [str(failure.error) for failure in results.failures]
     assert len(results.failures) == 5
     assert [text for text in shown if "secret" in text.replace("[secure]", "")] == []
+
+
+@pytest.mark.parametrize("url", ["", "/", "/x", "x", "not a url", "example.org"])
+async def test_a_url_without_a_scheme_is_named_with_cookies_at_hand(client: Any, url: str) -> None:
+    """Httpx asks urllib which cookies to send, and that knows no relative URLs."""
+    if client is not None:
+        client.cookies.set("a", "1")
+    own = {"cookies": {"a": "1"}} if client is None else {}
+
+    async with Fetcher(client, retry=None, **own) as fetcher:
+        result = await fetcher.fetch(url)
+
+    assert isinstance(result, Failure)
+    assert type(result.error).__name__ == "UnsupportedProtocol"
+    assert str(result.error) == f"the URL must begin with http:// or https://, not {url!r}"

@@ -112,6 +112,8 @@ class Binding:
         """
         Return `url` as `client` asks for it, but for its query.
 
+        It may be relative, where the client has no `base_url`.
+
         Raises:
             InvalidURL: If it is none.
         """
@@ -121,6 +123,12 @@ class Binding:
             return readable(client.build_request("GET", url, headers=headers).url, self.library)
         except self.library.InvalidURL as error:
             raise self._without_password(error, url) from None
+        except ValueError:
+            # Without a scheme urllib cannot say which cookies belong to it.
+            own = self.library.URL(url)
+            if own.is_relative_url and client.base_url.is_relative_url:
+                return own
+            raise
 
     def _without_password(self, error: Exception, url: Any) -> Exception:
         """Return an error of httpx's about a URL, which quotes the part that it cannot read."""

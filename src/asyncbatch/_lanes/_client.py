@@ -28,7 +28,7 @@ from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._own import showing_cookies_of
 from asyncbatch._lanes._redirects import leave_behind
-from asyncbatch._lanes._sendable import check_location, check_text, check_url
+from asyncbatch._lanes._sendable import check_extensions, check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
@@ -261,6 +261,7 @@ class _Exchange:
             body.give_to(native, library)
             hold(request, body.sources)
         check_url(native.url, self._binding, native)
+        check_extensions(native)
         return native
 
     async def _respond(self, native: Any) -> None:

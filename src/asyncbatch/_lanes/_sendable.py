@@ -8,11 +8,12 @@ with the offending value, an `Authorization` perhaps, in the message.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from asyncbatch._http11 import InvalidRequest, encode_fields
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._redaction import has_at, start_of_url
+from asyncbatch._redaction import has_at, shown, start_of_url
 from asyncbatch._urls import ABSOLUTE, HOST_AND_PORT, HTTP, LOCATION, is_possible_host, text_of
 
 # RFC 9110 §5.6.2.
@@ -103,6 +104,21 @@ def check_location(location: str | None, binding: Binding) -> None:
     """
     if location is not None and (match := LOCATION.match(location)):
         _check_authority(match["authority"], location, binding.library)
+
+
+def check_extensions(native: Any) -> None:
+    """
+    Refuse time limits that are none: a transport would trip over them as over a broken connection.
+
+    Raises:
+        TypeError: If the extension `timeout` is no mapping.
+    """
+    limits = native.extensions.get("timeout", {})
+    if not isinstance(limits, Mapping):
+        raise TypeError(
+            "the extension 'timeout' must be seconds by phase, as httpx.Timeout(5).as_dict() has "
+            f"them, not {shown(limits)}; or give Request(timeout=5)"
+        )
 
 
 def check_head(native: Any, binding: Binding) -> None:
