@@ -17,7 +17,7 @@ from asyncbatch.testing import LoopbackServer, Reply
 @pytest.fixture
 def loopback() -> Iterator[LoopbackServer]:
     """Run a loopback server in a thread of its own."""
-    with LoopbackServer().in_thread() as server:
+    with LoopbackServer(default=Reply(body=b"ok")).in_thread() as server:
         yield server
 
 

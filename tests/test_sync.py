@@ -29,7 +29,7 @@ Fetch = Callable[..., asyncbatch.Results]
 @pytest.fixture
 def loopback() -> Iterator[LoopbackServer]:
     """Run a loopback server in a thread of its own."""
-    server = LoopbackServer()
+    server = LoopbackServer(default=Reply(body=b"ok"))
     server.on("/gzip", Reply(body=b"packed" * 100).gzipped())
     server.on("/away", Reply.redirect("/gzip"))
     server.on("/missing", Reply(404))

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def loopback() -> Iterator[LoopbackServer]:
     """Run a loopback server in a thread of its own."""
-    with LoopbackServer().in_thread() as server:
+    with LoopbackServer(default=Reply(body=b"ok")).in_thread() as server:
         yield server
 
 
@@ -154,7 +154,7 @@ def test_a_fork_leaves_the_connections_to_the_parent(tls: bool) -> None:
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with LoopbackServer(ssl_context=context).in_thread() as server:
+    with LoopbackServer(ssl_context=context, default=Reply(body=b"ok")).in_thread() as server:
         output, _ = finish(start("forked_pool.py", server.url(), warnings="ignore"))
 
     assert output.splitlines() == [

@@ -58,8 +58,12 @@ def serve_site() -> Generator[Site]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
     with ExitStack() as stack:
-        plain = stack.enter_context(LoopbackServer(hosts=2, record=0).in_thread())
-        tls = stack.enter_context(LoopbackServer(ssl_context=context, record=0).in_thread())
+        plain = stack.enter_context(
+            LoopbackServer(hosts=2, record=0, default=Reply(body=b"ok")).in_thread()
+        )
+        tls = stack.enter_context(
+            LoopbackServer(ssl_context=context, record=0, default=Reply(body=b"ok")).in_thread()
+        )
         plain.on("/leads", Reply.redirect("/there"))
         plain.on("/sets", Reply(body=b"ok").with_header("set-cookie", "a=b"))
         plain.on("/flaky", Reply(503), Reply(body=b"ok"))

@@ -16,7 +16,7 @@ import trustme
 import asyncbatch
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._transport import transport_class
-from asyncbatch.testing import LoopbackServer
+from asyncbatch.testing import LoopbackServer, Reply
 from tests.differential import observation
 from tests.differential.exchanges import LATE, Exchange
 from tests.differential.server import script
@@ -28,8 +28,8 @@ AUTHORITY = trustme.CA()
 async def open_places() -> AsyncIterator[Places]:
     """Run the servers that the table talks to."""
     async with (
-        LoopbackServer(hosts=2) as plain,
-        LoopbackServer(ssl_context=_server_context()) as tls,
+        LoopbackServer(hosts=2, default=Reply(body=b"ok")) as plain,
+        LoopbackServer(ssl_context=_server_context(), default=Reply(body=b"ok")) as tls,
     ):
         script(plain)
         script(tls)
