@@ -46,7 +46,7 @@ async def ignore(_: Any) -> None:
         {"total_rate": Rate(2000, per=1)},
         {"deadline": 30},
         {"retry": None},
-        {"event_hooks": {"response": [ignore]}},
+        pytest.param({"event_hooks": {"response": [ignore]}}, id="event_hooks"),
     ],
     ids=repr,
 )

@@ -76,7 +76,11 @@ async def test_without_a_range_codings_are_asked_for(
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["on its own", "like any other"])
-@pytest.mark.parametrize("part", [PACKED[:90], PACKED[10:100], PACKED, b""])
+@pytest.mark.parametrize(
+    "part",
+    [PACKED[:90], PACKED[10:100], PACKED, b""],
+    ids=["the beginning", "the middle", "all", "nothing"],
+)
 async def test_a_part_with_a_coding_is_kept_as_it_came(
     fetcher: Fetcher, server: LoopbackServer, part: bytes, plain: bool
 ) -> None:

@@ -65,7 +65,9 @@ TARGETS = [b"/%d" % number for number in range(MANY)]
 def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask for all connections of a pool at once, and for each alone, as without epoll."""
     if request.param == "one by one":
-        monkeypatch.setattr("asyncbatch._transport._pool.watch_on", LoopWatch)
+        monkeypatch.setattr(
+            "asyncbatch._transport._pool.watch_on", lambda loop, heart: LoopWatch(loop)
+        )
 
 
 @contextlib.asynccontextmanager

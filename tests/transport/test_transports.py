@@ -382,7 +382,7 @@ async def test_the_tls_context_is_made_in_a_thread(
     """Also where httpcore does the work: it takes 20 ms of the event loop."""
     threads = []
 
-    def make(*_: Any) -> ssl.SSLContext:
+    def make(*_: Any, **options: Any) -> ssl.SSLContext:
         threads.append(threading.current_thread())
         return ssl.create_default_context()
 
@@ -400,7 +400,7 @@ async def test_the_tls_context_is_made_in_a_thread(
 def test_the_tls_context_is_not_made_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes 20 ms, and plain HTTP needs none; a wrong path is told at once all the same."""
 
-    def fail(*args: object) -> None:
+    def fail(*_: Any, **options: Any) -> None:
         pytest.fail("made too early")
 
     monkeypatch.setattr(httpx, "create_ssl_context", fail)
