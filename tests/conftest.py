@@ -168,6 +168,12 @@ def wide_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_outages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an outage of no time at all be enough to give a host up, for tests of what counts."""
+    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
+
+
+@pytest.fixture
 async def server() -> AsyncIterator[LoopbackServer]:
     """Run a loopback server for one test."""
     from asyncbatch.testing import LoopbackServer, Reply

@@ -204,6 +204,7 @@ async def test_both_lanes_say_the_same_of_an_answer(
     assert direct.error.__traceback__ is None
 
 
+@pytest.mark.usefixtures("short_outages")
 @pytest.mark.parametrize("place", ["dead", "silent", "no TLS", "untrusted", "wrong name"])
 async def test_both_lanes_say_the_same_of_a_connection_that_is_not_made(
     server: LoopbackServer, tls_server: LoopbackServer, place: str

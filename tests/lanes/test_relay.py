@@ -273,6 +273,7 @@ async def test_what_still_lies_in_the_kernel_is_not_the_next_answer(
     assert {result.content for result in results} == {b"x" * room}
 
 
+@pytest.mark.usefixtures("short_outages")
 async def test_one_that_gets_no_connection_is_told_apart_from_one_that_gets_no_answer(
     server: LoopbackServer,
 ) -> None:
