@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import warnings
 
 import anyio
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, FetcherClosed, Rate, Request, Retry
+from asyncbatch._schedule import Schedule
 from asyncbatch.testing import Fault, FaultTransport, LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, settle, texts, urls
 
@@ -647,6 +649,53 @@ def test_a_retry_is_started_in_time_while_other_requests_are_under_way(virtual):
 
     assert results[1].attempts == 2
     assert results[1].elapsed < 1
+
+
+def test_single_fetches_whose_retries_wait_for_a_slot_all_end(virtual):
+    """The end of one's rest, seen while it waits for a slot, is not forgotten over another's."""
+
+    async def main():
+        async with LoopbackServer(hosts=3) as server:
+            for host, seconds in ((1, 3), (2, 1), (3, 2)):
+                refusal = Reply(503).retry_after(seconds)
+                server.on("/", refusal, Reply().delayed(3), host=host)
+            results = []
+
+            async def fetch(host):
+                results.append(await fetcher.fetch(server.url("/", host=host)))
+
+            async with Fetcher(concurrency=1) as fetcher:
+                with anyio.move_on_after(100):
+                    async with anyio.create_task_group() as tasks:
+                        for host in (1, 2, 3):
+                            tasks.start_soon(fetch, host)
+            return results
+
+    results = virtual(main)
+
+    assert [result.attempts for result in results if result.ok] == [2, 2, 2]
+
+
+def test_a_retry_that_no_result_has_room_for_does_not_keep_the_loop(virtual, monkeypatch):
+    """Its rest ends while the consumer takes nothing; the dispatcher sleeps until he does."""
+    looks = itertools.count()
+
+    def wake_at(schedule):
+        assert next(looks) < 1000, "it goes round in circles"
+        return read(schedule)
+
+    read = Schedule.wake_at.fget
+    monkeypatch.setattr(Schedule, "wake_at", property(wake_at))
+
+    async def main():
+        async with LoopbackServer() as server:
+            server.on("/flaky", Reply(500), Reply())
+            targets = [server.url("/flaky"), server.url("/")]
+            async with Fetcher() as fetcher, fetcher.stream(targets, backlog=1) as results:
+                await anyio.sleep(10)
+                return [(await anext(results)).attempts for _ in targets]
+
+    assert virtual(main) == [1, 2]
 
 
 def test_a_deadline_ends_a_request_that_waits_for_its_host(virtual):

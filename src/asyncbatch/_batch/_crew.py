@@ -128,14 +128,16 @@ class Crew:
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""
         while not self._intake.is_finished:
-            if await self._acquire_in_time():
-                worker = Worker(self)
-                self._workers.add(worker)
-                try:
-                    await worker.work_alone()
-                finally:
-                    self._workers.discard(worker)
-                    self.permits.release()
+            # To look at deadlines lets rests end, and what is ready then is nobody else's to start.
+            if not await self._acquire_in_time():
+                continue
+            worker = Worker(self)
+            self._workers.add(worker)
+            try:
+                await worker.work_alone()
+            finally:
+                self._workers.discard(worker)
+                self.permits.release()
             await self._wait()
 
     async def _acquire_in_time(self) -> bool:
@@ -193,7 +195,9 @@ class Crew:
             return
         self._changed = anyio.Event()
         wake_at = self._wake_at()
-        if wake_at == math.inf or len(self._workers) >= self._concurrency:
+        is_full = len(self._workers) >= self._concurrency
+        # Where there is no room for results, nobody asks the schedule when its time has come.
+        if is_full or wake_at == math.inf or not self._output.may_start(self._schedule.in_flight):
             await self._changed.wait()
             return
         self._sleeps_until = wake_at
