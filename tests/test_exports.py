@@ -26,7 +26,7 @@ PUBLIC = """
     ResultStream SyncResultStream
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
-    Retry        Rate              HostLimits    Progress
+    Retry        Rate              HostLimits HostStatistics    Progress
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded

@@ -27,11 +27,11 @@ HOUSE = """
     _api       _sync
     _result_stream
     _fetcher
-    _setup     _streaming  _client_options
+    _setup     _streaming  _client_options  _statistics
     _options
     _batch
     _tally
-    _input     _output     _ending    _progress    _handover    _portal
+    _input     _output     _ending    _progress    _handover    _portal    _log
     _schedule  _attempt   _patience   _signals
     _hosts     _lanes     _host_limits
     _limits    _timers     _slots     _transport  _retry_after

@@ -18,7 +18,7 @@ from asyncbatch._errors import (
     TooSlow,
     TruncatedBody,
 )
-from asyncbatch._fetcher import Fetcher, Statistics
+from asyncbatch._fetcher import Fetcher
 from asyncbatch._host_limits import HostLimits
 from asyncbatch._input import RequestLike, Requests
 from asyncbatch._limits import Rate
@@ -31,6 +31,7 @@ from asyncbatch._result import Failure, Result, Success
 from asyncbatch._result_stream import SyncResultStream
 from asyncbatch._results import Results, ResultStream
 from asyncbatch._retry import Retry
+from asyncbatch._statistics import HostStatistics, Statistics
 from asyncbatch._summary import Summary
 from asyncbatch._sync import SyncFetcher, fetch_many_sync
 from asyncbatch._timing import Attempt, Timing
@@ -56,6 +57,7 @@ __all__ = [
     "HostDown",
     "HostLimits",
     "HostPaused",
+    "HostStatistics",
     "NotStarted",
     "Progress",
     "Quantiles",

@@ -11,24 +11,26 @@ import functools
 import warnings
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack, cast
 
 import anyio
 import anyio.lowlevel
-import attrs
 import httpx
 from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._batch import Batch, Equipment
 from asyncbatch._checks import check_seconds
 from asyncbatch._client_options import check_client_options
-from asyncbatch._clock import running_clock
+from asyncbatch._clock import Clock, running_clock
 from asyncbatch._errors import FetcherClosed
+from asyncbatch._host_limits import HostPatterns
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._lanes import binding_of
 from asyncbatch._loop import call_soon, is_running
 from asyncbatch._options import ClientTypes, FetcherOptions, shows_options, split_options
+from asyncbatch._origin import Origin
 from asyncbatch._output import Collected, Delivered, Output
 from asyncbatch._redaction import shown
 from asyncbatch._request import is_request
@@ -42,26 +44,11 @@ from asyncbatch._setup import (
     refuse_with_client,
 )
 from asyncbatch._slots import Slots
+from asyncbatch._statistics import Statistics, statistics_by_host
 from asyncbatch._streaming import Streaming
 
 CLOSE_SECONDS = 1.0
 """How long a fetcher that closes waits for its batches to let go of what they hold."""
-
-
-@attrs.frozen
-class Statistics:
-    """What a fetcher is doing at this moment."""
-
-    batches: int
-    """Batches under way, single fetches included."""
-    in_flight: int
-    """Requests that hold one of the `concurrency` slots."""
-    waiting: int
-    """Requests read from the inputs and waiting: for a slot, their host, or their next try."""
-    hosts: int
-    """Hosts that are remembered, because something is in flight or their past matters."""
-    concurrency: int
-    """How many slots there are."""
 
 
 class Fetcher:
@@ -133,6 +120,8 @@ class Fetcher:
         self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: EventLoopToken | None = None
+        # Of the event loop that it is opened in.
+        self._clock: Clock = monotonic
         self._batches: set[Batch] = set()
 
     @property
@@ -148,7 +137,8 @@ class Fetcher:
         if self._owns_client:
             await self._client.__aenter__()
         self._loop = anyio.lowlevel.current_token()
-        self._slots = Slots(self._options.concurrency, running_clock())
+        self._clock = running_clock()
+        self._slots = Slots(self._options.concurrency, self._clock)
         self._equipment = equip(
             self._options, self._client, self._slots, owns_client=self._owns_client
         )
@@ -286,13 +276,47 @@ class Fetcher:
     def statistics(self) -> Statistics:
         """Return what the fetcher is doing at this moment."""
         equipment = self._equipment
+        by_host = {}
+        if equipment is not None:
+            by_host = statistics_by_host(equipment.hosts, self._batches, self._clock())
         return Statistics(
             batches=len(self._batches),
             in_flight=self._slots.taken if self._slots else 0,
             waiting=sum(batch.waiting for batch in self._batches),
             hosts=equipment.hosts.remembered() if equipment else 0,
             concurrency=self._options.concurrency,
+            by_host=by_host,
         )
+
+    def reopen(self, host: str) -> bool:
+        """
+        End the pause of a host, or try it again though it was given up.
+
+        Requests that have failed stay failed, and one that waits for its own next try goes on
+        waiting; all others may start, slowly at first.
+
+        Args:
+            host: Its name, as a key of the option `hosts`: `"example.org"` for all its ports,
+                `"example.org:8080"` for one, `"*.example.org"` for all names below it.
+
+        Returns:
+            Whether there was such a host that was paused or given up.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+            TypeError: If `host` is no text.
+            ValueError: If `host` names no host.
+        """
+        if self._equipment is None or self._closed:
+            raise FetcherClosed("this fetcher is not open: it knows no hosts")
+        pattern, now = HostPatterns({host: True}), self._clock()
+        # All of them, also behind one that was open.
+        reopened = [
+            each.reopen(now)
+            for each in self._equipment.hosts.busy_or_closed(now)
+            if pattern.get(cast("Origin", each.key))
+        ]
+        return any(reopened)
 
     def _new_batch(
         self,

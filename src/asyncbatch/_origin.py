@@ -47,6 +47,13 @@ def origin_of_url(url: Any) -> Origin:
     return url.scheme, host, url.port or _PORTS[url.scheme]
 
 
+def name_of(origin: Origin) -> str:
+    """Return what `host_in` returns for the URLs of an origin."""
+    scheme, host, port = origin
+    address = f"[{host}]" if ":" in host else host
+    return host_in(f"{scheme}://{address}:{port}/") or address
+
+
 def plain_host_in(url: object) -> str | None:
     """Return what `host_in` returns, if `url` is text in which it is plain to see."""
     match = ORIGIN.match(text_of(url)) if isinstance(url, str) else None

@@ -24,6 +24,7 @@ from asyncbatch._lanes import (
     capacity_of,
     gate_of,
 )
+from asyncbatch._log import HostLog
 from asyncbatch._options import NotGiven, Options, warn_caller
 from asyncbatch._slots import BothSlots, Permits, Slots
 from asyncbatch._stalls import Stalls
@@ -139,6 +140,7 @@ def equip(
             random=random.random,
             rules_for=_rules_for(options, limits),
             concurrency=options.concurrency,
+            listener=HostLog(),
         ),
         slots=slots,
         permits=permits,

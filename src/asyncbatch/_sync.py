@@ -20,7 +20,7 @@ import anyio.lowlevel
 import httpx
 
 from asyncbatch._errors import FetcherClosed
-from asyncbatch._fetcher import Fetcher, Statistics
+from asyncbatch._fetcher import Fetcher
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._options import FetcherOptions, shows_options
 from asyncbatch._portal import Portal, is_loop_running, loop_options
@@ -28,6 +28,7 @@ from asyncbatch._result import Result
 from asyncbatch._result_stream import CrossingFetcher, SyncResultStream
 from asyncbatch._results import Results
 from asyncbatch._signals import handlers_here, interrupting
+from asyncbatch._statistics import Statistics
 
 ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
 FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
@@ -230,6 +231,23 @@ class SyncFetcher:
         """
         return self._portal.call(_statistics, self._opened())
 
+    def reopen(self, host: str) -> bool:
+        """
+        End the pause of a host, or try it again though it was given up.
+
+        Args:
+            host: As for `Fetcher.reopen`.
+
+        Returns:
+            Whether there was such a host that was paused or given up.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+            TypeError: If `host` is no text.
+            ValueError: If `host` names no host.
+        """
+        return self._portal.call(_reopen, self._opened(), host)
+
     def _opened(self) -> CrossingFetcher:
         if self._fetcher is None:
             raise FetcherClosed("open it first: with SyncFetcher()")
@@ -317,6 +335,10 @@ async def _fetch(fetcher: Fetcher, request: RequestLike, batch_timeout: float | 
 
 async def _fetch_many(fetcher: Fetcher, requests: Requests, batch_timeout: float | None) -> Results:
     return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _reopen(fetcher: Fetcher, host: str) -> bool:
+    return fetcher.reopen(host)
 
 
 async def _statistics(fetcher: Fetcher) -> Statistics:

@@ -25,7 +25,7 @@ class Tally:
             self._failed += 1
         self._bytes += len(result.content)
 
-    def progress(self, *, in_flight: int, elapsed: float) -> Progress:
+    def progress(self, *, in_flight: int, elapsed: float, hosts: tuple[str, ...] = ()) -> Progress:
         """Return the count so far."""
         return Progress(
             total=self._total,
@@ -35,4 +35,5 @@ class Tally:
             in_flight=in_flight,
             bytes=self._bytes,
             elapsed=elapsed,
+            hosts=hosts,
         )

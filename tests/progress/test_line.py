@@ -113,7 +113,10 @@ def test_the_end_leaves_one_line():
     reporter.update(progress(succeeded=10, in_flight=30, elapsed=1.0))
     reporter.close(progress(succeeded=97, failed=3, bytes=5000, elapsed=2.0))
 
-    assert terminal.screen() == ["100 of 100 done in 2.0 s (50/s, 5 kB), 3 failed", ""]
+    assert terminal.screen() == [
+        "100 of 100 done in 2 s (50/s, 5 kB), 97 succeeded, 3 failed",
+        "",
+    ]
 
 
 def test_a_batch_shorter_than_the_first_update_has_its_last_line():
@@ -122,7 +125,7 @@ def test_a_batch_shorter_than_the_first_update_has_its_last_line():
 
     LineReporter(terminal).close(progress(total=None, succeeded=2, elapsed=0.05))
 
-    assert terminal.screen() == ["2 done in 0.1 s (40/s, 0 B)", ""]
+    assert terminal.screen() == ["2 done in 50 ms (40/s, 0 B), 2 succeeded", ""]
 
 
 def test_failures_are_red():
@@ -158,7 +161,7 @@ def test_where_it_is_no_terminal_there_is_a_line_every_ten_seconds():
     assert log.getvalue().splitlines() == [
         "101 done  10/s  0:10  1 failed  0 in flight  0 B",
         "201 done  10/s  0:20  1 failed  0 in flight  0 B",
-        "256 done in 25.6 s (10/s, 0 B), 1 failed",
+        "256 done in 25.6 s (10/s, 0 B), 255 succeeded, 1 failed",
     ]
 
 
@@ -247,3 +250,17 @@ def test_a_terminal_without_room_is_drawn_to_again():
     reporter.close(progress(succeeded=100, elapsed=2.0))
 
     assert "100 of 100 done" in terminal.getvalue()
+
+
+def test_the_last_hosts_are_named():
+    """Whoever waits for the end of a batch sees for whom; two at most, if there is room."""
+    terminal = Terminal()
+    reporter = LineReporter(terminal)
+
+    reporter.update(progress(succeeded=97, in_flight=3, hosts=("a.test", "b.test", "c.test")))
+    several = terminal.screen()[0]
+    reporter.update(progress(succeeded=99, in_flight=1, hosts=("c.test",)))
+    one = terminal.screen()[0]
+
+    assert "at a.test, b.test, …" in several
+    assert "at c.test" in one

@@ -8,6 +8,7 @@ lane's; the crew does the work.
 from __future__ import annotations
 
 import functools
+import heapq
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -22,9 +23,11 @@ from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import Slice
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
+from asyncbatch._hosts import Host
 from asyncbatch._input import END, Input
+from asyncbatch._origin import name_of
 from asyncbatch._output import Delivered, Output
-from asyncbatch._progress import INTERVAL, Progress, Reporter, open_reporter
+from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._schedule import Schedule
 from asyncbatch._stalls import GRACE, LEAST, TimeLimit
 from asyncbatch._tally import Tally
@@ -86,6 +89,10 @@ class Batch:
     def waiting(self) -> int:
         """How many requests have been read and are not in flight."""
         return self._schedule.pending
+
+    def unfinished_by_host(self) -> dict[Host, int]:
+        """Return how many requests of each host have been read and not ended."""
+        return self._schedule.unfinished_by_host()
 
     @property
     def input_error(self) -> Exception | None:
@@ -260,7 +267,18 @@ class Batch:
     def _progress(self) -> Progress:
         assert self._tally is not None
         elapsed = self._clock() - self._begun
-        return self._tally.progress(in_flight=self._schedule.in_flight, elapsed=elapsed)
+        return self._tally.progress(
+            in_flight=self._schedule.in_flight, elapsed=elapsed, hosts=self._last_hosts()
+        )
+
+    def _last_hosts(self) -> tuple[str, ...]:
+        """Return whose requests the batch still waits for, once all of them are known."""
+        if not self._source.exhausted:
+            return ()
+        unfinished = self._schedule.unfinished_by_host()
+        most = heapq.nlargest(HOSTS_SHOWN, unfinished, key=unfinished.__getitem__)
+        names = [name_of(host.key) for host in most]  # type: ignore[arg-type]  # an Origin
+        return tuple(dict.fromkeys(names))
 
 
 def _is_own_cancellation(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ from asyncbatch._ending import (
 from asyncbatch._errors import FailureKind
 from asyncbatch._hosts import Host
 from asyncbatch._lanes import Blueprint, callers_error
+from asyncbatch._log import log_retry
 from asyncbatch._origin import Origin, origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
@@ -256,6 +257,7 @@ class Ledger:
         job.weight = 0
 
     def _note_retry(self, job: Job, outcome: Outcome, delay: float) -> None:
+        log_retry(job, outcome, delay)
         if outcome.local:
             return
         if self._tally is not None:

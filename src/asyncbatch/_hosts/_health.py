@@ -42,23 +42,23 @@ class Health:
     """What the attempts without a byte of an answer, one after the other, say of one host."""
 
     __slots__ = (
-        "_began",
         "_down_until",
         "_give_up_after",
         "_probe",
         "_round_ended",
-        "_row",
+        "began",
         "matters_until",
         "rounds",
+        "row",
         "unrefunded",
     )
 
     def __init__(self, give_up_after: int | None) -> None:
         self._give_up_after = give_up_after
         # Attempts in a row that ended without a byte of an answer, and when the row began. Counted
-        # by `failed`, ended by `answered`, as the next four.
-        self._row = 0
-        self._began = math.inf
+        # by `failed`, ended by `answered`, as the next four; nobody else writes them.
+        self.row = 0
+        self.began = math.inf
         # Rounds of the row that are over: none, as long as it may be chance.
         self.rounds = 0
         # When the last one was: attempts begun before belong to it.
@@ -75,7 +75,7 @@ class Health:
     @property
     def is_good(self) -> bool:
         """Has nothing failed since the last answer?"""
-        return not self._row and self._down_until is None
+        return not self.row and self._down_until is None
 
     @property
     def is_down(self) -> bool:
@@ -90,20 +90,22 @@ class Health:
     def room(self) -> int:
         """How many attempts at once it takes to find out whether the host is to be given up."""
         after = self._give_up_after
-        return FIRST if after is None else min(FIRST, max(1, after - self._row))
+        return FIRST if after is None else min(FIRST, max(1, after - self.row))
 
     def has_lasted(self, now: float) -> bool:
         """Has the row lasted for too long to be a short outage?"""
-        return now - self._began >= GIVE_UP_TIME
+        return now - self.began >= GIVE_UP_TIME
 
     def is_out(self, now: float) -> bool:
         """Is there an outage that may yet be a short one?"""
         return self.rounds > 0 and not self.has_lasted(now)
 
-    def started(self, request: object) -> None:
-        """Take note that a request has been let through."""
-        if self._down_until is not None:
-            self._probe = request
+    def started(self, request: object) -> bool:
+        """Take note that a request has been let through; return whether it is a probe."""
+        if self._down_until is None:
+            return False
+        self._probe = request
+        return True
 
     def ended(self, request: object) -> bool:
         """Take note that a request has ended, however; return whether it was the probe."""
@@ -114,7 +116,7 @@ class Health:
 
     def answered(self) -> None:
         """Take note of an answer."""
-        self._row = self.rounds = self.unrefunded = 0
+        self.row = self.rounds = self.unrefunded = 0
         self._down_until = self._probe = None
 
     def failed(
@@ -138,9 +140,9 @@ class Health:
             was_probe: Whether it was the probe of a host that is down.
             may_pause: Whether the host may be paused for it.
         """
-        if not self._row:
-            self._began = since
-        self._row += 1
+        if not self.row:
+            self.began = since
+        self.row += 1
         self.matters_until = now + DOWN_FOR
         if was_probe or (self._down_until is None and self._is_too_much(now)):
             self._down_until = now + DOWN_FOR
@@ -155,7 +157,7 @@ class Health:
 
     def _is_too_much(self, now: float) -> bool:
         after = self._give_up_after
-        return after is not None and self._row >= after and self.has_lasted(now)
+        return after is not None and self.row >= after and self.has_lasted(now)
 
     def _is_a_round(self, others: int) -> bool:
-        return bool(self.rounds) or self._row >= min(SIGNS, max(2, others + 1))
+        return bool(self.rounds) or self.row >= min(SIGNS, max(2, others + 1))

@@ -37,6 +37,7 @@ class Host:
         "_health",
         "_limit",
         "_line",
+        "_listener",
         "_pauses",
         "_policies",
         "_rate",
@@ -45,6 +46,7 @@ class Host:
         "has_answered",
         "in_flight",
         "is_lingering",
+        "is_told_paused",
         "key",
         "limits",
         "opening",
@@ -64,6 +66,7 @@ class Host:
         self.limits = policies.limits
         # How many may be in flight: the cap, or less while the host opens. Written by
         # `_limit_load`.
+        self._listener = policies.listener
         self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
         self._rate = None if policies.rate is None else Gcra(policies.rate)
         # Made at the first attempt without an answer (`_fall_silent`) and the first refusal
@@ -93,6 +96,9 @@ class Host:
         self.steady = False
         # The end of the last pause; it never moves back. Written by `_pause`.
         self.paused_until = -math.inf
+        # Whether the listener has been told of a pause, and not of its end. Written by `_pause` and
+        # `settle`.
+        self.is_told_paused = False
         # The later one of that and the rate's next slot. It never moves back. Written by `book` and
         # `_pause`.
         self.opens_at = -math.inf
@@ -116,6 +122,10 @@ class Host:
         """Can it not be connected to?"""
         return self._health is not None and self._health.is_down
 
+    def is_paused(self, now: float) -> bool:
+        """Is it to be left alone for a while?"""
+        return now < self.paused_until
+
     def fails_fast(self, now: float) -> bool:
         """Is the host down, and nobody wanted to probe it?"""
         return self._health is not None and self._health.fails_fast(now)
@@ -136,8 +146,8 @@ class Host:
         """Take a slot for `request`, which this host admits; return what `settle` does."""
         clock = self.settle(now)
         self.in_flight += 1
-        if self._health is not None:
-            self._health.started(request)
+        if self._health is not None and self._health.started(request) and self._listener:
+            self._listener.probed(self.key)
         if self.opening is not None:
             self.opening.started(request, now)
         if self._rate is not None:
@@ -153,6 +163,10 @@ class Host:
         its timer is set to that moment, so that no start can have been booked at the rate over all
         between the end of the wait and this call.
         """
+        if self.is_told_paused and now >= self.paused_until:
+            self.is_told_paused = False
+            if self._listener is not None and not self.is_down:
+                self._listener.resumed(self.key)
         closed = now < self.opens_at or self.in_flight >= self._limit
         return self.blocked.settle(now, now if closed else self.opens_at)
 
@@ -240,6 +254,8 @@ class Host:
             return None
         self.has_answered = True
         if self._health is not None:
+            if self._health.is_down and self._listener is not None:
+                self._listener.is_back(self.key)
             self._health.answered()
         if outcome.status_code in REFUSALS:
             return self._refuse(outcome, now, retry)
@@ -272,6 +288,8 @@ class Host:
             and not (outcome.permanent and outcome.kind in _LASTING),
         )
         if finding is Finding.DOWN:
+            if self._listener is not None:
+                self._listener.given_up(self.key, health.row, now - health.began)
             # They need no slot to fail.
             self._line.make_all_ready()
         elif finding is Finding.OUTAGE:
@@ -301,7 +319,7 @@ class Host:
             return
         pause = retry.silence_delay(self._health.rounds, self._policies.random, ROUND_MAX)
         self._reopen(1, has_answered=False)
-        self._pause(now + pause, now)
+        self._pause(now + pause, now, is_asked=False)
 
     def _refuse(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
         if retry is None or not retry.pause_hosts:
@@ -311,7 +329,7 @@ class Host:
         pause = self._pauses.refused(outcome, now, retry)
         if pause is not None:
             self._reopen(1, has_answered=True)
-        self._pause(self._pauses.until, now)
+        self._pause(self._pauses.until, now, is_asked=True)
         return pause
 
     def _reopen(self, width: int, *, has_answered: bool) -> None:
@@ -319,13 +337,36 @@ class Host:
         self.width = FIRST
         self._limit_load()
 
-    def _pause(self, until: float, now: float) -> None:
+    def _pause(self, until: float, now: float, *, is_asked: bool) -> None:
         if until > self.paused_until:
             self.paused_until = until
+            if not self.is_told_paused:
+                self.is_told_paused = True
+                if self._listener is not None:
+                    self._listener.paused(self.key, until - now, is_asked=is_asked)
             for queue in self._line.waiting():
                 queue.host_paused(now)
         self.opens_at = max(self.opens_at, self.paused_until)
         self.pass_on(now)
+
+    def reopen(self, now: float) -> bool:
+        """End a pause, and take a host that was given up for one that was not; say if it was."""
+        if not self.is_down and not self.is_paused(now):
+            return False
+        self.settle(now)
+        if self._health is not None:
+            if self._health.is_down and self._listener is not None:
+                self._listener.is_back(self.key)
+            self._health.answered()
+        if self._pauses is not None:
+            self._pauses.end(now)
+        # The clock of blocked time stands at `now`: that these move back is nobody's loss.
+        self.paused_until = min(self.paused_until, now)
+        self.opens_at = now if self._rate is None else max(now, self._rate.open_at)
+        self._reopen(FIRST, has_answered=False)
+        self.settle(now)
+        self.recover(now)
+        return True
 
     # Waiting
 

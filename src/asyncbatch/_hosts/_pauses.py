@@ -55,6 +55,10 @@ class Pauses:
             # There was a success between the last two, though it came late.
             self._row = min(self._row, 1)
 
+    def end(self, now: float) -> None:
+        """Take the last pause for over."""
+        self.until = min(self.until, now)
+
     def refused(self, outcome: Outcome, now: float, retry: Retry) -> float | None:
         """
         Take note of a refusal, of a request that has this policy.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
@@ -32,6 +32,25 @@ RulesFor: TypeAlias = "Callable[[Hashable], HostRules | None]"
 """Says what holds for a single host, by its key."""
 
 
+class HostListener(Protocol):
+    """Is told what happens to single hosts, each thing once."""
+
+    def paused(self, host: Hashable, seconds: float, *, is_asked: bool) -> None:
+        """A pause has begun; `is_asked`: because the host said so, not for want of an answer."""
+
+    def resumed(self, host: Hashable) -> None:
+        """A pause is over."""
+
+    def given_up(self, host: Hashable, failures: int, seconds: float) -> None:
+        """A host is left alone, after so many attempts without an answer over so many seconds."""
+
+    def probed(self, host: Hashable) -> None:
+        """A host that was given up is being asked again."""
+
+    def is_back(self, host: Hashable) -> None:
+        """A host that was given up has answered, or was opened again."""
+
+
 @attrs.define(eq=False)
 class Policies:
     """What holds for every host of a fetcher, or for some."""
@@ -49,6 +68,7 @@ class Policies:
     retry: Retry | None
     random: Callable[[], float]
     timers: Timers
+    listener: HostListener | None = None
     limits: TimeLimits | None = None
     """Of each attempt, where they are others than those for all."""
 

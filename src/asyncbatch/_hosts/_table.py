@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asyncbatch._hosts._host import Host
 from asyncbatch._hosts._line import TURN
-from asyncbatch._hosts._policies import HostRules, Policies, RulesFor
+from asyncbatch._hosts._policies import HostListener, HostRules, Policies, RulesFor
 from asyncbatch._limits import Gcra
 from asyncbatch._timers import Timers
 
@@ -59,6 +59,7 @@ class Hosts:
         random: Callable[[], float],
         concurrency: float = math.inf,
         rules_for: RulesFor | None = None,
+        listener: HostListener | None = None,
         warm: int = MOST_WARM,
     ) -> None:
         self.retry = retry
@@ -74,6 +75,7 @@ class Hosts:
             retry=retry,
             random=random,
             timers=self.timers,
+            listener=listener,
         )
         self._rules_for = rules_for
         # What comes of rules for single hosts: one for all hosts with the same.
@@ -100,6 +102,14 @@ class Hosts:
         now = self._rested_at
         hosts = self._table.values()
         return sum(bool(host.queues) or host.worth_keeping_until() > now for host in hosts)
+
+    def busy_or_closed(self, now: float) -> list[Host]:
+        """Return the hosts that have something to do, are paused, or are given up."""
+        return [
+            host
+            for host in self._table.values()
+            if host.queues or host.is_down or host.is_paused(now)
+        ]
 
     def get(self, key: Hashable) -> Host:
         """Return the host with this key, a new one if there is none."""

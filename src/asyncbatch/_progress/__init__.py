@@ -6,9 +6,10 @@ task of its own, and it never raises: what cannot be shown must not cost a resul
 """
 
 from asyncbatch._progress._open import ProgressTypes, check_progress, open_reporter
-from asyncbatch._progress._progress import INTERVAL, Progress, Reporter
+from asyncbatch._progress._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter
 
 __all__ = [
+    "HOSTS_SHOWN",
     "INTERVAL",
     "Progress",
     "ProgressTypes",

@@ -15,12 +15,13 @@ from collections import deque
 from typing import TextIO
 
 from asyncbatch._progress._progress import INTERVAL, Progress
-from asyncbatch._summary import shown_bytes, shown_rate
+from asyncbatch._summary import shown_bytes, shown_rate, shown_seconds
 
 PLAIN_INTERVAL = 10.0
 RATE_WINDOW = 5.0
 MIN_BAR_WIDTH = 10
 MAX_BAR_WIDTH = 40
+HOSTS_ON_LINE = 2
 RED, NORMAL = "\x1b[31m", "\x1b[0m"
 
 
@@ -85,6 +86,8 @@ class LineReporter:
         parts.append(f"{progress.in_flight:,} in flight")
         if progress.retries:
             parts.append(f"{progress.retries:,} retries")
+        if progress.hosts:
+            parts.append(_shown_hosts(progress.hosts))
         return [*parts, shown_bytes(progress.bytes)]
 
     def _rate(self, progress: Progress) -> float:
@@ -130,12 +133,21 @@ def _fitted(progress: Progress, parts: list[str], width: int) -> str:
 
 
 def _last_line(progress: Progress) -> str:
+    # The figures of a summary, written as it writes them.
     of_total = f" of {progress.total:,}" if progress.total is not None else ""
-    failures = f", {_failures(progress)}" if progress.failed else ""
-    return (
-        f"{progress.done:,}{of_total} done in {progress.elapsed:.1f} s"
-        f" ({shown_rate(progress.rate)}, {shown_bytes(progress.bytes)}){failures}"
-    )
+    done = f"{progress.done:,}{of_total} done in {shown_seconds(progress.elapsed)}"
+    speed = f"({shown_rate(progress.rate)}, {shown_bytes(progress.bytes)})"
+    parts = [f"{done} {speed}", f"{progress.succeeded:,} succeeded"]
+    if progress.failed:
+        parts.append(_failures(progress))
+    if progress.retries:
+        parts.append(f"{progress.retries:,} retries")
+    return ", ".join(parts)
+
+
+def _shown_hosts(hosts: tuple[str, ...]) -> str:
+    shown = ", ".join(hosts[:HOSTS_ON_LINE])
+    return f"at {shown}, …" if len(hosts) > HOSTS_ON_LINE else f"at {shown}"
 
 
 def _failures(progress: Progress) -> str:

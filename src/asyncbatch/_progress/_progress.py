@@ -9,6 +9,9 @@ import attrs
 INTERVAL = 0.1
 """Seconds between two updates of a reporter."""
 
+HOSTS_SHOWN = 10
+"""How many hosts a `Progress` names at most."""
+
 
 @attrs.frozen(kw_only=True)
 class Progress:
@@ -28,6 +31,9 @@ class Progress:
     """Length of all bodies received, decoded."""
     elapsed: float
     """Seconds since the batch began."""
+    hosts: tuple[str, ...] = ()
+    """Once the input has been read to its end: the hosts that unfinished requests are for, those
+    with most of them first, ten at most."""
 
     @property
     def done(self) -> int:

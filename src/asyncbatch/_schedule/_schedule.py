@@ -264,6 +264,10 @@ class Schedule:
         self._finish(job, now)
         job.host.pass_on(now)
 
+    def unfinished_by_host(self) -> dict[Host, int]:
+        """Return how many requests of each host have been added and not ended."""
+        return {host: queue.jobs for host, queue in self._by_host.items()}
+
     def close(self, now: float) -> list[Job]:
         """
         Withdraw all jobs that are not in flight and return them.
