@@ -88,7 +88,7 @@ class Situation:
             return True
         if not self.sent or self.queued or (self.hooked and not trace.has_begun):
             return None
-        if trace.sending and hasattr(self.request.stream, "_is_stream_consumed"):
+        if not getattr(self.request.stream, "is_read", True):
             return None
         return False
 
@@ -192,11 +192,13 @@ def _heard(error: Exception, outcome: Outcome, situation: Situation, library: An
         return None
     if isinstance(error, library.ConnectError) and not outcome.connect_failed:
         return None
-    match error:
-        case library.ProxyError() | library.LocalProtocolError() | library.UnsupportedProtocol():
-            return None
-        case library.RemoteProtocolError() if not str(error).lower().startswith(_NO_RESPONSE):
-            return True  # there was something, though no HTTP
+    if isinstance(
+        error, library.ProxyError | library.LocalProtocolError | library.UnsupportedProtocol
+    ):
+        return None
+    if isinstance(error, library.RemoteProtocolError):
+        # Unless nothing came at all, there was something, though no HTTP.
+        return not str(error).lower().startswith(_NO_RESPONSE)
     return situation.heard
 
 

@@ -256,9 +256,12 @@ def upload_stream(library: Any) -> Any:
             self._read = read
             self._close = close
             self.sources = sources
+            self.is_read = False
+            """Whether all of it has been read, the last time."""
 
         def __aiter__(self) -> AsyncIterator[bytes]:
-            return _Sent(self._read(), self.sources, self._close)
+            self.is_read = False
+            return _Sent(self._read(), self.sources, self._close, self)
 
     return UploadStream
 
@@ -278,8 +281,9 @@ class _Sent:
     """The pieces of a body, once, whatever gives them."""
 
     def __init__(
-        self, pieces: Pieces, sources: list[BodySource], close: Callable[[], None]
+        self, pieces: Pieces, sources: list[BodySource], close: Callable[[], None], stream: Any
     ) -> None:
+        self._stream = stream
         self._pieces: Any = pieces
         self._sources = sources
         self._close = close
@@ -308,6 +312,7 @@ class _Sent:
         self._close()
 
     def _end(self) -> None:
+        self._stream.is_read = True
         self._close()
         if len(self._sources) != 1:
             return
