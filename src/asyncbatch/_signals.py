@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeAlias
@@ -34,7 +34,7 @@ def handlers_here() -> Handlers:
 @contextmanager
 def interrupting(
     handlers: Handlers, interrupt: Callable[[], object], raised: list[BaseException]
-) -> Iterator[None]:
+) -> Generator[None]:
     """
     Call `interrupt` where one of the handlers raises; the second time it is raised right there.
 

@@ -9,7 +9,7 @@ the cookies of that one host.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar
 from typing import Any
@@ -75,7 +75,7 @@ class OwnClient(httpx.AsyncClient):
         self._adopt_cookies(cookies)
 
     @contextmanager
-    def showing_cookies_of(self, host: str) -> Iterator[None]:
+    def showing_cookies_of(self, host: str) -> Generator[None]:
         """Let the client have no other cookies than those of `host`; nothing may wait meanwhile."""
         self._cookies_shown = narrowed(self._cookies, host)
         try:

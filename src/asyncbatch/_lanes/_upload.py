@@ -109,15 +109,16 @@ class Body:
             return field, self._file(field, file)
         if not 2 <= len(file) <= 4:
             raise TypeError(f"files must be {_FILES}; that of {field!r} has {len(file)} parts")
-        headers = file[3] if len(file) > 3 else {}
-        for text in (*file[2:3], *headers.keys(), *headers.values()):
+        name, content, *rest = file
+        headers = rest[1] if len(rest) > 1 else {}
+        for text in (*rest[:1], *headers.keys(), *headers.values()):
             if isinstance(text, str) and _LINE_END.search(text):
                 raise ValueError(
                     f"the content type or a header of the file {field!r} has a line break or NUL"
                 )
         # httpx writes the content type into the headers that it is given.
-        rest = (*file[2:3], dict(headers)) if len(file) > 3 else file[2:]
-        return field, (file[0], self._file(field, file[1]), *rest)
+        rest[1:] = [dict(headers) for headers in rest[1:]]
+        return field, (name, self._file(field, content), *rest)
 
     def _file(self, field: Any, file: Any) -> Any:
         if isinstance(file, str | bytes):
