@@ -330,7 +330,7 @@ def test_a_keyboard_interrupt_in_the_input_leaves_the_event_loop_once():
 @pytest.mark.asyncio_only
 @pytest.mark.parametrize("what", ["input", "transport"])
 async def test_a_cancelled_task_that_is_awaited_inside_does_not_hang_the_batch(what):
-    """A foreign cancellation, from a task that the input or the transport awaits, comes out."""
+    """A foreign cancellation comes out of the input; a transport's is of one request only."""
 
     async def await_cancelled() -> None:
         task = asyncio.ensure_future(asyncio.sleep(3600))
@@ -348,8 +348,12 @@ async def test_a_cancelled_task_that_is_awaited_inside_does_not_hang_the_batch(w
 
     transport = mock() if what == "input" else httpx.MockTransport(broken_answer)
     async with Fetcher(transport=transport) as fetcher:
-        with pytest.raises(asyncio.CancelledError):
-            await fetcher.fetch_many(broken_input() if what == "input" else urls(3))
+        if what == "input":
+            with pytest.raises(asyncio.CancelledError):
+                await fetcher.fetch_many(broken_input())
+        else:
+            results = await fetcher.fetch_many(urls(3))
+            assert [failure.kind for failure in results.failures] == ["callback"] * 3
 
         assert fetcher.statistics().in_flight == 0
 
@@ -565,6 +569,23 @@ async def test_a_file_of_another_encoding_is_no_list_of_urls():
     async with Fetcher(transport=mock()) as fetcher:
         with pytest.raises(ValueError, match=r"line 1 has a NUL .* encoding='utf-16'"):
             await fetcher.fetch_many(file)
+
+
+async def test_a_file_that_does_not_decode_is_named(tmp_path: Path):
+    """A list that is compressed, or of another encoding; as text it would be no URLs at all."""
+    for name, content in (
+        ("a.gz", gzip.compress(b"http://a.test/0\n")),
+        ("b.txt", "http://a.test/0\n".encode("utf-16")),
+        ("c.txt", b"http://a.test/0\nhttp://a.test/\xff\n"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with path.open(encoding="utf-8") as file:
+            async with Fetcher(transport=mock()) as fetcher:
+                with pytest.raises(
+                    ValueError, match=rf"{name} is no list of URLs in utf-8: .* byte"
+                ):
+                    await fetcher.fetch_many(file)
 
 
 async def test_a_blank_text_in_a_list_is_one_failure():

@@ -17,6 +17,7 @@ from asyncbatch._errors import (
     HostPaused,
     NotStarted,
     RetryAfterTooLong,
+    add_note,
 )
 from asyncbatch._lanes import Binding, Blueprint, ClientLane
 from asyncbatch._outcome import NO_TIMING, Outcome
@@ -77,7 +78,7 @@ def unpaid(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Failure:
     if outcome.error is None:
         outcome.error = status_error(built(job.request, outcome))
     if _UNPAID not in getattr(outcome.error, "__notes__", ()):  # it may be raised again and again
-        outcome.error.add_note(_UNPAID)
+        add_note(outcome.error, _UNPAID)
     failure = result_of(job, outcome, now, lane)
     assert isinstance(failure, Failure)
     return attrs.evolve(failure, out_of_budget=True)

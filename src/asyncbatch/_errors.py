@@ -32,12 +32,27 @@ elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import Any
 
 import httpx
 
 from asyncbatch._portable import reduced
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says of itself; nothing where it fails at that, as anybody's may."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error, unless it takes none, as one of a frozen dataclass."""
+    with contextlib.suppress(Exception):
+        error.add_note(note)
 
 
 class FailureKind(StrEnum):

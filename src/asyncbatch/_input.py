@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import httpx
 
+from asyncbatch._errors import add_note
 from asyncbatch._redaction import shown
 from asyncbatch._request import Request, is_request
 from asyncbatch._urls import BLANKS
@@ -144,8 +145,7 @@ class Input:
     def _fail(self, error: Exception) -> None:
         self.exhausted = True
         self.is_at_hand = False
-        with contextlib.suppress(Exception):  # an error may refuse attributes
-            error.add_note(f"asyncbatch: raised by the input after {self.read_count} requests")
+        add_note(error, f"asyncbatch: raised by the input after {self.read_count} requests")
         self.error = self.error or error
 
 
@@ -192,18 +192,32 @@ _OF_BYTES = (
 
 def _lines(file: Iterable[Any], name: str) -> Iterator[str]:
     """Yield the URLs in a file of text, one on each line; blank lines are passed over."""
-    for number, line in enumerate(file, 1):
-        if url := _url_in(line, number, name):
-            yield url
+    with _naming(name):
+        for number, line in enumerate(file, 1):
+            if url := _url_in(line, number, name):
+                yield url
 
 
 async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
     """Do as `_lines` does for a file that is read without blocking."""
     number = 0
-    while line := await file.readline():
-        number += 1
-        if url := _url_in(line, number, name):
-            yield url
+    with _naming(name):
+        while line := await file.readline():
+            number += 1
+            if url := _url_in(line, number, name):
+                yield url
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say which file it is that does not decode."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} is no list of URLs in {error.encoding}: {error.reason} at byte {error.start}; "
+            "if it is compressed, open it with gzip.open(path, 'rt'), or else with its encoding="
+        ) from error
 
 
 def _url_in(line: Any, number: int, name: str) -> str:

@@ -14,7 +14,7 @@ import attrs
 import httpx
 
 from asyncbatch import _retry
-from asyncbatch._errors import FailureKind
+from asyncbatch._errors import FailureKind, message_of
 from asyncbatch._portable import restore, state_of
 from asyncbatch._redaction import redacted, redacted_url
 from asyncbatch._request import Request
@@ -301,7 +301,7 @@ class Failure(_Result):
     def __repr__(self) -> str:
         shown = _shown(self.url) if self.url is not None else repr(redacted_url(self.request.url))
         error = type(self.error).__name__
-        if said := _one_line(str(self.error)):
+        if said := _one_line(message_of(self.error)):
             error = f"{error}: {said}"
         return f"<Failure {self.index}: {self.kind} {shown}: {error}>"
 

@@ -33,6 +33,17 @@ def test_a_failure_without_one_is_told_by_its_kind_and_error():
     assert line.endswith("ConnectError: refused\n")
 
 
+def test_an_error_that_says_nothing_of_itself_has_its_line_all_the_same():
+    """`__str__` of somebody else's exception may fail."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("says nothing")
+
+    assert plain_line(failure(7, error=Mute())).endswith("  Mute\n")
+    assert json.loads(json_line(failure(7, error=Mute())))["error"] == "Mute"
+
+
 def test_what_would_steer_a_terminal_is_written_out():
     """URLs come from strangers; so may error messages."""
     error = httpx.ConnectError("\x1b]0;owned\x07\n200 fake")

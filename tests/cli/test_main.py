@@ -242,6 +242,20 @@ def test_a_full_disk_is_named(server: LoopbackServer, capsys: pytest.CaptureFixt
     assert "No space left" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_help_that_has_nowhere_to_go_is_one_line(option: str):
+    """As of any other command, and no traceback."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    command = [sys.executable, "-m", "asyncbatch", option]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
 def test_a_program_without_stdout_and_stderr_still_fetches(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ):

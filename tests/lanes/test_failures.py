@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import gzip
 import io
 import socket
 import ssl
 import traceback
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -451,6 +453,133 @@ async def test_what_the_callers_own_code_raises_is_of_kind_callback(
         assert "in _raise" in failure.error.__notes__[0]
 
 
+@pytest.mark.parametrize("lane", ["ours", "theirs"])
+@pytest.mark.parametrize("place", ["request", "response"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadTimeout("x"),
+        httpx.ConnectError("x"),
+        httpx.InvalidURL("x"),
+        httpx.StreamError("x"),
+        httpx.HTTPStatusError("x", request=None, response=None),  # type: ignore[arg-type]
+        StopIteration("x"),
+        StopAsyncIteration("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_hook_that_raises_what_httpx_or_python_use_themselves_is_of_kind_callback(
+    error: Exception, place: str, lane: str, server: LoopbackServer
+) -> None:
+    """Of a hook they tell nothing of the server, and a status error may be about no response."""
+    options: Any = _hooked(place, error)
+    client = httpx.AsyncClient(**options) if lane == "theirs" else None
+    async with Fetcher(client, **({} if client else options)) as fetcher:
+        failure = await fetcher.fetch(server.url())
+    if client is not None:
+        await client.aclose()
+
+    assert failure.kind == FailureKind.callback
+    assert failure.attempts == 1
+    assert failure.error is error or failure.error.__cause__ is error  # in a RuntimeError
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("lane", ["ours", "theirs"])
+@pytest.mark.parametrize("place", ["request hook", "response hook", "auth", "body"])
+async def test_a_task_of_the_callers_that_was_cancelled_ends_one_request(
+    place: str, lane: str, server: LoopbackServer
+) -> None:
+    """One that fetches a token for all, say: nobody has cancelled the batch."""
+    server.on("/other", Reply(body=b"well"))
+
+    async def wait(about: Any) -> None:
+        if str(about.url).endswith("/other"):
+            return
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    class Auth(httpx.Auth):
+        async def async_auth_flow(self, request: httpx.Request) -> AsyncIterator[httpx.Request]:
+            await wait(request)
+            yield request
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+        await wait(httpx.Request("GET", server.url()))
+
+    options: dict[str, Any] = {
+        "request hook": {"event_hooks": {"request": [wait]}},
+        "response hook": {"event_hooks": {"response": [wait]}},
+        "auth": {"auth": Auth()},
+        "body": {},
+    }[place]
+    content = pieces() if place == "body" else b""
+    client = httpx.AsyncClient(**options) if lane == "theirs" else None
+    async with Fetcher(client, **({} if client else options)) as fetcher:
+        failure, other = await fetcher.fetch_many(
+            [Request(server.url(), "PUT", content=content), server.url("/other")]
+        )
+    if client is not None:
+        await client.aclose()
+
+    assert other.ok
+    assert failure.kind == FailureKind.callback
+    assert failure.attempts == 1
+    assert isinstance(failure.error.__cause__, asyncio.CancelledError)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frozen(Exception):
+    code: int
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("says nothing")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("error", [_Frozen(3), _Mute()], ids=["frozen", "mute"])
+@pytest.mark.parametrize("place", ["request hook", "response hook", "auth", "check", "when"])
+async def test_an_error_that_lets_nothing_be_set_or_said_is_one_failure_all_the_same(
+    error: Exception, place: str, server: LoopbackServer
+) -> None:
+    """One of a frozen dataclass takes no note and no traceback, and `__str__` may fail itself."""
+    server.on("/bad", Reply(500))
+
+    def fail(_: Any) -> None:
+        raise error
+
+    options: dict[str, Any] = {
+        "request hook": lambda: _hooked("request", error),
+        "response hook": lambda: _hooked("response", error),
+        "auth": lambda: _authed(httpx, error),
+        "check": lambda: {"check": fail},
+        "when": lambda: {"retry": asyncbatch.Retry(when=fail)},
+    }[place]()
+    async with Fetcher(**options) as fetcher:
+        failure = await fetcher.fetch(server.url("/bad" if place == "when" else "/"))
+
+    assert failure.kind == FailureKind.callback
+    assert failure.error is error
+    assert type(error).__name__ in repr(failure)
+
+
+async def test_a_mock_that_raises_a_status_error_about_nothing_is_of_kind_callback() -> None:
+    """`HTTPStatusError(request=None, response=None)` is seen in tests of other projects."""
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        raise httpx.HTTPStatusError("x", request=None, response=None)  # type: ignore[arg-type]
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        failure = await failure_of(client, "http://a.test/")
+
+    assert failure.kind == FailureKind.callback
+
+
 @pytest.mark.parametrize("place", ["request hook", "auth"])
 async def test_a_request_of_the_callers_own_code_that_fails_tells_nothing_of_the_host(
     library: Any, place: str, server: LoopbackServer
@@ -490,7 +619,9 @@ async def test_a_hook_that_cannot_be_awaited_is_of_kind_callback(
     assert isinstance(failure.error, TypeError)
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), TimeoutError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), OSError("x"), TimeoutError(), httpx.ReadError("x")], ids=repr
+)
 @pytest.mark.parametrize("lane", ["ours", "httpx"])
 async def test_what_a_body_raises_is_of_kind_callback(
     lane: str, error: Exception, server: LoopbackServer
@@ -505,8 +636,12 @@ async def test_what_a_body_raises_is_of_kind_callback(
         def read(self, size: int | None = -1) -> bytes:
             raise error
 
+    class Unready:
+        def __iter__(self) -> Iterator[bytes]:
+            raise error
+
     client = httpx.AsyncClient() if lane == "httpx" else None
-    bodies: list[Any] = [pieces(), File(b"abc")]
+    bodies: list[Any] = [pieces(), File(b"abc"), Unready()]
     async with Fetcher(client) as fetcher:
         results = await fetcher.fetch_many(
             [Request(server.url(), "PUT", content=body) for body in bodies]
@@ -514,7 +649,7 @@ async def test_what_a_body_raises_is_of_kind_callback(
     if client is not None:
         await client.aclose()
 
-    assert len(results.failures) == 2
+    assert len(results.failures) == 3
     for failure in results.failures:
         assert failure.kind == FailureKind.callback
         assert failure.error is error

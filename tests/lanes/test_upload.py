@@ -304,6 +304,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "text file": ({"content": io.StringIO("a")}, "'rb'"),
     "iterable of text": ({"content": ["a"]}, "gives a str"),
     "list of numbers": ({"content": [1, 2]}, "gives a int"),
+    "None among the pieces": ({"content": [b"a", None, b"b"]}, "gives a NoneType"),
     "file that gives text": ({"content": type("F", (), {"read": lambda *_: "a"})()}, "gives a str"),
     "data as pairs": ({"data": [("a", "b")]}, "data must be a mapping.* not a list"),
     "data as number": ({"data": 42}, "data must be"),

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from asyncbatch import Failure, Result
+from asyncbatch._errors import message_of
 from asyncbatch._redaction import redacted, redacted_url, secrets_in
 
 
@@ -50,7 +51,7 @@ def json_line(result: Result) -> str:
 
 
 def _message(error: Exception, url: str) -> str:
-    text = redacted(str(error).replace(url, redacted_url(url)))
+    text = redacted(message_of(error).replace(url, redacted_url(url)))
     if not text or any(secret in text for secret in secrets_in(url)):
         return type(error).__name__
     return f"{type(error).__name__}: {text}"

@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return BROKEN_PIPE
+    except OSError as error:  # the help, the version or the demo had nowhere to go
+        _say(f"{Path(sys.argv[0]).name}: {error}")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-from asyncbatch._transport import causes_of
+from asyncbatch._errors import add_note
+from asyncbatch._transport import causes_of, is_uncalled_for
 
 # What sends requests. Between the caller's code and an error of theirs there is one of these.
 _SENDERS = {"asyncbatch", "httpx", "httpx2", "httpcore", "httpcore2"}
@@ -25,6 +26,20 @@ class CallersError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
+
+
+def stray_cancellation(error: BaseException) -> Exception | None:
+    """
+    Return what stands for a cancellation that nobody asked of the running task.
+
+    Code of the caller's may wait for a task of its own, that fetches a token for all, say. What
+    that has raised when it was cancelled would end the whole batch in place of one request.
+    """
+    if not is_uncalled_for(error):
+        return None
+    stand_in = RuntimeError("what the caller's own code has waited for was cancelled")
+    stand_in.__cause__ = error
+    return stand_in
 
 
 def is_callers(error: BaseException) -> bool:
@@ -53,7 +68,9 @@ def is_hooks(error: BaseException) -> bool:
         # A hook that is no coroutine function fails where it is awaited.
         if called is None:
             return isinstance(error, TypeError)
-        return _package_of(called) not in _SENDERS
+        # Where a response's hook raises, httpx raises that once more: its frame is there twice.
+        if _package_of(called) not in _SENDERS:
+            return True
     return False
 
 
@@ -68,7 +85,7 @@ def callers_error(error: Exception) -> Exception:
         found = each.__traceback__
         while found is not None and _package_of(found.tb_frame) in _SENDERS:
             found = found.tb_next
-        each.__traceback__ = found
+        each.with_traceback(found)  # setting it is refused by some
     return error
 
 
@@ -81,12 +98,17 @@ def note_places(error: BaseException) -> None:
     places = (f"{f.f_code.co_filename}:{f.f_lineno} in {f.f_code.co_name}" for f in frames)
     note = f"raised at {', from '.join(reversed([*places]))}"
     if note not in getattr(error, "__notes__", ()):  # the same object may be raised again
-        error.add_note(note)
+        add_note(error, note)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
     found: TracebackType | None = error.__traceback__
-    return (frame for frame, _ in traceback.walk_tb(found))
+    yield from (frame for frame, _ in traceback.walk_tb(found))
+    cause = error.__cause__
+    if isinstance(error, RuntimeError) and isinstance(cause, StopIteration | StopAsyncIteration):
+        # Python's own stand-in for these two, where a coroutine or generator lets them out: the
+        # frames of that are with the cause.
+        yield from (frame for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
 def _package_of(frame: FrameType) -> str:

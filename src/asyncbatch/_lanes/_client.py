@@ -20,10 +20,15 @@ from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
-from asyncbatch._lanes._callers import CallersError
+from asyncbatch._lanes._callers import CallersError, is_callers, is_hooks, stray_cancellation
 from asyncbatch._lanes._challenges import with_one_challenge
 from asyncbatch._lanes._door import Door, door_of
-from asyncbatch._lanes._failures import invalid_outcome, outcome_of, unreadable_outcome
+from asyncbatch._lanes._failures import (
+    callback_outcome,
+    invalid_outcome,
+    outcome_of,
+    unreadable_outcome,
+)
 from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._own import showing_cookies_of
@@ -217,6 +222,11 @@ class _Exchange:
             return self._answered(unreadable_outcome(error, self._situation.request, self._binding))
         except Exception as error:
             return outcome_of(error, self._situation, self._binding)
+        except BaseException as error:
+            stand_in = stray_cancellation(error)
+            if stand_in is None or not (is_hooks(error) or is_callers(error)):
+                raise
+            return callback_outcome(stand_in)
         return self._answered(Outcome())
 
     def _answered(self, outcome: Outcome) -> Outcome:
@@ -352,7 +362,7 @@ def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], Non
     return prolong
 
 
-async def _step(step: Awaitable[Any], is_callers: bool) -> Any:
+async def _step(step: Awaitable[Any], by_caller: bool) -> Any:
     """
     Return the request that an authentication flow makes next.
 
@@ -365,8 +375,12 @@ async def _step(step: Awaitable[Any], is_callers: bool) -> Any:
     except StopAsyncIteration:
         raise
     except Exception as error:
-        if is_callers:
+        if by_caller:
             raise CallersError(error) from None
+        raise
+    except BaseException as error:
+        if by_caller and (stand_in := stray_cancellation(error)) is not None:
+            raise CallersError(stand_in) from None
         raise
 
 

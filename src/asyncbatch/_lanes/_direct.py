@@ -291,7 +291,7 @@ class DirectLane(ClientLane):
                 with anyio.move_on_after(None if left is None else max(0.0, left)):
                     content = await decoder.decode(raw, coding)
         except Exception as error:
-            error.__traceback__ = None  # its frames hold the body
+            error.with_traceback(None)  # its frames hold the body
             return self._undecodable(exchange, prepared, error)
         if content is None:
             exchange.error = TimedOut("total")

@@ -61,7 +61,7 @@ def engine_outcome(
     outcome.heard = _heard(error, outcome, in_body=in_body)
     outcome.error.__cause__ = error
     for cause in causes_of(outcome.error):
-        cause.__traceback__ = None
+        cause.with_traceback(None)
     return outcome
 
 

@@ -135,17 +135,27 @@ def _is_callers(error: Any, situation: Situation, library: Any) -> bool:
     if is_hooks(error):
         # A hook may refuse a status in httpx's own way: that is the server's word, not the hook's.
         refuses = isinstance(error, library.HTTPStatusError)
-        return not refuses or error.request is not situation.request
+        return not (refuses and _is_of(error, situation.request))
+    if isinstance(error, library.HTTPStatusError) and not hasattr(error.response, "status_code"):
+        return True  # made by hand, and about nothing
     # By an error of httpx's a transport, or a mock of one, tells how a request has ended.
     return is_callers(error) and not isinstance(
         error, library.HTTPError | library.InvalidURL | library.StreamError
     )
 
 
+def _is_of(error: Any, request: Any) -> bool:
+    """Say whether a status error is one of the request under way; it may be of none at all."""
+    try:
+        return error.request is request and hasattr(error.response, "status_code")
+    except RuntimeError:  # httpx's, of an error that was made without one
+        return False
+
+
 def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
     """Return the outcome of a request that could not even be built."""
     error = _without_value(error, None, binding.library)
-    error.__traceback__ = None
+    error.with_traceback(None)
     return Outcome(kind=FailureKind.invalid_request, error=error)
 
 
@@ -209,7 +219,7 @@ def _drop_frames(error: Exception, binding: Binding) -> None:
     if not isinstance(error, binding.library.HTTPError | DecodingFailure):
         note_places(error)
     for cause in causes_of(error):
-        cause.__traceback__ = None
+        cause.with_traceback(None)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:

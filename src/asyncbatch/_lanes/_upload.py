@@ -26,8 +26,11 @@ from asyncbatch._body_source import (
     is_stored,
     source_of,
 )
-from asyncbatch._lanes._callers import CallersError
+from asyncbatch._lanes._callers import CallersError, stray_cancellation
 from asyncbatch._request import Request
+
+# What stands for the end of a body where a piece is asked for.
+_END = object()
 
 _LINE_END = re.compile(r"[\r\n\0]")
 
@@ -262,7 +265,13 @@ def upload_stream(library: Any) -> Any:
 
         def __aiter__(self) -> AsyncIterator[bytes]:
             self.is_read = False
-            return _Sent(self._read(), self.sources, self._close, self)
+            try:
+                pieces = self._read()
+            except UnreadableBody:
+                raise
+            except Exception as error:  # `__iter__` is the caller's, too
+                raise CallersError(error) from None
+            return _Sent(pieces, self.sources, self._close, self)
 
     return UploadStream
 
@@ -297,12 +306,17 @@ class _Sent:
     async def __anext__(self) -> bytes:
         pieces = self._pieces
         try:
-            piece = await anext(pieces, None) if self._is_async else next(pieces, None)
+            # No default of None: what gives that in place of bytes is wrong, and not at its end.
+            piece = await anext(pieces, _END) if self._is_async else next(pieces, _END)
         except UnreadableBody:
             raise
         except Exception as error:
             raise CallersError(error) from None
-        if piece is None:
+        except BaseException as error:
+            if (stand_in := stray_cancellation(error)) is not None:
+                raise CallersError(stand_in) from None
+            raise
+        if piece is _END:
             self._end()
             raise StopAsyncIteration
         checked = check_piece(piece)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
 from ._bounds import Bounds, bounds_for
 from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
-from ._causes import causes_of, is_exhausted
+from ._causes import causes_of, is_exhausted, is_uncalled_for
 from ._connector import Connector
 from ._engine import Engine
 from ._errors import (
@@ -61,6 +61,7 @@ __all__ = [
     "is_pristine",
     "is_public",
     "is_stock_pool",
+    "is_uncalled_for",
     "pool_class",
     "transport_class",
 ]

@@ -1,9 +1,10 @@
 """
-What exceptions came of, and whether it was this machine that had run out of something.
+What exceptions came of: whether this machine had run out of something, whether anybody cancelled.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Iterator
@@ -47,3 +48,14 @@ def is_exhausted(cause: BaseException) -> bool:
     if not isinstance(cause, OSError) or isinstance(cause, socket.gaierror):
         return False
     return cause.errno in _EXHAUSTED
+
+
+def is_uncalled_for(error: BaseException) -> bool:
+    """Say whether an error is a cancellation that nobody has asked of the running task."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop of asyncio's
+        return False
+    return task is not None and not task.cancelling()
