@@ -728,27 +728,17 @@ def test_the_makespan_is_near_what_no_order_can_beat(
     assert max(simulation.most_on_host.values()) <= (per_host or 100)
 
 
-@pytest.mark.parametrize(("n_each", "most", "least"), [(30, 1.05, 1.0), (100, 2.6, 2.3)])
-def test_the_window_bounds_how_many_hosts_can_be_busy_at_once(
-    n_each: int, most: float, least: float
-) -> None:
+@pytest.mark.parametrize("n_each", [30, 100, 500])
+def test_a_window_that_few_hosts_fill_takes_in_more(n_each: int) -> None:
     """
-    Sorted by host, a window of 1,000 is full of few hosts, and no order helps.
+    Sorted by host, a window of 1,000 is full of few hosts, and grows until the slots are busy.
 
     About two hosts' worth of the window lies between a host's first request and its last. So with
-    `n` requests per host, 2 * 1000 / n hosts are within reach, each with `per_host` slots; that
-    keeps 100 permits busy up to n = 20 * per_host. Beyond, the makespan grows with n.
+    `n` requests per host, 2 * 1000 / n hosts would be within reach without that, each with
+    `per_host` slots; that keeps 100 permits busy up to n = 20 * per_host.
     """
-    calls = flat([Call(host, 0.05)] * n_each for host in range(100_000 // n_each))
+    calls = flat([Call(host, 0.05)] * n_each for host in range(50_000 // n_each))
     simulation = Simulation(calls, concurrency=100, hosts=new_hosts(per_host=2)).run()
-
-    assert least <= simulation.now / bound(calls, 100, 2) <= most
-
-
-def test_a_larger_window_takes_in_more_hosts() -> None:
-    """It is what helps an input that is sorted by host."""
-    calls = flat([Call(host, 0.05)] * 100 for host in range(1000))
-    simulation = Simulation(calls, concurrency=100, window=4000, hosts=new_hosts(per_host=2)).run()
 
     assert simulation.now <= 1.05 * bound(calls, 100, 2)
 
