@@ -96,8 +96,9 @@ def verdicts(record: Record) -> list[Verdict]:
 def _verdict(record: Record, target: Target) -> Verdict:
     above, below = target.above, target.below
     if below is not None:
+        by_cpu = ratio_of(record, above, below, cpu=True)
         by_wall = ratio_of(record, above, below)
-        return Verdict(target, by_wall, ratio_of(record, above, below, cpu=True))
+        return Verdict(target, by_cpu if target.by_cpu else by_wall, by_cpu)
     found = figure_of(record, above.workload, above.entrants[0], target.figure)
     if found is None:
         return Verdict(target, None)

@@ -76,6 +76,10 @@ def schedule_with(host_count: int) -> Callable[[], Repeat]:
             schedule.add(Job(_ORIGIN, index, hosts.get(keys[index % host_count])), 0.0)
             return schedule.next(0.0)
 
+        # A host opens slowly, by one more for each answer.
+        for index in range(100 * host_count):
+            schedule.done(start(index), outcome, 0.0)
+
         def repeat(count: int) -> None:
             jobs = [start(index) for index in range(100)]
             for index in range(count):
@@ -268,6 +272,8 @@ def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
     protocol.begin()
     protocol.receive(_HEADS[0])
 
+    connection: Any = SimpleNamespace(blueprint=None, is_closed=False)
+
     def begin(*request: Any, follow: Any) -> Exchange:
         *described, closes = request
         exchange = Exchange(loop.create_future(), *described, closes, time.monotonic())
@@ -282,6 +288,7 @@ def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
             exchange.head = protocol.head
             exchange.content = _BODY
             exchange.ended_at = time.monotonic()
+            exchange.connection = connection
             exchange = exchange.follow(exchange)  # type: ignore[misc]  # has one
         loop.call_soon(answer, exchange)
 

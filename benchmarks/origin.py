@@ -156,8 +156,11 @@ http {{
     keepalive_requests 1000000000;
     keepalive_timeout 600;
     server {{
-        listen 127.0.0.1:{port} backlog=8192;
-        listen 127.0.0.1:{tls_port} ssl backlog=8192;
+        # On all of 127.0.0.0/8, for the workloads over many hosts, and for nobody else.
+        listen {port} backlog=8192;
+        listen {tls_port} ssl backlog=8192;
+        allow 127.0.0.0/8;
+        deny all;
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.pem;
         ssl_protocols TLSv1.2 TLSv1.3;

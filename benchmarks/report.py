@@ -124,7 +124,15 @@ def _workload_table(record: Record, workload: Workload) -> str:
     return f"### {workload.title[0].upper()}{workload.title[1:]}\n\n{_table(header, rows)}"
 
 
-_COLUMNS = ["client", "wall µs/request", "CPU µs/request", "÷ asyncbatch", "peak MB", "grown MB"]
+_COLUMNS = [
+    "client",
+    "wall µs/request",
+    "CPU µs/request",
+    "÷ asyncbatch",
+    "CPU ÷ asyncbatch",
+    "peak MB",
+    "grown MB",
+]
 _LARGE_COLUMNS = ["client", "MB/s", "CPU ms/request", "÷ asyncbatch", "peak MB", "grown MB"]
 
 _MAKESPAN_COLUMNS = ["client", "seconds", "least possible", "ratio", "CPU µs/request"]
@@ -135,6 +143,7 @@ def _row(record: Record, workload: Workload, entrant: Entrant) -> list[str]:
         _shown(cost_of(record, workload.name, entrant), scale=1e6),
         _middle(cpu_of(record, workload.name, entrant), 1e6),
         _shown(_against_ours(record, workload, entrant)),
+        _shown(_against_ours(record, workload, entrant, cpu=True)),
         *_memory(record, workload, entrant),
     ]
 
@@ -159,12 +168,15 @@ def _makespan_row(record: Record, workload: Workload, entrant: Entrant) -> list[
     ]
 
 
-def _against_ours(record: Record, workload: Workload, entrant: Entrant) -> Spread | None:
+def _against_ours(
+    record: Record, workload: Workload, entrant: Entrant, *, cpu: bool = False
+) -> Spread | None:
     """Return the cost of a client over ours: over ours on its loop, where both were measured."""
     ours = OURS_UVLOOP if entrant.loop == "uvloop" else OURS
     if ours not in workload.entrants:
         ours = workload.entrants[0]
-    return ratio_of(record, Case(workload.name, (entrant,)), Case(workload.name, (ours,)))
+    theirs = Case(workload.name, (entrant,))
+    return ratio_of(record, theirs, Case(workload.name, (ours,)), cpu=cpu)
 
 
 def _memory(record: Record, workload: Workload, entrant: Entrant) -> list[str]:

@@ -25,6 +25,7 @@ from benchmarks.workloads import (
     BY_NAME,
     RESOURCES,
     Workload,
+    asked,
     ideal_makespan,
     numbered,
     slow_urls,
@@ -133,8 +134,8 @@ async def measure(job: Job) -> Figures:
 
 async def measure_rate(fetch: Fetch, setting: Setting, job: Job) -> Figures:
     """Fetch for about so many seconds, once all connections are open."""
-    least = 2 * setting.connections
-    await fetch(numbered(setting.first_url, least))
+    least = 2 * max(setting.connections, setting.workload.hosts or 1)
+    await fetch(asked(setting.workload, setting.first_url, least))
     count = least if setting.workload.is_large else max(least, _LEAST_CALIBRATION)
     # To begin takes time as well, of which a short batch would tell more than of the rest.
     while (spent := await _timed(fetch, setting, count)) < job.seconds * _LEAST_SHARE:
@@ -142,14 +143,14 @@ async def measure_rate(fetch: Fetch, setting: Setting, job: Job) -> Figures:
     count = max(least, int(count * job.seconds / spent))
     with checked_count(job.servers.port, count):
         meter = Meter()
-        await fetch(numbered(setting.first_url, count))
+        await fetch(asked(setting.workload, setting.first_url, count))
         return meter.figures(count)
 
 
 async def _timed(fetch: Fetch, setting: Setting, count: int) -> float:
     """Return the seconds that so many requests take."""
     begun = time.perf_counter()
-    await fetch(numbered(setting.first_url, count))
+    await fetch(asked(setting.workload, setting.first_url, count))
     return time.perf_counter() - begun
 
 

@@ -7,6 +7,7 @@ A client is named as in `clients.py`, with the event loop it runs on.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -119,6 +120,8 @@ class Workload:
     `Fetcher.stream`, with the memory on the way."""
     count: int | None = None
     """Requests, where their number is fixed."""
+    hosts: int | None = 1
+    """How many hosts are asked in turn, all of them nginx's; None: each request asks a new one."""
     repeats: int = 1
     """How many times that number, one after the other."""
     per_host: int | None = None
@@ -181,6 +184,26 @@ def numbered(url: str, count: int) -> Iterator[str]:
     return (f"{url}?{n}" for n in range(count))
 
 
+_LOOPBACK = "//127.0.0.1:"
+_new_hosts = itertools.count()
+
+
+def asked(workload: Workload, url: str, count: int) -> Iterator[str]:
+    """Yield `count` different URLs of one resource, over as many hosts as the workload has."""
+    hosts = workload.hosts
+    if hosts == 1:
+        yield from numbered(url, count)
+        return
+    for n in range(count):
+        host = next(_new_hosts) if hosts is None else n % hosts
+        yield f"{url.replace(_LOOPBACK, f'//{address(host)}:')}?{n}"
+
+
+def address(number: int) -> str:
+    """Return one of some millions of addresses of this machine, none of them 127.0.0.1."""
+    return f"127.{1 + number // 62_500 % 200}.{number // 250 % 250}.{1 + number % 250}"
+
+
 WORKLOADS = (
     Workload(
         "headline",
@@ -227,6 +250,20 @@ WORKLOADS = (
         (*_FAST, FLOOR, FLOOR_UVLOOP),
         resource="close",
         tls=True,
+    ),
+    Workload(
+        "500 hosts",
+        "17-byte JSON, 500 hosts in turn",
+        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP),
+        hosts=500,
+        in_quick=True,
+    ),
+    Workload(
+        "distinct hosts",
+        "17-byte JSON, each request to a host of its own",
+        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP),
+        hosts=None,
+        in_quick=True,
     ),
     Workload("TLS", "17-byte JSON over TLS", (*_FAST, HTTPX, WRK), tls=True),
     # With 100 connections httpx takes 1.5 ms at one time and 8 at another: its pool looks at every

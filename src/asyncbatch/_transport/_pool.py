@@ -76,7 +76,7 @@ class Pool:
         if origin_pool is None:
             origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
         if origin_pool.idle:
-            connection = self._take_idle(origin_pool)
+            connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
                 connection.start(exchange, exchange.begun_at)
                 return
@@ -147,7 +147,7 @@ class Pool:
             self.start_starved()
             # Somebody else has had the place; perhaps the connection is left.
             mine = next(iter(origin_pool.waiting), None)
-            left = None if mine is None else self._take_idle(origin_pool)
+            left = None if mine is None else self._take_idle(origin_pool, mine)
             if mine is not None and left is not None:
                 self.serve(left, mine)
 
@@ -209,7 +209,7 @@ class Pool:
             if exchange is None:
                 return
             origin_pool = self.origin_pool_of(exchange)
-            connection = self._take_idle(origin_pool)
+            connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
                 self.serve(connection, exchange)
             elif not self.dialler.dial_if_room(origin_pool, exchange):
@@ -239,15 +239,17 @@ class Pool:
 
     # Waiting.
 
-    def _take_idle(self, origin_pool: OriginPool) -> Connection | None:
+    def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> Connection | None:
         """Take the connection to an origin that was used last and is still good, if any may be."""
         idle = origin_pool.idle
+        # Just before it is sent with others, all connections are looked at together.
+        is_looked_at = self.is_busy() and self.watch.can_look and exchange.body is None
         while idle and len(self.in_use) < self._max_in_use:
             connection = next(reversed(idle))
             # Bytes or an end that have come and not been read yet are not the answer to a
             # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
             # lost response or, worse, a foreign one.
-            if connection.poll(0):
+            if not (is_looked_at and connection.served) and connection.poll(0):
                 connection.close()
                 continue
             del idle[connection]

@@ -146,22 +146,30 @@ class EpollWatch:
 
     def look_at_all(self) -> None:
         """Call back at once for all that have something to read at this moment."""
-        # The kernel puts those that it has named behind the others.
+        # The kernel puts those that it has named behind the others, and names as many as there are:
+        # with thousands that are idle it need not be asked a dozen times.
         for _ in range(0, len(self._callbacks), MAX_EVENTS):
-            self.look()
+            if self._look() < MAX_EVENTS:
+                return
 
     def look(self) -> None:
         """Call back at once for those that have something to read, as many as one turn serves."""
+        self._look()
+
+    def _look(self) -> int:
+        """Call back, and return how many had something to read; as many as can be, if unsure."""
         epoll = self._epoll
         if epoll is None:
-            return
+            return 0
         callbacks = self._callbacks
+        ready: list[tuple[int, int]] = []
         try:
             heart = self._heart
             if heart is not None and monotonic() >= heart.late_at:
                 # Before what has come is given a time.
                 heart.stood_still()
-            for fd, _ in epoll.poll(0, MAX_EVENTS):
+            ready = epoll.poll(0, MAX_EVENTS)
+            for fd, _ in ready:
                 # One of those before may have closed it.
                 callback = callbacks.get(fd)
                 if callback is not None:
@@ -173,3 +181,5 @@ class EpollWatch:
             self._loop.call_exception_handler(
                 {"message": "a connection could not take what it received", "exception": error}
             )
+            return MAX_EVENTS
+        return len(ready)
