@@ -18,7 +18,7 @@ from tests.transports import mock, urls
 # Tasks, sockets and threads are checked after every test, by the fixtures in conftest.
 
 
-@pytest.mark.parametrize("active", [1, 5, 12])
+@pytest.mark.parametrize("active", [1, 5, 10])
 async def test_a_cancelled_batch_closes_its_connections(server: LoopbackServer, active: int):
     """Cancelled while requests are being answered, a batch lets the server see them go."""
     server.on("/hang", Reply().hang())
