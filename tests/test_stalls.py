@@ -116,6 +116,17 @@ async def test_a_limit_can_be_extended(loop: Loop):
     assert not none.has_passed
 
 
+@pytest.mark.asyncio_only
+async def test_a_limit_that_was_left_cannot_be_extended(loop: Loop):
+    """Or its timer would stay with the loop, for a scope that nobody is in."""
+    limit = TimeLimit(5.0)
+    with limit:
+        pass
+    limit.extend(2.0)
+
+    assert loop.due == []
+
+
 # Steps
 
 

@@ -88,7 +88,7 @@ class TimeLimit:
         return self._scope.cancelled_caught
 
     def extend(self, seconds: float) -> None:
-        """Let the limit pass so much later."""
+        """Let the limit pass so much later, unless its scope has been left already."""
         if self._seconds is None:
             return
         if self._handle is None:
@@ -111,6 +111,7 @@ class TimeLimit:
     ) -> bool:
         if self._handle is not None:
             self._handle.cancel()
+        self._seconds = None
         return self._scope.__exit__(error_type, error, traceback)
 
     def _begin(self, seconds: float) -> None:
