@@ -108,6 +108,7 @@ MENU = [
 """How a request ends that was sent elsewhere is said by the answer that it gets there."""
 
 BY_NAME = {dish.name: dish for dish in MENU}
+REFUSALS = {"too many", "busy"}
 LEADING = {"elsewhere", "a circle", "nowhere"}
 
 

@@ -131,7 +131,7 @@ class Judge:
             return "too many attempts"
         hops = sum(dish.name == "elsewhere" for dish in served)
         circles = sum(dish.name == "a circle" for dish in served)
-        if self.memory.posts[errand.name] > 1:
+        if self.memory.posts[errand.name] > 1 + self.memory.refused[errand.name]:
             return "a POST was repeated"
         # One silent repetition each, where a kept connection ended without a byte of an answer.
         if circles == 0 and len(served) - hops > 2 * result.attempts + hops:

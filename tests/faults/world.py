@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest
-from tests.faults.menu import Dish, choose
+from tests.faults.menu import REFUSALS, Dish, choose
 from tests.faults.proxy import FaultProxy, Flow, Link, Opening, Stop
 from tests.lanes.conftest import AUTHORITY
 
@@ -45,6 +45,8 @@ class Memory:
     served: defaultdict[str, list[Dish]] = attrs.field(factory=lambda: defaultdict(list))
     posts: Counter[str] = attrs.field(factory=Counter)
     """How often each request arrived as a POST: a redirect makes a GET of it."""
+    refused: Counter[str] = attrs.field(factory=Counter)
+    """How often such a one was answered that nothing had been done: it may come again."""
     bodies: list[str] = attrs.field(factory=list)
     """What was wrong with bodies that arrived."""
     counts: Counter[str] = attrs.field(factory=Counter)
@@ -53,6 +55,7 @@ class Memory:
         """Forget the requests, but not what went wrong or how much there was."""
         self.served.clear()
         self.posts.clear()
+        self.refused.clear()
 
     def note(self, request: RecordedRequest, name: str, dish: Dish) -> int:
         """Remember an arrival, and return which one of the request it is."""
@@ -60,6 +63,7 @@ class Memory:
         served.append(dish)
         self.counts[dish.name] += 1
         self.posts[name] += request.method == "POST"
+        self.refused[name] += request.method == "POST" and dish.name in REFUSALS
         if request.body != (name.encode() if request.method == "POST" else b""):
             self.bodies.append(f"{request.method} {request.target}: {request.body!r}")
         return len(served)
