@@ -77,6 +77,8 @@ class Body:
         else:
             self._content = self._source(content)
             self.arguments["content"] = b""
+        if data is not None:
+            _check_form(data, is_multipart=request.files is not None)
         self.arguments["data"] = data
         if request.files is not None and content is None:
             self.arguments["files"] = self._files(request.files)
@@ -341,6 +343,18 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"files must be {_FILES}, not a {type(pair).__name__} in a list")
     return pair[0], pair[1]
+
+
+def _check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
+    """Refuse values of a form that httpx would send as what `str` makes of them."""
+    for name, value in data.items():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            is_text = isinstance(each, str) or (is_multipart and isinstance(each, bytes))
+            if not is_text and (hasattr(each, "__iter__") or hasattr(each, "__aiter__")):
+                raise TypeError(
+                    f"data must have text or a number in the field {name!r}, or a list of such, "
+                    f"not a {type(each).__name__}; files= takes files and bytes"
+                )
 
 
 def _raw_data(data: Any) -> Any:
