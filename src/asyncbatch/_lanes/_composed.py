@@ -16,6 +16,7 @@ from asyncbatch._lanes._binding import Binding, by_value
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._ranges import RANGE
 from asyncbatch._lanes._template import Builder, Template, Templates
+from asyncbatch._lanes._upload import check_form
 from asyncbatch._request import UNSET, Request, text_of_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._urls import split_plain, text_of
@@ -97,6 +98,8 @@ class Composer:
     def _encoded(self, request: Request) -> tuple[dict[str, str], bytes] | None:
         """Return the fields that describe the body, and the body."""
         content, form = request.content, by_value(request.data)
+        if isinstance(form, Mapping):
+            check_form(form, is_multipart=False)
         if content is None and form is None and request.json is None:
             return {}, b""
         is_stored = content is None or isinstance(content, str | bytes)

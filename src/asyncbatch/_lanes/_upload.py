@@ -78,7 +78,7 @@ class Body:
             self._content = self._source(content)
             self.arguments["content"] = b""
         if data is not None:
-            _check_form(data, is_multipart=request.files is not None)
+            check_form(data, is_multipart=request.files is not None)
         self.arguments["data"] = data
         if request.files is not None and content is None:
             self.arguments["files"] = self._files(request.files)
@@ -345,8 +345,13 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
-def _check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
-    """Refuse values of a form that httpx would send as what `str` makes of them."""
+def check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
+    """
+    Refuse values of a form that httpx would send as what `str` makes of them.
+
+    Raises:
+        TypeError: With the name of the field and the type.
+    """
     for name, value in data.items():
         for each in value if isinstance(value, list | tuple) else (value,):
             is_text = isinstance(each, str) or (is_multipart and isinstance(each, bytes))
