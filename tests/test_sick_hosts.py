@@ -145,3 +145,20 @@ def test_a_server_that_takes_only_some_at_once_refuses_few(
 
     assert simulation.finished["ok"] >= 1000 - lost
     assert simulation.attempts <= 1000 + refusals
+
+
+@pytest.mark.parametrize("retry_after", [0.0, None])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_refuses_for_a_moment_costs_no_request(
+    status: int, retry_after: float | None
+) -> None:
+    """`Retry-After: 0` is waited for like none: three tries at once would end in that moment."""
+
+    def server(job: Job, now: float) -> tuple[float, Outcome]:
+        if now < 0.3:
+            return 0.002, refused(status, started_at=now, retry_after=retry_after)
+        return 0.02, Outcome(status_code=200)
+
+    simulation = simulate([Call("host", 0.02)] * 600, server)
+
+    assert simulation.finished == {"ok": 600}

@@ -110,7 +110,7 @@ class Policies:
         return retry.backoff_delay(pauses + 1, self.random) if asked is None else asked
 
     def asked_pause(self, retry: Retry, retry_after: float | None) -> float | None:
-        """Return for how long a `Retry-After` pauses a host; `None` if it does not."""
-        if retry_after is None or retry_after > retry.retry_after_max:
+        """Return for how long a `Retry-After` pauses a host; `None`, as for 0, if it does not."""
+        if not retry_after or retry_after > retry.retry_after_max:
             return None
         return retry_after

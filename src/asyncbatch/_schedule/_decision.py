@@ -100,7 +100,8 @@ class Judge:
         wanted = None if wish is None or wish is True else float(wish)
         if wanted is None and retry.asks_too_long(outcome):
             return Decision(Action.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
-        delay = outcome.retry_after if pause is None else pause
+        # 0 says that the refusal was not about the time: it is waited for as if nothing were said.
+        delay = (outcome.retry_after or None) if pause is None else pause
         if wanted is not None:
             delay = wanted
         elif delay is None:
@@ -114,7 +115,7 @@ class Judge:
         if now < self.ends_at <= held:
             return _too_long(outcome, self.ends_at - now, "batch_timeout")
         # A retry at the time that the server named itself is no storm, and costs nothing.
-        asked = outcome.retry_after is not None
+        asked = bool(outcome.retry_after)
         if not asked and not host.pays(outcome, now):
             return OUT_OF_BUDGET
         return Decision(Action.RETRY, delay)
