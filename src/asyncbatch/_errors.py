@@ -154,7 +154,8 @@ class NotStarted(httpx.RequestError):
 
     def __init__(self, batch_timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(
-            f"Not sent within batch_timeout={batch_timeout:g} seconds", request=request
+            f"Not sent: there is no time for it within batch_timeout={batch_timeout:g} seconds",
+            request=request,
         )
         self.batch_timeout = batch_timeout
 
