@@ -102,7 +102,6 @@ class Simulation:
         calls: Iterable[Call],
         *,
         concurrency: int,
-        window: int | None = None,
         server: Server = answer,
         hosts: Hosts | None = None,
         per_second: float | None = None,
@@ -110,7 +109,7 @@ class Simulation:
         self.hosts = new_hosts(concurrency=concurrency) if hosts is None else hosts
         self.schedule = Schedule(self.hosts)
         self.concurrency = concurrency
-        self.window = Window(max(1000, 10 * concurrency) if window is None else window)
+        self.window = Window(max(1000, 10 * concurrency))
         self.now = 0.0
         self.finished: Counter[str] = Counter()
         self.first: dict[str, float] = {}

@@ -136,7 +136,8 @@ class Network(httpx.AsyncBaseTransport):
                 raise httpx.ReadError("reset", request=request)
             case "asked":
                 now = anyio.current_time()
-                self.pauses[host] = (now, now + 1)
+                if self._limits.retry is not None:  # else nobody waits for anything
+                    self.pauses[host] = (now, now + 1)
                 return httpx.Response(429, headers={"retry-after": "1"})
             case "too long":
                 return httpx.Response(500, headers={"retry-after": "3600"})
