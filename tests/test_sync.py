@@ -472,13 +472,11 @@ def test_using_it_from_its_own_callbacks_is_refused(
         "check": {"check": lambda _: call()},
         "progress": {"progress": lambda _: call()},
     }[where]
-    if where == "check" and "check" not in asyncbatch.FetcherOptions.__optional_keys__:
-        pytest.skip("there is no such option yet")
     with SyncFetcher(trust_env=False, **options) as fetcher:
         stream = fetcher.stream([])
-        result = fetcher.fetch_many([url])[0]
+        results = [*fetcher.fetch_many([url]), fetcher.fetch(url)]
 
-    assert result.ok
+    assert [result.ok for result in results] == [True, True]
     assert "would wait for itself" in refused[0]
 
 

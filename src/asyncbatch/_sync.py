@@ -142,6 +142,7 @@ class SyncFetcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._portal.refuse_own_thread()  # and close nothing then
         try:
             self._portal.close()
         except BaseException:
