@@ -129,6 +129,7 @@ VALUES: list[Any] = [
     asyncbatch.TLSError("no"),
     asyncbatch.TooSlow(3.0),
     asyncbatch.TruncatedBody("cut"),
+    asyncbatch.HostStatistics(in_flight=1, waiting=1, paused_until=2.0, given_up=False),
     asyncbatch.Statistics(batches=1, in_flight=1, waiting=1, hosts=1, concurrency=1),
     asyncbatch.Progress(
         total=1, succeeded=0, failed=0, retries=0, in_flight=0, bytes=0, elapsed=0.0
