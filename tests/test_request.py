@@ -120,6 +120,9 @@ OPTIONS: dict[str, Any] = {
     "cookies": {},
     "auth": None,
     "timeout": None,
+    "deadline": None,
+    "retry": None,
+    "max_body": None,
     "follow_redirects": False,
     "extensions": {},
 }
