@@ -103,7 +103,21 @@ def chains() -> Iterator[Exchange]:
     yield Exchange("empty location", go(302, ""))
     yield Exchange("location with fragment kept", go(302, "/echo") + "#mine")
     yield Exchange("location with a space", go(302, quote("/echo?a=b c")))
-    yield Exchange("location with umlaut", go(302, quote("/echo?ü", safe="/?")))
+    yield Exchange(
+        "location with umlaut",
+        go(302, quote("/echo?ü", safe="/?")),
+        differs="its bytes go on as they are, whatever httpx takes them for",
+        ours="200",
+        ignore=(
+            ".response.url",
+            ".response.request.url",
+            ".response.headers",
+            ".response.content",
+            ".response.text",
+            ".response.downloaded",
+            ".arrivals[1].line",
+        ),
+    )
     yield Exchange("redirect with a gzip body", go(302, "/echo", gzip="1"))
     yield Exchange(
         "redirect with a large body",
