@@ -87,16 +87,17 @@ async def test_it_is_empty_where_nothing_was_tried_again(anyio_backend: str) -> 
 
 async def test_a_batch_that_ends_between_two_tries(anyio_backend: str) -> None:
     """What the last of them failed with is the cause of the result's error."""
-    answers = [500, later(30)]
+    waits = iter([1, 30])
+    retry = Retry(attempts=5, when=lambda _: next(waits))
 
-    (result,) = await fetch(answers.__getitem__, batch_timeout=20)
+    (result,) = await fetch([500, 502].__getitem__, batch_timeout=20, retry=retry)
 
     assert result.kind == FailureKind.timeout
     assert result.attempts == 2
     assert [attempt.status_code for attempt in result.history] == [500]
     cause = result.error.__cause__ if result.error else None
     assert isinstance(cause, httpx.HTTPStatusError)
-    assert cause.response.status_code == 429
+    assert cause.response.status_code == 502
 
 
 async def test_a_batch_that_ends_within_a_try(anyio_backend: str) -> None:
@@ -108,15 +109,16 @@ async def test_a_batch_that_ends_within_a_try(anyio_backend: str) -> None:
     assert [attempt.status_code for attempt in result.history] == [500]
 
 
-async def test_a_deadline_that_comes_between_two_tries(anyio_backend: str) -> None:
-    """Another request's refusal has the host paused for longer than was foreseen."""
+async def test_a_pause_that_leaves_no_time_for_another_try(anyio_backend: str) -> None:
+    """Another request's refusal has the host paused for longer than the deadline."""
     answers = [500, later(30), 200, 200]
 
     results = await fetch(answers.__getitem__, f"{URL}1", f"{URL}2", concurrency=1, deadline=10)
 
     first = results[0]
-    assert first.kind == FailureKind.timeout
+    assert first.kind == FailureKind.retry_after
     assert (first.attempts, first.history) == (1, ())
+    assert first.error is not None
     assert isinstance(first.error.__cause__, httpx.HTTPStatusError)
 
 

@@ -46,7 +46,7 @@ class Handover:
         self._call_soon = call_soon
         self.wake: Callable[[], object] = _ignore
         """Called in the consumer's thread when there is room again after a refusal."""
-        self.figures = RunningSummary()
+        self.figures: RunningSummary = RunningSummary()
         """Of the results that its consumer has taken; counted by him, begun and ended by either."""
         self._chunks: queue.SimpleQueue[deque[Result] | None] = queue.SimpleQueue()
         # Set by the loop's thread when it was told to wait, cleared by the consumer's.

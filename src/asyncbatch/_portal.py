@@ -78,7 +78,7 @@ class Call(Generic[R]):
 
     def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._portal = portal
-        self.refuse_own_thread = portal.refuse_own_thread
+        self.refuse_own_thread: Callable[[], None] = portal.refuse_own_thread
         """Refuse the thread that runs it, which must not wait for its outcome."""
         self._function = function
         self._scope: anyio.CancelScope | None = None  # once its task runs
