@@ -99,6 +99,7 @@ async def main(lane: str) -> None:
     transport = asyncbatch.HTTPTransport()
     client = httpx.AsyncClient(transport=transport) if lane == "client" else None
     async with LoopbackServer() as server:
+        server.on("/small", Reply())
         names = []
         for name, reply in replies():
             server.on(f"/{name}", reply)
