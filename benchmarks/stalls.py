@@ -35,6 +35,7 @@ def serve(urls: Any, stop: Any) -> None:
     dense = gzip.compress(os.urandom(1_000) * 30_000)
     random = gzip.compress(os.urandom(20_000_000), 1)
     with LoopbackServer(record=0).in_thread() as server:
+        server.on("/", Reply())
         server.on("/10MB", Reply(body=10_000_000))
         server.on("/chunks", Reply(body=10_000_000, framing="chunked"))
         server.on("/bomb", Reply(body=dense, headers=gzipped))
