@@ -33,6 +33,8 @@ STRICTER = {
     "informational heads past the limit": "64 KiB",
     "a head past the limit": "64 KiB",
     "a trailer past the limit": "16 KiB",
+    "head and trailers past the limit together": "64 KiB",
+    "informational heads and trailers past the limit together": "64 KiB",
 }
 MORE_LENIENT = {
     "a blank before an extension": "a blank before a chunk extension",
