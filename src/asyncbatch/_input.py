@@ -16,6 +16,7 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
+    Generator,
     Iterable,
     Iterator,
     Mapping,
@@ -209,7 +210,7 @@ async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
 
 
 @contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _naming(name: str) -> Generator[None]:
     """Say which file it is that does not decode."""
     try:
         yield
