@@ -150,7 +150,12 @@ class Threads:
         with self._lock:
             if self._running:
                 return
-            self._calls.get_nowait()
+            call = self._calls.get_nowait()
+        if "interpreter shutdown" in str(error):
+            # No thread starts any more (Python 3.12), and of a program that ends there is little
+            # left that a look-up within the event loop could hold up.
+            call()
+            return
         future.set_exception(OSError(errno.EAGAIN, str(error)))
 
     def _work(self) -> None:
