@@ -2,7 +2,8 @@
 The shape of the house: which module may import which, and who may use which library.
 
 To add a module, give it a place in `HOUSE`. Imports made for types only and imports inside
-functions count like any other, since they too are knowledge of the other module.
+functions count like any other, since they too are knowledge of the other module. No files import
+each other in a circle, whichever package they are in.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
+from tests.import_graph import circles, imports_between_files
 
 SOURCE = Path(asyncbatch.__path__[0])
+REPOSITORY = Path(__file__).parents[1]
 
 # Imports go down only, and the modules on one level do not know each other.
 HOUSE = """
@@ -49,6 +52,28 @@ VALUES = """
 # What users write down in types goes in a circle: a request has its policy, the policy asks about
 # a failure, and that holds its request. At run time the policy knows no result.
 TYPES_ONLY = {("_retry", "_result")}
+
+# The files that import one another in a circle, for types only or within functions. No circle may
+# be added, and none may grow: this list only gets shorter.
+CIRCLES = {
+    "asyncbatch": [
+        "_request _result _retry",
+        "_schedule._job _schedule._queue _schedule._rests _schedule._ring",
+        "_lanes._client _lanes._direct _lanes._relay",
+        "_batch._crew _batch._worker",
+        """
+        _transport._arrival         _transport._attaching       _transport._connection
+        _transport._connector       _transport._dial            _transport._dialler
+        _transport._exchange        _transport._idle            _transport._loop_transport
+        _transport._origin          _transport._pool            _transport._sending
+        _transport._socket          _transport._sweep           _transport._tls
+        _transport._tls_context     _transport._unfinished      _transport._upload
+        _transport._verdicts        _transport._waiters         _transport._wire
+        """,
+    ],
+    "benchmarks": ["clients floor ours"],
+    "conformance": ["_connection _server"],
+}
 
 # A policy never sees a socket, and what talks to servers never sees a policy.
 POLICIES = {"_schedule", "_hosts", "_retry", "_retry_after", "_limits", "_timers"}
@@ -246,6 +271,20 @@ def test_the_values_know_each_other_without_a_circle() -> None:
     assert set(TopologicalSorter(graph).static_order()) == values
 
 
+@pytest.mark.parametrize(
+    "root",
+    [SOURCE, REPOSITORY / "benchmarks", REPOSITORY / "conformance"],
+    ids=lambda root: root.name,
+)
+def test_no_files_import_one_another_in_a_circle(root: Path) -> None:
+    """Within a package and across its packages imports have one direction, types included."""
+    listed = {frozenset(f"{root.name}.{file}" for file in c.split()) for c in CIRCLES[root.name]}
+    found = circles(imports_between_files(root))
+
+    assert [sorted(circle) for circle in found - listed] == [], "a circle that is new, or has grown"
+    assert [sorted(circle) for circle in listed - found] == [], "no circle any more: take it out"
+
+
 def test_the_house_has_one_place_for_each_module() -> None:
     """No module is listed twice, and the two columns stand in the house."""
     listed = HOUSE.split() + VALUES.split()
@@ -279,6 +318,48 @@ def test_a_wrong_import_is_found(tmp_path: Path, path: str, source: str, complai
     complaints = wrong_imports(tree, Path(path).parts[0].removesuffix(".py"))
 
     assert [text for text in complaints if complaint in text], complaints
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from asyncbatch._batch import x",
+        "from ._batch import x",
+        "from . import _batch",
+        "import asyncbatch._batch",
+        "if TYPE_CHECKING:\n from ._batch import x",
+        "def f():\n from . import _batch",
+        "def f():\n return importlib.import_module('asyncbatch._batch')",
+        "from ._hosts import x",
+        "from asyncbatch import x",
+        "from . import x",
+    ],
+)
+def test_a_circle_is_found(tmp_path: Path, source: str) -> None:
+    """A circle is found however its imports are written, and over however many files it leads."""
+    sources = {"_retry.py": source, "_batch.py": "from . import _retry"}
+    others = {"_hosts.py": "from ._batch import x", "__init__.py": "from ._retry import y"}
+    graph = imports_between_files(_package(tmp_path, sources | others))
+
+    (circle,) = circles(graph)
+
+    assert "asyncbatch._retry" in circle
+
+
+def test_a_package_that_asks_for_its_modules_by_name_knows_them_all(tmp_path: Path) -> None:
+    """A module that is imported by a name put together at run time may be any of its package."""
+    ask = "def f(m):\n return importlib.import_module(f'{__name__}.{m}')"
+    graph = imports_between_files(_package(tmp_path, {"__init__.py": ask, "_batch.py": ""}))
+
+    assert "asyncbatch._batch" in graph["asyncbatch"]
+
+
+def test_imports_in_one_direction_are_no_circle(tmp_path: Path) -> None:
+    """Two ways from one module to another make no circle."""
+    sources = {"_retry.py": "from . import _batch, _hosts", "_hosts.py": "from . import _batch"}
+    graph = imports_between_files(_package(tmp_path, sources))
+
+    assert circles(graph) == set()
 
 
 @pytest.mark.parametrize(
