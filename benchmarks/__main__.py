@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, words in (
         ("compare", "say which targets a record reaches; status 1 if it misses one"),
         ("table", "print what was measured"),
-        ("publish", "make docs/performance.md and its charts from a record, and keep it"),
+        ("publish", "make the pages in docs/ from a record, and keep it"),
     ):
         command = commands.add_parser(name, help=words)
         command.add_argument("record", type=Path, nargs="?", default=_LATEST, metavar="FILE")

@@ -1,5 +1,6 @@
 """
-What people read: Markdown tables and the page docs/performance.md, made from a record alone.
+What people read, made from a record alone: the tables, docs/contributing/benchmarks.md, and the
+summary in docs/performance.md, whose prose is written by hand.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from benchmarks.figures import (
 from benchmarks.record import Record
 from benchmarks.targets import Case
 from benchmarks.workloads import (
+    AIOHTTP,
+    BY_NAME,
+    HTTPX,
     OURS,
     OURS_UVLOOP,
     RESOURCES,
+    RUST,
     WORKLOADS,
     Entrant,
     Workload,
@@ -30,12 +35,16 @@ from benchmarks.workloads import (
 )
 
 _KEPT = Path("benchmarks/results.json")
-_PAGE = Path("docs/performance.md")
-_FINDINGS = Path("benchmarks/findings.md")
+_PAGE = Path("docs/contributing/benchmarks.md")
+_SUMMARY = Path("docs/performance.md")
+_BEGIN = "<!-- benchmarks: begin -->"
+_END = "<!-- benchmarks: end -->"
 
 _INTRODUCTION = """
-How fast asyncbatch is, against what, and how that was measured.
-`benchmarks/README.md` says how to run it, and `benchmarks/results.json` has every figure.
+Every figure of the last full run.
+[Performance](../performance.md) has the short version, [what paid](what-paid.md) the reasons.
+`benchmarks/README.md` says how to run the benchmarks and how they are kept fair.
+`benchmarks/results.json` has the record.
 """
 
 _EXPLANATION = """
@@ -47,40 +56,99 @@ Ratios are taken within a round; only they can be compared with those of another
 
 
 def publish(record: Record, root: Path) -> None:
-    """Write the page and its charts, and keep the record that they were made from."""
+    """Write the page and its charts, fill in the summary, and keep the record of them all."""
     record.write(root / _KEPT)
     for name, drawing in chart.charts(record).items():
-        (root / _PAGE).with_name(f"performance-{name}.svg").write_text(drawing)
-    (root / _PAGE).write_text(page(record, root))
+        (root / _SUMMARY).with_name(f"performance-{name}.svg").write_text(drawing)
+    (root / _PAGE).write_text(page(record))
+    (root / _SUMMARY).write_text(with_summary(record, (root / _SUMMARY).read_text()))
 
 
-def page(record: Record, root: Path) -> str:
-    """Return docs/performance.md."""
-    findings = root / _FINDINGS
+def page(record: Record) -> str:
+    """Return docs/contributing/benchmarks.md."""
+    charts = [
+        f"![{chart.TITLES[name]}](../performance-{name}.svg)" for name in chart.charts(record)
+    ]
     parts = [
-        "# Performance",
+        "# Benchmarks",
         "<!-- Made by `python -m benchmarks publish`; what is edited here is lost. -->",
         _INTRODUCTION,
         _circumstances(record),
-        *(
-            f"![{chart.TITLES[name]}](performance-{name}.svg)"
-            for name in chart.charts(record)
-            if name == "headline"
-        ),
+        *charts[:1],
         "## Targets",
         targets(record),
         "## Measurements",
         _EXPLANATION,
         tables(record),
-        *(
-            f"![{chart.TITLES[name]}](performance-{name}.svg)"
-            for name in chart.charts(record)
-            if name != "headline"
-        ),
+        *charts[1:],
     ]
-    if findings.exists():
-        parts.append(findings.read_text().strip())
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def with_summary(record: Record, text: str) -> str:
+    """
+    Return the text of a page with the summary between its marks.
+
+    Raises:
+        ValueError: The page has no such marks.
+    """
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f"no place for the summary: {_BEGIN} and {_END}")
+    return f"{before}{begin}\n\n{summary(record)}\n\n{end}{after}"
+
+
+def summary(record: Record) -> str:
+    """Return what others take for the same, in multiples of what asyncbatch takes."""
+    header = ["what is fetched", "asyncbatch", "aiohttp", "fastest Rust client", "httpx"]
+    rows = [_summary_row(record, BY_NAME[name]) for name in _SUMMARIZED if record.of(name)]
+    python = record.machine.get("python", "")
+    return f"{_table(header, rows)}\n\n{record.date}, {python}, {_some_versions(record)}."
+
+
+_SUMMARIZED = (
+    "headline",
+    "2,000 connections",
+    "1 KB",
+    "100 KB",
+    "10 MB",
+    "gzip",
+    "POST",
+    "TLS",
+    "500 hosts",
+    "new connections",
+    "new TLS connections",
+    "latency",
+)
+
+
+def _summary_row(record: Record, workload: Workload) -> list[str]:
+    ours = cost_of(record, workload.name, OURS)
+    time = "" if ours is None else _duration(ours.middle)
+    cells = [
+        _multiple(ratio_of(record, Case(workload.name, theirs), Case(workload.name, (on,))))
+        for theirs, on in (((AIOHTTP,), OURS), (RUST, OURS_UVLOOP), ((HTTPX,), OURS))
+    ]
+    return [f"{workload.title[0].upper()}{workload.title[1:]}", time, *cells]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{_number(seconds * 1e6)} µs"
+    return f"{_number(seconds * 1e3)} ms"
+
+
+def _multiple(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    words = f"{_number(spread.middle)} \N{MULTIPLICATION SIGN}"
+    return f"**{words}**" if spread.middle < 1 else words
+
+
+def _some_versions(record: Record) -> str:
+    names = ("aiohttp", *(entrant.client for entrant in RUST), "httpx", "nginx")
+    return ", ".join(f"{name} {record.versions[name]}" for name in names if name in record.versions)
 
 
 def targets(record: Record) -> str:

@@ -17,7 +17,8 @@ from ._score import Record, publish, table
 from .clients import ENTRIES
 
 LATEST = Path("build/conformance.json")
-PAGE = Path("docs/reliability.md")
+PAGE = Path("docs/contributing/conformance.md")
+SUMMARY = Path("docs/reliability.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     record = Record.read(options.record)
     if options.command == "publish":
-        publish(record, options.page)
+        publish(record, options.page, options.summary)
     else:
         print(table(record))
     return 0
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("record", type=Path, nargs="?", default=LATEST)
         if name == "publish":
             command.add_argument("--page", type=Path, default=PAGE)
+            command.add_argument("--summary", type=Path, default=SUMMARY)
     return parser
 
 

@@ -106,19 +106,39 @@ BEGIN = "<!-- conformance: begin -->"
 END = "<!-- conformance: end -->"
 
 
-def publish(record: Record, path: Path) -> None:
+def publish(record: Record, page: Path, summary: Path) -> None:
     """
-    Put the scores between the marks of a page.
+    Put the scores between the marks of a page, and their sums between those of another one.
 
     Raises:
-        ValueError: The page has no such marks.
+        ValueError: A page has no such marks.
     """
-    before, begin, rest = path.read_text().partition(BEGIN)
+    page.write_text(with_scores(record, page.read_text()))
+    summary.write_text(with_sums(record, summary.read_text()))
+
+
+def with_scores(record: Record, text: str) -> str:
+    """Return the text of a page with the scores between its marks."""
+    return _between_marks(f"{_circumstances(record)}\n\n{table(record)}", text)
+
+
+def with_sums(record: Record, text: str) -> str:
+    """Return the text of a page with the sums alone between its marks."""
+    rows = [f"| {score.client} | {_cell_total(score)} |" for score in record.scores]
+    lines = "\n".join(["| client | failed |", "| --- | --: |", *rows])
+    return _between_marks(f"{_circumstances(record)}\n\n{lines}\n", text)
+
+
+def _circumstances(record: Record) -> str:
+    return (
+        f"{record.cases} cases ({', '.join(record.deliveries)}) on {record.date}, "
+        f"with Python {record.python}; failed, of those that apply:"
+    )
+
+
+def _between_marks(new: str, text: str) -> str:
+    before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{path} has no place for the scores: {BEGIN} and {END}")
-    text = (
-        f"{record.cases} cases ({', '.join(record.deliveries)}) on {record.date}, "
-        f"with Python {record.python}; failed, of those that apply:\n\n{table(record)}"
-    )
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+        raise ValueError(f"no place for the scores: {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{new}\n{end}{after}"

@@ -1,10 +1,16 @@
-"""That what is measured layer by layer is still there to be measured."""
+"""That what is measured layer by layer can still be measured, and that the docs show the record."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import report
 from benchmarks.layers import LAYERS
+from benchmarks.record import Record
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.once
@@ -14,3 +20,13 @@ def test_a_layer_can_be_measured(name: str) -> None:
     repeat = LAYERS[name]()
 
     repeat(3)
+
+
+def test_the_docs_show_the_record_that_is_kept() -> None:
+    """`python -m benchmarks publish benchmarks/results.json` would change neither page."""
+    record = Record.read(ROOT / "benchmarks" / "results.json")
+    summary = (ROOT / "docs" / "performance.md").read_text()
+    page = (ROOT / "docs" / "contributing" / "benchmarks.md").read_text()
+
+    assert report.with_summary(record, summary) == summary
+    assert report.page(record) == page

@@ -14,7 +14,16 @@ import pytest
 from conformance import Delivery, Outcome, Request, ScriptedServer
 from conformance.__main__ import main
 from conformance._run import Selection, score
-from conformance._score import BEGIN, END, Record, Score, publish, table
+from conformance._score import (
+    BEGIN,
+    END,
+    Record,
+    Score,
+    publish,
+    table,
+    with_scores,
+    with_sums,
+)
 from conformance.clients import ENTRIES, find_client
 from conformance.clients.ours import direct_lane
 from conformance.clients.peers import httpx_client
@@ -123,19 +132,24 @@ def test_the_table_has_the_figures_and_the_names() -> None:
 
 
 def test_scores_are_published_between_their_marks(tmp_path: Path) -> None:
-    """Twice is as once, and the rest of the page stays."""
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    """What stands around the marks stays, and a second time changes nothing."""
+    pages = tmp_path / "page.md", tmp_path / "summary.md"
+    for page in pages:
+        page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
 
-    publish(RECORD, page)
-    once = page.read_text()
-    publish(RECORD, page)
+    publish(RECORD, *pages)
+    once = [page.read_text() for page in pages]
+    publish(RECORD, *pages)
 
-    assert page.read_text() == once
-    assert once.startswith("before\n")
-    assert once.endswith("\nafter\n")
-    assert "old" not in once
-    assert "2026-01-02" in once
+    assert [page.read_text() for page in pages] == once
+    for text in once:
+        assert text.startswith("before\n")
+        assert text.endswith("\nafter\n")
+        assert "old" not in text
+        assert "2026-01-02" in text
+    assert "a\\_head" in once[0]
+    assert "a\\_head" not in once[1]
+    assert "| bad 2 | 1 of 2 |" in once[1]
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
@@ -144,7 +158,18 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     page.write_text("nothing here")
 
     with pytest.raises(ValueError, match="no place for the scores"):
-        publish(RECORD, page)
+        publish(RECORD, page, page)
+
+
+def test_the_docs_show_the_record_that_is_kept() -> None:
+    """`python -m conformance publish conformance/results.json` would change neither page."""
+    root = Path(__file__).parents[2]
+    record = Record.read(root / "conformance" / "results.json")
+    page = (root / "docs" / "contributing" / "conformance.md").read_text()
+    summary = (root / "docs" / "reliability.md").read_text()
+
+    assert with_scores(record, page) == page
+    assert with_sums(record, summary) == summary
 
 
 @pytest.mark.timeout(120)
