@@ -95,7 +95,7 @@ LIBRARIES = {
     "asyncio": {"_transport"},
     "httpcore": {"_transport"},
     "httpcore2": {"_transport"},
-    "httptools": {"_http11", "testing"},
+    "httptools": set(),
     # For types only; otherwise asked for by name where a client of it shows up.
     "httpx2": {"_options", "_input"},
     "rich": {"_progress", "_cli"},

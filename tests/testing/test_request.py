@@ -10,9 +10,10 @@ from asyncbatch.testing._request import MAX_REQUEST, BadRequestError, RequestRea
 
 POST = b"POST /path?a=b HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\nContent-Length: 4\r\n\r\nbody"
 CHUNKED = b"PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+TRAILED = CHUNKED[:-2] + b"A: 1\r\nB:\t2 \r\n\r\n"
 
 
-@pytest.mark.parametrize("content", [POST, CHUNKED])
+@pytest.mark.parametrize("content", [POST, CHUNKED, TRAILED, b"\r\n" + POST])
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_a_request_is_read_in_pieces_of_any_size(content: bytes, size: int) -> None:
     """How the bytes are cut makes no difference."""
@@ -81,12 +82,50 @@ def test_the_client_says_whether_the_connection_stays(
     assert reader.requests[0].http_version == version
 
 
-def test_rubbish_is_refused() -> None:
-    """What is no HTTP gets a 400."""
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x16\x03\x01 hello",
+        b"\rGET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\nA: 1\r\n",
+        b"GET / HTTP/1.1\r\nA: 1\r\n 2",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA : 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: +4\r\n\r\nbody",
+        b"PUT / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+        CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 4\r\n\r\n", 1),
+        CHUNKED.replace(b"chunked", b"gzip, chunked"),
+        CHUNKED.replace(b"\n4\r", b"\n0x4\r"),
+        CHUNKED.replace(b"\n4\r", b"\n3\r"),
+        CHUNKED[:-2] + b"A 1\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_refused(content: bytes) -> None:
+    """What is no HTTP, or could be read in two ways, gets a 400, if it can before its end."""
     with pytest.raises(BadRequestError) as caught:
-        RequestReader().feed(b"\x16\x03\x01 hello\r\n\r\n")
+        RequestReader().feed(content)
 
     assert caught.value.status == 400
+
+
+def test_trailers_are_recorded_after_the_headers() -> None:
+    """The fields that follow a chunked body are kept like the others."""
+    reader = RequestReader()
+    reader.feed(TRAILED)
+
+    assert reader.requests[0].raw_headers[1:] == ((b"A", b"1"), (b"B", b"2"))
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.0\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n"])
+def test_what_follows_the_last_request_is_passed_over(head: bytes) -> None:
+    """Once a client takes no further response, its bytes are no requests."""
+    reader = RequestReader()
+    reader.feed(head + POST)
+    reader.feed(b"\x00")
+
+    assert len(reader.requests) == 1
 
 
 def test_a_request_without_end_is_refused() -> None:
