@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -254,6 +255,179 @@ async def test_results_come_back_from_a_worker_process(server: LoopbackServer) -
 
     assert [result.status_code for result in results] == [200, 404]
     assert isinstance(results.failures[0].error, httpx.HTTPStatusError)
+
+
+class Refusing(Exception):
+    """An error that refuses to be pickled."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.code = 7
+        self.handle = lambda: None
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it holds a handle")
+
+
+class Arguing(Exception):
+    """An error that pickles, and breaks whoever unpickles it."""
+
+    def __init__(self, code: int, *, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+
+
+class Wordy(Exception):
+    """An error whose text is made of what does not pickle."""
+
+    def __init__(self) -> None:
+        self.words = (word for word in ["some", "words"])
+        self.text = "some words"
+        self.lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"{self.text} {type(self.lock).__name__}"
+
+
+def local_error() -> Exception:
+    """Return an error of a class that no module has."""
+
+    class Local(Exception):
+        pass
+
+    return Local("from within")
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "refuses": lambda: Refusing("no"),
+    "arguments of its own": lambda: Arguing(3, reason="why"),
+    "text of what is lost": Wordy,
+    "local class": local_error,
+    "holds what is local": lambda: ValueError("x", lambda: None),
+    "of the library": lambda: httpx.ConnectError(lambda: None),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.asyncio_only
+async def test_a_failure_travels_with_whatever_error(server: LoopbackServer) -> None:
+    """What of it can be pickled arrives; else an error that says the same."""
+
+    def check(response: Any) -> None:
+        error = ERRORS[response.request.url.params["name"]]()
+        raise error
+
+    requests = [Request(server.url(), params={"name": name}) for name in ERRORS]
+    async with Fetcher(trust_env=False, check=check, retry=Retry(attempts=1)) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+    arrived = pickle.loads(pickle.dumps(results))
+
+    for name, here, there in zip(ERRORS, results.failures, arrived.failures, strict=True):
+        assert there.kind == here.kind == FailureKind.callback
+        assert str(here.error) in str(there.error)
+        assert any("raised at" in note for note in there.error.__notes__)
+        if name in ("refuses", "arguments of its own"):
+            assert type(there.error) is type(here.error)
+            assert there.error.code == here.error.code  # type: ignore[attr-defined]
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "content": lambda: (piece for piece in [b"x"]),
+    "files": lambda: {"file": (piece for piece in [b"x"])},
+    "auth": lambda: lambda request: request,
+    "extensions": lambda: {"own": lambda: None},
+    "cookies": lambda: httpx.Cookies({"a": "1"}),
+    "retry": lambda: Retry(when=lambda failure: None),
+    "tag": threading.Lock,
+}
+
+
+@pytest.mark.parametrize("field", PARTS)
+def test_a_request_by_itself_is_pickled_whole_or_not_at_all(field: str) -> None:
+    """To be sent from elsewhere it must not lose anything on the way."""
+    request = Request("http://host.test/", "POST", **{field: PARTS[field]()})
+
+    assert getattr(copy.copy(request), field) is getattr(request, field)
+    with pytest.raises(TypeError, match=f"a Request with {field}= a .*bytes for a generator"):
+        pickle.dumps(request)
+
+
+@pytest.mark.asyncio_only
+async def test_a_result_travels_without_what_does_not_pickle(server: LoopbackServer) -> None:
+    """Success or failure; what is asked for once more without it says so."""
+    server.on("/404", Reply(404))
+    requests = [
+        Request(server.url(path), "POST", **{field: make()})
+        for field, make in PARTS.items()
+        for path in ("/", "/404")
+    ]
+    async with Fetcher(trust_env=False) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+        arrived = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(results))))
+
+        again = await fetcher.fetch_many([result.request for result in arrived])
+    figures = [(r.status_code, r.kind, r.url) for r in results]
+    assert [(r.status_code, r.kind, r.url) for r in arrived] == figures
+    assert [(r.status_code, r.kind, r.url) for r in copy.deepcopy(results)] == figures
+    assert [copy.copy(result).request for result in results] == requests
+    assert len(results.successes) == len(PARTS) - 1  # a generator is no file
+    for field, result in zip((field for field in PARTS for _ in range(2)), again, strict=True):
+        if field in ("retry", "tag"):
+            assert result.status_code is not None
+        else:
+            assert result.kind == FailureKind.invalid_request
+            assert f"the {field} of this request" in str(result.error)
+
+
+@pytest.mark.asyncio_only
+async def test_a_body_that_has_been_read_from_stays_so(server: LoopbackServer) -> None:
+    """The iterator of a list pickles, and has nothing more to give."""
+    server.on("/404", Reply(404))
+    async with Fetcher(trust_env=False) as fetcher:
+        failed = await fetcher.fetch(Request(server.url("/404"), "POST", content=iter([b"x"])))
+        carried = (
+            pickle.loads(pickle.dumps(failed)).request,
+            pickle.loads(pickle.dumps(failed.request)),
+        )
+
+        for request in carried:
+            again = await fetcher.fetch(request)
+            assert isinstance(again.error, asyncbatch.BodyConsumed)
+
+
+async def test_a_request_of_the_library_is_sent_again_with_its_body_or_not_at_all(
+    library: Any, server: LoopbackServer
+) -> None:
+    """The library itself pickles it without what it would send."""
+    server.on("/404", Reply(404), *[Reply(200)] * 3)
+    bodies: list[Any] = [None, b"body", (piece for piece in [b"x"])]
+    requests = [library.Request("POST", server.url("/404"), content=body) for body in bodies]
+    async with library.AsyncClient(trust_env=False) as client, Fetcher(client) as fetcher:
+        for request in requests:
+            result = await fetcher.fetch(request)
+            again = await fetcher.fetch(pickle.loads(pickle.dumps(result)).request)
+            if request is requests[2]:
+                assert again.kind == FailureKind.invalid_request
+                assert "did not pickle" in str(again.error)
+            else:
+                assert again.ok
+    assert [seen.body for seen in server.requests] == [b"", b"", b"body", b"body", b"x"]
+
+
+@pytest.mark.asyncio_only
+async def test_a_response_whose_encoding_a_function_says_travels(server: LoopbackServer) -> None:
+    """A lambda, as a rule."""
+    server.on("/", Reply(200, "\xe9".encode("latin-1"), {"content-type": "text/plain"}))
+    server.on("/404", Reply(404, "\xe9".encode("latin-1"), {"content-type": "text/plain"}))
+    urls = [server.url(), server.url("/404")]
+    async with Fetcher(trust_env=False, default_encoding=lambda content: "latin-1") as fetcher:
+        results = await fetcher.fetch_many(urls)
+
+    arrived = pickle.loads(pickle.dumps(results))
+
+    assert [result.text for result in arrived] == ["\xe9", "\xe9"]
+    assert arrived[1].error.response.text == "\xe9"
 
 
 WITHOUT_ASSERTIONS = """

@@ -1,6 +1,7 @@
 """Fetch many URLs at once: one typed result for each request, with its timing and its error."""
 
 from asyncbatch._api import fetch_many
+from asyncbatch._body_source import source_of
 from asyncbatch._errors import (
     AddressBlocked,
     AttemptTimeout,
@@ -23,7 +24,7 @@ from asyncbatch._host_limits import HostLimits
 from asyncbatch._input import RequestLike, Requests
 from asyncbatch._limits import Rate
 from asyncbatch._options import FetcherOptions
-from asyncbatch._portable import publish, restored
+from asyncbatch._portable import Absent, made_of, publish, restored, same
 from asyncbatch._progress import Progress
 from asyncbatch._quantiles import Quantiles
 from asyncbatch._request import Request, Unset
@@ -85,5 +86,5 @@ __all__ = [
     "is_public",
 ]
 
-publish(globals(), restored, Unset)
-del publish, restored, Unset
+publish(globals(), Absent, Unset, made_of, restored, same, source_of)
+del Absent, Unset, made_of, publish, restored, same, source_of

@@ -66,7 +66,8 @@ class BodySource(ABC):
         """Bytes that the longest reading gave."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return source_of, (self.given,)
+        # A list's iterator pickles, and is empty when it has been read from.
+        return source_of, (self.given, self.is_begun)
 
     @property
     def is_readable(self) -> bool:
@@ -241,13 +242,20 @@ _sources: WeakValueDictionary[int, BodySource] = WeakValueDictionary()
 _making = threading.Lock()
 
 
-def source_of(given: Any) -> BodySource:
-    """Return the source for an object: always the same for as long as somebody holds it."""
+def source_of(given: Any, is_begun: bool = False) -> BodySource:
+    """
+    Return the source for an object: always the same for as long as somebody holds it.
+
+    Args:
+        given: The object.
+        is_begun: Whether it has been read from already.
+    """
     with _making:
         source = _sources.get(id(given))
         if source is None:  # else it holds `given`, so that no other object has this id
             maker = FileSource if is_file(given) else IterableSource
             source = _sources[id(given)] = maker(given)
+        source.is_begun = source.is_begun or is_begun
         return source
 
 

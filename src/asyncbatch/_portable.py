@@ -2,14 +2,19 @@
 What lets results travel to another process: values and exceptions, taken apart for `pickle`.
 
 Exceptions of httpx and ours are made with arguments that `pickle` does not know of: some unpickle
-as something else, some not at all, and then only where they arrive. And what is pickled outlives
-the layout of this package: it names public modules only.
+as something else, some not at all, and then only where they arrive. What a caller has put into a
+request, or raised, need not pickle at all: a result travels without it, and a request that is
+pickled by itself is refused. And what is pickled outlives the layout of this package: it names
+public modules only.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib
 import inspect
+import pickle
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, ForwardRef
@@ -18,6 +23,11 @@ import attrs
 
 _LIBRARIES = {"httpx", "httpx2", "asyncbatch"}
 
+# What pickles whatever its value.
+_PLAIN = {str, bytes, int, float, bool, type(None)}
+
+# What errors of httpx hold beside their text; it pickles, and may be large.
+_THEIRS = {"_request", "response"}
 
 _variants: dict[tuple[type[Exception], str], type[Exception]] = {}
 
@@ -91,14 +101,100 @@ def _variant(error_type: type[Exception], library: str) -> type[Exception]:
     return type(error_type.__name__, (error_type, native), members)
 
 
-class Parcel:
-    """Stands for an exception in what is pickled, and is unpickled as that."""
+class Absent:
+    """
+    Stands for what did not pickle, in a request that has travelled with its result.
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+    Args:
+        what: The name of its type.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __repr__(self) -> str:
+        return f"<a {self.what}, which did not pickle>"
+
+
+class Parcel:
+    """
+    Stands for a value in what is pickled, and is unpickled as that.
+
+    Args:
+        value: The value.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class ErrorParcel(Parcel):
+    """Stands for an exception, and is unpickled as what of it can be."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduced(self.error)
+        error = self.value
+        if type(error).__module__.partition(".")[0] in _LIBRARIES:
+            return reduced(error)
+        return (same, (error,)) if travels(error) else _remains_of(error)
+
+
+class FieldParcel(Parcel):
+    """
+    Stands for a field of a request that is pickled by itself.
+
+    Args:
+        value: The field.
+        name: Its name.
+    """
+
+    def __init__(self, value: Any, name: str) -> None:
+        super().__init__(value)
+        self.name = name
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.value, memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if travels(self.value):
+            return same, (self.value,)
+        raise TypeError(
+            f"a Request with {self.name}= a {type(self.value).__name__} cannot be pickled; give it "
+            "bytes for a generator or a file, and functions and classes that a module has by name"
+        )
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value pickles because of its type alone."""
+    return type(value) in _PLAIN
+
+
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def travels(value: object) -> bool:
+    """Whether a value can be pickled, and unpickled as one of its type."""
+    if is_plain(value):
+        return True
+    try:
+        return type(pickle.loads(pickle.dumps(value))) is type(value)  # noqa: S301  # our own
+    except Exception:
+        return False
+
+
+def same(value: Any) -> Any:
+    """Return `value`; what stands for a value is unpickled by this."""
+    return value
+
+
+def made_of(kind: type[Any], state: dict[str, Any]) -> Any:
+    """Make an attrs object of its fields, those that are not the default."""
+    value = object.__new__(kind)
+    restore(value, state)
+    return value
 
 
 def reduced(self: Exception) -> tuple[Any, ...]:
@@ -109,7 +205,39 @@ def reduced(self: Exception) -> tuple[Any, ...]:
     """
     kind = type(self)
     kind, library = getattr(kind, "_variant_of", (kind, "httpx"))
-    return restored, (kind, library, self.args, dict(vars(self)))
+    args, state = _portable_parts(self)
+    name_encoding(state.get("response"))
+    return restored, (kind, library, args, state)
+
+
+def _portable_parts(error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of an error, as text where they do not pickle, and what else does."""
+    args = tuple(each if travels(each) else str(each) for each in error.args)
+    state = vars(error).items()
+    return args, {name: each for name, each in state if name in _THEIRS or travels(each)}
+
+
+def name_encoding(response: Any) -> None:
+    """Have a response name the encoding for which a function would have been asked."""
+    for each in (response, *getattr(response, "history", ())):
+        default = getattr(each, "default_encoding", None)
+        if callable(default):
+            try:
+                each.default_encoding = default(each.content)
+            except Exception:
+                each.default_encoding = "utf-8"
+
+
+def _remains_of(error: Exception) -> tuple[Any, ...]:
+    """Return how to make an error of the caller's again, or another one that says the same."""
+    kind = type(error)
+    args, state = _portable_parts(error)
+    text = _text_of(error)
+    with contextlib.suppress(Exception):
+        if travels(kind) and str(restored(kind, "httpx", args, state)) == text:
+            return restored, (kind, "httpx", args, state)
+    notes = {"__notes__": state["__notes__"]} if "__notes__" in state else {}
+    return restored, (RuntimeError, "httpx", (f"{kind.__qualname__}: {text}",), notes)
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -118,10 +246,15 @@ def state_of(value: Any) -> dict[str, Any]:
 
     So that a value which was pickled before its class had a field is still one of it.
     """
+    return {name: _packed(each) for name, each in given_in(value).items()}
+
+
+def given_in(value: Any) -> dict[str, Any]:
+    """Return the fields of an attrs object that are not the default."""
     fields = attrs.fields(type(value))
     given = {field.name: getattr(value, field.name) for field in fields}
     defaults = {field.name: field.default for field in fields}
-    return {name: _packed(field) for name, field in given.items() if field is not defaults[name]}
+    return {name: each for name, each in given.items() if each is not defaults[name]}
 
 
 def restore(value: Any, state: dict[str, Any]) -> None:
@@ -129,13 +262,12 @@ def restore(value: Any, state: dict[str, Any]) -> None:
     for field in attrs.fields(type(value)):
         given = state.get(field.name, field.default)
         # `copy.copy` hands over what `state_of` returned as it is.
-        unpacked = given.error if isinstance(given, Parcel) else given
+        unpacked = given.value if isinstance(given, Parcel) else given
         object.__setattr__(value, field.name, unpacked)
 
 
 def _packed(field: object) -> object:
-    is_theirs = type(field).__module__.partition(".")[0] in _LIBRARIES
-    return Parcel(field) if isinstance(field, Exception) and is_theirs else field
+    return ErrorParcel(field) if isinstance(field, Exception) else field
 
 
 def restored(

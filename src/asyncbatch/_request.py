@@ -7,6 +7,7 @@ say, because it depends on the client (`base_url`, the library it comes from).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import IO, Any, Final, TypeAlias
@@ -17,7 +18,17 @@ import httpx
 
 from asyncbatch._body_source import BodySource
 from asyncbatch._checks import check_seconds, check_size
-from asyncbatch._portable import restore, state_of
+from asyncbatch._portable import (
+    Absent,
+    FieldParcel,
+    Parcel,
+    given_in,
+    is_plain,
+    made_of,
+    restore,
+    same,
+    travels,
+)
 from asyncbatch._redaction import redacted_url, shown
 from asyncbatch._retry import Retry, check_retry
 
@@ -157,7 +168,12 @@ class Request:
     """Anything; handed back untouched in `result.request.tag`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return state_of(self)
+        # By themselves, requests are pickled to be sent elsewhere: whole, or not at all.
+        state = given_in(self)
+        return {
+            name: each if is_plain(each) else FieldParcel(each, name)
+            for name, each in state.items()
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
@@ -185,6 +201,47 @@ class Request:
             object.__setattr__(request, "prepared", item)
             return request
         return cls(_text_of(item))
+
+
+class RequestParcel(Parcel):
+    """Stands for the request of a result: what does not pickle is left behind."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # Without the memo: one that fails leaves objects in it that are gone.
+        try:
+            return copy.deepcopy(self.value)
+        except Exception:
+            function, arguments = self.__reduce__()
+            return function(*copy.deepcopy(arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = given_in(self.value)
+        absent = [name for name, each in state.items() if not travels(each)]
+        if not absent:
+            return same, (self.value,)
+        for name in absent:
+            state[name] = Absent(type(state[name]).__name__)
+        if "retry" in absent:
+            state["retry"] = attrs.evolve(self.value.retry, when=None)
+        if "sources" in absent:
+            del state["sources"]
+        return made_of, (Request, state)
+
+
+def check_present(request: Request) -> None:
+    """
+    Refuse a request that has travelled without something that did not pickle.
+
+    Raises:
+        TypeError: With the name of the field.
+    """
+    for field in attrs.fields(Request):
+        given = getattr(request, field.name)
+        if isinstance(given, Absent) and field.name != "tag":
+            raise TypeError(
+                f"the {field.name} of this request, a {given.what}, did not pickle with its "
+                f"result; give it again: attrs.evolve(request, {field.name}=...)"
+            )
 
 
 def plain_url(item: object) -> str | None:

@@ -15,9 +15,9 @@ import httpx
 
 from asyncbatch import _retry
 from asyncbatch._errors import FailureKind, message_of
-from asyncbatch._portable import restore, state_of
+from asyncbatch._portable import name_encoding, restore, state_of
 from asyncbatch._redaction import redacted, redacted_url
-from asyncbatch._request import Request
+from asyncbatch._request import Request, RequestParcel
 from asyncbatch._text import encoding_of, parse_json, text_of
 from asyncbatch._timing import Attempt, Course, Timing, timing_of
 
@@ -163,6 +163,14 @@ class _Result:
             object.__setattr__(self, "_answer", build(self._item, self._content, self._network))
         return self._answer  # type: ignore[no-any-return]  # a response of either library
 
+    def _state(self) -> dict[str, Any]:
+        """Return the fields for `pickle`, with the response: connections cannot be sent."""
+        name_encoding(self._built())
+        state = state_of(self)
+        if isinstance(self._item, Request):
+            state["_item"] = RequestParcel(self._item)
+        return state
+
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Success(_Result):
@@ -176,9 +184,7 @@ class Success(_Result):
     """Always `None`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # With the response: connections cannot be sent to another process.
-        self._built()
-        return state_of(self)
+        return self._state()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
@@ -275,11 +281,9 @@ class Failure(_Result):
         return self._error  # type: ignore[return-value]
 
     def __getstate__(self) -> dict[str, Any]:
-        # With the response and its error: connections cannot be sent to another process.
-        self._built()
         if self._error is None:
-            object.__setattr__(self, "_error", status_error(self._answer))
-        return state_of(self)
+            object.__setattr__(self, "_error", status_error(self._built()))
+        return self._state()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)

@@ -173,6 +173,8 @@ class Binding:
                 extensions=extensions,
             )
         stream = request.stream
+        if type(stream).__name__ == "UnattachedStream":  # httpx pickles requests without
+            stream = self._kept_body(request)
         copy = library.Request(
             request.method,
             request.url,
@@ -186,6 +188,14 @@ class Binding:
             hold(given, give_again(copy, request, library))
         ask_for_identity(copy.headers, library)
         return copy
+
+    def _kept_body(self, request: Any) -> Any:
+        """Return the body of a request of the caller's that has been pickled."""
+        if not hasattr(request, "_content"):
+            raise TypeError(
+                "the body of this httpx.Request did not pickle; give it again, in a new request"
+            )
+        return self.library.ByteStream(request.content)
 
     def invalid_location(self, response: Any) -> Exception:
         """Return the error, in httpx's words, of a redirect whose `Location` is no URL."""

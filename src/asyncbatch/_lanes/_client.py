@@ -38,7 +38,7 @@ from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
 from asyncbatch._redaction import shown
-from asyncbatch._request import UNSET, Request, Unset, hold, is_request
+from asyncbatch._request import UNSET, Request, Unset, check_present, hold, is_request
 from asyncbatch._stalls import Stalls, Stepped, TimeLimit
 from asyncbatch._timeouts import TimeLimits
 
@@ -255,6 +255,7 @@ class _Exchange:
         if not is_request(self._item):
             raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
+        check_present(request)
         timeout = library.Timeout(
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
