@@ -12,6 +12,7 @@ import pytest
 
 from asyncbatch._http11 import ExchangeError
 from asyncbatch._transport import Engine, Exchange
+from asyncbatch._transport._errors import EngineClosed
 from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from asyncbatch._transport._watch import LoopWatch
 from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
@@ -186,6 +187,20 @@ async def test_what_is_given_up_before_it_was_sent_is_never_sent() -> None:
         assert engine.counts()["waiting"] == 0
 
     assert sum(b"/never" in request for request in server.requests) < WORTH_WAITING
+
+
+async def test_what_ends_before_it_was_sent_has_nothing_of_the_answer_before_it() -> None:
+    """Its connection still knows the head of the exchange that it served last."""
+    echo = Echo()
+    async with (
+        serve(echo.script) as server,
+        engine_for() as engine,
+        waiting_requests(engine, server, echo, "GET") as exchanges,
+    ):
+        engine.close_nowait()
+
+    assert all(isinstance(exchange.error, EngineClosed) for exchange in exchanges)
+    assert all(exchange.head is None and not exchange.content for exchange in exchanges)
 
 
 async def test_a_server_that_speaks_first_is_not_tried_without_end() -> None:

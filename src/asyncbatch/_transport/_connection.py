@@ -20,6 +20,7 @@ from asyncbatch._http11 import (
 )
 from asyncbatch._transport._arrival import Arrival
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
+from asyncbatch._transport._outbox import WORTH_WAITING
 from asyncbatch._transport._sending import Sending, write_with_body
 from asyncbatch._transport._upload import send_upload
 from asyncbatch._transport._verdicts import may_send_again, passed_limit
@@ -166,11 +167,10 @@ class Connection:
         self.exchange = exchange
         exchange.connection = self
         exchange.is_reused = self.served > 0
-        self.protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
         exchange.send_at = now
         # On a fresh connection at once: what comes there before the request is sent is the server's
         # last word, and going elsewhere would have no end.
-        if self.served and exchange.body is None and self._pool.is_busy():
+        if self.served and exchange.body is None and len(self._pool.in_use) >= WORTH_WAITING:
             self.is_unsent = True
             self.deadline = exchange.deadline
             self._pool.outbox.put(self)
@@ -190,18 +190,7 @@ class Connection:
             self._start_elsewhere(exchange)
             return
         self.is_unsent = False
-        # `_send` for the way most exchanges go, without the calls; the deadline is set already.
-        self._transport.write(exchange.payload)
-        if (
-            self.sending is not None
-            or exchange.terms.read_timeout is not None
-            or exchange.observer is not None
-        ):
-            self._expect_answer(exchange)
-            return
-        exchange.sent_at = monotonic()
-        if exchange.deadline < self._sweep.next_at:
-            self._sweep.by(exchange.deadline)
+        self._send(exchange)
 
     def go_on(self, exchange: Exchange, now: float) -> bool:
         """Start the exchange that follows the last, if it may stay here; say whether it may."""
@@ -213,18 +202,7 @@ class Connection:
             or now >= self.retire_at
         ):
             return False
-        if exchange.body is not None or not pool.is_busy():
-            self.start(exchange, now, False)
-            return True
-        # `start` for the way most exchanges go, without the calls.
-        self.exchange = exchange
-        exchange.connection = self
-        exchange.is_reused = True
-        exchange.send_at = now
-        self.protocol.begin(exchange.method == b"HEAD", exchange.terms.max_body)
-        self.is_unsent = True
-        self.deadline = exchange.deadline
-        pool.outbox.put(self)
+        self.start(exchange, now, False)
         return True
 
     def _start_elsewhere(self, exchange: Exchange) -> None:
@@ -236,7 +214,8 @@ class Connection:
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:
-        body = exchange.body
+        terms, body = exchange.terms, exchange.body
+        self.protocol.begin(exchange.method == b"HEAD", terms.max_body)
         if body is None:
             self._transport.write(exchange.payload)
         elif isinstance(body, Upload):
@@ -247,6 +226,13 @@ class Connection:
                 sending.begin_upload(self._pool.unfinished.start_task(upload))
         else:
             write_with_body(self._transport, exchange.payload, body)
+        if self.sending is None and terms.read_timeout is None and exchange.observer is None:
+            # `_expect_answer` for the way most exchanges go, without the calls.
+            exchange.sent_at = monotonic()
+            self.deadline = deadline = exchange.deadline
+            if deadline < self._sweep.next_at:
+                self._sweep.by(deadline)
+            return
         self._expect_answer(exchange)
 
     def _expect_answer(self, exchange: Exchange) -> None:
@@ -324,7 +310,7 @@ class Connection:
         """Close, and end the exchange with an error, or send it again on a fresh connection."""
         exchange = self.exchange
         self.exchange = None
-        if exchange is not None:
+        if exchange is not None and not self.is_unsent:
             # The head tells in what the exchange ended; with what came of the body it is for a
             # reader, who gets the error behind them.
             exchange.head = self.protocol.head
