@@ -104,6 +104,20 @@ def test_the_examples_of_a_page_run(
     assert len(found) == len(BLOCK.findall(page.read_text()))
 
 
+def test_no_line_of_an_example_is_too_long_for_the_site() -> None:
+    """Beside both menus of the site there is room for 88 columns."""
+    fences = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+    too_long = [
+        line
+        for page in PAGES
+        for block in fences.findall(page.read_text())
+        for line in block.splitlines()
+        if len(line) > 88
+    ]
+
+    assert too_long == []
+
+
 def test_the_first_program_of_the_readme_runs_as_it_is_pasted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], invented_hosts: None
 ) -> None:

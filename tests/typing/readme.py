@@ -2,7 +2,11 @@ import asyncio
 
 import asyncbatch
 
-urls = ["https://example.org/", "https://example.com/", "https://example.org/no-such-page"]
+urls = [
+    "https://example.org/",
+    "https://example.com/",
+    "https://example.org/no-such-page",
+]
 
 
 async def main() -> None:
