@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
-from benchmarks.clients import Fetch, Setting, Unavailable, WrongAnswer
+from benchmarks.entrant import Fetch, Setting, Unavailable, WrongAnswer
 
 _BUFFER = memoryview(bytearray(256 * 1024))
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncbatch
-from benchmarks.clients import (
+from benchmarks.entrant import (
     Client,
     Fetch,
     Setting,

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks import layers, wrk
-from benchmarks.clients import Fetch, Setting, Unavailable, WrongAnswer, find_client
+from benchmarks.clients import find_client
+from benchmarks.entrant import Fetch, Setting, Unavailable, WrongAnswer
 from benchmarks.origin import requests_served
 from benchmarks.workloads import (
     BY_NAME,

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from benchmarks.clients import Setting, Unavailable, WrongAnswer
+from benchmarks.entrant import Setting, Unavailable, WrongAnswer
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 

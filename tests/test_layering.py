@@ -71,7 +71,7 @@ CIRCLES = {
         _transport._verdicts        _transport._waiters         _transport._wire
         """,
     ],
-    "benchmarks": ["clients floor ours"],
+    "benchmarks": [],
     "conformance": ["_connection _server"],
 }
 
