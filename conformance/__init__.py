@@ -50,7 +50,8 @@ from ._delivery import Delivery, cut
 from ._expected import Expected, either, fails, ok
 from ._outcome import Outcome
 from ._play import Blocking, Client, Report, play, play_all
-from ._server import Run, ScriptedServer
+from ._run_state import Run
+from ._server import ScriptedServer
 from ._steps import (
     Close,
     Drip,

@@ -11,14 +11,11 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from . import _steps as steps
 from ._delivery import cut
+from ._run_state import Run
 from ._steps import Script, Step
-
-if TYPE_CHECKING:
-    from ._server import Run
 
 # Between two pieces, so that each is a segment and a read of its own.
 BETWEEN_PIECES = 0.001

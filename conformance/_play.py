@@ -17,7 +17,8 @@ from ._case import Case, Hop, Request, Reuse
 from ._delivery import Delivery
 from ._expected import Answer, Expected
 from ._outcome import HUNG, Outcome
-from ._server import Run, ScriptedServer
+from ._run_state import Run
+from ._server import ScriptedServer
 
 GRACE = 5.0
 """Seconds behind a request's own time limit after which a client counts as hung."""
