@@ -8,6 +8,7 @@ hooks in between. Any doubt, a missing attribute included, means the client lane
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
 from collections.abc import Iterable
@@ -33,49 +34,83 @@ _AUTH_METHODS = ("auth_flow", "async_auth_flow")
 _HANDLE = "handle_async_request"
 
 
-def reason_against(client: Any, own_client: type, transport: HTTPTransport | None) -> str | None:
+# What these methods are, in one call; an `AttributeError` where one is not there.
+_methods_of = operator.attrgetter(*_CLIENT_METHODS)
+_auth_methods_of = operator.attrgetter(*_AUTH_METHODS)
+
+
+class Conditions:
     """
-    Return why requests of `client` may not take the direct lane, or `None` if they may.
+    Says whether requests of one client may take the direct lane.
 
     Args:
         client: The client.
         own_client: The class of the clients that we make.
         transport: The transport that we gave it.
     """
-    try:
-        return _first_reason(client, own_client, transport)
-    except AttributeError as error:
-        return f"not laid out as expected: {error}"
 
+    __slots__ = ("_client", "_own_client", "_transport", "_untouched")
 
-def _first_reason(client: Any, own_client: type, transport: Any) -> str | None:
-    is_own: bool = type(client) is own_client
-    if not is_own:
-        return "the client is not one of ours"
-    if transport is None or client._transport is not transport:
-        return "the transport is not ours"
-    pool, library = client._transport._pool, cast("Any", httpx)
-    if type(transport) is not HTTPTransport or type(pool) is not pool_class(library):
-        return "the transport has been changed"
-    if not pool.speaks_http11_only:
-        return "the engine speaks HTTP/1.1 only"
-    if client.is_closed:
-        return "the client is closed"
-    if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
-        return "a method of the client has been replaced"
-    if any(_HANDLE in each.__dict__ for each in (transport, pool)):
-        return "a method of the transport has been replaced"
-    if not all(_is_untouched(own_client, name) for name in _CLIENT_METHODS):
-        return "a method of httpx has been replaced"
-    if not _is_untouched(HTTPTransport, _HANDLE):
-        return "a method of httpx has been replaced"
-    if not is_pristine(pool.core):
-        return "a method of httpcore has been replaced"
-    if not all(_is_untouched(httpx.BasicAuth, name) for name in _AUTH_METHODS):
-        return "a method of httpx has been replaced"
-    if client.params:
-        return "the client adds query parameters"
-    return standing_reason_against(client)
+    def __init__(self, client: Any, own_client: type, transport: HTTPTransport | None) -> None:
+        self._client = client
+        self._own_client = own_client
+        self._transport: Any = transport
+        # The methods on the way of a request, as they were when nobody had replaced one. While they
+        # are the same, none of them has to be looked at again.
+        self._untouched: tuple[Any, ...] = ()
+
+    def reason_against(self) -> str | None:
+        """Return why requests may not take the direct lane, or `None` if they may."""
+        try:
+            return self._first_reason()
+        except AttributeError as error:
+            return f"not laid out as expected: {error}"
+
+    def _first_reason(self) -> str | None:
+        client, transport = self._client, self._transport
+        is_own: bool = type(client) is self._own_client
+        if not is_own:
+            return "the client is not one of ours"
+        if transport is None or client._transport is not transport:
+            return "the transport is not ours"
+        pool, library = client._transport._pool, cast("Any", httpx)
+        if type(transport) is not HTTPTransport or type(pool) is not pool_class(library):
+            return "the transport has been changed"
+        if not pool.speaks_http11_only:
+            return "the engine speaks HTTP/1.1 only"
+        if client.is_closed:
+            return "the client is closed"
+        if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
+            return "a method of the client has been replaced"
+        if _HANDLE in transport.__dict__ or _HANDLE in pool.__dict__:
+            return "a method of the transport has been replaced"
+        core = pool.core
+        methods = (
+            *_methods_of(self._own_client),
+            *_auth_methods_of(httpx.BasicAuth),
+            HTTPTransport.handle_async_request,
+            core.AsyncConnectionPool.handle_async_request,
+            core.AsyncHTTPConnection.handle_async_request,
+        )
+        if methods != self._untouched:
+            reason = self._touched(core)
+            if reason is not None:
+                return reason
+            self._untouched = methods
+        if client.params:
+            return "the client adds query parameters"
+        return standing_reason_against(client)
+
+    def _touched(self, core: Any) -> str | None:
+        """Say which library has had a method replaced, if one has."""
+        steps = (
+            *((self._own_client, name) for name in _CLIENT_METHODS),
+            *((httpx.BasicAuth, name) for name in _AUTH_METHODS),
+            (HTTPTransport, _HANDLE),
+        )
+        if not all(_is_untouched(cls, name) for cls, name in steps):
+            return "a method of httpx has been replaced"
+        return None if is_pristine(core) else "a method of httpcore has been replaced"
 
 
 def standing_reason_against(client: Any) -> str | None:
