@@ -62,13 +62,10 @@ CIRCLES = {
         "_lanes._client _lanes._direct _lanes._relay",
         "_batch._crew _batch._worker",
         """
-        _transport._arrival         _transport._attaching       _transport._connection
-        _transport._connector       _transport._dial            _transport._dialler
-        _transport._exchange        _transport._idle            _transport._loop_transport
+        _transport._attaching       _transport._connection      _transport._connector
+        _transport._dial            _transport._dialler         _transport._idle
         _transport._origin          _transport._pool            _transport._sending
-        _transport._socket          _transport._sweep           _transport._tls
-        _transport._tls_context     _transport._unfinished      _transport._upload
-        _transport._verdicts        _transport._waiters         _transport._wire
+        _transport._unfinished      _transport._upload          _transport._verdicts
         """,
     ],
     "benchmarks": [],

@@ -134,9 +134,20 @@ class Dial:
         if exchange is not None and exchange.observer is not None:
             exchange.observer(name, info)
 
-    def cancel(self) -> None:
-        """Give up; the pool learns it when the task has ended."""
-        self.exchange = None
+    def spare(self, exchange: Exchange) -> None:
+        """Go on without an exchange that was served otherwise, for the next that waits."""
+        exchange.dial = self.exchange = None
+        self.origin_pool.spare_dials[self] = None
+
+    def take_over(self, exchange: Exchange) -> None:
+        """Go on for an exchange that waits, instead of the one that it was begun for."""
+        exchange.dial = self
+        self.exchange = exchange
+        self.is_taken_over = True
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Give up, since the exchange waits no more; the pool learns it when the task has ended."""
+        exchange.dial = self.exchange = None
         self.stop()
 
     def take_out(self, seconds: float) -> None:

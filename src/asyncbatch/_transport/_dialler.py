@@ -140,7 +140,7 @@ class Dialler:
     def _end(self, dial: Dial) -> Exchange | None:
         """Forget a dial and return the exchange that still waits for it."""
         self._dials.pop(dial, None)
-        dial.origin_pool.orphans.pop(dial, None)
+        dial.origin_pool.spare_dials.pop(dial, None)
         exchange, dial.exchange = dial.exchange, None
         if exchange is None:
             return None

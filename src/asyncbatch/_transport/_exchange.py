@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
 from asyncbatch._http11 import NO_LIMIT, ResponseHead
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._dial import Dial
 
 NEVER = float("inf")
 """A point in time that does not come."""
@@ -80,6 +76,59 @@ class Upload:
     pieces: AsyncIterable[bytes]
     length: int | None = None
     """The declared `Content-Length`; without one the body is sent in chunks."""
+
+
+class ExchangeConnection(Protocol):
+    """A connection, as far as those ask of it who have begun an exchange."""
+
+    blueprint: Any
+    """What whoever follows its exchanges keeps with it, for the next."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange at hand."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it serves no further exchange."""
+        ...
+
+    def abandon(self) -> None:
+        """Close, since nobody wants the exchange at hand any more."""
+        ...
+
+    def take_body(self) -> bytes:
+        """Hand over what has come of a streamed body, and read on."""
+        ...
+
+    def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
+        """Fail the exchange when it is over time, or has waited for `limit` seconds."""
+        ...
+
+    def get_extra_info(self, name: str) -> object:
+        """Answer as asyncio's transports do."""
+        ...
+
+
+class ExchangeDial(Protocol):
+    """An attempt to open a connection, as far as it is about the exchange that waits for it."""
+
+    def tell(self, exchange: Exchange) -> None:
+        """Tell an exchange how long each phase took, or has taken so far."""
+        ...
+
+    def spare(self, exchange: Exchange) -> None:
+        """Go on without an exchange that was served otherwise, for the next that waits."""
+        ...
+
+    def take_over(self, exchange: Exchange) -> None:
+        """Go on for an exchange that waits, instead of the one that it was begun for."""
+        ...
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Give up, since the exchange waits no more."""
+        ...
 
 
 Body: TypeAlias = bytes | Upload | None
@@ -174,9 +223,9 @@ class Exchange:
         self.is_reused = False
         self.has_resent = False
         # The connection it was started on last; it is under way there while that says so too.
-        self.connection: Connection | None = None
+        self.connection: ExchangeConnection | None = None
         # Waiting in the pool only: the dial begun for it, when that wait ends, its place in time.
-        self.dial: Dial | None = None
+        self.dial: ExchangeDial | None = None
         self.expires = NEVER
         self.order = 0
         # Streaming only: settled when there is more to read, or the end.
@@ -226,7 +275,7 @@ class Exchange:
         self.settle()
 
     @property
-    def active_connection(self) -> Connection | None:
+    def active_connection(self) -> ExchangeConnection | None:
         """The connection it is under way on."""
         connection = self.connection
         return connection if connection is not None and connection.exchange is self else None

@@ -10,11 +10,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from asyncbatch._http11 import KnownHead
-from asyncbatch._transport._exchange import Exchange, Origin
+from asyncbatch._transport._exchange import Exchange, ExchangeDial, Origin
 
 if TYPE_CHECKING:
     from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._dial import Dial
 
 
 class OriginPool:
@@ -26,22 +25,22 @@ class OriginPool:
             used most recently is the least likely to have been closed by the server, and the
             rest may expire. A dict, so that one that dies can leave the middle.
         waiting: exchanges in the order in which they came, served from the front.
-        orphans: dials whose exchange was served by another connection meanwhile.
+        spare_dials: those whose exchange was served by another connection meanwhile.
         connections: how many are open.
         known_head: what the connection that closed last knew of the server's heads.
     """
 
-    __slots__ = ("connections", "idle", "known_head", "origin", "orphans", "waiting")
+    __slots__ = ("connections", "idle", "known_head", "origin", "spare_dials", "waiting")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.idle: dict[Connection, None] = {}
         self.waiting: OrderedDict[Exchange, None] = OrderedDict()
-        self.orphans: dict[Dial, None] = {}
+        self.spare_dials: dict[ExchangeDial, None] = {}
         self.connections = 0
         self.known_head: KnownHead = (None, b"")
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return not (self.connections or self.waiting or self.orphans)
+        return not (self.connections or self.waiting or self.spare_dials)

@@ -89,8 +89,7 @@ class Pool:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
-            exchange.dial.cancel()
-            exchange.dial = None
+            exchange.dial.cancel(exchange)
 
     def close_nowait(self) -> None:
         """Fail what is under way and close everything, without waiting for its end."""
@@ -218,12 +217,8 @@ class Pool:
     def serve(self, connection: Connection, exchange: Exchange) -> None:
         """Give an exchange that waits a connection."""
         self._stop_waiting(exchange)
-        dial = exchange.dial
-        if dial is not None:
-            # It goes on, for the next who waits, or to be idle.
-            exchange.dial = None
-            dial.exchange = None
-            dial.origin_pool.orphans[dial] = None
+        if exchange.dial is not None:
+            exchange.dial.spare(exchange)
         # One that has served may have bytes left that nobody has read; what comes on a fresh one
         # is the server's last word.
         connection.start(exchange, monotonic(), not connection.served)
@@ -233,8 +228,7 @@ class Pool:
         self._stop_waiting(exchange)
         if exchange.dial is not None:
             exchange.dial.tell(exchange)
-            exchange.dial.cancel()
-            exchange.dial = None
+            exchange.dial.cancel(exchange)
         exchange.fail(error, monotonic())
 
     # Waiting.
@@ -261,11 +255,9 @@ class Pool:
     def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
         self.waiters.add(exchange)
         origin_pool.waiting[exchange] = None
-        if origin_pool.orphans:
-            dial, _ = origin_pool.orphans.popitem()
-            dial.exchange = exchange
-            dial.is_taken_over = True
-            exchange.dial = dial
+        if origin_pool.spare_dials:
+            dial, _ = origin_pool.spare_dials.popitem()
+            dial.take_over(exchange)
         elif not self.dialler.dial_if_room(origin_pool, exchange):
             self.waiters.starve(exchange)
 
