@@ -64,8 +64,7 @@ CIRCLES = {
         """
         _transport._attaching       _transport._connection      _transport._connector
         _transport._dial            _transport._dialler         _transport._idle
-        _transport._origin          _transport._pool            _transport._sending
-        _transport._unfinished      _transport._upload          _transport._verdicts
+        _transport._origin          _transport._pool            _transport._unfinished
         """,
     ],
     "benchmarks": [],

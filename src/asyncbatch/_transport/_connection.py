@@ -21,8 +21,7 @@ from asyncbatch._http11 import (
 from asyncbatch._transport._arrival import Arrival
 from asyncbatch._transport._exchange import NEVER, Exchange, Upload
 from asyncbatch._transport._outbox import WORTH_WAITING
-from asyncbatch._transport._sending import Sending, write_with_body
-from asyncbatch._transport._upload import send_upload
+from asyncbatch._transport._sending import Sending, send_upload, write_with_body
 from asyncbatch._transport._verdicts import may_send_again, passed_limit
 from asyncbatch._transport._watch import never, poll_of
 from asyncbatch._transport._wire import Wire

@@ -1,20 +1,44 @@
 """
 A request on its way out: what has to be seen to until all of it is with the kernel.
 
-Most requests go out at once, and have none of this.
+Most requests go out at once, and have none of this. A body that is produced while it is sent goes
+out piece by piece, at the peer's pace.
 """
 
 from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from asyncbatch._transport._exchange import SHORT_BODY, Exchange
+from asyncbatch._http11 import LAST_CHUNK, InvalidRequest, encode_chunk
+from asyncbatch._transport._exchange import SHORT_BODY, Exchange, Upload
+from asyncbatch._transport._wire import Wire
 
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._wire import Wire
+
+class SendingConnection(Protocol):
+    """The connection that a request is sent on, as far as its sending asks of it."""
+
+    sending: Sending | None
+    """None when all of the request is with the kernel."""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange at hand."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody wants the rest of the request."""
+        ...
+
+    def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
+        """Fail the exchange when it is over time, or has waited for `limit` seconds."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange at hand."""
+        ...
 
 
 class Sending:
@@ -29,7 +53,7 @@ class Sending:
 
     __slots__ = ("_connection", "_upload", "_waiter", "_wire", "is_paused")
 
-    def __init__(self, connection: Connection, wire: Wire) -> None:
+    def __init__(self, connection: SendingConnection, wire: Wire) -> None:
         self._connection = connection
         self._wire = wire
         # Written by the connection, and here when the pause is over.
@@ -122,3 +146,36 @@ def write_with_body(wire: Wire, head: bytes, body: bytes) -> None:
     else:
         wire.write(head)
         wire.write(body)
+
+
+async def send_upload(sending: Sending, exchange: Exchange, upload: Upload) -> None:
+    """
+    Send a body piece by piece; runs in a task of its own, next to the wait for the response.
+
+    So an early response ends the upload, and a limit of time ends it even while the iterable
+    has nothing to give. An exception of the iterable becomes the exchange's.
+    """
+    try:
+        await _send_pieces(sending, upload)
+    except Exception as exc:
+        sending.upload_ended(exchange, exc)
+    else:
+        sending.upload_ended(exchange, None)
+
+
+async def _send_pieces(sending: Sending, upload: Upload) -> None:
+    remaining = upload.length
+    async for piece in upload.pieces:
+        if remaining is None:
+            await sending.write(encode_chunk(piece))
+            continue
+        remaining -= len(piece)
+        if remaining < 0:
+            raise InvalidRequest("the request body is longer than its Content-Length")
+        await sending.write(piece)
+    if remaining is None:
+        await sending.write(LAST_CHUNK)
+    elif remaining:
+        raise InvalidRequest("the request body is shorter than its Content-Length")
+    # Where there was no piece, the head may not be out.
+    await sending.wait_while_paused()
