@@ -60,13 +60,7 @@ class Network:
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     """Put a network of the test's own below the engine, and below httpcore on trio."""
     network = Network()
-    connect: Callable[..., Any] = asyncbatch._transport._opening.connect  # type: ignore[attr-defined]
-
-    async def connecting(sock: socket.socket, sockaddr: Any) -> None:
-        network.note(sockaddr[0])
-        await connect(sock, sockaddr)
-
-    begin: Callable[..., bool] = asyncbatch._transport._opening.begin  # type: ignore[attr-defined]
+    begin: Callable[..., bool] = asyncbatch._transport._sockets.begin_connect  # type: ignore[attr-defined]
 
     def beginning(sock: socket.socket, sockaddr: Any) -> bool:
         network.note(sockaddr[0])
@@ -100,8 +94,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
             return await self.backend.connect_tcp(host, *args, **kwargs)
 
     package = "asyncbatch._transport."
-    monkeypatch.setattr(package + "_opening.connect", connecting)
-    monkeypatch.setattr(package + "_opening.begin", beginning)
+    monkeypatch.setattr(package + "_sockets.begin_connect", beginning)
     monkeypatch.setattr(package + "_resolver.Resolver.__init__.__defaults__", (looking_up,))
     monkeypatch.setattr(package + "_backend.anyio.getaddrinfo", getaddrinfo)
     monkeypatch.setattr(package + "_backend.CheckedBackend.__init__", wrap)

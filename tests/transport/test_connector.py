@@ -135,8 +135,7 @@ def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.connect_ex(address)
         return False
 
-    monkeypatch.setattr("asyncbatch._transport._opening.begin", begin)
-    monkeypatch.setattr("asyncbatch._transport._connecting.begin", begin)
+    monkeypatch.setattr("asyncbatch._transport._sockets.begin_connect", begin)
 
 
 @pytest.mark.usefixtures("never_at_once")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._attaching import attach, attach_nowait, attach_tls
-from asyncbatch._transport._connecting import CAN_WATCH
 from asyncbatch._transport._errors import (
     ConnectFailed,
     ContextFailed,
@@ -25,8 +24,14 @@ from asyncbatch._transport._errors import (
 )
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import HEAD_START, race
-from asyncbatch._transport._opening import Begun, SocketOpener, SocketOption, connect_unix
 from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
+from asyncbatch._transport._sockets import (
+    CAN_WATCH,
+    Begun,
+    SocketOpener,
+    SocketOption,
+    connect_unix,
+)
 from asyncbatch._transport._tls_context import TLSContext
 
 if TYPE_CHECKING:

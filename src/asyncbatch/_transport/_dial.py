@@ -19,9 +19,9 @@ from asyncbatch._transport._exchange import Exchange
 
 if TYPE_CHECKING:
     from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._opening import Begun
     from asyncbatch._transport._origin import OriginPool
     from asyncbatch._transport._pool import Pool
+    from asyncbatch._transport._sockets import Begun
 
 Phase: TypeAlias = Literal["dns", "connect", "tls"]
 
