@@ -305,7 +305,7 @@ def _add_requests(group: Any) -> None:
         const="public",
         help="refuse private, loopback and other special addresses",
     )
-    group.add_argument("--http2", action="store_true", help="needs: pip install 'httpx[http2]'")
+    group.add_argument("--http2", action="store_true", help="needs the extra http2")
 
 
 def _rate(text: str) -> Rate:
