@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -86,6 +86,105 @@ async def test_what_ends_a_program_is_no_failure(error: type[BaseException]):
 
     with pytest.raises(error):
         await fetch_many([URL], transport=transport, check=check)
+
+
+def exiting(*_: Any) -> Any:
+    """Raise what closes a generator, which nobody closes here."""
+    raise GeneratorExit("own")
+
+
+async def exiting_hook(_: Any) -> None:
+    exiting()
+
+
+def exiting_body() -> Iterator[bytes]:
+    yield b"x"
+    exiting()
+
+
+async def exiting_async_body() -> AsyncIterator[bytes]:
+    yield b"x"
+    exiting()
+
+
+class ExitingAuth(httpx.Auth):
+    def auth_flow(self, request: httpx.Request) -> Any:
+        exiting()
+        yield request
+
+
+EXITS: dict[str, Callable[[str], tuple[Any, dict[str, Any]]]] = {
+    "body": lambda url: (Request(url, "POST", content=exiting_body()), {}),
+    "async body": lambda url: (Request(url, "POST", content=exiting_async_body()), {}),
+    "request hook": lambda url: (url, {"event_hooks": {"request": [exiting_hook]}}),
+    "response hook": lambda url: (url, {"event_hooks": {"response": [exiting_hook]}}),
+    "auth": lambda url: (Request(url, auth=ExitingAuth()), {}),
+    "check": lambda url: (url, {"check": exiting}),
+    "when": lambda url: (f"{url}404", {"retry": Retry(when=exiting)}),
+}
+
+
+@pytest.mark.parametrize("place", EXITS)
+async def test_a_generator_exit_of_the_callers_own_is_a_failure_of_its_request(
+    place: str, server: LoopbackServer
+) -> None:
+    """Nobody has closed anything: it would tear the batch, or be waited for without end."""
+    server.on("/404", Reply(404))
+    request, options = EXITS[place](server.url())
+    async with Fetcher(trust_env=False, **options) as fetcher:
+        with anyio.fail_after(20):
+            result = await fetcher.fetch(request)
+
+    assert result.kind == FailureKind.callback
+    assert "the caller's own code raised GeneratorExit" in str(result.error)
+    assert isinstance(result.error, RuntimeError)
+    assert isinstance(result.error.__cause__, GeneratorExit)
+
+
+class Ending(BaseException):
+    """Ends a program, as `pytest.fail` ends a test."""
+
+
+def ending_body() -> Iterator[bytes]:
+    yield b"x"
+    raise Ending
+
+
+async def test_what_is_no_exception_ends_the_batch_from_within_a_body_too(
+    server: LoopbackServer,
+) -> None:
+    """In the task that sends the body nobody would see it."""
+    request = Request(server.url(), "POST", content=ending_body())
+
+    with anyio.fail_after(20), pytest.raises(Ending):
+        await fetch_many([request], trust_env=False)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_generator_exit_of_the_input_comes_after_the_results(is_async: bool) -> None:
+    """As any other error of an input."""
+    transport, _ = answering(200)
+
+    def plain() -> Iterator[str]:
+        yield URL
+        exiting()
+
+    async def asynchronous() -> AsyncIterator[str]:
+        yield URL
+        exiting()
+
+    seen = []
+
+    async def consume() -> None:
+        requests = asynchronous() if is_async else plain()
+        async with Fetcher(transport=transport) as f, f.stream(requests) as results:
+            async for result in results:
+                seen.append(result)  # noqa: PERF401  # it raises at the end
+
+    with pytest.raises(RuntimeError, match="the iterable raised GeneratorExit"):
+        await consume()
+
+    assert [result.ok for result in seen] == [True]
 
 
 async def _async_check(response: httpx.Response) -> None: ...

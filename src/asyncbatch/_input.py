@@ -27,6 +27,7 @@ import anyio
 import httpx
 
 from asyncbatch._errors import add_note
+from asyncbatch._loop import is_in_task
 from asyncbatch._redaction import shown
 from asyncbatch._request import Request, is_request
 from asyncbatch._urls import BLANKS
@@ -102,11 +103,8 @@ class Input:
             self.exhausted = True
             self.is_at_hand = False
             return END
-        except StopAsyncIteration as error:
-            # Raised to the consumer of a stream, it would be no error but the end of the results.
-            wrapped = RuntimeError("the iterable raised StopAsyncIteration")
-            wrapped.__cause__ = error
-            self._fail(wrapped)
+        except (StopAsyncIteration, GeneratorExit) as error:
+            self._fail_for(error)
             return END
         except Exception as error:
             self._fail(error)
@@ -121,6 +119,11 @@ class Input:
             item = await anext(self._async_iterator)
         except StopAsyncIteration:
             self.exhausted = True
+            return END
+        except GeneratorExit as error:
+            if not is_in_task():
+                raise
+            self._fail_for(error)
             return END
         except Exception as error:
             self._fail(error)
@@ -142,6 +145,12 @@ class Input:
                 await self._async_iterator.aclose()
             except Exception as error:
                 self._fail(error)
+
+    def _fail_for(self, error: BaseException) -> None:
+        # Raised to the consumer of a stream, it would be no error but the end of the results.
+        wrapped = RuntimeError(f"the iterable raised {type(error).__name__}")
+        wrapped.__cause__ = error
+        self._fail(wrapped)
 
     def _fail(self, error: Exception) -> None:
         self.exhausted = True

@@ -1,5 +1,5 @@
 """
-What can be asked and told of an event loop by whoever does not run in it.
+What can be asked and told of an event loop, mostly by whoever does not run in it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import anyio
 from anyio.lowlevel import EventLoopToken
 
 
@@ -25,3 +26,12 @@ def is_running(loop: EventLoopToken | None) -> bool:
     native: Any = None if loop is None else loop.native_token
     ask = getattr(native, "is_running", None)
     return ask is not None and bool(ask())
+
+
+def is_in_task() -> bool:
+    """Say whether a task runs: what is thrown away, or closed at the end of its loop, has none."""
+    try:
+        anyio.get_current_task()
+    except Exception:
+        return False
+    return True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from asyncbatch._clock import Clock
+from asyncbatch._lanes import exit_of_caller
 from asyncbatch._result import Failure
 from asyncbatch._stalls import LEAST, Stalls
 
@@ -35,6 +36,8 @@ class Callbacks:
             refuse_awaitable("check", self._call(check, response))
         except Exception as error:
             return error
+        except GeneratorExit as error:
+            return exit_of_caller(error)
         return None
 
     def ask(
@@ -45,6 +48,8 @@ class Callbacks:
             return _wish_of(self._call(when, failure))
         except Exception as error:
             return error
+        except GeneratorExit as error:
+            return exit_of_caller(error)
 
     def _call(self, function: Callable[[Any], object], about: Any) -> object:
         begun = self._clock()

@@ -6,7 +6,7 @@ What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
 
 from asyncbatch._lanes._binding import Binding, binding_of
 from asyncbatch._lanes._blueprint import Blueprint, field_of
-from asyncbatch._lanes._callers import callers_error
+from asyncbatch._lanes._callers import callers_error, exit_of_caller
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._gate import capacity_of, gate_of
@@ -24,6 +24,7 @@ __all__ = [
     "binding_of",
     "callers_error",
     "capacity_of",
+    "exit_of_caller",
     "field_of",
     "gate_of",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 from asyncbatch._errors import add_note
+from asyncbatch._loop import is_in_task
 from asyncbatch._transport import causes_of, is_uncalled_for
 
 # What sends requests. Between the caller's code and an error of theirs there is one of these.
@@ -30,15 +31,26 @@ class CallersError(Exception):
 
 def stray_cancellation(error: BaseException) -> Exception | None:
     """
-    Return what stands for a cancellation that nobody asked of the running task.
+    Return what stands for an end that nobody asked of the running task.
 
     Code of the caller's may wait for a task of its own, that fetches a token for all, say. What
-    that has raised when it was cancelled would end the whole batch in place of one request.
+    that has raised when it was cancelled would end the whole batch in place of one request. And so
+    would a `GeneratorExit`, which in a task that runs nobody has sent but the code itself.
     """
+    if isinstance(error, GeneratorExit) and is_in_task():
+        return exit_of_caller(error)
     if not is_uncalled_for(error):
         return None
     stand_in = RuntimeError("what the caller's own code has waited for was cancelled")
     stand_in.__cause__ = error
+    return stand_in
+
+
+def exit_of_caller(error: GeneratorExit) -> Exception:
+    """Return what stands for a `GeneratorExit` that code of the caller's has raised."""
+    stand_in = RuntimeError("the caller's own code raised GeneratorExit")
+    stand_in.__cause__ = error
+    stand_in.__traceback__ = error.__traceback__
     return stand_in
 
 

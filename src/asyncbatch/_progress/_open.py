@@ -104,7 +104,7 @@ class _Guarded:
             return
         try:
             self._reporter.update(progress)
-        except Exception:
+        except (Exception, GeneratorExit):
             self._give_up()
 
     def close(self, progress: Progress) -> None:
@@ -112,7 +112,7 @@ class _Guarded:
             return
         try:
             self._reporter.close(progress)
-        except Exception:
+        except (Exception, GeneratorExit):
             self._give_up()
         self._reporter = None
 

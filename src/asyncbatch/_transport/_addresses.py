@@ -132,7 +132,7 @@ def _verdict(policy: AddressPolicy, host: str, text: str) -> bool:
         # Without zone, and IPv4 where IPv4 will be spoken: a policy that compares addresses, or
         # asks one for `is_private`, must not be passed by another spelling.
         verdict = policy(_plain(ipaddress.ip_address(text)))
-    except Exception as exc:
+    except (Exception, GeneratorExit) as exc:
         raise AddressRefused(f"{host!r} is at {text}, and addresses() raised {exc!r}") from exc
     # Nothing else means yes: a coroutine, say, is as true as any object.
     if verdict is not True and verdict is not False:

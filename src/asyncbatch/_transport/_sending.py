@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 from asyncbatch._http11 import LAST_CHUNK, InvalidRequest, encode_chunk
 from asyncbatch._transport._exchange import SHORT_BODY, Exchange, Upload
@@ -153,12 +153,16 @@ async def send_upload(sending: Sending, exchange: Exchange, upload: Upload) -> N
     Send a body piece by piece; runs in a task of its own, next to the wait for the response.
 
     So an early response ends the upload, and a limit of time ends it even while the iterable
-    has nothing to give. An exception of the iterable becomes the exchange's.
+    has nothing to give. An exception of the iterable becomes the exchange's, unless it ends the
+    event loop.
     """
     try:
         await _send_pieces(sending, upload)
-    except Exception as exc:
-        sending.upload_ended(exchange, exc)
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        # No `Exception` perhaps, but whoever waits for the answer would wait for ever.
+        sending.upload_ended(exchange, cast("Exception", exc))
     else:
         sending.upload_ended(exchange, None)
 
