@@ -170,6 +170,13 @@ def test_without_any_argument_it_is_the_demo():
         ("--per-host x u", "'x'"),
         ("--attempts 0 u", "attempts"),
         ("--bogus u", "--bogus"),
+        ("-f= u", "argument -f/--file: '' names no file"),
+        ("--jsonl= u", "argument --jsonl: '' names no file"),
+        ("-d @ u", "argument --data: '@' names no file; @FILE"),
+        ("--json @ u", "argument --json: '@' names no file; @FILE"),
+        ("--json @/nowhere/at/all u", "argument --json: "),
+        ("-X= u", "'' is no method"),
+        ("--method=G{T u", "'G{T' is no method"),
     ],
 )
 def test_bad_usage_is_named(argv: str, message: str, capsys: pytest.CaptureFixture[str]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ Passwords in URLs are never printed.
 Exit codes: 0, all went well; 1, a request failed, or a URL was not fetched; 2, bad usage;
 130, interrupted; 143, terminated.
 """
+# RFC 9110 §5.6.2.
+METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -129,7 +132,7 @@ def _body(parser: _Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[s
         if parts:
             json.loads(body)
     except OSError as error:
-        parser.error(f"argument --data: {error}")
+        parser.error(f"argument {'--json' if parts else '--data'}: {error}")
     except ValueError as error:
         # Where it is wrong, and not what it says: it may be a secret.
         parser.error(f"argument --json: this is no JSON: {error}")
@@ -146,6 +149,8 @@ def _content(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
         return sys.stdin.buffer.read()
+    if text == "@":
+        raise FileNotFoundError("'@' names no file; @FILE reads FILE, and @- stdin")
     return Path(text[1:]).read_bytes()
 
 
@@ -204,12 +209,14 @@ def _add_input_and_output(group: Any) -> None:
         "--file",
         dest="files",
         action="append",
+        type=_path,
         metavar="FILE",
         help="read URLs from FILE, behind those given; - is stdin; may be given many times",
     )
     group.add_argument(
         "--jsonl",
         action="append",
+        type=_path,
         metavar="FILE",
         help="write JSON Lines to FILE, and no lines for people; - is stdout",
     )
@@ -253,7 +260,11 @@ def _add_times(group: Any) -> None:
 
 def _add_requests(group: Any) -> None:
     group.add_argument(
-        "-X", "--method", metavar="NAME", help="GET, or with a body POST, unless you say otherwise"
+        "-X",
+        "--method",
+        type=_method,
+        metavar="NAME",
+        help="GET, or with a body POST, unless you say otherwise",
     )
     group.add_argument(
         "-H",
@@ -306,6 +317,18 @@ def _add_requests(group: Any) -> None:
         help="refuse private, loopback and other special addresses",
     )
     group.add_argument("--http2", action="store_true", help="needs the extra http2")
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("'' names no file; - is stdin or stdout")
+    return text
+
+
+def _method(text: str) -> str:
+    if not METHOD.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is no method: write GET or HEAD, for instance")
+    return text
 
 
 def _rate(text: str) -> Rate:
