@@ -53,8 +53,7 @@ def parse_retry_after(
         age: The response's `Age`, the seconds since `date` that it has spent in a cache.
 
     Returns:
-        `None` for anything that is neither, and for a date in the past by our own clock; 0 for one
-        in the past by the server's. Never negative.
+        `None` for anything that is neither, and 0 for a date in the past. Never negative.
     """
     server_now = _server_time(date, age, wall_now=wall_now)
     waits: list[float] = []
@@ -66,8 +65,7 @@ def parse_retry_after(
             return None
         waits.append(wait)
         if position == len(value):
-            longest = max(waits)
-            return longest if longest >= 0 else None
+            return max(waits)
         comma = _COMMA.match(value, position)
         if comma is None:
             return None
@@ -91,7 +89,7 @@ def _server_time(date: str | None, age: str | None, *, wall_now: float) -> float
 def _parse_item(
     value: str, position: int, server_now: float | None, *, wall_now: float
 ) -> tuple[float | None, int]:
-    """Return the wait that stands at `position`, negative for what is past, and where it ends."""
+    """Return the wait that stands at `position`, and where it ends."""
     if found := _match_http_date(value, position):
         return _wait_until(found, server_now, wall_now=wall_now), found.end()
     if found := _SECONDS.match(value, position):
@@ -104,7 +102,7 @@ def _wait_until(found: re.Match[str], server_now: float | None, *, wall_now: flo
     moment = _to_timestamp(found, wall_now=wall_now)
     if moment is None:
         return None
-    return moment - wall_now if server_now is None else max(0.0, moment - server_now)
+    return max(0.0, moment - (wall_now if server_now is None else server_now))
 
 
 def _match_http_date(value: str, position: int) -> re.Match[str] | None:
