@@ -176,6 +176,8 @@ SPELLINGS: dict[str, FailureKind] = {
     "[fe80::1]": BLOCKED,
     "[fe80::1%1]": BLOCKED,
     "[FE80::1%lo]": BLOCKED,
+    "[fe80::1%25lo]": BLOCKED,  # as RFC 6874 writes it
+    "[::1%251]": BLOCKED,
     "[::1%1]": BLOCKED,
     "[::ffff:127.0.0.1%1]": BLOCKED,
     "[ff02::1]": BLOCKED,

@@ -15,6 +15,7 @@ import anyio
 
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._errors import AddressRefused
+from asyncbatch._transport._resolver import without_escape
 
 CLOSE_SECONDS = 1.0
 
@@ -68,7 +69,8 @@ class CheckedBackend:
     async def _allowed(self, host: str, port: int, limit: float | None) -> list[str]:
         try:
             with anyio.fail_after(limit):
-                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                asked = without_escape(host)
+                found = await anyio.getaddrinfo(asked, port, type=socket.SOCK_STREAM)
         except TimeoutError as exc:
             raise self._core.ConnectTimeout(f"{host!r} was not resolved in time") from exc
         except (OSError, UnicodeError) as exc:
@@ -93,9 +95,10 @@ class TidyBackend:
     def __init__(self, backend: Any) -> None:
         self._backend = backend
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> Any:
+    async def connect_tcp(self, host: str, *args: Any, **options: Any) -> Any:
         """Connect."""
-        return TidyStream(await self._backend.connect_tcp(*args, **options))
+        stream = await self._backend.connect_tcp(without_escape(host), *args, **options)
+        return TidyStream(stream)
 
     async def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
         """Connect."""

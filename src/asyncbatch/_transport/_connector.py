@@ -24,7 +24,13 @@ from asyncbatch._transport._errors import (
 )
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import HEAD_START, race
-from asyncbatch._transport._resolver import Address, Resolver, Threads, parse_literal
+from asyncbatch._transport._resolver import (
+    Address,
+    Resolver,
+    Threads,
+    parse_literal,
+    without_escape,
+)
 from asyncbatch._transport._sockets import (
     CAN_WATCH,
     Begun,
@@ -197,7 +203,7 @@ class Connector:
             raise ConnectFailed(f"there is no port {port}")
         if not host or "\x00" in host:
             raise ResolveFailed(f"not a host name: {host!r}")
-        literal = parse_literal(host, port)
+        literal = parse_literal(without_escape(host), port)
         if literal is not None:
             return literal
         started = monotonic()

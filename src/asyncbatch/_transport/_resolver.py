@@ -62,6 +62,11 @@ def parse_literal(host: str, port: int) -> list[Address] | None:
     return _parse_literal.__wrapped__(host, port) if "%" in host else _parse_literal(host, port)
 
 
+def without_escape(host: str) -> str:
+    """Return a host as the system takes it: in a URL, the "%" of a zone is %25 (RFC 6874)."""
+    return host.replace("%25", "%", 1) if "%25" in host and ":" in host else host
+
+
 @functools.lru_cache(maxsize=256)
 def _parse_literal(host: str, port: int) -> list[Address] | None:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
