@@ -424,7 +424,7 @@ WRONGLY_TYPED: dict[str, list[Any]] = {
     "http2": ["yes", None, 1],
     "limits": [5, (5, 5)],
     "mounts": [5, [], "http://", {"http://": 5}],
-    "params": [5],
+    "params": [5, iter([("a", "b")]), ["ab"], {"a": iter("x")}, {"a": object()}],
     "proxy": [5, ["http://me:s3cr3t@host.test"]],
     "transport": [5, "http"],
     "trust_env": ["no", None, 0],

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import io
+import re
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import attrs
 import httpx
 import pytest
 
-from asyncbatch import Request
+from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._body_source import source_of
 from asyncbatch._request import hold, is_repeatable, is_request, plain_url
+from asyncbatch.testing import LoopbackServer
 
 URL = "http://host.test/"
 
@@ -156,3 +160,50 @@ def test_a_method_is_taken_by_its_value() -> None:
 
     assert type(method) is str
     assert method == "GET"
+
+
+NO_PARAMS: dict[str, Any] = {
+    "an iterator": ({"a": iter("x")}, "the value of 'a' is a .*iterator, and not text"),
+    "a generator in a list": ({"a": [1, (x for x in "x")]}, "the value of 'a' is a generator"),
+    "a dict": ({"a": {"b": 1}}, "the value of 'a' is a dict"),
+    "a set": ({"a": {1}}, "the value of 'a' is a set"),
+    "a range": ({"a": range(3)}, "the value of 'a' is a range"),
+    "bytes": ({"a": b"x"}, "the value of 'a' is a bytes"),
+    "an object": ({"a": object()}, "the value of 'a' is a object"),
+    "a function": ({"a": len}, "the value of 'a' is a builtin_function_or_method"),
+    "a tuple in a pair": ([("a", (1, 2))], "the value of 'a' is a tuple"),
+    "pairs by and by": (iter([("a", "b")]), "params must be a dict .*, not a list_iterator"),
+    "no pairs": (["ab"], "params must be a dict .*; a str is no pair"),
+    "a number": (5, "params must be a dict .*, not a int"),
+}
+
+
+@pytest.mark.parametrize("lane", ["direct", "client"])
+async def test_parameters_that_have_no_text_are_refused_by_name(
+    lane: str, server: LoopbackServer
+) -> None:
+    """They would be sent as the `repr` of an object."""
+    extensions: Any = {} if lane == "direct" else {"own": 1}
+    requests = [
+        Request(server.url(), params=params, extensions=extensions)
+        for params, _ in NO_PARAMS.values()
+    ]
+    async with Fetcher(trust_env=False) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+    for result, (_, message) in zip(results, NO_PARAMS.values(), strict=True):
+        assert result.kind == FailureKind.invalid_request
+        assert isinstance(result.error, TypeError)
+        assert re.search(message, str(result.error)), result.error
+    assert not server.requests
+
+
+async def test_parameters_that_have_a_text_are_sent_as_that(server: LoopbackServer) -> None:
+    """Numbers, truth, nothing, and objects that say what they are."""
+    params: Any = {"a": [1, "b c", None, True], "d": datetime.date(2020, 1, 2), "e": Decimal("1.5")}
+    async with Fetcher(trust_env=False) as fetcher:
+        result = await fetcher.fetch(Request(server.url(), params=params))
+
+    assert str(result.url) == server.url("/?a=1&a=b%20c&a=&a=true&d=2020-01-02&e=1.5").replace(
+        "%20", "+"
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 
 
 def check_function(option: str, function: object, wanted: str) -> None:
@@ -70,3 +71,44 @@ def check_size(option: str, size: object) -> int | None:
     if size < 0:
         raise ValueError(f"{option} must be at least 0, not {size!r}; None sets no limit")
     return size
+
+
+def check_params(params: object) -> None:
+    """
+    Refuse parameters that httpx would send as the `repr` of an object, or trip over.
+
+    Raises:
+        TypeError: With the name of the parameter and the type of its value.
+    """
+    if params is None or isinstance(params, str | bytes) or hasattr(params, "multi_items"):
+        return
+    if isinstance(params, Mapping):
+        for name, value in params.items():
+            for each in value if isinstance(value, list | tuple) else (value,):
+                _check_param(name, each)
+        return
+    if not isinstance(params, list | tuple):
+        raise TypeError(f"params must be {_PARAMS}, not a {type(params).__name__}")
+    for pair in params:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise TypeError(f"params must be {_PARAMS}; a {type(pair).__name__} is no pair")
+        _check_param(*pair)
+
+
+_PARAMS = "a dict such as {'name': 'value'}, a list of (name, value) pairs, or a query as a str"
+
+
+def _check_param(name: object, value: object) -> None:
+    if value is None or isinstance(value, str | int | float):
+        return
+    kind = type(value)
+    is_several = (
+        isinstance(value, bytes) or hasattr(value, "__iter__") or hasattr(value, "__aiter__")
+    )
+    # What has no text of its own; dates, UUIDs and decimals have one.
+    is_nameless = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if is_several or is_nameless or callable(value):
+        raise TypeError(
+            f"params must be {_PARAMS}; the value of {name!r} is a {kind.__name__}, and not text, "
+            "a number or, in a dict, a list of such"
+        )

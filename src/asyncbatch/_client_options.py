@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from asyncbatch._checks import check_params
 from asyncbatch._options import FetcherOptions
 from asyncbatch._redaction import shown
 from asyncbatch._text import is_charset
@@ -58,7 +60,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "auth": (_is_auth, "a (user, password) tuple, a callable or an httpx.Auth"),
     "base_url": (_is(str, httpx.URL), "a str or an httpx.URL"),
     "cert": (
-        _is(str, tuple, list),
+        _is(str, tuple, list, os.PathLike),
         "the path of a file, or a tuple of certificate, key and password",
     ),
     "cookies": (lambda value: _is_iterable(value) or isinstance(value, CookieJar), "a dict"),
@@ -69,14 +71,16 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "http2": _BOOL,
     "limits": (_is(httpx.Limits), "an httpx.Limits, such as httpx.Limits(max_connections=100)"),
     "mounts": (_is_mounts, "a dict of transports, such as {'http://host': transport}"),
-    "params": (_is(Iterable), "a dict, a list of pairs, or a query as a str"),
     "proxy": (_is(str, httpx.URL, httpx.Proxy), "a URL, or an httpx.Proxy"),
     "transport": (
         _is_transport,
         "an httpx.AsyncBaseTransport",
     ),
     "trust_env": _BOOL,
-    "verify": (_is(bool, str, ssl.SSLContext), "True, False or an ssl.SSLContext"),
+    "verify": (
+        _is(bool, str, os.PathLike, ssl.SSLContext),
+        "True, False, the path of a file or folder, or an ssl.SSLContext",
+    ),
 }
 
 _NEVER_NONE = {"http1", "http2", "trust_env", "verify", "base_url", "default_encoding"}
@@ -101,6 +105,7 @@ def check_client_options(client_options: dict[str, Any]) -> None:
         if not is_right(value):
             given = f"a {type(value).__name__}" if name in _SECRET else shown(value)
             raise TypeError(f"{name} must be {wanted}, not {given}")
+    check_params(client_options.get("params"))
     encoding = client_options.get("default_encoding")
     if isinstance(encoding, str) and not is_charset(encoding):
         raise ValueError(

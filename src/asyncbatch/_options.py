@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
@@ -76,8 +77,8 @@ class FetcherOptions(BatchOptions, total=False):
     params: ParamTypes | None
     headers: HeaderTypes | None
     cookies: CookieTypes | None
-    verify: ssl.SSLContext | str | bool
-    cert: str | tuple[str, str] | tuple[str, str, str] | None
+    verify: ssl.SSLContext | str | os.PathLike[str] | bool
+    cert: str | os.PathLike[str] | tuple[str, str] | tuple[str, str, str] | None
     http1: bool
     http2: bool
     proxy: str | httpx.URL | httpx.Proxy | None

@@ -65,8 +65,8 @@ async def seen(files: Files) -> AsyncIterator[tuple[str, list[bool]]]:
 
 
 @pytest.mark.may_block
-@pytest.mark.parametrize("verify", ["path", "context", "variable", "off"])
-@pytest.mark.parametrize("cert", ["one file", "two files"])
+@pytest.mark.parametrize("verify", ["path", "Path", "context", "variable", "off"])
+@pytest.mark.parametrize("cert", ["one file", "Path", "two files"])
 async def test_the_certificate_is_shown_however_the_roots_are_given(
     seen: tuple[str, list[bool]],
     files: Files,
@@ -78,12 +78,14 @@ async def test_the_certificate_is_shown_however_the_roots_are_given(
     monkeypatch.setenv("SSL_CERT_FILE", str(files.roots))
     verifies: dict[str, Any] = {
         "path": str(files.roots),
+        "Path": files.roots,
         "context": ssl.create_default_context(cafile=files.roots),
         "variable": True,
         "off": False,
     }
     certs: dict[str, Any] = {
         "one file": str(files.client),
+        "Path": files.client,
         "two files": (str(files.chain), str(files.key)),
     }
     url, certificates = seen

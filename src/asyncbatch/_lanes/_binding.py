@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from asyncbatch._checks import check_params
 from asyncbatch._lanes._ranges import ask_for_identity, names_codings
 from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
@@ -138,8 +139,17 @@ class Binding:
         return refused
 
     def query_of(self, params: Any) -> str:
-        """Return parameters as a query."""
-        return "" if params is None else str(self.library.QueryParams(by_value(params)))
+        """
+        Return parameters as a query.
+
+        Raises:
+            TypeError: If they have none.
+        """
+        if params is None:
+            return ""
+        params = by_value(params)
+        check_params(params)
+        return str(self.library.QueryParams(params))
 
     def url(self, url: Any) -> Any:
         """Return `url` in a form that this library's clients take."""

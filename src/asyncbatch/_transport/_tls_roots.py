@@ -20,7 +20,10 @@ _VARIABLES = {"SSL_CERT_FILE": "file", "SSL_CERT_DIR": "folder"}
 
 
 def new_context(
-    library: Any, verify: ssl.SSLContext | str | bool, cert: Any, trust_env: bool
+    library: Any,
+    verify: ssl.SSLContext | str | os.PathLike[str] | bool,
+    cert: Any,
+    trust_env: bool,
 ) -> ssl.SSLContext:
     """
     Return the context that `library` makes, with the certificate that it may leave out.
@@ -32,6 +35,8 @@ def new_context(
         ValueError: What is there cannot be used.
         OSError: This machine has run out of something.
     """
+    if isinstance(verify, os.PathLike):  # which httpx takes for a context
+        verify = os.fspath(verify)
     source, path = _roots(verify, trust_env)
     # Of a folder OpenSSL never says that it is missing, nor of a path that is empty.
     if source is not None and (source == "SSL_CERT_DIR" or not path):
@@ -44,7 +49,7 @@ def new_context(
         _require(source, path)
         raise _unusable(exc, source, path) from exc
     if cert:
-        _load(context, [cert] if isinstance(cert, str) else cert)
+        _load(context, [cert] if isinstance(cert, str | os.PathLike) else cert)
     return context
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import ssl
 from collections.abc import Iterable
 from types import ModuleType
@@ -51,7 +52,7 @@ class TransportMixin:
 
     def __init__(
         self,
-        verify: ssl.SSLContext | str | bool = True,
+        verify: ssl.SSLContext | str | os.PathLike[str] | bool = True,
         cert: Any = None,
         trust_env: bool = True,
         http1: bool = True,
