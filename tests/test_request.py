@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import enum
+import inspect
 import io
+import pickle
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._body_source import source_of
-from asyncbatch._request import hold, is_repeatable, is_request, plain_url
+from asyncbatch._request import hold, is_repeatable, is_request, native_of, plain_url
 from asyncbatch.testing import LoopbackServer
 
 URL = "http://host.test/"
@@ -37,7 +40,7 @@ def test_every_form_becomes_a_request(library: str) -> None:
     assert all(is_request(form) for form in forms)
     assert [str(request.url) for request in requests] == [URL] * 4
     assert requests[2].method == "PUT"
-    assert requests[2].prepared is forms[2]
+    assert native_of(requests[2]) is forms[2]
     assert requests[3] is forms[3]
 
 
@@ -74,6 +77,40 @@ def test_an_iterator_that_was_read_from_is_not_sent_again(content: Any, repeatab
     assert before == [True, True]
     assert [is_repeatable(own), is_repeatable(prepared)] == [repeatable] * 2
     assert is_repeatable(URL)
+
+
+def test_what_is_kept_for_sending_is_no_part_of_the_surface() -> None:
+    """Neither of the constructor, nor of the `repr` and of what an attribute access shows."""
+    request = Request.of(httpx.Request("PUT", URL, content=b"secret"))
+    hold(request, [source_of(io.BytesIO(b"secret"))])
+    names = [name for name in dir(request) if not name.startswith("_")]
+
+    assert {"url", "tag"} <= inspect.signature(Request).parameters.keys() <= set(names)
+    assert not {"native", "prepared", "sources"} & {*names, *inspect.signature(Request).parameters}
+    assert repr(request).count("=") == repr(Request(URL)).count("=")
+
+
+def test_requests_of_different_bodies_differ() -> None:
+    """What was made of two requests of httpx is equal where those are."""
+    first, second = (httpx.Request("PUT", URL, content=body) for body in (b"a", b"b"))
+
+    assert Request.of(first) == Request.of(first)
+    assert Request.of(first) != Request.of(second)
+
+
+@pytest.mark.parametrize("carry", [copy.copy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_sends_no_less(carry: Callable[[Request], Request]) -> None:
+    """A copy keeps the request of httpx that it was made of, and what has been read."""
+    native = httpx.Request("PUT", URL, content=b"body")
+    read = Request(URL, content=iter([b"a"]))
+    hold(read, [source := source_of(read.content)])
+    source.read()
+
+    copied = native_of(carry(Request.of(native)))
+    assert copied is not None
+    assert copied.content == b"body"
+    assert not is_repeatable(carry(read))
+    assert b"asyncbatch._" not in pickle.dumps(read)
 
 
 def test_the_repr_shows_no_secrets() -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from asyncbatch._request import Request
+from asyncbatch._request import Request, native_of
 from asyncbatch._urls import ORIGIN, text_of
 
 Origin: TypeAlias = tuple[str, str, int]
@@ -31,7 +31,7 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
     Raises:
         Exception: What `locate` raises.
     """
-    url = item.url if isinstance(item, Request) and item.prepared is None else item
+    url = item.url if isinstance(item, Request) and native_of(item) is None else item
     if isinstance(url, str) and (match := ORIGIN.match(url)):
         scheme, host, port = match.groups()
         scheme = scheme.lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from operator import attrgetter
 from typing import IO, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -167,22 +168,23 @@ class Request:
     tag: Any = None
     """Anything; handed back untouched in `result.request.tag`."""
 
+    # The caller's own `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It
+    # counts for `==`, by identity as in httpx, since what stands above does not tell its body.
+    _native: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
+    # What the body was read from, where it does not lie in memory: set by `hold` alone. In a pickle
+    # too, or the copy of a request whose iterator has been read would be sent without a body.
+    _sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
+
     def __getstate__(self) -> dict[str, Any]:
         # By themselves, requests are pickled to be sent elsewhere: whole, or not at all.
         state = given_in(self)
         return {
-            name: each if is_plain(each) else FieldParcel(each, name)
+            name: each if is_plain(each) else FieldParcel(each, name.lstrip("_"))
             for name, each in state.items()
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
-
-    prepared: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
-    """The caller's own `httpx.Request`, sent as it is. Set by `Request.of` alone."""
-
-    sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
-    """What the body was read from, where it does not lie in memory. Set by `hold` alone."""
 
     @classmethod
     def of(cls, item: object) -> Request:
@@ -198,7 +200,7 @@ class Request:
             return cls(item)  # type: ignore[arg-type]  # is_url has looked
         if is_prepared(item):
             request = cls(item.url, item.method, headers=item.headers)  # type: ignore[attr-defined]
-            object.__setattr__(request, "prepared", item)
+            object.__setattr__(request, "_native", item)
             return request
         return cls(_text_of(item))
 
@@ -223,8 +225,8 @@ class RequestParcel(Parcel):
             state[name] = Absent(type(state[name]).__name__)
         if "retry" in absent:
             state["retry"] = attrs.evolve(self.value.retry, when=None)
-        if "sources" in absent:
-            del state["sources"]
+        if "_sources" in absent:
+            del state["_sources"]
         return made_of, (Request, state)
 
 
@@ -239,9 +241,15 @@ def check_present(request: Request) -> None:
         given = getattr(request, field.name)
         if isinstance(given, Absent) and field.name != "tag":
             raise TypeError(
-                f"the {field.name} of this request, a {given.what}, did not pickle with its "
-                f"result; give it again: attrs.evolve(request, {field.name}=...)"
+                f"the {field.alias} of this request, a {given.what}, did not pickle with its "
+                f"result; give it again: attrs.evolve(request, {field.alias}=...)"
             )
+
+
+native_of: Callable[[Request], httpx.Request | None] = attrgetter("_native")
+"""Return the caller's own `httpx.Request`, if the request was made of one."""
+
+_sources_of: Callable[[Request], Sequence[BodySource]] = attrgetter("_sources")
 
 
 def plain_url(item: object) -> str | None:
@@ -267,7 +275,7 @@ def plain_url(item: object) -> str | None:
         and item.cookies is None
         and item.follow_redirects is None
         and item.extensions is None
-        and item.prepared is None
+        and native_of(item) is None
     )
     return text_of_url(item.url) if is_plain else None
 
@@ -298,15 +306,16 @@ def is_prepared(item: object) -> bool:
 
 def hold(request: Request, sources: Sequence[BodySource]) -> None:
     """Keep what the body of `request` is read from, for as long as that may be sent again."""
-    object.__setattr__(request, "sources", sources)
-    if request.prepared is not None and sources:
-        _sources[request.prepared] = sources
+    object.__setattr__(request, "_sources", sources)
+    native = native_of(request)
+    if native is not None and sources:
+        _sources[native] = sources
 
 
 def is_repeatable(item: object) -> bool:
     """Whether the body of `item`, a request in any form that has been tried, can be sent again."""
     if isinstance(item, Request):
-        return all(source.is_readable for source in item.sources)
+        return all(source.is_readable for source in _sources_of(item))
     if is_prepared(item):
         return all(source.is_readable for source in _sources.get(item, ()))
     return True

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asyncbatch._request import Request
+from asyncbatch._request import Request, native_of
 
 PER_HOST = 10
 """How many times its size a window may have, for each host that there are requests for."""
@@ -91,7 +91,7 @@ def weight_of(item: object) -> int:
         return len(item)
     if isinstance(item, Request):
         parts: list[Any] = [item.url, item.params, item.headers, item.content, item.data]
-        parts += [item.json, item.files, getattr(item.prepared, "_content", None)]
+        parts += [item.json, item.files, getattr(native_of(item), "_content", None)]
         return sum(map(_weight, parts))
     # Of a library's request; one that is a stream has no content yet, or never.
     return _weight(getattr(item, "_content", None)) + _weight(getattr(item, "url", item))

@@ -20,7 +20,7 @@ from asyncbatch._lanes._ranges import ask_for_identity, names_codings
 from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
 from asyncbatch._redaction import has_at, start_of_url
-from asyncbatch._request import Request, hold
+from asyncbatch._request import Request, hold, native_of
 from asyncbatch._urls import text_of, with_ascii_host
 
 E = TypeVar("E", bound=Exception)
@@ -171,7 +171,7 @@ class Binding:
         A copy, because hooks and authentication write into what is sent: the caller's may be sent
         again, or be under way a second time just now.
         """
-        library, request = self.library, given.prepared
+        library, request = self.library, native_of(given)
         assert request is not None
         extensions = dict(request.extensions)
         if not isinstance(request, library.Request):

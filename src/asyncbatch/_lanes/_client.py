@@ -38,7 +38,7 @@ from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import Body
 from asyncbatch._outcome import Outcome
 from asyncbatch._redaction import shown
-from asyncbatch._request import UNSET, Request, Unset, check_present, hold, is_request
+from asyncbatch._request import UNSET, Request, Unset, check_present, hold, is_request, native_of
 from asyncbatch._stalls import Stalls, Stepped, TimeLimit
 from asyncbatch._timeouts import TimeLimits
 
@@ -184,8 +184,8 @@ class ClientLane:
         if not is_request(item):
             raise TypeError(f"a request must be a str, URL or Request, not {shown(item)}")
         request = Request.of(item)
-        if request.prepared is not None:
-            url = self.binding.library.URL(str(request.prepared.url))
+        if (given := native_of(request)) is not None:
+            url = self.binding.library.URL(str(given.url))
         else:
             check_text(request.url, self.binding)
             url = self.binding.located(self._client, request.url)
@@ -259,7 +259,7 @@ class _Exchange:
         timeout = library.Timeout(
             connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
         )
-        if request.prepared is not None:
+        if native_of(request) is not None:
             native = self._binding.prepared(request)
             native.extensions.setdefault("timeout", timeout.as_dict())
         else:

@@ -21,7 +21,7 @@ from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._lanes._template import Template, Templates, is_special, leads_to
 from asyncbatch._lanes._upload import Body, is_produced
-from asyncbatch._request import UNSET, Request, plain_url
+from asyncbatch._request import UNSET, Request, native_of, plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._urls import split_plain, text_of
 
@@ -137,4 +137,4 @@ class Preparer:
 
 
 def _needs_client(request: Request) -> bool:
-    return request.prepared is not None or bool(request.extensions) or is_produced(request)
+    return native_of(request) is not None or bool(request.extensions) or is_produced(request)
