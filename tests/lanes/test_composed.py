@@ -29,6 +29,7 @@ CLIENTS: dict[str, dict[str, str]] = {
     "length": {"content-length": "0"},
     "authorized": {"x-own": "1"},
     "authorized twice": {"authorization": "Bearer t"},
+    "parameters": {"x-own": "1"},
 }
 
 
@@ -36,7 +37,8 @@ CLIENTS: dict[str, dict[str, str]] = {
 def preparer(kind: str) -> tuple[OwnClient, Preparer]:
     """Return a client that is never opened, and what prepares requests for its engine."""
     auth = ("me", "secret") if kind.startswith("authorized") else None
-    client = OwnClient(headers=CLIENTS[kind], auth=auth, trust_env=False)
+    params = {"a": "c l", "é": ["1", "2"]} if kind == "parameters" else None
+    client = OwnClient(headers=CLIENTS[kind], auth=auth, params=params, trust_env=False)
     ours = Preparer(client, binding_of(client), client.own_transport)
     ours.prepare("http://known.test/", LIMITS)
     return client, ours
@@ -110,6 +112,10 @@ AUTHS = st.sampled_from([UNSET, UNSET, None, ("a", "b"), httpx.BasicAuth("é", b
 @example("json", "http://a.test/", "POST", {"Content-Type": "b/c"}, None, {"json": None}, UNSET)
 @example("own agent", "http://a.test", "GET", None, {"a b": "c&d", "e": "é"}, {}, UNSET)
 @example("own agent", "http://a.test/x?y=z", "GET", None, {"a": "b"}, {}, UNSET)
+@example("parameters", "http://a.test/x?y=z", "GET", None, None, {}, UNSET)
+@example("parameters", "http://a.test/x?y=z", "GET", None, {"a": "b", "d": [1, 2]}, {}, UNSET)
+@example("parameters", "http://a.test/x?", "POST", None, {}, {"json": 1}, UNSET)
+@example("parameters", "http://a.test/x#f", "GET", None, {"a": None}, {}, UNSET)
 def test_a_request_is_sent_as_httpx_would_send_it(
     kind: str, url: str, method: str, headers: Any, params: Any, body: dict[str, Any], auth: Any
 ) -> None:
@@ -123,11 +129,14 @@ def test_a_request_is_sent_as_httpx_would_send_it(
     assume(prepared is not None)
     assert prepared is not None
 
-    native = client.build_request(method, url.strip(), headers=headers, **body)
+    given = {} if params is None else {"params": params}
+    native = client.build_request(method, url.strip(), headers=headers, **given, **body)
     # httpx would put them in the place of the URL's own query.
-    if added := str(httpx.QueryParams(params)):
-        parts = [native.url.query, added.encode("ascii")]
+    if client.params or str(httpx.QueryParams(params)):
+        parts = [httpx.URL(url.strip()).query, native.url.query]
         native.url = native.url.copy_with(query=b"&".join(filter(None, parts)))
+    elif given:
+        native.url = httpx.URL(url.strip())
     flow = client._build_request_auth(native, httpx.USE_CLIENT_DEFAULT if auth is UNSET else auth)
     native = next(flow.sync_auth_flow(native))
     lines = [b"%b: %b" % field for field in native.headers.raw]

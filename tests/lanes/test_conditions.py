@@ -151,7 +151,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "auth and cookies": ({"auth": ("user", "pass"), "cookies": {"a": "1"}}, "direct"),
     "auth that is not basic": ({"auth": _signed}, "client"),
-    "params": ({"params": {"a": "1"}}, "client"),
+    "params": ({"params": {"a": "1"}}, "direct"),
     "request hook": ({"event_hooks": {"request": [_hook]}}, "client"),
     "response hook": ({"event_hooks": {"response": [_hook]}}, "client"),
     "cookies": ({"cookies": {"a": "1"}}, "direct"),

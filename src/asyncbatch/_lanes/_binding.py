@@ -151,6 +151,13 @@ class Binding:
         check_params(params)
         return str(self.library.QueryParams(params))
 
+    def added_query(self, client: Any, params: Any) -> str:
+        """Return what is added to the query of a URL: the client's parameters and a request's."""
+        query = self.query_of(params)
+        if not client.params:
+            return query
+        return str(client.params.merge(by_value(params)) if query else client.params)
+
     def url(self, url: Any) -> Any:
         """Return `url` in a form that this library's clients take."""
         if isinstance(url, self.library.URL):

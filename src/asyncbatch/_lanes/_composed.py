@@ -81,9 +81,9 @@ class Composer:
         if url is None:
             return None
         url = text_of(url)
-        if params is None:
+        if params is None and not self._client.params:
             return url
-        query = self._binding.query_of(params)
+        query = self._binding.added_query(self._client, params)
         if not query:
             return url
         # With a fragment, what comes of it is not plain.

@@ -97,8 +97,6 @@ class Conditions:
             if reason is not None:
                 return reason
             self._untouched = methods
-        if client.params:
-            return "the client adds query parameters"
         return standing_reason_against(client)
 
     def _touched(self, core: Any) -> str | None:

@@ -150,7 +150,10 @@ class DirectLane(ClientLane):
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for plain GETs with these limits, if the lane may be taken at all."""
-        return Relay(self, limits, on_answer) if self.reason_against is None else None
+        # Where the client adds parameters, no URL is sent as it is.
+        if self.reason_against is not None or self._client.params:
+            return None
+        return Relay(self, limits, on_answer)
 
     @property
     def max_body(self) -> int | None:

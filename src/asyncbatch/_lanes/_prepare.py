@@ -46,7 +46,7 @@ class Preparer:
             Exception: If it cannot be sent at all.
         """
         url = plain_url(item)
-        if url is not None:
+        if url is not None and not self._client.params:
             url = text_of(url)
             if (parts := split_plain(url)) is not None:
                 return self._prepare_plain(url, *parts, limits)
