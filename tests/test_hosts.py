@@ -116,6 +116,24 @@ def test_a_refusal_behind_a_redirect_pauses_both_hosts() -> None:
     assert batch.opens_at(host="other", now=1.0) == 1.0
 
 
+def test_a_host_that_redirects_lead_to_is_given_up_for_its_silence() -> None:
+    """The host that leads there has answered each time."""
+    batch = Batch(retry=Retry(attempts=1))
+    for now in range(12):
+        batch.add(host="h", now=now)
+        job = batch.start(now)
+        ended = now + 0.5
+        outcome = Outcome(
+            kind=FailureKind.timeout, heard=True, target_silent=True, started_at=float(now)
+        )
+        batch.schedule.overhear("target", job, outcome.of_target(), ended)
+        batch.schedule.done(job, outcome, ended)
+
+    batch.add(host="h", now=12.0)
+    batch.add(host="target", now=12.0)
+    assert batch.fates(12.0) == [Fate.START, Fate.HOST_DOWN]
+
+
 def test_a_host_that_a_redirect_led_to_is_forgotten_when_its_pause_has_passed() -> None:
     """As any host that nothing is asked of."""
     batch = Batch(warm=0)

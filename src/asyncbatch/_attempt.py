@@ -71,8 +71,10 @@ class Trial:
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # What has had no time says nothing about its host.
-            if left < LEAST_TO_ANSWER and outcome.is_silent:
-                outcome.connect_failed, outcome.heard = False, None
+            if left < LEAST_TO_ANSWER:
+                outcome.target_silent = False
+                if outcome.is_silent:
+                    outcome.connect_failed, outcome.heard = False, None
         return _judged(outcome, started_at)
 
     def relay(self, on_answer: OnAnswer) -> Relay | None:

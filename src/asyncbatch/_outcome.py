@@ -55,6 +55,8 @@ class Outcome:
     Where there is no response: whether a byte of one came. `None`: it cannot be told, or the server
     has nothing to do with it.
     """
+    target_silent: bool = False
+    """Whether a redirect led to where not a byte of an answer came from; `url` is there."""
     url: httpx.URL | None = None
     """The URL it ended at, if it got as far as having one."""
     cut: bool = False
@@ -73,3 +75,9 @@ class Outcome:
     def is_silent(self) -> bool:
         """Has the server, or the way to it, left the request without a byte of an answer?"""
         return self.connect_failed or self.heard is False
+
+    def of_target(self) -> Outcome:
+        """Return what a silent attempt says of the host that its redirect led to."""
+        return Outcome(
+            kind=self.kind, permanent=self.permanent, heard=False, started_at=self.started_at
+        )

@@ -26,6 +26,7 @@ async def heard(fetcher: Fetcher, item: Any, **options: Any) -> tuple[bool, bool
     outcome = await equipment.trial.run(
         item, deadline_at=options.get("deadline_at"), clock=monotonic
     )
+    assert outcome.target_silent == options.get("target_silent", False)
     return outcome.is_answer, outcome.is_silent
 
 
@@ -53,7 +54,28 @@ async def test_an_answer_is_told_from_silence(
     server.on("/", reply)
     server.on("/hang", Reply().hang())
     async with fetcher_on(lane, timeout=0.2) as fetcher:
-        assert await heard(fetcher, server.url()) == (told == "answer", told == "silence")
+        leads_on = isinstance(reply, Reply) and reply.status == 302
+        seen = await heard(fetcher, server.url(), target_silent=leads_on)
+        assert seen == (told == "answer", told == "silence")
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("end", ["dead", "hangs", "answers in part", "redirects on", "in no time"])
+async def test_the_silence_of_where_a_redirect_leads_is_told_apart(
+    server: LoopbackServer, lane: str, end: str
+) -> None:
+    """The first host has answered all the same."""
+    server.on("/hang", Reply().hang())
+    server.on("/cut", Reply(body=b"x" * 10).hang(body=5))
+    server.on("/on", Reply.redirect(server.dead_url()))
+    targets = {"dead": server.dead_url(), "answers in part": "/cut", "redirects on": "/on"}
+    server.on("/", Reply.redirect(targets.get(end, "/hang")))
+    options: Any = {"deadline_at": monotonic() + 0.2} if end == "in no time" else {}
+    async with fetcher_on(lane, timeout=0.3) as fetcher:
+        silent = end in ("dead", "hangs", "redirects on")
+        told = await heard(fetcher, server.url(), target_silent=silent, **options)
+
+    assert told == (True, False)
 
 
 @pytest.mark.parametrize("lane", LANES)

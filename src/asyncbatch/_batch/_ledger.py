@@ -142,6 +142,9 @@ class Ledger:
                 outcome.permanent = outcome.is_spent = True
             if getattr(outcome.response, "history", None):
                 self._schedule.overhear(origin_of_url(outcome.response.url), job, outcome, now)
+            elif outcome.target_silent:
+                target = origin_of_url(outcome.url)
+                self._schedule.overhear(target, job, outcome.of_target(), now)
             now = self._ask(job, outcome, now)
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:

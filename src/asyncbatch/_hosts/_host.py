@@ -217,7 +217,7 @@ class Host:
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
     def overhear(self, outcome: Outcome, now: float, retry: Retry | None) -> None:
-        """Learn from an answer to a request that had been sent to another host."""
+        """Learn from what came of a request that had been sent to another host."""
         self.settle(now)
         self._learn(outcome, now, retry, was_probe=False)
         self.recover(now)

@@ -169,6 +169,7 @@ class ClientLane:
             trace.tell_unknown_name()
         if outcome.cut or outcome.local or outcome.kind in _MAY_LOSE_COUNT:
             await release_orphans(self._client)
+        outcome.target_silent = hops.situation.is_target_silent(outcome)
         outcome.timing = trace.timing()
         outcome.queued = trace.queued
         outcome.url = exchange.url

@@ -92,6 +92,21 @@ class Situation:
             return None
         return False
 
+    def is_target_silent(self, outcome: Outcome) -> bool:
+        """
+        Say whether a redirect led to a host that has not answered, for all that is known.
+
+        In doubt it has: a wait of our own, code of the caller's on the way, a certificate.
+        """
+        if not (self.hops and self.redirected and self.sent) or outcome.local or outcome.permanent:
+            return False
+        if self.queued or self.hooked or self.in_body or outcome.kind not in _SILENT:
+            return False
+        return bool(getattr(self.request.stream, "is_read", True)) and not self.trace.heard_last
+
+
+_SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
+
 
 def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outcome:
     """

@@ -77,6 +77,11 @@ class PhaseTrace:
         return "wait" in self._seconds and self._current != "wait"
 
     @property
+    def heard_last(self) -> bool:
+        """Whether it has come in the present hop."""
+        return self._current is None or self._current == "receive"
+
+    @property
     def handshaking(self) -> bool:
         """Whether that was its TLS handshake."""
         return self._current == "tls"

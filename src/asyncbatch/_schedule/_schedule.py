@@ -243,7 +243,7 @@ class Schedule:
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """
-        Let the host to which a redirect led learn from its own answer.
+        Let the host to which a redirect led learn from its own answer, or its silence.
 
         The first host learns from it too (`done`): what it is asked would be led there again.
         """
