@@ -84,10 +84,17 @@ def lowest_versions() -> Iterator[str]:
                 yield f"{requirement.name}=={bound.version}"
 
 
+def keep_bytecode(session: nox.Session) -> None:
+    """Compile each module once, whatever the environment says: the tests start many processes."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.env["PYTHONPYCACHEPREFIX"] = session.create_tmp()
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole suite on the Python that runs nox; arguments go to pytest."""
     session.install("-e", ".", *group("test"))
+    keep_bytecode(session)
     session.run("pytest", *(session.posargs or TWO_AT_A_TIME))
 
 
@@ -97,6 +104,7 @@ def others(session: nox.Session) -> None:
     if not OTHERS:
         session.skip("no other Python is installed")
     session.install("-e", ".", *group("test"))
+    keep_bytecode(session)
     # What servers send is the same on each Python: one of them plays the long tables.
     session.run("pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not slow and not once"]))
 

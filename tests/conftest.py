@@ -12,12 +12,15 @@ import contextlib
 import gc
 import importlib.util
 import inspect
+import os
 import signal
+import ssl
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
+import trustme
 from blockbuster import BlockBuster
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ LASTING_THREADS = ("Trio thread",)
 
 SECONDS_TO_END = 20.0
 
-DESCRIPTORS = Path("/proc/self/fd")
+DESCRIPTORS = "/proc/self/fd"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,17 +94,37 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return backend
 
 
-@pytest.fixture(autouse=True)
-def no_blocking_call(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Turn a blocking call that asyncbatch makes inside a running asyncio loop into an error."""
-    if request.node.get_closest_marker("may_block") is not None:
+@pytest.fixture(autouse=True, scope="session")
+def one_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let clients trust one authority: to read the system's takes each of them 20 ms."""
+    roots = tmp_path_factory.mktemp("roots") / "roots.pem"
+    trustme.CA().cert_pem.write_to_path(roots)
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(roots))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSL_CERT_FILE", raising=False)
+        patch.delenv("SSL_CERT_DIR", raising=False)
+        patch.setattr(certifi, "where", lambda: str(roots))
+        patch.setattr(ssl, "get_default_verify_paths", lambda: paths)
         yield
-        return
+
+
+@pytest.fixture(scope="session")
+def detector() -> BlockBuster:
+    """Turn a blocking call that asyncbatch makes inside a running asyncio loop into an error."""
     detector = BlockBuster("asyncbatch")
     # Files that are sent are read where they are sent, a piece at a time, as httpx does.
     for function in ("io.BufferedReader.read", "io.BufferedRandom.read"):
         if function in detector.functions:
             detector.functions[function].can_block_in("asyncbatch/_body_source.py", "_read_at")
+    return detector
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call(request: pytest.FixtureRequest, detector: BlockBuster) -> Iterator[None]:
+    """Let a blocking call be an error, unless the test makes it on purpose."""
+    if request.node.get_closest_marker("may_block") is not None:
+        yield
+        return
     detector.activate()
     yield
     detector.deactivate()
@@ -155,9 +178,11 @@ def _is_test_runner(task: asyncio.Task[Any]) -> bool:
 def _open_sockets() -> set[str]:
     """Name the open sockets of this process by inode: a descriptor's number is soon used again."""
     sockets = set()
-    for descriptor in DESCRIPTORS.iterdir() if DESCRIPTORS.exists() else ():
-        with contextlib.suppress(FileNotFoundError):
-            sockets.add(str(descriptor.readlink()))
+    # Without paths as objects: this comes before and after each test.
+    with contextlib.suppress(FileNotFoundError):
+        for descriptor in os.listdir(DESCRIPTORS):  # noqa: PTH208
+            with contextlib.suppress(FileNotFoundError):
+                sockets.add(os.readlink(f"{DESCRIPTORS}/{descriptor}"))  # noqa: PTH115
     return {name for name in sockets if name.startswith("socket:")}
 
 

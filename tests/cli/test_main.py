@@ -321,12 +321,19 @@ def test_jsonl_to_stdout_by_its_path_keeps_what_is_there(server: LoopbackServer,
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of posix")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("argv", [["--jsonl", "-", "-q"], ["--jsonl", "/dev/stdout"], []])
-def test_a_pipe_that_does_not_block_loses_nothing(tmp_path: Path, unbuffered: str, argv: list[str]):
+@pytest.mark.parametrize(
+    ("argv", "unbuffered"),
+    [
+        ([], ""),
+        ([], "1"),
+        (["--jsonl", "-", "-q"], ""),
+        (["--jsonl", "/dev/stdout"], "1"),
+    ],
+)
+def test_a_pipe_that_does_not_block_loses_nothing(tmp_path: Path, argv: list[str], unbuffered: str):
     """Node, ssh and asyncio make pipes so that they share; stderr has the summary, whole."""
     urls = tmp_path / "urls"
-    urls.write_text("".join(f"no-url/{number}{'a' * 100}\n" for number in range(3000)))
+    urls.write_text("".join(f"no-url/{number}{'a' * 100}\n" for number in range(1000)))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     process = subprocess.Popen(
@@ -342,9 +349,9 @@ def test_a_pipe_that_does_not_block_loses_nothing(tmp_path: Path, unbuffered: st
         lines = out.read().splitlines()
     _, error = process.communicate()
 
-    assert len(lines) == 3000
+    assert len(lines) == 1000
     assert process.returncode == 1
-    assert error is None or b"3000 requests in" in error.replace(b",", b"")
+    assert error is None or b"1000 requests in" in error.replace(b",", b"")
 
 
 def test_more_than_the_window_is_streamed(
@@ -352,7 +359,7 @@ def test_more_than_the_window_is_streamed(
 ):
     """A batch larger than any buffer of ours loses no line."""
     path = tmp_path / "urls"
-    path.write_text("".join(f"nonsense{number}\n" for number in range(5000)))
+    path.write_text("".join(f"nonsense{number}\n" for number in range(1500)))
 
     code = main(["-f", str(path), "--ordered"])
 
