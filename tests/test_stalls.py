@@ -14,7 +14,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, HTTPTransport, Progress
+from asyncbatch import Fetcher, HTTPTransport, Progress, Request
 from asyncbatch._stalls import GRACE, LATE, Stalls, Stepped, TimeLimit
 from asyncbatch.testing import FakeClock
 
@@ -260,6 +260,47 @@ def test_a_hook_that_keeps_the_loop_makes_no_request_fail(event: str):
         options: Any = {"timeout": 0.5, "retry": None, "event_hooks": {event: [hook]}}
         async with Fetcher(transport=httpx.MockTransport(slow), **options) as fetcher:
             return await fetcher.fetch_many([f"http://host.test/{n}" for n in range(5)])
+
+    results = virtually(main)
+
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.15
+
+
+@pytest.mark.parametrize("place", ["auth", "function as auth", "body", "async body"])
+def test_code_of_a_request_that_keeps_the_loop_makes_none_fail(place: str):
+    """An authentication flow, before a request and after it; and a body that is produced."""
+
+    async def main(clock: FakeClock) -> Any:
+        class Auth(httpx.Auth):
+            def auth_flow(self, request: httpx.Request) -> Any:
+                clock.advance(SECONDS)
+                yield request
+                clock.advance(SECONDS)
+
+        def sign(request: httpx.Request) -> httpx.Request:
+            clock.advance(SECONDS)
+            return request
+
+        def body() -> Iterator[bytes]:
+            yield b"a"
+            clock.advance(SECONDS)
+            yield b"b"
+
+        async def async_body() -> AsyncIterator[bytes]:
+            for piece in body():
+                yield piece
+
+        given: dict[str, Callable[[], dict[str, Any]]] = {
+            "auth": lambda: {"auth": Auth()},
+            "function as auth": lambda: {"auth": sign},
+            "body": lambda: {"content": body()},
+            "async body": lambda: {"content": async_body()},
+        }
+        requests = [Request(f"http://host.test/{n}", "POST", **given[place]()) for n in range(5)]
+        transport = httpx.MockTransport(slow)
+        async with Fetcher(transport=transport, timeout=0.5, retry=None) as fetcher:
+            return await fetcher.fetch_many(requests)
 
     results = virtually(main)
 

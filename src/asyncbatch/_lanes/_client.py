@@ -286,14 +286,14 @@ class _Exchange:
         history: list[Any] = []
         own = not isinstance(auth, library.DigestAuth | library.BasicAuth)
         async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
-            native = await _step(anext(flow), own)
+            native = await self._step(anext(flow), own)
             while True:
                 response = await self._follow(native, history)
                 headers = response.headers
                 if response.status_code == 401 and isinstance(auth, library.DigestAuth):
                     response.headers = with_one_challenge(response, library)
                 try:
-                    following = await _step(flow.asend(response), own)
+                    following = await self._step(flow.asend(response), own)
                 except StopAsyncIteration:
                     return
                 finally:
@@ -302,6 +302,10 @@ class _Exchange:
                 response.history = list(history)
                 history.append(response)
                 native = following
+
+    def _step(self, step: Awaitable[Any], by_caller: bool) -> Awaitable[Any]:
+        """Return what awaits a step of an authentication flow, the library's or the caller's."""
+        return _callers_step(self._hops.stepped(step)) if by_caller else step
 
     def _auth(self, native: Any) -> Any:
         given = self._request.auth
@@ -364,24 +368,22 @@ def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], Non
     return prolong
 
 
-async def _step(step: Awaitable[Any], by_caller: bool) -> Any:
+async def _callers_step(step: Awaitable[Any]) -> Any:
     """
-    Return the request that an authentication flow makes next.
+    Return the request that an authentication flow of the caller's makes next.
 
     Raises:
-        CallersError: What it raises, if it is the caller's own: whatever it is, it tells nothing of
-            the server that the request is for.
+        CallersError: What it raises: whatever it is, it tells nothing of the server that the
+            request is for.
     """
     try:
         return await step
     except StopAsyncIteration:
         raise
     except Exception as error:
-        if by_caller:
-            raise CallersError(error) from None
-        raise
+        raise CallersError(error) from None
     except BaseException as error:
-        if by_caller and (stand_in := stray_cancellation(error)) is not None:
+        if (stand_in := stray_cancellation(error)) is not None:
             raise CallersError(stand_in) from None
         raise
 

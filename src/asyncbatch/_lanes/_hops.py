@@ -33,8 +33,8 @@ class Hops:
         trace: What their phases are told to.
         door: What they go through one at a time, if there is one.
         minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
-        stepped: Wraps what event hooks are called in, to keep the time for which they hold up the
-            event loop out of all accounts.
+        stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
+            up the event loop out of all accounts.
         first: What the first is answered with instead of being sent, if it took place before.
     """
 
@@ -54,7 +54,7 @@ class Hops:
         self._trace = trace
         self._door = door
         self._minimum_rate = minimum_rate
-        self._stepped = stepped
+        self.stepped = stepped
         # None once it has answered.
         self._first = first
         self.situation = Situation(trace)
@@ -135,13 +135,15 @@ class Hops:
             door_pass.leave()
 
     async def _send(self, native: Any) -> Any:
+        hooks = self._client.event_hooks
+        if hasattr(native.stream, "stepped") and not (hooks["request"] or hooks["response"]):
+            native.stream.stepped = self.stepped
         try:
             sending = self._client.send(
                 native, stream=True, auth=self._binding.no_auth, follow_redirects=False
             )
-            hooks = self._client.event_hooks
             if hooks["request"] or hooks["response"]:
-                sending = self._stepped(sending)
+                sending = self.stepped(sending)
             response = await sending
         except UnicodeEncodeError:
             # A cookie came with a redirect, whose request cannot be built with it.

@@ -12,7 +12,7 @@ import copy
 import functools
 import io
 import re
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from asyncbatch._body_source import (
@@ -235,6 +235,14 @@ def _multipart_stream(
     return upload_stream(library)(stream.__iter__, sources, close)
 
 
+async def _next(pieces: Any) -> Any:
+    return next(pieces, _END)
+
+
+def _same(step: Awaitable[Any]) -> Awaitable[Any]:
+    return step
+
+
 def _ignore() -> None:
     """Stand in for what closes nothing."""
 
@@ -262,6 +270,8 @@ def upload_stream(library: Any) -> Any:
             self._read = read
             self._close = close
             self.sources = sources
+            self.stepped: Callable[[Awaitable[Any]], Awaitable[Any]] = _same
+            """Wraps each call for a piece; set where time that they take is to be known."""
             self.is_read = False
             """Whether all of it has been read, the last time."""
 
@@ -309,7 +319,9 @@ class _Sent:
         pieces = self._pieces
         try:
             # No default of None: what gives that in place of bytes is wrong, and not at its end.
-            piece = await anext(pieces, _END) if self._is_async else next(pieces, _END)
+            piece = await self._stream.stepped(
+                anext(pieces, _END) if self._is_async else _next(pieces)
+            )
         except UnreadableBody:
             raise
         except Exception as error:
