@@ -123,13 +123,15 @@ def preparing() -> Repeat:
     """Measure the way from a URL to the bytes that the engine sends, in a relay."""
     from asyncbatch._lanes import OwnClient, binding_of
     from asyncbatch._lanes._prepare import Preparer
+    from asyncbatch._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
     preparer = Preparer(client, binding_of(client), client.own_transport)
+    limits = TimeLimits(total=30.0, connect=10.0)
 
     def repeat(count: int) -> None:
         for url in numbered(_ORIGIN + "/json", count):
-            assert preparer.plain(url) is not None
+            assert preparer.encode(url, url, limits) is not None
 
     return repeat
 
@@ -215,8 +217,9 @@ def building_responses() -> Repeat:
 
     def repeat(count: int) -> None:
         for url in numbered(_ORIGIN + "/json", count):
-            prepared = preparer.prepare(url, limits)
-            assert isinstance(prepared, Prepared)
+            encoded = preparer.encode(url, url, limits)
+            assert encoded is not None
+            prepared = Prepared.of(encoded, limits)
             blueprint = PreparedBlueprint(binding.library, "utf-8", exchange, prepared)
             blueprint.build(url, _BODY, course_of(exchange))
 

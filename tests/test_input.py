@@ -456,12 +456,12 @@ async def test_a_transport_that_never_waits_lets_others_run():
 
 
 def test_an_input_is_read_item_by_item():
-    """`read` takes one item, and says `END` from the end on."""
+    """`read` takes one item with its index, and says `END` from the end on."""
     source = Input(iter(urls(2)))
 
-    assert source.read() == "http://host.test/0"
+    assert source.read() == (0, "http://host.test/0")
     assert source.read_count == 1
-    assert source.read() == "http://host.test/1"
+    assert source.read() == (1, "http://host.test/1")
     assert source.read() is END
     assert source.exhausted
     assert source.size is None

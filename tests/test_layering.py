@@ -59,8 +59,6 @@ CIRCLES = {
     "asyncbatch": [
         "_request _result _retry",
         "_schedule._job _schedule._queue _schedule._rests _schedule._ring",
-        "_lanes._client _lanes._direct _lanes._relay",
-        "_batch._crew _batch._worker",
         """
         _transport._attaching       _transport._connection      _transport._connector
         _transport._dial            _transport._dialler         _transport._idle

@@ -13,9 +13,9 @@ import attrs
 
 from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
-from asyncbatch._lanes import ClientLane, OnAnswer, Relay, field_of
+from asyncbatch._lanes import Encoded, Lane, Relay, field_of
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import Request, Unset
+from asyncbatch._request import UNSET, Request, Unset
 from asyncbatch._retry_after import parse_retry_after
 from asyncbatch._timeouts import TimeLimits, limits_of
 
@@ -34,7 +34,7 @@ second).
 class Trial:
     """What all tries of a fetcher have in common."""
 
-    lane: ClientLane
+    lane: Lane
     limits: TimeLimits
     """For a request that does not say otherwise."""
 
@@ -46,6 +46,7 @@ class Trial:
         clock: Clock,
         allowed: float | None = None,
         limits: TimeLimits | None = None,
+        encoded: Encoded | Unset | None = UNSET,
     ) -> Outcome:
         """
         Try `item` once and return how it ended; only cancellation is raised.
@@ -56,6 +57,7 @@ class Trial:
             clock: The batch's clock.
             limits: For its host; `None`: those of the fetcher.
             allowed: Seconds from its first start to `deadline_at`, for the error to name.
+            encoded: How its lane sends it, if that has been decided.
         """
         started_at = clock()
         try:
@@ -67,7 +69,9 @@ class Trial:
         cut_by_deadline = left is not None and (seconds is None or left < seconds)
         if cut_by_deadline:
             seconds = left
-        outcome = await self.lane.exchange(item, limits, seconds, clock, left)
+        if isinstance(encoded, Unset):
+            encoded = self.lane.encode(item, limits)
+        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left)
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # What has had no time says nothing about its host.
@@ -76,10 +80,6 @@ class Trial:
                 if outcome.is_silent:
                     outcome.connect_failed, outcome.heard = False, None
         return _judged(outcome, started_at)
-
-    def relay(self, on_answer: OnAnswer) -> Relay | None:
-        """Return a relay for plain GETs with the limits of this fetcher, if its lane has any."""
-        return self.lane.relay(self.limits, on_answer)
 
     async def conclude(self, relay: Relay) -> Outcome:
         """Return how the try ended that `relay` has stopped at."""
@@ -90,6 +90,13 @@ class Trial:
         error_type = self.lane.binding.error(DeadlineExceeded)
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", allowed, request=request)
+
+
+def has_own_limits(item: object) -> bool:
+    """Whether a request has a time limit, or one for its body, that is not the fetcher's."""
+    return isinstance(item, Request) and not (
+        item.timeout is UNSET and item.deadline is UNSET and item.max_body is UNSET
+    )
 
 
 def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:

@@ -19,7 +19,7 @@ from asyncbatch._errors import (
     RetryAfterTooLong,
     add_note,
 )
-from asyncbatch._lanes import Binding, Blueprint, ClientLane
+from asyncbatch._lanes import Binding, Blueprint, Lane
 from asyncbatch._outcome import NO_TIMING, Outcome
 from asyncbatch._request import Request
 from asyncbatch._result import Failure, Result, Success, status_error, success
@@ -39,7 +39,7 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     )
 
 
-def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Result:
+def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
     """Return the result of `job` that its last outcome makes."""
     if outcome.kind is None:
         assert outcome.response is not None
@@ -73,7 +73,7 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Resul
     )
 
 
-def unpaid(job: Job, outcome: Outcome, now: float, lane: ClientLane) -> Failure:
+def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
     """Return the result of `job` that would have been tried again, but for its host's budget."""
     if outcome.error is None:
         outcome.error = status_error(built(job.request, outcome))
@@ -109,20 +109,18 @@ def success_of(job: Job, outcome: Outcome, now: float) -> Success:
     )
 
 
-def rejected(item: object, index: int, error: Exception, lane: ClientLane) -> Failure:
+def rejected(item: object, index: int, error: Exception, lane: Lane) -> Failure:
     """Return the result of something that cannot be sent at all."""
     return _unsent(item, index, error, FailureKind.invalid_request, lane)
 
 
-def not_started(item: object, index: int, batch_timeout: float, lane: ClientLane) -> Failure:
+def not_started(item: object, index: int, batch_timeout: float, lane: Lane) -> Failure:
     """Return the result of a request that the batch had no time left for."""
     error = lane.binding.error(NotStarted)(batch_timeout)
     return _unsent(item, index, error, FailureKind.not_started, lane)
 
 
-def _unsent(
-    item: object, index: int, error: Exception, kind: FailureKind, lane: ClientLane
-) -> Failure:
+def _unsent(item: object, index: int, error: Exception, kind: FailureKind, lane: Lane) -> Failure:
     return Failure(
         index=index,
         item=item,
@@ -177,7 +175,7 @@ def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) ->
     return attrs.evolve(outcome, kind=FailureKind.retry_after, error=error)
 
 
-def url_of(item: object, lane: ClientLane) -> Any:
+def url_of(item: object, lane: Lane) -> Any:
     """Return the URL that `item` asks for, `None` if it is none that can be fetched."""
     try:
         return lane.locate(item)

@@ -70,6 +70,9 @@ class Input:
         """Whether reading runs code of the caller's, which may take any time."""
         self.is_at_hand = False
         """Whether `read` may be called: reading needs no waiting, and there may be more."""
+        self.take: Callable[[], Any] | None = None
+        """What returns the next item with its index, or `END`, without a call of ours and without
+        noting the end; only of a container, and `None` for any other input."""
         self.error: Exception | None = None
         """What the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
@@ -83,7 +86,12 @@ class Input:
             lines = requests
             iterator = iter(requests if name is None else _lines(lines, name))
             self.is_callers_code = type(iterator) not in _OF_CONTAINERS
-            self._next = _in_own_context(iterator) if self.is_callers_code else iterator.__next__
+            numbered = enumerate(iterator)
+            if self.is_callers_code:
+                self._next = _in_own_context(numbered)
+            else:
+                self._next = numbered.__next__
+                self.take = functools.partial(next, numbered, END)
             self.is_at_hand = True
         else:
             raise TypeError(
@@ -96,9 +104,13 @@ class Input:
         return self._async_iterator is not None
 
     def read(self) -> Any:
-        """Return the next item, or `END`; what the iterable raises is kept in `error`."""
+        """
+        Return the index of the next item and the item, or `END`.
+
+        What the iterable raises is kept in `error`.
+        """
         try:
-            item = self._next()
+            numbered = self._next()
         except StopIteration:
             self.exhausted = True
             self.is_at_hand = False
@@ -109,11 +121,11 @@ class Input:
         except Exception as error:
             self._fail(error)
             return END
-        self.read_count += 1
-        return item
+        self.read_count = numbered[0] + 1
+        return numbered
 
     async def read_async(self) -> Any:
-        """Wait for the next item and return it, or `END`; errors are kept as by `read`."""
+        """Wait for the next item and return what `read` does."""
         assert self._async_iterator is not None
         try:
             item = await anext(self._async_iterator)
@@ -129,7 +141,7 @@ class Input:
             self._fail(error)
             return END
         self.read_count += 1
-        return item
+        return self.read_count - 1, item
 
     async def aclose(self) -> None:
         """

@@ -19,6 +19,7 @@ from asyncbatch._hosts import HostRules, Hosts, RulesFor
 from asyncbatch._lanes import (
     ClientLane,
     DirectLane,
+    Lane,
     OwnClient,
     binding_of,
     capacity_of,
@@ -176,7 +177,7 @@ def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
     return limits if own.max_body is None else attrs.evolve(limits, max_body=own.max_body)
 
 
-def _lane(options: Options, client: httpx.AsyncClient) -> ClientLane:
+def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
     rules: dict[str, Any] = {
         "max_body": options.max_body,
         "follow_redirects": _given(options.follow_redirects, client.follow_redirects),

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncbatch
+from asyncbatch._lanes._prepare import Preparer
+from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._request import plain_url
+from asyncbatch._timeouts import TimeLimits
 
 
 def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
@@ -38,3 +42,14 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
 
     engine.begin = noting
     return lanes
+
+
+def prepared_by(preparer: Preparer, item: Any, limits: TimeLimits) -> Prepared | None:
+    """
+    Return `item` as the engine sends it; `None` if a client has to.
+
+    Raises:
+        Exception: If it cannot be sent at all.
+    """
+    encoded = preparer.encode(item, plain_url(item), limits)
+    return None if encoded is None else Prepared.of(encoded, limits)

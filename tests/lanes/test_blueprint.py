@@ -274,7 +274,9 @@ async def test_an_outcome_is_freed_without_the_garbage_collector(
         limits = TimeLimits(total=5, connect=5)
         gc.disable()
         try:
-            outcome = await lane.exchange(server.url(path), limits, 5.0, monotonic)
+            url = server.url(path)
+            encoded = lane.encode(url, limits)
+            outcome = await lane.exchange(url, encoded, limits, 5.0, monotonic)
             answer: Any = outcome.error
             if asked and outcome.response is not None:
                 answer = outcome.response.build(None, outcome.content, outcome.timing)

@@ -18,6 +18,7 @@ from asyncbatch._lanes._prepare import Preparer
 from asyncbatch._request import UNSET
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from tests.lanes.served import prepared_by
 
 LIMITS = TimeLimits(total=30, connect=10)
 CLIENTS: dict[str, dict[str, str]] = {
@@ -40,7 +41,7 @@ def preparer(kind: str) -> tuple[OwnClient, Preparer]:
     params = {"a": "c l", "é": ["1", "2"]} if kind == "parameters" else None
     client = OwnClient(headers=CLIENTS[kind], auth=auth, params=params, trust_env=False)
     ours = Preparer(client, binding_of(client), client.own_transport)
-    ours.prepare("http://known.test/", LIMITS)
+    prepared_by(ours, "http://known.test/", LIMITS)
     return client, ours
 
 
@@ -123,7 +124,7 @@ def test_a_request_is_sent_as_httpx_would_send_it(
     client, ours = preparer(kind)
     request = Request(url, method, headers=headers, params=params, auth=auth, **body)
     try:
-        prepared = ours.prepare(request, LIMITS)
+        prepared = prepared_by(ours, request, LIMITS)
     except Exception:
         return  # as it is built, so httpx has said so, or we have looked at what it has built
     assume(prepared is not None)
@@ -181,7 +182,7 @@ def test_httpx_builds_nothing_that_nobody_looks_at(
         real(self, *args, **kwargs)
 
     monkeypatch.setattr(httpx.Request, "__init__", noting)
-    prepared = ours.prepare(Request("http://known.test/x", **COMPOSED[kind]), LIMITS)
+    prepared = prepared_by(ours, Request("http://known.test/x", **COMPOSED[kind]), LIMITS)
 
     assert prepared is not None
     assert built == []

@@ -17,6 +17,7 @@ from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._lanes._prepare import Preparer
 from asyncbatch._origin import origin_of
 from asyncbatch._timeouts import limits_of
+from tests.lanes.served import prepared_by
 
 WORDS = r"""
     http:// https:// HTTP:// hTTps:// http: // \\ \ / a.test B.test sub.b.test xn--9ca.test
@@ -39,7 +40,7 @@ texts = st.lists(st.sampled_from([*WORDS.split(), *ODD]), min_size=1, max_size=6
 def test_everybody_means_the_same_host(url: str) -> None:
     """Or nobody any: then nothing is sent."""
     located = attempt(lambda: LANE.locate(url))
-    prepared = attempt(lambda: PREPARER.prepare(url, LIMITS))
+    prepared = attempt(lambda: prepared_by(PREPARER, url, LIMITS))
     scheduled = attempt(lambda: origin_of(url, LANE.locate))
 
     if located is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import string
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._http11 import encode_fields, encode_request_line
-from asyncbatch._lanes import DirectLane, Relay, binding_of
+from asyncbatch._lanes import DirectLane, binding_of
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Preparer
 from asyncbatch._lanes._prepared import Prepared
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
+from tests.lanes.served import prepared_by
 
 LIMITS = TimeLimits(total=30, connect=10)
 
@@ -35,7 +37,7 @@ def preparer() -> tuple[OwnClient, Preparer]:
 def prepare(request: Any) -> Prepared | None:
     """Prepare `request`; `None` if a client has to send it, or refuse to."""
     try:
-        return preparer()[1].prepare(request, LIMITS)
+        return prepared_by(preparer()[1], request, LIMITS)
     except Exception:
         return None
 
@@ -145,24 +147,27 @@ def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> Non
     assert prepared.payload.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.asyncio_only
 @with_tricky
 @given(URLS)
 @settings(max_examples=200, deadline=None)
-def test_a_relay_sends_what_would_have_been_prepared(url: str) -> None:
+async def test_a_lane_sends_what_would_have_been_prepared(url: str) -> None:
     """At the first look at an origin, and at the next, which only reads the target."""
     client, _ = preparer()
     lane = DirectLane(
         client, binding_of(client), max_body=None, follow_redirects=True, max_redirects=5
     )
-    relay = Relay(lane, LIMITS, lambda *_: None)
-    if relay.look_at(url) is None:
-        return
-    first = relay.payload
-    assert relay.look_at(url) is not None
+    lane.begin_batch(monotonic)
+    first, second = lane.encode(url, LIMITS), lane.encode(url, LIMITS)
 
     prepared = prepare(url)
-    assert prepared is not None
-    assert relay.payload == first == prepared.payload
+    if prepared is None:
+        assert first is second is None
+        return
+    assert first is not None
+    assert second is not None
+    payloads = {Prepared.of(each, LIMITS).payload for each in (first, second)}
+    assert payloads == {prepared.payload}
 
 
 @given(st.text(ALPHABET, max_size=12), st.text(ALPHABET, max_size=12), TEXTS)
@@ -195,7 +200,7 @@ def test_every_origin_gets_the_host_that_httpx_would_send(headers: dict[str, str
     ours = Preparer(client, binding_of(client), client.own_transport)
 
     for url in ("http://a.test/", "http://b.test:81/", "https://b.test:443/", "http://10.0.0.1/"):
-        prepared = ours.prepare(url, LIMITS)
+        prepared = prepared_by(ours, url, LIMITS)
         assert prepared is not None
         assert_as_built(prepared, client.build_request("GET", url))
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch import FailureKind, Fetcher, Request, Retry
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.transport.raw_server import Peer, serve
 
@@ -77,6 +77,114 @@ async def test_a_task_begins_one_request_and_the_relay_all_others(
         )
     assert {result.attempts for result in results} == {1}
     assert server.statistics().connections == 1
+
+
+def of_kinds(url: str) -> Request:
+    """Return a request that is put together, of another kind for each number in the query."""
+    number = int(url.partition("?")[2])
+    kinds: list[dict[str, Any]] = [
+        {"headers": {"x-own": "1"}},
+        {"method": "POST", "json": {"a": number}},
+        {"method": "PUT", "content": b"x" * number},
+        {"method": "DELETE", "tag": number},
+        {"method": "HEAD"},
+        {"params": {"a": "b"}},
+        {"auth": ("user", "password")},
+        {"method": "POST", "data": {"a": "b"}, "retry": None},
+        {"headers": {"host": "other.test"}},
+        {"cookies": {"a": "b"}},
+        {},
+    ]
+    return Request(url, **kinds[number % len(kinds)])
+
+
+async def test_requests_of_all_kinds_follow_one_another_in_a_relay(server: LoopbackServer) -> None:
+    """With methods, fields and bodies of their own; each is sent as it would be alone."""
+
+    def described(request: RecordedRequest) -> Reply:
+        shown = (request.method, request.target, dict(request.headers), request.body)
+        return Reply(body=repr(shown).encode())
+
+    server.on("/e", described)
+    requests = [of_kinds(server.url(f"/e?{number}")) for number in range(2 * MANY)]
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        alone = [await fetcher.fetch(request) for request in requests]
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(requests)
+
+    assert begun == ["/e?0"]
+    assert [result.content for result in results] == [result.content for result in alone]
+    for result, request in zip(results, requests, strict=True):
+        assert result.unwrap().request.method == request.method
+        assert result.request is request
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"method": "POST", "content": b"x" * 99_999}, None),
+        ({"follow_redirects": False}, None),
+        ({"timeout": 5}, None),
+        ({"deadline": 5}, None),
+        ({"max_body": 1}, FailureKind.too_large),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
+)
+async def test_what_has_limits_of_its_own_or_a_long_body_is_a_tasks(
+    server: LoopbackServer, options: dict[str, Any], kind: FailureKind | None
+) -> None:
+    """A relay knows one set of limits, and writes each request at once."""
+    server.on("/e", echo)
+    requests = [server.url("/e?1"), Request(server.url("/e?2"), **options), server.url("/e?3")]
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(requests)
+
+    assert begun == ["/e?1", "/e?2", "/e?3"]
+    assert [result.kind for result in results] == [None, kind, None]
+
+
+async def test_each_is_tried_again_by_its_own_policy(server: LoopbackServer) -> None:
+    """Whatever the one before it in the relay was: by its method, and by what it says itself."""
+    server.on("/e", echo)
+    server.on("/lost", Reply(body=99).cut(body=9), Reply(body=b"x"))
+    server.on("/busy", Reply(500), Reply(body=b"x"))
+    lost, busy = server.url("/lost"), server.url("/busy")
+    requests = [
+        server.url("/e?1"),
+        Request(lost + "?2", "POST", json=1),
+        lost + "?3",
+        server.url("/e?4"),
+        Request(busy + "?5", retry=None),
+        busy + "?6",
+        Request(server.url("/e?7"), "POST", retry=None),
+        busy + "?8",
+    ]
+
+    retry = Retry(attempts=2, backoff=0.001, statuses={500}, budget=None)
+    async with Fetcher(concurrency=1, retry=retry) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+    assert [result.attempts for result in results] == [1, 1, 2, 1, 1, 2, 1, 2]
+    assert [result.ok for result in results] == [True, False, True, True, False, True, True, True]
+
+
+async def test_parameters_that_a_client_is_given_later_are_sent(server: LoopbackServer) -> None:
+    """From the next request on, though its URL is like those before."""
+    server.on("/e", echo)
+
+    async with Fetcher(concurrency=1) as fetcher:
+
+        def requests() -> Iterator[str]:
+            for number in range(4):
+                fetcher.client.params = {"k": "v"} if number > 1 else {}
+                yield server.url(f"/e?{number}=")
+
+        results = await fetcher.fetch_many(requests())
+
+    assert [result.text for result in results] == ["/e?0=", "/e?1=", "/e?2=&k=v", "/e?3=&k=v"]
 
 
 @pytest.mark.parametrize("concurrency", [1, 7])

@@ -2,7 +2,7 @@
 One batch: its task group, its time limit and its end.
 
 What goes next is the schedule's to say, what becomes of it the ledger's, how a request is sent the
-lane's; the crew does the work.
+lane's; the workers do the work.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncbatch._batch._crew import Crew, Work
 from asyncbatch._batch._equipment import Equipment
 from asyncbatch._batch._intake import Intake
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import Slice
+from asyncbatch._batch._workers import Work, Workers
 from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
 from asyncbatch._hosts import Host
@@ -68,7 +68,7 @@ class Batch:
             self._schedule.ends_at = self._begun + batch_timeout
             self._ledger.batch_timeout = batch_timeout
         self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
-        self._crew = Crew(
+        self._workers = Workers(
             equipment, self._schedule, self._intake, self._ledger, output, self._clock
         )
         self._scope = anyio.CancelScope()
@@ -102,7 +102,7 @@ class Batch:
     def notify(self) -> None:
         """Say that something has changed: a request may start now that might not before."""
         self._changed.set()
-        self._crew.notify()
+        self._workers.notify()
         self._intake.notify()
 
     def abandon(self) -> None:
@@ -125,7 +125,7 @@ class Batch:
             BaseException: What is no `Exception` and was raised by the input or while sending.
         """
         reporter = open_reporter(self._equipment.progress, total=self._source.size)
-        self._equipment.stalls.join(self._crew.take_out)
+        self._equipment.stalls.join(self._workers.take_out)
         try:
             with self._scope:
                 with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
@@ -159,11 +159,11 @@ class Batch:
     async def run_alone(self) -> None:
         """Run a batch of one request in the calling task, which serves as its worker."""
         self._intake.read(self._begun)
-        self._equipment.stalls.join(self._crew.take_out)
+        self._equipment.stalls.join(self._workers.take_out)
         try:
             with self._scope:
                 if self._batch_timeout is None:
-                    await self._crew.work_alone()
+                    await self._workers.work_alone()
                 else:
                     await self._work_alone_in_time()
         finally:
@@ -173,12 +173,12 @@ class Batch:
 
     async def _work_alone_in_time(self) -> None:
         with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
-            await self._crew.work_alone()
+            await self._workers.work_alone()
         if limit.has_passed:
             await self._end_unfinished()
 
     def _leave_schedule(self) -> None:
-        self._equipment.stalls.leave(self._crew.take_out)
+        self._equipment.stalls.leave(self._workers.take_out)
         self._schedule.close(self._clock())
         # Or batch and schedule would keep one another, and all results, for the garbage collector.
         self._schedule.on_ready = _tell_nobody
@@ -197,7 +197,7 @@ class Batch:
         if self._is_fed:
             start(self._intake.feed)
         try:
-            await self._crew.dispatch(start)
+            await self._workers.dispatch(start)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
@@ -240,10 +240,11 @@ class Batch:
             self._ledger.end(job, self._batch_timeout, now)
         if self._source.size is None or self._is_fed:
             return
-        while (item := self._source.read()) is not END:
+        while (numbered := self._source.read()) is not END:
+            index, item = numbered
             await self._wait_for(turn, self._output.may_start)
             await self._wait_for(turn, self._output.may_take)
-            self._ledger.reject_unread(item, self._batch_timeout)
+            self._ledger.reject_unread(item, index, self._batch_timeout)
 
     async def _wait_for(self, turn: Slice, has_room: Callable[[int], bool]) -> None:
         """Wait until the consumer has made room for one more result."""

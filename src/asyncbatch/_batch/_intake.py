@@ -68,11 +68,12 @@ class Intake:
         if is_beyond and not self._widens(unfinished):
             self._was_full = True
             return False
-        item = self.take()
-        if item is END:
+        numbered = self.take()
+        if numbered is END:
             return False
+        index, item = numbered
         now = self._clock() if self.source.is_callers_code else now
-        self._ledger.enter(item, now, is_beyond=is_beyond)
+        self._ledger.enter(item, index, now, is_beyond=is_beyond)
         self._was_full = False
         return True
 
@@ -83,16 +84,20 @@ class Intake:
         )
 
     def take(self) -> Any:
-        """Return the next item, or `END`; what its making takes is in no request's account."""
+        """
+        Return what `Input.read` does.
+
+        The time that making an item takes is in no request's account.
+        """
         source, clock = self.source, self._clock
         if not source.is_callers_code:
             return source.read()
         begun = clock()
-        item = source.read()
+        numbered = source.read()
         took = clock() - begun
         if took >= LEAST:
             self._stalls.take_out(took, begun)
-        return item
+        return numbered
 
     def notify(self) -> None:
         """Say that something has changed: there may be room now."""
@@ -106,12 +111,13 @@ class Intake:
             while not self._wants_more():
                 await self._wait()
                 turn.begin()
-            item = await Stepped(self.source.read_async(), self._stalls, self._clock)
-            if item is END:
+            numbered = await Stepped(self.source.read_async(), self._stalls, self._clock)
+            if numbered is END:
                 self._schedule.on_ready()
                 return
+            index, item = numbered
             is_beyond = self._ledger.unfinished >= self._window.size
-            self._ledger.enter(item, self._clock(), is_beyond=is_beyond)
+            self._ledger.enter(item, index, self._clock(), is_beyond=is_beyond)
             self._schedule.on_ready()
             if turn.is_over:
                 await turn.end()

@@ -7,6 +7,7 @@ what, and when, is the batch's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,16 +30,15 @@ from asyncbatch._ending import (
 )
 from asyncbatch._errors import FailureKind
 from asyncbatch._hosts import Host
-from asyncbatch._lanes import Blueprint, callers_error
+from asyncbatch._lanes import callers_error
 from asyncbatch._log import log_retry
 from asyncbatch._origin import Origin, origin_of, origin_of_url
 from asyncbatch._outcome import Outcome
 from asyncbatch._output import Output
 from asyncbatch._request import Request, Unset, is_repeatable
-from asyncbatch._result import Failure, Result, success
+from asyncbatch._result import Failure, Result
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
 from asyncbatch._tally import Tally
-from asyncbatch._timing import Course
 
 
 def _ignore(job: Job) -> None:
@@ -58,8 +58,6 @@ class Ledger:
         *,
         is_at_hand: bool,
     ) -> None:
-        self.count = 0
-        """Requests read; the next one's index."""
         self.unfinished = 0
         """Requests read that have no result yet."""
         self.on_retry: Callable[[Job], object] = _ignore
@@ -72,8 +70,11 @@ class Ledger:
         self._hosts = equipment.hosts
         self._lane = equipment.trial.lane
         self._schedule = schedule
-        self._output = output
         self._tally = tally
+        self.publish: Callable[[Result], object] = output.put
+        """Hands a result over; what else its end comes to is for `_finish` or `succeeded`."""
+        if tally is not None:
+            self.publish = functools.partial(_count_and_put, tally, output)
         self._clock = clock
         self._slots = equipment.slots
         # What requests of an input that is at hand have waited before they were read is the time
@@ -84,19 +85,24 @@ class Ledger:
         self._interrupted: list[Job] = []
 
     def enter(
-        self, item: Any, now: float, origin: Origin | None = None, *, is_beyond: bool = False
+        self,
+        item: Any,
+        index: int,
+        now: float,
+        origin: Origin | None = None,
+        *,
+        is_beyond: bool = False,
     ) -> None:
         """
         Hand `item` to the schedule, or give it its result at once if it cannot be sent.
 
         Args:
             item: The request, as it was read.
+            index: Its place in the input.
             now: The time.
             origin: Its origin, if that has been found already.
             is_beyond: Whether it was read beyond the size of the window.
         """
-        index = self.count
-        self.count += 1
         self.unfinished += 1
         if origin is None:
             try:
@@ -188,33 +194,10 @@ class Ledger:
             job.deadline += now - before
         return now
 
-    def deliver(
-        self, job: Job, blueprint: Blueprint, content: bytes, course: Course, now: float
-    ) -> None:
-        """
-        Give `job` the result of a response that needs no verdict.
-
-        The schedule has not been told then: another request may still take the job's place.
-        """
-        if job.weight:
-            self._let_go(job)
-        history = job.history
-        result = success(
-            job.index,
-            job.request,
-            now - job.first_started_at,  # type: ignore[operator]  # a try that succeeded was begun
-            job.attempts,
-            () if history is None else tuple(history),
-            job.queued,
-            job.throttled,
-            course,
-            content,
-            blueprint,
-        )
+    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
+        """Take note of a success that has been published, and that no other request replaces."""
         self.unfinished -= 1
-        if self._tally is not None:
-            self._tally.add(result)
-        self._output.put(result)
+        self._schedule.succeeded(job, status_code, started_at, now)
 
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` the result of one that its host, or its deadline, kept from being sent."""
@@ -249,13 +232,13 @@ class Ledger:
         outcome = too_late("batch_timeout", batch_timeout, self._lane.binding)
         self._finish(result_of(job, outcome, now, self._lane), job)
 
-    def reject_unread(self, item: Any, batch_timeout: float) -> None:
+    def reject_unread(self, item: Any, index: int, batch_timeout: float) -> None:
         """Enter `item` and give it the result of one that its batch had no time to look at."""
         self.unfinished += 1
-        self.count += 1
-        self._finish(not_started(item, self.count - 1, batch_timeout, self._lane))
+        self._finish(not_started(item, index, batch_timeout, self._lane))
 
-    def _let_go(self, job: Job) -> None:
+    def let_go(self, job: Job) -> None:
+        """Let go of the bytes that were held for a request beyond the size of the window."""
         self.window.let_go(job.weight)
         job.weight = 0
 
@@ -272,7 +255,10 @@ class Ledger:
     def _finish(self, result: Result, job: Job | None = None) -> None:
         self.unfinished -= 1
         if job is not None and job.weight:
-            self._let_go(job)
-        if self._tally is not None:
-            self._tally.add(result)
-        self._output.put(result)
+            self.let_go(job)
+        self.publish(result)
+
+
+def _count_and_put(tally: Tally, output: Output, result: Result) -> None:
+    tally.add(result)
+    output.put(result)

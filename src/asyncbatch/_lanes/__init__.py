@@ -10,19 +10,24 @@ from asyncbatch._lanes._callers import callers_error, exit_of_caller
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._gate import capacity_of, gate_of
+from asyncbatch._lanes._lane import Lane
 from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._prepared import Encoded
+from asyncbatch._lanes._relay import OnAnswer, Relay, can_relay
 
 __all__ = [
     "Binding",
     "Blueprint",
     "ClientLane",
     "DirectLane",
+    "Encoded",
+    "Lane",
     "OnAnswer",
     "OwnClient",
     "Relay",
     "binding_of",
     "callers_error",
+    "can_relay",
     "capacity_of",
     "exit_of_caller",
     "field_of",

@@ -55,7 +55,7 @@ class Blueprint:
     one less for the garbage collector to look at.
     """
 
-    __slots__ = ("_default_encoding", "_library", "connection", "head", "status_code")
+    __slots__ = ("_default_encoding", "_library", "coding", "connection", "head", "status_code")
 
     def __init__(self, library: Any, default_encoding: Any, head: Any, connection: Any) -> None:
         self._library = library
@@ -64,6 +64,8 @@ class Blueprint:
         self.connection = connection
         self.status_code = self.head.status
         """The responses' status."""
+        self.coding = coding_of(self.head.status, coding_in(self.head.block))
+        """The `Content-Encoding` by which their bodies are decoded; `None`: they are not."""
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`."""
@@ -133,7 +135,7 @@ class PreparedBlueprint(Blueprint):
 class PlainBlueprint(Blueprint):
     """Builds the responses to plain GETs that agree in all but their targets and bodies."""
 
-    __slots__ = ("builder", "coding", "limits")
+    __slots__ = ("builder", "limits")
 
     def __init__(self, exchange: Exchange, builder: Builder, limits: TimeLimits) -> None:
         super().__init__(
@@ -141,8 +143,6 @@ class PlainBlueprint(Blueprint):
         )
         self.builder = builder
         self.limits = limits
-        self.coding = coding_of(self.status_code, coding_in(self.head.block))
-        """The bodies' `Content-Encoding`, which they came with."""
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`, a new one each time."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -32,7 +32,9 @@ from asyncbatch._lanes._failures import (
 from asyncbatch._lanes._hops import Hops
 from asyncbatch._lanes._orphans import release_orphans
 from asyncbatch._lanes._own import showing_cookies_of
+from asyncbatch._lanes._prepared import Encoded
 from asyncbatch._lanes._redirects import leave_behind
+from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes._sendable import check_extensions, check_location, check_text, check_url
 from asyncbatch._lanes._trace import PhaseTrace
 from asyncbatch._lanes._upload import Body
@@ -41,17 +43,16 @@ from asyncbatch._redaction import shown
 from asyncbatch._request import UNSET, Request, Unset, check_present, hold, is_request, native_of
 from asyncbatch._stalls import Stalls, Stepped, TimeLimit
 from asyncbatch._timeouts import TimeLimits
-
-if TYPE_CHECKING:
-    from asyncbatch._lanes._relay import OnAnswer, Relay
-
+from asyncbatch._transport import Exchange
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
 """Failures after which a connection of HTTP/2 may count more streams than it has."""
 
 
 @attrs.frozen
-class _Rules:
+class Rules:
+    """What holds for all exchanges of a lane."""
+
     max_body: int | None
     follow_redirects: bool
     max_redirects: int
@@ -73,7 +74,7 @@ class ClientLane:
     ) -> None:
         self._client = client
         self.binding = binding
-        self._rules = _Rules(max_body, follow_redirects, max_redirects, minimum_rate)
+        self.rules = Rules(max_body, follow_redirects, max_redirects, minimum_rate)
         self._stalls = Stalls()
         # What is under way: its limit, and its phases.
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
@@ -96,53 +97,43 @@ class ClientLane:
         self._door = door_of(self._client)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
-        """Return a relay for plain GETs; this lane has none."""
+        """Return a relay for encoded requests; this lane has none."""
+        return None
+
+    def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
+        """Leave it to the client how `item` is sent."""
         return None
 
     async def exchange(
         self,
         item: object,
+        encoded: Encoded | None,
         limits: TimeLimits,
         seconds: float | None,
         clock: Clock,
         left: float | None = None,
+        *,
+        first: Exchange | None = None,
+        spent: float = 0.0,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
-        The outcome of a response has its status, but no verdict on it.
-
-        Args:
-            item: The request, in any form.
-            limits: Those of its phases.
-            seconds: The limit on all of it, but for waits in a pool that is not ours.
-            clock: The batch's clock.
-            left: The limit on all of it, those waits included.
+        The outcome of a response has its status, but no verdict on it. For the arguments see
+        `Lane.exchange`; `first` answers the first hop, if that took place on the engine, in `spent`
+        seconds.
         """
-        return await self._send(item, limits, seconds, clock, left)
-
-    async def _send(
-        self,
-        item: object,
-        limits: TimeLimits,
-        seconds: float | None,
-        clock: Clock,
-        left: float | None = None,
-        first: Any = None,
-        spent: float = 0.0,
-    ) -> Outcome:
-        """Send `item`; `first` answers its first hop, if that took place, in `spent` seconds."""
         trace = PhaseTrace(clock)
         hops = Hops(
             self._client,
             self.binding,
             trace,
             door=self._door,
-            minimum_rate=self._rules.minimum_rate,
+            minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: Stepped(sending, self._stalls, clock),
             first=first,
         )
-        rules = self._rules
+        rules = self.rules
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
         exchange = _Exchange(self._client, self.binding, item, rules, hops)
@@ -198,7 +189,7 @@ class _Exchange:
     """One attempt: its request, its hops, and what is going on."""
 
     def __init__(
-        self, client: Any, binding: Binding, item: object, rules: _Rules, hops: Hops
+        self, client: Any, binding: Binding, item: object, rules: Rules, hops: Hops
     ) -> None:
         self._client = client
         self._binding = binding

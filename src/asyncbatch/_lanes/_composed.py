@@ -48,9 +48,14 @@ class Composer:
         # Private, so it may be gone one day: then all is left to httpx.
         self._encode_request = getattr(library._content, "encode_request", None)
 
-    def compose(self, request: Request, limits: TimeLimits) -> Prepared | None:
+    def compose(self, item: Any, request: Request, limits: TimeLimits) -> Prepared | None:
         """
-        Return `request` prepared, or `None` if it takes httpx to say what it is sent as.
+        Return `item` prepared, or `None` if it takes httpx to say what it is sent as.
+
+        Args:
+            item: The request, in any form.
+            request: The same as a `Request`.
+            limits: Those of the attempt.
 
         Raises:
             Exception: If it cannot be sent at all.
@@ -74,7 +79,7 @@ class Composer:
         if fields is None:
             return None
         line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
-        return Prepared.composed(template, url, request, line + fields, body, limits)
+        return Prepared.composed(item, template, url, request, line + fields, body, limits)
 
     def _url(self, request: Request) -> str | None:
         url, params = text_of_url(request.url), request.params

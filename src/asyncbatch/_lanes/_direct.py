@@ -16,22 +16,23 @@ import anyio
 
 from asyncbatch._clock import Clock
 from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._http11 import ExchangeError, ResponseHead, ResponseTooLarge
+from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
+from asyncbatch._lanes._blueprint import Blueprint, PreparedBlueprint, course_of
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._conditions import Conditions, standing_reason_against
 from asyncbatch._lanes._engine_failures import engine_outcome
 from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
-from asyncbatch._lanes._heads import coding_in, coding_of, sets_cookies
+from asyncbatch._lanes._heads import sets_cookies
 from asyncbatch._lanes._own import OwnClient
 from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._lanes._prepared import Encoded, Prepared
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._template import Template
 from asyncbatch._lanes._terms import TermsByLimits
 from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._outcome import Outcome
-from asyncbatch._request import Unset
+from asyncbatch._request import Unset, plain_url
 from asyncbatch._stalls import Stalls
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import timing_of
@@ -44,58 +45,114 @@ from asyncbatch._transport import (
     TimedOut,
     Upload,
 )
+from asyncbatch._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
 _log = logging.getLogger("httpx")
 
 
-class DirectLane(ClientLane):
+class DirectLane:
     """Carries out attempts on the engine of a client of ours, or on the client where it must."""
 
     def __init__(self, client: OwnClient, binding: Binding, **rules: Any) -> None:
-        super().__init__(client, binding, **rules)
+        self.binding = binding
+        self._client: Any = client
         self._transport = client.own_transport
-        self.client = client
-        self.preparer = Preparer(client, binding, self._transport)
-        self.default_encoding: Any = self._client._default_encoding
-        # Why no request of the present batches may take this lane; None if they may.
-        self.reason_against: str | None = "no batch has begun"
+        # What carries out all that this lane leaves to the client.
+        self._client_lane = ClientLane(client, binding, **rules)
+        self._rules = self._client_lane.rules
+        self._stalls = Stalls()
         self._conditions = Conditions(client, OwnClient, self._transport)
-        self.terms = TermsByLimits(
+        # Why no request of the present batches may take this lane; None if they may.
+        self._reason_against: str | None = "no batch has begun"
+        self._preparer = Preparer(client, binding, self._transport)
+        self._templates = self._preparer.templates
+        # Of the origin that was asked last.
+        self._template: Template | None = None
+        self._default_encoding: Any = client._default_encoding
+        self._terms = TermsByLimits(
             max_body=self._rules.max_body,
             follow_redirects=self._rules.follow_redirects,
             minimum_rate=self._rules.minimum_rate,
         )
-        self.decoder = WholeBodyDecoder(self._rules.max_body)
+        self._decoder = WholeBodyDecoder(self._rules.max_body)
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Take part in keeping the time in which the loop stands still out of all accounts."""
-        super().take_part_in(stalls)
+        self._client_lane.take_part_in(stalls)
+        self._stalls = stalls
         if self._transport is not None and self._transport.engine is not None:
+            stalls.join(self._take_out)
             self._transport.engine.on_stall = self._tell_of_stall
 
-    def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of what is under way."""
-        super().take_out(seconds, before)
-        if self._transport is not None and self._transport.engine is not None:
-            self._transport.engine.take_out(seconds, before)
+    def _take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of what is under way on the engine."""
+        self._engine.take_out(seconds, before)
 
     def _tell_of_stall(self, seconds: float, before: float) -> None:
-        super().take_out(seconds, before)
-        self._stalls.take_out(seconds, before, source=self.take_out)
+        self._stalls.take_out(seconds, before, source=self._take_out)
 
     def begin_batch(self, clock: Clock) -> None:
-        """Look whether the lane may be taken."""
-        self.decoder.begin()
+        """Look whether requests may take the lane in this batch."""
         if clock is not monotonic:
             # trio, or a clock that somebody has made virtual: the engine knows neither.
-            super().begin_batch(clock)
-            self.reason_against = "the event loop is not one that the engine runs on"
+            self._client_lane.begin_batch(clock)
+            self._reason_against = "the event loop is not one that the engine runs on"
             return
-        self.reason_against = self._conditions.reason_against()
+        if not self._decoder.has_begun:
+            self._decoder.begin()
+        self._reason_against = self._conditions.reason_against()
+
+    def locate(self, item: object) -> Any:
+        """
+        Return the absolute URL of `item`, as the client will ask for it.
+
+        Raises:
+            Exception: If `item` is no request, or its URL is not one that can be fetched.
+        """
+        return self._client_lane.locate(item)
+
+    def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
+        """
+        Decide how `item` is sent: as what is returned, or by the client if that is `None`.
+
+        What the client's user may change at any time is looked at for each request.
+        """
+        url = item if type(item) is str else plain_url(item)
+        if url is not None and self._reason_against is None:
+            client, template = self._client, self._template
+            if template is None or not url.startswith(template.prefix):
+                template = self._templates.get(url[: url.find("/", len("https://"))])
+            jar, hooks = client._cookies.jar, client._event_hooks
+            # A known origin, and the same headers as then: only the target is to be read.
+            if (
+                template is not None
+                and template.is_ours
+                and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
+                and "/." not in url
+                and client._headers._list == template.client_headers
+                and client._auth is template.auth
+                and not (jar._cookies and template.may_match(jar))
+                and len(url) <= MAX_PLAIN_LENGTH
+                and not client._params._dict
+                and not (hooks["request"] or hooks["response"])
+            ):
+                self._template = template
+                target = url[template.prefix_length :].encode("ascii")
+                return item, url, template, b"GET " + target + template.head
+        return self._look_closer(item, url, limits)
+
+    def _look_closer(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
+        if self._reason_against is not None or standing_reason_against(self._client) is not None:
+            return None
+        try:
+            return self._preparer.encode(item, url, limits)
+        except Exception:
+            return None  # it cannot be sent; the client will meet the same mistake, and report it
 
     async def exchange(
         self,
         item: object,
+        encoded: Encoded | None,
         limits: TimeLimits,
         seconds: float | None,
         clock: Clock,
@@ -104,79 +161,68 @@ class DirectLane(ClientLane):
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
-        The outcome of a response has its status, but no verdict on it.
+        The outcome of a response has its status, but no verdict on it. For the arguments see
+        `Lane.exchange`.
         """
-        prepared = self._prepared(item, limits)
-        if prepared is None:
-            return await super().exchange(item, limits, seconds, clock, left)
+        if encoded is None:
+            return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
+        prepared = Prepared.of(encoded, limits)
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
             exchange = self._begin(prepared, limits, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client says what it thinks.
-            return await super().exchange(item, limits, seconds, clock, left)
+            return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
         try:
             await exchange.future
         except BaseException:
-            self.engine.abandon(exchange)
+            self._engine.abandon(exchange)
             raise
-        return await self.conclude(item, limits, seconds, exchange, prepared)
+        return await self._conclude(prepared, exchange, limits, seconds)
 
-    async def conclude(
-        self,
-        item: object,
-        limits: TimeLimits,
-        seconds: float | None,
-        exchange: Exchange,
-        prepared: Prepared,
+    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
+        """Return a relay for encoded requests with these limits, if there is an engine for it."""
+        if self._transport is None or self._transport.engine is None:
+            return None
+        return Relay(
+            self._engine,
+            self._terms.of(limits),
+            limits,
+            self._decoder,
+            self._rules.max_body,
+            self._blueprint,
+            self._conclude,
+            on_answer,
+        )
+
+    async def _conclude(
+        self, encoded: Encoded, exchange: Exchange, limits: TimeLimits, seconds: float | None
     ) -> Outcome:
         """Return the outcome of an exchange that is over."""
+        prepared = Prepared.of(encoded, limits)
         if _leads_on(exchange):
-            return await self._replay(item, limits, seconds, exchange)
+            return await self._replay(prepared.item, limits, seconds, exchange)
         if exchange.head is not None:
             self._note_head(exchange, prepared)
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
         prepared.forget_payload()
         assert exchange.head is not None  # there was no error
-        coding = coding_of(exchange.head.status, coding_in(exchange.head.block))
+        blueprint = self._blueprint(exchange, prepared)
         try:
             raw = bytes(exchange.content)
         except MemoryError as error:
             return self._undecodable(exchange, prepared, error)
-        if coding is None:
-            return self._arrived(exchange, prepared, raw)
-        return await self._decoded(exchange, prepared, raw, coding, seconds)
+        if blueprint.coding is None:
+            return self._arrived(exchange, prepared, blueprint, raw)
+        return await self._decoded(exchange, prepared, blueprint, raw, seconds)
 
-    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
-        """Return a relay for plain GETs with these limits, if the lane may be taken at all."""
-        # Where the client adds parameters, no URL is sent as it is.
-        if self.reason_against is not None or self._client.params:
-            return None
-        return Relay(self, limits, on_answer)
-
-    @property
-    def max_body(self) -> int | None:
-        """The longest decoded body to accept, in bytes."""
-        return self._rules.max_body
+    def _blueprint(self, exchange: Exchange, prepared: Prepared) -> PreparedBlueprint:
+        return PreparedBlueprint(self.binding.library, self._default_encoding, exchange, prepared)
 
     def _max_body_of(self, limits: TimeLimits) -> int | None:
         own = limits.max_body
         return self._rules.max_body if isinstance(own, Unset) else own
-
-    def is_plain(self, head: ResponseHead) -> bool:
-        """Whether a complete response with this head needs nothing but to be decoded and kept."""
-        return head.status < 300 and not sets_cookies(head.block)
-
-    def _prepared(self, item: object, limits: TimeLimits) -> Prepared | None:
-        """Return `item` as the engine takes it, or `None` if the client is to have it."""
-        if self.reason_against is not None or standing_reason_against(self._client) is not None:
-            return None
-        try:
-            return self.preparer.prepare(item, limits)
-        except Exception:
-            # It cannot be sent; the client lane will meet the same mistake, and report it.
-            return None
 
     async def _replay(
         self, item: object, limits: TimeLimits, seconds: float | None, exchange: Exchange
@@ -185,14 +231,14 @@ class DirectLane(ClientLane):
         first_hop = timing_of(course_of(exchange))
         spent = monotonic() - exchange.begun_at
         exchange.error = None  # of a body that is too long, and left empty
-        outcome = await self._send(
-            item, limits, seconds, monotonic, left=seconds, first=exchange, spent=spent
+        outcome = await self._client_lane.exchange(
+            item, None, limits, seconds, monotonic, left=seconds, first=exchange, spent=spent
         )
         outcome.timing = timing_of(outcome.timing).following(first_hop)
         return outcome
 
     @property
-    def engine(self) -> Engine:
+    def _engine(self) -> Engine:
         transport = self._transport
         assert transport is not None
         engine: Engine = transport.engine
@@ -202,13 +248,13 @@ class DirectLane(ClientLane):
         payload, body = prepared.payload, prepared.body
         if body is not None and len(body) <= SHORT_BODY:
             # One write of both, which can wait for those of others: see the pool's outbox.
-            payload, body = payload + body, None
-        return self.engine.begin(
+            payload, body = prepared.whole(), None
+        return self._engine.begin(
             prepared.origin,
             prepared.method,
             payload,
             body,
-            self.terms.of(limits, prepared.follow_redirects),
+            self._terms.of(limits, prepared.follow_redirects),
             deadline,
             prepared.closes,
         )
@@ -261,31 +307,29 @@ class DirectLane(ClientLane):
         outcome.url = request.url
         return outcome
 
-    def _arrived(self, exchange: Exchange, prepared: Prepared, content: bytes) -> Outcome:
-        head = exchange.head
-        assert head is not None
+    def _arrived(
+        self, exchange: Exchange, prepared: Prepared, blueprint: Blueprint, content: bytes
+    ) -> Outcome:
         limit = self._max_body_of(prepared.limits)
         if limit is not None and len(content) > limit:
             return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
-        blueprint = PreparedBlueprint(
-            self.binding.library, self.default_encoding, exchange, prepared
-        )
         return Outcome(
             response=blueprint,
             content=content,
             timing=course_of(exchange),
-            status_code=head.status,
+            status_code=blueprint.status_code,
         )
 
     async def _decoded(
         self,
         exchange: Exchange,
         prepared: Prepared,
+        blueprint: Blueprint,
         raw: bytes,
-        coding: str,
         seconds: float | None,
     ) -> Outcome:
-        decoder = self.decoder
+        decoder, coding = self._decoder, blueprint.coding
+        assert coding is not None
         if not isinstance(prepared.limits.max_body, Unset):
             decoder = WholeBodyDecoder(prepared.limits.max_body)
         try:
@@ -300,7 +344,7 @@ class DirectLane(ClientLane):
         if content is None:
             exchange.error = TimedOut("total")
             return self._failed(exchange, prepared, seconds)
-        return self._arrived(exchange, prepared, content)
+        return self._arrived(exchange, prepared, blueprint, content)
 
     def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:
         request = prepared.native()

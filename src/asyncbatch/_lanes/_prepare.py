@@ -17,11 +17,11 @@ from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._composed import Composer
 from asyncbatch._lanes._cookies import narrowed
 from asyncbatch._lanes._own import showing_cookies_of
-from asyncbatch._lanes._prepared import Prepared
+from asyncbatch._lanes._prepared import Encoded, Prepared
 from asyncbatch._lanes._sendable import check_head, check_text, check_url
 from asyncbatch._lanes._template import Template, Templates, is_special, leads_to
 from asyncbatch._lanes._upload import Body, is_produced
-from asyncbatch._request import UNSET, Request, native_of, plain_url
+from asyncbatch._request import UNSET, Request, native_of
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._urls import split_plain, text_of
 
@@ -38,56 +38,46 @@ class Preparer:
         """Of the origins that have been asked, each to be compared with the client as it is."""
         self._composer = Composer(client, binding, self._templates)
 
-    def prepare(self, item: Any, limits: TimeLimits) -> Prepared | None:
+    def encode(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         """
-        Return `item` prepared, or `None` if it takes a client to send it.
+        Return `item` as the engine sends it, or `None` if it takes a client to send it.
+
+        Args:
+            item: The request, in any form.
+            url: What it asks for if it is a GET and nothing else, as `plain_url` says.
+            limits: Those of the attempt.
 
         Raises:
             Exception: If it cannot be sent at all.
         """
-        url = plain_url(item)
+        # Where the client adds parameters, no URL is sent as it is.
         if url is not None and not self._client.params:
-            url = text_of(url)
+            url = text_of(url)  # the lines of a list, say, have an end each
             if (parts := split_plain(url)) is not None:
-                return self._prepare_plain(url, *parts, limits)
+                return self._encode_plain(item, url, *parts, limits)
         request = Request.of(item)
         if _needs_client(request) or not is_basic(self._auth(request)):
             return None
-        return self._composer.compose(request, limits) or self._prepare_built(request, limits)
+        composed = self._composer.compose(item, request, limits)
+        return composed or self._prepare_built(item, request, limits)
 
     def _auth(self, request: Request) -> Any:
         """Return the authentication of `request`, its own or the client's."""
         own = request.auth
         return self._client._auth if own is UNSET else self._binding.auth(own)
 
-    def plain(self, url: str) -> tuple[Template, bytes] | None:
-        """
-        Return what a GET to `url` is made of and sent as, if it is one like any other.
-
-        Raises:
-            Exception: If it cannot be sent at all.
-        """
-        parts = split_plain(url)
-        if parts is None:
-            return None
-        origin, target = parts
-        template = self._templates.of(origin)
-        if not template.is_ours or template.may_match(self._client._cookies.jar):
-            return None
-        return template, template.payload(target)
-
-    def _prepare_plain(
-        self, url: str, origin: str, target: bytes, limits: TimeLimits
-    ) -> Prepared | None:
+    def _encode_plain(
+        self, item: Any, url: str, origin: str, target: bytes, limits: TimeLimits
+    ) -> Encoded | None:
         template = self._templates.of(origin)
         if not template.is_ours:
             return None
         if template.may_match(self._client.cookies.jar):
-            return self._with_cookies(url, target, template, limits)
-        return Prepared.plain(url, template.payload(target), template, limits)
+            return self._with_cookies(item, url, target, template, limits)
+        return item, url, template, template.payload(target)
 
     def _with_cookies(
-        self, url: str, target: bytes, template: Template, limits: TimeLimits
+        self, item: Any, url: str, target: bytes, template: Template, limits: TimeLimits
     ) -> Prepared:
         native = template.builder.build(url, limits)
         narrowed(self._client.cookies, template.origin.host).set_cookie_header(native)
@@ -95,9 +85,9 @@ class Preparer:
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
-        return Prepared.built(native, payload, fields, limits)
+        return Prepared.built(item, native, payload, fields, limits)
 
-    def _prepare_built(self, request: Request, limits: TimeLimits) -> Prepared | None:
+    def _prepare_built(self, item: Any, request: Request, limits: TimeLimits) -> Prepared | None:
         check_text(request.url, self._binding)
         native = self._build(request, limits)
         authorization = authorization_of(self._auth(request))
@@ -115,7 +105,7 @@ class Preparer:
         fields = encode_fields(native.headers.raw)
         if is_special(method, fields, body):
             return None
-        prepared = Prepared.built(native, line + fields.block, fields, limits)
+        prepared = Prepared.built(item, native, line + fields.block, fields, limits)
         prepared.body = body or None
         prepared.follow_redirects = request.follow_redirects
         return prepared

@@ -1,13 +1,14 @@
 """
-A request that is ready for the engine.
+A request as the engine sends it: encoded once, and carried along until its result is there.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from asyncbatch._http11 import RequestFields
-from asyncbatch._lanes._template import Builder, Template, origin_of
+from asyncbatch._lanes._template import Builder, Template, host_key_of, origin_of
+from asyncbatch._origin import Origin as HostKey
 from asyncbatch._request import Request
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
@@ -29,6 +30,8 @@ class Prepared:
         "body",
         "closes",
         "follow_redirects",
+        "item",
+        "key",
         "limits",
         "method",
         "origin",
@@ -36,8 +39,20 @@ class Prepared:
     )
 
     def __init__(
-        self, origin: Origin, method: bytes, payload: bytes, limits: TimeLimits, *, closes: bool
+        self,
+        item: Any,
+        key: HostKey,
+        origin: Origin,
+        method: bytes,
+        payload: bytes,
+        limits: TimeLimits,
+        *,
+        closes: bool,
     ) -> None:
+        # The request as it was given.
+        self.item = item
+        # By which limits per host are kept.
+        self.key = key
         self.origin = origin
         self.method = method
         self.payload = payload
@@ -54,26 +69,34 @@ class Prepared:
         self._native: Any = None
 
     @classmethod
-    def plain(cls, url: str, payload: bytes, template: Template, limits: TimeLimits) -> Prepared:
-        """Make one of a GET of which only the target differs from others."""
-        prepared = cls(template.origin, b"GET", payload, limits, closes=template.closes)
+    def of(cls, encoded: Encoded, limits: TimeLimits) -> Prepared:
+        """Return a plain GET like any other prepared request, and that as it is."""
+        if isinstance(encoded, Prepared):
+            return encoded
+        item, url, template, payload = encoded
+        prepared = cls(
+            item, template.key, template.origin, b"GET", payload, limits, closes=template.closes
+        )
         prepared._url = url
         prepared._builder = template.builder
         return prepared
 
     @classmethod
     def built(
-        cls, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
+        cls, item: Any, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
     ) -> Prepared:
         """Make one of a request that has been built."""
         method = native.method.encode("ascii")
-        prepared = cls(origin_of(native.url), method, payload, limits, closes=fields.closes)
+        origin = origin_of(native.url)
+        key = host_key_of(native.url, origin)
+        prepared = cls(item, key, origin, method, payload, limits, closes=fields.closes)
         prepared._native = native
         return prepared
 
     @classmethod
     def composed(
         cls,
+        item: Any,
         template: Template,
         url: str,
         request: Request,
@@ -82,14 +105,25 @@ class Prepared:
         limits: TimeLimits,
     ) -> Prepared:
         """Make one of a request whose head has been put together."""
-        method = request.method.encode("ascii")
-        prepared = cls(template.origin, method, payload, limits, closes=template.closes)
+        prepared = cls(
+            item,
+            template.key,
+            template.origin,
+            request.method.encode("ascii"),
+            payload,
+            limits,
+            closes=template.closes,
+        )
         prepared.body = body or None
         prepared.follow_redirects = request.follow_redirects
         prepared._url = url
         prepared._builder = template.builder
         prepared._has_own_head = True
         return prepared
+
+    def whole(self) -> bytes:
+        """Return head and body, to be sent in one write."""
+        return self.payload if self.body is None else self.payload + self.body
 
     def forget_payload(self) -> None:
         """Let go of what has been sent, unless the request is to be built of it."""
@@ -112,6 +146,15 @@ class Prepared:
                 native = self._builder.build(self._url, self.limits)
                 self._native = self._builder.authorize(native)
         return self._native
+
+
+Plain: TypeAlias = tuple[Any, str, Template, bytes]
+"""
+A GET of which only the target differs from others: the request as it was given, its URL, what it
+has in common with the others, and the bytes to be sent. A plain tuple, made for most requests.
+"""
+
+Encoded: TypeAlias = Plain | Prepared
 
 
 def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:

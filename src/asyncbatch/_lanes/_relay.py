@@ -1,5 +1,5 @@
 """
-A relay: plain GETs one after the other, each begun in the callback that ends the one before.
+A relay: encoded requests one after the other, each begun in the callback that ends the last.
 
 A task costs more than anything else a small request needs: its future, the turn of the
 event loop until it runs, the coroutines down to the engine. A relay leaves its task asleep
@@ -9,31 +9,30 @@ for as long as requests and responses are like any other, and wakes it for every
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint
-from asyncbatch._lanes._conditions import standing_reason_against
-from asyncbatch._lanes._prepared import Prepared
-from asyncbatch._lanes._template import Template
-from asyncbatch._origin import Origin as HostKey
-from asyncbatch._request import plain_url
+from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint, PreparedBlueprint
+from asyncbatch._lanes._heads import sets_cookies
+from asyncbatch._lanes._prepared import Encoded, Prepared
+from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._timing import Course
-from asyncbatch._transport import NEVER, EngineClosed, Exchange
-from asyncbatch._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET, text_of
+from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, Terms
 
 if TYPE_CHECKING:
-    from asyncbatch._lanes._direct import DirectLane
     from asyncbatch._outcome import Outcome
     from asyncbatch._timeouts import TimeLimits
 
-OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Any]
+OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Encoded | None]
 """
 Takes what a response is built from, its decoded body, its course and the time of its end; returns
 the request to be sent next, or `None` to let the relay stop. It runs in a callback and must not
 wait; it reads the caller's input, which may take any time.
 """
+
+Conclude: TypeAlias = "Callable[[Encoded, Exchange, TimeLimits, float | None], Awaitable[Outcome]]"
+"""Returns the outcome of an exchange that is over and needs a second look."""
 
 _INFO = logging.INFO
 _log = logging.getLogger("httpx")
@@ -41,53 +40,57 @@ _log = logging.getLogger("httpx")
 
 class Relay:
     """
-    The plain GETs of one worker, one at a time.
+    The requests of one worker that the engine sends, one at a time.
 
     Args:
-        lane: whose requests they are.
-        limits: for each of them.
+        engine: sends them.
+        terms: of each exchange.
+        limits: of each request.
+        decoder: decodes short bodies.
+        max_body: bytes that a decoded body may have.
+        blueprints: make the `PreparedBlueprint` of an exchange.
+        conclude: takes what the relay stops at.
         on_answer: takes each response that needs no second look.
     """
 
     __slots__ = (
-        "_client",
+        "_blueprints",
+        "_conclude",
         "_decoder",
+        "_encoded",
+        "_engine",
         "_error",
         "_exchange",
-        "_lane",
         "_limits",
         "_max_body",
         "_on_answer",
-        "_ready",
-        "_ready_url",
         "_seconds",
-        "_template",
-        "_templates",
-        "payload",
-        "url",
+        "_terms",
     )
 
-    def __init__(self, lane: DirectLane, limits: TimeLimits, on_answer: OnAnswer) -> None:
-        self._lane = lane
-        self._client: Any = lane.client
+    def __init__(
+        self,
+        engine: Engine,
+        terms: Terms,
+        limits: TimeLimits,
+        decoder: WholeBodyDecoder,
+        max_body: int | None,
+        blueprints: Callable[[Exchange, Prepared], PreparedBlueprint],
+        conclude: Conclude,
+        on_answer: OnAnswer,
+    ) -> None:
+        self._engine = engine
+        self._terms = terms
         self._limits = limits
-        self._on_answer = on_answer
         self._seconds = NEVER if limits.total is None else limits.total
-        self._decoder = lane.decoder
-        self._max_body = NEVER if lane.max_body is None else lane.max_body
-        # The request under way, or the one that `conclude` is to look at.
+        self._decoder = decoder
+        self._max_body = NEVER if max_body is None else max_body
+        self._blueprints = blueprints
+        self._conclude = conclude
+        self._on_answer = on_answer
+        # The request under way, or the one that `conclude` is to look at, and its exchange.
+        self._encoded: Encoded | None = None
         self._exchange: Exchange | None = None
-        self.url = ""
-        """What that request asks for."""
-        # Of that URL, or of the one that was looked at last and is ready to go.
-        self._template: Template | None = None
-        self.payload = b""
-        """What is sent for it, or for the one that was looked at last."""
-        # What was looked at last, and its URL.
-        self._ready: Any = None
-        self._ready_url = ""
-        # Of the origins that have been asked, by anybody.
-        self._templates = lane.preparer.templates
         # What `on_answer` raised.
         self._error: BaseException | None = None
 
@@ -102,26 +105,30 @@ class Relay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, item: Any) -> bool:
-        """Ask for `item` and whatever `on_answer` names, unless that takes more than a relay."""
-        if self._lane.reason_against or standing_reason_against(self._client):
+    def begin(self, encoded: Encoded | None) -> bool:
+        """Send `encoded` and whatever `on_answer` returns, unless that takes more than a relay."""
+        if encoded is None or not can_relay(encoded):
             return False
-        if self.look_at(item) is None or (template := self._template) is None:
-            return False
-        self.url = self._ready_url
+        if isinstance(encoded, Prepared):
+            origin, method, closes = encoded.origin, encoded.method, encoded.closes
+            payload = encoded.whole()
+        else:
+            _, _, template, payload = encoded
+            origin, method, closes = template.origin, b"GET", template.closes
         try:
-            self._exchange = self._lane.engine.begin(
-                template.origin,
-                b"GET",
-                self.payload,
+            self._exchange = self._engine.begin(
+                origin,
+                method,
+                payload,
                 None,
-                self._lane.terms.of(self._limits),
+                self._terms,
                 monotonic() + self._seconds,
-                template.closes,
+                closes,
                 follow=self._follow,
             )
         except (EngineClosed, RuntimeError):
             return False  # closed, or used from another event loop: the lane will say it
+        self._encoded = encoded
         return True
 
     async def wait(self) -> None:
@@ -136,8 +143,8 @@ class Relay:
         try:
             await exchange.future
         except BaseException:
-            self._lane.engine.abandon(exchange)
-            self._exchange = None
+            self._engine.abandon(exchange)
+            self._exchange = self._encoded = None
             raise
         error, self._error = self._error, None
         if error is not None:
@@ -146,53 +153,10 @@ class Relay:
     async def conclude(self) -> Outcome:
         """Return the outcome of the request that the relay has stopped at."""
         exchange, self._exchange = self._exchange, None
+        encoded, self._encoded = self._encoded, None
         assert exchange is not None
-        assert self._template is not None
-        prepared = Prepared.plain(self.url, b"", self._template, self._limits)
-        return await self._lane.conclude(
-            self.url, self._limits, self._limits.total, exchange, prepared
-        )
-
-    def look_at(self, item: Any) -> HostKey | None:
-        """Return the host of a request that this relay can take, with all that it takes ready."""
-        url = item if type(item) is str else plain_url(item)
-        if url is None:
-            return None
-        client, template = self._client, self._template
-        jar = client._cookies.jar
-        if template is None or not url.startswith(template.prefix):
-            template = self._templates.get(url[: url.find("/", len("https://"))])
-        # A known origin, and the same headers as then: only the target is to be read.
-        if (
-            template is not None
-            and template.is_ours
-            and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
-            and "/." not in url
-            and client._headers._list == template.client_headers
-            and client._auth is template.auth
-            and not (jar._cookies and template.may_match(jar))
-            and len(url) <= MAX_PLAIN_LENGTH
-        ):
-            target = url[template.prefix_length :].encode("ascii")
-            self.payload = b"GET " + target + template.head
-            self._template = template
-            self._ready = item
-            self._ready_url = url
-            return template.key
-        return self._look_closer(item, url)
-
-    def _look_closer(self, item: Any, url: str) -> HostKey | None:
-        url = text_of(url)  # the lines of a list, say, have an end each
-        try:
-            plain = self._lane.preparer.plain(url)
-        except Exception:
-            return None  # it cannot be sent; the lane will meet the same mistake, and report it
-        if plain is None:
-            return None
-        self._template, self.payload = plain
-        self._ready = item
-        self._ready_url = url
-        return plain[0].key
+        assert encoded is not None
+        return await self._conclude(encoded, exchange, self._limits, self._limits.total)
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Take a response and go on with the next request, or wake the task."""
@@ -200,67 +164,82 @@ class Relay:
         if exchange.future.done():
             return None
         try:
-            template, connection = self._template, exchange.connection
-            assert template is not None
-            assert connection is not None
-            # What the last response on this connection was built from mostly serves again.
-            blueprint: PlainBlueprint | None = connection.blueprint
-            if (
-                blueprint is None
-                or blueprint.head is not exchange.head
-                or blueprint.builder is not template.builder
-                or blueprint.limits is not self._limits
-            ):
-                blueprint = self._blueprint_for(exchange)
-                if not connection.is_closed:
-                    connection.blueprint = blueprint
-            content: bytes | None = None
-            if blueprint is not None and not _log.isEnabledFor(_INFO):
-                content = exchange.content
-                if blueprint.coding is not None:
-                    content = self._decoder.decode_nowait(content, blueprint.coding)
-            if content is not None and len(content) <= self._max_body:
-                assert blueprint is not None
-                now = exchange.ended_at
-                course = (
-                    exchange.begun_at,
-                    exchange.send_at,
-                    exchange.sent_at,
-                    exchange.first_byte_at,
-                    now,
-                    exchange.dns,
-                    exchange.connect,
-                    exchange.tls,
-                    len(exchange.content),
-                )
-                self._exchange = None
-                item = self._on_answer(blueprint, content, course, now)
-                if (
-                    item is not None
-                    and (item is self._ready or self.look_at(item) is not None)
-                    and (template := self._template) is not None
-                    and template.closes is exchange.closes
-                    # What the lane's conditions look at, a user may change at any time.
-                    and not self._lane.reason_against
-                    and not standing_reason_against(self._client)
-                ):
-                    self._ready = None
-                    self.url = self._ready_url
-                    # Not the end of the last: what came between was the caller's input.
-                    now = monotonic()
-                    exchange.renew(template.origin, self.payload, now + self._seconds, now)
-                    self._exchange = exchange
-                    return exchange
+            encoded = self._take(exchange)
         except BaseException as error:
             self._error = error
+            encoded = None
+        if encoded is not None:
+            if isinstance(encoded, Prepared):
+                origin, method, closes = encoded.origin, encoded.method, encoded.closes
+                payload = encoded.whole()
+            else:
+                _, _, template, payload = encoded
+                origin, method, closes = template.origin, b"GET", template.closes
+            if closes is exchange.closes:
+                self._exchange, self._encoded = exchange, encoded
+                # Not the end of the last: what came between was the caller's input.
+                now = monotonic()
+                exchange.renew(origin, method, payload, now + self._seconds, now)
+                return exchange
         exchange.future.set_result(None)
         return None
 
-    def _blueprint_for(self, exchange: Exchange) -> PlainBlueprint | None:
-        """Return what a response is built from, if it needs nothing but to be decoded and kept."""
-        head = exchange.head
-        assert head is not None
-        assert self._template is not None
-        if not self._lane.is_plain(head):
+    def _take(self, exchange: Exchange) -> Encoded | None:
+        """Hand a response over, if it needs no second look, and return the next request."""
+        encoded, connection = self._encoded, exchange.connection
+        assert encoded is not None
+        assert connection is not None
+        # What the last response on this connection was built from mostly serves again.
+        blueprint: Blueprint | None = connection.blueprint
+        if (
+            not isinstance(blueprint, PlainBlueprint)
+            or blueprint.head is not exchange.head
+            or isinstance(encoded, Prepared)
+            or blueprint.builder is not encoded[2].builder
+            or blueprint.limits is not self._limits
+        ):
+            blueprint = self._blueprint_for(exchange, encoded)
+        if blueprint is None or _log.isEnabledFor(_INFO):
             return None
-        return PlainBlueprint(exchange, self._template.builder, self._limits)
+        content: bytes | None = exchange.content
+        if blueprint.coding is not None:
+            content = self._decoder.decode_nowait(exchange.content, blueprint.coding)
+        if content is None or len(content) > self._max_body:
+            return None
+        course = (
+            exchange.begun_at,
+            exchange.send_at,
+            exchange.sent_at,
+            exchange.first_byte_at,
+            exchange.ended_at,
+            exchange.dns,
+            exchange.connect,
+            exchange.tls,
+            len(exchange.content),
+        )
+        self._exchange = self._encoded = None
+        if isinstance(encoded, Prepared):
+            encoded.forget_payload()
+        return self._on_answer(blueprint, content, course, exchange.ended_at)
+
+    def _blueprint_for(self, exchange: Exchange, encoded: Encoded) -> Blueprint | None:
+        """Return what a response is built from, if it needs nothing but to be decoded and kept."""
+        head, connection = exchange.head, exchange.connection
+        assert head is not None
+        assert connection is not None
+        if head.status >= 300 or sets_cookies(head.block):
+            return None
+        if isinstance(encoded, Prepared):
+            return self._blueprints(exchange, encoded)
+        blueprint = PlainBlueprint(exchange, encoded[2].builder, self._limits)
+        if not connection.is_closed:
+            connection.blueprint = blueprint
+        return blueprint
+
+
+def can_relay(encoded: Encoded) -> bool:
+    """Whether a request can go by a relay: with the terms of all others, and in one write."""
+    if not isinstance(encoded, Prepared):
+        return True
+    body = encoded.body
+    return encoded.follow_redirects is None and (body is None or len(body) <= SHORT_BODY)

@@ -130,7 +130,7 @@ class Template:
         self.origin = origin_of(url)
         self.host: bytes = url.netloc
         # By which limits per host are kept.
-        self.key: HostKey = url.scheme, self.origin.host.removesuffix("."), self.origin.port
+        self.key = host_key_of(url, self.origin)
         self._cookie_domains: tuple[str, ...] | None = None
 
     def may_match(self, jar: CookieJar) -> bool:
@@ -218,3 +218,8 @@ def origin_of(url: Any) -> Origin:
     """Return the engine's origin for a native URL."""
     host = url.raw_host.decode("ascii")
     return Origin(url.scheme == "https", host, url.port or _PORTS[url.scheme])
+
+
+def host_key_of(url: Any, origin: Origin) -> HostKey:
+    """Return the key by which limits per host are kept, for a native URL of this origin."""
+    return url.scheme, origin.host.removesuffix("."), origin.port

@@ -41,6 +41,11 @@ class WholeBodyDecoder:
         self._turn: Turn | None = None
         self._call_soon: CallSoon = None  # type: ignore[assignment]
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known in which event loop bodies come."""
+        return self._turn is not None
+
     def begin(self) -> None:
         """Say that bodies will come in the running event loop."""
         self._turn, self._call_soon = turn_here()

@@ -233,13 +233,16 @@ class Exchange:
         self.observer: Observer | None = None
         self.follow: Follow | None = None
 
-    def renew(self, origin: Origin, payload: bytes, deadline: float, now: float) -> None:
+    def renew(
+        self, origin: Origin, method: bytes, payload: bytes, deadline: float, now: float
+    ) -> None:
         """
         Make another request of the same kind of one that has succeeded.
 
         For whoever holds the only reference to it: an object less to make for each request.
         """
         self.origin = origin
+        self.method = method
         self.payload = payload
         self.deadline = deadline
         self.begun_at = now

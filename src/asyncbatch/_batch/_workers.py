@@ -1,0 +1,466 @@
+"""
+The workers of a batch, and the dispatcher that starts them.
+
+A worker is a task that holds a permit and goes from one request to the next; it is started when
+there is work for it and ends when there is none. The dispatcher starts workers and sleeps until
+something changes. Between two awaits all of this is atomic; there are no locks.
+
+Where the lane allows it a worker sleeps, and a relay does its work in the callbacks that receive
+the responses; it wakes up for whatever takes more than that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from asyncbatch._attempt import has_own_limits
+from asyncbatch._batch._equipment import Equipment
+from asyncbatch._batch._intake import Intake
+from asyncbatch._batch._ledger import Ledger
+from asyncbatch._batch._slice import SLICE, Slice
+from asyncbatch._clock import Clock
+from asyncbatch._ending import method_of
+from asyncbatch._input import END
+from asyncbatch._lanes import Blueprint, Encoded, can_relay
+from asyncbatch._output import Output
+from asyncbatch._request import UNSET, Request, Unset
+from asyncbatch._result import Success, draft
+from asyncbatch._schedule import Fate, Job, Schedule
+from asyncbatch._timing import Course
+
+_START = Fate.START
+
+Work: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Workers:
+    """The workers of one batch."""
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        schedule: Schedule,
+        intake: Intake,
+        ledger: Ledger,
+        output: Output,
+        clock: Clock,
+    ) -> None:
+        self._concurrency = equipment.concurrency
+        self.slots = equipment.slots
+        self.permits = equipment.permits
+        self.trial = equipment.trial
+        # A relay knows one limit for all its requests, and builds no response to be looked at.
+        self.may_relay = equipment.deadline is None and equipment.check is None
+        self.schedule = schedule
+        self.intake = intake
+        self._is_fed = intake.is_fed
+        self.ledger = ledger
+        self.output = output
+        self.clock = clock
+        self.slice = Slice()
+        # Set by whoever changes something that the dispatcher waits for.
+        self._changed = anyio.Event()
+        # Set when something is left to be tried again, and when there is room for results.
+        self._retried = anyio.Event()
+        # Starts a part of the batch in a task of its own; without one, all is done in one task.
+        self._spawn: Callable[[Work], None] | None = None
+        self._is_watching = False
+        ledger.on_retry = self._note_retry
+        # When it wakes up by itself, while it sleeps.
+        self._sleeps_until = math.inf
+        self._workers: set[Worker] = set()
+        self.last_at_work: Job | None = None
+        # The last look for a job ended only because the slice of time did.
+        self._cut_short = False
+
+    def notify(self) -> None:
+        """Say that something has changed: a request may start now that might not before."""
+        self._changed.set()
+        self._retried.set()
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take `seconds` in which the loop stood still out of what runs since before `before`."""
+        for worker in self._workers:
+            worker.take_out(seconds, before)
+        self.schedule.take_out(seconds, before)
+
+    async def dispatch(self, spawn: Callable[[Work], None]) -> None:
+        """Start workers, by `spawn`, for as long as there is anything to be done."""
+        self._spawn = spawn
+        while not self.intake.is_finished:
+            await self._start_workers(spawn)
+            await self._wait()
+
+    async def watch_deadlines(self) -> None:
+        """
+        End those on time whose deadline passes while they wait for their next try.
+
+        Workers and dispatcher do so when they look for work; but they may all be busy, or wait for
+        slots that another batch has.
+        """
+        while True:
+            now = self.clock()
+            alarm = self._end_expired(now)
+            self._retried = anyio.Event()
+            with anyio.CancelScope(deadline=alarm - now + anyio.current_time()):
+                await self._retried.wait()
+
+    def _end_expired(self, now: float) -> float:
+        """End those whose deadline has passed, and return when to look again."""
+        while self.output.may_start(self.schedule.in_flight):
+            job = self.schedule.take_expired(now)
+            if job is None:
+                return self.schedule.next_alarm
+            self.ledger.settle_unsent(job, now)
+            self.notify()
+            self.intake.notify()
+        return math.inf  # when there is room for results
+
+    def _note_retry(self, job: Job) -> None:
+        """See that the deadline of a request which waits for its next try is watched."""
+        if job.deadline is None:
+            return
+        self._retried.set()
+        if not self._is_watching and self._spawn is not None:
+            self._is_watching = True
+            self._spawn(self.watch_deadlines)
+
+    async def work_alone(self) -> None:
+        """Do all the work in the calling task."""
+        while not self.intake.is_finished:
+            # To look at deadlines lets rests end, and what is ready then is nobody else's to start.
+            if not await self._acquire_in_time():
+                continue
+            worker = Worker(self)
+            self._workers.add(worker)
+            try:
+                await worker.work_alone()
+            finally:
+                self._workers.discard(worker)
+                self.permits.release()
+            await self._wait()
+
+    async def _acquire_in_time(self) -> bool:
+        """Take a permit, unless a deadline passes before; say whether it was taken."""
+        now = self.clock()
+        alarm = self._end_expired(now)
+        if alarm == math.inf:
+            await self.permits.acquire()
+            return True
+        with anyio.move_on_after(alarm - now):
+            await self.permits.acquire()
+            return True
+        return False
+
+    async def _start_workers(self, spawn: Callable[[Work], None]) -> None:
+        """
+        Start as many workers as there is work for.
+
+        First one, then two, then four: the first may well do all the work there is, without ever
+        waiting for anything.
+        """
+        burst = 1
+        while True:
+            for _ in range(burst):
+                if not await self._start_worker(spawn):
+                    return
+            burst *= 2
+            await anyio.lowlevel.checkpoint()
+
+    async def _start_worker(self, spawn: Callable[[Work], None]) -> bool:
+        """Start a worker if there is work for one; say whether there was."""
+        if len(self._workers) >= self._concurrency:
+            return False
+        await self.permits.acquire()
+        job = None
+        try:
+            job = self.next_job(self.clock())  # reads the input, which may raise
+        finally:
+            if job is None:
+                self.permits.release()
+        if job is None:
+            return False
+        worker = Worker(self, job)
+        self._workers.add(worker)
+        spawn(worker.work)
+        return True
+
+    async def _wait(self) -> None:
+        """Wait until something changes, or the schedule has something for us by itself."""
+        if self._cut_short:
+            self._cut_short = False
+            await self.slice.end()
+            return
+        if self.intake.is_finished:
+            return
+        self._changed = anyio.Event()
+        wake_at = self._wake_at()
+        is_full = len(self._workers) >= self._concurrency
+        # Where there is no room for results, nobody asks the schedule when its time has come.
+        if is_full or wake_at == math.inf or not self.output.may_start(self.schedule.in_flight):
+            await self._changed.wait()
+            return
+        self._sleeps_until = wake_at
+        with anyio.move_on_after(max(0.0, wake_at - self.clock())):
+            await self._changed.wait()
+        self._sleeps_until = math.inf
+
+    def _wake_at(self) -> float:
+        wake_at = self.schedule.wake_at
+        return math.inf if wake_at is None else wake_at
+
+    # What workers call.
+
+    def has_had_its_slice(self, job: Job) -> bool:
+        """Whether it is time to let others run: nobody else has worked since `job` was begun."""
+        return self.last_at_work is job and self.slice.is_over
+
+    def call_dispatcher(self) -> None:
+        """Wake the dispatcher if there is work for another worker, or it must wake up earlier."""
+        if len(self._workers) < self._concurrency and self._needs_dispatcher():
+            self._changed.set()
+
+    def _needs_dispatcher(self) -> bool:
+        return (
+            self.schedule.has_ready
+            or self._wake_at() < self._sleeps_until
+            or self.intake.has_room_again()
+        )
+
+    def tell_feeder(self) -> None:
+        """Tell whoever reads an input that has to be waited for that there may be room."""
+        if self._is_fed:
+            self.intake.notify()
+
+    def leave(self, worker: Worker) -> None:
+        """Take note that a worker ends."""
+        self._workers.discard(worker)
+        self._changed.set()
+
+    def next_job(self, begun: float) -> Job | None:
+        """
+        Return a request to be started now, reading only as much input as it takes to find it.
+
+        Args:
+            begun: The time.
+        """
+        schedule = self.schedule
+        now = begun
+        while self.output.may_start(schedule.in_flight):
+            job = schedule.next(now)
+            if job is None:
+                if not self.intake.read(now):
+                    # A slot is free: who reads ahead may go further now.
+                    self.tell_feeder()
+                    return None
+            elif job.fate is _START:
+                if job.deadline is None and job.allowed is not None:
+                    job.deadline = now + job.allowed
+                if self._is_fed:
+                    self.intake.notify()
+                return job
+            else:
+                self.ledger.settle_unsent(job, now)
+                self.intake.notify()
+            now = self.clock()
+            if now > begun + SLICE:
+                self._cut_short = True
+                return None
+        return None
+
+
+class Worker:
+    """A task that holds a permit and goes from one request to the next."""
+
+    __slots__ = ("_encode", "_job", "_relay", "_workers")
+
+    def __init__(self, workers: Workers, job: Job | None = None) -> None:
+        self._workers = workers
+        # The one that is being tried, or is to be tried next; the schedule has started it.
+        self._job = job
+        trial = workers.trial
+        self._encode = trial.lane.encode
+        self._relay = None
+        if workers.may_relay:
+            self._relay = trial.lane.relay(trial.limits, self._take_and_go_on)
+
+    async def work(self) -> None:
+        """Go from one request to the next until there is none; the permit is given back then."""
+        workers = self._workers
+        permits = workers.permits
+        held = True
+        try:
+            while (job := self._job) is not None:
+                await self._try(job)
+                if self._job is not None:
+                    continue
+                if permits.waiting:
+                    permits.release()
+                    held = False
+                    await permits.acquire()
+                    held = True
+                elif workers.has_had_its_slice(job):
+                    await workers.slice.end()
+                self._job = workers.next_job(workers.clock())
+                workers.call_dispatcher()
+        finally:
+            if held:
+                permits.release()
+            workers.leave(self)
+
+    async def work_alone(self) -> None:
+        """Do all that can be done now."""
+        workers = self._workers
+        while (job := self._job or workers.next_job(workers.clock())) is not None:
+            self._job = job
+            await self._try(job)
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of what is being tried."""
+        job = self._job
+        if job is None or job.first_started_at is None or job.first_started_at > before:
+            return
+        job.first_started_at += seconds
+        if job.deadline is not None:
+            job.deadline += seconds
+
+    async def _try(self, job: Job) -> None:
+        """Try a request once, and by relay those after it; one of these may be left untried."""
+        workers, relay = self._workers, self._relay
+        workers.last_at_work = job
+        encoded: Encoded | Unset | None = UNSET
+        try:
+            if relay is not None and _is_usual(job):
+                encoded = self._encode(job.request, workers.trial.limits)
+            if relay is not None and not isinstance(encoded, Unset) and relay.begin(encoded):
+                await relay.wait()
+                if not relay.has_exchange:
+                    return
+                outcome = await workers.trial.conclude(relay)
+            else:
+                outcome = await workers.trial.run(
+                    job.request,
+                    deadline_at=job.deadline,
+                    clock=workers.clock,
+                    allowed=job.allowed,
+                    limits=job.host.limits,
+                    encoded=encoded,
+                )
+        except BaseException:
+            self._interrupt()
+            raise
+        ended, self._job = self._job, None
+        assert ended is not None
+        workers.ledger.settle(ended, outcome, workers.clock())
+        workers.tell_feeder()
+
+    def _interrupt(self) -> None:
+        job, self._job = self._job, None
+        # An error may have hit a relay between two requests.
+        if job is not None and job.fate is _START:
+            self._workers.ledger.interrupt(job, self._workers.clock())
+
+    def _take_and_go_on(
+        self, blueprint: Blueprint, content: bytes, course: Course, now: float
+    ) -> Encoded | None:
+        """Give a request its result, and return the next one, if there is one for the relay."""
+        workers, job = self._workers, self._job
+        assert job is not None
+        ledger = workers.ledger
+        if job.weight:
+            ledger.let_go(job)
+        history = job.history
+        # What `success_of` makes, without the calls.
+        result = draft(
+            job.index,
+            job.request,
+            now - job.first_started_at,  # type: ignore[operator]  # a try that succeeded was begun
+            job.attempts,
+            () if history is None else tuple(history),
+            job.queued,
+            job.throttled,
+            course,
+            content,
+            blueprint,
+        )
+        result.__class__ = Success
+        ledger.publish(result)
+        if not workers.permits.waiting:
+            encoded = self._replace(job, now)
+            if encoded is not None:
+                return encoded
+        # Reading the input may have taken any time.
+        now = workers.clock()
+        ledger.succeeded(job, blueprint.status_code, course[0], now)
+        self._job = None
+        if workers.permits.waiting:
+            workers.tell_feeder()
+            return None
+        self._job = job = workers.next_job(now)
+        workers.call_dispatcher()
+        if job is None or not _is_usual(job):
+            return None
+        encoded = self._encode(job.request, workers.trial.limits)
+        if encoded is None or not can_relay(encoded):
+            return None
+        workers.last_at_work = job
+        return encoded
+
+    def _replace(self, done: Job, now: float) -> Encoded | None:
+        """
+        Put the next request of the input in the place of one that has succeeded, if it can go.
+
+        The way most requests go: nobody waits, the next is for the same host, and nothing is wrong
+        with that. Then no queue changes, and no count; where this says no, `next_job` knows more.
+        """
+        workers = self._workers
+        schedule, source, ledger = workers.schedule, workers.intake.source, workers.ledger
+        if schedule.pending or not source.is_at_hand:
+            return None
+        output = workers.output
+        if output.is_bounded and not output.may_go_on(
+            ledger.unfinished - 1, schedule.in_flight - 1
+        ):
+            return None
+        if source.take is not None:
+            numbered = source.take()
+        else:
+            numbered = workers.intake.take()
+            now = workers.clock()
+        if numbered is END:
+            return None
+        index, item = numbered
+        key = encoded = None
+        is_text = type(item) is str
+        if is_text or not has_own_limits(item):
+            encoded = self._encode(item, workers.trial.limits)
+        if encoded is not None:
+            is_plain = isinstance(encoded, tuple)
+            key = encoded[2].key if isinstance(encoded, tuple) else encoded.key
+            if (is_plain or can_relay(encoded)) and schedule.replace(done, item, index, key, now):
+                done.method, done.retry = "GET", UNSET
+                if not is_text:
+                    done.method = method_of(item)
+                    done.retry = item.retry if isinstance(item, Request) else UNSET
+                before = ledger.full_before
+                if before is not None:
+                    # `Ledger.queued_before`, without the calls.
+                    since = workers.slots.full_since
+                    seconds = workers.slots.full_seconds - before
+                    done.queued = seconds + (now - since if since else 0.0)
+                workers.last_at_work = done
+                return encoded
+        ledger.enter(item, index, now, key)
+        return None
+
+
+def _is_usual(job: Job) -> bool:
+    """Whether the limits of a job are those of most: a relay knows no others."""
+    if job.host.limits is not None or job.allowed is not None:
+        return False
+    return type(job.request) is str or not has_own_limits(job.request)
