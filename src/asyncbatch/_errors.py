@@ -188,7 +188,7 @@ class TruncatedBody(httpx.RemoteProtocolError):
 
 
 class AttemptTimeout(httpx.TimeoutException):
-    """One attempt, its body included, took longer than it may."""
+    """One attempt, its body included, took longer than `timeout`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)
@@ -199,7 +199,7 @@ class AttemptTimeout(httpx.TimeoutException):
 
 
 class TooSlow(httpx.ReadTimeout):
-    """The response came, but more slowly than it may."""
+    """The response came, but more slowly than `minimum_rate`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)
@@ -213,7 +213,7 @@ class TooSlow(httpx.ReadTimeout):
 
 
 class DeadlineExceeded(httpx.TimeoutException):
-    """The request with its retries, or the whole batch, took longer than it may."""
+    """The request took longer than `deadline`, or the call longer than `batch_timeout`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)
@@ -227,7 +227,7 @@ class DeadlineExceeded(httpx.TimeoutException):
 
 
 class RetryAfterTooLong(httpx.HTTPStatusError):
-    """The server asks to be left alone for longer than the policy allows."""
+    """The server asks for a longer wait than the policy allows."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)

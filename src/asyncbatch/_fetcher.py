@@ -60,9 +60,9 @@ class Fetcher:
     in which it was entered.
 
     Args:
-        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours. Its own settings stand, and
-            it stays open. Without one, the fetcher makes its own and closes it.
-        concurrency: How many requests may be under way at once: 100, and never more than half the
+        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours. It keeps its settings, and
+            stays open. Without one, the fetcher makes its own and closes it.
+        concurrency: How many requests may be in flight at once: 100, and never more than half the
             files that the process may open, or than the client's pool holds.
         per_host: How many of them at one origin (scheme, host and port); `None`: no cap.
         rate: A `Rate` for each origin.
@@ -81,17 +81,17 @@ class Fetcher:
         max_redirects: How many for one request: 20 unless `client` says otherwise.
         max_body: Bytes of a decoded body at most; `None`: no limit.
         minimum_rate: Bytes per second at which a response has to come, averaged over 10 s; `None`:
-            it may drip. Waiting for its first byte does not count.
+            no minimum. The wait for the first byte does not count.
         addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
             link-local and other special ones (see `is_public`), or a callable that takes an
             `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address
             connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
         give_up_host_after: After so many attempts in a row without a byte of an answer, over at
-            least 3 s, requests to that host fail at
-            once for 30 s; then one is let through as a probe. `None`: never.
-        check: A function that is given each `httpx.Response` of a status below 400 before it
-            becomes a `Success`. What it raises makes a failure of kind `callback`, with the
-            response; it is tried again only if `Retry.when` says so.
+            least 3 s, requests to that host fail at once for 30 s; then one is sent as a
+            probe. `None`: never.
+        check: A function that is called with each `httpx.Response` of a status below 400 before it
+            becomes a `Success`. If it raises, the result is a failure of kind `callback`, with
+            the response; it is tried again only if `Retry.when` says so.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
             takes a `Progress`, ten times a second.
         options: Anything else `httpx.AsyncClient` takes; not together with `client`.

@@ -92,7 +92,7 @@ class _Result:
 
     @property
     def reason_phrase(self) -> str:
-        """The words behind the response's status, `""` where there is no response."""
+        """The words after the response's status, `""` where there is no response."""
         response = self._built()
         return "" if response is None else response.reason_phrase
 

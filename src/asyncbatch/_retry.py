@@ -130,18 +130,18 @@ class Retry:
     """
     Say which failed requests are tried again, how often and when.
 
-    Tried again are the `statuses`, and failures on the way: no connection, a time-out, a broken or
-    truncated response. What would end in the same way again is not: a name that does not exist, a
-    certificate that does not verify, a body that does not decode or is too large, a redirect that
-    leads nowhere, a refused address, an invalid request.
+    The `statuses` are tried again, and so are failures that may pass: no connection, a timeout, a
+    broken or truncated response. Failures that would happen again are not: a name that does not
+    exist, a certificate that does not verify, a body that does not decode or is too large, a
+    redirect that leads nowhere, a refused address, an invalid request.
     """
 
     attempts: int = attrs.field(default=3, validator=_check_attempts)
     """Total number of tries, the first one included."""
     backoff: float = attrs.field(default=0.5, validator=_number(finite=True))
     """Seconds, the upper bound of the first wait; it doubles with each further one. Each wait is
-    drawn evenly from 0 to its bound ("full jitter"), so that requests which failed together do not
-    come back together."""
+    drawn evenly from 0 to its bound ("full jitter"), so that requests which failed together are not
+    sent again together."""
     backoff_max: float = attrs.field(default=8.0, validator=_number(finite=True))
     """Seconds that the upper bound of a wait never passes."""
     statuses: frozenset[int] = attrs.field(
@@ -150,8 +150,8 @@ class Retry:
     """The statuses that are tried again: 408, 425, 429, 500, 502, 503 and 504 by default."""
     methods: frozenset[str] = attrs.field(default=IDEMPOTENT, converter=_to_methods)
     """The methods that may be sent twice, by default the idempotent ones: GET, HEAD, OPTIONS, PUT,
-    DELETE and TRACE. Any other is tried again only if nothing can have been done: no connection was
-    made, or the server refused it by 429, or by 503 with `Retry-After`."""
+    DELETE and TRACE. Any other is tried again only if it cannot have been carried out: no
+    connection was made, or the server refused it with 429, or with 503 and `Retry-After`."""
     retry_after_max: float = attrs.field(default=60.0, validator=_number(finite=False))
     """Seconds. A `Retry-After` up to this is waited for, instead of the back-off; a longer one ends
     the request as `retry_after`. It is never shortened."""
@@ -161,16 +161,16 @@ class Retry:
     the server named by `Retry-After` does not count. `None`: no bound."""
 
     pause_hosts: bool = attrs.field(default=True, validator=_check_flag)
-    """Whether a failure may pause its host, for all its requests: a 429 or 503, by its
-    `Retry-After` or the back-off, and an outage, by the back-off. If not, only the request that has
-    failed waits for its next try."""
+    """Whether a failure may pause its host, for all its requests: a 429 or 503 for its
+    `Retry-After` or the back-off, and an outage for the back-off. If not, only the failed request
+    waits for its next try."""
     when: Callable[[Failure], bool | float | None] | None = attrs.field(
         default=None, validator=_check_when
     )
-    """A function that is asked about each failure that may be tried again at all: `True` tries it
-    again, whatever its kind or method, after the usual wait; a number, after so many seconds;
+    """A function that is called with each failure that may be tried again at all. `True` tries it
+    again, whatever its kind or method, after the usual wait; a number, after that many seconds;
     `False` does not; `None` leaves it to the rest of the policy. `attempts`, `budget` and deadlines
-    stay the bounds. What it raises is a failure of kind `callback`."""
+    still apply. If it raises, the result is a failure of kind `callback`."""
 
     def permits(self, outcome: Outcome, method: str) -> bool:
         """May a request with this `method` that ended like this be tried again at all?"""

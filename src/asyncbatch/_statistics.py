@@ -15,7 +15,7 @@ from asyncbatch._origin import Origin, name_of
 
 @attrs.frozen
 class HostStatistics:
-    """What a fetcher is doing with one host at this moment."""
+    """What a fetcher is doing at one host at this moment."""
 
     in_flight: int
     """Requests that are being tried."""
@@ -24,7 +24,7 @@ class HostStatistics:
     paused_until: float | None
     """In how many seconds from now the host's pause ends; `None`: it is not paused."""
     given_up: bool
-    """Whether its requests fail at once, since it has not answered for too long."""
+    """Whether its requests fail at once, because it has not answered for too long."""
 
 
 @attrs.frozen

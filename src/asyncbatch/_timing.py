@@ -24,10 +24,10 @@ class Timing:
     """
 
     queued: float = 0.0
-    """Waiting with us because no slot was free, or the consumer was behind. Of an input at hand,
-    one with a length, it counts from the beginning of the batch; else from when it was read."""
+    """Waiting in our queue because no slot was free, or the consumer was slow. For an input with a
+    length it counts from the beginning of the batch; else from when the item was read."""
     throttled: float = 0.0
-    """Waiting with us because of a host's cap, a rate, a pause of the host, or a back-off."""
+    """Waiting in our queue because of `per_host`, a rate, a pause of the host, or a back-off."""
     dns: float | None = None
     """Resolving the host name. `None` where it cannot be told from `connect`."""
     connect: float | None = None

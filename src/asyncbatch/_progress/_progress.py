@@ -20,9 +20,9 @@ class Progress:
     total: int | None
     """How many requests there will be; `None` if the input does not tell its length."""
     succeeded: int
-    """How many have ended well."""
+    """How many have succeeded."""
     failed: int
-    """How many have ended badly."""
+    """How many have failed."""
     retries: int
     """How many tries beyond the first there were, over all requests."""
     in_flight: int

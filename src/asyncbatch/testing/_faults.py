@@ -94,7 +94,7 @@ class Fault:
 
     @classmethod
     def timeout(cls, phase: Phase = "read") -> Self:
-        """Raise the time-out error of a phase at once, as `ReadTimeout` for `"read"`.
+        """Raise the timeout error of a phase at once, as `ReadTimeout` for `"read"`.
 
         `hang` lets the time pass as well.
         """
@@ -116,13 +116,13 @@ class Fault:
     def latency(cls, seconds: float, *, jitter: float = 0.0) -> Self:
         """Answer late, by `seconds` and up to `jitter` more, on the event loop's clock.
 
-        The read time-out of the request is kept: where it is shorter, `ReadTimeout` is raised.
+        The read timeout of the request applies: if it is shorter, `ReadTimeout` is raised.
         """
         return cls("latency", _Wait(seconds), jitter=jitter)
 
     @classmethod
     def hang(cls) -> Self:
-        """Never answer: `ReadTimeout`, once the read time-out of the request is over."""
+        """Never answer: `ReadTimeout`, after the read timeout of the request."""
         return cls("hang", _Wait(math.inf))
 
     @classmethod
