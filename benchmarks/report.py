@@ -42,7 +42,7 @@ _END = "<!-- benchmarks: end -->"
 
 _INTRODUCTION = """
 Every figure of the last full run.
-[Performance](../performance.md) has the short version, [what paid](what-paid.md) the reasons.
+[Performance](../performance.md) is the summary, [optimisations](optimisations.md) has the reasons.
 `benchmarks/README.md` says how to run the benchmarks and how they are kept fair.
 `benchmarks/results.json` has the record.
 """
