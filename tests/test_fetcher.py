@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import warnings
+import weakref
 
 import anyio
 import httpx
@@ -247,6 +248,54 @@ async def test_a_thousand_tasks_may_fetch_at_once():
 
     assert transport.peak == 50
     assert len(set(seen)) == 1000
+
+
+async def test_single_fetches_one_after_the_other_are_as_the_first(server: LoopbackServer):
+    """Each with its own result, whatever became of those before, at the same time or not."""
+    server.on("/e", lambda request: Reply(body=request.target.encode()))
+    server.on("/busy", Reply(503), Reply(body=b"busy"))
+    server.on("/404", Reply(404))
+    retry = Retry(attempts=2, backoff=0.001, budget=None, pause_hosts=False)
+    async with Fetcher(concurrency=3, retry=retry) as fetcher:
+        for number in range(3):
+            results = [None] * 8
+
+            async def fetch(place: int, number: int = number, results: list = results) -> None:
+                path = "/404" if place == 3 else f"/busy?{number}" if place == 5 else f"/e?{place}"
+                results[place] = await fetcher.fetch(server.url(path))
+
+            async with anyio.create_task_group() as tasks:
+                for place in range(8):
+                    tasks.start_soon(fetch, place)
+            rejected = await fetcher.fetch("no url")
+
+            texts_seen = [result.text for result in results if result.ok]
+            assert texts_seen == ["/e?0", "/e?1", "/e?2", "/e?4", "busy", "/e?6", "/e?7"]
+            assert results[3].status_code == 404
+            assert rejected.kind == "invalid_request"
+            assert {result.index for result in results} == {0}
+            assert [result.attempts for result in results] == [1] * 5 + [2, 1, 1]
+        assert fetcher.statistics().batches == fetcher.statistics().in_flight == 0
+    with pytest.raises(FetcherClosed):
+        await fetcher.fetch(server.url("/e"))
+
+
+async def test_a_fetcher_keeps_nothing_of_a_single_fetch(server: LoopbackServer):
+    """Neither the request nor the result, though what they were made by serves again."""
+
+    class Tag:
+        pass
+
+    server.on("/404", Reply(404))
+    async with Fetcher() as fetcher:
+        for path in ("/", "/404"):
+            tag = Tag()
+            result = await fetcher.fetch(Request(server.url(path), tag=tag))
+            gone = [weakref.ref(tag), weakref.ref(result)]
+            del tag, result
+            gc.collect()
+
+            assert [ref() for ref in gone] == [None, None]
 
 
 async def test_a_long_batch_does_not_starve_a_short_one():

@@ -123,6 +123,8 @@ class Fetcher:
         # Of the event loop that it is opened in.
         self._clock: Clock = monotonic
         self._batches: set[Batch] = set()
+        # Batches of one request that have ended, for the next ones, and their outputs.
+        self._spare: list[tuple[Batch, Collected]] = []
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -155,6 +157,7 @@ class Fetcher:
                 "this fetcher belongs to another event loop, which is running: close it there"
             )
         self._closed = True
+        self._spare.clear()
         for batch in list(self._batches):
             batch.abandon()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -198,11 +201,16 @@ class Fetcher:
                 f"a request must be a str, a URL or a Request, not {shown(request)}; "
                 "for several at once use fetch_many"
             )
-        batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        batch = self._new_batch(Input([request]), output := Collected(), batch_timeout)
-        with self._registered(batch):
-            await batch.run_alone()
-        return output.in_order()[0]
+        if batch_timeout is not None:
+            batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        batch, output = self._batch_of_one(batch_timeout)
+        self._batches.add(batch)
+        try:
+            if await batch.run_one(request) and len(self._spare) < self._options.concurrency:
+                self._spare.append((batch, output))
+        finally:
+            self._batches.discard(batch)
+        return output.take()
 
     async def fetch_many(
         self, requests: Requests, *, batch_timeout: float | None = None
@@ -318,12 +326,27 @@ class Fetcher:
         ]
         return any(reopened)
 
+    def _batch_of_one(self, batch_timeout: float | None) -> tuple[Batch, Collected]:
+        """Return a batch for one request, one that has served another if there is one."""
+        clock = running_clock()
+        while self._spare and batch_timeout is None:
+            self._check_open()
+            batch, output = self._spare.pop()
+            # Somebody may have made the time virtual meanwhile, or real again.
+            if batch.clock is clock:
+                return batch, output
+        output = Collected()
+        return self._new_batch(Input(()), output, batch_timeout), output
+
     def _new_batch(
         self,
         source: Input,
         output: Output,
         batch_timeout: float | None = None,
     ) -> Batch:
+        return Batch(self._check_open(), source, output, batch_timeout=batch_timeout)
+
+    def _check_open(self) -> Equipment:
         if self._equipment is None or self._closed:
             raise FetcherClosed(
                 "this fetcher is closed; make a new one"
@@ -335,7 +358,7 @@ class Fetcher:
                 "this fetcher belongs to another event loop, in which it was opened; make one "
                 "for each loop, or use a SyncFetcher from any thread"
             )
-        return Batch(self._equipment, source, output, batch_timeout=batch_timeout)
+        return self._equipment
 
     @contextmanager
     def _registered(self, batch: Batch) -> Generator[None]:

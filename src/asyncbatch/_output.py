@@ -69,6 +69,10 @@ class Collected:
         self._results.sort(key=_index_of)
         return self._results
 
+    def take(self) -> Result:
+        """Hand the only result over; another one may be kept then."""
+        return self._results.pop()
+
 
 _index_of = operator.attrgetter("index")
 

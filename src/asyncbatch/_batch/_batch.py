@@ -49,9 +49,9 @@ class Batch:
         self._is_fed = source.is_async
         self._output = output
         self._batch_timeout = batch_timeout
-        self._clock = running_clock()
-        self._begun = self._clock()
-        equipment.trial.lane.begin_batch(self._clock)
+        self.clock = running_clock()
+        """What the batch runs by."""
+        self._begun = self.clock()
         self._schedule = Schedule(equipment.hosts)
         self._schedule.on_ready = self.notify
         self._tally = Tally(source.size) if equipment.progress else None
@@ -61,15 +61,15 @@ class Batch:
             self._schedule,
             output,
             self._tally,
-            self._clock,
-            is_at_hand=source.size is not None and not source.is_async,
+            self.clock,
+            is_at_hand=bool(source.size) and not source.is_async,
         )
         if batch_timeout is not None:
             self._schedule.ends_at = self._begun + batch_timeout
             self._ledger.batch_timeout = batch_timeout
-        self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self._clock)
+        self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self.clock)
         self._workers = Workers(
-            equipment, self._schedule, self._intake, self._ledger, output, self._clock
+            equipment, self._schedule, self._intake, self._ledger, output, self.clock
         )
         self._scope = anyio.CancelScope()
         self._abandoned = False
@@ -77,13 +77,15 @@ class Batch:
         self._fatal: BaseException | None = None
         # The parts of the batch whose tasks have not taken their first step.
         self._unstarted: dict[Work, Coroutine[Any, Any, None]] = {}
-        self._ended = anyio.Event()
+        # Made when somebody waits for the end.
+        self._ended: anyio.Event | None = None
+        self._is_running = True
         # Set by whoever changes something that the end of the batch waits for.
         self._changed = anyio.Event()
 
     def slots_full(self) -> float:
         """Return for how many seconds of the batch all slots of its fetcher have been taken."""
-        return self._equipment.slots.full_at(self._clock()) - self._full_before
+        return self._equipment.slots.full_at(self.clock()) - self._full_before
 
     @property
     def waiting(self) -> int:
@@ -112,6 +114,10 @@ class Batch:
 
     async def wait_ended(self) -> None:
         """Wait until the batch has let go of everything that it shares with others."""
+        if not self._is_running:
+            return
+        if self._ended is None:
+            self._ended = anyio.Event()
         await self._ended.wait()
 
     # Running
@@ -125,6 +131,7 @@ class Batch:
             BaseException: What is no `Exception` and was raised by the input or while sending.
         """
         reporter = open_reporter(self._equipment.progress, total=self._source.size)
+        self._equipment.trial.lane.begin_batch(self.clock)
         self._equipment.stalls.join(self._workers.take_out)
         try:
             with self._scope:
@@ -134,6 +141,7 @@ class Batch:
                 if limit.has_passed:
                     await self._end_unfinished()
         finally:
+            self._equipment.stalls.leave(self._workers.take_out)
             self._leave_schedule()
             if reporter is not None:
                 reporter.close(self._progress())
@@ -141,7 +149,7 @@ class Batch:
             for coroutine in self._unstarted.values():
                 coroutine.close()
             await self._source.aclose()
-            self._ended.set()
+            self._end()
         self._check_whole()
 
     async def run_and_deliver(self, output: Delivered) -> None:
@@ -156,20 +164,37 @@ class Batch:
             error = raised
         output.close(error)
 
-    async def run_alone(self) -> None:
-        """Run a batch of one request in the calling task, which serves as its worker."""
-        self._intake.read(self._begun)
+    async def run_one(self, item: object) -> bool:
+        """
+        Run a batch of one request, and none from its input, in the calling task as its worker.
+
+        Returns:
+            Whether nothing is left of it, so that it may be run again with another request.
+
+        Raises:
+            FetcherClosed: If the fetcher closed meanwhile.
+        """
+        self._is_running = True
+        self._scope = scope = anyio.CancelScope()
+        self._equipment.trial.lane.begin_batch(self.clock)
+        self._ledger.enter(item, 0, self.clock())
         self._equipment.stalls.join(self._workers.take_out)
         try:
-            with self._scope:
-                if self._batch_timeout is None:
-                    await self._workers.work_alone()
-                else:
-                    await self._work_alone_in_time()
+            if self._ledger.unfinished:
+                with scope:
+                    if self._batch_timeout is None:
+                        await self._workers.work_alone()
+                    else:
+                        await self._work_alone_in_time()
         finally:
-            self._leave_schedule()
-            self._ended.set()
-        self._check_whole()
+            is_left_clean = not self._ledger.unfinished and self._batch_timeout is None
+            if not is_left_clean:
+                self._leave_schedule()
+            self._equipment.stalls.leave(self._workers.take_out)
+            self._end()
+        if not is_left_clean:
+            self._check_whole()
+        return is_left_clean
 
     async def _work_alone_in_time(self) -> None:
         with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
@@ -177,9 +202,13 @@ class Batch:
         if limit.has_passed:
             await self._end_unfinished()
 
+    def _end(self) -> None:
+        self._is_running = False
+        if self._ended is not None:
+            self._ended.set()
+
     def _leave_schedule(self) -> None:
-        self._equipment.stalls.leave(self._workers.take_out)
-        self._schedule.close(self._clock())
+        self._schedule.close(self.clock())
         # Or batch and schedule would keep one another, and all results, for the garbage collector.
         self._schedule.on_ready = _tell_nobody
 
@@ -233,7 +262,7 @@ class Batch:
     async def _end_unfinished(self) -> None:
         """Give a result to everything that the batch had no time for."""
         assert self._batch_timeout is not None
-        now = self._clock()
+        now = self.clock()
         turn = Slice()
         for job in self._ledger.withdraw(now):
             await self._wait_for(turn, self._output.may_start)
@@ -258,16 +287,16 @@ class Batch:
 
     async def _report(self, reporter: Reporter) -> None:
         while True:
-            begun = self._clock()
+            begun = self.clock()
             reporter.update(self._progress())
-            took = self._clock() - begun
+            took = self.clock() - begun
             if took >= LEAST:
                 self._equipment.stalls.take_out(took, begun)
             await anyio.sleep(INTERVAL)
 
     def _progress(self) -> Progress:
         assert self._tally is not None
-        elapsed = self._clock() - self._begun
+        elapsed = self.clock() - self._begun
         return self._tally.progress(
             in_flight=self._schedule.in_flight, elapsed=elapsed, hosts=self._last_hosts()
         )

@@ -115,15 +115,11 @@ class Ledger:
             job.allowed = self._equipment.deadline
         else:
             job = self._job_of(item, index, self._hosts.get(origin))
-        job.queued = self.queued_before(now)
+        if self.full_before is not None:
+            job.queued = self._slots.full_at(now) - self.full_before
         if is_beyond:
             job.weight = self.window.hold(item)
         self._schedule.add(job, now)
-
-    def queued_before(self, now: float) -> float:
-        """Return for how long a request that is read now has been kept waiting for a slot."""
-        before = self.full_before
-        return 0.0 if before is None else self._slots.full_at(now) - before
 
     def _job_of(self, item: Any, index: int, host: Host) -> Job:
         job = Job(item, index, host, method_of(item))

@@ -74,6 +74,8 @@ class Workers:
         # When it wakes up by itself, while it sleeps.
         self._sleeps_until = math.inf
         self._workers: set[Worker] = set()
+        # The one that works alone.
+        self._only: Worker | None = None
         self.last_at_work: Job | None = None
         # The last look for a job ended only because the slice of time did.
         self._cut_short = False
@@ -92,9 +94,10 @@ class Workers:
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
         """Start workers, by `spawn`, for as long as there is anything to be done."""
         self._spawn = spawn
-        while not self.intake.is_finished:
+        is_working = True
+        while is_working:
             await self._start_workers(spawn)
-            await self._wait()
+            is_working = await self._wait()
 
     async def watch_deadlines(self) -> None:
         """
@@ -132,23 +135,28 @@ class Workers:
 
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""
-        while not self.intake.is_finished:
+        is_working = True
+        while is_working:
             # To look at deadlines lets rests end, and what is ready then is nobody else's to start.
             if not await self._acquire_in_time():
+                is_working = not self.intake.is_finished
                 continue
-            worker = Worker(self)
+            worker = self._only = self._only or Worker(self)
             self._workers.add(worker)
             try:
                 await worker.work_alone()
             finally:
                 self._workers.discard(worker)
                 self.permits.release()
-            await self._wait()
+            is_working = await self._wait()
+        self.last_at_work = None
 
     async def _acquire_in_time(self) -> bool:
         """Take a permit, unless a deadline passes before; say whether it was taken."""
         now = self.clock()
-        alarm = self._end_expired(now)
+        alarm = self.schedule.next_alarm
+        if alarm < math.inf:
+            alarm = self._end_expired(now)
         if alarm == math.inf:
             await self.permits.acquire()
             return True
@@ -190,25 +198,31 @@ class Workers:
         spawn(worker.work)
         return True
 
-    async def _wait(self) -> None:
-        """Wait until something changes, or the schedule has something for us by itself."""
+    async def _wait(self) -> bool:
+        """
+        Wait until something changes, or the schedule has something for us by itself.
+
+        Returns:
+            Whether there is anything left to be done.
+        """
         if self._cut_short:
             self._cut_short = False
             await self.slice.end()
-            return
+            return not self.intake.is_finished
         if self.intake.is_finished:
-            return
+            return False
         self._changed = anyio.Event()
         wake_at = self._wake_at()
         is_full = len(self._workers) >= self._concurrency
         # Where there is no room for results, nobody asks the schedule when its time has come.
         if is_full or wake_at == math.inf or not self.output.may_start(self.schedule.in_flight):
             await self._changed.wait()
-            return
+            return not self.intake.is_finished
         self._sleeps_until = wake_at
         with anyio.move_on_after(max(0.0, wake_at - self.clock())):
             await self._changed.wait()
         self._sleeps_until = math.inf
+        return not self.intake.is_finished
 
     def _wake_at(self) -> float:
         wake_at = self.schedule.wake_at
@@ -222,6 +236,8 @@ class Workers:
 
     def call_dispatcher(self) -> None:
         """Wake the dispatcher if there is work for another worker, or it must wake up earlier."""
+        if self._spawn is None:  # somebody works alone
+            return
         if len(self._workers) < self._concurrency and self._needs_dispatcher():
             self._changed.set()
 
@@ -250,6 +266,10 @@ class Workers:
             begun: The time.
         """
         schedule = self.schedule
+        if not schedule.pending and not self.intake.source.is_at_hand:
+            if self._is_fed:
+                self.intake.notify()
+            return None
         now = begun
         while self.output.may_start(schedule.in_flight):
             job = schedule.next(now)
@@ -338,8 +358,7 @@ class Worker:
             if relay is not None and _is_usual(job):
                 encoded = self._encode(job.request, workers.trial.limits)
             if relay is not None and not isinstance(encoded, Unset) and relay.begin(encoded):
-                await relay.wait()
-                if not relay.has_exchange:
+                if not await relay.wait():
                     return
                 outcome = await workers.trial.conclude(relay)
             else:
@@ -406,7 +425,7 @@ class Worker:
         if job is None or not _is_usual(job):
             return None
         encoded = self._encode(job.request, workers.trial.limits)
-        if encoded is None or not can_relay(encoded):
+        if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
             return None
         workers.last_at_work = job
         return encoded
@@ -440,16 +459,18 @@ class Worker:
         if is_text or not has_own_limits(item):
             encoded = self._encode(item, workers.trial.limits)
         if encoded is not None:
-            is_plain = isinstance(encoded, tuple)
-            key = encoded[2].key if isinstance(encoded, tuple) else encoded.key
-            if (is_plain or can_relay(encoded)) and schedule.replace(done, item, index, key, now):
+            if isinstance(encoded, tuple):
+                key, may_go = encoded[2].key, True
+            else:
+                key, may_go = encoded.key, can_relay(encoded)
+            if may_go and schedule.replace(done, item, index, key, now):
                 done.method, done.retry = "GET", UNSET
                 if not is_text:
                     done.method = method_of(item)
                     done.retry = item.retry if isinstance(item, Request) else UNSET
                 before = ledger.full_before
                 if before is not None:
-                    # `Ledger.queued_before`, without the calls.
+                    # What `Ledger.enter` finds, without the call.
                     since = workers.slots.full_since
                     seconds = workers.slots.full_seconds - before
                     done.queued = seconds + (now - since if since else 0.0)

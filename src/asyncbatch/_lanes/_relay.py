@@ -95,21 +95,18 @@ class Relay:
         self._error: BaseException | None = None
 
     @property
-    def has_exchange(self) -> bool:
-        """Whether a request is under way, or has ended and is left for `conclude`."""
-        return self._exchange is not None
-
-    @property
     def begun_at(self) -> float:
-        """When that request was begun, on the monotonic clock."""
+        """When the request under way was begun, on the monotonic clock."""
         assert self._exchange is not None
         return self._exchange.begun_at
 
     def begin(self, encoded: Encoded | None) -> bool:
         """Send `encoded` and whatever `on_answer` returns, unless that takes more than a relay."""
-        if encoded is None or not can_relay(encoded):
+        if encoded is None:
             return False
         if isinstance(encoded, Prepared):
+            if not can_relay(encoded):
+                return False
             origin, method, closes = encoded.origin, encoded.method, encoded.closes
             payload = encoded.whole()
         else:
@@ -131,9 +128,9 @@ class Relay:
         self._encoded = encoded
         return True
 
-    async def wait(self) -> None:
+    async def wait(self) -> bool:
         """
-        Wait until the relay stops; then there is a request left for `conclude`, or none.
+        Wait until the relay stops; return whether there is a request left for `conclude`.
 
         Raises:
             BaseException: What `on_answer` raised.
@@ -149,6 +146,7 @@ class Relay:
         error, self._error = self._error, None
         if error is not None:
             raise error
+        return self._exchange is not None
 
     async def conclude(self) -> Outcome:
         """Return the outcome of the request that the relay has stopped at."""
@@ -237,9 +235,7 @@ class Relay:
         return blueprint
 
 
-def can_relay(encoded: Encoded) -> bool:
+def can_relay(prepared: Prepared) -> bool:
     """Whether a request can go by a relay: with the terms of all others, and in one write."""
-    if not isinstance(encoded, Prepared):
-        return True
-    body = encoded.body
-    return encoded.follow_redirects is None and (body is None or len(body) <= SHORT_BODY)
+    body = prepared.body
+    return prepared.follow_redirects is None and (body is None or len(body) <= SHORT_BODY)

@@ -40,15 +40,13 @@ class WholeBodyDecoder:
         # Those of the event loop at hand, once `begin` has been called in it.
         self._turn: Turn | None = None
         self._call_soon: CallSoon = None  # type: ignore[assignment]
-
-    @property
-    def has_begun(self) -> bool:
+        self.has_begun = False
         """Whether it is known in which event loop bodies come."""
-        return self._turn is not None
 
     def begin(self) -> None:
         """Say that bodies will come in the running event loop."""
         self._turn, self._call_soon = turn_here()
+        self.has_begun = True
 
     def decode_nowait(self, raw: bytes, coding: str) -> bytes | None:
         """
