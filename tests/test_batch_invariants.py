@@ -1,263 +1,372 @@
 """
-What must hold of whole batches, whatever happens: fetchers over a transport that misbehaves at
-random, on a virtual clock.
+What must hold of whole batches, whatever happens: a random mix of uses on one fetcher.
 
-Hypothesis draws what servers do, what the limits are, and who gives up when; the transport keeps
-its own books of every request that starts and ends.
+Hypothesis draws what servers do, what the limits are, how the fetcher is used, and who gives up
+when; the network keeps its own books of every try. Time is virtual.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
-import attrs
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncbatch import Fetcher, Rate, Request, Result, Retry
-from asyncbatch.testing import FakeClock
-
-HOSTS = ("a.test", "b.test", "c.test")
-CLOSE = 1e-6
-
-# What a server does with one request, and after how many seconds.
-FAULTS = ("ok", "ok", "ok", "500", "429", "asked", "too long", "refused", "reset", "hang")
-
-faults = st.tuples(st.sampled_from(FAULTS), st.sampled_from([0.0, 0.01, 0.3, 2.0]))
-plans = st.lists(st.lists(faults, min_size=1, max_size=4), min_size=1, max_size=24)
-
-
-@attrs.frozen
-class Limits:
-    """What the fetcher is told to keep to."""
-
-    concurrency: int
-    per_host: int | None
-    rate: Rate | None
-    total_rate: Rate | None
-    retry: Retry | None
-    deadline: float | None
-    give_up_host_after: int | None
-
-
-limits = st.builds(
+from asyncbatch import Fetcher, FetcherClosed, Request, Result
+from tests.mixture import (
+    DEAD,
+    LIMITS,
+    LIVE,
+    RELAYED_LIMITS,
+    SHORT_USES,
+    SILENT,
+    TIMEOUT,
+    USES,
+    Call,
     Limits,
-    concurrency=st.integers(1, 6),
-    per_host=st.sampled_from([None, 1, 2]),
-    rate=st.sampled_from([None, Rate(2), Rate(5, burst=3)]),
-    total_rate=st.sampled_from([None, Rate(3), Rate(8, burst=4)]),
-    retry=st.sampled_from([None, Retry(attempts=2), Retry(attempts=4, budget=None)]),
-    deadline=st.sampled_from([None, 0.5, 4.0]),
-    give_up_host_after=st.sampled_from([None, 3]),
+    Use,
 )
+from tests.networks import CLOSE, Books, Network, OnLoopback, made_up, on_loopback
+from tests.transport.virtual import virtual_time
+
+MOST_LOOKS = 500
+FOREVER = 100_000
+SPREAD = 0.01
+"""Seconds between single fetches."""
 
 
-@attrs.frozen
-class Run:
-    """One batch: which requests, how it is consumed, and what ends it early."""
-
-    plan: list[list[tuple[str, float]]]
-    way: str
-    begins: float
-    batch_timeout: float | None
-    cancelled_after: float | None
-
-    @property
-    def seconds(self) -> float | None:
-        """Its time limit; none where not all of the input would have a result."""
-        return None if self.way == "async" else self.batch_timeout
-
-
-runs = st.builds(
-    Run,
-    plan=plans,
-    way=st.sampled_from(["fetch_many", "stream", "ordered", "async"]),
-    begins=st.sampled_from([0.0, 0.2, 3.0]),
-    batch_timeout=st.sampled_from([None, None, 1.0, 5.0]),
-    cancelled_after=st.sampled_from([None, None, None, 0.1, 2.5]),
-)
-
-
-class Network(httpx.AsyncBaseTransport):
-    """Does what the plans say, and notes what it is asked."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self.plans: dict[str, list[tuple[str, float]]] = {}
-        self.tries: Counter[str] = Counter()
-        self.active: Counter[str] = Counter()
-        self.starts: list[float] = []
-        self.host_starts: dict[str, list[float]] = {host: [] for host in HOSTS}
-        # When the last pause of a host began, and when it ends.
-        self.pauses: dict[str, tuple[float, float]] = {}
-        self.broken: list[str] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        path, host = request.url.path, request.url.host
-        self._note_start(host)
-        plan = self.plans[path]
-        kind, delay = plan[min(self.tries[path], len(plan) - 1)]
-        self.tries[path] += 1
-        self.active[host] += 1
-        try:
-            self._demand(self.active[host] <= (self._limits.per_host or math.inf), "per_host")
-            self._demand(sum(self.active.values()) <= self._limits.concurrency, "concurrency")
-            await anyio.sleep(math.inf if kind == "hang" else delay)
-            return self._answer(kind, host, request)
-        finally:
-            self.active[host] -= 1
-
-    def _note_start(self, host: str) -> None:
-        now = anyio.current_time()
-        since, until = self.pauses.get(host, (now, now))
-        # What starts in the very moment of the answer has been on its way before.
-        self._demand(now <= since + CLOSE or now >= until - CLOSE, "pause")
-        self.starts.append(now)
-        self.host_starts[host].append(now)
-        self._demand(keeps_rate(self.starts, self._limits.total_rate), "total_rate")
-        self._demand(keeps_rate(self.host_starts[host], self._limits.rate), "rate")
-
-    def _demand(self, is_kept: bool, what: str) -> None:
-        # Not raised: it would be one more failure of that request.
-        if not is_kept:
-            self.broken.append(f"{what} at {anyio.current_time()}")
-
-    def _answer(self, kind: str, host: str, request: httpx.Request) -> httpx.Response:
-        match kind:
-            case "refused":
-                raise httpx.ConnectError("refused", request=request)
-            case "reset":
-                raise httpx.ReadError("reset", request=request)
-            case "asked":
-                now = anyio.current_time()
-                if self._limits.retry is not None:  # else nobody waits for anything
-                    self.pauses[host] = (now, now + 1)
-                return httpx.Response(429, headers={"retry-after": "1"})
-            case "too long":
-                return httpx.Response(500, headers={"retry-after": "3600"})
-            case "429" | "500":
-                return httpx.Response(int(kind))
-            case _:
-                return httpx.Response(200, text=request.url.path)
-
-
-def keeps_rate(starts: list[float], rate: Rate | None) -> bool:
-    """Any n starts span at least (n - burst) intervals."""
-    if rate is None:
-        return True
-    recent = starts[-20:]
-    return all(
-        recent[-1] - moment >= (n - rate.burst) * rate.interval - CLOSE
-        for n, moment in enumerate(reversed(recent), start=1)
-    )
+class InputFailed(Exception):
+    """What an input raises in the middle."""
 
 
 class Scenario:
-    """Several batches on one fetcher."""
+    """Several uses of one fetcher."""
 
-    def __init__(self, limits: Limits, runs: list[Run]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        limits: Limits,
+        uses: list[Use],
+        *,
+        closes_after: float | None,
+        reopened: list[tuple[float, str]],
+    ) -> None:
+        self.network = network
+        self.books = network.books
         self.limits = limits
-        self.network = Network(limits)
-        self.runs = runs
-        self.ended: dict[int, list[Result]] = {}
+        self.uses = uses
+        self.closes_after = closes_after
+        self.reopened = reopened
+        self._begun = anyio.current_time()
 
     async def play(self) -> None:
-        """Run all batches, and look that nothing is left."""
-        options = attrs.asdict(self.limits, recurse=False)
-        fetcher = Fetcher(transport=self.network, timeout=3.0, **options)
-        async with fetcher:
+        """Use the fetcher in all ways at once, and look that nothing is left."""
+        async with Fetcher(**self._options()) as fetcher:
+            self.network.watch(fetcher)
             async with anyio.create_task_group() as tasks:
-                for number, run in enumerate(self.runs):
-                    tasks.start_soon(self._run, fetcher, number, run)
-            seen = fetcher.statistics()
-            assert (seen.in_flight, seen.batches, seen.waiting) == (0, 0, 0)
-            assert not +self.network.active
-            assert not self.network.broken
-            await self._see_that_it_serves_on(fetcher)
+                tasks.start_soon(self._look_now_and_then, fetcher)
+                for number, use in enumerate(self.uses):
+                    tasks.start_soon(self._use, fetcher, number, use)
+                for moment, host in self.reopened:
+                    tasks.start_soon(self._reopen, fetcher, moment, host)
+                if self.closes_after is not None:
+                    await anyio.sleep(self.closes_after)
+                    await fetcher.__aexit__(None, None, None)
+            await self._look_that_nothing_is_left(fetcher)
+            if self.closes_after is None:
+                await self._look_that_it_serves_on(fetcher)
 
-    async def _see_that_it_serves_on(self, fetcher: Fetcher) -> None:
-        await anyio.sleep(100)  # every pause is over then
-        count = self.limits.concurrency
-        for number in range(count + len(HOSTS)):
-            self.network.plans[f"/last/{number}"] = [("ok", 0.01)]
-        urls = [f"http://{HOSTS[n % 3]}/last/{n}" for n in range(count + len(HOSTS))]
-        for url in urls[: len(HOSTS)]:  # a host that was down lets one through to begin with
-            assert (await fetcher.fetch(url)).ok
-        results = await fetcher.fetch_many(urls[len(HOSTS) :])
-        assert all(result.ok for result in results)
+    def _options(self) -> dict[str, Any]:
+        limits = self.limits
+        return {
+            **self.network.options,
+            "concurrency": limits.concurrency,
+            "per_host": limits.per_host,
+            "rate": limits.rate,
+            "total_rate": limits.total_rate,
+            "retry": limits.retry,
+            "deadline": limits.deadline,
+            "give_up_host_after": limits.give_up_host_after,
+            "max_body": limits.max_body,
+            "timeout": TIMEOUT,
+            "check": refuse_bad(self.books) if limits.has_check else None,
+            "hosts": {self.network.name("a"): limits.of_a} if limits.of_a is not None else None,
+        }
 
-    async def _run(self, fetcher: Fetcher, number: int, run: Run) -> None:
-        await anyio.sleep(run.begins)
-        requests = self._requests(number, run)
+    # While it runs
+
+    async def _reopen(self, fetcher: Fetcher, moment: float, host: str) -> None:
+        await anyio.sleep(moment)
+        if self.closes_after is None:
+            fetcher.reopen(self.network.name(host))
+            self.books.forget_pause(host)
+
+    async def _look_now_and_then(self, fetcher: Fetcher) -> None:
+        for _ in range(MOST_LOOKS):
+            self._look_at(fetcher)
+            if not fetcher.statistics().batches and anyio.current_time() > self._begun + 4:
+                return
+            await anyio.sleep(0.173)
+
+    def _look_at(self, fetcher: Fetcher) -> None:
+        seen = fetcher.statistics()
+        assert 0 <= seen.in_flight <= self.limits.concurrency
+        assert seen.waiting >= 0
+        hosts = seen.by_host.values()
+        assert sum(host.in_flight for host in hosts) <= seen.in_flight
+        assert sum(host.waiting for host in hosts) == seen.waiting
+        for host in hosts:
+            assert host.in_flight >= 0
+            assert host.waiting >= 0
+            assert host.paused_until is None or host.paused_until > 0
+
+    async def _use(self, fetcher: Fetcher, number: int, use: Use) -> None:
+        await anyio.sleep(use.begins)
+        requests = self._requests(number, use)
         begun = anyio.current_time()
-        with anyio.move_on_after(run.cancelled_after) as scope:
-            results = await self._consume(fetcher, run, requests)
-        if scope.cancelled_caught:
-            return
+        taken: list[Result] = []
+        complete = False
+        with anyio.move_on_after(use.cancelled_after) as scope:
+            try:
+                complete = await self._consume(fetcher, use, requests, taken)
+            except FetcherClosed:
+                assert self.closes_after is not None
         took = anyio.current_time() - begun
-        assert run.seconds is None or took <= run.seconds + CLOSE, "batch_timeout"
-        self._check(run, requests, results)
+        if use.batch_timeout is not None and not use.pause:
+            spread = SPREAD * len(use.calls) if use.way == "fetch" else 0.0
+            assert took <= use.batch_timeout + spread + CLOSE, "batch_timeout"
+        self._check(use, requests, taken, complete=complete and not scope.cancelled_caught)
 
-    def _requests(self, number: int, run: Run) -> list[Request]:
-        requests = []
-        for index, plan in enumerate(run.plan):
-            path = f"/{number}/{index}"
-            self.network.plans[path] = plan
-            method = "POST" if index % 5 == 4 else "GET"
-            requests.append(Request(f"http://{HOSTS[index % 3]}{path}", method, tag=index))
+    def _requests(self, number: int, use: Use) -> list[Any]:
+        requests: list[Any] = []
+        for index, call in enumerate(use.calls):
+            path = f"/planned/{number}/{index}"
+            self.books.calls[path] = call
+            url = self.network.origin(call.host) + path
+            is_plain = not call.options and not index % 3
+            requests.append(url if is_plain else Request(url, tag=index, **call.options))
         return requests
 
-    async def _consume(self, fetcher: Fetcher, run: Run, requests: list[Request]) -> list[Result]:
-        timeout = run.seconds
-        if run.way == "fetch_many":
-            return list(await fetcher.fetch_many(requests, batch_timeout=timeout))
-        if run.way == "async":
-            return list(await fetcher.fetch_many(slowly(requests)))
-        found = []
-        async with fetcher.stream(
-            requests, ordered=run.way == "ordered", backlog=8, batch_timeout=timeout
-        ) as results:
-            async for result in results:
-                found.append(result)  # noqa: PERF401  # a consumer, not a comprehension
-        return found
+    async def _consume(
+        self, fetcher: Fetcher, use: Use, requests: list[Any], taken: list[Result]
+    ) -> bool:
+        """Use the fetcher; return whether all that is promised must have come."""
+        timeout = use.batch_timeout
+        source = input_of(use, requests)
+        fails = use.source == "raising" and use.way != "fetch"
+        try:
+            if use.way == "fetch":
+                await self._fetch_each(fetcher, requests, taken, timeout)
+            elif use.way == "fetch_many":
+                results = await fetcher.fetch_many(source, batch_timeout=timeout)
+                self._check_results(results)
+                taken += results
+            else:
+                ordered = use.way == "ordered"
+                async with fetcher.stream(
+                    source, ordered=ordered, backlog=use.backlog, batch_timeout=timeout
+                ) as stream:
+                    async for result in stream:
+                        taken.append(result)
+                        self._check_stream(stream, taken)
+                        if len(taken) > use.left_after:
+                            return False
+                        if use.pause:
+                            await anyio.sleep(use.pause)
+        except InputFailed as error:
+            assert fails
+            if use.way == "fetch_many":
+                taken += error.results  # type: ignore[attr-defined]
+        else:
+            assert not fails or timeout is not None, "the input's error is lost"
+        return True
 
-    def _check(self, run: Run, requests: list[Request], results: list[Result]) -> None:
-        # Each has one result, its own, and in order where that was promised.
-        indexes = [result.request.tag for result in results]
-        if run.way in ("stream",):
-            indexes.sort()
-        assert indexes == list(range(len(requests)))
+    async def _fetch_each(
+        self, fetcher: Fetcher, requests: list[Any], taken: list[Result], seconds: float | None
+    ) -> None:
+        async def fetch(request: Any, delay: float) -> None:
+            await anyio.sleep(delay)
+            try:
+                taken.append(await fetcher.fetch(request, batch_timeout=seconds))
+            except FetcherClosed:
+                assert self.closes_after is not None
+
+        async with anyio.create_task_group() as tasks:
+            for index, request in enumerate(requests):
+                tasks.start_soon(fetch, request, SPREAD * index)
+        if len(taken) < len(requests):
+            raise FetcherClosed
+
+    # What must hold
+
+    def _check(
+        self, use: Use, requests: list[Any], results: list[Result], *, complete: bool
+    ) -> None:
+        if use.way == "fetch":
+            paths = Counter(path_of(result) for result in results)
+            assert max(paths.values(), default=0) <= 1
+            assert not complete or len(results) == len(requests)
+        else:
+            indexes = [result.index for result in results]
+            if use.way == "stream":
+                indexes.sort()
+                assert len(set(indexes)) == len(indexes)
+            if complete or use.way != "stream":
+                assert indexes == list(range(len(indexes)))
+            if complete and (use.source == "list" or use.batch_timeout is None):
+                assert len(indexes) == len(requests) // (2 if use.source == "raising" else 1)
+            for result in results:
+                given = requests[result.index]
+                assert given is result.request or given == result.request.url
         for result in results:
-            self._check_result(result)
+            self._check_result(result, use)
 
-    def _check_result(self, result: Result) -> None:
-        path = httpx.URL(str(result.request.url)).path
+    def _check_result(self, result: Result, use: Use) -> None:
+        path = path_of(result)
+        call, limits = self.books.calls[path], self.limits
+        retry = limits.retry_of(call)
         attempts = result.attempts
-        assert attempts <= (1 if self.limits.retry is None else self.limits.retry.attempts)
-        assert self.network.tries[path] == attempts
-        if result.ok:
-            assert result.text == path
-        if self.limits.deadline is not None and attempts:
-            assert result.elapsed <= self.limits.deadline + CLOSE, "deadline"
+        assert attempts <= (1 if retry is None else retry.attempts)
+        if call.host != DEAD or self.network.counts_dead:
+            assert self.books.tries[path] == attempts
+        assert len(result.history) == max(0, attempts - 1)
+        deadline = limits.deadline_of(call)
+        # Where a stream has no room for one more result, a request that waits ends later.
+        is_held_up = use.is_stream and (use.backlog < len(use.calls) or use.pause)
+        if deadline is not None and attempts and not is_held_up:
+            assert result.elapsed <= deadline + self.books.late, "deadline"
+        timing = result.timing
+        assert timing.queued >= 0
+        assert timing.throttled >= 0
+        if attempts:
+            self._check_end(result, path, call)
+        else:
+            assert result.kind in ("not_started", "host_down", "retry_after"), result.kind
+
+    def _check_end(self, result: Result, path: str, call: Call) -> None:
+        kind = call.step(result.attempts - 1)[0]
+        if call.host in (DEAD, SILENT):
+            assert not result.ok
+        elif result.ok:
+            assert kind in ("ok", "bad", "big", "moved"), kind
+            assert not self.limits.checks(kind)
+            if kind in ("ok", "bad"):
+                assert result.text == path
+        elif result.kind == "status":
+            assert kind in ("500", "429", "503", "asked", "too long", "moved to 429"), kind
+        elif result.kind == "callback":
+            assert self.limits.checks(kind)
+        elif result.kind == "too_large":
+            assert kind == "big"
+
+    def _check_results(self, results: Any) -> None:
+        summary = results.summary()
+        self._check_figures(summary, list(results))
+        assert summary.slots_full <= summary.duration + CLOSE
+        for result in results:
+            # Other batches have turns, of which one that is not used is waited for.
+            if len(self.uses) == 1:
+                assert result.timing.queued <= summary.slots_full + CLOSE, "queued"
+            assert result.elapsed <= summary.duration + CLOSE
+
+    def _check_stream(self, stream: Any, taken: list[Result]) -> None:
+        if len(taken) % 7 == 1:
+            self._check_figures(stream.summary(), taken)
+
+    def _check_figures(self, summary: Any, results: list[Result]) -> None:
+        assert summary.total == len(results)
+        assert summary.succeeded == sum(result.ok for result in results)
+        assert summary.failed == summary.total - summary.succeeded
+        assert summary.retries == sum(max(0, result.attempts - 1) for result in results)
+        assert summary.kinds == Counter(result.kind for result in results if not result.ok)
+        assert summary.bytes == sum(len(result.content) for result in results)
+
+    # In the end
+
+    async def _look_that_nothing_is_left(self, fetcher: Fetcher) -> None:
+        if self.closes_after is None:
+            await anyio.sleep(0.001)  # a server sees that a connection has closed
+        seen = fetcher.statistics()
+        assert (seen.in_flight, seen.batches, seen.waiting) == (0, 0, 0)
+        for host in seen.by_host.values():
+            assert (host.in_flight, host.waiting) == (0, 0)
+        for host in hosts_of(fetcher):
+            assert (host.in_flight, host.queues) == (0, 0)
+        assert not +self.books.active
+        assert not self.books.broken
+
+    async def _look_that_it_serves_on(self, fetcher: Fetcher) -> None:
+        await anyio.sleep(100)  # every pause is over then
+        call = Call("a", (("ok", 0.01),))
+        urls = []
+        for number in range(self.limits.concurrency + len(LIVE)):
+            host = LIVE[number % len(LIVE)]
+            path = f"/planned/last/{number}"
+            self.books.calls[path] = Call(host, call.plan)
+            urls.append(self.network.origin(host) + path)
+        for url in urls[: len(LIVE)]:  # a host that was down lets one through to begin with
+            assert (await fetcher.fetch(url)).ok
+        results = await fetcher.fetch_many(urls[len(LIVE) :])
+        assert all(result.ok for result in results)
+        assert not self.books.broken
 
 
-async def slowly(requests: list[Request]) -> Any:
+def path_of(result: Result) -> str:
+    return httpx.URL(str(result.request.url)).path
+
+
+def hosts_of(fetcher: Fetcher) -> Iterable[Any]:
+    """Return all hosts that a fetcher knows."""
+    equipment: Any = fetcher._equipment
+    return list(equipment.hosts._table.values())
+
+
+def refuse_bad(books: Books) -> Any:
+    def check(response: Any) -> None:
+        call = books.calls.get(response.request.url.path)
+        if call is not None and call.step(books.tries[response.request.url.path] - 1)[0] == "bad":
+            raise ValueError("bad")
+
+    return check
+
+
+def input_of(use: Use, requests: list[Any]) -> Any:
+    match use.source:
+        case "list":
+            return requests
+        case "generator":
+            return (request for request in requests)
+        case "raising":
+            return raising(requests)
+        case _:
+            return slowly(requests)
+
+
+def raising(requests: list[Any]) -> Iterator[Any]:
+    yield from requests[: len(requests) // 2]
+    raise InputFailed
+
+
+async def slowly(requests: list[Any]) -> AsyncIterator[Any]:
     for request in requests:
         await anyio.sleep(0.01)
         yield request
 
 
-def play(scenario: Scenario) -> None:
+def play(network: Any, limits: Limits, uses: list[Use], **rest: Any) -> None:
     async def main() -> None:
         # A batch in which all sleep and nobody will be woken has no timer to jump to; this one is.
-        with FakeClock(), anyio.fail_after(100_000):
-            await scenario.play()
+        with virtual_time(), anyio.fail_after(FOREVER):
+            opened: AbstractAsyncContextManager[Network] = network(limits)
+            async with opened as opened_network:
+                await Scenario(opened_network, limits, uses, **rest).play()
 
     loop = asyncio.new_event_loop()
     try:
@@ -266,13 +375,37 @@ def play(scenario: Scenario) -> None:
         loop.close()
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(3_000, marks=pytest.mark.slow)])
-def test_batches_keep_every_promise_whatever_happens(examples: int) -> None:
-    """One result each, limits, rates, pauses and time limits kept, and nothing starves or stays."""
+CHECKS = list(HealthCheck)
+SLOW = pytest.param(3_000, marks=pytest.mark.slow)
+MIX = {
+    "closes_after": st.sampled_from([None] * 7 + [1.0]),
+    "reopened": st.lists(st.tuples(st.sampled_from([0.5, 3.0]), st.sampled_from(LIVE)), max_size=2),
+}
 
-    @settings(max_examples=examples, deadline=None, database=None)
-    @given(limits=limits, runs=st.lists(runs, min_size=1, max_size=3))
-    def check(limits: Limits, runs: list[Run]) -> None:
-        play(Scenario(limits, runs))
+
+def explore(network: Any, examples: int, **drawn: st.SearchStrategy[Any]) -> None:
+    """Play so many mixes over networks of one kind."""
+
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=CHECKS)
+    @given(**drawn, **MIX)
+    def check(limits: Limits, uses: list[Use], **rest: Any) -> None:
+        play(network, limits, uses, **rest)
 
     check()
+
+
+@pytest.mark.parametrize("examples", [16, SLOW])
+def test_batches_keep_every_promise_whatever_happens(examples: int) -> None:
+    """One result each, limits, rates, pauses and time limits kept, and nothing starves or stays."""
+    explore(made_up, examples, limits=LIMITS, uses=st.lists(USES, min_size=1, max_size=3))
+
+
+@pytest.mark.parametrize("examples", [8, SLOW])
+def test_relays_keep_every_promise_whatever_happens(examples: int) -> None:
+    """The same on real sockets, where plain requests go from one to the next without a task."""
+    OnLoopback.relayed = 0
+
+    uses = st.lists(SHORT_USES, min_size=1, max_size=3)
+    explore(on_loopback, examples, limits=RELAYED_LIMITS, uses=uses)
+
+    assert OnLoopback.relayed > 0
