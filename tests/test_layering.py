@@ -59,11 +59,6 @@ CIRCLES = {
     "asyncbatch": [
         "_request _result _retry",
         "_schedule._job _schedule._queue _schedule._rests _schedule._ring",
-        """
-        _transport._attaching       _transport._connection      _transport._connector
-        _transport._dial            _transport._dialler         _transport._idle
-        _transport._origin          _transport._pool            _transport._unfinished
-        """,
     ],
     "benchmarks": [],
     "conformance": [],

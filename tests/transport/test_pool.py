@@ -8,12 +8,12 @@ import gc
 import socket
 import weakref
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from asyncbatch._http11 import ResponseProtocol
 from asyncbatch._transport import ConnectFailed, EngineClosed, Origin, Terms, TimedOut
-from asyncbatch._transport._dial import Dial
 from asyncbatch._transport._socket import LITTLE
 from tests.transport.raw_server import (
     CLOSING,
@@ -48,7 +48,7 @@ class Gate:
         self.held.setdefault(target.encode(), asyncio.Event()).set()
 
 
-def nothing_begun(origin: Origin, dial: Dial) -> None:
+def nothing_begun(*_: object) -> None:
     """Begin nothing, as if the server were far away."""
 
 
@@ -274,10 +274,10 @@ async def test_without_a_descriptor_the_longest_idle_connection_makes_room() -> 
         origins = [Origin(is_tls=False, host=f"127.0.0.{i}", port=server.port) for i in range(1, 9)]
         original = engine.connector.begin
 
-        def begin(origin: Origin, dial: Dial) -> object:
+        def begin(*arguments: Any) -> object:
             if engine.counts()["idle"] >= 3:
                 raise ConnectFailed("no descriptor") from OSError(errno.EMFILE, "Too many files")
-            return original(origin, dial)
+            return original(*arguments)
 
         engine.connector.begin = begin  # type: ignore[assignment, method-assign]
         for origin in [*origins, *origins[-3:]]:
@@ -317,12 +317,12 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
         original = engine.connector.begin
         refused = 0
 
-        def begin(origin: Origin, dial: Dial) -> object:
+        def begin(*arguments: Any) -> object:
             nonlocal refused
             if engine.counts()["connections"]:
                 refused += 1
                 raise ConnectFailed("nothing left") from OSError(number, "nothing left")
-            return original(origin, dial)
+            return original(*arguments)
 
         engine.connector.begin = begin  # type: ignore[assignment, method-assign]
         exchanges = [asyncio.ensure_future(get(engine, server, f"/{n}")) for n in range(5)]

@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from asyncbatch._transport._tls import TLSTransport, report_cuts
+from asyncbatch._transport._watch import never
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -25,6 +26,7 @@ class Lower:
         self.written = bytearray()
         self.is_reading = True
         self.is_closed = False
+        self.poll = never
 
     def write(self, content: bytes) -> None:
         self.written += content
@@ -53,9 +55,6 @@ class Owner:
         self.error: Exception | None = None
         self.transport: Any = None
         self.pauses_at = -1
-
-    def use(self, transport: Any) -> None:
-        self.transport = transport
 
     def received(self, content: bytes | memoryview) -> None:
         self.content += bytes(content)
@@ -95,7 +94,8 @@ class Pair:
         self.owner = Owner()
         self.buffer = memoryview(bytearray(room))
         loop = asyncio.get_running_loop()
-        self.tls = TLSTransport(loop, client, "server.test", self.owner, self.buffer)
+        self.tls = TLSTransport(loop, client, "server.test", self.buffer)
+        self.owner.transport = self.tls
         self.lower = Lower(self.tls)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = server.wrap_bio(self.incoming, self.outgoing, server_side=True)
@@ -106,6 +106,11 @@ class Pair:
             self.tls.received(wire[start : start + size])
 
     async def connect(self, size: int = 4096) -> None:
+        """Shake hands, with the server's bytes in pieces of `size`, and take what comes."""
+        await self.shake_hands(size)
+        self.tls.deliver_to(self.owner)
+
+    async def shake_hands(self, size: int = 4096) -> None:
         """Shake hands, with the server's bytes in pieces of `size`."""
         self.tls.begin(self.lower)  # type: ignore[arg-type]
         for _ in range(3):
@@ -113,7 +118,7 @@ class Pair:
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.server.do_handshake()
             self.deliver(self.outgoing.read(), size)
-        await self.tls.wait_until_used()
+        await self.tls.wait_until_verified()
 
     def take(self) -> None:
         """Hand the server what the transport has sent."""
@@ -228,13 +233,12 @@ async def test_a_reader_that_pauses_gets_the_rest_when_it_resumes() -> None:
 
 
 async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
-    """The owner sees neither the transport nor a byte, and the peer gets an alert."""
+    """The wire is closed, and the peer gets an alert."""
     pair = Pair()
     pair.tls = TLSTransport(
         asyncio.get_running_loop(),
         ssl.create_default_context(),
         "server.test",
-        pair.owner,
         pair.buffer,
     )
     pair.lower = Lower(pair.tls)
@@ -245,13 +249,11 @@ async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
     pair.deliver(pair.outgoing.read())
     pair.take()
     with pytest.raises(ssl.SSLCertVerificationError):
-        await pair.tls.wait_until_used()
+        await pair.tls.wait_until_verified()
     with pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"):
         pair.server.do_handshake()
 
-    assert pair.owner.transport is None
     assert pair.lower.is_closed
-    assert pair.owner.events == ["cut", "lost"]
 
 
 @pytest.mark.parametrize("end", ["eof", "lost"])
@@ -265,8 +267,32 @@ async def test_an_end_in_the_handshake_fails_it(end: str) -> None:
         pair.tls.connection_lost(ConnectionResetError())
 
     with pytest.raises(OSError):  # noqa: PT011  # of which kind, OpenSSL decides
-        await pair.tls.wait_until_used()
-    assert pair.owner.transport is None
+        await pair.tls.wait_until_verified()
+
+
+async def test_what_comes_before_anybody_wants_it_is_kept() -> None:
+    """A server may speak first, and the owner comes some turns after the handshake."""
+    pair = Pair()
+    await pair.shake_hands()
+    body = bytes(range(250)) * 10
+    pair.deliver(pair.encrypted(b"first ") + pair.encrypted(body))
+    pair.tls.deliver_to(pair.owner)
+    pair.deliver(pair.encrypted(b" last"))
+
+    assert pair.owner.content == b"first " + body + b" last"
+    assert pair.owner.events == []
+
+
+async def test_an_end_before_anybody_wants_what_comes_is_told() -> None:
+    """Whoever becomes the owner learns at once that there is nothing to own."""
+    pair = Pair()
+    await pair.shake_hands()
+    pair.tls.eof_received()
+    pair.lower.abort()
+    pair.tls.deliver_to(pair.owner)
+
+    assert pair.owner.events == ["lost"]
+    assert not pair.tls.poll(0)
 
 
 async def test_what_cannot_be_encrypted_yet_is_kept() -> None:

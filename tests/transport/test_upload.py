@@ -13,6 +13,8 @@ import pytest
 from asyncbatch._http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._transport import Engine, Exchange, Upload
 from asyncbatch._transport._loop_transport import LoopTransport
+from asyncbatch._transport._unfinished import Unfinished
+from asyncbatch._transport._watch import never
 from tests.transport.raw_server import (
     OK,
     Peer,
@@ -255,7 +257,7 @@ def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out
 def over(upper: Any) -> LoopTransport:
     """Put a transport of ours on one of an event loop's."""
     upper.set_write_buffer_limits = lambda high, low: None
-    owner: Any = SimpleNamespace(use=lambda transport: None)
-    transport = LoopTransport(owner, memoryview(b""))
+    loop: Any = SimpleNamespace()
+    transport = LoopTransport(memoryview(b""), never, Unfinished(loop))
     transport.connection_made(upper)
     return transport

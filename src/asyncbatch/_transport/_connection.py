@@ -7,11 +7,11 @@ core, and when an exchange is over it tells the pool whether it may be used agai
 
 from __future__ import annotations
 
-import socket
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Coroutine, Sized
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from asyncbatch._http11 import (
     ExchangeError,
@@ -19,27 +19,70 @@ from asyncbatch._http11 import (
     TruncatedResponse,
 )
 from asyncbatch._transport._arrival import Arrival
-from asyncbatch._transport._exchange import NEVER, Exchange, Upload
-from asyncbatch._transport._outbox import WORTH_WAITING
+from asyncbatch._transport._exchange import NEVER, Exchange, Origin, Upload
+from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from asyncbatch._transport._sending import Sending, send_upload, write_with_body
+from asyncbatch._transport._sweep import Sweep
 from asyncbatch._transport._verdicts import may_send_again, passed_limit
-from asyncbatch._transport._watch import never, poll_of
+from asyncbatch._transport._watch import never
 from asyncbatch._transport._wire import Wire
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._origin import OriginPool
-    from asyncbatch._transport._pool import Pool
 
 MAX_AGE = 300.0
 """Seconds after which a connection serves no further exchange, so that changed names are seen."""
 
 
+class ConnectionPool(Protocol):
+    """The pool that a connection belongs to, as far as the connection asks of it."""
+
+    @property
+    def in_use(self) -> Sized:
+        """The connections that serve an exchange."""
+        ...
+
+    @property
+    def waiting(self) -> Sized:
+        """The exchanges that have no connection."""
+        ...
+
+    def submit(self, exchange: Exchange) -> None:
+        """Start an exchange that cannot be sent here, on another connection."""
+        ...
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send an exchange again that failed here, on a connection opened for it alone."""
+        ...
+
+    def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+        """Take back a connection that can serve another exchange."""
+        ...
+
+    def forget(self, connection: Connection) -> None:
+        """Give up a connection that is closed."""
+        ...
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that the pool's end waits for."""
+        ...
+
+
 class Connection:
-    """A connection to one origin."""
+    """
+    A connection to one origin.
+
+    Args:
+        pool: what it belongs to.
+        origin: who is at the other end.
+        wire: moves its bytes; it still has to be told to deliver them here.
+        sweep: looks when a limit of the exchange has passed.
+        outbox: sends what is put off to the end of the turn.
+        buffer: what the wire receives into; nobody keeps anything there.
+    """
 
     __slots__ = (
         "_arrival",
+        "_buffer",
         "_is_watched",
+        "_outbox",
         "_pool",
         "_ssl_object",
         "_sweep",
@@ -51,6 +94,7 @@ class Connection:
         "idle_since",
         "is_closed",
         "is_unsent",
+        "origin",
         "origin_pool",
         "poll",
         "protocol",
@@ -59,21 +103,33 @@ class Connection:
         "served",
     )
 
-    def __init__(self, pool: Pool, sock: socket.socket) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        origin: Origin,
+        wire: Wire,
+        sweep: Sweep,
+        outbox: Outbox,
+        buffer: memoryview,
+    ) -> None:
         self._pool = pool
-        self._sweep = pool.sweep
+        self.origin = origin
+        self._sweep = sweep
+        self._outbox = outbox
+        # The next three are None once closed.
+        self._buffer = buffer
+        self._transport = wire
         self.protocol: ResponseProtocol = ResponseProtocol()
-        # Set on connecting, None again once closed.
-        self._transport: Wire = None  # type: ignore[assignment]
         self._ssl_object: object = None
+        self._is_watched = wire.is_watched
         # Says whether the socket has something to read that has not been read yet.
-        self.poll: Callable[[int], Sized] = poll_of(sock)
+        self.poll: Callable[[int], Sized] = wire.poll
         # None unless a part of the request is not with the kernel. Written by itself when all is.
         self.sending: Sending | None = None
         # None unless a part of the response has come, and not its end.
         self._arrival: Arrival | None = None
-        # Written by the pool when it takes the connection over.
-        self.origin_pool: OriginPool = None  # type: ignore[assignment]
+        # What the pool keeps for the origin, and with the connection: nothing to the connection.
+        self.origin_pool: Any = None
         # The exchange at hand; None while idle and once closed.
         self.exchange: Exchange | None = None
         # What whoever follows its exchanges keeps with it, for the next: nothing to the engine.
@@ -91,15 +147,6 @@ class Connection:
         self.is_unsent = False
 
     # What the transport calls.
-
-    def use(self, transport: Wire) -> None:
-        """Begin, over a transport that calls back."""
-        if self.is_closed:  # given up while the event loop made the transport
-            transport.abort()
-            return
-        self._transport = transport
-        self._is_watched = transport.is_watched
-        self._pool.unfinished.connection_opened(self)
 
     def received(self, content: bytes | memoryview) -> None:
         """Take what was received; it is copied, unless it lies where it stays."""
@@ -139,7 +186,6 @@ class Connection:
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
         self._end(exc, is_clean=False)
-        self._pool.unfinished.connection_lost(self)
 
     def pause_writing(self) -> None:
         """Note that bytes of the request wait for the peer."""
@@ -172,7 +218,7 @@ class Connection:
         if self.served and exchange.body is None and len(self._pool.in_use) >= WORTH_WAITING:
             self.is_unsent = True
             self.deadline = exchange.deadline
-            self._pool.outbox.put(self)
+            self._outbox.put(self)
         elif not is_good and self.poll(0):
             self._start_elsewhere(exchange)
         else:
@@ -193,11 +239,10 @@ class Connection:
 
     def go_on(self, exchange: Exchange, now: float) -> bool:
         """Start the exchange that follows the last, if it may stay here; say whether it may."""
-        pool = self._pool
         if (
             self.is_closed
-            or exchange.origin != self.origin_pool.origin
-            or pool.waiters.everyone
+            or exchange.origin != self.origin
+            or self._pool.waiting
             or now >= self.retire_at
         ):
             return False
@@ -222,7 +267,7 @@ class Connection:
             if self.exchange is exchange:  # else the write has ended it
                 sending = self._hold_up()
                 upload = send_upload(sending, exchange, body)
-                sending.begin_upload(self._pool.unfinished.start_task(upload))
+                sending.begin_upload(self._pool.start_task(upload))
         else:
             write_with_body(self._transport, exchange.payload, body)
         if self.sending is None and terms.read_timeout is None and exchange.observer is None:
@@ -287,10 +332,8 @@ class Connection:
         self._pool.forget(self)
         if self.sending is not None:
             self.sending.stop()
-        transport = self._transport
-        if transport is not None:
-            self._ssl_object = transport.get_extra_info("ssl_object")
-            transport.abort()
+        self._ssl_object = self._transport.get_extra_info("ssl_object")
+        self._transport.abort()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -300,9 +343,8 @@ class Connection:
         Results refer to their connections. With all its parts each costs the garbage collector
         10 µs where every result is kept and has a connection of its own.
         """
-        self._transport = self.protocol = None  # type: ignore[assignment]
-        self.sending = self._arrival = self.blueprint = None
-        self.origin_pool = None  # type: ignore[assignment]
+        self._transport = self.protocol = self._buffer = None  # type: ignore[assignment]
+        self.sending = self._arrival = self.blueprint = self.origin_pool = None
         self.poll = never
 
     def fail(self, error: Exception) -> None:
@@ -367,7 +409,7 @@ class Connection:
         protocol = self.protocol
         arrival = self._arrival
         if arrival is None:
-            arrival = Arrival(terms, protocol, self._transport, self._pool.buffer)
+            arrival = Arrival(terms, protocol, self._transport, self._buffer)
             self._arrival = arrival
         error = arrival.add(nbytes, now)
         if error is not None:

@@ -1,5 +1,5 @@
 """
-From an origin to an open connection: look-up, address policy, sockets, TLS.
+From an origin to an open wire: look-up, address policy, sockets, TLS.
 
 The address that was checked is the one that is connected to; nothing is resolved twice.
 """
@@ -12,10 +12,9 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
-from asyncbatch._transport._attaching import attach, attach_nowait, attach_tls
+from asyncbatch._transport._attach import Attacher
 from asyncbatch._transport._errors import (
     ConnectFailed,
     ContextFailed,
@@ -24,6 +23,7 @@ from asyncbatch._transport._errors import (
 )
 from asyncbatch._transport._exchange import Origin
 from asyncbatch._transport._eyeballs import HEAD_START, race
+from asyncbatch._transport._phases import ConnectPhases
 from asyncbatch._transport._resolver import (
     Address,
     Resolver,
@@ -39,16 +39,12 @@ from asyncbatch._transport._sockets import (
     connect_unix,
 )
 from asyncbatch._transport._tls_context import TLSContext
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
-    from asyncbatch._transport._dial import Dial
-    from asyncbatch._transport._pool import Pool
+from asyncbatch._transport._wire import Wire
 
 
 class Connector:
     """
-    Opens connections for one engine.
+    Opens wires for one engine.
 
     Args:
         make_ssl_context: called once, in a thread, when TLS is first needed: reading the roots
@@ -79,19 +75,27 @@ class Connector:
         self.resolver = Resolver(threads=threads) if resolver is None else resolver
         self.retries = retries
 
-    def begin(self, origin: Origin, dial: Dial) -> Begun | None:
+    def begin(
+        self, origin: Origin, phases: ConnectPhases, attacher: Attacher
+    ) -> Wire | Begun | None:
         """
         Begin to connect where nothing has to be waited for first: to the one address that there is.
 
+        Args:
+            origin: where to.
+            phases: says how long it took.
+            attacher: puts a wire on the socket.
+
         Returns:
-            What to go on with in `connect`; None: `connect` has to begin.
+            The wire, where it is open already; else what to go on with in `connect`; None:
+            `connect` has to begin.
 
         Raises:
             AddressRefused, ConnectFailed: that step failed.
         """
         if self._uds is not None or not CAN_WATCH:
             return None
-        addresses = self._known_addresses(origin, dial)
+        addresses = self._known_addresses(origin, phases)
         if addresses is None or len(addresses) > 1:
             return None
         (address,) = self.check(origin.host, addresses)
@@ -101,36 +105,48 @@ class Connector:
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
-            dial.connect = monotonic() - started
+            phases.connect = monotonic() - started
+        if begun.is_connected and not origin.is_tls:
+            return attacher.attach_nowait(begun.sock) or begun
         return begun
 
     async def connect(
-        self, pool: Pool, origin: Origin, dial: Dial, begun: Begun | None = None
-    ) -> Connection:
+        self,
+        origin: Origin,
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: Begun | None = None,
+    ) -> Wire:
         """
-        Open a connection, reporting the phases to `dial`.
+        Open a wire to an origin.
+
+        Args:
+            origin: where to.
+            phases: says in the end how long it took, and meanwhile how long it has taken.
+            attacher: puts a wire on the socket.
+            begun: what `begin` has begun.
 
         Raises:
             ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed: that step failed.
         """
         name = "connect_tcp" if self._uds is None else "connect_unix_socket"
-        dial.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
+        phases.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
-            sock = await self._open_socket(origin, dial, begun)
+            sock = await self._open_socket(origin, phases, begun)
         except BaseException as exc:  # out of time, too
-            dial.observe(f"connection.{name}.failed", exception=exc)
+            phases.observe(f"connection.{name}.failed", exception=exc)
             raise
-        dial.observe(f"connection.{name}.complete", return_value=None)
+        phases.observe(f"connection.{name}.complete", return_value=None)
         if not origin.is_tls:
-            return attach_nowait(pool, sock) or await attach(pool, sock)
-        dial.observe("connection.start_tls.started", server_hostname=_name_of(origin))
+            return await attacher.attach(sock)
+        phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
         try:
-            connection = await self._shake_hands(pool, sock, origin, dial)
+            wire = await self._shake_hands(attacher, sock, origin, phases)
         except BaseException as exc:
-            dial.observe("connection.start_tls.failed", exception=exc)
+            phases.observe("connection.start_tls.failed", exception=exc)
             raise
-        dial.observe("connection.start_tls.complete", return_value=None)
-        return connection
+        phases.observe("connection.start_tls.complete", return_value=None)
+        return wire
 
     def check(self, host: str, addresses: list[Address]) -> list[Address]:
         """
@@ -144,26 +160,28 @@ class Connector:
         verdicts = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
         return [*itertools.compress(addresses, verdicts)]
 
-    async def _open_socket(self, origin: Origin, dial: Dial, begun: Begun | None) -> socket.socket:
+    async def _open_socket(
+        self, origin: Origin, phases: ConnectPhases, begun: Begun | None
+    ) -> socket.socket:
         if begun is not None and begun.is_connected:
             return begun.sock
         if self._uds is not None:
-            dial.enter("connect")
+            phases.enter("connect")
             try:
                 return await connect_unix(self._uds)
             except OSError as exc:
                 raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
             finally:
-                dial.leave()
+                phases.leave()
         if begun is not None:
-            return await self._finish(origin, dial, begun)
-        addresses = self._known_addresses(origin, dial)
+            return await self._finish(origin, phases, begun)
+        addresses = self._known_addresses(origin, phases)
         if addresses is None:
-            addresses = await self._look_up(origin, dial)
-        return await self._race(origin, dial, self.check(origin.host, addresses))
+            addresses = await self._look_up(origin, phases)
+        return await self._race(origin, phases, self.check(origin.host, addresses))
 
-    async def _finish(self, origin: Origin, dial: Dial, begun: Begun) -> socket.socket:
-        dial.enter("connect", begun.started)
+    async def _finish(self, origin: Origin, phases: ConnectPhases, begun: Begun) -> socket.socket:
+        phases.enter("connect", begun.started)
         try:
             return await self._opener.finish(begun)
         except asyncio.CancelledError:
@@ -173,12 +191,14 @@ class Connector:
         except OSError as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
-            dial.leave()
+            phases.leave()
 
-    async def _race(self, origin: Origin, dial: Dial, addresses: list[Address]) -> socket.socket:
+    async def _race(
+        self, origin: Origin, phases: ConnectPhases, addresses: list[Address]
+    ) -> socket.socket:
         host, port = origin.host, origin.port
         silent: list[Address] = []
-        dial.enter("connect")
+        phases.enter("connect")
         try:
             return await race(addresses, self._opener.connect, silent.extend)
         except asyncio.CancelledError:
@@ -189,14 +209,14 @@ class Connector:
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
-            dial.leave()
+            phases.leave()
             self.resolver.note_silent(host, port, silent)
 
     def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:
         self.resolver.forget(origin.host, origin.port)
         return ConnectFailed(f"{origin.host!r} port {origin.port}: {error}")
 
-    def _known_addresses(self, origin: Origin, dial: Dial) -> list[Address] | None:
+    def _known_addresses(self, origin: Origin, phases: ConnectPhases) -> list[Address] | None:
         """Return the addresses of a host where nobody has to be asked for them."""
         host, port = origin.host, origin.port
         if not 0 < port < 65536:
@@ -209,19 +229,19 @@ class Connector:
         started = monotonic()
         known = self.resolver.known(host, port)
         if known is not None:
-            dial.dns = monotonic() - started
+            phases.dns = monotonic() - started
         return known
 
-    async def _look_up(self, origin: Origin, dial: Dial) -> list[Address]:
-        dial.enter("dns")
+    async def _look_up(self, origin: Origin, phases: ConnectPhases) -> list[Address]:
+        phases.enter("dns")
         try:
             return await self.resolver.resolve(origin.host, origin.port)
         finally:
-            dial.leave()
+            phases.leave()
 
     async def _shake_hands(
-        self, pool: Pool, sock: socket.socket, origin: Origin, dial: Dial
-    ) -> Connection:
+        self, attacher: Attacher, sock: socket.socket, origin: Origin, phases: ConnectPhases
+    ) -> Wire:
         server_name = origin.server_name or _name_of(origin)
         try:
             try:
@@ -232,12 +252,12 @@ class Connector:
             except BaseException:
                 sock.close()
                 raise
-            dial.enter("tls")
-            return await attach_tls(pool, sock, context, server_name, self._tls.encrypted)
+            phases.enter("tls")
+            return await attacher.attach_tls(sock, context, server_name, self._tls.encrypted)
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
             raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
         finally:
-            dial.leave()
+            phases.leave()
 
 
 def _name_of(origin: Origin) -> str:

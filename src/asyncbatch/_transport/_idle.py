@@ -5,13 +5,10 @@ Connections that serve nobody at the moment: how many are kept, and for how long
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
+from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._exchange import NEVER
 from asyncbatch._transport._sweep import Sweep
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
 
 IDLE_GRACE = 0.05
 """Seconds a surplus connection stays idle before it is closed: in a busy pool many are idle for

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import cast
+from collections.abc import Callable, Sized
+from typing import Any, cast
 
 from asyncbatch._transport._exchange import Upload
+from asyncbatch._transport._unfinished import Unfinished
 from asyncbatch._transport._wire import WireOwner
 
 _HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
@@ -24,32 +26,42 @@ class LoopTransport(asyncio.BufferedProtocol):
     doubles the cost of a small exchange.
 
     Args:
-        owner: the connection.
         buffer: for what is received. It may be shared: nothing awaits between its filling and its
             emptying.
+        poll: says whether the socket has something to read.
+        unfinished: has to know of it until the event loop has let go of the socket.
     """
 
-    __slots__ = ("_buffer", "_owner", "_transport")
+    __slots__ = ("_buffer", "_is_aborted", "_owner", "_transport", "_unfinished", "poll")
 
     # Of what is ready, the event loop alone knows.
     is_watched = False
 
-    def __init__(self, owner: WireOwner, buffer: memoryview) -> None:
-        self._owner = owner
+    def __init__(
+        self, buffer: memoryview, poll: Callable[[int], Sized], unfinished: Unfinished
+    ) -> None:
+        self._owner: WireOwner = _Early()
         self._buffer = buffer
+        self.poll = poll
+        self._unfinished = unfinished
         # Set when the event loop has made it, None again once it was aborted.
         self._transport: asyncio.Transport | None = None
+        self._is_aborted = False
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the event loop's transport over."""
-        writer = self._transport = cast("asyncio.Transport", transport)
+        writer = cast("asyncio.Transport", transport)
+        if self._is_aborted:  # given up while the event loop made it
+            writer.abort()
+            return
+        self._transport = writer
         # Told about every byte that does not go out at once, not only beyond 64 KiB: a
         # connection with an unsent request must not be used again. Not 0: the TLS transports of
         # asyncio and uvloop pause at `high`, and so would on an empty buffer.
         writer.set_write_buffer_limits(high=1, low=0)
-        self._owner.use(self)
+        self._unfinished.transport_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the event loop the buffer."""
@@ -69,6 +81,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         if exc is None and self._transport is not None:
             self._pass_end_on(self._transport)
         self._owner.connection_lost(exc)
+        self._unfinished.transport_lost(self)
 
     def pause_writing(self) -> None:
         """Pass on that bytes wait for the peer."""
@@ -79,6 +92,12 @@ class LoopTransport(asyncio.BufferedProtocol):
         self._owner.resume_writing()
 
     # What the connection calls.
+
+    def deliver_to(self, owner: WireOwner) -> None:
+        """Call `owner` back from now on, and at once for what has come already."""
+        early, self._owner = self._owner, owner
+        if isinstance(early, _Early):
+            early.tell(owner)
 
     def write(self, content: bytes) -> None:
         """Send, keeping what the kernel does not take at once."""
@@ -114,6 +133,7 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._is_aborted = True
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
@@ -129,6 +149,36 @@ class LoopTransport(asyncio.BufferedProtocol):
             self._owner.eof_received()
         else:
             self._owner.cut_off(None)
+
+
+class _Early:
+    """The owner until there is one: remembers what it is told."""
+
+    def __init__(self) -> None:
+        self._told: list[tuple[Any, ...]] = []
+
+    def tell(self, owner: WireOwner) -> None:
+        """Tell it all to somebody else."""
+        for name, *arguments in self._told:
+            getattr(owner, name)(*arguments)
+
+    def received(self, content: bytes | memoryview) -> None:
+        self._told.append(("received", bytes(content)))
+
+    def eof_received(self) -> None:
+        self._told.append(("eof_received",))
+
+    def cut_off(self, error: Exception | None) -> None:
+        self._told.append(("cut_off", error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._told.append(("connection_lost", exc))
+
+    def pause_writing(self) -> None:
+        self._told.append(("pause_writing",))
+
+    def resume_writing(self) -> None:
+        self._told.append(("resume_writing",))
 
 
 def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:

@@ -7,13 +7,10 @@ Every step is O(1).
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from asyncbatch._http11 import KnownHead
+from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._exchange import Exchange, ExchangeDial, Origin
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
 
 
 class OriginPool:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from asyncbatch._http11 import TruncatedResponse
 from asyncbatch._stalls import TakeOut
+from asyncbatch._transport._attach import Attacher
+from asyncbatch._transport._causes import causes_of, is_exhausted, lacks_descriptors
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._connector import Connector
-from asyncbatch._transport._dialler import Dialler
-from asyncbatch._transport._errors import EngineClosed, Phase, TimedOut
+from asyncbatch._transport._dialling import Dial, Dialler
+from asyncbatch._transport._errors import ConnectFailed, EngineClosed, Phase, TimedOut
 from asyncbatch._transport._exchange import NEVER, Exchange, Origin
 from asyncbatch._transport._idle import IdleConnections
 from asyncbatch._transport._origin import OriginPool
@@ -23,6 +26,7 @@ from asyncbatch._transport._sweep import Sweep
 from asyncbatch._transport._unfinished import Unfinished
 from asyncbatch._transport._waiters import Waiters
 from asyncbatch._transport._watch import watch_on
+from asyncbatch._transport._wire import Wire
 
 RECEIVE_BUFFER = 128 * 1024
 
@@ -51,7 +55,6 @@ class Pool:
         idle_expiry: float,
     ) -> None:
         self.loop = loop
-        self.connector = connector
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self.sweep = Sweep(loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still)
         self.watch = watch_on(loop, self.sweep)
@@ -59,9 +62,13 @@ class Pool:
         self.on_stall: TakeOut | None = None
         self.outbox = Outbox(loop, self.watch.look_at_all)
         self.unfinished = Unfinished(loop)
+        self.start_task = self.unfinished.start_task
         self.waiters = Waiters(self.sweep)
-        self.dialler = Dialler(self, max_connections=max_connections, max_in_use=max_in_use)
+        self.waiting = self.waiters.everyone
+        self._attacher = Attacher(loop, self.watch, self.buffer, self.unfinished)
+        self.dialler = Dialler(self, loop, connector, self._attacher, self.unfinished)
         self.idle = IdleConnections(self.sweep, maximum=max_idle, expiry=idle_expiry)
+        self._max_connections = max_connections
         self._max_in_use = max_in_use
         self._origins: dict[Origin, OriginPool] = {}
         # The adopted connections that are neither idle nor closed. Nobody else writes it.
@@ -80,7 +87,7 @@ class Pool:
             if connection is not None:
                 connection.start(exchange, exchange.begun_at)
                 return
-            origin_pool = self.keep(origin_pool)
+            origin_pool = self._keep(origin_pool)
         self._wait(origin_pool, exchange)
 
     def withdraw(self, exchange: Exchange) -> None:
@@ -97,12 +104,12 @@ class Pool:
         self.sweep.stop()
         self.dialler.stop()
         for exchange in list(self.waiters.everyone):
-            self.fail_waiting(exchange, EngineClosed("the engine was closed"))
+            self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in [*self.in_use, *self.idle.members]:
             connection.fail(EngineClosed("the engine was closed"))
         # Results refer to their connections, and these to their pool: with one pool for each batch,
         # every kept result would keep a buffer.
-        self.buffer = memoryview(bytearray())
+        self.buffer = self._attacher.buffer = memoryview(bytearray())
 
     async def aclose(self) -> None:
         """Fail what is under way and close everything, in a second at most."""
@@ -114,7 +121,7 @@ class Pool:
         return {
             "connections": len(self.in_use) + len(self.idle.members),
             "idle": len(self.idle.members),
-            "connecting": len(self.dialler),
+            "connecting": len(self.dialler.dials),
             "waiting": len(self.waiters.everyone),
             "origins": len(self._origins),
         }
@@ -139,16 +146,16 @@ class Pool:
             return
         if self.waiters.everyone and self._serve_next(connection):
             return
-        origin_pool = connection.origin_pool
+        origin_pool: OriginPool = connection.origin_pool
         self.in_use.discard(connection)
         self.idle.add(connection, now, idle_timeout)
         if self.waiters.starved:
-            self.start_starved()
+            self._start_starved()
             # Somebody else has had the place; perhaps the connection is left.
             mine = next(iter(origin_pool.waiting), None)
             left = None if mine is None else self._take_idle(origin_pool, mine)
             if mine is not None and left is not None:
-                self.serve(left, mine)
+                self._serve(left, mine)
 
     def forget(self, connection: Connection) -> None:
         """Give up a connection that was closed, and use its place."""
@@ -159,13 +166,13 @@ class Pool:
             del connection.origin_pool.idle[connection]
         else:
             return
-        origin_pool = connection.origin_pool
+        origin_pool: OriginPool = connection.origin_pool
         origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
-        self.tidy(origin_pool)
+        self._tidy(origin_pool)
         if self.waiters.starved:
             # Not at once: whoever closes may be about to use the place itself.
-            self.loop.call_soon(self.start_starved)
+            self.loop.call_soon(self._start_starved)
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
@@ -174,47 +181,130 @@ class Pool:
             return
         self.waiters.add(exchange)
         # The place of the connection that has just died is free.
-        self.dialler.dial(self.origin_pool_of(exchange), exchange, is_fresh=True)
+        self._dial(self._origin_pool_of(exchange), exchange, is_fresh=True)
 
-    # What the dialler calls.
+    # What dials call.
 
-    def origin_pool_of(self, exchange: Exchange) -> OriginPool:
+    def connection_on(self, wire: Wire, origin: Origin) -> Connection:
+        """
+        Put a connection on a wire that is open.
+
+        Raises:
+            ConnectFailed: it cannot be watched, for want of a descriptor; it is closed.
+        """
+        connection = Connection(self, origin, wire, self.sweep, self.outbox, self.buffer)
+        try:
+            wire.deliver_to(connection)
+        except OSError as exc:
+            connection.close()
+            raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
+        return connection
+
+    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
+        """Put a new connection to use, for the exchange first that still waits for it."""
+        if connection.is_closed or self.is_closed:
+            connection.close()
+            if exchange is not None:
+                # It ended between being opened and being used.
+                error = TruncatedResponse("the server closed at once", received=False)
+                self._fail_waiting(exchange, error)
+            self._tidy(dial.origin_pool)
+            self._start_starved()
+            return
+        self._adopt(connection, dial.origin_pool)
+        if exchange is not None:
+            self._serve(connection, exchange)
+        else:
+            self.release(connection, monotonic(), None)
+
+    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
+        """Fail the exchange that the connection was for, and let another one try."""
+        if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
+            # The limit began before this exchange came.
+            if not self._dial_if_room(self._origin_pool_of(exchange), exchange):
+                self.waiters.starve(exchange)
+        elif exchange is not None and error is not None and self._can_make_room(error):
+            self._dial(self._origin_pool_of(exchange), exchange, is_fresh=dial.is_fresh)
+        elif exchange is not None and error is not None and self._may_share(exchange, error):
+            # Nor does another one get a connection now: they wait for those that there are.
+            self.waiters.starve(exchange)
+            return
+        elif exchange is not None:
+            self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
+        self._tidy(dial.origin_pool)
+        self._start_starved()
+
+    # Dialling.
+
+    def _dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
+        """Open a connection for an exchange, in the place of an idle one if need be."""
+        in_use = len(self.in_use) + len(self.dialler.dials)
+        if in_use >= self._max_in_use:
+            return False
+        is_full = in_use + len(self.idle.members) >= self._max_connections
+        if is_full and not self.idle.close_oldest():
+            return False
+        self._dial(origin_pool, exchange, is_fresh=False)
+        return True
+
+    def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
+        self._keep(origin_pool)
+        self.waiters.feed(exchange)
+        Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
+
+    def _can_make_room(self, error: Exception) -> bool:
+        """Whether descriptors were lacking, and there was an idle connection that had one."""
+        if self.is_closed or not any(map(lacks_descriptors, causes_of(error))):
+            return False
+        return self.idle.close_oldest()
+
+    def _may_share(self, exchange: Exchange, error: Exception) -> bool:
+        """Whether this machine has no connection to give, but others to the origin serve."""
+        if self.is_closed or not self._origin_pool_of(exchange).connections:
+            return False
+        return any(map(is_exhausted, causes_of(error)))
+
+    # Origins.
+
+    def _origin_pool_of(self, exchange: Exchange) -> OriginPool:
         """Return what is kept for the origin of an exchange, or a new record, not kept yet."""
         origin_pool = self._origins.get(exchange.origin)
         return OriginPool(exchange.origin) if origin_pool is None else origin_pool
 
-    def keep(self, origin_pool: OriginPool) -> OriginPool:
+    def _keep(self, origin_pool: OriginPool) -> OriginPool:
         """Keep a record, unless there is another one of its origin by now; return which is kept."""
         return self._origins.setdefault(origin_pool.origin, origin_pool)
 
-    def tidy(self, origin_pool: OriginPool) -> None:
+    def _tidy(self, origin_pool: OriginPool) -> None:
         """Forget the record of an origin if nothing is lost by that."""
         # By identity: a dial may outlive the record it was begun for.
         if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
             del self._origins[origin_pool.origin]
 
-    def adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
+    def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
         """Take a new connection over."""
-        origin_pool = self.keep(origin_pool)
+        origin_pool = self._keep(origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
         connection.protocol.known_head = origin_pool.known_head
         self.in_use.add(connection)
 
-    def start_starved(self) -> None:
+    # Waiting.
+
+    def _start_starved(self) -> None:
         """Use the places that there are for those who wait for one."""
         while not self.is_closed:
             exchange = self.waiters.first_starved()
             if exchange is None:
                 return
-            origin_pool = self.origin_pool_of(exchange)
+            origin_pool = self._origin_pool_of(exchange)
             connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
-                self.serve(connection, exchange)
-            elif not self.dialler.dial_if_room(origin_pool, exchange):
+                self._serve(connection, exchange)
+            elif not self._dial_if_room(origin_pool, exchange):
                 return
 
-    def serve(self, connection: Connection, exchange: Exchange) -> None:
+    def _serve(self, connection: Connection, exchange: Exchange) -> None:
         """Give an exchange that waits a connection."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
@@ -223,15 +313,13 @@ class Pool:
         # is the server's last word.
         connection.start(exchange, monotonic(), not connection.served)
 
-    def fail_waiting(self, exchange: Exchange, error: Exception) -> None:
+    def _fail_waiting(self, exchange: Exchange, error: Exception) -> None:
         """End an exchange that waits, and its dial."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
             exchange.dial.tell(exchange)
             exchange.dial.cancel(exchange)
         exchange.fail(error, monotonic())
-
-    # Waiting.
 
     def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> Connection | None:
         """Take the connection to an origin that was used last and is still good, if any may be."""
@@ -258,7 +346,7 @@ class Pool:
         if origin_pool.spare_dials:
             dial, _ = origin_pool.spare_dials.popitem()
             dial.take_over(exchange)
-        elif not self.dialler.dial_if_room(origin_pool, exchange):
+        elif not self._dial_if_room(origin_pool, exchange):
             self.waiters.starve(exchange)
 
     def _stop_waiting(self, exchange: Exchange) -> None:
@@ -266,16 +354,16 @@ class Pool:
         origin_pool = self._origins.get(exchange.origin)
         if origin_pool is not None:
             origin_pool.waiting.pop(exchange, None)
-            self.tidy(origin_pool)
+            self._tidy(origin_pool)
 
     def _serve_next(self, connection: Connection) -> bool:
         """Serve who has waited longest, if anybody waits whom this connection helps."""
-        origin_pool = connection.origin_pool
+        origin_pool: OriginPool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
         starved = self.waiters.first_starved()
         if mine is None or (starved is not None and starved.order < mine.order):
             return False
-        self.serve(connection, mine)
+        self._serve(connection, mine)
         return True
 
     # Time.
@@ -332,4 +420,4 @@ class Pool:
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "total" if now >= exchange.deadline else "pool"
-        self.fail_waiting(exchange, TimedOut(phase))
+        self._fail_waiting(exchange, TimedOut(phase))

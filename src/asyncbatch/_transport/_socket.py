@@ -13,7 +13,7 @@ import socket
 from collections import deque
 
 from asyncbatch._transport._exchange import Upload
-from asyncbatch._transport._watch import Watch
+from asyncbatch._transport._watch import Watch, poll_of
 from asyncbatch._transport._wire import SocketOwner
 
 LITTLE = 16 * 1024
@@ -39,6 +39,7 @@ class SocketTransport:
         "_sock",
         "_unsent",
         "_watch",
+        "poll",
     )
 
     def __init__(
@@ -46,14 +47,15 @@ class SocketTransport:
         loop: asyncio.AbstractEventLoop,
         watch: Watch,
         sock: socket.socket,
-        owner: SocketOwner,
         buffer: memoryview,
     ) -> None:
         self._loop = loop
         self._watch = watch
         self._sock = sock
         self._fd = sock.fileno()
-        self._owner = owner
+        self.poll = poll_of(sock)
+        # Set by `deliver_to`; nothing is called back before.
+        self._owner: SocketOwner = None  # type: ignore[assignment]
         self._buffer = buffer
         # Where to receive; None while little comes at a time, which is cheaper as bytes at once.
         self._into: memoryview | None = None
@@ -65,12 +67,21 @@ class SocketTransport:
         # What the kernel has not taken, not copied: it may be as long as a request body. None once
         # nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
-        watch.add(self._fd, self._readable)
 
     @property
     def is_watched(self) -> bool:
         """Whether the watch is asked for all of its sockets at once."""
         return self._watch.can_look
+
+    def deliver_to(self, owner: SocketOwner) -> None:
+        """
+        Call `owner` back from now on; until now, what has come was left with the kernel.
+
+        Raises:
+            OSError: the socket cannot be watched.
+        """
+        self._owner = owner
+        self._watch.add(self._fd, self._readable)
 
     def write(self, content: bytes) -> None:
         """Send, keeping what the kernel does not take at once."""
@@ -114,7 +125,9 @@ class SocketTransport:
         self._fd = -1
         self._unsent = None
         self._sock.close()
-        self._owner.connection_lost(None)
+        owner = self._owner
+        if owner is not None:
+            owner.connection_lost(None)
 
     def pause_reading(self) -> None:
         """Leave what arrives with the kernel."""

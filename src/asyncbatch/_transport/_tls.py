@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+from collections.abc import Callable, Sized
 from typing import Any
 
 from asyncbatch._transport._exchange import Upload
 from asyncbatch._transport._socket import SocketTransport
+from asyncbatch._transport._watch import never
 from asyncbatch._transport._wire import WireOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
@@ -33,11 +35,12 @@ class TLSTransport:
     """
     The owner of a socket, and the transport of a connection.
 
+    What comes between the end of the handshake and `deliver_to` is kept as it came.
+
     Args:
         loop: the event loop.
         context: says what is verified.
         server_name: for SNI and the certificate.
-        owner: the connection; used once the handshake is done.
         buffer: for what is decrypted; it may be shared, since nothing stays in it.
 
     Raises:
@@ -48,7 +51,6 @@ class TLSTransport:
         "_backlog",
         "_buffer",
         "_incoming",
-        "_is_open",
         "_is_paused",
         "_is_shaking",
         "_loop",
@@ -57,6 +59,7 @@ class TLSTransport:
         "_outgoing",
         "_owner",
         "_shaken",
+        "poll",
     )
 
     def __init__(
@@ -64,36 +67,37 @@ class TLSTransport:
         loop: asyncio.AbstractEventLoop,
         context: ssl.SSLContext,
         server_name: str,
-        owner: WireOwner,
         buffer: memoryview,
     ) -> None:
         self._loop = loop
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        # Both None once the connection is lost.
-        self._owner: WireOwner | None = owner
+        # None before the handshake is done and somebody wants what comes. Before, nothing is read:
+        # OpenSSL would go on with the handshake. None again, as the next, once all is lost.
+        self._owner: WireOwner | None = None
         self._lower: SocketTransport | None = None
         self._buffer = buffer
+        # Says whether the socket has something to read.
+        self.poll: Callable[[int], Sized] = never
         self._is_paused = False
         # What OpenSSL did not take, since it wants to hear from the peer first.
         self._backlog = b""
         # Whether the handshake is under way.
         self._is_shaking = False
-        # Whether it has succeeded. Before, nothing is read: OpenSSL would go on with the handshake.
-        self._is_open = False
         # Settled when it has ended; None once that is known.
         self._shaken: asyncio.Future[None] | None = loop.create_future()
 
     def begin(self, lower: SocketTransport) -> None:
         """Begin the handshake over a transport that calls back."""
         self._lower = lower
+        self.poll = lower.poll
         self._is_shaking = True
         self._shake_hands()
 
-    async def wait_until_used(self) -> None:
+    async def wait_until_verified(self) -> None:
         """
-        Wait until the peer is verified and the owner put to use.
+        Wait until the handshake is done and the peer verified.
 
         Raises:
             OSError, ValueError: it could not be done; the socket is closed.
@@ -116,7 +120,7 @@ class TLSTransport:
         self._incoming.write(content)
         if self._is_shaking:
             self._shake_hands()
-        if self._is_open and self._incoming.pending:
+        if self._owner is not None and self._incoming.pending:
             self._read()
 
     def eof_received(self) -> None:
@@ -124,12 +128,13 @@ class TLSTransport:
         self._incoming.write_eof()
         if self._is_shaking:
             self._shake_hands()
-        elif self._is_open:
+        elif self._owner is not None:
             self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
         owner, self._owner, self._lower = self._owner, None, None
+        self.poll = never
         self._end_handshake(exc or ConnectionResetError("the connection was lost"))
         if owner is not None:
             # Where the peer has ended it with an alert, the owner waits for nothing any more.
@@ -152,6 +157,15 @@ class TLSTransport:
     def is_watched(self) -> bool:
         """Whether the watch is asked for all of its sockets at once."""
         return self._lower is not None and self._lower.is_watched
+
+    def deliver_to(self, owner: WireOwner) -> None:
+        """Call `owner` back from now on, and at once for what has come since the handshake."""
+        if self._lower is None:
+            owner.connection_lost(None)
+            return
+        self._owner = owner
+        if self._incoming.pending:
+            self._read()
 
     def write(self, content: bytes) -> None:
         """Encrypt and send."""
@@ -225,10 +239,7 @@ class TLSTransport:
             self.abort()
             return
         self._flush()
-        owner = self._owner
-        if owner is not None:
-            self._is_open = True
-            owner.use(self)
+        if self._lower is not None:
             self._end_handshake(None)
 
     def _end_handshake(self, error: Exception | None) -> None:

@@ -1,15 +1,12 @@
 """
-What the event loop has not ended yet of what a pool has begun: transports, and tasks.
+What the event loop has not ended yet of what a pool has begun: its own transports, and tasks.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from asyncbatch._transport._connection import Connection
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -24,18 +21,18 @@ class Unfinished:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._open: set[Connection] = set()
+        self._open: set[object] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         # Settled when the last transport is gone; None unless somebody waits for that.
         self._all_lost: asyncio.Future[None] | None = None
 
-    def connection_opened(self, connection: Connection) -> None:
+    def transport_opened(self, transport: object) -> None:
         """Remember a transport until the event loop lets go of it."""
-        self._open.add(connection)
+        self._open.add(transport)
 
-    def connection_lost(self, connection: Connection) -> None:
+    def transport_lost(self, transport: object) -> None:
         """Forget a transport."""
-        self._open.discard(connection)
+        self._open.discard(transport)
         if self._all_lost is not None and not self._open and not self._all_lost.done():
             self._all_lost.set_result(None)
 

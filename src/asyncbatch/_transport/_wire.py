@@ -6,17 +6,32 @@ There are three transports: a plain socket, TLS over one, and what the event loo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sized
 from typing import Protocol
 
 from asyncbatch._transport._exchange import Upload
 
 
 class Wire(Protocol):
-    """Moves bytes, and calls its owner back."""
+    """An open way to the peer: moves bytes, and calls its owner back once it has one."""
 
     @property
     def is_watched(self) -> bool:
         """Whether the pool's watch knows when there is something to read."""
+        ...
+
+    @property
+    def poll(self) -> Callable[[int], Sized]:
+        """Says, when called with 0, whether the socket has something to read."""
+        ...
+
+    def deliver_to(self, owner: WireOwner) -> None:
+        """
+        Call `owner` back from now on, and at once for what has come already.
+
+        Raises:
+            OSError: the socket cannot be watched; the wire is to be aborted.
+        """
         ...
 
     def write(self, content: bytes) -> None:
@@ -74,10 +89,6 @@ class SocketOwner(Protocol):
 
 class WireOwner(SocketOwner, Protocol):
     """What is told about a wire: an end that it takes has come from the peer itself."""
-
-    def use(self, transport: Wire) -> None:
-        """Begin: the transport is ready to be written to."""
-        ...
 
     def cut_off(self, error: Exception | None) -> None:
         """Take an end that need not have come from the peer, or what is wrong with its bytes."""

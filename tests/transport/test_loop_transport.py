@@ -1,0 +1,104 @@
+"""The event loop's transports as ours: what is told when, and what of it nobody may miss."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asyncbatch._transport._loop_transport import LoopTransport
+from asyncbatch._transport._unfinished import Unfinished
+from asyncbatch._transport._watch import never
+
+
+class Native:
+    """A transport of the event loop's."""
+
+    is_aborted = False
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """Take the limits."""
+
+    def get_extra_info(self, name: str) -> object:
+        """Return nothing: it is plain."""
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Owner:
+    """A connection that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def received(self, content: bytes | memoryview) -> None:
+        self.told.append(bytes(content))
+
+    def eof_received(self) -> None:
+        self.told.append("end")
+
+    def cut_off(self, error: Exception | None) -> None:
+        self.told.append("cut")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.told.append(("lost", exc))
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+
+@pytest.fixture
+def unfinished() -> Unfinished:
+    loop: Any = SimpleNamespace()
+    return Unfinished(loop)
+
+
+def receive(transport: LoopTransport, content: bytes) -> None:
+    transport.get_buffer(-1)[: len(content)] = content
+    transport.buffer_updated(len(content))
+
+
+def test_what_comes_before_there_is_an_owner_is_told_to_it(unfinished: Unfinished) -> None:
+    """The event loop reads as soon as it has connected, into a buffer that others share."""
+    transport = LoopTransport(memoryview(bytearray(10)), never, unfinished)
+    owner, error = Owner(), ConnectionResetError()
+    transport.connection_made(Native())  # type: ignore[arg-type]
+    receive(transport, b"one")
+    receive(transport, b"two")
+    transport.pause_writing()
+    transport.resume_writing()
+    transport.deliver_to(owner)
+    assert owner.told == [b"one", b"two", "pause", "resume"]
+    receive(transport, b"three")
+    transport.connection_lost(error)
+
+    assert owner.told[4:] == [b"three", ("lost", error)]
+
+
+@pytest.mark.parametrize("end", ["eof_received", "connection_lost"])
+def test_an_end_before_there_is_an_owner_is_told_to_it(unfinished: Unfinished, end: str) -> None:
+    """Or a connection that is none any more would be put to use."""
+    transport = LoopTransport(memoryview(bytearray(10)), never, unfinished)
+    owner = Owner()
+    transport.connection_made(Native())  # type: ignore[arg-type]
+    if end == "eof_received":
+        transport.eof_received()
+    else:
+        transport.connection_lost(None)
+    transport.deliver_to(owner)
+
+    assert owner.told[0] == "end"
+
+
+def test_one_that_was_given_up_meanwhile_is_closed(unfinished: Unfinished) -> None:
+    """The event loop may make a transport for somebody who is gone."""
+    transport, native = LoopTransport(memoryview(b""), never, unfinished), Native()
+    transport.abort()
+    transport.connection_made(native)  # type: ignore[arg-type]
+
+    assert native.is_aborted
