@@ -58,7 +58,6 @@ TYPES_ONLY = {("_retry", "_result")}
 CIRCLES = {
     "asyncbatch": [
         "_request _result _retry",
-        "_schedule._job _schedule._queue _schedule._rests _schedule._ring",
     ],
     "benchmarks": [],
     "conformance": [],

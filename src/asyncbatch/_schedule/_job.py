@@ -7,7 +7,7 @@ What happens to it next is decided elsewhere.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncbatch._request import UNSET
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from asyncbatch._hosts import Host
     from asyncbatch._request import Unset
     from asyncbatch._retry import Retry
-    from asyncbatch._schedule._queue import JobQueue
 
 
 class Fate(Enum):
@@ -39,6 +38,37 @@ class Fate(Enum):
     let go of it."""
     OVER = "over"
     """Finished, released or withdrawn."""
+
+
+class Place(Enum):
+    """Where the queue of a host stands."""
+
+    NOWHERE = 0
+    READY = 1
+    PARKED = 2
+
+
+class Home(Protocol):
+    """Where a job belongs: the queue of its host, as far as it is about one job."""
+
+    host: Host
+    """The host."""
+    jobs: int
+    """The jobs of this host that the batch has not finished, wherever they are."""
+    place: Place
+    """Where the queue itself stands."""
+
+    def take_back(self, job: Job, when: float) -> None:
+        """Let a job whose rest is over wait for its next start."""
+        ...
+
+    def expire(self, job: Job) -> None:
+        """Let a job whose deadline has passed be handed out as expired."""
+        ...
+
+    def forget(self, job: Job) -> None:
+        """Let nothing happen to a job by itself any more."""
+        ...
 
 
 # Looked up once for each request: a global is cheaper than a member of an enum.
@@ -78,7 +108,7 @@ class Job:
 
     # Set by `Schedule.add`: where it belongs; when it began to wait, and what its host's clock of
     # blocked time showed then, also set by whoever lets it wait again.
-    queue: JobQueue
+    queue: Home
     since: float
     clock: float
 
@@ -126,7 +156,7 @@ class Job:
                 budget.tries += 1
         else:
             # The alarm at its deadline is for those that wait.
-            self.queue.rests.forget(self)
+            self.queue.forget(self)
 
     def discount_try(self) -> None:
         """Count the last try as one that failed on our own side."""

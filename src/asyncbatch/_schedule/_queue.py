@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from asyncbatch._schedule._job import Fate
+from asyncbatch._schedule._job import Fate, Place
 
 if TYPE_CHECKING:
     from asyncbatch._hosts import Host
@@ -20,23 +19,15 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._ring import Ring
 
 
-class Place(Enum):
-    """Where the queue of a host stands."""
-
-    NOWHERE = 0
-    READY = 1
-    PARKED = 2
-
-
 class JobQueue:
     """The requests of one batch for one host."""
 
-    __slots__ = ("_pause_seen", "_ring", "fifo", "host", "jobs", "place", "rests")
+    __slots__ = ("_pause_seen", "_rests", "_ring", "fifo", "host", "jobs", "place")
 
-    def __init__(self, host: Host, ring: Ring, rests: Rests) -> None:
+    def __init__(self, host: Host, ring: Ring[JobQueue], rests: Rests) -> None:
         self.host = host
         self._ring = ring
-        self.rests = rests
+        self._rests = rests
         # Filled by the schedule and by `take_back`. May hold jobs that have expired meanwhile.
         self.fifo: deque[Job] = deque()
         # Jobs of this host that the batch has not finished, wherever they are; the schedule's.
@@ -61,7 +52,7 @@ class JobQueue:
 
     def host_paused(self, now: float) -> None:
         """Give up what waits and cannot wait for the end of the pause of the host."""
-        until, rests = self.host.paused_until, self.rests
+        until, rests = self.host.paused_until, self._rests
         if until <= max(now, self._pause_seen):
             return
         self._pause_seen = until
@@ -76,10 +67,10 @@ class JobQueue:
     def dismisses(self, job: Job, now: float) -> bool:
         """Give a job up that cannot wait for the end of a pause; return whether it is so."""
         until = self.host.paused_until
-        fate = None if until <= now else self.rests.outlasted_by(until, job, now)
+        fate = None if until <= now else self._rests.outlasted_by(until, job, now)
         if fate is None:
             return False
-        self.rests.dismiss(job, fate)
+        self._rests.dismiss(job, fate)
         return True
 
     # Called by its jobs
@@ -91,7 +82,7 @@ class JobQueue:
         While its host opens after a pause, behind them: or one and the same would be the first
         after each pause, and use up its tries.
         """
-        self.rests.end(job, when)
+        self._rests.end(job, when)
         job.clock = self.host.settle(when)
         self.host.watch(when)
         if self.dismisses(job, when):
@@ -106,8 +97,12 @@ class JobQueue:
 
     def expire(self, job: Job) -> None:
         """Let a job whose deadline has passed be handed out as expired."""
-        self.rests.expire(job)
+        self._rests.expire(job)
         self._ring.look_again()
+
+    def forget(self, job: Job) -> None:
+        """Let nothing happen to a job by itself any more."""
+        self._rests.forget(job)
 
     # Called by the schedule
 
@@ -157,7 +152,7 @@ class JobQueue:
         job = self.fifo.popleft()
         job.stop_waiting(now)
         job.fate = Fate.HOST_DOWN
-        self.rests.forget(job)
+        self._rests.forget(job)
         # At the front: what needs no slot need not wait for those that do.
         self._ring.queues.appendleft(self)
         return job

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncbatch._schedule._queue import JobQueue, Place
+from asyncbatch._schedule._job import Place
+from asyncbatch._schedule._queue import JobQueue
 
 if TYPE_CHECKING:
     from asyncbatch._hosts import Host, Hosts
-    from asyncbatch._schedule._job import Job
+    from asyncbatch._schedule._job import Home, Job
     from asyncbatch._schedule._rests import Rests
     from asyncbatch._schedule._ring import Ring
 
@@ -26,7 +27,7 @@ class Queues:
 
     __slots__ = ("_hosts", "_rests", "_ring", "_spare", "by_host")
 
-    def __init__(self, hosts: Hosts, ring: Ring, rests: Rests) -> None:
+    def __init__(self, hosts: Hosts, ring: Ring[JobQueue], rests: Rests) -> None:
         self._hosts = hosts
         self._ring = ring
         self._rests = rests
@@ -51,16 +52,15 @@ class Queues:
             host.queues += 1
         return queue
 
-    def let_go(self, queue: JobQueue, now: float) -> None:
+    def let_go(self, queue: Home, now: float) -> None:
         """Count a job of this queue as finished."""
         queue.jobs -= 1
         if not queue.jobs:
-            self.leave(queue, now)
+            self.leave(queue.host, now)
 
-    def leave(self, queue: JobQueue, now: float) -> None:
-        """Let go of a queue with no unfinished jobs, and of its host if nobody needs it."""
-        host = queue.host
-        del self.by_host[host]
+    def leave(self, host: Host, now: float) -> None:
+        """Let go of the queue of a host, without unfinished jobs, and of it if nobody needs it."""
+        queue = self.by_host.pop(host)
         host.queues -= 1
         if not host.plain:
             host.withdraw(queue, now)

@@ -7,20 +7,22 @@ Pure, like the rest.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncbatch._hosts import Hosts
-    from asyncbatch._schedule._queue import JobQueue
+
+Q = TypeVar("Q")
+"""The queue of a host."""
 
 
 def _ignore() -> None:
     """Stand in for a batch that has no dispatcher."""
 
 
-class Ring:
+class Ring(Generic[Q]):
     """
     The queues of one batch that may start something, in the order of their turns.
 
@@ -33,7 +35,7 @@ class Ring:
         self._hosts = hosts
         # Queues whose host may start one, or has not been looked at since it might not. They join
         # when they get something to start, and are taken by the schedule.
-        self.queues: deque[JobQueue] = deque()
+        self.queues: deque[Q] = deque()
         # Until when the rate over all holds back everything that is in here, as far as was known
         # when a queue was last looked at; written by `is_held`, and undone by what changes it.
         self.held_until: float | None = None

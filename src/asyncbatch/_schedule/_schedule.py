@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, Judge
-from asyncbatch._schedule._job import Fate, Job
-from asyncbatch._schedule._queue import Place
+from asyncbatch._schedule._job import Fate, Job, Place
+from asyncbatch._schedule._queue import JobQueue
 from asyncbatch._schedule._queues import Queues
 from asyncbatch._schedule._rests import Rests
 from asyncbatch._schedule._ring import Ring
@@ -49,7 +49,7 @@ class Schedule:
         self._timers = hosts.timers
         self._judge = Judge(hosts)
         self._rests = Rests(hosts.timers)
-        self._ring = Ring(hosts)
+        self._ring: Ring[JobQueue] = Ring(hosts)
         self._queues = Queues(hosts, self._ring, self._rests)
         # Parts of these three, that every request asks for.
         self._expired = self._rests.expired
@@ -220,7 +220,7 @@ class Schedule:
         job.fate = _OVER
         queue.jobs -= 1
         if not queue.jobs:
-            self._leave(queue, now)
+            self._leave(host, now)
         return FINISH
 
     def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
@@ -239,7 +239,7 @@ class Schedule:
         job.fate = _OVER
         queue.jobs -= 1
         if not queue.jobs:
-            self._leave(queue, now)
+            self._leave(host, now)
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """
