@@ -15,14 +15,18 @@ from typing import TypeAlias
 Graph: TypeAlias = dict[str, set[str]]
 
 
-def imports_between_files(root: Path) -> Graph:
+def imports_between_files(root: Path, package: str | None = None) -> Graph:
     """
     Return the files of a package, by their full module names, and which others each imports.
 
     Args:
         root: The directory of the package.
+        package: Its full name; None: that of the directory.
     """
-    files = {_module_name(root, path): path for path in sorted(root.rglob("*.py"))}
+    files = {
+        _module_name(package or root.name, path.relative_to(root)): path
+        for path in sorted(root.rglob("*.py"))
+    }
     return {name: set(_imported(name, path, files)) - {name} for name, path in files.items()}
 
 
@@ -36,9 +40,9 @@ def circles(graph: Graph) -> set[frozenset[str]]:
     }
 
 
-def _module_name(root: Path, path: Path) -> str:
-    parts = path.relative_to(root.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def _module_name(package: str, path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join((package, *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
 def _imported(name: str, path: Path, files: dict[str, Path]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
-from tests.import_graph import circles, imports_between_files
+from tests.import_graph import Graph, circles, imports_between_files
 
 SOURCE = Path(asyncbatch.__path__[0])
 REPOSITORY = Path(__file__).parents[1]
@@ -62,6 +62,22 @@ CIRCLES = {
     "benchmarks": [],
     "conformance": [],
 }
+
+# The rooms of the engine, from what httpx sees down to what the kernel does. A file knows those of
+# its own room and of lower rows; rooms in one row do not know each other.
+ENGINE = [
+    {"bridge": "_transports _bridge _backend _socks _stock _trace"},
+    {"engine": "_engine _stream _bounds"},
+    {"pool": "_pool _origin _idle _waiters _dialling"},
+    {
+        "connection": "_connection _arrival _sending _verdicts",
+        "connect": """
+            _connector _resolver _addresses _eyeballs _sockets _phases _tls_context _tls_roots
+        """,
+    },
+    {"io": "_wire _socket _tls _loop_transport _attach _watch _outbox _sweep _unfinished"},
+    {"values": "_exchange _errors _causes"},
+]
 
 # A policy never sees a socket, and what talks to servers never sees a policy.
 POLICIES = {"_schedule", "_hosts", "_retry", "_retry_after", "_limits", "_timers"}
@@ -208,6 +224,33 @@ def wrong_libraries(tree: Tree, module: str) -> list[str]:
     return sorted(strangers)
 
 
+def rooms() -> dict[str, tuple[int, str]]:
+    """Return the row and the room of each file of the engine, the lowest row first."""
+    return {
+        file: (row, room)
+        for row, beside in enumerate(reversed(ENGINE))
+        for room, files in beside.items()
+        for file in files.split()
+    }
+
+
+def wrong_rooms(graph: Graph) -> list[str]:
+    """Say which files of the engine import what they must not know."""
+    package, places, wrong = "asyncbatch._transport", rooms(), []
+    for module in sorted(graph):
+        file = module.removeprefix(f"{package}.")
+        if file not in places:
+            wrong += [f"{file} has no room"] if module != package else []
+            continue
+        (row, room), known = places[file], graph[module]
+        for other in sorted(one.removeprefix(f"{package}.") for one in known):
+            if other == package:
+                wrong.append(f"{file} imports the package that it is in")
+            elif other in places and not (places[other][0] < row or places[other][1] == room):
+                wrong.append(f"{file} in {room} imports {other} in {places[other][1]}")
+    return wrong
+
+
 def async_functions(tree: Tree, module: str) -> list[str]:
     """Return the names of the coroutine functions of a module."""
     nodes = (node for source in tree.modules[module] for node in ast.walk(source))
@@ -271,6 +314,35 @@ def test_no_files_import_one_another_in_a_circle(root: Path) -> None:
 
     assert [sorted(circle) for circle in found - listed] == [], "a circle that is new, or has grown"
     assert [sorted(circle) for circle in listed - found] == [], "no circle any more: take it out"
+
+
+def test_the_rooms_of_the_engine_know_only_those_below() -> None:
+    """Each file of the engine has its room, and imports from there and from lower rows."""
+    graph = imports_between_files(SOURCE / "_transport", "asyncbatch._transport")
+    listed = [file for beside in ENGINE for files in beside.values() for file in files.split()]
+
+    assert wrong_rooms(graph) == []
+    assert sorted(listed) == sorted(path.stem for path in (SOURCE / "_transport").glob("_[a-z]*"))
+
+
+@pytest.mark.parametrize(
+    ("file", "known", "complaint"),
+    [
+        ("_wire", "_connection", "_wire in io imports _connection in connection"),
+        ("_connection", "_connector", "_connection in connection imports _connector in connect"),
+        ("_connection", "_pool", "_connection in connection imports _pool in pool"),
+        ("_pool", None, "_pool imports the package that it is in"),
+        ("_new", "_wire", "_new has no room"),
+        ("_pool", "_idle", None),
+        ("_pool", "_wire", None),
+    ],
+)
+def test_a_wrong_room_is_found(file: str, known: str | None, complaint: str | None) -> None:
+    """An import from a higher room, from one beside, or from no room at all is found."""
+    package = "asyncbatch._transport"
+    graph = {f"{package}.{file}": {package if known is None else f"{package}.{known}"}}
+
+    assert wrong_rooms(graph) == ([complaint] if complaint else [])
 
 
 def test_the_house_has_one_place_for_each_module() -> None:
