@@ -46,6 +46,10 @@ TESTING = """
 # (httpx itself loads brotli and zstandard where they are installed.)
 OPTIONAL_LIBRARIES = {"httpx2", "rich", "tqdm", "trio", "uvloop"}
 
+WHAT_SENDS = {"anyio", "asyncio", "httpcore"} | {
+    f"asyncbatch.{inner}" for inner in ("_batch", "_fetcher", "_lanes", "_schedule", "_transport")
+}
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -132,10 +136,32 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_importing_needs_no_optional_library() -> None:
     """`import asyncbatch` loads nothing that only some of its users need."""
     # httpx loads its own command line, and rich with it, where click is installed.
-    code = (
-        "import sys; sys.modules['click'] = None; import asyncbatch;"
-        "print(*{name.split('.')[0] for name, module in sys.modules.items() if module})"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    loaded = loaded_by("import asyncbatch; asyncbatch.Fetcher")
 
-    assert set(loaded.stdout.decode().split()) & OPTIONAL_LIBRARIES == set()
+    assert {name.partition(".")[0] for name in loaded} & OPTIONAL_LIBRARIES == set()
+
+
+def test_whoever_sends_nothing_does_not_wait_for_what_sends() -> None:
+    """Requests and results are there at once, and neither an event loop nor the engine."""
+    loaded = loaded_by("from asyncbatch import Request, Results, Retry")
+
+    assert loaded & WHAT_SENDS == set()
+
+
+def test_what_sends_is_loaded_when_it_is_asked_for() -> None:
+    """However it is asked for; what there is not, is not found."""
+    ask = "asyncbatch.Fetcher; fetch_many; Rate(1); asyncbatch.Fetcher is Fetcher or 1/0"
+    names = "Fetcher, Rate, fetch_many"
+
+    for importing in (f"from asyncbatch import {names}", "from asyncbatch import *"):
+        assert loaded_by(f"import asyncbatch; {importing}; {ask}") >= WHAT_SENDS - {"httpcore"}
+    assert loaded_by("import asyncbatch; set(asyncbatch.__all__) <= set(dir(asyncbatch)) or 1/0")
+    assert not hasattr(asyncbatch, "fetch_most")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a program has loaded at its end."""
+    # httpx loads its command, and with it rich, where that is installed.
+    code = f"import sys; sys.modules['click'] = None; {code}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())

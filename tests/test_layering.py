@@ -27,6 +27,7 @@ HOUSE = """
     _cli
     testing
     __init__
+    _entry_points
     _api       _sync
     _result_stream
     _fetcher

@@ -1,6 +1,9 @@
 """Fetch many URLs at once: one typed result for each request, with its timing and its error."""
 
-from asyncbatch._api import fetch_many
+# Once the main thread has ended it could not be imported any more, and event loops need it.
+import concurrent.futures.thread  # pyright: ignore[reportUnusedImport]
+from typing import TYPE_CHECKING
+
 from asyncbatch._body_source import source_of
 from asyncbatch._errors import (
     AddressBlocked,
@@ -19,24 +22,33 @@ from asyncbatch._errors import (
     TooSlow,
     TruncatedBody,
 )
-from asyncbatch._fetcher import Fetcher
-from asyncbatch._host_limits import HostLimits
-from asyncbatch._input import RequestLike, Requests
-from asyncbatch._limits import Rate
-from asyncbatch._options import FetcherOptions
 from asyncbatch._portable import Absent, made_of, publish, restored, same
-from asyncbatch._progress import Progress
 from asyncbatch._quantiles import Quantiles
 from asyncbatch._request import Request, Unset
 from asyncbatch._result import Failure, Result, Success
-from asyncbatch._result_stream import SyncResultStream
 from asyncbatch._results import Results, ResultStream
 from asyncbatch._retry import Retry
-from asyncbatch._statistics import HostStatistics, Statistics
 from asyncbatch._summary import Summary
-from asyncbatch._sync import SyncFetcher, fetch_many_sync
 from asyncbatch._timing import Attempt, Timing
-from asyncbatch._transport import HTTPTransport, is_public
+
+if TYPE_CHECKING:
+    from asyncbatch._entry_points import (
+        Fetcher,
+        FetcherOptions,
+        HostLimits,
+        HostStatistics,
+        HTTPTransport,
+        Progress,
+        Rate,
+        RequestLike,
+        Requests,
+        Statistics,
+        SyncFetcher,
+        SyncResultStream,
+        fetch_many,
+        fetch_many_sync,
+        is_public,
+    )
 
 __version__ = "0.1.0"
 """The version of what is installed."""
@@ -88,3 +100,25 @@ __all__ = [
 
 publish(globals(), Absent, Unset, made_of, restored, same, source_of)
 del Absent, Unset, made_of, publish, restored, same, source_of
+
+# Requests and results are loaded at once, and what sends them when it is first asked for: most of
+# the library, asyncio and httpcore mean nothing to a program that does not send.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from asyncbatch import _entry_points
+        from asyncbatch._portable import publish
+
+        names = _entry_points.__all__
+        later = {each: getattr(_entry_points, each) for each in names}
+        publish({"__name__": __name__, "__all__": names, **later})
+        globals().update(later)
+        return later[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+del TYPE_CHECKING, concurrent

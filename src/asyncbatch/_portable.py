@@ -37,12 +37,12 @@ def publish(namespace: dict[str, Any], *inner: Any) -> None:
     Let the public names of a module say that they are defined there.
 
     Args:
-        namespace: The module's own, with `__all__`.
+        namespace: The module's own, with `__all__`. Names that it does not have yet are left out.
         inner: Classes and functions that are pickled with public values without being public
             themselves. They become names of the module that begin with an underscore.
     """
     module = namespace["__name__"]
-    for name in namespace["__all__"]:
+    for name in namespace.keys() & namespace["__all__"]:
         _move(namespace[name], module)
     for each in inner:
         each.__qualname__ = name = f"_{each.__qualname__.lstrip('_')}"

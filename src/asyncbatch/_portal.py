@@ -11,8 +11,6 @@ an `Outcome` is waited for in C.
 
 from __future__ import annotations
 
-# Once the main thread has ended it could not be imported any more, and uvloop needs it.
-import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import functools
 import importlib.util
 import os

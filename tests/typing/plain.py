@@ -37,3 +37,7 @@ def refuse_a_client_of_another_loop() -> None:
     client = httpx.AsyncClient()
     SyncFetcher(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     asyncbatch.fetch_many_sync([], concurency=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def refuse_a_name_that_there_is_not() -> None:
+    print(asyncbatch.fetch_most)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
