@@ -32,9 +32,9 @@ async def fetch_many(
         options: Every option of `Fetcher`.
 
     Raises:
-        TypeError: If an option is unknown or of a wrong type, or `requests` is no iterable.
-        ValueError: If an option has a value that makes no sense.
-        Exception: What the iterable raises, once everything read before has ended.
+        TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
+        ValueError: If an option has an impossible value.
+        Exception: What the iterable raises, after every request read before has ended.
     """
     async with Fetcher(client, **options) as fetcher:
         return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)

@@ -68,13 +68,13 @@ class Fetcher:
         rate: A `Rate` for each origin.
         total_rate: A `Rate` over all.
         hosts: Limits of single hosts, by name: a mapping such as
-            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.` stands for everything below a
-            name, and not for the name itself; with a port, a key is for that port. An exact name
-            comes before a wildcard, a longer wildcard before a shorter one.
+            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.` matches every name below a
+            name, but not the name itself; a key with a port is for that port. An exact name takes
+            precedence over a wildcard, a longer wildcard over a shorter one.
         retry: A `Retry`, or `None` to try everything once.
         timeout: Seconds for one attempt, its redirects and body included; `None`: no limit. An
             `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in
-            our queues never counts.
+            our queue never counts.
         connect_timeout: Seconds for opening a connection, and again for its TLS handshake.
         deadline: Seconds for a request with all its retries, from when it first gets a slot.
         follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
@@ -98,7 +98,7 @@ class Fetcher:
 
     Raises:
         TypeError: If an option is unknown or of a wrong type.
-        ValueError: If an option has a value that makes no sense.
+        ValueError: If an option has an impossible value.
     """
 
     @shows_options
@@ -193,8 +193,8 @@ class Fetcher:
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
-            TypeError: If `request` is no request.
-            ValueError: If `batch_timeout` makes no sense.
+            TypeError: If `request` is not a request.
+            ValueError: If `batch_timeout` has an impossible value.
         """
         if not is_request(request):
             raise TypeError(
@@ -220,15 +220,15 @@ class Fetcher:
 
         Args:
             requests: Any iterable or async iterable; read lazily.
-            batch_timeout: Seconds for all of it. What has not ended by then is a failure of kind
-                `timeout` or `not_started`. Of an iterable without a length, what has not been read
-                by then has no result.
+            batch_timeout: Seconds for the whole call. Requests that have not ended by then are
+                failures of kind `timeout` or `not_started`. Items of an iterable without a length
+                that have not been read by then have no result.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
-            TypeError: If `requests` is no iterable, or a single request.
-            Exception: What the iterable raises, once everything read before has ended; the results
-                are then in its attribute `results`.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after every request read before has ended; the
+                results are then in its attribute `results`.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         batch = self._new_batch(Input(requests), output := Collected(), batch_timeout)
@@ -258,13 +258,13 @@ class Fetcher:
         Fetch `requests` and yield results as they come, in flat memory.
 
         An async context manager over an async iterator (a `ResultStream`, which also has a
-        `summary`). Leaving it early cancels what is under way.
+        `summary`). Leaving it early cancels the requests in flight.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily.
             ordered: Whether to yield in the order of the input rather than of completion. One slow
-                request then holds up the results behind it.
-            backlog: How many results may wait to be consumed: those under way count with them, so
+                request then holds up the results after it.
+            backlog: How many results may wait to be consumed. Requests in flight count too, so
                 fewer than `concurrency` slow the batch down. With `ordered`, how many requests may
                 be read and not consumed. Twice `concurrency`, or with `ordered` 1,000 and at least
                 ten times `concurrency`, by default.
@@ -272,7 +272,7 @@ class Fetcher:
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
-            TypeError: If `requests` is no iterable, or a single request.
+            TypeError: If `requests` is not an iterable, or is a single request.
             Exception: What the iterable raises, after the last result.
         """
         backlog = backlog_of(self._options, backlog, ordered=ordered)
@@ -298,7 +298,7 @@ class Fetcher:
 
     def reopen(self, host: str) -> bool:
         """
-        End the pause of a host, or try it again though it was given up.
+        End the pause of a host, or try it again although it was given up.
 
         Requests that have failed stay failed, and one that waits for its own next try goes on
         waiting; all others may start, slowly at first.
@@ -312,8 +312,8 @@ class Fetcher:
 
         Raises:
             FetcherClosed: If the fetcher is not open.
-            TypeError: If `host` is no text.
-            ValueError: If `host` names no host.
+            TypeError: If `host` is not a `str`.
+            ValueError: If `host` does not name a host.
         """
         if self._equipment is None or self._closed:
             raise FetcherClosed("this fetcher is not open: it knows no hosts")

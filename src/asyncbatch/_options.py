@@ -69,8 +69,8 @@ class FetcherOptions(BatchOptions, total=False):
     """
     All options: those about fetching, and those that go to the `httpx.AsyncClient`.
 
-    For functions that hand them on: `def crawl(site: str, **options: Unpack[FetcherOptions])` is
-    checked as a call of `fetch_many` is. `Fetcher` says what each does.
+    For functions that pass them on: `def crawl(site: str, **options: Unpack[FetcherOptions])` is
+    checked like a call of `fetch_many`. `Fetcher` explains each option.
     """
 
     auth: AuthTypes | None
@@ -269,7 +269,7 @@ def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
 
     Raises:
         TypeError: If an option is of a wrong type.
-        ValueError: If an option has a value that makes no sense.
+        ValueError: If an option has an impossible value.
     """
     own = {name: value for name, value in given.items() if name in _NAMES}
     rest = {name: value for name, value in given.items() if name not in _NAMES}

@@ -117,11 +117,11 @@ def _check_max_body(_: object, __: object, max_body: object) -> None:
 @attrs.frozen(kw_only=True)
 class Request:
     """
-    One request, and what the caller wants to find again in its result.
+    One request, with a `tag` that the caller finds again in its result.
 
-    The arguments are named and typed as `httpx.AsyncClient.request` names and types them. Wherever
-    a request is asked for, a `str`, an `httpx.URL` or an `httpx.Request` serves as well. A URL that
-    cannot be fetched is no error here; it makes a `Failure` of kind `invalid_request`.
+    The arguments have the names and types of `httpx.AsyncClient.request`. Every call also takes a
+    `str`, an `httpx.URL` or an `httpx.Request` in place of a `Request`. A URL that cannot be
+    fetched is not an error here; it makes a `Failure` of kind `invalid_request`.
     """
 
     url: str | httpx.URL = attrs.field(kw_only=False, validator=_check_url, repr=_shown_url)

@@ -80,7 +80,7 @@ class CrossingFetcher(Fetcher):
 
 class SyncResultStream(Iterator[Result]):
     """
-    The results of a batch under way, for `for`: what `SyncFetcher.stream` gives.
+    The results of a running batch, for `for`: what `SyncFetcher.stream` gives.
 
     An iterator that can be closed. Threads may share one: each result goes to one of them.
     """
@@ -142,7 +142,7 @@ class SyncResultStream(Iterator[Result]):
             return self._handover.figures.build()
 
     def close(self) -> None:
-        """Cancel what is under way, without waiting for its end; there are no more results."""
+        """Cancel the requests in flight without waiting for them; there are no more results."""
         self._closed = True
         self._handover.figures.end()
         self._running.cancel()

@@ -23,7 +23,7 @@ NAMED_WIDTH = 120
 
 
 class ResultStream(AsyncIterator[Result]):
-    """The results of a batch under way, for `async for`: what `Fetcher.stream` gives."""
+    """The results of a running batch, for `async for`: what `Fetcher.stream` gives."""
 
     @abstractmethod
     def summary(self) -> Summary:

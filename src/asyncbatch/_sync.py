@@ -46,23 +46,23 @@ def fetch_many_sync(
     Fetch all `requests` at once and return one result each: `fetch_many` without await.
 
     It works in a script, in any thread, and where an event loop is running already, as in a
-    notebook; that loop then stands still meanwhile. Ctrl-C cancels what is in flight, closes
+    notebook; that loop then waits meanwhile. Ctrl-C cancels what is in flight, closes
     everything and raises `KeyboardInterrupt`. In a script the event loop runs in the calling
     thread, elsewhere in a thread that ends before this returns; `requests` is read there.
 
     Args:
         requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
-            read lazily. While it makes us wait for its next item, nothing else goes on, unless it
-            is an async one.
+            read lazily. A plain one must not block, because everything else waits for its
+            next item.
         client: A function that makes an `httpx.AsyncClient`, to be used as it is and closed at the
             end. Not a client itself: that would belong to another event loop.
         batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
     Raises:
-        TypeError: If an option is unknown or of a wrong type, or `requests` is no iterable.
-        ValueError: If an option has a value that makes no sense.
-        Exception: What the iterable raises, once everything read before has ended.
+        TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
+        ValueError: If an option has an impossible value.
+        Exception: What the iterable raises, after every request read before has ended.
     """
     make_fetcher = _fetcher_maker(client, options)
     if _may_run_here():
@@ -99,7 +99,7 @@ class SyncFetcher:
     Raises:
         TypeError: If an option is unknown or of a wrong type. With `client`, some of this is
             raised when the fetcher is entered.
-        ValueError: If an option has a value that makes no sense.
+        ValueError: If an option has an impossible value.
     """
 
     @shows_options
@@ -169,19 +169,18 @@ class SyncFetcher:
         """
         Fetch all `requests` and return their results in the order of the input.
 
-        Whatever ends the call early, such as Ctrl-C, cancels what is under way.
+        If the call ends early, for example by Ctrl-C, the requests in flight are cancelled.
 
         Args:
-            requests: Any iterable or async iterable; read lazily, in the fetcher's own thread. All
-                batches stand still while it makes us wait for its next item, unless it is an async
-                one.
+            requests: Any iterable or async iterable; read lazily, in the fetcher's own thread. A
+                plain one must not block, because all batches wait for its next item.
             batch_timeout: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
-            TypeError: If `requests` is no iterable, or a single request.
-            Exception: What the iterable raises, once everything read before has ended; the results
-                are then in its attribute `results`.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after every request read before has ended; the
+                results are then in its attribute `results`.
         """
         return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout)
 
@@ -197,20 +196,20 @@ class SyncFetcher:
         Fetch `requests` and yield results as they come, in flat memory.
 
         An iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving the loop
-        early, by whatever way, drops the iterator, and with it what is under way; if you keep it
-        in a variable, as for its `summary`, close it, or use it as a context manager.
+        early drops the iterator and cancels the requests in flight. If you keep it in a variable,
+        as for its `summary`, close it, or use it as a context manager.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily, in the
-                fetcher's own thread. All batches stand still while it makes us wait for its next
-                item, unless it is an async one.
+                fetcher's own thread. A plain one must not block, because all batches wait for its
+                next item.
             ordered: Whether to yield in the order of the input rather than of completion.
             backlog: How many results may wait to be consumed; see `Fetcher.stream`.
             batch_timeout: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or closes meanwhile.
-            TypeError: If `requests` is no iterable, or a single request.
+            TypeError: If `requests` is not an iterable, or is a single request.
             Exception: What the iterable raises, after the last result.
         """
         stream = self._opened().begin_stream(
@@ -234,7 +233,7 @@ class SyncFetcher:
 
     def reopen(self, host: str) -> bool:
         """
-        End the pause of a host, or try it again though it was given up.
+        End the pause of a host, or try it again although it was given up.
 
         Args:
             host: As for `Fetcher.reopen`.
@@ -244,8 +243,8 @@ class SyncFetcher:
 
         Raises:
             FetcherClosed: If the fetcher is not open.
-            TypeError: If `host` is no text.
-            ValueError: If `host` names no host.
+            TypeError: If `host` is not a `str`.
+            ValueError: If `host` does not name a host.
         """
         return self._portal.call(_reopen, self._opened(), host)
 

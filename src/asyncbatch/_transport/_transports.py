@@ -146,21 +146,21 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
     An `httpx.AsyncHTTPTransport` on asyncbatch's own HTTP/1.1 engine.
 
     Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's.
-    It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. What the engine does
-    not do is done by httpx's own code: HTTP/2, proxies, CONNECT, upgrades, trio.
+    It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does
+    what the engine does not: HTTP/2, proxies, CONNECT, upgrades, trio.
 
     Args:
         verify: whether and how certificates are verified, as in httpx.
         cert: a client certificate, as in httpx.
         trust_env: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
         http1: whether HTTP/1.1 may be used.
-        http2: whether HTTP/2 may be used; then httpcore does it all.
+        http2: whether HTTP/2 may be used; then httpcore does everything.
         limits: of the connections, an `httpx.Limits`. None: 100 in use at a time, and beside them
             as many idle ones as descriptors allow (a quarter of `ulimit -n`, 2,048 at most), each
             for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones beyond the limit
-            are closed soon, not at once, so that a busy pool does not connect anew for each
-            request; where descriptors are lacking the oldest one is closed at once.
-        proxy: a proxy; then httpcore does it all.
+            are closed soon, not at once, so that a busy pool does not open a new connection for
+            each request; without free descriptors the oldest one is closed at once.
+        proxy: a proxy; then httpcore does everything.
         uds: the path of a Unix domain socket to connect to.
         local_address: the address to connect from.
         retries: how many times a failed connect is tried again.

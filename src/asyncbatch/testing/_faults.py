@@ -102,7 +102,7 @@ class Fault:
 
     @classmethod
     def reset(cls, *, body: int | None = None) -> Self:
-        """Reset the connection before the response, or behind `body` raw bytes: `ReadError`."""
+        """Reset the connection before the response, or after `body` raw bytes: `ReadError`."""
         error = _Raise("ReadError", ConnectionResetError(errno.ECONNRESET, "reset by peer"))
         return cls("reset", error if body is None else _BreakBody(error, body))
 

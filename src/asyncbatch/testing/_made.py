@@ -57,7 +57,7 @@ def success(
 
     Raises:
         TypeError: If there is more than one body.
-        ValueError: If `status_code` is no success, or another value makes no sense.
+        ValueError: If `status_code` is not a success, or another value is impossible.
     """
     if not 200 <= status_code < 400:
         raise ValueError(
@@ -111,7 +111,7 @@ def failure(
         history: The tries before the last.
 
     Raises:
-        TypeError: If there is more than one body, or `error` is no exception.
+        TypeError: If there is more than one body, or `error` is not an exception.
         ValueError: If there is no such kind, or values do not go together.
     """
     kind = _kind(kind)

@@ -28,7 +28,8 @@ class Raw(Behaviour):
     """
     A response sent byte for byte as written, right or wrong.
 
-    `head` and `body` of the faults count from the first byte and from behind the first blank line.
+    `head` and `body` of the faults count from the first byte, and from the end of the first blank
+    line.
     """
 
     content: bytes = attrs.field(kw_only=False)
@@ -94,7 +95,7 @@ class Reply(Behaviour):
         return cls(status, headers={"location": location})
 
     def with_header(self, name: str, value: str) -> Self:
-        """Add a header, behind those of the same name."""
+        """Add a header, after those of the same name."""
         return attrs.evolve(self, headers=(*self.headers, (name, value)))
 
     def retry_after(self, when: float | datetime | str) -> Self:

@@ -115,7 +115,7 @@ class LoopbackServer:
         return self._url(self._addresses.live(host), path)
 
     def dead_url(self, path: str = "/", *, host: int = 1) -> str:
-        """Return a URL that refuses connections: that of a further host, on which nobody listens.
+        """Return a URL that refuses connections: that of a further host without a server.
 
         Dead hosts are numbered from 1 by themselves. The address stays reserved until the server
         stops, so that no other process can bring it to life.
