@@ -40,7 +40,7 @@ async def assert_serves(client: Any, server: LoopbackServer) -> None:
     assert results.failures == []
 
 
-@pytest.mark.parametrize("seconds", [0.0001, 0.002, 0.01])
+@pytest.mark.parametrize("seconds", [0.0001, 0.005])
 async def test_tight_time_limits_leave_the_pool_whole(
     library: Any, server: LoopbackServer, seconds: float
 ) -> None:
@@ -51,11 +51,11 @@ async def test_tight_time_limits_leave_the_pool_whole(
         async with Fetcher(
             client, concurrency=5, retry=None, timeout=seconds, give_up_host_after=None
         ) as fetcher:
-            results = await fetcher.fetch_many([server.url("/slow")] * 100)
+            results = await fetcher.fetch_many([server.url("/slow")] * 40)
         await assert_serves(client, server)
 
     assert {failure.kind for failure in results.failures} == {FailureKind.timeout}
-    assert len(results.failures) == 100
+    assert len(results.failures) == 40
 
 
 async def test_a_cancelled_batch_leaves_the_pool_whole(
@@ -65,7 +65,7 @@ async def test_a_cancelled_batch_leaves_the_pool_whole(
     server.on("/slow", Reply().delayed(0.005))
 
     async with new_client(library) as client:
-        for turns in range(0, 60, 5):
+        for turns in range(0, 60, 10):
             async with (
                 Fetcher(client, concurrency=5) as fetcher,
                 anyio.create_task_group() as tasks,
@@ -87,7 +87,7 @@ async def test_native_cancellation_leaves_the_pool_whole(
 
     async with new_client(library) as client:
         async with Fetcher(client, concurrency=5, retry=None) as fetcher:
-            for _ in range(6):
+            for _ in range(3):
                 tasks = [
                     asyncio.ensure_future(fetcher.fetch(server.url("/slow"))) for _ in range(5)
                 ]

@@ -120,7 +120,7 @@ URLS: list[Any] = [
     "http://\u2603\u200d\ud83d/",
     "http://\u00ad/",
     "http://-\u00fc-/",
-    "http://127.0.0.1/" + "a" * 8_000_000,
+    "http://127.0.0.1/" + "a" * 1_000_000,
     None,
     42,
     b"http://127.0.0.1/",
@@ -160,7 +160,7 @@ async def test_a_url_that_cannot_be_fetched_is_one_failure(
     assert wrong == []
     assert all(result.ok for result in results[::2])
     assert all(failure.attempts <= 1 for failure in results.failures)
-    assert all(len(repr(failure)) < 9_000_000 for failure in results.failures)
+    assert all(len(repr(failure)) < 2_000_000 for failure in results.failures)
     assert all(len(str(failure.error)) < 1000 for failure in results.failures)
     assert server.statistics().requests == len(URLS)
 

@@ -31,7 +31,7 @@ PARTS = (b"", OK[:20], OK[:-1], OK)
 Round = Callable[[], Awaitable[object]]
 
 
-@pytest.fixture(params=[2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.fixture(params=[600, pytest.param(10_000, marks=pytest.mark.slow)])
 def how_many(request: pytest.FixtureRequest) -> int:
     """Fewer in the ordinary suite; as many as it takes to be sure with `-m slow`."""
     count: int = request.param
