@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -301,6 +302,25 @@ def test_code_of_a_request_that_keeps_the_loop_makes_none_fail(place: str):
         transport = httpx.MockTransport(slow)
         async with Fetcher(transport=transport, timeout=0.5, retry=None) as fetcher:
             return await fetcher.fetch_many(requests)
+
+    results = virtually(main)
+
+    assert not results.failures
+    assert max(result.elapsed for result in results) < 0.15
+
+
+def test_a_loop_that_stands_still_before_a_worker_begins_makes_no_request_fail():
+    """Its request has a slot then, and nothing on the way that could tell."""
+
+    async def main(clock: FakeClock) -> Any:
+        def urls() -> Iterator[str]:
+            # Comes up before the task of the worker that this is read for.
+            asyncio.get_running_loop().call_soon(clock.advance, SECONDS)
+            yield "http://host.test/"
+
+        transport = httpx.MockTransport(slow)
+        async with Fetcher(transport=transport, deadline=0.5, retry=None) as fetcher:
+            return await fetcher.fetch_many(urls())
 
     results = virtually(main)
 

@@ -31,6 +31,7 @@ from asyncbatch._output import Output
 from asyncbatch._request import UNSET, Request, Unset
 from asyncbatch._result import Success, draft
 from asyncbatch._schedule import Fate, Job, Schedule
+from asyncbatch._stalls import LATE
 from asyncbatch._timing import Course
 
 _START = Fate.START
@@ -297,12 +298,13 @@ class Workers:
 class Worker:
     """A task that holds a permit and goes from one request to the next."""
 
-    __slots__ = ("_encode", "_job", "_relay", "_workers")
+    __slots__ = ("_encode", "_job", "_made_at", "_relay", "_workers")
 
     def __init__(self, workers: Workers, job: Job | None = None) -> None:
         self._workers = workers
         # The one that is being tried, or is to be tried next; the schedule has started it.
         self._job = job
+        self._made_at = workers.clock()
         trial = workers.trial
         self._encode = trial.lane.encode
         self._relay = None
@@ -314,6 +316,9 @@ class Worker:
         workers = self._workers
         permits = workers.permits
         held = True
+        if (late := workers.clock() - self._made_at) >= LATE:
+            # The first request has had its slot meanwhile, and nothing under way that could tell.
+            self.take_out(late, self._made_at)
         try:
             while (job := self._job) is not None:
                 await self._try(job)
