@@ -170,6 +170,7 @@ async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> 
             return await asyncio.Event().wait()
 
         engine.connector.connect = never  # type: ignore[assignment, method-assign]
+        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
         second = asyncio.ensure_future(get(engine, server, "/b", terms=terms))
         await asyncio.sleep(0)
         gate.open("/a")
