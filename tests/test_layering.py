@@ -76,7 +76,7 @@ ENGINE = [
         """,
     },
     {"io": "_wire _socket _tls _loop_transport _attach _watch _outbox _sweep _unfinished"},
-    {"values": "_exchange _errors _causes"},
+    {"values": "_exchange _errors"},
 ]
 
 # A policy never sees a socket, and what talks to servers never sees a policy.

@@ -13,7 +13,7 @@ import trustme
 
 from asyncbatch import Failure, Result
 from asyncbatch._http11 import ResponseProtocol
-from asyncbatch._transport._causes import causes_of
+from asyncbatch._transport._errors import causes_of
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.faults.lanes import fetcher_on
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
 from ._bounds import Bounds, bounds_for
 from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
-from ._causes import causes_of, is_exhausted, is_uncalled_for
 from ._connector import Connector
 from ._engine import Engine
 from ._errors import (
@@ -22,6 +21,9 @@ from ._errors import (
     ResolveFailed,
     SentTooSlowly,
     TimedOut,
+    causes_of,
+    is_exhausted,
+    is_uncalled_for,
 )
 from ._exchange import NEVER, SHORT_BODY, Exchange, Origin, Terms, Upload
 from ._stock import is_pristine, is_stock_pool

@@ -13,11 +13,18 @@ from time import monotonic
 from asyncbatch._http11 import TruncatedResponse
 from asyncbatch._stalls import TakeOut
 from asyncbatch._transport._attach import Attacher
-from asyncbatch._transport._causes import causes_of, is_exhausted, lacks_descriptors
 from asyncbatch._transport._connection import Connection
 from asyncbatch._transport._connector import Connector
 from asyncbatch._transport._dialling import Dial, Dialler
-from asyncbatch._transport._errors import ConnectFailed, EngineClosed, Phase, TimedOut
+from asyncbatch._transport._errors import (
+    ConnectFailed,
+    EngineClosed,
+    Phase,
+    TimedOut,
+    causes_of,
+    is_exhausted,
+    lacks_descriptors,
+)
 from asyncbatch._transport._exchange import NEVER, Exchange, Origin
 from asyncbatch._transport._idle import IdleConnections
 from asyncbatch._transport._origin import OriginPool

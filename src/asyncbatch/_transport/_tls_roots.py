@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asyncbatch._transport._causes import is_exhausted
+from asyncbatch._transport._errors import is_exhausted
 
 _VARIABLES = {"SSL_CERT_FILE": "file", "SSL_CERT_DIR": "folder"}
 
