@@ -45,7 +45,7 @@ HOUSE = """
 # The values at the bottom know nobody above; among themselves they may, so long as no circle comes
 # of it: a result holds its request.
 VALUES = """
-    _checks    _clock     _errors    _loop      _origin    _outcome    _quantiles  _request
+    _checks    _errors    _event_loop            _origin    _outcome    _quantiles  _request
     _result    _results   _retry     _stalls     _summary   _timeouts   _timing    _portable   _text
     _body_source    _redaction _urls
 """
@@ -365,7 +365,11 @@ def test_the_house_has_one_place_for_each_module() -> None:
         ("_lanes/_x.py", "from ..  import _hosts", "_lanes imports _hosts, which is beside"),
         ("_lanes/_x.py", "from .._retry import x", "policies and the wire do not meet"),
         ("_hosts.py", "from ._transport import x", "policies and the wire do not meet"),
-        ("testing/_x.py", "from asyncbatch._clock import x", "_clock, which is not public"),
+        (
+            "testing/_x.py",
+            "from asyncbatch._event_loop import x",
+            "_event_loop, which is not public",
+        ),
         ("_request.py", "from ._decoding import x", "_decoding, which is above"),
         ("_new.py", "", "_new has no place in the house"),
         ("_sync.py", "from ._new import x", "_sync imports _new, which has no place"),
@@ -445,7 +449,7 @@ def _package(directory: Path, sources: dict[str, str]) -> Path:
     others = dict.fromkeys(
         ("_limits.py", "_timers.py", "_hosts.py", "_transport.py", "_decoding.py"), ""
     )
-    extra = dict.fromkeys(("_clock.py", "_new.py", "_timers.py"), "")
+    extra = dict.fromkeys(("_event_loop.py", "_new.py", "_timers.py"), "")
     for name, source in (known | others | extra | sources).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._clock import Clock
 from asyncbatch._errors import DeadlineExceeded, FailureKind
+from asyncbatch._event_loop import Clock
 from asyncbatch._lanes import Encoded, Lane, Relay, field_of
 from asyncbatch._outcome import Outcome
 from asyncbatch._request import UNSET, Request, Unset

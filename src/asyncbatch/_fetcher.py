@@ -23,12 +23,11 @@ from anyio.lowlevel import EventLoopToken
 from asyncbatch._batch import Batch, Equipment
 from asyncbatch._checks import check_seconds
 from asyncbatch._client_options import check_client_options
-from asyncbatch._clock import Clock, running_clock
 from asyncbatch._errors import FetcherClosed
+from asyncbatch._event_loop import Clock, call_soon, is_running, running_clock
 from asyncbatch._host_limits import HostPatterns
 from asyncbatch._input import Input, RequestLike, Requests
 from asyncbatch._lanes import binding_of
-from asyncbatch._loop import call_soon, is_running
 from asyncbatch._options import ClientTypes, FetcherOptions, shows_options, split_options
 from asyncbatch._origin import Origin
 from asyncbatch._output import Collected, Delivered, Output

@@ -27,7 +27,7 @@ import anyio
 import httpx
 
 from asyncbatch._errors import add_note
-from asyncbatch._loop import is_in_task
+from asyncbatch._event_loop import is_in_task
 from asyncbatch._redaction import shown
 from asyncbatch._request import Request, is_request
 from asyncbatch._urls import BLANKS

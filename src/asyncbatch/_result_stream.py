@@ -16,8 +16,8 @@ from typing import Self
 import anyio
 
 from asyncbatch._checks import check_seconds
-from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
+from asyncbatch._event_loop import running_clock
 from asyncbatch._fetcher import Fetcher
 from asyncbatch._handover import Handover
 from asyncbatch._input import Input

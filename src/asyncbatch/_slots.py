@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import anyio
 
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 
 
 class Slots:

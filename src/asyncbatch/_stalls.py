@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 
 R = TypeVar("R")
 

@@ -17,8 +17,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from asyncbatch._batch import Batch
-from asyncbatch._clock import running_clock
-from asyncbatch._loop import call_soon
+from asyncbatch._event_loop import call_soon, running_clock
 from asyncbatch._output import Delivered
 from asyncbatch._results import ResultStream
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._loop import call_soon
+from asyncbatch._event_loop import call_soon
 
 T = TypeVar("T")
 

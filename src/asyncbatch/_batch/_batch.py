@@ -21,8 +21,8 @@ from asyncbatch._batch._intake import Intake
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import Slice
 from asyncbatch._batch._workers import Work, Workers
-from asyncbatch._clock import running_clock
 from asyncbatch._errors import FetcherClosed
+from asyncbatch._event_loop import running_clock
 from asyncbatch._hosts import Host
 from asyncbatch._input import END, Input
 from asyncbatch._origin import name_of

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Generator
 from typing import Any
 
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 from asyncbatch._lanes import exit_of_caller
 from asyncbatch._result import Failure
 from asyncbatch._stalls import LEAST, Stalls

@@ -14,7 +14,7 @@ import anyio
 from asyncbatch._batch._equipment import Equipment
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import Slice
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 from asyncbatch._input import END, Input
 from asyncbatch._output import Output
 from asyncbatch._schedule import Schedule

@@ -14,7 +14,6 @@ from typing import Any
 from asyncbatch._batch._callbacks import Callbacks
 from asyncbatch._batch._equipment import Equipment
 from asyncbatch._batch._window import Window
-from asyncbatch._clock import Clock
 from asyncbatch._ending import (
     attempt_of,
     built,
@@ -29,6 +28,7 @@ from asyncbatch._ending import (
     unpaid,
 )
 from asyncbatch._errors import FailureKind
+from asyncbatch._event_loop import Clock
 from asyncbatch._hosts import Host
 from asyncbatch._lanes import callers_error
 from asyncbatch._log import log_retry

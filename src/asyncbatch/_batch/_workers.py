@@ -23,8 +23,8 @@ from asyncbatch._batch._equipment import Equipment
 from asyncbatch._batch._intake import Intake
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._slice import SLICE, Slice
-from asyncbatch._clock import Clock
 from asyncbatch._ending import method_of
+from asyncbatch._event_loop import Clock
 from asyncbatch._input import END
 from asyncbatch._lanes import Blueprint, Encoded, can_relay
 from asyncbatch._output import Output

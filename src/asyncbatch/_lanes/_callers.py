@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 from asyncbatch._errors import add_note
-from asyncbatch._loop import is_in_task
+from asyncbatch._event_loop import is_in_task
 from asyncbatch._transport import causes_of, is_uncalled_for
 
 # What sends requests. Between the caller's code and an error of theirs there is one of these.

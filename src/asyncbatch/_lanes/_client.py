@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from asyncbatch._body_source import UnreadableBody
-from asyncbatch._clock import Clock
 from asyncbatch._errors import AttemptTimeout, FailureKind
+from asyncbatch._event_loop import Clock
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._body import close, read_body, read_redirect_body
 from asyncbatch._lanes._callers import CallersError, is_callers, is_hooks, stray_cancellation

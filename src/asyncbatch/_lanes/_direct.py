@@ -14,8 +14,8 @@ from typing import Any
 
 import anyio
 
-from asyncbatch._clock import Clock
 from asyncbatch._decoding import BodyLimitExceeded
+from asyncbatch._event_loop import Clock
 from asyncbatch._http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._blueprint import Blueprint, PreparedBlueprint, course_of

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._prepared import Encoded
 from asyncbatch._lanes._relay import OnAnswer, Relay

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asyncbatch._clock import Clock
+from asyncbatch._event_loop import Clock
 from asyncbatch._timing import Timing
 
 TraceFunction = Callable[[str, dict[str, Any]], Awaitable[None]]

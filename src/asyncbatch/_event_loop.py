@@ -1,15 +1,36 @@
 """
-What can be asked and told of an event loop, mostly by whoever does not run in it.
+What is asked of the running event loop, and what can be told it from outside.
+
+Its clock is the one that a batch runs by: monotonic seconds on the loop's own clock, so that a test
+which makes that clock virtual (`asyncbatch.testing.FakeClock`, trio's `MockClock`) governs
+everything.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken
+
+Clock = Callable[[], float]
+
+
+def running_clock() -> Clock:
+    """Return a cheap function that reads the running event loop's clock, in seconds."""
+    loop = anyio.lowlevel.current_token().native_token
+    loop_time: Clock | None = getattr(loop, "time", None)
+    if loop_time is None:
+        return anyio.current_time
+    if "time" in getattr(loop, "__dict__", ()):
+        return loop_time  # made virtual
+    # What asyncio's own clock reads, without a method call around it. uvloop's counts from the same
+    # origin, but in milliseconds, and moves on once per turn of its loop.
+    return time.monotonic
 
 
 def call_soon(loop: EventLoopToken | None, function: Callable[[], object]) -> None:
