@@ -108,21 +108,21 @@ async def test_when_the_response_has_just_come() -> None:
     """Complete before the task knows: the connection is kept, the result dropped."""
     async with serve(answer_all) as server, engine_for() as engine:
         await get(engine, server)
-        original = Connection._finish
+        original = Connection.received
         task: asyncio.Future[object] | None = None
 
-        def finish(self: Connection, *args: object) -> None:
-            original(self, *args)  # type: ignore[arg-type]
+        def receive(self: Connection, content: bytes | memoryview) -> None:
+            original(self, content)
             assert task is not None
             task.cancel()
 
-        Connection._finish = finish  # type: ignore[method-assign]
+        Connection.received = receive  # type: ignore[method-assign]
         try:
             task = asyncio.ensure_future(get(engine, server))
             with pytest.raises(asyncio.CancelledError):
                 await task
         finally:
-            Connection._finish = original  # type: ignore[method-assign]
+            Connection.received = original  # type: ignore[method-assign]
 
         assert engine.counts()["idle"] == 1
         assert (await get(engine, server)).is_reused

@@ -298,7 +298,7 @@ class Workers:
 class Worker:
     """A task that holds a permit and goes from one request to the next."""
 
-    __slots__ = ("_encode", "_job", "_made_at", "_relay", "_workers")
+    __slots__ = ("_encode", "_job", "_limits", "_made_at", "_relay", "_workers")
 
     def __init__(self, workers: Workers, job: Job | None = None) -> None:
         self._workers = workers
@@ -307,6 +307,7 @@ class Worker:
         self._made_at = workers.clock()
         trial = workers.trial
         self._encode = trial.lane.encode
+        self._limits = trial.limits
         self._relay = None
         if workers.may_relay:
             self._relay = trial.lane.relay(trial.limits, self._take_and_go_on)
@@ -361,7 +362,7 @@ class Worker:
         encoded: Encoded | Unset | None = UNSET
         try:
             if relay is not None and _is_usual(job):
-                encoded = self._encode(job.request, workers.trial.limits)
+                encoded = self._encode(job.request, self._limits)
             if relay is not None and not isinstance(encoded, Unset) and relay.begin(encoded):
                 if not await relay.wait():
                     return
@@ -429,7 +430,7 @@ class Worker:
         workers.call_dispatcher()
         if job is None or not _is_usual(job):
             return None
-        encoded = self._encode(job.request, workers.trial.limits)
+        encoded = self._encode(job.request, self._limits)
         if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
             return None
         workers.last_at_work = job
@@ -451,8 +452,9 @@ class Worker:
             ledger.unfinished - 1, schedule.in_flight - 1
         ):
             return None
-        if source.take is not None:
-            numbered = source.take()
+        take = source.take
+        if take is not None:
+            numbered = take()
         else:
             numbered = workers.intake.take()
             now = workers.clock()
@@ -462,7 +464,7 @@ class Worker:
         key = encoded = None
         is_text = type(item) is str
         if is_text or not has_own_limits(item):
-            encoded = self._encode(item, workers.trial.limits)
+            encoded = self._encode(item, self._limits)
         if encoded is not None:
             if isinstance(encoded, tuple):
                 key, may_go = encoded[2].key, True

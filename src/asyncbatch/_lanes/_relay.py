@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint, PreparedBlueprint
 from asyncbatch._lanes._heads import sets_cookies
@@ -188,9 +188,9 @@ class Relay:
         assert encoded is not None
         assert connection is not None
         # What the last response on this connection was built from mostly serves again.
-        blueprint: Blueprint | None = connection.blueprint
+        blueprint: Any = connection.blueprint
         if (
-            not isinstance(blueprint, PlainBlueprint)
+            blueprint is None
             or blueprint.head is not exchange.head
             or isinstance(encoded, Prepared)
             or blueprint.builder is not encoded[2].builder
@@ -216,8 +216,6 @@ class Relay:
             len(exchange.content),
         )
         self._exchange = self._encoded = None
-        if isinstance(encoded, Prepared):
-            encoded.forget_payload()
         return self._on_answer(blueprint, content, course, exchange.ended_at)
 
     def _blueprint_for(self, exchange: Exchange, encoded: Encoded) -> Blueprint | None:
@@ -228,6 +226,7 @@ class Relay:
         if head.status >= 300 or sets_cookies(head.block):
             return None
         if isinstance(encoded, Prepared):
+            encoded.forget_payload()
             return self._blueprints(exchange, encoded)
         blueprint = PlainBlueprint(exchange, encoded[2].builder, self._limits)
         if not connection.is_closed:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from asyncbatch._http11 import (
     ExchangeError,
     ResponseProtocol,
-    TruncatedResponse,
 )
 from asyncbatch._transport._arrival import Arrival
 from asyncbatch._transport._exchange import NEVER, Exchange, Origin, Upload
@@ -161,15 +160,7 @@ class Connection:
         now = monotonic()
         if not exchange.first_byte_at:
             exchange.first_byte_at = now
-        try:
-            is_complete = self.protocol.receive(content)
-        except (ExchangeError, MemoryError) as exc:
-            self.fail(exc)
-            return
-        if is_complete:
-            self._finish(exchange, now)
-        else:
-            self._progress(exchange, len(content), now)
+        self._take(exchange, content, now)
 
     def eof_received(self) -> None:
         """Take the end of the peer's bytes."""
@@ -218,7 +209,11 @@ class Connection:
         if self.served and exchange.body is None and len(self._pool.in_use) >= WORTH_WAITING:
             self.is_unsent = True
             self.deadline = exchange.deadline
-            self._outbox.put(self)
+            senders = self._outbox.senders
+            if senders:
+                senders.append(self)  # as `put` does, without the call
+            else:
+                self._outbox.put(self)
         elif not is_good and self.poll(0):
             self._start_elsewhere(exchange)
         else:
@@ -429,9 +424,41 @@ class Connection:
         if self.protocol.is_reusable:
             arrival.read_on()
 
-    def _finish(self, exchange: Exchange, now: float) -> None:
-        """Hand the response over, and the connection back."""
+    def _take(
+        self,
+        exchange: Exchange,
+        content: bytes | memoryview | None,
+        now: float,
+        cause: Exception | None = None,
+        *,
+        is_clean: bool = False,
+    ) -> None:
+        """
+        Take what was received, or its end; hand a whole response over, and the connection back.
+
+        Args:
+            exchange: the one at hand.
+            content: what was received; None: no more comes.
+            now: the time.
+            cause: what has ended it.
+            is_clean: whether the peer has.
+        """
         protocol = self.protocol
+        try:
+            if content is None:
+                protocol.receive_eof(is_clean=is_clean)
+                is_whole = True
+            else:
+                is_whole = protocol.receive(content)
+        except (ExchangeError, MemoryError) as error:
+            if content is None:
+                error.__cause__ = cause
+            self.fail(error)
+            return
+        if not is_whole:
+            assert content is not None
+            self._progress(exchange, len(content), now)
+            return
         head = protocol.head
         assert head is not None
         self.exchange = None
@@ -442,35 +469,25 @@ class Connection:
         exchange.trailers = protocol.trailers
         exchange.ended_at = now
         self.served += 1
-        follow = exchange.follow
         # The one place where a connection is kept. A request that is not out completely would
         # go on into the next one; a server that answers early may close or read on.
-        if (
+        is_kept = (
             protocol.is_reusable
             and not exchange.closes
             and self.sending is None
             and (exchange.body is None or self._transport.is_out(exchange.body))
-        ):
-            if follow is not None:
-                following = follow(exchange)
-                if following is not None and self.go_on(following, following.begun_at):
-                    return
-                self._pool.release(self, now, head.idle_timeout)
-                if following is not None:
-                    self._pool.submit(following)
-                return
-            self._pool.release(self, now, head.idle_timeout)
-        else:
+        )
+        if not is_kept:
             self.close()
-            if follow is not None:
-                following = follow(exchange)
-                if following is not None:
-                    self._pool.submit(following)
-                return
-        future = exchange.future
-        if not future.done():
-            future.set_result(None)
-        if exchange.reader is not None:
+        follow = exchange.follow
+        following = None if follow is None else follow(exchange)
+        if following is not None and is_kept and self.go_on(following, following.begun_at):
+            return
+        if is_kept:
+            self._pool.release(self, now, head.idle_timeout)
+        if following is not None:
+            self._pool.submit(following)
+        elif follow is None:
             exchange.settle()
 
     def _end(self, exc: Exception | None, *, is_clean: bool) -> None:
@@ -484,10 +501,4 @@ class Connection:
         if isinstance(exc, MemoryError):  # it is not the peer that has ended it
             self.fail(exc)
             return
-        try:
-            self.protocol.receive_eof(is_clean=is_clean)
-        except TruncatedResponse as error:
-            error.__cause__ = exc
-            self.fail(error)
-        else:
-            self._finish(exchange, monotonic())
+        self._take(exchange, None, monotonic(), exc, is_clean=is_clean)

@@ -34,21 +34,22 @@ class Outbox:
     has not been sent. One call asks for all connections.
     """
 
-    __slots__ = ("_look", "_loop", "_senders")
+    __slots__ = ("_look", "_loop", "senders")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
         self._loop = loop
         self._look = look
-        self._senders: deque[Sender] = deque()
+        self.senders: deque[Sender] = deque()
+        """Who sends at the end of this turn; while there is one, others may join it."""
 
     def put(self, sender: Sender) -> None:
         """Have `sender` send at the end of this turn."""
-        if not self._senders:
+        if not self.senders:
             self._loop.call_soon(self._send_all)
-        self._senders.append(sender)
+        self.senders.append(sender)
 
     def _send_all(self) -> None:
-        senders = self._senders
+        senders = self.senders
         # Whoever comes in while we look has not been looked at behind what it has just read.
         count = len(senders)
         try:

@@ -1,0 +1,133 @@
+"""
+How many calls of ours one request takes, and how often the next one is in another file.
+
+Counted by `sys.setprofile`, where resuming a coroutine is a call too. A call costs about as much as
+anything that it does; and who reads the way of a request turns the page at each change of file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
+
+import pytest
+
+import asyncbatch
+from asyncbatch import Fetcher, Request
+from asyncbatch.testing import LoopbackServer
+
+pytestmark = [
+    pytest.mark.asyncio_only,
+    pytest.mark.skipif(sys.platform != "linux", reason="counted with one epoll for all sockets"),
+]
+
+SOURCE = asyncbatch.__path__[0]
+TESTING = str(Path(SOURCE, "testing"))
+
+Calls: TypeAlias = list[tuple[str, str]]
+"""The file and the name of each function called."""
+
+# The first call of each step in which a response is received, and one that it has if the next
+# request is begun in it.
+RECEIVED = "SocketTransport._readable", "Exchange.renew"
+# The same for each request that is sent at the end of a turn.
+SENT = "Connection.send_request", "SocketTransport.write"
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Run a server in a thread of its own, of whose calls nobody sees any."""
+    with LoopbackServer().in_thread() as server:
+        yield server.url()
+
+
+@contextmanager
+def counted(calls: Calls) -> Iterator[None]:
+    """Add each call of a function of ours in this thread."""
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(SOURCE) and not file.startswith(TESTING):
+            calls.append((file, frame.f_code.co_qualname))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def steps(calls: Calls, first: str, among: str) -> list[Calls]:
+    """Return the calls from each of the function `first` to its next one, if `among` is in it."""
+    places = [place for place, (_, name) in enumerate(calls) if name == first]
+    found = [calls[start:end] for start, end in itertools.pairwise(places)]
+    return [step for step in found if any(name == among for _, name in step)]
+
+
+def changes(calls: Calls) -> int:
+    """Count how often a call is in another file than the one before, in a step that repeats."""
+    files = [file for file, _ in [*calls, calls[0]]]
+    return sum(file != following for file, following in itertools.pairwise(files))
+
+
+async def batch_of(requests: list[Any], concurrency: int) -> Calls:
+    """Return the calls of a batch by a fetcher that has served the like before."""
+    calls: Calls = []
+    async with Fetcher(concurrency=concurrency) as fetcher:
+        await fetcher.fetch_many(requests)
+        with counted(calls):
+            results = await fetcher.fetch_many(requests)
+    assert all(result.ok for result in results)
+    return calls
+
+
+async def test_a_relay_changes_the_file_12_times_on_one_connection(url: str) -> None:
+    """And makes 18 calls, from one response to the next."""
+    calls = await batch_of([f"{url}?{number}" for number in range(40)], 1)
+
+    begun = steps(calls, *RECEIVED)
+    assert min(map(changes, begun)) <= 12
+    assert min(map(len, begun)) <= 18
+
+
+async def test_a_relay_changes_the_file_12_times_in_a_busy_pool(url: str) -> None:
+    """A request is begun where a response is received, and sent at the end of the turn."""
+    calls = await batch_of([f"{url}?{number}" for number in range(320)], 16)
+
+    begun, sent = steps(calls, *RECEIVED), steps(calls, *SENT)
+    assert min(map(changes, begun)) + min(map(changes, sent)) <= 12
+    assert min(map(len, begun)) + min(map(len, sent)) <= 18
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"headers": {"x-own": "1"}}, {"method": "POST", "json": {"a": 1}}],
+    ids=["header", "json"],
+)
+async def test_a_request_that_is_put_together_takes_60_calls(
+    url: str, options: dict[str, Any]
+) -> None:
+    """Alone at its host, with a field of its own or a body."""
+    calls = await batch_of([Request(url, **options)] * 40, 1)
+
+    assert min(map(len, steps(calls, *RECEIVED))) <= 60
+
+
+async def test_a_single_fetch_takes_80_calls(url: str) -> None:
+    """From its call to its result, with a connection at hand."""
+    taken = []
+    async with Fetcher() as fetcher:
+        for _ in range(20):
+            calls: Calls = []
+            with counted(calls):
+                result = await fetcher.fetch(url)
+            assert result.ok
+            taken.append(len(calls))
+
+    assert min(taken) <= 80
