@@ -149,7 +149,6 @@ async def open_directly(
 ) -> AsyncIterator[tuple[Any, Way]]:
     """Use a fetcher on a client of its own: the direct lane, wherever it may be taken."""
     assert library is httpx
-    settings = {"timeout": httpx.Timeout(5.0), **settings}  # httpx's default
     async with asyncbatch.Fetcher(retry=None, **settings) as fetcher:
         yield fetcher.client, functools.partial(by_fetcher, fetcher)
 
@@ -200,7 +199,9 @@ def _ignored(difference: str, places: tuple[str, ...]) -> bool:
 async def _observe(
     exchange: Exchange, lane: Lane, library: ModuleType, places: Places
 ) -> list[dict[str, Any]]:
-    settings = {"verify": TRUSTING, "trust_env": False, **_made(exchange.client, library)}
+    # Longer than httpx's 5 s, for a machine that has more to do.
+    own = {"verify": TRUSTING, "trust_env": False, "timeout": library.Timeout(60.0)}
+    settings = {**own, **_made(exchange.client, library)}
     if settings["verify"] is True:
         settings["verify"] = STRICT
     if "base_url" in settings:

@@ -27,7 +27,7 @@ from tests.faults.menu import MAX_BODY
 from tests.faults.world import World, resolving
 from tests.transport.raw_server import until
 
-SHORT = 750
+SHORT = 300
 LONG = int(os.environ.get("CHAOS_REQUESTS", "30000"))
 ROUND = 3_000
 """Requests after which memory is looked at."""
