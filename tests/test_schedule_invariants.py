@@ -129,8 +129,8 @@ class Batches(RuleBasedStateMachine):
         for module in ("host", "opening", "health"):
             self.patch.setattr(f"asyncbatch._hosts._{module}.FIRST", FIRST)
 
-    @initialize(policies=limits)
-    def open(self, policies: dict[str, Any]) -> None:
+    @initialize(policies=limits, ends=st.sampled_from([math.inf, math.inf, 104.0, 120.0]))
+    def open(self, policies: dict[str, Any], ends: float) -> None:
         self.policies = policies
         self.retry: Retry | None = policies["retry"]
         self.now = 100.0
@@ -138,6 +138,7 @@ class Batches(RuleBasedStateMachine):
         self.batches = [Batch(Schedule(self.hosts)) for _ in range(2)]
         for batch in self.batches:
             batch.schedule.on_ready = batch.wake
+        self.batches[0].schedule.ends_at = ends
         self.watched: dict[Job, Watched] = {}
         self.models = {host: HostModel() for host in HOSTS}
         self.total_starts: list[float] = []
@@ -151,17 +152,70 @@ class Batches(RuleBasedStateMachine):
         host=st.sampled_from(HOSTS),
         n=st.integers(1, 4),
         method=st.sampled_from(["GET", "POST"]),
+        allowed=st.sampled_from([None, None, 0.4, 5.0]),
     )
-    def add(self, which: int, host: str, n: int, method: str) -> None:
+    def add(self, which: int, host: str, n: int, method: str, allowed: float | None) -> None:
         batch = self.batches[which]
         if batch.is_closed:
             return
         for _ in range(n):
-            job = Job(None, self.count, self.hosts.get(host), method)
-            self.count += 1
-            batch.schedule.add(job, self.now)
-            self.watched[job] = Watched(job, batch, self.now)
+            self._add(batch, host, method, allowed)
         batch.wake()
+
+    def _add(self, batch: Batch, host: str, method: str, allowed: float | None) -> Watched:
+        job = Job(None, self.count, self.hosts.get(host), method)
+        job.allowed = allowed
+        self.count += 1
+        watched = self.watched[job] = Watched(job, batch, self.now)
+        batch.schedule.add(job, self.now)
+        return watched
+
+    @precondition(lambda self: self._in_flight())
+    @rule(pick=st.integers(0, 1000), host=st.sampled_from(HOSTS))
+    def replace(self, pick: int, host: str) -> None:
+        """Let one succeed, and another one take its place, as a relay does where nobody waits."""
+        in_flight = self._in_flight()
+        watched = in_flight[pick % len(in_flight)]
+        batch, job = watched.batch, watched.job
+        if batch.schedule.pending or batch.is_closed:
+            return
+        begun, index = watched.started_at, self.count
+        # None of these is the next one's; the batch sees to them.
+        job.allowed = job.deadline = None
+        if not batch.schedule.replace(job, None, index, host, self.now):
+            self._finish_fast(watched, begun)
+            self._add(batch, host, "GET", None)
+            batch.wake()
+            return
+        self.count += 1
+        model = self.models[job.host.key]
+        self._note_end(model, succeeded(begun))
+        self._land(watched)
+        # To the model it is another request, though one and the same object stands for it.
+        following = self.watched[job] = Watched(job, batch, self.now)
+        following.state = "flying"
+        following.started_at = self.now
+        assert (job.queued, job.throttled, job.attempts, job.index) == (0.0, 0.0, 1, index)
+        self._check_start(following)
+        self._check_counts()
+
+    @precondition(lambda self: self._in_flight())
+    @rule(pick=st.integers(0, 1000))
+    def succeed(self, pick: int) -> None:
+        in_flight = self._in_flight()
+        watched = in_flight[pick % len(in_flight)]
+        self._finish_fast(watched, watched.started_at)
+
+    def _finish_fast(self, watched: Watched, begun: float) -> None:
+        """Let one succeed without an `Outcome`."""
+        model = self.models[watched.job.host.key]
+        model.see(watched.job.host)
+        self._note_end(model, succeeded(begun))
+        self._note_pause(model, succeeded(begun))
+        watched.batch.schedule.succeeded(watched.job, 200, begun, self.now)
+        watched.batch.wake()
+        self._land(watched)
+        self._end(watched)
 
     @rule(which=st.sampled_from([0, 1]), permits=st.integers(1, 6), deadline=st.booleans())
     def dispatch(self, which: int, permits: int, deadline: bool) -> None:
@@ -244,6 +298,10 @@ class Batches(RuleBasedStateMachine):
             if job.fate is Fate.EXPIRED:
                 assert job.deadline is not None
                 assert job.deadline <= self.now
+            elif job.fate is Fate.PAUSED:
+                assert job.allowed is not None or job.deadline is not None
+            elif job.fate is Fate.LATE:
+                assert watched.batch.schedule.ends_at < math.inf
             else:
                 assert job.fate is Fate.HOST_DOWN
                 self.models[job.host.key].check_down(self.now, self.policies["give_up_host_after"])
@@ -346,17 +404,18 @@ class Batches(RuleBasedStateMachine):
     def _note_pause(self, model: HostModel, outcome: Outcome) -> None:
         is_news = outcome.started_at > model.pause_began
         if outcome.status_code == 429:
+            if self.retry is None:
+                return  # nobody waits for anything
             asked = outcome.retry_after
-            longest = 60.0 if self.retry is None else self.retry.retry_after_max
-            if asked is not None and asked > longest:
+            if asked is not None and asked > self.retry.retry_after_max:
                 asked = None
             if asked is not None:
                 model.pause_until = max(model.pause_until, self.now + asked)
-            elif is_news and self.retry is not None:
+            elif is_news:
                 # With dice that always show 1, the draw is its upper bound.
                 delay = min(8.0, 0.5 * 2**model.pause_level)
                 model.pause_until = max(model.pause_until, self.now + delay)
-            if is_news and (asked is not None or self.retry is not None):
+            if is_news:
                 model.pause_before, model.pause_began = model.pause_began, self.now
                 model.pause_level += 1
                 model.reopen(1, model.pause_until)
@@ -473,7 +532,7 @@ class TightBudgetBatches(Batches):
 
 
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
