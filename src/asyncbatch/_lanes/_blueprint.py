@@ -8,7 +8,7 @@ status or their content. Whatever a response is built from was frozen when the r
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from asyncbatch._lanes._binding import readable
 from asyncbatch._lanes._heads import coding_in, coding_of, value_in
@@ -17,34 +17,11 @@ from asyncbatch._lanes._template import Builder
 from asyncbatch._request import plain_url
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._timing import Course
-from asyncbatch._transport import Exchange
+from asyncbatch._transport import Exchange, NetworkStream
 from asyncbatch._urls import text_of
 
 if TYPE_CHECKING:
     from asyncbatch._http11 import ResponseHead
-
-
-class Connected:
-    """What httpx's `network_stream` extension tells of the connection, and no more."""
-
-    __slots__ = ("_connection",)
-
-    _NAMES: ClassVar[dict[str, str]] = {
-        "client_addr": "sockname",
-        "server_addr": "peername",
-        "socket": "socket",
-        "ssl_object": "ssl_object",
-    }
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def get_extra_info(self, info: str) -> Any:
-        """Return what is known under the name `info`, or `None`."""
-        name = self._NAMES.get(info)
-        if name is None or self._connection is None:
-            return None
-        return self._connection.get_extra_info(name)
 
 
 class Blueprint:
@@ -94,7 +71,7 @@ class Blueprint:
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
-                "network_stream": Connected(self.connection),
+                "network_stream": NetworkStream(self.connection),
             },
             default_encoding=self._default_encoding,
         )

@@ -9,15 +9,13 @@ hooks in between. Any doubt, a missing attribute included, means the client lane
 from __future__ import annotations
 
 import operator
-import sys
-import types
 from collections.abc import Iterable
 from typing import Any, cast
 
 import httpx
 
 from asyncbatch._lanes._basic import is_basic
-from asyncbatch._transport import HTTPTransport, is_pristine, pool_class
+from asyncbatch._transport import HTTPTransport, is_pristine, is_untouched, pool_class
 
 # Every step of a request through the client, so that whoever replaces one is served: instruments
 # patch `send` (Sentry, Datadog) or what it calls (New Relic), mocks the last of them (respx).
@@ -107,7 +105,7 @@ class Conditions:
             *((httpx.BasicAuth, name) for name in _AUTH_METHODS),
             (HTTPTransport, _HANDLE),
         )
-        if not all(_is_untouched(cls, name) for cls, name in steps):
+        if not all(_is_httpx(cls, name) for cls, name in steps):
             return "a method of httpx has been replaced"
         return None if is_pristine(core) else "a method of httpcore has been replaced"
 
@@ -131,26 +129,16 @@ def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:
     """
     if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
         return False
-    if not all(_is_untouched(type(client), name) for name in _CLIENT_METHODS):
+    if not all(_is_httpx(type(client), name) for name in _CLIENT_METHODS):
         return False
     return all(
-        _is_untouched(type(transport), _HANDLE)
+        _is_httpx(type(transport), _HANDLE)
         and _HANDLE not in transport.__dict__
         and _HANDLE not in transport._pool.__dict__
         for transport in transports
     )
 
 
-def _is_untouched(cls: type, name: str) -> bool:
-    """
-    Tell a method as its module defined it from one that somebody has put in its place.
-
-    By what it is, not by comparing it with what it was when we were imported: whoever patches may
-    have come first.
-    """
-    method = getattr(cls, name, None)
-    if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
-        return False
-    module = sys.modules.get(method.__module__)
-    is_httpx: bool = method.__module__.partition(".")[0] == httpx.__name__
-    return is_httpx and module is not None and method.__globals__ is module.__dict__
+def _is_httpx(cls: type, name: str) -> bool:
+    """Say whether a method is httpx's own, and nobody has put another one in its place."""
+    return is_untouched(getattr(cls, name, None), httpx.__name__)

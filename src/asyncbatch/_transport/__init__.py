@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from ._addresses import AddressPolicy, AddressPolicyTypes, IPAddress, as_policy, is_public
 from ._bounds import Bounds, bounds_for
-from ._bridge import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+from ._bridge import (
+    EXCHANGE_EXTENSION,
+    MINIMUM_RATE_EXTENSION,
+    REPLAY_EXTENSION,
+    NetworkStream,
+)
 from ._connector import Connector
 from ._engine import Engine
 from ._errors import (
@@ -26,7 +31,7 @@ from ._errors import (
     is_uncalled_for,
 )
 from ._exchange import NEVER, SHORT_BODY, Exchange, Origin, Terms, Upload
-from ._stock import is_pristine, is_stock_pool
+from ._stock import is_pristine, is_stock_pool, is_untouched
 from ._stream import BodyStream
 from ._transports import HTTPTransport, pool_class, transport_class
 
@@ -50,6 +55,7 @@ __all__ = [
     "HTTPTransport",
     "HandshakeFailed",
     "IPAddress",
+    "NetworkStream",
     "Origin",
     "ResolveFailed",
     "SentTooSlowly",
@@ -64,6 +70,7 @@ __all__ = [
     "is_public",
     "is_stock_pool",
     "is_uncalled_for",
+    "is_untouched",
     "pool_class",
     "transport_class",
 ]

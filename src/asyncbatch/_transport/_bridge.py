@@ -218,7 +218,7 @@ class EnginePoolMixin:
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
-                "network_stream": NetworkStream(exchange),
+                "network_stream": NetworkStream(exchange.connection),
                 EXCHANGE_EXTENSION: exchange,
             },
         )
@@ -280,22 +280,28 @@ class _CoreStream(BodyStream):
 
 
 class NetworkStream:
-    """What httpx users ask about the connection behind a response."""
+    """
+    What httpx's `network_stream` extension tells of a connection, and no more.
 
-    __slots__ = ("_exchange",)
+    Args:
+        connection: The connection, or None where there is none any more.
+    """
 
-    _names: ClassVar[dict[str, str]] = {
+    __slots__ = ("_connection",)
+
+    _NAMES: ClassVar[dict[str, str]] = {
         "client_addr": "sockname",
         "server_addr": "peername",
         "socket": "socket",
         "ssl_object": "ssl_object",
     }
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
 
     def get_extra_info(self, info: str) -> Any:
         """Return `ssl_object`, `client_addr`, `server_addr` or `socket`; None for others."""
-        name = self._names.get(info)
-        connection = self._exchange.connection
-        return None if name is None or connection is None else connection.get_extra_info(name)
+        name = self._NAMES.get(info)
+        if name is None or self._connection is None:
+            return None
+        return self._connection.get_extra_info(name)

@@ -1,4 +1,4 @@
-"""httpcore as it is: what of it somebody has patched, and what of it is left to itself."""
+"""What somebody has patched of httpx and httpcore, and which pools are left to httpcore."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import sys
 import types
 
 
-def is_pristine(core: types.ModuleType) -> bool:
+def is_untouched(method: object, package: str) -> bool:
     """
-    Say whether nobody has patched httpcore's pool or connections.
+    Tell a method as a module of `package` defined it from one that somebody has put in its place.
 
-    By what the functions are, not by comparing them with what they were when we were imported: the
-    patch may have come first.
+    By what it is, not by comparing it with what it was when we were imported: the patch may have
+    come first.
     """
-    return all(
-        type(function) is types.FunctionType
-        and function.__module__.startswith(f"{core.__name__}.")
-        and function.__globals__ is sys.modules[function.__module__].__dict__
-        and not hasattr(function, "__wrapped__")
-        for function in (
-            core.AsyncConnectionPool.handle_async_request,
-            core.AsyncHTTPConnection.handle_async_request,
-        )
+    if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
+        return False
+    if method.__module__.partition(".")[0] != package:
+        return False
+    module = sys.modules.get(method.__module__)
+    return module is not None and method.__globals__ is module.__dict__
+
+
+def is_pristine(core: types.ModuleType) -> bool:
+    """Say whether nobody has patched httpcore's pool or connections."""
+    package = core.__name__
+    return is_untouched(core.AsyncConnectionPool.handle_async_request, package) and is_untouched(
+        core.AsyncHTTPConnection.handle_async_request, package
     )
 
 
