@@ -45,9 +45,7 @@ from asyncbatch._setup import (
 from asyncbatch._slots import Slots
 from asyncbatch._statistics import Statistics, statistics_by_host
 from asyncbatch._streaming import Streaming
-
-CLOSE_SECONDS = 1.0
-"""How long a fetcher that closes waits for its batches to let go of what they hold."""
+from asyncbatch._timeouts import CLOSE_SECONDS
 
 
 class Fetcher:

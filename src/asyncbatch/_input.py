@@ -30,6 +30,7 @@ from asyncbatch._errors import add_note
 from asyncbatch._event_loop import is_in_task
 from asyncbatch._redaction import shown
 from asyncbatch._request import Request, is_request
+from asyncbatch._timeouts import CLOSE_SECONDS
 from asyncbatch._urls import BLANKS
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
 
 END: Final = object()
 """What `Input.read` returns when there is no more to read."""
-
-CLOSE_SECONDS = 1.0
 
 
 class Input:

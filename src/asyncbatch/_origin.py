@@ -13,11 +13,9 @@ from typing import Any, TypeAlias
 import httpx
 
 from asyncbatch._request import Request, native_of
-from asyncbatch._urls import ORIGIN, text_of
+from asyncbatch._urls import DEFAULT_PORTS, ORIGIN, text_of
 
 Origin: TypeAlias = tuple[str, str, int]
-
-_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
@@ -35,7 +33,7 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
     if isinstance(url, str) and (match := ORIGIN.match(url)):
         scheme, host, port = match.groups()
         scheme = scheme.lower()
-        return scheme, host.lower().removesuffix("."), int(port) if port else _PORTS[scheme]
+        return scheme, host.lower().removesuffix("."), int(port) if port else DEFAULT_PORTS[scheme]
     return origin_of_url(locate(item))
 
 
@@ -44,7 +42,7 @@ def origin_of_url(url: Any) -> Origin:
     # With or without the dot that ends a name for the resolver, it is one server. As it is written
     # in ASCII: a name with other letters is one host in both its forms.
     host = url.raw_host.decode("ascii").removesuffix(".")
-    return url.scheme, host, url.port or _PORTS[url.scheme]
+    return url.scheme, host, url.port or DEFAULT_PORTS[url.scheme]
 
 
 def name_of(origin: Origin) -> str:
@@ -79,4 +77,4 @@ def host_in(url: Any) -> str | None:
 
 def _with_port(host: str, scheme: str, port: int) -> str | None:
     host = host.removesuffix(".")
-    return f"{host}:{port}" if host and port and port != _PORTS.get(scheme) else host or None
+    return f"{host}:{port}" if host and port and port != DEFAULT_PORTS.get(scheme) else host or None

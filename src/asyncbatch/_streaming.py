@@ -20,9 +20,7 @@ from asyncbatch._batch import Batch
 from asyncbatch._event_loop import call_soon, running_clock
 from asyncbatch._output import Delivered
 from asyncbatch._results import ResultStream
-
-CLOSE_SECONDS = 1.0
-"""How long a stream that is left by a stranger waits for its batch to let go of what it holds."""
+from asyncbatch._timeouts import CLOSE_SECONDS
 
 
 class Streaming(AbstractAsyncContextManager[ResultStream]):

@@ -16,6 +16,9 @@ from asyncbatch._request import UNSET, TimeoutTypes, Unset
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_CONNECT_TIMEOUT = 10.0
 
+CLOSE_SECONDS = 1.0
+"""How long closing waits for what may not end by itself: tasks, TLS, code of the caller's."""
+
 
 @attrs.frozen
 class TimeLimits:
@@ -33,6 +36,15 @@ class TimeLimits:
     """Waiting for a place in the client's pool."""
     max_body: int | Unset | None = UNSET
     """Bytes of the decoded body, where they are others than those of all requests."""
+
+    def by_phase(self) -> dict[str, float | None]:
+        """Return the limits of the phases as httpx names them, in its extension `timeout` too."""
+        return {
+            "connect": self.connect,
+            "read": self.read,
+            "write": self.write,
+            "pool": self.pool,
+        }
 
 
 def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> TimeLimits:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 BLANKS = "".join(map(chr, range(0x21)))
 """
 What is no part of a URL at its ends: C0 controls and the space (WHATWG URL, §4.4).

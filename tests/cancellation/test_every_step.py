@@ -53,7 +53,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what closes wait for longer than a test may take: so it must not wait at all."""
-    monkeypatch.setattr("asyncbatch._transport._unfinished.CLOSE_GRACE", 8.0)
+    monkeypatch.setattr("asyncbatch._transport._unfinished.CLOSE_SECONDS", 8.0)
     monkeypatch.setattr("asyncbatch._fetcher.CLOSE_SECONDS", 8.0)
 
 

@@ -21,6 +21,7 @@ from asyncbatch._lanes._upload import Body, give_again
 from asyncbatch._portable import variant_of
 from asyncbatch._redaction import has_at, start_of_url
 from asyncbatch._request import Request, hold, native_of
+from asyncbatch._timeouts import TimeLimits
 from asyncbatch._urls import text_of, with_ascii_host
 
 E = TypeVar("E", bound=Exception)
@@ -62,14 +63,16 @@ class Binding:
             f" not a {type(auth).__name__}"
         )
 
-    def build(self, client: Any, request: Request, body: Body, timeout: Any, **more: Any) -> Any:
+    def build(
+        self, client: Any, request: Request, body: Body, limits: TimeLimits, **more: Any
+    ) -> Any:
         """
         Return `request` as `client` builds it, but with the query of its URL and all parameters.
 
         Raises:
             Exception: What httpx has against it.
         """
-        url = self.url(request.url)
+        url, timeout = self.url(request.url), self.library.Timeout(**limits.by_phase())
         given = {
             "headers": request.headers,
             "cookies": by_value(request.cookies),

@@ -22,9 +22,9 @@ from asyncbatch._lanes._binding import Binding
 from asyncbatch._lanes._heads import coding_of
 from asyncbatch._lanes._whole_body import WholeBodyDecoder
 from asyncbatch._pace import Pace
+from asyncbatch._timeouts import CLOSE_SECONDS
 
 # Closing a connection needs no answer from the other side, but TLS may wait for one.
-CLOSE_SECONDS = 1.0
 
 # What a transport may still hand out of its buffers, once a body is given up.
 ABANDONED_CHUNKS = 1000

@@ -248,18 +248,15 @@ class _Exchange:
             raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
         check_present(request)
-        timeout = library.Timeout(
-            connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
-        )
         if native_of(request) is not None:
             native = self._binding.prepared(request)
-            native.extensions.setdefault("timeout", timeout.as_dict())
+            native.extensions.setdefault("timeout", limits.by_phase())
         else:
             check_text(request.url, self._binding)
             body, extensions = Body(request), dict(request.extensions or {})
             with showing_cookies_of(self._client, request.url):
                 native = self._binding.build(
-                    self._client, request, body, timeout, extensions=extensions
+                    self._client, request, body, limits, extensions=extensions
                 )
             body.give_to(native, library)
             hold(request, body.sources)

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
+from asyncbatch._urls import DEFAULT_PORTS
+
 _IPAddress: TypeAlias = IPv4Address | IPv6Address
 _HostTest: TypeAlias = Callable[[str, "_IPAddress | None"], bool]
 
 _SCHEME = re.compile(r"(?:(https?|all)://)?([^/]*(?:/[0-9]+)?)/?", re.IGNORECASE)
 _PORT = re.compile(r"(\[[^]]*\](?:/[0-9]+)?|[^:]*):([0-9]{1,5})")
 _BRACKETED = re.compile(r"\[([^][]*)\]")
-_PORTS = {"http": 80, "https": 443}
 
 
 class _Entry(NamedTuple):
@@ -55,7 +56,7 @@ class NoProxy:
         """Say whether `url`, a URL of httpx's, is asked for without a proxy."""
         host = url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
         address = _address(host)
-        port = url.port or _PORTS.get(url.scheme)
+        port = url.port or DEFAULT_PORTS.get(url.scheme)
         return any(
             entry.scheme in (None, url.scheme)
             and entry.port in (None, port)

@@ -21,8 +21,7 @@ from typing import Any
 
 import anyio
 
-CLOSE_SECONDS = 1.0
-"""Time to close what is found in; TLS may wait for the other side."""
+from asyncbatch._timeouts import CLOSE_SECONDS
 
 
 async def release_orphans(client: Any) -> None:

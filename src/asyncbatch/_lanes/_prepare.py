@@ -111,12 +111,8 @@ class Preparer:
         return prepared
 
     def _build(self, request: Request, limits: TimeLimits) -> Any:
-        library = self._binding.library
-        timeout = library.Timeout(
-            connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
-        )
         with showing_cookies_of(self._client, request.url):
-            return self._binding.build(self._client, request, Body(request), timeout)
+            return self._binding.build(self._client, request, Body(request), limits)
 
     def _stored_body(self, native: Any) -> bytes | None:
         """Return the body if it lies ready in memory."""

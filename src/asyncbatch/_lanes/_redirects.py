@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from asyncbatch._urls import DEFAULT_PORTS
+
 # What describes a body, and goes with it (RFC 9110 §15.4).
 _BODY_FIELDS = (
     *("Content-Type", "Content-Encoding", "Content-Language", "Content-Location"),
     *("Digest", "Last-Modified"),
 )
-
-_PORTS = {"http": 80, "https": 443}
 
 
 def leave_behind(native: Any, following: Any) -> None:
@@ -85,4 +85,4 @@ def keep_userinfo(response: Any, url: Any, library: Any) -> None:
 
 
 def _origin(url: Any) -> tuple[str, bytes, int | None]:
-    return url.scheme, url.raw_host, url.port or _PORTS.get(url.scheme)
+    return url.scheme, url.raw_host, url.port or DEFAULT_PORTS.get(url.scheme)

@@ -16,6 +16,7 @@ from asyncbatch._lanes._sendable import check_head, check_url
 from asyncbatch._origin import Origin as HostKey
 from asyncbatch._timeouts import TimeLimits
 from asyncbatch._transport import Origin
+from asyncbatch._urls import DEFAULT_PORTS
 
 _MAX_ORIGINS = 10_000
 """Origins whose template is kept; then all are forgotten and made again."""
@@ -71,12 +72,6 @@ class Builder:
 
         With these headers, if given, and no others; else it is still to be authorized.
         """
-        timeouts = {
-            "connect": limits.connect,
-            "read": limits.read,
-            "write": limits.write,
-            "pool": limits.pool,
-        }
         given: Any = self.headers if headers is None else headers
         if "://xn--" in url and headers is None and not self.has_host:
             given = with_host(self.headers.raw, self.library.URL(url), self.library)
@@ -85,7 +80,7 @@ class Builder:
             url,
             headers=given,
             content=content,
-            extensions={"timeout": timeouts},
+            extensions={"timeout": limits.by_phase()},
         )
         native.url = readable(native.url, self.library)
         return native
@@ -211,13 +206,10 @@ def is_special(method: bytes, fields: RequestFields, body: bytes) -> bool:
     return method == b"CONNECT" or fields.upgrades or fields.is_chunked or length != len(body)
 
 
-_PORTS = {"http": 80, "https": 443}
-
-
 def origin_of(url: Any) -> Origin:
     """Return the engine's origin for a native URL."""
     host = url.raw_host.decode("ascii")
-    return Origin(url.scheme == "https", host, url.port or _PORTS[url.scheme])
+    return Origin(url.scheme == "https", host, url.port or DEFAULT_PORTS[url.scheme])
 
 
 def host_key_of(url: Any, origin: Origin) -> HostKey:

@@ -13,11 +13,10 @@ from typing import Any
 
 import anyio
 
+from asyncbatch._timeouts import CLOSE_SECONDS
 from asyncbatch._transport._addresses import AddressPolicy, allowed_by
 from asyncbatch._transport._errors import AddressRefused
 from asyncbatch._transport._resolver import without_escape
-
-CLOSE_SECONDS = 1.0
 
 
 class CheckedBackend:

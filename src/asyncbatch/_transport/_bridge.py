@@ -30,6 +30,7 @@ from asyncbatch._transport._exchange import Body, Exchange, Origin, Terms, Uploa
 from asyncbatch._transport._stock import is_pristine
 from asyncbatch._transport._stream import BodyStream
 from asyncbatch._transport._trace import EventLog, TracedStream
+from asyncbatch._urls import DEFAULT_PORTS
 
 EXCHANGE_EXTENSION = "asyncbatch.exchange"
 """The response extension under which the exchange, and so its timing, can be found."""
@@ -44,7 +45,7 @@ _threads = Threads("asyncbatch-tls", 4)
 
 _MAX_TERMS = 64
 _SECURE_SCHEMES = (b"https", b"wss")
-_DEFAULT_PORTS = {b"http": 80, b"https": 443}
+_DEFAULT_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items()}
 
 
 class EnginePoolMixin:

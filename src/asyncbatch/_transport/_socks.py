@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-CLOSE_SECONDS = 1.0
+from asyncbatch._timeouts import CLOSE_SECONDS
 
 _VERSION = 5
 _WITH_PASSWORD = 2

@@ -8,10 +8,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from asyncbatch._timeouts import CLOSE_SECONDS
 
-CLOSE_GRACE = 1.0
-"""Seconds that closing waits at most for what it has cancelled."""
+T = TypeVar("T")
 
 
 class Unfinished:
@@ -44,11 +43,11 @@ class Unfinished:
         return task
 
     async def wait_until_ended(self) -> None:
-        """Wait for what has been cancelled and aborted, within `CLOSE_GRACE`."""
+        """Wait for what has been cancelled and aborted, within `CLOSE_SECONDS`."""
         tasks = self._tasks - {asyncio.current_task()}
         if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_GRACE / 2)
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS / 2)
         if self._open:
             # Aborted transports let go of their sockets within the next rounds of the loop.
             self._all_lost = self._loop.create_future()
-            await asyncio.wait([self._all_lost], timeout=CLOSE_GRACE / 2)
+            await asyncio.wait([self._all_lost], timeout=CLOSE_SECONDS / 2)
