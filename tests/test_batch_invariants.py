@@ -241,7 +241,7 @@ class Scenario:
         # Where a stream has no room for one more result, a request that waits ends later.
         is_held_up = use.is_stream and (use.backlog < len(use.calls) or use.pause)
         if deadline is not None and attempts and not is_held_up:
-            assert result.elapsed <= deadline + self.books.late, "deadline"
+            assert result.elapsed <= deadline + self.books.late, (result.elapsed, deadline)
         timing = result.timing
         assert timing.queued >= 0
         assert timing.throttled >= 0
