@@ -116,8 +116,8 @@ class Connection:
         self._sweep = sweep
         self._outbox = outbox
         # The next three are None once closed.
-        self._buffer = buffer
-        self._transport = wire
+        self._buffer: memoryview = buffer
+        self._transport: Wire = wire
         self.protocol: ResponseProtocol = ResponseProtocol()
         self._ssl_object: object = None
         self._is_watched = wire.is_watched

@@ -32,7 +32,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         unfinished: has to know of it until the event loop has let go of the socket.
     """
 
-    __slots__ = ("_buffer", "_is_aborted", "_owner", "_transport", "_unfinished", "poll")
+    __slots__ = ("_buffer", "_is_aborted", "_owner", "_poll", "_transport", "_unfinished")
 
     # Of what is ready, the event loop alone knows.
     is_watched = False
@@ -42,7 +42,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     ) -> None:
         self._owner: WireOwner = _Early()
         self._buffer = buffer
-        self.poll = poll
+        self._poll = poll
         self._unfinished = unfinished
         # Set when the event loop has made it, None again once it was aborted.
         self._transport: asyncio.Transport | None = None
@@ -92,6 +92,11 @@ class LoopTransport(asyncio.BufferedProtocol):
         self._owner.resume_writing()
 
     # What the connection calls.
+
+    @property
+    def poll(self) -> Callable[[int], Sized]:
+        """Says whether the socket has something to read."""
+        return self._poll
 
     def deliver_to(self, owner: WireOwner) -> None:
         """Call `owner` back from now on, and at once for what has come already."""

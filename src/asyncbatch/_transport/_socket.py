@@ -39,6 +39,7 @@ class SocketTransport:
         "_sock",
         "_unsent",
         "_watch",
+        "is_watched",
         "poll",
     )
 
@@ -51,6 +52,8 @@ class SocketTransport:
     ) -> None:
         self._loop = loop
         self._watch = watch
+        # Whether the watch is asked for all of its sockets at once.
+        self.is_watched = watch.can_look
         self._sock = sock
         self._fd = sock.fileno()
         self.poll = poll_of(sock)
@@ -67,11 +70,6 @@ class SocketTransport:
         # What the kernel has not taken, not copied: it may be as long as a request body. None once
         # nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether the watch is asked for all of its sockets at once."""
-        return self._watch.can_look
 
     def deliver_to(self, owner: SocketOwner) -> None:
         """

@@ -59,7 +59,6 @@ class TLSTransport:
         "_outgoing",
         "_owner",
         "_shaken",
-        "poll",
     )
 
     def __init__(
@@ -78,8 +77,6 @@ class TLSTransport:
         self._owner: WireOwner | None = None
         self._lower: SocketTransport | None = None
         self._buffer = buffer
-        # Says whether the socket has something to read.
-        self.poll: Callable[[int], Sized] = never
         self._is_paused = False
         # What OpenSSL did not take, since it wants to hear from the peer first.
         self._backlog = b""
@@ -91,7 +88,6 @@ class TLSTransport:
     def begin(self, lower: SocketTransport) -> None:
         """Begin the handshake over a transport that calls back."""
         self._lower = lower
-        self.poll = lower.poll
         self._is_shaking = True
         self._shake_hands()
 
@@ -134,7 +130,6 @@ class TLSTransport:
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
         owner, self._owner, self._lower = self._owner, None, None
-        self.poll = never
         self._end_handshake(exc or ConnectionResetError("the connection was lost"))
         if owner is not None:
             # Where the peer has ended it with an alert, the owner waits for nothing any more.
@@ -157,6 +152,11 @@ class TLSTransport:
     def is_watched(self) -> bool:
         """Whether the watch is asked for all of its sockets at once."""
         return self._lower is not None and self._lower.is_watched
+
+    @property
+    def poll(self) -> Callable[[int], Sized]:
+        """Says whether the socket has something to read."""
+        return never if self._lower is None else self._lower.poll
 
     def deliver_to(self, owner: WireOwner) -> None:
         """Call `owner` back from now on, and at once for what has come since the handshake."""
