@@ -13,15 +13,15 @@ from asyncbatch._limits import Gcra, Rate
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"count": 0}, ValueError, "count must be a number above 0, got 0"),
-        ({"count": -1}, ValueError, "count must be a number above 0, got -1"),
-        ({"count": math.nan}, ValueError, "count must be a number above 0, got nan"),
-        ({"count": math.inf}, ValueError, "count must be a number above 0, got inf"),
-        ({"count": "20"}, TypeError, "count must be a number above 0, got '20'"),
-        ({"count": True}, TypeError, "count must be a number above 0, got True"),
-        ({"count": 1, "per": 0}, ValueError, "per must be a number above 0, got 0"),
-        ({"count": 1, "burst": 0}, ValueError, "burst must be 1 or more, got 0"),
-        ({"count": 1, "burst": 1.5}, TypeError, "burst must be a whole number of 1 or more"),
+        ({"count": 0}, ValueError, "count must be a number above 0, not 0"),
+        ({"count": -1}, ValueError, "count must be a number above 0, not -1"),
+        ({"count": math.nan}, ValueError, "count must be a number above 0, not nan"),
+        ({"count": math.inf}, ValueError, "count must be a number above 0, not inf"),
+        ({"count": "20"}, TypeError, "count must be a number above 0, not '20'"),
+        ({"count": True}, TypeError, "count must be a number above 0, not True"),
+        ({"count": 1, "per": 0}, ValueError, "per must be a number above 0, not 0"),
+        ({"count": 1, "burst": 0}, ValueError, "burst must be at least 1, not 0"),
+        ({"count": 1, "burst": 1.5}, TypeError, "burst must be an int, not"),
     ],
 )
 def test_a_rate_that_makes_no_sense_is_refused(

@@ -56,6 +56,27 @@ def check_seconds(option: str, seconds: object) -> float | None:
         ) from None
 
 
+def check_count(option: str, count: object, *, least: int = 1, cure: str = "") -> int:
+    """
+    Return `count` if it is a whole number of `least` or more.
+
+    Args:
+        option: Which takes it.
+        count: What was given.
+        least: The least that is taken.
+        cure: What to give instead of a smaller one, for the message.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is below `least`.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{option} must be an int, not {count!r}")
+    if count < least:
+        raise ValueError(f"{option} must be at least {least}, not {count!r}{cure and '; ' + cure}")
+    return count
+
+
 def check_size(option: str, size: object) -> int | None:
     """
     Return `size` if it is a number of bytes, 0 included, or `None`.
@@ -66,11 +87,7 @@ def check_size(option: str, size: object) -> int | None:
     """
     if size is None:
         return None
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"{option} must be an int, not {size!r}")
-    if size < 0:
-        raise ValueError(f"{option} must be at least 0, not {size!r}; None sets no limit")
-    return size
+    return check_count(option, size, least=0, cure="None sets no limit")
 
 
 def check_params(params: object) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 import attrs
 import httpx
 
-from asyncbatch._checks import check_seconds, check_size
+from asyncbatch._checks import check_count, check_seconds, check_size
 from asyncbatch._limits import Rate, check_rate
 from asyncbatch._origin import Origin
 from asyncbatch._redaction import redacted_url
@@ -26,12 +26,8 @@ V = TypeVar("V")
 
 
 def _check_per_host(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{field.name} must be an int or None, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{field.name} must be at least 1, not {value!r}")
+    if value is not None:
+        check_count(field.name, value)
 
 
 def _check_rate(_: object, field: attrs.Attribute[Any], value: object) -> None:

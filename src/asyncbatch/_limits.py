@@ -11,21 +11,18 @@ from typing import Any
 
 import attrs
 
+from asyncbatch._checks import check_count
+
 
 def _check_positive(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{field.name} must be a number above 0, got {value!r}")
+        raise TypeError(f"{field.name} must be a number above 0, not {value!r}")
     if not (0 < value < math.inf):
-        raise ValueError(f"{field.name} must be a number above 0, got {value!r}")
+        raise ValueError(f"{field.name} must be a number above 0, not {value!r}")
 
 
 def _check_burst(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{field.name} must be a whole number of 1 or more, got {value!r}")
-    if value < 1:
-        raise ValueError(
-            f"{field.name} must be 1 or more, got {value!r}; 1 spaces all starts evenly"
-        )
+    check_count(field.name, value, cure="1 spaces all starts evenly")
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 import attrs
 import httpx
 
-from asyncbatch._checks import check_function, check_seconds
+from asyncbatch._checks import check_count, check_function, check_seconds
 from asyncbatch._host_limits import HostLimits, HostPatterns
 from asyncbatch._limits import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
@@ -131,11 +131,8 @@ def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> N
         return
     if value is None and attribute.name in ("per_host", "max_body", "give_up_host_after"):
         return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{attribute.name} must be an int, not {value!r}")
     least = 0 if attribute.name in ("max_redirects", "max_body") else 1
-    if value < least:
-        raise ValueError(f"{attribute.name} must be at least {least}, not {value!r}")
+    check_count(attribute.name, value, least=least)
 
 
 def _check_speed(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

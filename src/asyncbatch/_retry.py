@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asyncbatch._checks import check_function
+from asyncbatch._checks import check_count, check_function
 from asyncbatch._errors import FailureKind
 
 if TYPE_CHECKING:
@@ -46,39 +46,31 @@ _TRANSIENT = frozenset(
 def _number(*, finite: bool) -> Callable[[object, attrs.Attribute[Any], object], None]:
     def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{field.name} must be a number of seconds, got {value!r}")
+            raise TypeError(f"{field.name} must be a number of seconds, not {value!r}")
         if not value >= 0 or (finite and value == math.inf):
-            raise ValueError(f"{field.name} must be a number of seconds from 0 on, got {value!r}")
+            raise ValueError(f"{field.name} must be a number of seconds from 0 on, not {value!r}")
 
     return check
 
 
 def _check_attempts(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{field.name} must be a whole number of 1 or more, got {value!r}")
-    if value < 1:
-        raise ValueError(
-            f"{field.name} counts the first try too and must be 1 or more, got {value!r}; "
-            "for no retries pass retry=None"
-        )
+    check_count(field.name, value, cure="it counts the first try; for no retries pass retry=None")
 
 
 def _check_statuses(_: object, field: attrs.Attribute[Any], value: frozenset[object]) -> None:
     for status in value:
         if not isinstance(status, int) or not 400 <= status <= 599:
-            raise ValueError(
-                f"{field.name} holds statuses of failure, 400 to 599; got {status!r} in it"
-            )
+            raise ValueError(f"{field.name} holds statuses of failure, 400 to 599, not {status!r}")
 
 
 def _check_budget(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{field.name} must be a share such as 0.2, or None, got {value!r}")
+        raise TypeError(f"{field.name} must be a share such as 0.2, or None, not {value!r}")
     if not 0 <= value < math.inf:
         raise ValueError(
-            f"{field.name} must be a share from 0 on, such as 0.2, got {value!r}; "
+            f"{field.name} must be a share from 0 on, such as 0.2, not {value!r}; "
             "None retries without a budget"
         )
 
@@ -90,24 +82,24 @@ def _check_when(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 def _check_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        raise TypeError(f"{field.name} must be True or False, got {value!r}")
+        raise TypeError(f"{field.name} must be True or False, not {value!r}")
 
 
 def _to_methods(value: Iterable[str]) -> frozenset[str]:
     if isinstance(value, str):
-        raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, got {value!r}")
+        raise TypeError(f"methods must be a set of methods, such as {{{value!r}}}, not {value!r}")
     methods = frozenset(value)
     for method in methods:
         if not isinstance(method, str):
             raise TypeError(
-                f"methods must be a set of methods, such as {{'GET'}}, got {method!r} in it"
+                f"methods must be a set of methods, such as {{'GET'}}, not one with {method!r}"
             )
     return frozenset(method.upper() for method in methods)
 
 
 def _to_statuses(value: Iterable[int]) -> frozenset[int]:
     if isinstance(value, int):
-        raise TypeError(f"statuses must be a set of statuses, such as {{{value!r}}}, got {value!r}")
+        raise TypeError(f"statuses must be a set of statuses, such as {{{value!r}}}, not {value!r}")
     return frozenset(value)
 
 

@@ -14,6 +14,7 @@ import httpx
 
 from asyncbatch._attempt import Trial
 from asyncbatch._batch import Equipment
+from asyncbatch._checks import check_count
 from asyncbatch._host_limits import HostLimits
 from asyncbatch._hosts import HostRules, Hosts, RulesFor
 from asyncbatch._lanes import (
@@ -110,11 +111,7 @@ def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
     """
     if backlog is None:
         return window_of(options) if ordered else 2 * options.concurrency
-    if isinstance(backlog, bool) or not isinstance(backlog, int):
-        raise TypeError(f"backlog must be an int, not {backlog!r}")
-    if backlog < 1:
-        raise ValueError(f"backlog must be at least 1, not {backlog!r}")
-    return backlog
+    return check_count("backlog", backlog)
 
 
 def equip(
