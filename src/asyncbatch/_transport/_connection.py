@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sized
+from collections.abc import Coroutine, Sized
 from time import monotonic
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
 from asyncbatch._transport._sending import Sending, send_upload, write_with_body
 from asyncbatch._transport._sweep import Sweep
 from asyncbatch._transport._verdicts import may_send_again, passed_limit
-from asyncbatch._transport._watch import never
+from asyncbatch._transport._watch import Poll, never
 from asyncbatch._transport._wire import Wire
 
 MAX_AGE = 300.0
@@ -122,7 +122,7 @@ class Connection:
         self._ssl_object: object = None
         self._is_watched = wire.is_watched
         # Says whether the socket has something to read that has not been read yet.
-        self.poll: Callable[[int], Sized] = wire.poll
+        self.poll: Poll = wire.poll
         # None unless a part of the request is not with the kernel. Written by itself when all is.
         self.sending: Sending | None = None
         # None unless a part of the response has come, and not its end.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sized
 from typing import Any, cast
 
 from asyncbatch._transport._exchange import Upload
 from asyncbatch._transport._unfinished import Unfinished
+from asyncbatch._transport._watch import Poll
 from asyncbatch._transport._wire import WireOwner
 
 _HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
@@ -37,9 +37,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     # Of what is ready, the event loop alone knows.
     is_watched = False
 
-    def __init__(
-        self, buffer: memoryview, poll: Callable[[int], Sized], unfinished: Unfinished
-    ) -> None:
+    def __init__(self, buffer: memoryview, poll: Poll, unfinished: Unfinished) -> None:
         self._owner: WireOwner = _Early()
         self._buffer = buffer
         self._poll = poll
@@ -94,7 +92,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     # What the connection calls.
 
     @property
-    def poll(self) -> Callable[[int], Sized]:
+    def poll(self) -> Poll:
         """Says whether the socket has something to read."""
         return self._poll
 

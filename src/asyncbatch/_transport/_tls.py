@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Callable, Sized
 from typing import Any
 
 from asyncbatch._transport._exchange import Upload
 from asyncbatch._transport._socket import SocketTransport
-from asyncbatch._transport._watch import never
+from asyncbatch._transport._watch import Poll, never
 from asyncbatch._transport._wire import WireOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
@@ -154,7 +153,7 @@ class TLSTransport:
         return self._lower is not None and self._lower.is_watched
 
     @property
-    def poll(self) -> Callable[[int], Sized]:
+    def poll(self) -> Poll:
         """Says whether the socket has something to read."""
         return never if self._lower is None else self._lower.poll
 

@@ -43,6 +43,14 @@ class Watch(Protocol):
         ...
 
 
+class Poll(Protocol):
+    """Says whether one socket has something to read that has not been read yet."""
+
+    def __call__(self, timeout: int, /) -> Sized:
+        """Return nothing if not; called with 0, for no waiting."""
+        ...
+
+
 class Heart(Protocol):
     """What tells whether the loop has stood still."""
 
@@ -65,7 +73,7 @@ def watch_on(loop: asyncio.AbstractEventLoop, heart: Heart | None = None) -> Wat
     return EpollWatch(loop, heart) if hasattr(select, "epoll") else LoopWatch(loop)
 
 
-def poll_of(sock: socket.socket) -> Callable[[int], Sized]:
+def poll_of(sock: socket.socket) -> Poll:
     """
     Return what says whether this one socket has something to read.
 

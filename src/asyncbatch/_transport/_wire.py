@@ -6,10 +6,10 @@ There are three transports: a plain socket, TLS over one, and what the event loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
 from typing import Protocol
 
 from asyncbatch._transport._exchange import Upload
+from asyncbatch._transport._watch import Poll
 
 
 class Wire(Protocol):
@@ -21,7 +21,7 @@ class Wire(Protocol):
         ...
 
     @property
-    def poll(self) -> Callable[[int], Sized]:
+    def poll(self) -> Poll:
         """Says, when called with 0, whether the socket has something to read."""
         ...
 
