@@ -68,7 +68,7 @@ class DirectLane:
         self._templates = self._preparer.templates
         # Of the origin that was asked last.
         self._template: Template | None = None
-        self._default_encoding: Any = client._default_encoding
+        self._default_encoding: Any = self._client._default_encoding
         self._terms = TermsByLimits(
             max_body=self._rules.max_body,
             follow_redirects=self._rules.follow_redirects,
