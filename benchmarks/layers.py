@@ -56,9 +56,9 @@ def schedule_with(host_count: int) -> Callable[[], Repeat]:
     """Measure the way of a request through the schedule, with 100 in flight."""
 
     def make() -> Repeat:
-        from asyncbatch._hosts import Hosts
-        from asyncbatch._outcome import Outcome
         from asyncbatch._schedule import Job, Schedule
+        from asyncbatch._schedule._hosts import Hosts
+        from asyncbatch._values._outcome import Outcome
 
         hosts = Hosts(
             per_host=None,
@@ -95,7 +95,7 @@ def schedule_with(host_count: int) -> Callable[[], Repeat]:
 
 def encoding() -> Repeat:
     """Measure the checks and the encoding of a request whose fields are encoded already."""
-    from asyncbatch._http11 import encode_fields, encode_request_line
+    from asyncbatch._engine.http11 import encode_fields, encode_request_line
 
     fields = encode_fields(httpx.AsyncClient(trust_env=False).headers.raw).block
 
@@ -108,7 +108,7 @@ def encoding() -> Repeat:
 
 def encoding_fields() -> Repeat:
     """Measure the checks and the encoding of the fields that httpx sends by itself."""
-    from asyncbatch._http11 import encode_fields
+    from asyncbatch._engine.http11 import encode_fields
 
     raw = httpx.AsyncClient(trust_env=False).headers.raw
 
@@ -122,8 +122,8 @@ def encoding_fields() -> Repeat:
 def preparing() -> Repeat:
     """Measure the way from a URL to the bytes that the engine sends, in a relay."""
     from asyncbatch._lanes import OwnClient, binding_of
-    from asyncbatch._lanes._prepare import Preparer
-    from asyncbatch._timeouts import TimeLimits
+    from asyncbatch._lanes.request._encode import Preparer
+    from asyncbatch._values._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
     preparer = Preparer(client, binding_of(client), client.own_transport)
@@ -140,7 +140,7 @@ def parsing(responses: list[bytes]) -> Callable[[], Repeat]:
     """Measure the parsing of responses, each one delivered whole."""
 
     def make() -> Repeat:
-        from asyncbatch._http11 import ResponseProtocol
+        from asyncbatch._engine.http11 import ResponseProtocol
 
         protocol = ResponseProtocol()
 
@@ -170,9 +170,9 @@ def decoding() -> Repeat:
 
 def building_results() -> Repeat:
     """Measure the making of a result."""
-    from asyncbatch._ending import result_of
-    from asyncbatch._outcome import Outcome
+    from asyncbatch._batch._make_result import result_of
     from asyncbatch._schedule import Job
+    from asyncbatch._values._outcome import Outcome
 
     unused: Any = None  # the host and the lane, whom a success does not ask anything
     job = Job(_ORIGIN, 0, unused)
@@ -187,12 +187,12 @@ def building_results() -> Repeat:
 
 def building_responses() -> Repeat:
     """Measure the first look at an `httpx.Response` in the direct lane, preparing included."""
-    from asyncbatch._http11 import ResponseProtocol
+    from asyncbatch._engine.http11 import ResponseProtocol
     from asyncbatch._lanes import OwnClient, binding_of
-    from asyncbatch._lanes._blueprint import PreparedBlueprint, course_of
-    from asyncbatch._lanes._prepare import Preparer
-    from asyncbatch._lanes._prepared import Prepared
-    from asyncbatch._timeouts import TimeLimits
+    from asyncbatch._lanes.request._encode import Preparer
+    from asyncbatch._lanes.request._encoded_request import Prepared
+    from asyncbatch._lanes.response._lazy_response import PreparedBlueprint, course_of
+    from asyncbatch._values._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
     binding = binding_of(client)
@@ -268,8 +268,8 @@ async def _relay(count: int) -> None:
 
 
 def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
-    from asyncbatch._http11 import ResponseProtocol
-    from asyncbatch._transport import Exchange
+    from asyncbatch._engine import Exchange
+    from asyncbatch._engine.http11 import ResponseProtocol
 
     protocol = ResponseProtocol()
     protocol.begin()
@@ -300,7 +300,7 @@ def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
 
 def _null_lane(fetcher: Any) -> Any:
     from asyncbatch._lanes import ClientLane, binding_of
-    from asyncbatch._outcome import Outcome
+    from asyncbatch._values._outcome import Outcome
 
     response = httpx.Response(200, content=_BODY, request=httpx.Request("GET", _ORIGIN))
 

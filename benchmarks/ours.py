@@ -118,8 +118,8 @@ async def engine_alone(setting: Setting) -> AsyncIterator[Fetch]:
         raise Unavailable("the engine alone is measured without TLS")
     import httpx
 
-    from asyncbatch._http11 import encode_fields, encode_request_line
-    from asyncbatch._transport import Origin
+    from asyncbatch._engine import Origin
+    from asyncbatch._engine.http11 import encode_fields, encode_request_line
 
     url = urlsplit(setting.first_url)
     head = encode_request_line(b"GET", url.path.encode())

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 
 import atheris
 
-with atheris.instrument_imports(include=["asyncbatch._http11"]):
-    from asyncbatch._http11 import (
+with atheris.instrument_imports(include=["asyncbatch._engine.http11"]):
+    from asyncbatch._engine.http11 import (
         MAX_HEAD_BYTES,
         ExchangeError,
         ResponseProtocol,
         ResponseState,
         _body_reader,
-        _placed,
         _response,
+    )
+    from asyncbatch._engine.http11 import (
+        _preallocated as _placed,
     )
 
 from tests.http11.readers import read_h11

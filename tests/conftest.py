@@ -113,9 +113,10 @@ def detector() -> BlockBuster:
     """Turn a blocking call that asyncbatch makes inside a running asyncio loop into an error."""
     detector = BlockBuster("asyncbatch")
     # Files that are sent are read where they are sent, a piece at a time, as httpx does.
+    reader = "asyncbatch/_values/_body_source.py", "_read_at"
     for function in ("io.BufferedReader.read", "io.BufferedRandom.read"):
         if function in detector.functions:
-            detector.functions[function].can_block_in("asyncbatch/_body_source.py", "_read_at")
+            detector.functions[function].can_block_in(*reader)
     return detector
 
 
@@ -189,13 +190,13 @@ def _open_sockets() -> set[str]:
 @pytest.fixture
 def wide_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let hosts be wide open from their first request on, for tests of what else bounds them."""
-    monkeypatch.setattr("asyncbatch._hosts._host.FIRST", 1_000_000)
+    monkeypatch.setattr("asyncbatch._schedule._host.FIRST", 1_000_000)
 
 
 @pytest.fixture
 def short_outages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an outage of no time at all be enough to give a host up, for tests of what counts."""
-    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
+    monkeypatch.setattr("asyncbatch._policies._health.GIVE_UP_TIME", 0.0)
 
 
 @pytest.fixture

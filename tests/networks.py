@@ -18,8 +18,8 @@ import attrs
 import httpx
 
 from asyncbatch import Fetcher, Rate
-from asyncbatch._stalls import GRACE
-from asyncbatch._transport._sweep import SWEEP_INTERVAL
+from asyncbatch._engine.io._deadlines import SWEEP_INTERVAL
+from asyncbatch._runtime._stalls import GRACE
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.mixture import DEAD, LIVE, LONG, SILENT, Call, Limits
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 
-from asyncbatch._errors import FailureKind
 from asyncbatch._progress import Progress
-from asyncbatch._result import Failure, Success
-from asyncbatch._timing import Timing
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._result import Failure, Success
+from asyncbatch._values._timing import Timing
 
 
 def success(index: int = 0, *, body: bytes = b"", status: int = 200, **fields: Any) -> Success:

@@ -16,11 +16,11 @@ from typing import Any
 import attrs
 
 from asyncbatch._batch._window import Window
-from asyncbatch._errors import FailureKind
-from asyncbatch._hosts import Hosts
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry
 from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._schedule._hosts import Hosts
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry
 
 
 @attrs.frozen

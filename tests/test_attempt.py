@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from asyncbatch import DeadlineExceeded, FailureKind, Request
-from asyncbatch._attempt import Trial
+from asyncbatch._batch._attempt import Trial
 from asyncbatch._lanes import ClientLane, binding_of
-from asyncbatch._outcome import Outcome
-from asyncbatch._result import status_error
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._result import status_error
+from asyncbatch._values._timeouts import TimeLimits
 
 
 async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: Any) -> Outcome:
@@ -103,7 +103,7 @@ async def test_a_deadline_that_leaves_no_time_to_connect_says_nothing_about_the_
     monkeypatch: pytest.MonkeyPatch, least: float, counts: bool
 ) -> None:
     """One that leaves enough does."""
-    monkeypatch.setattr("asyncbatch._attempt.LEAST_TO_ANSWER", least)
+    monkeypatch.setattr("asyncbatch._batch._attempt.LEAST_TO_ANSWER", least)
 
     outcome = await run(connect_for_ever, deadline=60.0, left=0.02)
 

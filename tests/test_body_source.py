@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._body_source import FileSource, UnreadableBody, source_of
+from asyncbatch._values._body_source import FileSource, UnreadableBody, source_of
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import _errors
-from asyncbatch._lanes._binding import Binding
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._values import _errors
 
 REQUEST = httpx.Request("GET", "http://host.test/")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asyncbatch._event_loop import running_clock
+from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch.testing import FakeClock
 from tests.transports import run_virtually
 

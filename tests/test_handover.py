@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from asyncbatch._handover import Handover
+from asyncbatch._batch._thread_output import Handover
 from tests.samples import success
 
 

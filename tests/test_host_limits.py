@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HostLimits, Rate, Request
-from asyncbatch._host_limits import HostPatterns
+from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.served import lanes_of
 from tests.transports import run_virtually

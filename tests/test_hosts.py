@@ -5,12 +5,12 @@ from typing import Any
 import attrs
 import pytest
 
-from asyncbatch._errors import FailureKind
-from asyncbatch._hosts import Hosts
-from asyncbatch._limits import Rate
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry, RetryBudget
+from asyncbatch._policies._rate import Rate
 from asyncbatch._schedule import Action, Decision, Fate, Job, Schedule
+from asyncbatch._schedule._hosts import Hosts
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry, RetryBudget
 from tests.simulation import heard, new_hosts, refused, silent, succeeded, unconnected
 
 WARM = 40

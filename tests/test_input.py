@@ -17,7 +17,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request
-from asyncbatch._input import END, Input, Requests
+from asyncbatch._batch._input import END, Input, Requests
 from tests.transports import HeldTransport, echo_path, mock, settle, texts, urls
 
 

@@ -1,16 +1,15 @@
 """
 The shape of the house: which module may import which, and who may use which library.
 
-To add a module, give it a place in `HOUSE`. Imports made for types only and imports inside
-functions count like any other, since they too are knowledge of the other module. No files import
-each other in a circle, whichever package they are in.
+A room is what lies at the top of the package; to add one, give it a place in `HOUSE`. Imports made
+for types only and imports inside functions count like any other, since they too are knowledge of
+the other module. No files import each other in a circle, whichever package they are in.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,67 +20,49 @@ from tests.import_graph import Graph, circles, imports_between_files
 SOURCE = Path(asyncbatch.__path__[0])
 REPOSITORY = Path(__file__).parents[1]
 
-# Imports go down only, and the modules on one level do not know each other.
+# Imports go down only, and the rooms on one row do not know each other. `_engine.http11` is a room
+# of its own: it reads what strangers send, and knows nothing.
 HOUSE = """
     __main__
     _cli
     testing
     __init__
     _entry_points
-    _api       _sync
-    _result_stream
-    _fetcher
-    _setup     _streaming  _client_options  _statistics
-    _options
+    _sync
+    _api
     _batch
-    _tally
-    _input     _output     _ending    _progress    _handover    _portal    _log
-    _schedule  _attempt   _patience   _signals
-    _hosts     _lanes     _host_limits
-    _limits    _timers     _slots     _transport  _retry_after
-    _http11    _decoding   _pace    _threads
+    _lanes          _schedule   _progress
+    _engine         _policies   _decoding
+    _engine.http11  _values     _runtime
 """
-
-# The values at the bottom know nobody above; among themselves they may, so long as no circle comes
-# of it: a result holds its request.
-VALUES = """
-    _checks    _errors    _event_loop            _origin    _outcome    _quantiles  _request
-    _result    _results   _retry     _stalls     _summary   _timeouts   _timing    _portable   _text
-    _body_source    _redaction _urls
-"""
-
-# What users write down in types goes in a circle: a request has its policy, the policy asks about
-# a failure, and that holds its request. At run time the policy knows no result.
-TYPES_ONLY = {("_retry", "_result")}
 
 # The files that import one another in a circle, for types only or within functions. No circle may
 # be added, and none may grow: this list only gets shorter. What is left is said by public types
 # (`Request.retry`, `Retry.when`, `Failure.request`), which could only be untied in one file of all.
 CIRCLES = {
-    "asyncbatch": ["_request _result _retry"],
+    "asyncbatch": ["_values._request _values._result _values._retry"],
     "benchmarks": [],
     "conformance": [],
 }
 
-# The rooms of the engine, from what httpx sees down to what the kernel does. A file knows those of
-# its own room and of lower rows; rooms in one row do not know each other.
+# The rooms of the engine, from what httpx sees down to what the kernel does: folders, and files
+# that stand together. A file knows those of its own room and of lower rows; rooms in one row do not
+# know each other.
 ENGINE = [
-    {"bridge": "_transports _bridge _backend _socks _stock _trace"},
-    {"engine": "_engine _stream _bounds"},
-    {"pool": "_pool _origin _idle _waiters _dialling"},
-    {
-        "connection": "_connection _arrival _sending _verdicts",
-        "connect": """
-            _connector _resolver _addresses _eyeballs _sockets _phases _tls_context _tls_roots
-        """,
-    },
-    {"io": "_wire _socket _tls _loop_transport _attach _watch _outbox _sweep _unfinished"},
-    {"values": "_exchange _errors"},
+    [frozenset({"bridge"})],
+    [frozenset({"_engine", "_body_stream", "_bounds"})],
+    [frozenset({"pool"})],
+    [frozenset({"connection"}), frozenset({"connect"})],
+    [frozenset({"io"}), frozenset({"_minimum_rate"})],
+    [frozenset({"_exchange", "_errors"})],
+    [frozenset({"http11"})],
 ]
 
+INNER_ROOMS = {"_engine.http11"}
+
 # A policy never sees a socket, and what talks to servers never sees a policy.
-POLICIES = {"_schedule", "_hosts", "_retry", "_retry_after", "_limits", "_timers"}
-WIRE = {"_lanes", "_transport", "_http11", "_decoding", "_pace"}
+POLICIES = {"_schedule", "_policies"}
+WIRE = {"_lanes", "_engine", "_engine.http11", "_decoding"}
 
 # Who may import a module that most must not. The public module `testing` stands alone: it is built
 # on the public names, so that users could have written it, and nothing but the command needs it.
@@ -92,16 +73,16 @@ ONLY_IMPORTED_BY = {
 }
 
 # What `testing` may import beside the public names: it says that its own are public.
-KNOWN_TO_TESTING = {"__init__", "_portable"}
+KNOWN_TO_TESTING = "asyncbatch._values._pickling."
 
 # Who may import a library. One that is not named here is free for all.
 LIBRARIES = {
-    "asyncio": {"_transport"},
-    "httpcore": {"_transport"},
-    "httpcore2": {"_transport"},
+    "asyncio": {"_engine"},
+    "httpcore": {"_engine"},
+    "httpcore2": {"_engine"},
     "httptools": set(),
     # For types only; otherwise asked for by name where a client of it shows up.
-    "httpx2": {"_options", "_input"},
+    "httpx2": {"_api", "_batch"},
     "rich": {"_progress", "_cli"},
     "tqdm": {"_progress", "_cli"},
     "uvloop": set(),  # chosen by name, through anyio
@@ -110,7 +91,7 @@ LIBRARIES = {
 }
 
 # What decides takes the time, the bytes and the dice as arguments, and so needs none of these.
-PURE = POLICIES | {"_http11", "_decoding", "_pace"}
+PURE = POLICIES | {"_engine.http11", "_decoding"}
 IMPURE_LIBRARIES = {
     "anyio",
     "asyncio",
@@ -143,7 +124,7 @@ class Tree:
 
     def _read(self, path: Path) -> None:
         inside = path.relative_to(self.root).with_suffix("").parts
-        module, tree = inside[0], ast.parse(path.read_text())
+        module, tree = self._room_of(inside), ast.parse(path.read_text())
         self.modules.setdefault(module, []).append(tree)
         package = (self.package, *inside[:-1])
         self.imports.setdefault(module, set()).update(self._names(tree, package))
@@ -163,8 +144,13 @@ class Tree:
         for name in self.imports[module]:
             package, *rest = name.split(".")
             if package == self.package:
-                known.add(rest[0] if rest and self._is_module(rest[0]) else "__init__")
+                is_module = rest and self._is_module(rest[0])
+                known.add(self._room_of(rest) if is_module else "__init__")
         return known - {module}
+
+    def _room_of(self, inside: Sequence[str]) -> str:
+        inner = ".".join(inside[:2])
+        return inner if inner in INNER_ROOMS else inside[0]
 
     def _is_module(self, name: str) -> bool:
         # A private name is a module, even one that is not there: the package exports none.
@@ -178,10 +164,7 @@ class Tree:
 def levels() -> dict[str, int]:
     """Return the level of each module of the house, the lowest first."""
     rows = [row.split() for row in HOUSE.strip().splitlines()]
-    above_the_values = {
-        module: level for level, row in enumerate(reversed(rows), 1) for module in row
-    }
-    return above_the_values | dict.fromkeys(VALUES.split(), 0)
+    return {room: level for level, row in enumerate(reversed(rows)) for room in row}
 
 
 def wrong_imports(tree: Tree, module: str) -> list[str]:
@@ -196,15 +179,22 @@ def wrong_imports(tree: Tree, module: str) -> list[str]:
             wrong.append(f"{module} imports {other}, which has no place in the house")
         elif level[other] > level[module]:
             wrong.append(f"{module} imports {other}, which is above it")
-        elif level[other] == level[module] > 0:
+        elif level[other] == level[module]:
             wrong.append(f"{module} imports {other}, which is beside it")
         elif meet(module, other):
             wrong.append(f"{module} imports {other}: policies and the wire do not meet")
-        elif module == "testing" and other not in KNOWN_TO_TESTING:
+        elif module == "testing" and not is_public(tree, other):
             wrong.append(f"{module} imports {other}, which is not public")
         elif allowed is not None and module not in allowed:
             wrong.append(f"{module} imports {other}, which is for {sorted(allowed)} only")
     return wrong
+
+
+def is_public(tree: Tree, other: str) -> bool:
+    """Is all that `testing` imports of a room known to it?"""
+    package = f"{tree.package}.{other}."
+    names = {name for name in tree.imports["testing"] if name.startswith(package)}
+    return other == "__init__" or all(name.startswith(KNOWN_TO_TESTING) for name in names)
 
 
 def meet(module: str, other: str) -> bool:
@@ -219,35 +209,33 @@ def wrong_libraries(tree: Tree, module: str) -> list[str]:
     strangers = {name for name in used if module not in LIBRARIES.get(name, {module})}
     if module in PURE:
         strangers |= used & IMPURE_LIBRARIES
-    if module == "_http11":
+    if module == "_engine.http11":
         strangers |= used & {"httpx"}
     return sorted(strangers)
 
 
-def rooms() -> dict[str, tuple[int, str]]:
-    """Return the row and the room of each file of the engine, the lowest row first."""
-    return {
-        file: (row, room)
-        for row, beside in enumerate(reversed(ENGINE))
-        for room, files in beside.items()
-        for file in files.split()
-    }
+def room_of(file: str) -> frozenset[str]:
+    """Return the room of a file of the engine: a folder, or files that stand together."""
+    first = file.split(".")[0]
+    return next((room for row in ENGINE for room in row if first in room), frozenset())
 
 
 def wrong_rooms(graph: Graph) -> list[str]:
     """Say which files of the engine import what they must not know."""
-    package, places, wrong = "asyncbatch._transport", rooms(), []
+    package, wrong = "asyncbatch._engine", []
+    rows = {room: row for row, beside in enumerate(reversed(ENGINE)) for room in beside}
     for module in sorted(graph):
         file = module.removeprefix(f"{package}.")
-        if file not in places:
+        room = room_of(file)
+        if room not in rows:
             wrong += [f"{file} has no room"] if module != package else []
             continue
-        (row, room), known = places[file], graph[module]
-        for other in sorted(one.removeprefix(f"{package}.") for one in known):
+        for other in sorted(one.removeprefix(f"{package}.") for one in graph[module]):
+            there = room_of(other)
             if other == package:
                 wrong.append(f"{file} imports the package that it is in")
-            elif other in places and not (places[other][0] < row or places[other][1] == room):
-                wrong.append(f"{file} in {room} imports {other} in {places[other][1]}")
+            elif there in rows and there != room and rows[there] >= rows[room]:
+                wrong.append(f"{file} imports {other}, which is not below it")
     return wrong
 
 
@@ -292,16 +280,6 @@ def test_only_the_lanes_drive_a_client(module: str) -> None:
     assert client_calls(ASYNCBATCH, module) == []
 
 
-def test_the_values_know_each_other_without_a_circle() -> None:
-    """The modules of the bottom row can be put into an order."""
-    values = set(VALUES.split()) & set(MODULES)
-    graph = {module: ASYNCBATCH.known_to(module) & values for module in values}
-    for module, other in TYPES_ONLY:
-        graph[module].discard(other)
-
-    assert set(TopologicalSorter(graph).static_order()) == values
-
-
 @pytest.mark.parametrize(
     "root",
     [SOURCE, REPOSITORY / "benchmarks", REPOSITORY / "conformance"],
@@ -318,68 +296,81 @@ def test_no_files_import_one_another_in_a_circle(root: Path) -> None:
 
 def test_the_rooms_of_the_engine_know_only_those_below() -> None:
     """Each file of the engine has its room, and imports from there and from lower rows."""
-    graph = imports_between_files(SOURCE / "_transport", "asyncbatch._transport")
-    listed = [file for beside in ENGINE for files in beside.values() for file in files.split()]
+    graph = imports_between_files(SOURCE / "_engine", "asyncbatch._engine")
+
+    found = {room_of(file.removeprefix("asyncbatch._engine.")) for file in graph}
 
     assert wrong_rooms(graph) == []
-    assert sorted(listed) == sorted(path.stem for path in (SOURCE / "_transport").glob("_[a-z]*"))
+    assert found - {frozenset()} == {room for row in ENGINE for room in row}
 
 
 @pytest.mark.parametrize(
     ("file", "known", "complaint"),
     [
-        ("_wire", "_connection", "_wire in io imports _connection in connection"),
-        ("_connection", "_connector", "_connection in connection imports _connector in connect"),
-        ("_connection", "_pool", "_connection in connection imports _pool in pool"),
-        ("_pool", None, "_pool imports the package that it is in"),
-        ("_new", "_wire", "_new has no room"),
-        ("_pool", "_idle", None),
-        ("_pool", "_wire", None),
+        ("io._wire", "connection._x", "io._wire imports connection._x, which is not below it"),
+        ("connection._x", "connect._y", "connection._x imports connect._y, which is not below it"),
+        ("connection._x", "pool._pool", "connection._x imports pool._pool, which is not below it"),
+        ("pool._pool", None, "pool._pool imports the package that it is in"),
+        ("_new", "io._wire", "_new has no room"),
+        ("pool._pool", "pool._idle", None),
+        ("_engine", "_bounds", None),
+        ("pool._pool", "io._wire", None),
     ],
 )
 def test_a_wrong_room_is_found(file: str, known: str | None, complaint: str | None) -> None:
     """An import from a higher room, from one beside, or from no room at all is found."""
-    package = "asyncbatch._transport"
+    package = "asyncbatch._engine"
     graph = {f"{package}.{file}": {package if known is None else f"{package}.{known}"}}
 
     assert wrong_rooms(graph) == ([complaint] if complaint else [])
 
 
-def test_the_house_has_one_place_for_each_module() -> None:
-    """No module is listed twice, and the two columns stand in the house."""
-    listed = HOUSE.split() + VALUES.split()
+def test_the_house_has_one_place_for_each_room() -> None:
+    """No room is listed twice, none is missing, and there are as many as one can keep in mind."""
+    listed = HOUSE.split()
 
     assert sorted(listed) == sorted(set(listed))
-    assert (POLICIES | WIRE).issubset(listed)
+    assert set(listed) == set(MODULES)
+    assert (POLICIES | WIRE | INNER_ROOMS).issubset(listed)
+    assert len(set(listed) - INNER_ROOMS - {"testing"}) <= 15
 
 
 @pytest.mark.parametrize(
     ("path", "source", "complaint"),
     [
-        ("_retry.py", "from asyncbatch._batch import x", "_retry imports _batch, which is above"),
-        ("_retry.py", "from ._batch import x", "_retry imports _batch, which is above"),
-        ("_retry.py", "def f():\n from . import _batch", "_retry imports _batch, which is above"),
-        ("_retry.py", "import asyncbatch", "_retry imports __init__, which is above"),
-        ("_retry.py", "from asyncbatch import Request", "_retry imports __init__, which is above"),
-        ("_limits.py", "import asyncbatch._timers", "_limits imports _timers, which is beside"),
-        ("_lanes/_x.py", "from ..  import _hosts", "_lanes imports _hosts, which is beside"),
-        ("_lanes/_x.py", "from .._retry import x", "policies and the wire do not meet"),
-        ("_hosts.py", "from ._transport import x", "policies and the wire do not meet"),
+        (
+            "_values/_x.py",
+            "from asyncbatch._batch import x",
+            "_values imports _batch, which is above",
+        ),
+        ("_values/_x.py", "from .._batch import x", "_values imports _batch, which is above"),
+        ("_values/_x.py", "def f():\n from .. import _batch", "_batch, which is above"),
+        ("_values/_x.py", "import asyncbatch", "_values imports __init__, which is above"),
+        ("_values/_x.py", "from asyncbatch import Request", "__init__, which is above"),
+        (
+            "_values/_x.py",
+            "import asyncbatch._runtime",
+            "_values imports _runtime, which is beside",
+        ),
+        ("_lanes/_x.py", "from ..  import _schedule", "_lanes imports _schedule, which is beside"),
+        ("_lanes/_x.py", "from .._policies import x", "policies and the wire do not meet"),
+        ("_schedule/_x.py", "from .._engine import x", "policies and the wire do not meet"),
+        ("_engine/http11/_x.py", "from asyncbatch._engine._y import x", "_engine, which is above"),
+        ("_engine/http11/_x.py", "from .._errors import x", "_engine, which is above"),
         (
             "testing/_x.py",
-            "from asyncbatch._event_loop import x",
-            "_event_loop, which is not public",
+            "from asyncbatch._values._checks import x",
+            "_values, which is not public",
         ),
-        ("_request.py", "from ._decoding import x", "_decoding, which is above"),
         ("_new.py", "", "_new has no place in the house"),
-        ("_sync.py", "from ._new import x", "_sync imports _new, which has no place"),
+        ("_sync/_x.py", "from .._new import x", "_sync imports _new, which has no place"),
     ],
 )
 def test_a_wrong_import_is_found(tmp_path: Path, path: str, source: str, complaint: str) -> None:
     """Each rule finds the import that breaks it, however it is written."""
     tree = Tree(_package(tmp_path, {path: source}))
 
-    complaints = wrong_imports(tree, Path(path).parts[0].removesuffix(".py"))
+    complaints = wrong_imports(tree, room_at(path))
 
     assert [text for text in complaints if complaint in text], complaints
 
@@ -429,28 +420,33 @@ def test_imports_in_one_direction_are_no_circle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "library"),
     [
-        ("_batch.py", "import asyncio", "asyncio"),
+        ("_batch/_x.py", "import asyncio", "asyncio"),
         ("_lanes/_x.py", "from httpcore import ConnectError", "httpcore"),
-        ("_http11/_x.py", "import httpx", "httpx"),
-        ("_schedule.py", "from time import monotonic", "time"),
-        ("_fetcher.py", "def f():\n import tqdm.auto", "tqdm"),
+        ("_engine/http11/_x.py", "import httpx", "httpx"),
+        ("_schedule/_x.py", "from time import monotonic", "time"),
+        ("_api/_x.py", "def f():\n import tqdm.auto", "tqdm"),
     ],
 )
 def test_a_stray_library_is_found(tmp_path: Path, path: str, source: str, library: str) -> None:
     """The use of a library outside its place is found."""
     tree = Tree(_package(tmp_path, {path: source}))
 
-    assert wrong_libraries(tree, Path(path).parts[0].removesuffix(".py")) == [library]
+    assert wrong_libraries(tree, room_at(path)) == [library]
+
+
+def room_at(path: str) -> str:
+    """Return the room of a file by its path."""
+    return (
+        "_engine.http11"
+        if path.startswith("_engine/http11")
+        else Path(path).parts[0][: -3 if path.count("/") == 0 else None]
+    )
 
 
 def _package(directory: Path, sources: dict[str, str]) -> Path:
     root = directory / "asyncbatch"
-    known = dict.fromkeys((f"{name}.py" for name in ("__init__", "_batch", "_retry")), "")
-    others = dict.fromkeys(
-        ("_limits.py", "_timers.py", "_hosts.py", "_transport.py", "_decoding.py"), ""
-    )
-    extra = dict.fromkeys(("_event_loop.py", "_new.py", "_timers.py"), "")
-    for name, source in (known | others | extra | sources).items():
+    files = ("__init__.py", "_batch.py", "_retry.py", "_hosts.py", "_new.py")
+    for name, source in (dict.fromkeys(files, "") | sources).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)

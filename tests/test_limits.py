@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._limits import Gcra, Rate
+from asyncbatch._policies._rate import Gcra, Rate
 
 
 @pytest.mark.parametrize(

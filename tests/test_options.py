@@ -24,7 +24,7 @@ from asyncbatch import (
     fetch_many,
     fetch_many_sync,
 )
-from asyncbatch._options import CLIENT_DEFAULTS, Options, split_options
+from asyncbatch._api._options import CLIENT_DEFAULTS, Options, split_options
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, urls
 
@@ -405,7 +405,7 @@ def test_every_option_is_written_down_once():
     """The `TypedDict` that type checkers see has the options that there are."""
     import attrs
 
-    from asyncbatch._options import BatchOptions
+    from asyncbatch._api._options import BatchOptions
 
     assert BatchOptions.__optional_keys__ == {field.name for field in attrs.fields(Options)}
 

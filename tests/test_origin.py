@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import Request
-from asyncbatch._origin import origin_of
+from asyncbatch._values._host_key import origin_of
 
 
 def parsed(item: Any) -> httpx.URL:

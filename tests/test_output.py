@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asyncbatch._output import Collected, Delivered
+from asyncbatch._batch._output import Collected, Delivered
 from tests.samples import success
 
 

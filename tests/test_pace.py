@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._pace import WINDOW, Pace
+from asyncbatch._engine._minimum_rate import WINDOW, Pace
 
 
 def test_nothing_more_is_too_slow_once_the_window_has_passed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._redaction import redacted, redacted_url, secrets_in, shown
+from asyncbatch._values._redaction import redacted, redacted_url, secrets_in, shown
 from tests.spellings import SECRET, misspelt
 
 

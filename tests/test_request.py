@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Fetcher, Request
-from asyncbatch._body_source import source_of
-from asyncbatch._request import hold, is_repeatable, is_request, native_of, plain_url
+from asyncbatch._values._body_source import source_of
+from asyncbatch._values._request import hold, is_repeatable, is_request, native_of, plain_url
 from asyncbatch.testing import LoopbackServer
 
 URL = "http://host.test/"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from asyncbatch import Failure, FailureKind, Fetcher, Request, Success, Timing
-from asyncbatch._result import success
+from asyncbatch._values._result import success
 from tests.transports import mock
 
 

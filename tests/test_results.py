@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from asyncbatch import Result
-from asyncbatch._errors import FailureKind
-from asyncbatch._host_limits import HostPatterns
-from asyncbatch._results import RAISED_PER_KIND, Results
+from asyncbatch._policies._host_limits import HostPatterns
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._results import RAISED_PER_KIND, Results
 from tests.samples import failure, success
 
 

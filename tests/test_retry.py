@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._errors import FailureKind
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry, RetryBudget
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry, RetryBudget
 
 
 @pytest.mark.parametrize(

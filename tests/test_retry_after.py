@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._retry_after import parse_retry_after
+from asyncbatch._policies._retry_after import parse_retry_after
 
 # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
 RFC_MOMENT = 784_111_777.0

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._errors import FailureKind
-from asyncbatch._hosts import Hosts
-from asyncbatch._limits import Rate
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry
+from asyncbatch._policies._rate import Rate
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
+from asyncbatch._schedule._hosts import Hosts
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry
 from tests.simulation import (
     Call,
     Simulation,

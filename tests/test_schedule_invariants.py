@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from asyncbatch._hosts import Host
-from asyncbatch._limits import Rate
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry, RetryBudget
+from asyncbatch._policies._rate import Rate
 from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._schedule._host import Host
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry, RetryBudget
 from tests.simulation import new_hosts, refused, silent, succeeded, unconnected
 
 HOSTS = ("a", "b", "c")
@@ -126,8 +126,8 @@ class Batches(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for module in ("host", "opening", "health"):
-            self.patch.setattr(f"asyncbatch._hosts._{module}.FIRST", FIRST)
+        for module in ("_schedule._host", "_policies._slow_start", "_policies._health"):
+            self.patch.setattr(f"asyncbatch.{module}.FIRST", FIRST)
 
     @initialize(policies=limits, ends=st.sampled_from([math.inf, math.inf, 104.0, 120.0]))
     def open(self, policies: dict[str, Any], ends: float) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncbatch._outcome import Outcome
-from asyncbatch._retry import Retry
 from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry
 from tests.pictures import picture
 from tests.simulation import new_hosts, refused, silent, succeeded, unconnected
 

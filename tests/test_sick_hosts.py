@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from asyncbatch._outcome import Outcome
 from asyncbatch._schedule import Job
+from asyncbatch._values._outcome import Outcome
 from tests.simulation import (
     Call,
     Server,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import asyncbatch
-from asyncbatch import _sync
-from asyncbatch._signals import handlers_here
+from asyncbatch._sync import _fetcher as _sync
+from asyncbatch._sync._signals import handlers_here
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from asyncbatch._slots import BothSlots, Slots
+from asyncbatch._runtime._slots import BothSlots, Slots
 from tests.transports import settle
 
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport, Progress, Request
-from asyncbatch._stalls import GRACE, LATE, Stalls, Stepped, TimeLimit
+from asyncbatch._runtime._stalls import GRACE, LATE, Stalls, Stepped, TimeLimit
 from asyncbatch.testing import FakeClock
 
 # A limit

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._errors import FailureKind
-from asyncbatch._result import Result
-from asyncbatch._summary import (
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._result import Result
+from asyncbatch._values._summary import (
     COUNTED_AT_ONCE,
     FIGURES,
     PHASES,
@@ -21,7 +21,7 @@ from asyncbatch._summary import (
     shown_rate,
     shown_seconds,
 )
-from asyncbatch._timing import Timing
+from asyncbatch._values._timing import Timing
 from tests.samples import failure, success
 
 

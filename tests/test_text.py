@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Failure, Fetcher, Success
-from asyncbatch._text import encoding_of, is_charset, parse_json, text_of
+from asyncbatch._values._text import encoding_of, is_charset, parse_json, text_of
 
 CODECS = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
 NO_CHARSETS = [

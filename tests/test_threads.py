@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncbatch._threads import NoThreads, Threads, are_threads_patched
+from asyncbatch._runtime._threads import NoThreads, Threads, are_threads_patched
 
 
 async def test_what_is_called_in_a_thread_returns_and_raises() -> None:

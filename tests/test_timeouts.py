@@ -8,7 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from asyncbatch._timeouts import TimeLimits, check_seconds, limits_of, limits_of_client
+from asyncbatch._values._timeouts import (
+    TimeLimits,
+    check_seconds,
+    limits_of,
+    limits_of_client,
+)
 
 
 def test_a_number_limits_the_attempt_and_leaves_the_phases_alone() -> None:

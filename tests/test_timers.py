@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from asyncbatch._timers import Timers
+from asyncbatch._schedule._timers import Timers
 
 
 class Alarm:

@@ -157,7 +157,7 @@ class Server:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let windows be small."""
-    monkeypatch.setattr("asyncbatch._setup.window_of", lambda _: 30)
+    monkeypatch.setattr("asyncbatch._api._setup.window_of", lambda _: 30)
 
 
 def sorted_urls(hosts: int, each: int) -> list[str]:

@@ -4,8 +4,8 @@
 import concurrent.futures.thread  # pyright: ignore[reportUnusedImport]
 from typing import TYPE_CHECKING
 
-from asyncbatch._body_source import source_of
-from asyncbatch._errors import (
+from asyncbatch._values._body_source import source_of
+from asyncbatch._values._errors import (
     AddressBlocked,
     AttemptTimeout,
     BodyConsumed,
@@ -22,14 +22,14 @@ from asyncbatch._errors import (
     TooSlow,
     TruncatedBody,
 )
-from asyncbatch._portable import Absent, made_of, publish, restored, same
-from asyncbatch._quantiles import Quantiles
-from asyncbatch._request import Request, Unset
-from asyncbatch._result import Failure, Result, Success
-from asyncbatch._results import Results, ResultStream
-from asyncbatch._retry import Retry
-from asyncbatch._summary import Summary
-from asyncbatch._timing import Attempt, Timing
+from asyncbatch._values._pickling import Absent, made_of, publish, restored, same
+from asyncbatch._values._quantiles import Quantiles
+from asyncbatch._values._request import Request, Unset
+from asyncbatch._values._result import Failure, Result, Success
+from asyncbatch._values._results import Results, ResultStream
+from asyncbatch._values._retry import Retry
+from asyncbatch._values._summary import Summary
+from asyncbatch._values._timing import Attempt, Timing
 
 if TYPE_CHECKING:
     from asyncbatch._entry_points import (
@@ -109,7 +109,7 @@ if not TYPE_CHECKING:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from asyncbatch import _entry_points
-        from asyncbatch._portable import publish
+        from asyncbatch._values._pickling import publish
 
         names = _entry_points.__all__
         later = {each: getattr(_entry_points, each) for each in names}

@@ -4,17 +4,17 @@ The public names that take the whole library to load: what sends requests, and i
 `asyncbatch` takes them from here when one of them is first asked for. No logic.
 """
 
-from asyncbatch._api import fetch_many
-from asyncbatch._fetcher import Fetcher
-from asyncbatch._host_limits import HostLimits
-from asyncbatch._input import RequestLike, Requests
-from asyncbatch._limits import Rate
-from asyncbatch._options import FetcherOptions
+from asyncbatch._api._fetch_many import fetch_many
+from asyncbatch._api._fetcher import Fetcher
+from asyncbatch._api._options import FetcherOptions
+from asyncbatch._api._statistics import HostStatistics, Statistics
+from asyncbatch._batch._input import RequestLike, Requests
+from asyncbatch._engine import HTTPTransport, is_public
+from asyncbatch._policies._host_limits import HostLimits
+from asyncbatch._policies._rate import Rate
 from asyncbatch._progress import Progress
-from asyncbatch._result_stream import SyncResultStream
-from asyncbatch._statistics import HostStatistics, Statistics
-from asyncbatch._sync import SyncFetcher, fetch_many_sync
-from asyncbatch._transport import HTTPTransport, is_public
+from asyncbatch._sync._fetcher import SyncFetcher, fetch_many_sync
+from asyncbatch._sync._stream import SyncResultStream
 
 __all__ = [
     "Fetcher",

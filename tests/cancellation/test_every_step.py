@@ -53,8 +53,8 @@ def site() -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what closes wait for longer than a test may take: so it must not wait at all."""
-    monkeypatch.setattr("asyncbatch._transport._unfinished.CLOSE_SECONDS", 8.0)
-    monkeypatch.setattr("asyncbatch._fetcher.CLOSE_SECONDS", 8.0)
+    monkeypatch.setattr("asyncbatch._engine.io._closing.CLOSE_SECONDS", 8.0)
+    monkeypatch.setattr("asyncbatch._api._fetcher.CLOSE_SECONDS", 8.0)
 
 
 async def by_scope(steps: Steps, step: int, run: Callable[[], Awaitable[Any]]) -> bool:

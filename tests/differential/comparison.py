@@ -14,8 +14,8 @@ import httpx
 import trustme
 
 import asyncbatch
-from asyncbatch._http11 import ExchangeError
-from asyncbatch._transport import transport_class
+from asyncbatch._engine import transport_class
+from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.differential import observation
 from tests.differential.exchanges import LATE, Exchange

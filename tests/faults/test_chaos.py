@@ -62,7 +62,7 @@ def seed() -> int:
 @pytest.fixture(autouse=True)
 def _names_and_downtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the names of the world be known, and hosts that are down be tried again soon."""
-    monkeypatch.setattr("asyncbatch._hosts._health.DOWN_FOR", 0.3)
+    monkeypatch.setattr("asyncbatch._policies._health.DOWN_FOR", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", resolving(socket.getaddrinfo))
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport
-from asyncbatch._transport import ConnectFailed, Connector
+from asyncbatch._engine import ConnectFailed, Connector
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.faults.lanes import fetcher_on
 
@@ -106,7 +106,7 @@ async def test_without_a_port_requests_fail_to_connect_and_the_host_is_not_blame
 
     async with fetcher_on(way[1], deadline=1.5, give_up_host_after=3) as fetcher:
         with monkeypatch.context() as patch:
-            patch.setattr("asyncbatch._transport._sockets.begin_connect", no_port)
+            patch.setattr("asyncbatch._engine.connect._sockets.begin_connect", no_port)
             failed = await fetcher.fetch_many([server.url()] * 20)
         results = await fetcher.fetch_many([server.url()] * 20)
 

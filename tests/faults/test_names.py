@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asyncbatch import Request, Retry
-from asyncbatch._transport._resolver import MAX_THREADS, PATIENCE
+from asyncbatch._engine.connect._resolver import MAX_THREADS, PATIENCE
 from asyncbatch.testing import LoopbackServer
 from tests.faults.lanes import fetcher_on
 

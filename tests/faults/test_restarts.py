@@ -122,7 +122,7 @@ async def test_a_host_that_dies_is_spared_and_comes_back(
     lane: str, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some failed connections none is tried, then one; and with that all go again."""
-    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
+    monkeypatch.setattr("asyncbatch._policies._health.GIVE_UP_TIME", 0.0)
     async with (
         FaultProxy(server.port, link=Link(opening=Opening.TLS_ALERT)) as proxy,
         fetcher_on(lane, give_up_host_after=5, concurrency=1, retry=None) as fetcher,
@@ -146,7 +146,7 @@ async def test_a_host_that_is_back_is_found_by_the_probe(
     lane: str, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request goes ahead, and what it succeeds in the others do too."""
-    monkeypatch.setattr("asyncbatch._hosts._health.GIVE_UP_TIME", 0.0)
+    monkeypatch.setattr("asyncbatch._policies._health.GIVE_UP_TIME", 0.0)
     async with (
         FaultProxy(server.port) as proxy,
         fetcher_on(lane, give_up_host_after=3, concurrency=1, retry=None) as fetcher,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asyncbatch._http11 import (
+from asyncbatch._engine.http11 import (
     ExchangeError,
     ProtocolError,
     ResponseTooLarge,

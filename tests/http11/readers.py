@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 
-from asyncbatch._http11 import ExchangeError, ResponseProtocol, ResponseState
+from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol, ResponseState
 
 
 def read_ours(wire: bytes, method: bytes, *, ends: bool) -> tuple[int, bytes] | None:

@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._http11._body import GrowingBody
+from asyncbatch._engine.http11._body import GrowingBody
 
 pieces = st.builds(
     lambda letter, size: bytes([letter]) * size,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._http11 import ResponseTooLarge
-from asyncbatch._http11._body_reader import BodyReader
-from asyncbatch._http11._head import CHUNKED, UNTIL_CLOSE
+from asyncbatch._engine.http11 import ResponseTooLarge
+from asyncbatch._engine.http11._body_reader import BodyReader
+from asyncbatch._engine.http11._head import CHUNKED, UNTIL_CLOSE
 
 TRAILER = (b"X", b"y")
 WIRES = {

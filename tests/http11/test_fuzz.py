@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncbatch._http11 import ExchangeError, ResponseProtocol, ResponseState
+from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol, ResponseState
 from tests.http11.messages import MALFORMED, VALID
 
 TOKENS = [

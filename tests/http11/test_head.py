@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._http11._head import CHUNKED, UNTIL_CLOSE, parse_head
+from asyncbatch._engine.http11._head import CHUNKED, UNTIL_CLOSE, parse_head
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._http11 import ResponseProtocol, ResponseState, _body_reader
-from asyncbatch._http11._placed import TAIL, WINDOW, PlacedBody
+from asyncbatch._engine.http11 import ResponseProtocol, ResponseState, _body_reader
+from asyncbatch._engine.http11._preallocated import TAIL, WINDOW, PlacedBody
 
 LENGTH = 200_000
 BODY = bytes(range(250)) * (LENGTH // 250)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._http11 import (
+from asyncbatch._engine.http11 import (
     MAX_HEAD_BYTES,
     MAX_INFORMATIONAL,
     ProtocolError,

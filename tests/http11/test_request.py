@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._http11 import (
+from asyncbatch._engine.http11 import (
     InvalidRequest,
     encode_chunk,
     encode_fields,

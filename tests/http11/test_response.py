@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from asyncbatch._http11 import (
+from asyncbatch._engine.http11 import (
     ProtocolError,
     ResponseProtocol,
     ResponseState,
@@ -252,7 +252,7 @@ def test_trailers_that_come_byte_by_byte_are_looked_at_once(
             nonlocal looked_at
             looked_at += len(partial) - start
 
-    monkeypatch.setattr("asyncbatch._http11._chunked._PARTIAL_TRAILER", Counting())
+    monkeypatch.setattr("asyncbatch._engine.http11._chunked._PARTIAL_TRAILER", Counting())
     trailers = b"X-Trailer: some of them\r\n" * 200
     protocol = ResponseProtocol()
     protocol.begin()

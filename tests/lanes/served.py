@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncbatch
-from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._lanes._prepared import Prepared
-from asyncbatch._request import plain_url
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._lanes.request._encoded_request import Prepared
+from asyncbatch._values._request import plain_url
+from asyncbatch._values._timeouts import TimeLimits
 
 
 def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:

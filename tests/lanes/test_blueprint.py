@@ -17,7 +17,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, Retry, Success
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.conftest import TRUSTING
 from tests.lanes.served import lanes_of

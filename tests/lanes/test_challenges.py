@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import FailureKind, Fetcher
-from asyncbatch._lanes._challenges import with_one_challenge
+from asyncbatch._lanes.client._challenges import with_one_challenge
 
 MD5 = 'Digest realm="r", nonce="n", qop="auth"'
 SHA = 'Digest realm="r", nonce="s", qop="auth", algorithm=SHA-256'

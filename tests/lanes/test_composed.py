@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, Request
 from asyncbatch._lanes import binding_of
-from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._request import UNSET
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._values._request import UNSET
+from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.lanes.served import prepared_by
 

@@ -270,7 +270,7 @@ async def test_cookies_of_a_name_in_another_script_are_found(echoing: LoopbackSe
     async with Fetcher(retry=None, headers={"x": "y"}) as fetcher:
         fetcher.client.cookies.set("a", "1", domain="xn--bcher-kva.test")
         request = fetcher.client.build_request("GET", "http://xn--bcher-kva.test/")
-        from asyncbatch._lanes._cookies import cookie_domains, may_match
+        from asyncbatch._lanes.client._cookies import cookie_domains, may_match
 
         domains = cookie_domains(request.url.raw_host.decode("ascii"))
 
@@ -607,7 +607,7 @@ async def test_on_trio_httpcore_does_it(echoing: LoopbackServer, anyio_backend_n
 
 def test_what_is_not_laid_out_as_expected_is_left_to_the_client() -> None:
     """A later httpx may have other names inside."""
-    from asyncbatch._lanes._conditions import Conditions
+    from asyncbatch._lanes.client._conditions import Conditions
 
     class Client:
         is_closed = False

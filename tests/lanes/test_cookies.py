@@ -12,7 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, Request
-from asyncbatch._lanes._cookies import UserAgentJar, adopt, cookie_domains, may_match, narrowed
+from asyncbatch._lanes.client._cookies import (
+    UserAgentJar,
+    adopt,
+    cookie_domains,
+    may_match,
+    narrowed,
+)
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
 FOREIGN = ["a=caf\xe9", "b=1"]

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Fetcher
-from asyncbatch._lanes import _door
-from asyncbatch._lanes._door import door_of
+from asyncbatch._lanes.client import _door
+from asyncbatch._lanes.client._door import door_of
 from asyncbatch.testing import LoopbackServer, Reply
 
 MANY = 10

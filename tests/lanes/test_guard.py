@@ -60,7 +60,7 @@ class Network:
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     """Put a network of the test's own below the engine, and below httpcore on trio."""
     network = Network()
-    begin: Callable[..., bool] = asyncbatch._transport._sockets.begin_connect  # type: ignore[attr-defined]
+    begin: Callable[..., bool] = asyncbatch._engine.connect._sockets.begin_connect  # type: ignore[attr-defined]
 
     def beginning(sock: socket.socket, sockaddr: Any) -> bool:
         network.note(sockaddr[0])
@@ -69,14 +69,14 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     def looking_up(host: str, port: int) -> Any:
         found = network.addresses_of(host)
         return [
-            asyncbatch._transport._resolver.Address(family, (sockaddr[0], port, *sockaddr[2:]))  # type: ignore[attr-defined]
+            asyncbatch._engine.connect._resolver.Address(family, (sockaddr[0], port, *sockaddr[2:]))  # type: ignore[attr-defined]
             for family, _, _, _, sockaddr in found
         ]
 
     async def getaddrinfo(host: str, port: int, **_: Any) -> Any:
         return network.addresses_of(host)
 
-    original = asyncbatch._transport._backend.CheckedBackend.__init__  # type: ignore[attr-defined]
+    original = asyncbatch._engine.bridge._backend.CheckedBackend.__init__  # type: ignore[attr-defined]
 
     def wrap(self: Any, backend: Any, policy: Any, core: Any) -> None:
         original(self, Noting(backend, core), policy, core)
@@ -93,11 +93,11 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
                 raise self.core.ConnectError(str(exc)) from exc
             return await self.backend.connect_tcp(host, *args, **kwargs)
 
-    package = "asyncbatch._transport."
-    monkeypatch.setattr(package + "_sockets.begin_connect", beginning)
-    monkeypatch.setattr(package + "_resolver.Resolver.__init__.__defaults__", (looking_up,))
-    monkeypatch.setattr(package + "_backend.anyio.getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(package + "_backend.CheckedBackend.__init__", wrap)
+    package = "asyncbatch._engine."
+    monkeypatch.setattr(package + "connect._sockets.begin_connect", beginning)
+    monkeypatch.setattr(package + "connect._resolver.Resolver.__init__.__defaults__", (looking_up,))
+    monkeypatch.setattr(package + "bridge._backend.anyio.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(package + "bridge._backend.CheckedBackend.__init__", wrap)
     return network
 
 
@@ -426,7 +426,7 @@ async def test_a_plain_client_on_the_transport_is_guarded(
     library: Any, server: LoopbackServer
 ) -> None:
     """The error is the one that httpx has for a connect that failed."""
-    transport = asyncbatch._transport.transport_class(library)(addresses="public")  # type: ignore[attr-defined]
+    transport = asyncbatch._engine.transport_class(library)(addresses="public")  # type: ignore[attr-defined]
 
     async with library.AsyncClient(transport=transport) as client:
         for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "2130706433", "localhost"):
@@ -492,7 +492,7 @@ async def test_an_address_keeps_its_zone_where_httpcore_connects(
         asked.append(str(address))
         return True
 
-    module: Any = asyncbatch._transport._backend  # type: ignore[attr-defined]
+    module: Any = asyncbatch._engine.bridge._backend  # type: ignore[attr-defined]
     monkeypatch.setattr(module.anyio, "getaddrinfo", getaddrinfo)
     await module.CheckedBackend(Backend(), policy, None).connect_tcp("name.test", 80)
 

@@ -14,7 +14,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Request
-from asyncbatch._lanes._causes import is_of_connection
+from asyncbatch._lanes.failures._causes import is_of_connection
 from asyncbatch.testing import FakeClock
 
 pytest.importorskip("h2")

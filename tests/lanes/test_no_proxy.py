@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch._lanes import OwnClient
-from asyncbatch._lanes._no_proxy import NoProxy
+from asyncbatch._lanes.client._no_proxy import NoProxy
 
 
 @pytest.mark.parametrize(

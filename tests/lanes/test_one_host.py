@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
-from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._origin import origin_of
-from asyncbatch._timeouts import limits_of
+from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._values._host_key import origin_of
+from asyncbatch._values._timeouts import limits_of
 from tests.lanes.served import prepared_by
 
 WORDS = r"""

@@ -16,10 +16,10 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher
-from asyncbatch._attempt import Trial
+from asyncbatch._batch._attempt import Trial
 from asyncbatch._lanes import ClientLane, binding_of
-from asyncbatch._result import status_error
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._values._result import status_error
+from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.lanes.conftest import TRUSTING
 

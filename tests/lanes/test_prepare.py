@@ -14,13 +14,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import FailureKind, Fetcher, Request
-from asyncbatch._http11 import encode_fields, encode_request_line
+from asyncbatch._engine.http11 import encode_fields, encode_request_line
 from asyncbatch._lanes import DirectLane, binding_of
-from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._lanes._prepared import Prepared
-from asyncbatch._timeouts import TimeLimits
-from asyncbatch._urls import BLANKS
+from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._lanes.request._encoded_request import Prepared
+from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
 from tests.lanes.served import prepared_by
 

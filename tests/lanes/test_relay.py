@@ -364,7 +364,7 @@ async def test_what_still_lies_in_the_kernel_is_not_the_next_answer(
 ) -> None:
     """A response that just fills the buffer hides what is behind it until the next read."""
     size = 1024
-    monkeypatch.setattr("asyncbatch._transport._pool.RECEIVE_BUFFER", size)
+    monkeypatch.setattr("asyncbatch._engine.pool._pool.RECEIVE_BUFFER", size)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     room = size - len(head) - len(b"3xx\r\n\r\n0\r\n\r\n")
     full = head + b"%x\r\n%b\r\n0\r\n\r\n" % (room, b"x" * room)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._transport._connection import MAX_AGE
+from asyncbatch._engine.connection._connection import MAX_AGE
 from tests.transport.raw_server import OK, Peer, serve
 from tests.transport.virtual import virtual_time
 

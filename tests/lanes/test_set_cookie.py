@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._lanes._cookies import adopt
-from asyncbatch._lanes._set_cookie import as_netscape, cookie_date
+from asyncbatch._lanes.client._cookies import adopt
+from asyncbatch._lanes.client._set_cookie import as_netscape, cookie_date
 
 HOST = "www.example.org"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from asyncbatch._lanes import OwnClient, binding_of
-from asyncbatch._lanes._template import Templates
+from asyncbatch._lanes.request._origin_head import Templates
 
 
 def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crawl of a million hosts keeps no more heads than that."""
-    monkeypatch.setattr("asyncbatch._lanes._template._MAX_ORIGINS", 10)
+    monkeypatch.setattr("asyncbatch._lanes.request._origin_head._MAX_ORIGINS", 10)
     client = OwnClient(trust_env=False)
     templates = Templates(client, binding_of(client), client.own_transport)
 

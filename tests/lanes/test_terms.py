@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._http11 import NO_LIMIT
-from asyncbatch._lanes._terms import TermsByLimits
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._engine.http11 import NO_LIMIT
+from asyncbatch._lanes._exchange_limits import TermsByLimits
+from asyncbatch._values._timeouts import TimeLimits
 
 LIMITS = TimeLimits(total=30, connect=10, read=3, write=2, pool=1)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, HTTPTransport, Request
-from asyncbatch._urls import SIMPLE_TARGET, split_plain
+from asyncbatch._values._urls import SIMPLE_TARGET, split_plain
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
 Word = enum.Enum("Word", {"one": "value"}, type=str)

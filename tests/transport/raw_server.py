@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
-from asyncbatch._transport import Connector, Engine, Exchange, Origin, Terms
+from asyncbatch._engine import Connector, Engine, Exchange, Origin, Terms
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"

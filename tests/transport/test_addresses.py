@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import asyncbatch
-from asyncbatch._transport import AddressRefused, as_policy, is_public
-from asyncbatch._transport._addresses import allowed_by
+from asyncbatch._engine import AddressRefused, as_policy, is_public
+from asyncbatch._engine.connect._addresses import allowed_by
 
 PUBLIC = """
     # Names that everybody knows, and the neighbours of every block below.

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport
-from asyncbatch._transport import Bounds, bounds_for
-from asyncbatch._transport._bounds import MOST_IDLE, affordable_idle, bounds_of
+from asyncbatch._engine import Bounds, bounds_for
+from asyncbatch._engine._bounds import MOST_IDLE, affordable_idle, bounds_of
 
 resource = pytest.importorskip("resource")
 

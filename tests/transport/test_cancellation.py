@@ -8,9 +8,9 @@ import ssl
 
 import pytest
 
-from asyncbatch._transport import BodyStream, Connector, Engine, Upload
-from asyncbatch._transport._connection import Connection
-from asyncbatch._transport._resolver import Address, Resolver
+from asyncbatch._engine import BodyStream, Connector, Engine, Upload
+from asyncbatch._engine.connect._resolver import Address, Resolver
+from asyncbatch._engine.connection._connection import Connection
 from tests.transport.raw_server import (
     OK,
     STREAMS,

@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from asyncbatch._http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
-from asyncbatch._transport import Terms
+from asyncbatch._engine import Terms
+from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests.transport.raw_server import (
     CLOSING,
     OK,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._transport import (
+from asyncbatch._engine import (
     AddressRefused,
     ConnectFailed,
     Connector,
@@ -24,7 +24,7 @@ from asyncbatch._transport import (
     TimedOut,
     as_policy,
 )
-from asyncbatch._transport._resolver import Address, Resolver
+from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests.transport.raw_server import (
     OK,
     Server,
@@ -135,7 +135,7 @@ def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.connect_ex(address)
         return False
 
-    monkeypatch.setattr("asyncbatch._transport._sockets.begin_connect", begin)
+    monkeypatch.setattr("asyncbatch._engine.connect._sockets.begin_connect", begin)
 
 
 @pytest.mark.usefixtures("never_at_once")
@@ -226,7 +226,7 @@ def hang_at(connector: Connector, *hosts: str) -> list[str]:
 
 async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next address joins the race, and the loser is closed."""
-    monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.01)
+    monkeypatch.setattr("asyncbatch._engine.connect._happy_eyeballs.HEAD_START", 0.01)
     connector = connector_for("127.0.0.2", "127.0.0.1")
     original = connector._opener.connect
     cancelled: list[str] = []
@@ -262,8 +262,8 @@ async def test_a_connect_that_timed_out_forgets_the_addresses_that_it_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As one that was refused: the name is looked up again, and what was not tried comes first."""
-    monkeypatch.setattr("asyncbatch._transport._eyeballs.MAX_SILENT", 3)
-    monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.0)
+    monkeypatch.setattr("asyncbatch._engine.connect._happy_eyeballs.MAX_SILENT", 3)
+    monkeypatch.setattr("asyncbatch._engine.connect._happy_eyeballs.HEAD_START", 0.0)
     silent = [f"127.0.0.{number}" for number in range(2, 8)]
     connector = connector_for(*silent, "127.0.0.1")
     tried = hang_at(connector, *silent)
@@ -283,8 +283,8 @@ async def test_a_lone_address_that_timed_out_is_forgotten(
     known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name may have moved."""
-    monkeypatch.setattr("asyncbatch._transport._eyeballs.HEAD_START", 0.0)
-    monkeypatch.setattr("asyncbatch._transport._connector.HEAD_START", 0.0)
+    monkeypatch.setattr("asyncbatch._engine.connect._happy_eyeballs.HEAD_START", 0.0)
+    monkeypatch.setattr("asyncbatch._engine.connect._connector.HEAD_START", 0.0)
     connector = connector_for("127.0.0.1")
     with silent_port() as port:
         async with engine_for(connector=connector) as engine:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._transport._exchange import Exchange, Origin, Terms
+from asyncbatch._engine._exchange import Exchange, Origin, Terms
 
 # The same for all requests of one relay, for which alone an exchange is renewed.
 SHARED = {"future", "body", "terms", "closes", "follow", "observer", "reader"}

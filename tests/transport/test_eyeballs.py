@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from asyncbatch._transport._eyeballs import HEAD_START, MAX_SILENT, race
-from asyncbatch._transport._resolver import Address
+from asyncbatch._engine.connect._happy_eyeballs import HEAD_START, MAX_SILENT, race
+from asyncbatch._engine.connect._resolver import Address
 from asyncbatch.testing import FakeClock
 
 # Their time is virtual, which takes a loop of asyncio's own.

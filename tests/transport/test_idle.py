@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._transport._exchange import NEVER
-from asyncbatch._transport._idle import IDLE_GRACE, IdleConnections
+from asyncbatch._engine._exchange import NEVER
+from asyncbatch._engine.pool._idle import IDLE_GRACE, IdleConnections
 
 
 class FakeSweep:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from asyncbatch._transport import BodyStream, Terms, TimedOut, Upload
-from asyncbatch._transport._connection import MAX_AGE
-from asyncbatch._transport._idle import IDLE_GRACE
+from asyncbatch._engine import BodyStream, Terms, TimedOut, Upload
+from asyncbatch._engine.connection._connection import MAX_AGE
+from asyncbatch._engine.pool._idle import IDLE_GRACE
 from tests.transport.raw_server import (
     OK,
     STREAMS,

@@ -8,8 +8,8 @@ from time import monotonic
 
 import pytest
 
-from asyncbatch._transport import Connector, Terms, TimedOut, Upload
-from asyncbatch._transport._resolver import Address, Resolver
+from asyncbatch._engine import Connector, Terms, TimedOut, Upload
+from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests.transport.raw_server import (
     OK,
     Peer,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._transport._loop_transport import LoopTransport
-from asyncbatch._transport._unfinished import Unfinished
-from asyncbatch._transport._watch import never
+from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._loop_transport import LoopTransport
+from asyncbatch._engine.io._readiness import never
 
 
 class Native:

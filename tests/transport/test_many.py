@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._http11 import ExchangeError
+from asyncbatch._engine.http11 import ExchangeError
 from tests.transport.raw_server import OK, Peer, Server, engine_for, get, serve, until
 
 DESCRIPTORS = Path("/proc/self/fd")

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from asyncbatch._http11 import ExchangeError
-from asyncbatch._transport import Engine, Exchange
-from asyncbatch._transport._errors import EngineClosed
-from asyncbatch._transport._outbox import WORTH_WAITING, Outbox
-from asyncbatch._transport._watch import LoopWatch
+from asyncbatch._engine import Engine, Exchange
+from asyncbatch._engine._errors import EngineClosed
+from asyncbatch._engine.http11 import ExchangeError
+from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
+from asyncbatch._engine.io._readiness import LoopWatch
 from tests.transport.raw_server import Peer, Server, engine_for, get, head_of, serve
 
 pytestmark = pytest.mark.asyncio_only
@@ -67,7 +67,7 @@ def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Ask for all connections of a pool at once, and for each alone, as without epoll."""
     if request.param == "one by one":
         monkeypatch.setattr(
-            "asyncbatch._transport._pool.watch_on", lambda loop, heart: LoopWatch(loop)
+            "asyncbatch._engine.pool._pool.watch_on", lambda loop, heart: LoopWatch(loop)
         )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._http11 import ResponseProtocol
-from asyncbatch._transport import ConnectFailed, EngineClosed, Origin, Terms, TimedOut
-from asyncbatch._transport._socket import LITTLE
+from asyncbatch._engine import ConnectFailed, EngineClosed, Origin, Terms, TimedOut
+from asyncbatch._engine.http11 import ResponseProtocol
+from asyncbatch._engine.io._socket_transport import LITTLE
 from tests.transport.raw_server import (
     CLOSING,
     OK,
@@ -446,7 +446,7 @@ async def test_closing_fails_what_is_under_way_and_closes_all() -> None:
 
 def test_an_engine_moves_to_a_new_loop_when_the_old_one_is_closed() -> None:
     """As scripts with several `asyncio.run` need it."""
-    from asyncbatch._transport import Connector, Engine
+    from asyncbatch._engine import Connector, Engine
 
     async def fetch() -> bytes:
         async with serve(answer_all) as server:

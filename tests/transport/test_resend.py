@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._http11 import TruncatedResponse
-from asyncbatch._transport import Upload
+from asyncbatch._engine import Upload
+from asyncbatch._engine.http11 import TruncatedResponse
 from tests.transport.raw_server import (
     OK,
     Peer,
@@ -188,7 +188,7 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
         dies = asyncio.ensure_future(get(engine, server, "/dies"))
         await server.until(lambda: len(server.requests) == 4)
         with monkeypatch.context() as patch:
-            patch.setattr("asyncbatch._transport._sockets.begin_connect", no_descriptor)
+            patch.setattr("asyncbatch._engine.connect._sockets.begin_connect", no_descriptor)
             ends[b"/dies"].set()
             await until(lambda: engine.counts()["waiting"] == 1)
             await until(lambda: not engine.counts()["connecting"])

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from asyncbatch._transport import ResolveFailed
-from asyncbatch._transport._resolver import (
+from asyncbatch._engine import ResolveFailed
+from asyncbatch._engine.connect._resolver import (
     CACHE_SECONDS,
     MAX_ADDRESSES,
     Address,
@@ -59,7 +59,7 @@ async def test_an_answer_is_kept_for_a_minute() -> None:
 
 async def test_of_many_names_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a batch over millions of hosts keeps no answers but the latest."""
-    monkeypatch.setattr("asyncbatch._transport._resolver.MAX_CACHED_NAMES", 3)
+    monkeypatch.setattr("asyncbatch._engine.connect._resolver.MAX_CACHED_NAMES", 3)
     names = Names()
     resolver = names.resolver()
     for name in "abcd":
@@ -154,7 +154,7 @@ async def test_only_so_many_silent_addresses_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The latest: names are strangers', and there is no end of them."""
-    monkeypatch.setattr("asyncbatch._transport._resolver.MAX_CACHED_NAMES", 2)
+    monkeypatch.setattr("asyncbatch._engine.connect._resolver.MAX_CACHED_NAMES", 2)
     many = [Address(socket.AF_INET, (f"10.0.0.{i}", 80)) for i in range(4)]
     resolver = Resolver(lambda _host, _port: many)
     resolver.note_silent("a", 80, many[:3])

@@ -14,8 +14,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind
-from asyncbatch._transport import transport_class
-from asyncbatch._transport._socks import SocksStream
+from asyncbatch._engine import transport_class
+from asyncbatch._engine.bridge._socks import SocksStream
 
 httpcore: Any = importlib.import_module("httpcore")
 

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from asyncbatch._http11 import ResponseTooLarge, TruncatedResponse
-from asyncbatch._transport import BodyStream, Terms
-from asyncbatch._transport._arrival import HIGH_WATER
+from asyncbatch._engine import BodyStream, Terms
+from asyncbatch._engine.connection._partial_response import HIGH_WATER
+from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
 from tests.transport.raw_server import (
     OK,
     STREAMS,

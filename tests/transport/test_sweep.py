@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._stalls import GRACE, LATE
-from asyncbatch._transport import _sweep
-from asyncbatch._transport._exchange import NEVER
-from asyncbatch._transport._sweep import BEAT, SWEEP_INTERVAL, Sweep
+from asyncbatch._engine._exchange import NEVER
+from asyncbatch._engine.io import _deadlines as _sweep
+from asyncbatch._engine.io._deadlines import BEAT, SWEEP_INTERVAL, Sweep
+from asyncbatch._runtime._stalls import GRACE, LATE
 
 
 class World:

@@ -14,8 +14,15 @@ from typing import Any
 import pytest
 import trustme
 
-from asyncbatch._http11 import TruncatedResponse
-from asyncbatch._transport import Connector, EngineClosed, HandshakeFailed, Origin, Terms, TimedOut
+from asyncbatch._engine import (
+    Connector,
+    EngineClosed,
+    HandshakeFailed,
+    Origin,
+    Terms,
+    TimedOut,
+)
+from asyncbatch._engine.http11 import TruncatedResponse
 from tests.transport.raw_server import (
     CLOSING,
     OK,

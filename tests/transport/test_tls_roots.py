@@ -13,7 +13,7 @@ import trustme
 
 import asyncbatch
 from asyncbatch import FailureKind
-from asyncbatch._transport import transport_class
+from asyncbatch._engine import transport_class
 from asyncbatch.testing import LoopbackServer
 
 pytestmark = [

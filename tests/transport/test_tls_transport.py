@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from asyncbatch._transport._tls import TLSTransport, report_cuts
-from asyncbatch._transport._watch import never
+from asyncbatch._engine.io._readiness import never
+from asyncbatch._engine.io._tls_transport import TLSTransport, report_cuts
 
 pytestmark = pytest.mark.asyncio_only
 

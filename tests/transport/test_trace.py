@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._transport._trace import EventLog
+from asyncbatch._engine.bridge._trace import EventLog
 
 pytestmark = pytest.mark.asyncio_only
 

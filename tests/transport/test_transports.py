@@ -18,7 +18,7 @@ import respx
 import trustme
 from pytest_httpx import HTTPXMock
 
-from asyncbatch._transport import (
+from asyncbatch._engine import (
     EXCHANGE_EXTENSION,
     AddressRefused,
     ConnectFailed,

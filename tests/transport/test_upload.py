@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._http11 import InvalidRequest, TruncatedResponse
-from asyncbatch._transport import Engine, Exchange, Upload
-from asyncbatch._transport._loop_transport import LoopTransport
-from asyncbatch._transport._unfinished import Unfinished
-from asyncbatch._transport._watch import never
+from asyncbatch._engine import Engine, Exchange, Upload
+from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
+from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._loop_transport import LoopTransport
+from asyncbatch._engine.io._readiness import never
 from tests.transport.raw_server import (
     OK,
     Peer,

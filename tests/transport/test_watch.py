@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from asyncbatch._transport import ConnectFailed
-from asyncbatch._transport._watch import MAX_EVENTS, EpollWatch, LoopWatch, Watch, watch_on
+from asyncbatch._engine import ConnectFailed
+from asyncbatch._engine.io._readiness import (
+    MAX_EVENTS,
+    EpollWatch,
+    LoopWatch,
+    Watch,
+    watch_on,
+)
 from tests.transport.raw_server import OK, answers, engine_for, get, serve
 
 pytestmark = pytest.mark.asyncio_only

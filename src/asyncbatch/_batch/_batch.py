@@ -16,21 +16,21 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncbatch._batch._equipment import Equipment
-from asyncbatch._batch._intake import Intake
+from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._ledger import Ledger
-from asyncbatch._batch._slice import Slice
+from asyncbatch._batch._output import Delivered, Output
+from asyncbatch._batch._progress_count import Tally
+from asyncbatch._batch._reader import Intake
+from asyncbatch._batch._shared import Equipment
+from asyncbatch._batch._time_slice import Slice
 from asyncbatch._batch._workers import Work, Workers
-from asyncbatch._errors import FetcherClosed
-from asyncbatch._event_loop import running_clock
-from asyncbatch._hosts import Host
-from asyncbatch._input import END, Input
-from asyncbatch._origin import name_of
-from asyncbatch._output import Delivered, Output
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
+from asyncbatch._runtime._event_loop import running_clock
+from asyncbatch._runtime._stalls import GRACE, LEAST, TimeLimit
 from asyncbatch._schedule import Schedule
-from asyncbatch._stalls import GRACE, LEAST, TimeLimit
-from asyncbatch._tally import Tally
+from asyncbatch._schedule._host import Host
+from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._host_key import name_of
 
 
 class Batch:

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Generator
 from typing import Any
 
-from asyncbatch._event_loop import Clock
 from asyncbatch._lanes import exit_of_caller
-from asyncbatch._result import Failure
-from asyncbatch._stalls import LEAST, Stalls
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import LEAST, Stalls
+from asyncbatch._values._result import Failure
 
 
 class Callbacks:

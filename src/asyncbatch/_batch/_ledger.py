@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncbatch._batch._callbacks import Callbacks
-from asyncbatch._batch._equipment import Equipment
-from asyncbatch._batch._window import Window
-from asyncbatch._ending import (
+from asyncbatch._batch._log import log_retry
+from asyncbatch._batch._make_result import (
     attempt_of,
     built,
     host_down,
@@ -27,18 +26,19 @@ from asyncbatch._ending import (
     too_late,
     unpaid,
 )
-from asyncbatch._errors import FailureKind
-from asyncbatch._event_loop import Clock
-from asyncbatch._hosts import Host
+from asyncbatch._batch._output import Output
+from asyncbatch._batch._progress_count import Tally
+from asyncbatch._batch._shared import Equipment
+from asyncbatch._batch._window import Window
 from asyncbatch._lanes import callers_error
-from asyncbatch._log import log_retry
-from asyncbatch._origin import Origin, origin_of, origin_of_url
-from asyncbatch._outcome import Outcome
-from asyncbatch._output import Output
-from asyncbatch._request import Request, Unset, is_repeatable
-from asyncbatch._result import Failure, Result
+from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
-from asyncbatch._tally import Tally
+from asyncbatch._schedule._host import Host
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._request import Request, Unset, is_repeatable
+from asyncbatch._values._result import Failure, Result
 
 
 def _ignore(job: Job) -> None:

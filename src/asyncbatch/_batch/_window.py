@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asyncbatch._request import Request, native_of
+from asyncbatch._values._request import Request, native_of
 
 PER_HOST = 10
 """How many times its size a window may have, for each host that there are requests for."""

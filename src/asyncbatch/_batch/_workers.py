@@ -18,21 +18,21 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._attempt import has_own_limits
-from asyncbatch._batch._equipment import Equipment
-from asyncbatch._batch._intake import Intake
+from asyncbatch._batch._attempt import has_own_limits
+from asyncbatch._batch._input import END
 from asyncbatch._batch._ledger import Ledger
-from asyncbatch._batch._slice import SLICE, Slice
-from asyncbatch._ending import method_of
-from asyncbatch._event_loop import Clock
-from asyncbatch._input import END
+from asyncbatch._batch._make_result import method_of
+from asyncbatch._batch._output import Output
+from asyncbatch._batch._reader import Intake
+from asyncbatch._batch._shared import Equipment
+from asyncbatch._batch._time_slice import SLICE, Slice
 from asyncbatch._lanes import Blueprint, Encoded, can_relay
-from asyncbatch._output import Output
-from asyncbatch._request import UNSET, Request, Unset
-from asyncbatch._result import Success, draft
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Fate, Job, Schedule
-from asyncbatch._stalls import LATE
-from asyncbatch._timing import Course
+from asyncbatch._values._request import UNSET, Request, Unset
+from asyncbatch._values._result import Success, draft
+from asyncbatch._values._timing import Course
 
 _START = Fate.START
 

@@ -22,7 +22,7 @@ import attrs
 
 from asyncbatch import Fetcher, Rate, Request, Retry
 from asyncbatch._cli._writer import Sink
-from asyncbatch._redaction import redacted
+from asyncbatch._values._redaction import redacted
 
 DESCRIPTION = """\
 Fetch many URLs at once; print one line for each as it ends, and a summary on stderr.

@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 
 from asyncbatch import Failure, Result
-from asyncbatch._errors import message_of
-from asyncbatch._redaction import redacted, redacted_url, secrets_in
+from asyncbatch._values._errors import message_of
+from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
 
 
 def plain_line(result: Result) -> str:

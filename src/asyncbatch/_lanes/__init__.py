@@ -4,16 +4,16 @@ The lanes: the ways in which one attempt can be carried out.
 What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
 """
 
-from asyncbatch._lanes._binding import Binding, binding_of
-from asyncbatch._lanes._blueprint import Blueprint, field_of
-from asyncbatch._lanes._callers import callers_error, exit_of_caller
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
-from asyncbatch._lanes._gate import capacity_of, gate_of
 from asyncbatch._lanes._lane import Lane
-from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepared import Encoded
 from asyncbatch._lanes._relay import OnAnswer, Relay, can_relay
+from asyncbatch._lanes.client._binding import Binding, binding_of
+from asyncbatch._lanes.client._gate import capacity_of, gate_of
+from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
+from asyncbatch._lanes.request._encoded_request import Encoded
+from asyncbatch._lanes.response._lazy_response import Blueprint, field_of
 
 __all__ = [
     "Binding",

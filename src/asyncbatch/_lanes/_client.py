@@ -15,35 +15,53 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._body_source import UnreadableBody
-from asyncbatch._errors import AttemptTimeout, FailureKind
-from asyncbatch._event_loop import Clock
-from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._body import close, read_body, read_redirect_body
-from asyncbatch._lanes._callers import CallersError, is_callers, is_hooks, stray_cancellation
-from asyncbatch._lanes._challenges import with_one_challenge
-from asyncbatch._lanes._door import Door, door_of
-from asyncbatch._lanes._failures import (
+from asyncbatch._engine import Exchange
+from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._challenges import with_one_challenge
+from asyncbatch._lanes.client._door import Door, door_of
+from asyncbatch._lanes.client._hop import Hops
+from asyncbatch._lanes.client._orphans import release_orphans
+from asyncbatch._lanes.client._own_client import showing_cookies_of
+from asyncbatch._lanes.client._redirects import leave_behind
+from asyncbatch._lanes.failures._callers import (
+    CallersError,
+    is_callers,
+    is_hooks,
+    stray_cancellation,
+)
+from asyncbatch._lanes.failures._of_client import (
     callback_outcome,
     invalid_outcome,
     outcome_of,
     unreadable_outcome,
 )
-from asyncbatch._lanes._hops import Hops
-from asyncbatch._lanes._orphans import release_orphans
-from asyncbatch._lanes._own import showing_cookies_of
-from asyncbatch._lanes._prepared import Encoded
-from asyncbatch._lanes._redirects import leave_behind
-from asyncbatch._lanes._relay import OnAnswer, Relay
-from asyncbatch._lanes._sendable import check_extensions, check_location, check_text, check_url
-from asyncbatch._lanes._trace import PhaseTrace
-from asyncbatch._lanes._upload import Body
-from asyncbatch._outcome import Outcome
-from asyncbatch._redaction import shown
-from asyncbatch._request import UNSET, Request, Unset, check_present, hold, is_request, native_of
-from asyncbatch._stalls import Stalls, Stepped, TimeLimit
-from asyncbatch._timeouts import TimeLimits
-from asyncbatch._transport import Exchange
+from asyncbatch._lanes.request._encoded_request import Encoded
+from asyncbatch._lanes.request._sendable import (
+    check_extensions,
+    check_location,
+    check_text,
+    check_url,
+)
+from asyncbatch._lanes.request._upload import Body
+from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
+from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import Stalls, Stepped, TimeLimit
+from asyncbatch._values._body_source import UnreadableBody
+from asyncbatch._values._errors import AttemptTimeout, FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._redaction import shown
+from asyncbatch._values._request import (
+    UNSET,
+    Request,
+    Unset,
+    check_present,
+    hold,
+    is_request,
+    native_of,
+)
+from asyncbatch._values._timeouts import TimeLimits
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
 """Failures after which a connection of HTTP/2 may count more streams than it has."""

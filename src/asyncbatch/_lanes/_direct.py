@@ -15,28 +15,7 @@ from typing import Any
 import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._event_loop import Clock
-from asyncbatch._http11 import ExchangeError, ResponseTooLarge
-from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._blueprint import Blueprint, PreparedBlueprint, course_of
-from asyncbatch._lanes._client import ClientLane
-from asyncbatch._lanes._conditions import Conditions, standing_reason_against
-from asyncbatch._lanes._engine_failures import engine_outcome
-from asyncbatch._lanes._failures import decoding_outcome, invalid_outcome
-from asyncbatch._lanes._heads import sets_cookies
-from asyncbatch._lanes._own import OwnClient
-from asyncbatch._lanes._prepare import Preparer
-from asyncbatch._lanes._prepared import Encoded, Prepared
-from asyncbatch._lanes._relay import OnAnswer, Relay
-from asyncbatch._lanes._template import Template
-from asyncbatch._lanes._terms import TermsByLimits
-from asyncbatch._lanes._whole_body import WholeBodyDecoder
-from asyncbatch._outcome import Outcome
-from asyncbatch._request import Unset, plain_url
-from asyncbatch._stalls import Stalls
-from asyncbatch._timeouts import TimeLimits
-from asyncbatch._timing import timing_of
-from asyncbatch._transport import (
+from asyncbatch._engine import (
     NEVER,
     SHORT_BODY,
     Engine,
@@ -45,7 +24,28 @@ from asyncbatch._transport import (
     TimedOut,
     Upload,
 )
-from asyncbatch._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
+from asyncbatch._engine.http11 import ExchangeError, ResponseTooLarge
+from asyncbatch._lanes._client import ClientLane
+from asyncbatch._lanes._exchange_limits import TermsByLimits
+from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._conditions import Conditions, standing_reason_against
+from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.failures._of_client import decoding_outcome, invalid_outcome
+from asyncbatch._lanes.failures._of_engine import engine_outcome
+from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
+from asyncbatch._lanes.request._origin_head import Template
+from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
+from asyncbatch._lanes.response._head_fields import sets_cookies
+from asyncbatch._lanes.response._lazy_response import Blueprint, PreparedBlueprint, course_of
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import Stalls
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._request import Unset, plain_url
+from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._timing import timing_of
+from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
 _log = logging.getLogger("httpx")
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from asyncbatch._event_loop import Clock
-from asyncbatch._lanes._binding import Binding
-from asyncbatch._lanes._prepared import Encoded
 from asyncbatch._lanes._relay import OnAnswer, Relay
-from asyncbatch._outcome import Outcome
-from asyncbatch._stalls import Stalls
-from asyncbatch._timeouts import TimeLimits
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.request._encoded_request import Encoded
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import Stalls
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._timeouts import TimeLimits
 
 
 class Lane(Protocol):

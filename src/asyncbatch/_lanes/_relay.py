@@ -13,16 +13,20 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asyncbatch._lanes._blueprint import Blueprint, PlainBlueprint, PreparedBlueprint
-from asyncbatch._lanes._heads import sets_cookies
-from asyncbatch._lanes._prepared import Encoded, Prepared
-from asyncbatch._lanes._whole_body import WholeBodyDecoder
-from asyncbatch._timing import Course
-from asyncbatch._transport import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, Terms
+from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, Terms
+from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
+from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
+from asyncbatch._lanes.response._head_fields import sets_cookies
+from asyncbatch._lanes.response._lazy_response import (
+    Blueprint,
+    PlainBlueprint,
+    PreparedBlueprint,
+)
+from asyncbatch._values._timing import Course
 
 if TYPE_CHECKING:
-    from asyncbatch._outcome import Outcome
-    from asyncbatch._timeouts import TimeLimits
+    from asyncbatch._values._outcome import Outcome
+    from asyncbatch._values._timeouts import TimeLimits
 
 OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Encoded | None]
 """

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from asyncbatch._request import Unset
+from asyncbatch._values._request import Unset
 
 if TYPE_CHECKING:
-    from asyncbatch._hosts import Hosts
-    from asyncbatch._outcome import Outcome
-    from asyncbatch._retry import Retry
+    from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Job
+    from asyncbatch._values._outcome import Outcome
+    from asyncbatch._values._retry import Retry
 
 LOCAL_TRIES = 10
 """How often an attempt that failed on our own side is repeated."""

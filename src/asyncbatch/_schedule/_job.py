@@ -9,12 +9,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from asyncbatch._request import UNSET
+from asyncbatch._values._request import UNSET
 
 if TYPE_CHECKING:
-    from asyncbatch._hosts import Host
-    from asyncbatch._request import Unset
-    from asyncbatch._retry import Retry
+    from asyncbatch._schedule._host import Host
+    from asyncbatch._values._request import Unset
+    from asyncbatch._values._retry import Retry
 
 
 class Fate(Enum):

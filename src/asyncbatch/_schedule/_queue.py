@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from asyncbatch._schedule._job import Fate, Place
 
 if TYPE_CHECKING:
-    from asyncbatch._hosts import Host
+    from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._job import Job
-    from asyncbatch._schedule._rests import Rests
-    from asyncbatch._schedule._ring import Ring
+    from asyncbatch._schedule._ready_ring import Ring
+    from asyncbatch._schedule._resting import Rests
 
 
 class JobQueue:

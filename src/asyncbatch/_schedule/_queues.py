@@ -12,10 +12,11 @@ from asyncbatch._schedule._job import Place
 from asyncbatch._schedule._queue import JobQueue
 
 if TYPE_CHECKING:
-    from asyncbatch._hosts import Host, Hosts
+    from asyncbatch._schedule._host import Host
+    from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Home, Job
-    from asyncbatch._schedule._rests import Rests
-    from asyncbatch._schedule._ring import Ring
+    from asyncbatch._schedule._ready_ring import Ring
+    from asyncbatch._schedule._resting import Rests
 
 
 MOST_SPARE = 256

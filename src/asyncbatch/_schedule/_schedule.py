@@ -13,19 +13,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from asyncbatch._outcome import Outcome
 from asyncbatch._schedule._decision import FINISH, Action, Decision, Judge
 from asyncbatch._schedule._job import Fate, Job, Place
 from asyncbatch._schedule._queue import JobQueue
 from asyncbatch._schedule._queues import Queues
-from asyncbatch._schedule._rests import Rests
-from asyncbatch._schedule._ring import Ring
+from asyncbatch._schedule._ready_ring import Ring
+from asyncbatch._schedule._resting import Rests
+from asyncbatch._values._outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from asyncbatch._hosts import Host, Hosts
-    from asyncbatch._retry import Retry
+    from asyncbatch._schedule._host import Host
+    from asyncbatch._schedule._hosts import Hosts
+    from asyncbatch._values._retry import Retry
 
 # Looked up for each request: a global is cheaper than a member of an enum.
 _WAITING = Fate.WAITING

@@ -9,7 +9,7 @@ results by hand.
 
 from __future__ import annotations
 
-from asyncbatch._portable import publish
+from asyncbatch._values._pickling import publish
 
 from ._behaviour import Answer, Behaviour, Break, End, Pace
 from ._clock import FakeClock

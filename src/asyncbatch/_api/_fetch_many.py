@@ -1,0 +1,40 @@
+"""The one-call way in: `fetch_many`, a batch on a fetcher of its own."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from asyncbatch._api._fetcher import Fetcher
+from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options
+from asyncbatch._batch._input import Requests
+from asyncbatch._values._results import Results
+
+
+@shows_options
+async def fetch_many(
+    requests: Requests,
+    *,
+    client: ClientTypes | None = None,
+    batch_timeout: float | None = None,
+    **options: Unpack[FetcherOptions],
+) -> Results:
+    """
+    Fetch all `requests` at once and return one result each, in the order of the input.
+
+    Nothing that concerns one request is raised; it is in that request's result. The options are
+    those of `Fetcher`.
+
+    Args:
+        requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
+            read lazily.
+        client: A client of yours, used as it is and left open.
+        batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
+        options: Every option of `Fetcher`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
+        ValueError: If an option has an impossible value.
+        Exception: What the iterable raises, after every request read before has ended.
+    """
+    async with Fetcher(client, **options) as fetcher:
+        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)

@@ -1,0 +1,360 @@
+"""
+`Fetcher`: owns the client, the policies and what all its batches share, for as long as it is open.
+
+How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from time import monotonic
+from types import TracebackType
+from typing import Self, Unpack, cast
+
+import anyio
+import anyio.lowlevel
+import httpx
+from anyio.lowlevel import EventLoopToken
+
+from asyncbatch._api._client_options import check_client_options
+from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options, split_options
+from asyncbatch._api._setup import backlog_of, equip, fitted, make_client, refuse_with_client
+from asyncbatch._api._statistics import Statistics, statistics_by_host
+from asyncbatch._api._stream import Streaming
+from asyncbatch._batch import Batch, Equipment
+from asyncbatch._batch._input import Input, RequestLike, Requests
+from asyncbatch._batch._output import Collected, Delivered, Output
+from asyncbatch._lanes import binding_of
+from asyncbatch._policies._host_limits import HostPatterns
+from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
+from asyncbatch._runtime._slots import Slots
+from asyncbatch._values._checks import check_seconds
+from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._host_key import Origin
+from asyncbatch._values._redaction import shown
+from asyncbatch._values._request import is_request
+from asyncbatch._values._result import Result
+from asyncbatch._values._results import Results, ResultStream
+from asyncbatch._values._timeouts import CLOSE_SECONDS
+
+
+class Fetcher:
+    """
+    Fetch many URLs with one client and one set of limits.
+
+    Use it as an async context manager. Several batches may run on it one after the other or at
+    once; they share its slots, its hosts' limits and its connections. It belongs to the event loop
+    in which it was entered.
+
+    Args:
+        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours. It keeps its settings, and
+            stays open. Without one, the fetcher makes its own and closes it.
+        concurrency: How many requests may be in flight at once: 100, and never more than half the
+            files that the process may open, or than the client's pool holds.
+        per_host: How many of them at one origin (scheme, host and port); `None`: no cap.
+        rate: A `Rate` for each origin.
+        total_rate: A `Rate` over all.
+        hosts: Limits of single hosts, by name: a mapping such as
+            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.` matches every name below a
+            name, but not the name itself; a key with a port is for that port. An exact name takes
+            precedence over a wildcard, a longer wildcard over a shorter one.
+        retry: A `Retry`, or `None` to try everything once.
+        timeout: Seconds for one attempt, its redirects and body included; `None`: no limit. An
+            `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in
+            our queue never counts.
+        connect_timeout: Seconds for opening a connection, and again for its TLS handshake.
+        deadline: Seconds for a request with all its retries, from when it first gets a slot.
+        follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
+        max_redirects: How many for one request: 20 unless `client` says otherwise.
+        max_body: Bytes of a decoded body at most; `None`: no limit.
+        minimum_rate: Bytes per second at which a response has to come, averaged over 10 s; `None`:
+            no minimum. The wait for the first byte does not count.
+        addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
+            link-local and other special ones (see `is_public`), or a callable that takes an
+            `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address
+            connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
+        give_up_host_after: After so many attempts in a row without a byte of an answer, over at
+            least 3 s, requests to that host fail at once for 30 s; then one is sent as a
+            probe. `None`: never.
+        check: A function that is called with each `httpx.Response` of a status below 400 before it
+            becomes a `Success`. If it raises, the result is a failure of kind `callback`, with
+            the response; it is tried again only if `Retry.when` says so.
+        progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
+            takes a `Progress`, ten times a second.
+        options: Anything else `httpx.AsyncClient` takes; not together with `client`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If an option has an impossible value.
+    """
+
+    @shows_options
+    def __init__(
+        self, client: ClientTypes | None = None, **options: Unpack[FetcherOptions]
+    ) -> None:
+        own, client_options = split_options(options)
+        check_client_options(client_options)
+        self._equipment: Equipment | None = None
+        self._closed = False
+        self._owns_client = client is None
+        if client is None:
+            self._client = make_client(own, client_options)
+        else:
+            refuse_with_client(own, client_options)
+            binding_of(client)
+            # Of either library; the types of both are the same.
+            self._client = cast("httpx.AsyncClient", client)
+        self._options = fitted(own, self._client, asked="concurrency" in options)
+        self._slots: Slots | None = None
+        self._loop: EventLoopToken | None = None
+        # Of the event loop that it is opened in.
+        self._clock: Clock = monotonic
+        self._batches: set[Batch] = set()
+        # Batches of one request that have ended, for the next ones, and their outputs.
+        self._spare: list[tuple[Batch, Collected]] = []
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The client all requests go through."""
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        if self._closed or self._equipment is not None:
+            raise FetcherClosed("this fetcher has been opened before; make a new one")
+        if self._client.is_closed:
+            raise FetcherClosed("the client of this fetcher is closed")
+        if self._owns_client:
+            await self._client.__aenter__()
+        self._loop = anyio.lowlevel.current_token()
+        self._clock = running_clock()
+        self._slots = Slots(self._options.concurrency, self._clock)
+        self._equipment = equip(
+            self._options, self._client, self._slots, owns_client=self._owns_client
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if anyio.lowlevel.current_token() != self._loop and is_running(self._loop):
+            raise FetcherClosed(
+                "this fetcher belongs to another event loop, which is running: close it there"
+            )
+        self._closed = True
+        self._spare.clear()
+        for batch in list(self._batches):
+            batch.abandon()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            for batch in list(self._batches):
+                await batch.wait_ended()
+        if self._owns_client:
+            with anyio.CancelScope(shield=True):
+                await self._client.__aexit__(error_type, error, traceback)
+
+    def __del__(self) -> None:
+        opened = getattr(self, "_equipment", None) is not None
+        if opened and not self._closed and self._owns_client:
+            # No more than closing the sockets: the rest takes a task, and nobody waits for it. If
+            # the loop is over, they go with their objects.
+            transport = getattr(self._client, "own_transport", None)
+            if transport is not None and transport.engine is not None:
+                call_soon(self._loop, transport.engine.close_nowait)
+            warnings.warn(f"unclosed {self!r}: use it in an async with", ResourceWarning, 1, self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._equipment else "not opened"
+        return f"<Fetcher: {state}, concurrency={self._options.concurrency}>"
+
+    async def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
+        """
+        Fetch one request, under the same limits as a batch.
+
+        Args:
+            request: What to fetch, in any form.
+            batch_timeout: Seconds for the whole call, whatever it waits for: a slot, its host, its
+                next try. If they pass, the result is a failure of kind `timeout`, or `not_started`
+                if it has not been sent.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `request` is not a request.
+            ValueError: If `batch_timeout` has an impossible value.
+        """
+        if not is_request(request):
+            raise TypeError(
+                f"a request must be a str, a URL or a Request, not {shown(request)}; "
+                "for several at once use fetch_many"
+            )
+        if batch_timeout is not None:
+            batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        batch, output = self._batch_of_one(batch_timeout)
+        self._batches.add(batch)
+        try:
+            if await batch.run_one(request) and len(self._spare) < self._options.concurrency:
+                self._spare.append((batch, output))
+        finally:
+            self._batches.discard(batch)
+        return output.take()
+
+    async def fetch_many(
+        self, requests: Requests, *, batch_timeout: float | None = None
+    ) -> Results:
+        """
+        Fetch all `requests` and return their results in the order of the input.
+
+        Args:
+            requests: Any iterable or async iterable; read lazily.
+            batch_timeout: Seconds for the whole call. Requests that have not ended by then are
+                failures of kind `timeout` or `not_started`. Items of an iterable without a length
+                that have not been read by then have no result.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after every request read before has ended; the
+                results are then in its attribute `results`.
+        """
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        batch = self._new_batch(Input(requests), output := Collected(), batch_timeout)
+        clock = running_clock()
+        begun = clock()
+        with self._registered(batch):
+            await batch.run()
+        results = Results(
+            output.in_order(), duration=clock() - begun, slots_full=batch.slots_full()
+        )
+        if batch.input_error is not None:
+            # Nothing is lost: who wants what was fetched before the input failed finds it here.
+            with contextlib.suppress(AttributeError):  # an error may refuse attributes
+                batch.input_error.results = results  # type: ignore[attr-defined]
+            raise batch.input_error
+        return results
+
+    def stream(
+        self,
+        requests: Requests,
+        *,
+        ordered: bool = False,
+        backlog: int | None = None,
+        batch_timeout: float | None = None,
+    ) -> AbstractAsyncContextManager[ResultStream]:
+        """
+        Fetch `requests` and yield results as they come, in flat memory.
+
+        An async context manager over an async iterator (a `ResultStream`, which also has a
+        `summary`). Leaving it early cancels the requests in flight.
+
+        Args:
+            requests: Any iterable or async iterable, endless ones included; read lazily.
+            ordered: Whether to yield in the order of the input rather than of completion. One slow
+                request then holds up the results after it.
+            backlog: How many results may wait to be consumed. Requests in flight count too, so
+                fewer than `concurrency` slow the batch down. With `ordered`, how many requests may
+                be read and not consumed. Twice `concurrency`, or with `ordered` 1,000 and at least
+                ten times `concurrency`, by default.
+            batch_timeout: As for `fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after the last result.
+        """
+        backlog = backlog_of(self._options, backlog, ordered=ordered)
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        output = Delivered(ordered=ordered, backlog=backlog)
+        begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout)
+        return Streaming(output, begin, self._batches)
+
+    def statistics(self) -> Statistics:
+        """Return what the fetcher is doing at this moment."""
+        equipment = self._equipment
+        by_host = {}
+        if equipment is not None:
+            by_host = statistics_by_host(equipment.hosts, self._batches, self._clock())
+        return Statistics(
+            batches=len(self._batches),
+            in_flight=self._slots.taken if self._slots else 0,
+            waiting=sum(batch.waiting for batch in self._batches),
+            hosts=equipment.hosts.remembered() if equipment else 0,
+            concurrency=self._options.concurrency,
+            by_host=by_host,
+        )
+
+    def reopen(self, host: str) -> bool:
+        """
+        End the pause of a host, or try it again although it was given up.
+
+        Requests that have failed stay failed, and one that waits for its own next try goes on
+        waiting; all others may start, slowly at first.
+
+        Args:
+            host: Its name, as a key of the option `hosts`: `"example.org"` for all its ports,
+                `"example.org:8080"` for one, `"*.example.org"` for all names below it.
+
+        Returns:
+            Whether there was such a host that was paused or given up.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+            TypeError: If `host` is not a `str`.
+            ValueError: If `host` does not name a host.
+        """
+        if self._equipment is None or self._closed:
+            raise FetcherClosed("this fetcher is not open: it knows no hosts")
+        pattern, now = HostPatterns({host: True}), self._clock()
+        # All of them, also behind one that was open.
+        reopened = [
+            each.reopen(now)
+            for each in self._equipment.hosts.busy_or_closed(now)
+            if pattern.get(cast("Origin", each.key))
+        ]
+        return any(reopened)
+
+    def _batch_of_one(self, batch_timeout: float | None) -> tuple[Batch, Collected]:
+        """Return a batch for one request, one that has served another if there is one."""
+        clock = running_clock()
+        while self._spare and batch_timeout is None:
+            self._check_open()
+            batch, output = self._spare.pop()
+            # Somebody may have made the time virtual meanwhile, or real again.
+            if batch.clock is clock:
+                return batch, output
+        output = Collected()
+        return self._new_batch(Input(()), output, batch_timeout), output
+
+    def _new_batch(
+        self,
+        source: Input,
+        output: Output,
+        batch_timeout: float | None = None,
+    ) -> Batch:
+        return Batch(self._check_open(), source, output, batch_timeout=batch_timeout)
+
+    def _check_open(self) -> Equipment:
+        if self._equipment is None or self._closed:
+            raise FetcherClosed(
+                "this fetcher is closed; make a new one"
+                if self._closed
+                else "open it first: async with Fetcher()"
+            )
+        if anyio.lowlevel.current_token() != self._loop:
+            raise FetcherClosed(
+                "this fetcher belongs to another event loop, in which it was opened; make one "
+                "for each loop, or use a SyncFetcher from any thread"
+            )
+        return self._equipment
+
+    @contextmanager
+    def _registered(self, batch: Batch) -> Generator[None]:
+        self._batches.add(batch)
+        try:
+            yield
+        finally:
+            self._batches.discard(batch)

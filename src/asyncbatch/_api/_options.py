@@ -1,0 +1,308 @@
+"""
+The options of a fetcher: names, types, defaults, and their validation.
+
+One `TypedDict` for type checkers, shared by every entry point; one frozen class with the values
+that were given or defaulted.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import os
+import ssl
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+
+import attrs
+import httpx
+
+from asyncbatch._engine import AddressPolicyTypes, as_policy
+from asyncbatch._policies._host_limits import HostLimits, HostPatterns
+from asyncbatch._policies._rate import Rate, check_rate
+from asyncbatch._progress import ProgressTypes, check_progress
+from asyncbatch._values._checks import check_count, check_function, check_seconds
+from asyncbatch._values._request import (
+    AuthTypes,
+    CookieTypes,
+    HeaderTypes,
+    ParamTypes,
+    TimeoutTypes,
+)
+from asyncbatch._values._retry import Retry, check_retry
+from asyncbatch._values._timeouts import DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, limits_of
+
+if TYPE_CHECKING:
+    # Whoever has it may give its clients; whoever has not sees `Any` in its place.
+    import httpx2
+
+    ClientTypes: TypeAlias = httpx.AsyncClient | httpx2.AsyncClient
+else:  # which other libraries look at, where httpx2 may not be installed
+    ClientTypes = httpx.AsyncClient
+
+CheckTypes: TypeAlias = Callable[[httpx.Response], object] | None
+
+DEFAULT_CONCURRENCY = 100
+DEFAULT_MAX_REDIRECTS = 20
+DEFAULT_MAX_BODY = 32 * 1024 * 1024
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options about fetching; see `Fetcher` for what each does."""
+
+    concurrency: int
+    per_host: int | None
+    rate: Rate | None
+    total_rate: Rate | None
+    hosts: Mapping[str, HostLimits] | None
+    retry: Retry | None
+    timeout: TimeoutTypes | None
+    connect_timeout: float | None
+    deadline: float | None
+    follow_redirects: bool
+    max_redirects: int
+    max_body: int | None
+    minimum_rate: float | None
+    addresses: AddressPolicyTypes
+    give_up_host_after: int | None
+    check: CheckTypes
+    progress: ProgressTypes
+
+
+class FetcherOptions(BatchOptions, total=False):
+    """
+    All options: those about fetching, and those that go to the `httpx.AsyncClient`.
+
+    For functions that pass them on: `def crawl(site: str, **options: Unpack[FetcherOptions])` is
+    checked like a call of `fetch_many`. `Fetcher` explains each option.
+    """
+
+    auth: AuthTypes | None
+    params: ParamTypes | None
+    headers: HeaderTypes | None
+    cookies: CookieTypes | None
+    verify: ssl.SSLContext | str | os.PathLike[str] | bool
+    cert: str | os.PathLike[str] | tuple[str, str] | tuple[str, str, str] | None
+    http1: bool
+    http2: bool
+    proxy: str | httpx.URL | httpx.Proxy | None
+    mounts: Mapping[str, httpx.AsyncBaseTransport | None] | None
+    limits: httpx.Limits | None
+    event_hooks: Mapping[str, list[Callable[..., Any]]] | None
+    base_url: str | httpx.URL
+    transport: httpx.AsyncBaseTransport | None
+    trust_env: bool
+    default_encoding: str | Callable[[bytes], str]
+
+
+CLIENT_DEFAULTS: Mapping[str, Any] = {
+    "auth": None,
+    "params": None,
+    "headers": None,
+    "cookies": None,
+    "verify": True,
+    "cert": None,
+    "http1": True,
+    "http2": False,
+    "proxy": None,
+    "mounts": None,
+    "limits": None,
+    "event_hooks": None,
+    "base_url": "",
+    "transport": None,
+    "trust_env": True,
+    "default_encoding": "utf-8",
+}
+"""
+What the client does where an option of its own is not given, for those who want to see it.
+
+As httpx has it, but for `limits`: None stands for what `concurrency` asks for.
+"""
+
+
+@attrs.frozen(repr=False)
+class NotGiven:
+    """Stands for an option that was not given: the client's own setting counts, or else `value`."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def _check_count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, NotGiven):
+        return
+    if value is None and attribute.name in ("per_host", "max_body", "give_up_host_after"):
+        return
+    least = 0 if attribute.name in ("max_redirects", "max_body") else 1
+    check_count(attribute.name, value, least=least)
+
+
+def _check_speed(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    name = attribute.name
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of bytes per second or None, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be above 0 bytes per second, not {value!r}; None switches it off"
+        )
+
+
+def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_rate(attribute.name, value)
+
+
+def _to_patterns(value: Any) -> HostPatterns[HostLimits]:
+    if isinstance(value, HostPatterns):  # of options that these are evolved from
+        return value
+    patterns: HostPatterns[HostLimits] = HostPatterns({} if value is None else value)
+    for limits in patterns.values():
+        if not isinstance(limits, HostLimits):
+            raise TypeError(
+                f"a value of hosts must be an asyncbatch.HostLimits, not {limits!r}; "
+                "for two requests at once give asyncbatch.HostLimits(per_host=2)"
+            )
+    return patterns
+
+
+def _check_retry(_: object, __: object, value: object) -> None:
+    check_retry(value)
+
+
+def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, NotGiven):
+        check_seconds(attribute.name, value)
+
+
+def _check_timeout(_: object, __: object, value: object) -> None:
+    if not isinstance(value, NotGiven):
+        limits_of(value, None)  # type: ignore[arg-type]  # it looks
+
+
+def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, NotGiven) and not isinstance(value, bool):
+        raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def _check_addresses(_: object, __: object, value: Any) -> None:
+    as_policy(value)
+
+
+def _check_check(_: object, __: object, value: Any) -> None:
+    if value is not None:
+        check_function("check", value, "a function that takes an httpx.Response, or None")
+
+
+def _check_progress(_: object, __: object, value: object) -> None:
+    check_progress(value)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options about fetching, validated."""
+
+    concurrency: int = attrs.field(default=DEFAULT_CONCURRENCY, validator=_check_count)
+    per_host: int | None = attrs.field(default=None, validator=_check_count)
+    rate: Rate | None = attrs.field(default=None, validator=_check_rate)
+    total_rate: Rate | None = attrs.field(default=None, validator=_check_rate)
+    hosts: HostPatterns[HostLimits] = attrs.field(default=None, converter=_to_patterns)
+    retry: Retry | None = attrs.field(factory=Retry, validator=_check_retry)
+    timeout: Any = attrs.field(default=NotGiven(DEFAULT_TIMEOUT), validator=_check_timeout)
+    connect_timeout: Any = attrs.field(
+        default=NotGiven(DEFAULT_CONNECT_TIMEOUT), validator=_check_time
+    )
+    deadline: float | None = attrs.field(default=None, validator=_check_time)
+    follow_redirects: Any = attrs.field(default=NotGiven(True), validator=_check_bool)
+    max_redirects: Any = attrs.field(
+        default=NotGiven(DEFAULT_MAX_REDIRECTS), validator=_check_count
+    )
+    max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
+    minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
+    addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
+    give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
+    check: CheckTypes = attrs.field(default=None, validator=_check_check)
+    progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)
+
+
+_NAMES = frozenset(field.name for field in attrs.fields(Options))
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def shows_options(function: F) -> F:
+    """Let the signature of a function that takes `**options` show each with its default."""
+    signature = inspect.signature(function)
+    given = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*given, *_parameters()]
+    )
+    return function
+
+
+@functools.cache
+def _parameters() -> list[inspect.Parameter]:
+    fields = {field.name: field.default for field in attrs.fields(Options)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_shown_default({**fields, **CLIENT_DEFAULTS}[name]),
+            annotation=annotation.__forward_arg__,
+        )
+        for name, annotation in FetcherOptions.__annotations__.items()
+    ]
+
+
+def _shown_default(default: Any) -> Any:
+    if isinstance(default, NotGiven):
+        return default.value
+    # To attrs, what makes a default is one.
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+
+
+def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """
+    Return the validated options about fetching, and the rest, for the client.
+
+    Raises:
+        TypeError: If an option is of a wrong type.
+        ValueError: If an option has an impossible value.
+    """
+    own = {name: value for name, value in given.items() if name in _NAMES}
+    rest = {name: value for name, value in given.items() if name not in _NAMES}
+    if rest.get("limits", True) is None:
+        del rest["limits"]
+    options = Options(**own)
+    affordable = _affordable_concurrency()
+    if options.concurrency > affordable:
+        if "concurrency" in own:
+            warn_caller(
+                f"concurrency={options.concurrency} is lowered to {affordable}: half of the "
+                "files that this process may open (ulimit -n)"
+            )
+        options = attrs.evolve(options, concurrency=affordable)
+    return options, rest
+
+
+def warn_caller(message: str) -> None:
+    """Warn with the line outside this package that the present call comes from."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals["__name__"].startswith("asyncbatch."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
+
+
+def _affordable_concurrency() -> int:
+    """Return how many connections leave the program half of its file descriptors."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 2**31
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else max(1, soft // 2)

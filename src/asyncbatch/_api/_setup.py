@@ -1,0 +1,203 @@
+"""
+Setting a fetcher up: from its options to a client, and from a client to what its batches share.
+
+Everything is decided here once; nothing here runs a batch.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import attrs
+import httpx
+
+from asyncbatch._api._options import NotGiven, Options, warn_caller
+from asyncbatch._batch import Equipment
+from asyncbatch._batch._attempt import Trial
+from asyncbatch._batch._log import HostLog
+from asyncbatch._engine import bounds_for
+from asyncbatch._lanes import (
+    ClientLane,
+    DirectLane,
+    Lane,
+    OwnClient,
+    binding_of,
+    capacity_of,
+    gate_of,
+)
+from asyncbatch._policies._host_limits import HostLimits
+from asyncbatch._runtime._slots import BothSlots, Permits, Slots
+from asyncbatch._runtime._stalls import Stalls
+from asyncbatch._schedule._host_rules import HostRules, RulesFor
+from asyncbatch._schedule._hosts import Hosts
+from asyncbatch._values._checks import check_count
+from asyncbatch._values._timeouts import (
+    DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    TimeLimits,
+    limits_of,
+    limits_of_client,
+)
+
+
+def make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
+    """Return the client of a fetcher that is given none."""
+    limits = _limits(options, None)
+    settings: dict[str, Any] = {
+        # Of the proxies' pools, which are httpcore's: as many kept as there may be, since it closes
+        # idle connections beyond the second number even while others wait to be opened.
+        "limits": httpx.Limits(
+            max_connections=options.concurrency, max_keepalive_connections=options.concurrency
+        ),
+        "bounds": None if "limits" in client_options else bounds_for(options.concurrency),
+        "timeout": httpx.Timeout(limits.total, connect=limits.connect),
+        "follow_redirects": True,
+    }
+    if not isinstance(options.follow_redirects, NotGiven):
+        settings["follow_redirects"] = options.follow_redirects
+    if not isinstance(options.max_redirects, NotGiven):
+        settings["max_redirects"] = options.max_redirects
+    return OwnClient(addresses=options.addresses, **{**settings, **client_options})
+
+
+def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:
+    """
+    Refuse what only the maker of a client can set.
+
+    Raises:
+        TypeError: If there is an option of the client.
+        ValueError: If there are `addresses`.
+    """
+    for name in client_options:
+        raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
+    if options.addresses is not None:
+        raise ValueError(
+            "addresses needs a transport of ours; with a client of yours, make that "
+            "httpx.AsyncClient(transport=asyncbatch.HTTPTransport(addresses=...))"
+        )
+
+
+def fitted(options: Options, client: httpx.AsyncClient, *, asked: bool) -> Options:
+    """
+    Return `options` with no more concurrency than the client's pool holds.
+
+    Args:
+        options: The options.
+        client: The client.
+        asked: Whether somebody asked for this concurrency, and so is told.
+    """
+    capacity = capacity_of(client)
+    if capacity is None or options.concurrency <= capacity:
+        return options
+    if asked:
+        warn_caller(
+            f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool "
+            "holds no more; give it limits=httpx.Limits(max_connections=...) to match"
+        )
+    return attrs.evolve(options, concurrency=capacity)
+
+
+def window_of(options: Options) -> int:
+    """Return how many requests of a batch may have been read and not ended."""
+    return max(1000, 10 * options.concurrency)
+
+
+def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
+    """
+    Return the backlog of a stream: as given, or the default for `None`.
+
+    Raises:
+        TypeError, ValueError: If what is given is no backlog.
+    """
+    if backlog is None:
+        return window_of(options) if ordered else 2 * options.concurrency
+    return check_count("backlog", backlog)
+
+
+def equip(
+    options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
+) -> Equipment:
+    """Return what all batches of a fetcher share."""
+    permits: Permits = slots
+    capacity = capacity_of(client)
+    if capacity is not None and not owns_client:
+        permits = BothSlots(slots, gate_of(client, capacity))
+    limits = _limits(options, None if owns_client else client)
+    stalls = Stalls()
+    lane = _lane(options, client)
+    lane.take_part_in(stalls)
+    stalls.join(slots.take_out)
+    return Equipment(
+        trial=Trial(lane, limits),
+        hosts=Hosts(
+            per_host=options.per_host,
+            rate=options.rate,
+            total_rate=options.total_rate,
+            give_up_host_after=options.give_up_host_after,
+            retry=options.retry,
+            random=random.random,
+            rules_for=_rules_for(options, limits),
+            concurrency=options.concurrency,
+            listener=HostLog(),
+        ),
+        slots=slots,
+        permits=permits,
+        concurrency=options.concurrency,
+        window=window_of(options),
+        retry=options.retry,
+        deadline=options.deadline,
+        check=options.check,
+        progress=options.progress,
+        stalls=stalls,
+    )
+
+
+def _rules_for(options: Options, limits: TimeLimits) -> RulesFor | None:
+    """Return what says how single hosts differ from all others."""
+    own = options.hosts.values()
+    if not own:
+        return None
+    rules = {
+        id(each): HostRules(each.per_host, each.rate, _limits_at(each, limits)) for each in own
+    }
+    return options.hosts.map(rules).get  # type: ignore[return-value]  # the keys are origins
+
+
+def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
+    """Return the limits of attempts at a host, if they are others than `limits`."""
+    if own.timeout is None and own.connect_timeout is None and own.max_body is None:
+        return None
+    if own.timeout is not None:
+        limits = limits_of(own.timeout, limits.connect)
+    if own.connect_timeout is not None:
+        limits = attrs.evolve(limits, connect=own.connect_timeout)
+    return limits if own.max_body is None else attrs.evolve(limits, max_body=own.max_body)
+
+
+def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
+    rules: dict[str, Any] = {
+        "max_body": options.max_body,
+        "follow_redirects": _given(options.follow_redirects, client.follow_redirects),
+        "max_redirects": _given(options.max_redirects, client.max_redirects),
+        "minimum_rate": options.minimum_rate,
+    }
+    binding = binding_of(client)
+    # Exactly ours: a subclass may do anything.
+    if type(client) is OwnClient:
+        return DirectLane(client, binding, **rules)
+    return ClientLane(client, binding, **rules)
+
+
+def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
+    """Return the time limits; those of a client of the caller's stand, unless options say more."""
+    if client is None or not isinstance(options.timeout, NotGiven):
+        timeout = _given(options.timeout, DEFAULT_TIMEOUT)
+        limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
+    else:
+        limits = limits_of_client(client.timeout)
+    return attrs.evolve(limits, connect=_given(options.connect_timeout, limits.connect))
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if isinstance(value, NotGiven) else value

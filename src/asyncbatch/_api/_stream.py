@@ -1,0 +1,134 @@
+"""
+A stream of results as a context manager: the task group that its batch runs in, opened and closed.
+
+How the batch runs is `_batch`'s affair, how its results are handed over `_output`'s.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, NoReturn
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from asyncbatch._batch import Batch
+from asyncbatch._batch._output import Delivered
+from asyncbatch._runtime._event_loop import call_soon, running_clock
+from asyncbatch._values._results import ResultStream
+from asyncbatch._values._timeouts import CLOSE_SECONDS
+
+
+class Streaming(AbstractAsyncContextManager[ResultStream]):
+    """
+    Runs a batch from entering to leaving, and yields its results. Use it once.
+
+    A class of its own rather than a generator: one that is dropped must not be resumed by the
+    garbage collector, in a task that is not its own.
+
+    Args:
+        output: Where the results come.
+        begin: Makes the batch, or raises what speaks against it.
+        running: The batches of the fetcher, to which this one belongs while it runs.
+    """
+
+    def __init__(self, output: Delivered, begin: Callable[[], Batch], running: set[Batch]) -> None:
+        self._output = output
+        self._begin = begin
+        self._running = running
+        # None until it is entered; then they stay.
+        self._batch: Batch | None = None
+        self._tasks: TaskGroup | None = None
+        self._loop: anyio.lowlevel.EventLoopToken | None = None
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._task_id = 0
+        self._left = False
+
+    def __aiter__(self) -> NoReturn:
+        """
+        Refuse the loop without the context.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a stream must be entered first: async with fetcher.stream(...) as results, "
+            "and inside it: async for result in results"
+        )
+
+    async def __aenter__(self) -> ResultStream:
+        if self._batch is not None:
+            raise RuntimeError("this stream has been entered before; call stream() again")
+        self._batch = batch = self._begin()
+        self._output.on_room = batch.notify
+        self._output.figures.begin(running_clock(), batch.slots_full)
+        self._loop = anyio.lowlevel.current_token()
+        self._task_id = anyio.get_current_task().id
+        self._tasks = tasks = anyio.create_task_group()
+        await tasks.__aenter__()
+        self._running.add(batch)
+        # Kept, since asyncio may cancel a task before its first step.
+        coroutine = self._coroutine = self._run(batch, self._output, self._running)
+        tasks.start_soon(lambda: coroutine)
+        return self._output
+
+    @staticmethod  # or the task would keep alive what warns when it is dropped
+    async def _run(batch: Batch, output: Delivered, running: set[Batch]) -> None:
+        try:
+            await batch.run_and_deliver(output)
+        finally:
+            running.discard(batch)
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._tasks is not None
+        assert self._batch is not None
+        self._left = True
+        self._output.leave()
+        if anyio.get_current_task().id != self._task_id:
+            await self._leave_behind(self._batch)
+            return None
+        tasks = self._tasks
+        tasks.cancel_scope.cancel()
+        try:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                return await tasks.__aexit__(error_type, error, traceback)
+            # The group is not told of other errors, which it would wrap in an ExceptionGroup.
+            await tasks.__aexit__(None, None, None)
+        finally:
+            self._running.discard(self._batch)
+            if self._coroutine is not None:
+                self._coroutine.close()
+        return None
+
+    async def _leave_behind(self, batch: Batch) -> None:
+        """
+        End the batch, from another task than the one that began it.
+
+        The task group cannot be closed from here, and its cancellation would hit whoever began it.
+        """
+        batch.abandon()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await batch.wait_ended()
+        warnings.warn(
+            "a stream was left by another task than the one that entered it, as happens to an "
+            "async generator that is dropped; close that with contextlib.aclosing",
+            ResourceWarning,
+            stacklevel=3,
+        )
+
+    def __del__(self) -> None:
+        batch = getattr(self, "_batch", None)
+        if batch is None or self._left:
+            return
+        # In whatever thread the garbage collector runs.
+        call_soon(self._loop, batch.abandon)
+        warnings.warn("a stream was not left; use it in an async with", ResourceWarning, 1, self)

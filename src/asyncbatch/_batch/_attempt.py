@@ -1,0 +1,137 @@
+"""
+One try of one request: its time limit, its lane, and the verdict on what came back.
+
+Knows nothing of hosts, retries or the batch around it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+
+from asyncbatch._lanes import Encoded, Lane, Relay, field_of
+from asyncbatch._policies._retry_after import parse_retry_after
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._values._errors import DeadlineExceeded, FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._request import UNSET, Request, Unset
+from asyncbatch._values._timeouts import TimeLimits, limits_of
+
+# Asked for credentials, or sent elsewhere as it is: nothing was done there.
+_ACTED_NOT = frozenset({307, 308, 401, 407})
+
+LEAST_TO_ANSWER = 1.0
+"""
+Seconds after which a deadline that cuts an attempt off, of which nothing has come, counts against
+its host: before, a single lost packet would do (RFC 6298 §2: the first is sent again after a
+second).
+"""
+
+
+@attrs.frozen
+class Trial:
+    """What all tries of a fetcher have in common."""
+
+    lane: Lane
+    limits: TimeLimits
+    """For a request that does not say otherwise."""
+
+    async def run(
+        self,
+        item: object,
+        *,
+        deadline_at: float | None,
+        clock: Clock,
+        allowed: float | None = None,
+        limits: TimeLimits | None = None,
+        encoded: Encoded | Unset | None = UNSET,
+    ) -> Outcome:
+        """
+        Try `item` once and return how it ended; only cancellation is raised.
+
+        Args:
+            item: The request, in any form.
+            deadline_at: When the request must have ended, on `clock`.
+            clock: The batch's clock.
+            limits: For its host; `None`: those of the fetcher.
+            allowed: Seconds from its first start to `deadline_at`, for the error to name.
+            encoded: How its lane sends it, if that has been decided.
+        """
+        started_at = clock()
+        try:
+            limits = _limits_of(item, self.limits if limits is None else limits)
+        except (TypeError, ValueError) as error:
+            return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
+        seconds = limits.total
+        left = None if deadline_at is None else deadline_at - started_at
+        cut_by_deadline = left is not None and (seconds is None or left < seconds)
+        if cut_by_deadline:
+            seconds = left
+        if isinstance(encoded, Unset):
+            encoded = self.lane.encode(item, limits)
+        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left)
+        if left is not None and cut_by_deadline and outcome.cut:
+            outcome.error = self._deadline_error(outcome, allowed or 0.0)
+            # What has had no time says nothing about its host.
+            if left < LEAST_TO_ANSWER:
+                outcome.target_silent = False
+                if outcome.is_silent:
+                    outcome.connect_failed, outcome.heard = False, None
+        return _judged(outcome, started_at)
+
+    async def conclude(self, relay: Relay) -> Outcome:
+        """Return how the try ended that `relay` has stopped at."""
+        started_at = relay.begun_at
+        return _judged(await relay.conclude(), started_at)
+
+    def _deadline_error(self, outcome: Outcome, allowed: float) -> Exception:
+        error_type = self.lane.binding.error(DeadlineExceeded)
+        request = getattr(outcome.error, "_request", None)
+        return error_type("deadline", allowed, request=request)
+
+
+def has_own_limits(item: object) -> bool:
+    """Whether a request has a time limit, or one for its body, that is not the fetcher's."""
+    return isinstance(item, Request) and not (
+        item.timeout is UNSET and item.deadline is UNSET and item.max_body is UNSET
+    )
+
+
+def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:
+    """Return `limits`, but for what the request itself says."""
+    if not isinstance(item, Request):
+        return limits
+    if not isinstance(item.timeout, Unset):
+        limits = attrs.evolve(limits_of(item.timeout, limits.connect), max_body=limits.max_body)
+    if not isinstance(item.max_body, Unset):
+        limits = attrs.evolve(limits, max_body=item.max_body)
+    return limits
+
+
+def _judged(outcome: Outcome, started_at: float) -> Outcome:
+    """Return the outcome with its verdict: a status of 400 or above is a failure."""
+    outcome.started_at = started_at
+    response = outcome.response
+    if response is None or outcome.kind is not None or response.status_code < 400:
+        return outcome
+    outcome.kind = FailureKind.status
+    value = field_of(response, "retry-after")
+    if value is not None:
+        outcome.retry_after = parse_retry_after(
+            value,
+            wall_now=time.time(),
+            date=field_of(response, "date"),
+            age=field_of(response, "age"),
+        )
+    status = response.status_code
+    is_refused = status == 429 or (status == 503 and outcome.retry_after is not None)
+    outcome.undone = is_refused and not _has_acted(response)
+    return outcome
+
+
+def _has_acted(response: Any) -> bool:
+    """Whether a server may have done something before the request was led to where it ended."""
+    earlier = getattr(response, "history", ())
+    return any(each.status_code not in _ACTED_NOT for each in earlier)

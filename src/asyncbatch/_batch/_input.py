@@ -1,0 +1,281 @@
+"""
+The input of a batch: any iterable of requests, read lazily, item by item.
+
+Decides nothing about when to read; the batch does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import io
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+import httpx
+
+from asyncbatch._runtime._event_loop import is_in_task
+from asyncbatch._values._errors import add_note
+from asyncbatch._values._redaction import shown
+from asyncbatch._values._request import Request, is_request
+from asyncbatch._values._timeouts import CLOSE_SECONDS
+from asyncbatch._values._urls import BLANKS
+
+if TYPE_CHECKING:
+    import httpx2
+
+    RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request
+else:  # which other libraries look at, where httpx2 may not be installed
+    RequestLike = str | httpx.URL | httpx.Request | Request
+    """What a request may be given as; URLs and requests of httpx2 serve as well."""
+
+Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
+"""What a batch may be given: an iterable or async iterable of `RequestLike`."""
+
+END: Final = object()
+"""What `Input.read` returns when there is no more to read."""
+
+
+class Input:
+    """
+    One pass over the requests of a batch.
+
+    A file that is open for text has a URL on each line, blank lines apart.
+
+    Raises:
+        TypeError: If `requests` cannot be iterated over, is a single request, or is a file that is
+            open for bytes.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        _refuse_single(requests)
+        name = _name_of_file(requests)
+        self.read_count = 0
+        self.exhausted = False
+        """Nothing more is to be read: it ended or raised."""
+        self.is_callers_code = True
+        """Whether reading runs code of the caller's, which may take any time."""
+        self.is_at_hand = False
+        """Whether `read` may be called: reading needs no waiting, and there may be more."""
+        self.take: Callable[[], Any] | None = None
+        """What returns the next item with its index, or `END`, without a call of ours and without
+        noting the end; only of a container, and `None` for any other input."""
+        self.error: Exception | None = None
+        """What the iterable raised."""
+        self.size = len(requests) if isinstance(requests, Collection) else None
+        """How many requests there are, if that is known before reading them."""
+        self._next: Callable[[], Any] = _nothing
+        self._async_iterator: AsyncIterator[Any] | None = None
+        if isinstance(requests, AsyncIterable):
+            lines: Any = requests
+            self._async_iterator = aiter(requests if name is None else _lines_async(lines, name))
+        elif isinstance(requests, Iterable):
+            lines = requests
+            iterator = iter(requests if name is None else _lines(lines, name))
+            self.is_callers_code = type(iterator) not in _OF_CONTAINERS
+            numbered = enumerate(iterator)
+            if self.is_callers_code:
+                self._next = _in_own_context(numbered)
+            else:
+                self._next = numbered.__next__
+                self.take = functools.partial(next, numbered, END)
+            self.is_at_hand = True
+        else:
+            raise TypeError(
+                f"requests must be an iterable or async iterable, not {shown(requests)}"
+            )
+
+    @property
+    def is_async(self) -> bool:
+        """Whether reading may wait: then `read_async` is to be used, else `read`."""
+        return self._async_iterator is not None
+
+    def read(self) -> Any:
+        """
+        Return the index of the next item and the item, or `END`.
+
+        What the iterable raises is kept in `error`.
+        """
+        try:
+            numbered = self._next()
+        except StopIteration:
+            self.exhausted = True
+            self.is_at_hand = False
+            return END
+        except (StopAsyncIteration, GeneratorExit) as error:
+            self._fail_for(error)
+            return END
+        except Exception as error:
+            self._fail(error)
+            return END
+        self.read_count = numbered[0] + 1
+        return numbered
+
+    async def read_async(self) -> Any:
+        """Wait for the next item and return what `read` does."""
+        assert self._async_iterator is not None
+        try:
+            item = await anext(self._async_iterator)
+        except StopAsyncIteration:
+            self.exhausted = True
+            return END
+        except GeneratorExit as error:
+            if not is_in_task():
+                raise
+            self._fail_for(error)
+            return END
+        except Exception as error:
+            self._fail(error)
+            return END
+        self.read_count += 1
+        return self.read_count - 1, item
+
+    async def aclose(self) -> None:
+        """
+        Close an async generator that was not read to its end.
+
+        What was read ahead is gone, so nobody can go on with it; and one that waits for the garbage
+        collector runs its clean-up in another task, if at all.
+        """
+        if not isinstance(self._async_iterator, AsyncGenerator):
+            return
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await self._async_iterator.aclose()
+            except Exception as error:
+                self._fail(error)
+
+    def _fail_for(self, error: BaseException) -> None:
+        # Raised to the consumer of a stream, it would be no error but the end of the results.
+        wrapped = RuntimeError(f"the iterable raised {type(error).__name__}")
+        wrapped.__cause__ = error
+        self._fail(wrapped)
+
+    def _fail(self, error: Exception) -> None:
+        self.exhausted = True
+        self.is_at_hand = False
+        add_note(error, f"asyncbatch: raised by the input after {self.read_count} requests")
+        self.error = self.error or error
+
+
+def _nothing() -> Any:
+    raise StopIteration
+
+
+def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:
+    """
+    Return what reads an iterator in the context of whoever made the input.
+
+    It is read from wherever there is room for a request, the callbacks of the event loop included;
+    the context variables that a generator of the caller's sees must not depend on that.
+    """
+    return functools.partial(contextvars.copy_context().run, next, iterator)
+
+
+# These run no code of the caller's.
+_OF_CONTAINERS = {type(iter(list[Any]())), type(iter(tuple[Any]())), type(iter(range(0)))}
+
+
+def _name_of_file(requests: Any) -> str | None:
+    """
+    Return what an open file of text is called in messages, or `None` for what is no file.
+
+    Raises:
+        TypeError: If the file is open for bytes.
+    """
+    if isinstance(requests, type) or not callable(getattr(requests, "readline", None)):
+        return None
+    name = getattr(requests, "name", None)
+    shown_name = name if isinstance(name, str) else "the file"
+    mode = getattr(requests, "mode", "")
+    if isinstance(requests, io.RawIOBase | io.BufferedIOBase) or "b" in str(mode):
+        raise TypeError(_OF_BYTES.format(shown_name))
+    return shown_name
+
+
+_OF_BYTES = (
+    "{} is open for bytes: open it as text, as in open(path), or with gzip.open(path, 'rt') "
+    "if it is compressed"
+)
+
+
+def _lines(file: Iterable[Any], name: str) -> Iterator[str]:
+    """Yield the URLs in a file of text, one on each line; blank lines are passed over."""
+    with _naming(name):
+        for number, line in enumerate(file, 1):
+            if url := _url_in(line, number, name):
+                yield url
+
+
+async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
+    """Do as `_lines` does for a file that is read without blocking."""
+    number = 0
+    with _naming(name):
+        while line := await file.readline():
+            number += 1
+            if url := _url_in(line, number, name):
+                yield url
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Generator[None]:
+    """Say which file it is that does not decode."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} is no list of URLs in {error.encoding}: {error.reason} at byte {error.start}; "
+            "if it is compressed, open it with gzip.open(path, 'rt'), or else with its encoding="
+        ) from error
+
+
+def _url_in(line: Any, number: int, name: str) -> str:
+    """
+    Return the URL of a line, or nothing.
+
+    Raises:
+        TypeError: If the file gives bytes.
+        ValueError: If what is in it is no text.
+    """
+    if not isinstance(line, str):
+        raise TypeError(_OF_BYTES.format(name))
+    if "\0" in line:
+        raise ValueError(
+            f"{name} is no list of URLs: line {number} has a NUL character; "
+            "if it is UTF-16, open it with encoding='utf-16'"
+        )
+    # Some editors put a mark of the encoding before the first line.
+    return (line.removeprefix("\ufeff") if number == 1 else line).strip(BLANKS)
+
+
+def _refuse_single(requests: object) -> None:
+    """
+    Refuse what can be iterated over, but not for requests.
+
+    Raises:
+        TypeError: For a single request, bytes and mappings.
+    """
+    if is_request(requests):
+        raise TypeError(
+            f"requests must be an iterable of requests, not a single one: {shown(requests)}; "
+            "use Fetcher.fetch, or put it into a list"
+        )
+    if isinstance(requests, bytes | bytearray | memoryview):
+        raise TypeError(f"requests must be an iterable of str, not bytes: {shown(requests)}")
+    if isinstance(requests, Mapping):
+        raise TypeError(
+            "requests must be an iterable of requests, not a mapping; its values may be meant, "
+            "or Request(url, tag=key) for each key"
+        )

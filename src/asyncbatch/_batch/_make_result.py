@@ -1,0 +1,190 @@
+"""
+How a request ends: from what happened to it to the `Result` that its caller gets.
+
+Builds values only; what happened has been decided by then.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import attrs
+
+from asyncbatch._lanes import Binding, Blueprint, Lane
+from asyncbatch._schedule import Decision, Job
+from asyncbatch._values._errors import (
+    DeadlineExceeded,
+    FailureKind,
+    HostDown,
+    HostPaused,
+    NotStarted,
+    RetryAfterTooLong,
+    add_note,
+)
+from asyncbatch._values._outcome import NO_TIMING, Outcome
+from asyncbatch._values._request import Request
+from asyncbatch._values._result import Failure, Result, Success, status_error, success
+from asyncbatch._values._timing import Attempt, Course, timing_of
+
+_UNPAID = "not tried again: the retry budget of its host was used up"
+
+
+def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
+    """Return the entry that a try which is followed by another leaves in the history."""
+    return Attempt(
+        status_code=outcome.status_code,
+        error=outcome.error or status_error(built(job.request, outcome)),
+        timing=timing_of(outcome.timing, queued=job.queued, throttled=job.throttled),
+        delay=delay,
+    )
+
+
+def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
+    """Return the result of `job` that its last outcome makes."""
+    if outcome.kind is None:
+        assert outcome.response is not None
+        return success_of(job, outcome, now)
+    elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
+    history = () if job.history is None else tuple(job.history)
+    if history and len(history) == job.attempts:
+        # It has ended between two tries: the last one is part of the result, as if it had ended it.
+        *earlier, last = history
+        history = tuple(earlier)
+        outcome.timing = last.timing
+        assert outcome.error is not None
+        outcome.error.__cause__ = last.error
+    url = outcome.url
+    if url is None and outcome.response is None:
+        url = url_of(job.request, lane)
+    return Failure(
+        index=job.index,
+        item=job.request,
+        url=url,
+        elapsed=elapsed,
+        attempts=job.attempts,
+        history=history,
+        queued=job.queued,
+        throttled=job.throttled,
+        network=outcome.timing,
+        error=outcome.error,
+        kind=outcome.kind,
+        content=outcome.content,
+        response=outcome.response,
+    )
+
+
+def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
+    """Return the result of `job` that would have been tried again, but for its host's budget."""
+    if outcome.error is None:
+        outcome.error = status_error(built(job.request, outcome))
+    if _UNPAID not in getattr(outcome.error, "__notes__", ()):  # it may be raised again and again
+        add_note(outcome.error, _UNPAID)
+    failure = result_of(job, outcome, now, lane)
+    assert isinstance(failure, Failure)
+    return attrs.evolve(failure, out_of_budget=True)
+
+
+def built(item: object, outcome: Outcome) -> Any:
+    """Return the response, built if it has not been."""
+    if isinstance(outcome.response, Blueprint):
+        course = cast("Course", outcome.timing)
+        outcome.response = outcome.response.build(item, outcome.content, course)
+    return outcome.response
+
+
+def success_of(job: Job, outcome: Outcome, now: float) -> Success:
+    """Return the result of `job` that a good response makes."""
+    started_at = job.first_started_at
+    return success(
+        job.index,
+        job.request,
+        0.0 if started_at is None else now - started_at,
+        job.attempts,
+        () if job.history is None else tuple(job.history),
+        job.queued,
+        job.throttled,
+        outcome.timing,
+        outcome.content,
+        outcome.response,
+    )
+
+
+def rejected(item: object, index: int, error: Exception, lane: Lane) -> Failure:
+    """Return the result of something that cannot be sent at all."""
+    return _unsent(item, index, error, FailureKind.invalid_request, lane)
+
+
+def not_started(item: object, index: int, batch_timeout: float, lane: Lane) -> Failure:
+    """Return the result of a request that the batch had no time left for."""
+    error = lane.binding.error(NotStarted)(batch_timeout)
+    return _unsent(item, index, error, FailureKind.not_started, lane)
+
+
+def _unsent(item: object, index: int, error: Exception, kind: FailureKind, lane: Lane) -> Failure:
+    return Failure(
+        index=index,
+        item=item,
+        url=url_of(item, lane),
+        elapsed=0.0,
+        attempts=0,
+        history=(),
+        queued=0.0,
+        throttled=0.0,
+        network=NO_TIMING,
+        error=error,
+        kind=kind,
+        response=None,
+    )
+
+
+def host_down(job: Job, binding: Binding) -> Outcome:
+    """Return the outcome of a request that was not sent because its host is down."""
+    error = binding.error(HostDown)(_origin_of(job))
+    return Outcome(kind=FailureKind.host_down, error=error)
+
+
+def paused(job: Job, now: float, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose host is paused for longer than it may wait."""
+    left = job.allowed or 0.0 if job.deadline is None else max(0.0, job.deadline - now)
+    seconds = job.host.paused_until - now
+    error = binding.error(HostPaused)(_origin_of(job), seconds=seconds, limit=left)
+    return Outcome(kind=FailureKind.retry_after, error=error)
+
+
+def _origin_of(job: Job) -> str:
+    return "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # an Origin
+
+
+def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose time ran out while nothing was being tried."""
+    error = binding.error(DeadlineExceeded)(option, seconds)
+    return Outcome(kind=FailureKind.timeout, error=error)
+
+
+def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) -> Outcome:
+    """Return `outcome` as that of a server which wants to be left alone for too long."""
+    response = built(job.request, outcome)
+    assert outcome.retry_after is not None
+    error = binding.error(RetryAfterTooLong)(
+        outcome.retry_after,
+        limit=decision.limit,
+        option=decision.option,
+        request=response.request,
+        response=response,
+    )
+    return attrs.evolve(outcome, kind=FailureKind.retry_after, error=error)
+
+
+def url_of(item: object, lane: Lane) -> Any:
+    """Return the URL that `item` asks for, `None` if it is none that can be fetched."""
+    try:
+        return lane.locate(item)
+    except Exception:
+        return None
+
+
+def method_of(item: Any) -> str:
+    """Return the method of a request in any form; "GET" where the form has none."""
+    if isinstance(item, Request):
+        return item.method.upper()
+    return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"

@@ -1,0 +1,199 @@
+"""
+The output of a batch: where results go, and how many may wait there.
+
+`Collected` keeps all of them, for `fetch_many`; `Delivered` hands them to a consumer and says when
+he is too far behind, for `stream`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import anyio
+
+from asyncbatch._values._result import Result
+from asyncbatch._values._results import ResultStream
+from asyncbatch._values._summary import RunningSummary, Summary
+
+
+class Output(Protocol):
+    """What a batch needs to know of the place where its results go."""
+
+    is_bounded: bool
+    """Whether `may_take` and `may_start` ever say no."""
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        ...
+
+    def may_take(self, unfinished: int) -> bool:
+        """Whether another request may be read while `unfinished` have not ended."""
+        ...
+
+    def may_start(self, running: int) -> bool:
+        """Whether another request may start while `running` are under way."""
+        ...
+
+    def put(self, result: Result, /) -> None:
+        """Take one result; never waits."""
+        ...
+
+
+class Collected:
+    """Keeps every result, by the index of its request."""
+
+    is_bounded = False
+
+    def __init__(self) -> None:
+        self._results: list[Result] = []
+        self.put: Callable[[Result], None] = self._results.append
+        """Keep one result."""
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Everything may be read, and start."""
+        return True
+
+    def may_take(self, unfinished: int) -> bool:
+        """Everything may be read."""
+        return True
+
+    def may_start(self, running: int) -> bool:
+        """Everything may start."""
+        return True
+
+    def in_order(self) -> list[Result]:
+        """Hand the results over, in the order of the input, once there are no more to come."""
+        self._results.sort(key=_index_of)
+        return self._results
+
+    def take(self) -> Result:
+        """Hand the only result over; another one may be kept then."""
+        return self._results.pop()
+
+
+_index_of = operator.attrgetter("index")
+
+
+def _ignore() -> None:
+    """Stand in for a batch that need not be told."""
+
+
+class Delivered(ResultStream):
+    """
+    Hands results to one consumer, at most `backlog` of them waiting for him.
+
+    In completion order, a request may start while those under way and those waiting for the
+    consumer are fewer than `backlog`. In input order, a request may be *read* while those read and
+    not consumed are fewer: were it the started ones, `backlog` results could wait for an earlier
+    request that in turn waits for them.
+    """
+
+    is_bounded = True
+
+    def __init__(self, *, ordered: bool, backlog: int) -> None:
+        self._ordered = ordered
+        self._backlog = backlog
+        self.on_room: Callable[[], None] = _ignore
+        """Called when there is room again after somebody was told that there is none."""
+        self._refused = False  # somebody was told to wait, and must be told when there is room
+        self._ready: deque[Result] = deque()
+        self._early: dict[int, Result] = {}  # in input order: those whose turn has not come
+        self._next_index = 0
+        self._closed = False
+        self._left = False  # by its consumer; what comes after that is for nobody
+        self._error: BaseException | None = None
+        self._changed = anyio.Event()
+        self.figures = RunningSummary()
+        """Of the results that its consumer has taken."""
+
+    def summary(self) -> Summary:
+        """Return the figures of the results taken so far."""
+        return self.figures.build()
+
+    def may_go_on(self, unfinished: int, running: int) -> bool:
+        """Whether another request may be read and start: `may_take` and `may_start` in one."""
+        if self._ordered:
+            return self._room_for(unfinished + len(self._early) + len(self._ready))
+        return self._room_for(running + len(self._ready))
+
+    def may_take(self, unfinished: int) -> bool:
+        """Whether another request may be read while `unfinished` have not ended."""
+        if not self._ordered:
+            return True
+        return self._room_for(unfinished + len(self._early) + len(self._ready))
+
+    def may_start(self, running: int) -> bool:
+        """Whether another request may start while `running` are under way."""
+        return self._ordered or self._room_for(running + len(self._ready))
+
+    def put(self, result: Result) -> None:
+        """Take one result; never waits."""
+        if self._left:
+            return
+        if not self._ordered:
+            self._ready.append(result)
+        else:
+            self._early[result.index] = result
+            while (turn := self._early.pop(self._next_index, None)) is not None:
+                self._ready.append(turn)
+                self._next_index += 1
+        if self._ready:
+            self._changed.set()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Say that no more results come; the consumer gets `error` behind the last of them."""
+        self.figures.end()
+        if self._left:
+            return
+        self._closed = True
+        self._error = error
+        self._changed.set()
+
+    def give_up_order(self) -> None:
+        """Let what waits for an earlier result go first, in its order: that will not come."""
+        self._ordered = False
+        for index in sorted(self._early):
+            self._ready.append(self._early.pop(index))
+        if self._ready:
+            self._changed.set()
+
+    def leave(self) -> None:
+        """Say that the consumer has left: who reads on would take what there is for everything."""
+        self._ready.clear()
+        self.close(RuntimeError("the stream has been left; read its results inside the async with"))
+        self._left = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Result:
+        """
+        Wait for the next result.
+
+        Raises:
+            StopAsyncIteration: After the last one.
+            BaseException: What the input of the batch raised, after the last one.
+        """
+        while not self._ready:
+            if self._closed:
+                error, self._error = self._error, None
+                raise error or StopAsyncIteration
+            # Several tasks may share the iterator, and wait for one and the same event.
+            if self._changed.is_set():
+                self._changed = anyio.Event()
+            await self._changed.wait()
+        result = self._ready.popleft()
+        self.figures.add(result)
+        if self._refused:
+            self._refused = False
+            self.on_room()
+        return result
+
+    def _room_for(self, count: int) -> bool:
+        if count < self._backlog:
+            return True
+        self._refused = True
+        return False

@@ -1,0 +1,149 @@
+"""
+The intake of a batch: what is read from the input, and when.
+
+An input that can be read without waiting is read by whoever looks for work, one item at a time; one
+that has to be waited for is read ahead by a task of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from asyncbatch._batch._input import END, Input
+from asyncbatch._batch._ledger import Ledger
+from asyncbatch._batch._output import Output
+from asyncbatch._batch._shared import Equipment
+from asyncbatch._batch._time_slice import Slice
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._stalls import LEAST, Stepped
+from asyncbatch._schedule import Schedule
+
+
+class Intake:
+    """Reads an input into the ledger, no further than is needed."""
+
+    def __init__(
+        self,
+        source: Input,
+        ledger: Ledger,
+        schedule: Schedule,
+        output: Output,
+        equipment: Equipment,
+        clock: Clock,
+    ) -> None:
+        self.source = source
+        self.is_fed = source.is_async
+        """Whether `feed` reads the input, because reading may wait."""
+        self._is_at_hand = not (source.is_async or source.is_callers_code)
+        self._ledger = ledger
+        self._schedule = schedule
+        self._output = output
+        self._concurrency = equipment.concurrency
+        self._window = ledger.window
+        # Of what is not fed: whether there was no room when somebody wanted to read.
+        self._was_full = False
+        self._clock = clock
+        self._stalls = equipment.stalls
+        self._hungry = anyio.Event()  # set by whoever changes what the feeder waits for
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every request of the input has its result."""
+        return self.source.exhausted and not self._ledger.unfinished
+
+    def read(self, now: float) -> bool:
+        """
+        Read one request if that needs no waiting and there is room; say whether one came.
+
+        To be called where a slot is free and nothing that has been read may start.
+        """
+        if not self.source.is_at_hand:
+            return False
+        unfinished = self._ledger.unfinished
+        if not self._output.may_take(unfinished):
+            return False
+        is_beyond = unfinished >= self._window.size
+        if is_beyond and not self._widens(unfinished):
+            self._was_full = True
+            return False
+        numbered = self.take()
+        if numbered is END:
+            return False
+        index, item = numbered
+        now = self._clock() if self.source.is_callers_code else now
+        self._ledger.enter(item, index, now, is_beyond=is_beyond)
+        self._was_full = False
+        return True
+
+    def has_room_again(self) -> bool:
+        """Say whether `read` found no room and is worth another call, though others may start."""
+        return self._was_full and self._window.is_worth_a_look(
+            self._ledger.unfinished, self._schedule.hosts, is_at_hand=self._is_at_hand
+        )
+
+    def take(self) -> Any:
+        """
+        Return what `Input.read` does.
+
+        The time that making an item takes is in no request's account.
+        """
+        source, clock = self.source, self._clock
+        if not source.is_callers_code:
+            return source.read()
+        begun = clock()
+        numbered = source.read()
+        took = clock() - begun
+        if took >= LEAST:
+            self._stalls.take_out(took, begun)
+        return numbered
+
+    def notify(self) -> None:
+        """Say that something has changed: there may be room now."""
+        self._hungry.set()
+
+    async def feed(self) -> None:
+        """Read an input that has to be waited for, ahead of what can be started."""
+        turn = Slice()
+        turn.begin()
+        while True:
+            while not self._wants_more():
+                await self._wait()
+                turn.begin()
+            numbered = await Stepped(self.source.read_async(), self._stalls, self._clock)
+            if numbered is END:
+                self._schedule.on_ready()
+                return
+            index, item = numbered
+            is_beyond = self._ledger.unfinished >= self._window.size
+            self._ledger.enter(item, index, self._clock(), is_beyond=is_beyond)
+            self._schedule.on_ready()
+            if turn.is_over:
+                await turn.end()
+
+    async def _wait(self) -> None:
+        self._hungry = anyio.Event()
+        await self._hungry.wait()
+
+    def _wants_more(self) -> bool:
+        schedule = self._schedule
+        if schedule.has_ready and schedule.pending >= self._concurrency:
+            return False
+        # A request that cannot be sent is a result at once, for which there must be room as well.
+        unfinished = self._ledger.unfinished
+        if not self._output.may_take(unfinished) or not self._output.may_start(schedule.in_flight):
+            return False
+        if unfinished < self._window.size:
+            return True
+        # As the dispatcher and the workers read on: a slot is free, and nothing may start.
+        is_free = schedule.in_flight < self._concurrency and not schedule.has_ready
+        return is_free and self._widens(unfinished)
+
+    def _widens(self, unfinished: int) -> bool:
+        """Say whether to read on beyond the size of the window, where nothing may start."""
+        schedule = self._schedule
+        # What the rate over all holds back is not held back less for having been read.
+        return not schedule.is_held and self._window.widens(
+            unfinished, schedule.hosts, is_at_hand=self._is_at_hand
+        )

@@ -1,0 +1,33 @@
+"""What all batches of a fetcher share: a value, made by the fetcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from asyncbatch._batch._attempt import Trial
+from asyncbatch._progress import ProgressTypes
+from asyncbatch._runtime._slots import Permits, Slots
+from asyncbatch._runtime._stalls import Stalls
+from asyncbatch._schedule._hosts import Hosts
+from asyncbatch._values._retry import Retry
+
+
+@attrs.frozen
+class Equipment:
+    """What all batches of a fetcher share."""
+
+    trial: Trial
+    hosts: Hosts
+    slots: Slots
+    permits: Permits
+    concurrency: int
+    window: int
+    """How many requests of a batch may have been read and not ended, for whatever hosts."""
+    retry: Retry | None
+    deadline: float | None
+    check: Callable[[Any], object] | None
+    progress: ProgressTypes
+    stalls: Stalls

@@ -1,0 +1,83 @@
+"""
+The engine: HTTP/1.1 over asyncio, with a pool of its own, and as an httpx transport.
+
+The only place that imports asyncio and httpcore. It knows nothing of batches, policies of retry
+or results.
+"""
+
+from __future__ import annotations
+
+from asyncbatch._engine.bridge._pool_bridge import (
+    EXCHANGE_EXTENSION,
+    MINIMUM_RATE_EXTENSION,
+    REPLAY_EXTENSION,
+    NetworkStream,
+)
+from asyncbatch._engine.bridge._pristine import is_pristine, is_stock_pool, is_untouched
+from asyncbatch._engine.bridge._transports import HTTPTransport, pool_class, transport_class
+from asyncbatch._engine.connect._addresses import (
+    AddressPolicy,
+    AddressPolicyTypes,
+    IPAddress,
+    as_policy,
+    is_public,
+)
+from asyncbatch._engine.connect._connector import Connector
+
+from ._body_stream import BodyStream
+from ._bounds import Bounds, bounds_for
+from ._engine import Engine
+from ._errors import (
+    AddressRefused,
+    ConnectFailed,
+    ContextFailed,
+    EngineClosed,
+    HandshakeFailed,
+    ResolveFailed,
+    SentTooSlowly,
+    TimedOut,
+    causes_of,
+    is_exhausted,
+    is_uncalled_for,
+)
+from ._exchange import NEVER, SHORT_BODY, Exchange, Origin, Terms, Upload
+
+__all__ = [
+    "EXCHANGE_EXTENSION",
+    "MINIMUM_RATE_EXTENSION",
+    "NEVER",
+    "REPLAY_EXTENSION",
+    "SHORT_BODY",
+    "AddressPolicy",
+    "AddressPolicyTypes",
+    "AddressRefused",
+    "BodyStream",
+    "Bounds",
+    "ConnectFailed",
+    "Connector",
+    "ContextFailed",
+    "Engine",
+    "EngineClosed",
+    "Exchange",
+    "HTTPTransport",
+    "HandshakeFailed",
+    "IPAddress",
+    "NetworkStream",
+    "Origin",
+    "ResolveFailed",
+    "SentTooSlowly",
+    "Terms",
+    "TimedOut",
+    "Upload",
+    "as_policy",
+    "bounds_for",
+    "causes_of",
+    "is_exhausted",
+    "is_pristine",
+    "is_public",
+    "is_stock_pool",
+    "is_uncalled_for",
+    "is_untouched",
+    "pool_class",
+    "transport_class",
+]

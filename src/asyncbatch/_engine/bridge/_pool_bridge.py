@@ -1,0 +1,308 @@
+"""
+The engine in the place of httpcore's connection pool.
+
+`httpx.AsyncHTTPTransport` hands its requests to `self._pool`. Putting the engine there, and
+overriding nothing above, is what keeps respx, pytest-httpx, vcrpy and OpenTelemetry at work:
+they patch the transport's and the pool's methods, and win over the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from asyncbatch._engine._body_stream import BodyStream
+from asyncbatch._engine._engine import Engine, take_error
+from asyncbatch._engine._errors import ContextFailed, EngineClosed, TimedOut
+from asyncbatch._engine._exchange import Body, Exchange, Origin, Terms, Upload
+from asyncbatch._engine.bridge._pristine import is_pristine
+from asyncbatch._engine.bridge._trace import EventLog, TracedStream
+from asyncbatch._engine.http11 import (
+    LAST_CHUNK,
+    ExchangeError,
+    InvalidRequest,
+    RequestFields,
+    TruncatedResponse,
+    encode_chunk,
+    encode_fields,
+    encode_request_line,
+)
+from asyncbatch._runtime._threads import NoThreads, Threads
+from asyncbatch._values._urls import DEFAULT_PORTS
+
+EXCHANGE_EXTENSION = "asyncbatch.exchange"
+"""The response extension under which the exchange, and so its timing, can be found."""
+
+REPLAY_EXTENSION = "asyncbatch.replay"
+"""The request extension for an exchange that has taken place: it is answered from that, once."""
+
+MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
+"""The request extension for the least rate, in bytes per second, at which a head has to come."""
+
+_threads = Threads("asyncbatch-tls", 4)
+
+_MAX_TERMS = 64
+_SECURE_SCHEMES = (b"https", b"wss")
+_DEFAULT_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items()}
+
+
+class EnginePoolMixin:
+    """
+    What makes an httpcore connection pool an engine; combined with either httpcore's class.
+
+    Hands to `super()` what the engine does not do: HTTP/2, CONNECT and upgrades, schemes other
+    than http and https, event loops other than asyncio's, and whatever a patched httpcore wants.
+    """
+
+    core: ClassVar[Any]
+    byte_stream: ClassVar[Any]
+    _ssl_context: ssl.SSLContext | None
+
+    def __init__(
+        self, engine: Engine, make_ssl_context: Callable[[], ssl.SSLContext], **options: Any
+    ) -> None:
+        self.engine = engine
+        self._make_ssl_context = make_ssl_context
+        self._terms: dict[tuple[float | None, ...], Terms] = {}
+        self.speaks_http11_only = options.get("http1", True) and not options.get("http2", False)
+        super().__init__(**options)
+
+    def create_connection(self, origin: Any) -> Any:
+        """Make httpcore's own connection, with the TLS context made when one is first needed."""
+        if self._ssl_context is None and origin.scheme in _SECURE_SCHEMES:
+            self._ssl_context = self._make_ssl_context()
+        return super().create_connection(origin)  # type: ignore[misc]  # the pool's
+
+    @property
+    def is_without_engine(self) -> bool:
+        """Whether httpcore does it all, since the event loop is not asyncio's."""
+        return not _runs_on_asyncio()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request, and return the response when its head has come."""
+        # Taken out, because a redirected request inherits the extensions.
+        replayed = request.extensions.pop(REPLAY_EXTENSION, None)
+        if replayed is not None:
+            return self._as_response(replayed, None)
+        if not self._is_ours(request):
+            return await self._leave_to_httpcore(request)
+        try:
+            fields = encode_fields(request.headers)
+            if fields.upgrades:
+                return await self._leave_to_httpcore(request)
+            exchange = await self._exchange(request, fields)
+        except ExchangeError as exc:
+            raise self.as_core_error(exc) from exc
+        return self._as_response(exchange, request.extensions.get("trace"))
+
+    async def _leave_to_httpcore(self, request: Any) -> Any:
+        if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
+            # Reading the roots takes some 20 ms, in which the event loop would stand still.
+            try:
+                self._ssl_context = await self._ssl_context_made()
+            except (OSError, ValueError) as exc:
+                error = ContextFailed(str(exc))
+                error.__cause__ = exc
+                raise self.as_core_error(error) from error
+        return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
+
+    async def _ssl_context_made(self) -> ssl.SSLContext:
+        try:
+            return await _threads.call(self._make_ssl_context)
+        except NoThreads:
+            return self._make_ssl_context()
+
+    async def aclose(self) -> None:
+        """Close the engine, and what httpcore may have opened."""
+        await self.engine.aclose()
+        await super().aclose()  # type: ignore[misc]  # the pool's
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.engine.counts().items())
+        return f"<{type(self).__name__} [{counts or 'unused'}]>"
+
+    def _is_ours(self, request: Any) -> bool:
+        if not self.speaks_http11_only or not is_pristine(self.core):
+            return False
+        if request.url.scheme not in _DEFAULT_PORTS or request.method == b"CONNECT":
+            return False
+        return _runs_on_asyncio()
+
+    async def _exchange(self, request: Any, fields: RequestFields) -> Exchange:
+        url = request.url
+        extensions = request.extensions
+        server_name = extensions.get("sni_hostname")
+        port = url.port or _DEFAULT_PORTS[url.scheme]
+        origin = Origin(url.scheme == b"https", url.host.decode("ascii"), port, server_name)
+        payload = encode_request_line(request.method, url.target) + fields.block
+        body = await self._body(request.stream, fields)
+        trace = extensions.get("trace")
+        if not (trace is None or callable(trace)):
+            raise TypeError(f"trace must be a callable, not {trace!r}")
+        log = None if trace is None else EventLog(request)
+        exchange = self.engine.begin(
+            origin,
+            request.method,
+            payload,
+            body,
+            self._terms_of(extensions.get("timeout"), extensions.get(MINIMUM_RATE_EXTENSION)),
+            closes=fields.closes,
+            observer=None if log is None else log.observe,
+        )
+        try:
+            if log is not None:
+                await log.report(exchange, trace)
+            await exchange.future
+        except BaseException:
+            self.engine.abandon(exchange)
+            raise
+        if exchange.head is None:
+            error = take_error(exchange)
+            if isinstance(error, ExchangeError):
+                error.dns = exchange.dns
+            raise error
+        return exchange
+
+    async def _body(self, stream: Any, fields: RequestFields) -> Body:
+        if type(stream) is not self.byte_stream:
+            length = fields.length
+            if length is None and not fields.is_chunked:
+                length = 0
+            return Upload(stream, length)
+        content = b"".join([piece async for piece in stream])
+        if fields.is_chunked:
+            return encode_chunk(content) + LAST_CHUNK
+        if len(content) != (fields.length or 0):
+            raise InvalidRequest(
+                f"the request body has {len(content)} bytes, its Content-Length is {fields.length}"
+            )
+        return content or None
+
+    def _terms_of(
+        self, timeout: dict[str, float | None] | None, minimum_rate: float | None
+    ) -> Terms:
+        timeout = timeout or {}
+        key = (
+            timeout.get("connect"),
+            timeout.get("read"),
+            timeout.get("write"),
+            timeout.get("pool"),
+            minimum_rate,
+        )
+        terms = self._terms.get(key)
+        if terms is None:
+            if len(self._terms) >= _MAX_TERMS:
+                self._terms.clear()
+            if not all(limit is None or isinstance(limit, int | float) for limit in key):
+                raise TypeError(f"time limits must be seconds or None, not {timeout!r}")
+            connect, read, write, pool, _ = key
+            terms = self._terms[key] = Terms(
+                connect_timeout=connect,
+                read_timeout=read,
+                write_timeout=write,
+                pool_timeout=pool,
+                minimum_rate=minimum_rate,
+                streams=True,
+            )
+        return terms
+
+    def _as_response(self, exchange: Exchange, trace: Any) -> Any:
+        head = exchange.head
+        assert head is not None
+        stream: Any = _CoreStream(self, exchange)
+        return self.core.Response(
+            status=head.status,
+            headers=head.fields,
+            content=stream if trace is None else TracedStream(stream, trace),
+            extensions={
+                "http_version": head.version,
+                "reason_phrase": head.reason,
+                "network_stream": NetworkStream(exchange.connection),
+                EXCHANGE_EXTENSION: exchange,
+            },
+        )
+
+    def as_core_error(self, error: ExchangeError) -> Exception:
+        """Translate an error of the engine into the one httpcore would raise."""
+        core = self.core
+        name = _CORE_ERRORS.get(error.kind, "RemoteProtocolError")
+        if isinstance(error, TimedOut):
+            name = _CORE_TIMEOUTS[error.phase]
+        elif isinstance(error, EngineClosed) or (
+            isinstance(error, TruncatedResponse) and error.__cause__ is not None
+        ):
+            # Reset, or closed by us: httpcore tells both from a peer's orderly, early end.
+            name = "ReadError"
+        core_error: Exception = getattr(core, name)(str(error))
+        return core_error
+
+
+def _runs_on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+_CORE_ERRORS = {
+    "dns": "ConnectError",
+    "connect": "ConnectError",
+    "tls": "ConnectError",
+    "blocked": "ConnectError",
+    "invalid_request": "LocalProtocolError",
+}
+_CORE_TIMEOUTS = {
+    "pool": "PoolTimeout",
+    "connect": "ConnectTimeout",
+    "write": "WriteTimeout",
+    "read": "ReadTimeout",
+    "rate": "ReadTimeout",
+    "total": "ReadTimeout",
+}
+
+
+class _CoreStream(BodyStream):
+    """A body whose errors are httpcore's."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: EnginePoolMixin, exchange: Exchange) -> None:
+        super().__init__(pool.engine, exchange)
+        self._pool = pool
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await super().__anext__()
+        except ExchangeError as exc:
+            raise self._pool.as_core_error(exc) from exc
+
+
+class NetworkStream:
+    """
+    What httpx's `network_stream` extension tells of a connection, and no more.
+
+    Args:
+        connection: The connection, or None where there is none any more.
+    """
+
+    __slots__ = ("_connection",)
+
+    _NAMES: ClassVar[dict[str, str]] = {
+        "client_addr": "sockname",
+        "server_addr": "peername",
+        "socket": "socket",
+        "ssl_object": "ssl_object",
+    }
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return `ssl_object`, `client_addr`, `server_addr` or `socket`; None for others."""
+        name = self._NAMES.get(info)
+        if name is None or self._connection is None:
+            return None
+        return self._connection.get_extra_info(name)

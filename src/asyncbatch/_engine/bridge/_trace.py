@@ -1,0 +1,102 @@
+"""
+The `trace` extension of httpx: events under httpcore's names, for requests that ask for them.
+
+The engine reports what happens from callbacks, the caller's trace function is a coroutine: so
+events are queued, and awaited in order by the task that sent the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from asyncbatch._engine._exchange import Exchange
+
+_SEND = ("http11.send_request_headers", "http11.send_request_body")
+
+
+class EventLog:
+    """The events of one exchange until its response's head."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._events: deque[tuple[str, Mapping[str, Any]]] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    def observe(self, name: str, info: Mapping[str, Any]) -> None:
+        """Take what the engine reports."""
+        if name == "sent":
+            for step in _SEND:
+                self._events.append((f"{step}.started", {"request": self._request}))
+                self._events.append((f"{step}.complete", {"return_value": None}))
+            started = {"request": self._request}
+            self._events.append(("http11.receive_response_headers.started", started))
+        else:
+            self._events.append((name, info))
+        self._rouse()
+
+    async def report(self, exchange: Exchange, trace: Any) -> None:
+        """Call `trace` for each event until the head has come, or the exchange has failed."""
+        exchange.future.add_done_callback(lambda _: self._rouse())
+        try:
+            await self._tell_until_done(exchange, trace)
+        except asyncio.CancelledError:
+            # Perhaps in the turn in which it was sent: who looks at the events must not take it
+            # for a request that never left, and send it again.
+            await self._tell(trace)
+            raise
+        step = "http11.receive_response_headers"
+        head = exchange.head
+        if head is not None:
+            returned = (head.version, head.status, head.reason, list(head.fields))
+            await trace(f"{step}.complete", {"return_value": returned})
+        elif exchange.connection is not None:
+            await trace(f"{step}.failed", {"exception": exchange.error})
+
+    async def _tell_until_done(self, exchange: Exchange, trace: Any) -> None:
+        while True:
+            await self._tell(trace)
+            if exchange.future.done():
+                return
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    async def _tell(self, trace: Any) -> None:
+        while self._events:
+            await trace(*self._events.popleft())
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class TracedStream:
+    """A response body that reports its beginning, its end and its closing."""
+
+    def __init__(self, stream: Any, trace: Any) -> None:
+        self._stream = stream
+        self._trace = trace
+        self._is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        step = "http11.receive_response_body"
+        await self._trace(f"{step}.started", {})
+        try:
+            async for piece in self._stream:
+                yield piece
+        except Exception as exc:
+            await self._trace(f"{step}.failed", {"exception": exc})
+            await self.aclose()
+            raise
+        await self._trace(f"{step}.complete", {"return_value": None})
+
+    async def aclose(self) -> None:
+        """Close the body; once."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._trace("http11.response_closed.started", {})
+        await self._stream.aclose()
+        await self._trace("http11.response_closed.complete", {"return_value": None})

@@ -1,0 +1,1 @@
+"""From an origin to an open connection: names, addresses, sockets, TLS."""

@@ -1,0 +1,148 @@
+"""
+Address policies: which addresses may be connected to.
+
+Pure. Refusing is about the address, never about the spelling of the name: whatever a URL says,
+it is the resolved address that is looked at, and that same address that is connected to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, TypeAlias
+
+from asyncbatch._engine._errors import AddressRefused
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+AddressPolicy: TypeAlias = Callable[[IPAddress], bool]
+AddressPolicyTypes: TypeAlias = AddressPolicy | Literal["public"] | None
+
+# Written out, since `ipaddress.is_global` differs between Python releases.
+_NOT_PUBLIC_V4 = tuple(
+    IPv4Network(text)
+    for text in (
+        # The blocks of the IANA IPv4 Special-Purpose Address Registry (RFC 6890).
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "240.0.0.0/4",
+        # The same registry calls these globally reachable (AS112, AMT, the former relays of 6to4;
+        # also 192.0.0.9 and .10 above): whichever server is nearest answers, and that may be one
+        # of the network that we are in.
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.175.48.0/24",
+        # Multicast (RFC 5771).
+        "224.0.0.0/4",
+        # Public by its number, but answered by the host under each virtual machine on Azure.
+        "168.63.129.16/32",
+    )
+)
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# Inside 2000::/3, from the IANA IPv6 registry: protocol assignments (Teredo, benchmarking, AMT,
+# ORCHID, DRIP), documentation, AS112.
+_NOT_PUBLIC_V6 = tuple(
+    IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+
+# The upper half of an interface identifier of ISATAP (RFC 5214 §6.1), its two flag bits left out.
+_ISATAP = 0x0000_5EFE
+_ISATAP_MASK = 0xFCFF_FFFF
+
+_LOW_32_BITS = 0xFFFF_FFFF
+
+
+def is_public(address: IPAddress) -> bool:
+    """
+    Say whether an address is one of the public Internet: what `addresses="public"` asks.
+
+    The answer is the same on every release of Python. No block of the IANA special-purpose
+    registries is public, not even those that they call globally reachable: those are answered by
+    whichever network is nearest. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, ISATAP)
+    must be public itself.
+
+    To allow something else as well, or less, build a policy on it:
+
+        Fetcher(addresses=lambda address: is_public(address) and address not in OURS)
+    """
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_V4)
+    address = _plain(address)
+    if isinstance(address, IPv4Address):
+        return is_public(address)
+    number = int(address)
+    if address in _NAT64:
+        return is_public(IPv4Address(number & _LOW_32_BITS))
+    if address not in _GLOBAL_UNICAST or any(address in network for network in _NOT_PUBLIC_V6):
+        return False
+    if address in _SIX_TO_FOUR and not is_public(IPv4Address(number >> 80 & _LOW_32_BITS)):
+        return False
+    if number >> 32 & _ISATAP_MASK == _ISATAP:
+        return is_public(IPv4Address(number & _LOW_32_BITS))
+    return True
+
+
+def as_policy(addresses: AddressPolicyTypes) -> AddressPolicy | None:
+    """
+    Turn what callers may pass into a policy, or None where every address is welcome.
+
+    Raises:
+        TypeError: it is neither a callable nor None nor `"public"`, or one that has to be awaited.
+    """
+    if addresses == "public":
+        return is_public
+    if addresses is not None and not callable(addresses):
+        raise TypeError(f"addresses must be 'public', a callable or None, not {addresses!r}")
+    if inspect.iscoroutinefunction(addresses):
+        raise TypeError(f"addresses must be a callable that answers at once, not {addresses!r}")
+    return addresses
+
+
+def allowed_by(policy: AddressPolicy, host: str, addresses: Sequence[str]) -> list[bool]:
+    """
+    Say of each of a host's addresses, as text, whether it may be connected to.
+
+    Raises:
+        AddressRefused: none may, or the policy has failed to say so.
+    """
+    verdicts = [_verdict(policy, host, text) for text in addresses]
+    if not any(verdicts):
+        refused = ", ".join(sorted({*addresses}))
+        raise AddressRefused(f"{host!r} is at {refused}, which is not allowed")
+    return verdicts
+
+
+def _verdict(policy: AddressPolicy, host: str, text: str) -> bool:
+    try:
+        # Without zone, and IPv4 where IPv4 will be spoken: a policy that compares addresses, or
+        # asks one for `is_private`, must not be passed by another spelling.
+        verdict = policy(_plain(ipaddress.ip_address(text)))
+    except (Exception, GeneratorExit) as exc:
+        raise AddressRefused(f"{host!r} is at {text}, and addresses() raised {exc!r}") from exc
+    # Nothing else means yes: a coroutine, say, is as true as any object.
+    if verdict is not True and verdict is not False:
+        raise AddressRefused(
+            f"{host!r} is at {text}, and addresses() returned {verdict!r}, not True or False"
+        )
+    return verdict
+
+
+def _plain(address: IPAddress) -> IPAddress:
+    if isinstance(address, IPv4Address):
+        return address
+    return address.ipv4_mapped or IPv6Address(int(address))

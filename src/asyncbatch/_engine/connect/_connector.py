@@ -1,0 +1,270 @@
+"""
+From an origin to an open wire: look-up, address policy, sockets, TLS.
+
+The address that was checked is the one that is connected to; nothing is resolved twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from asyncbatch._engine._errors import (
+    ConnectFailed,
+    ContextFailed,
+    HandshakeFailed,
+    ResolveFailed,
+)
+from asyncbatch._engine._exchange import Origin
+from asyncbatch._engine.connect._addresses import AddressPolicy, allowed_by
+from asyncbatch._engine.connect._happy_eyeballs import HEAD_START, race
+from asyncbatch._engine.connect._phases import ConnectPhases
+from asyncbatch._engine.connect._resolver import (
+    Address,
+    Resolver,
+    Threads,
+    parse_literal,
+    without_escape,
+)
+from asyncbatch._engine.connect._sockets import (
+    CAN_WATCH,
+    Begun,
+    SocketOpener,
+    SocketOption,
+    connect_unix,
+)
+from asyncbatch._engine.connect._tls_context import TLSContext
+from asyncbatch._engine.io._attach import Attacher
+from asyncbatch._engine.io._transport import Wire
+
+
+class Connector:
+    """
+    Opens wires for one engine.
+
+    Args:
+        make_ssl_context: called once, in a thread, when TLS is first needed: reading the roots
+            takes some 20 ms.
+        policy: says of each address whether it may be connected to.
+        local_address: to connect from.
+        socket_options: for `setsockopt`, each.
+        uds: the path of a Unix domain socket to connect to instead of any address.
+        retries: how many times a failed connect is tried again.
+    """
+
+    def __init__(
+        self,
+        make_ssl_context: Callable[[], ssl.SSLContext],
+        *,
+        policy: AddressPolicy | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] = (),
+        uds: str | None = None,
+        retries: int = 0,
+        resolver: Resolver | None = None,
+    ) -> None:
+        threads = Threads()
+        self._tls = TLSContext(make_ssl_context, threads)
+        self._policy = policy
+        self._opener = SocketOpener(local_address, socket_options)
+        self._uds = uds
+        self.resolver = Resolver(threads=threads) if resolver is None else resolver
+        self.retries = retries
+
+    def begin(
+        self, origin: Origin, phases: ConnectPhases, attacher: Attacher
+    ) -> Wire | Begun | None:
+        """
+        Begin to connect where nothing has to be waited for first: to the one address that there is.
+
+        Args:
+            origin: where to.
+            phases: says how long it took.
+            attacher: puts a wire on the socket.
+
+        Returns:
+            The wire, where it is open already; else what to go on with in `connect`; None:
+            `connect` has to begin.
+
+        Raises:
+            AddressRefused, ConnectFailed: that step failed.
+        """
+        if self._uds is not None or not CAN_WATCH:
+            return None
+        addresses = self._known_addresses(origin, phases)
+        if addresses is None or len(addresses) > 1:
+            return None
+        (address,) = self.check(origin.host, addresses)
+        started = monotonic()
+        try:
+            begun = self._opener.begin(address)
+        except (OSError, OverflowError) as exc:
+            raise self._connect_failed(origin, exc) from exc
+        finally:
+            phases.connect = monotonic() - started
+        if begun.is_connected and not origin.is_tls:
+            return attacher.attach_nowait(begun.sock) or begun
+        return begun
+
+    async def connect(
+        self,
+        origin: Origin,
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: Begun | None = None,
+    ) -> Wire:
+        """
+        Open a wire to an origin.
+
+        Args:
+            origin: where to.
+            phases: says in the end how long it took, and meanwhile how long it has taken.
+            attacher: puts a wire on the socket.
+            begun: what `begin` has begun.
+
+        Raises:
+            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed: that step failed.
+        """
+        name = "connect_tcp" if self._uds is None else "connect_unix_socket"
+        phases.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
+        try:
+            sock = await self._open_socket(origin, phases, begun)
+        except BaseException as exc:  # out of time, too
+            phases.observe(f"connection.{name}.failed", exception=exc)
+            raise
+        phases.observe(f"connection.{name}.complete", return_value=None)
+        if not origin.is_tls:
+            return await attacher.attach(sock)
+        phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
+        try:
+            wire = await self._shake_hands(attacher, sock, origin, phases)
+        except BaseException as exc:
+            phases.observe("connection.start_tls.failed", exception=exc)
+            raise
+        phases.observe("connection.start_tls.complete", return_value=None)
+        return wire
+
+    def check(self, host: str, addresses: list[Address]) -> list[Address]:
+        """
+        Keep the addresses that the policy allows.
+
+        Raises:
+            AddressRefused: none is left, or the policy failed.
+        """
+        if self._policy is None:
+            return addresses
+        verdicts = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
+        return [*itertools.compress(addresses, verdicts)]
+
+    async def _open_socket(
+        self, origin: Origin, phases: ConnectPhases, begun: Begun | None
+    ) -> socket.socket:
+        if begun is not None and begun.is_connected:
+            return begun.sock
+        if self._uds is not None:
+            phases.enter("connect")
+            try:
+                return await connect_unix(self._uds)
+            except OSError as exc:
+                raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
+            finally:
+                phases.leave()
+        if begun is not None:
+            return await self._finish(origin, phases, begun)
+        addresses = self._known_addresses(origin, phases)
+        if addresses is None:
+            addresses = await self._look_up(origin, phases)
+        return await self._race(origin, phases, self.check(origin.host, addresses))
+
+    async def _finish(self, origin: Origin, phases: ConnectPhases, begun: Begun) -> socket.socket:
+        phases.enter("connect", begun.started)
+        try:
+            return await self._opener.finish(begun)
+        except asyncio.CancelledError:
+            if monotonic() - begun.started >= HEAD_START:
+                self.resolver.forget(origin.host, origin.port)
+            raise
+        except OSError as exc:
+            raise self._connect_failed(origin, exc) from exc
+        finally:
+            phases.leave()
+
+    async def _race(
+        self, origin: Origin, phases: ConnectPhases, addresses: list[Address]
+    ) -> socket.socket:
+        host, port = origin.host, origin.port
+        silent: list[Address] = []
+        phases.enter("connect")
+        try:
+            return await race(addresses, self._opener.connect, silent.extend)
+        except asyncio.CancelledError:
+            # Out of time: as if they had refused. What is tried first next time are others.
+            if silent:
+                self.resolver.forget(host, port)
+            raise
+        except (OSError, OverflowError) as exc:
+            raise self._connect_failed(origin, exc) from exc
+        finally:
+            phases.leave()
+            self.resolver.note_silent(host, port, silent)
+
+    def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:
+        self.resolver.forget(origin.host, origin.port)
+        return ConnectFailed(f"{origin.host!r} port {origin.port}: {error}")
+
+    def _known_addresses(self, origin: Origin, phases: ConnectPhases) -> list[Address] | None:
+        """Return the addresses of a host where nobody has to be asked for them."""
+        host, port = origin.host, origin.port
+        if not 0 < port < 65536:
+            raise ConnectFailed(f"there is no port {port}")
+        if not host or "\x00" in host:
+            raise ResolveFailed(f"not a host name: {host!r}")
+        literal = parse_literal(without_escape(host), port)
+        if literal is not None:
+            return literal
+        started = monotonic()
+        known = self.resolver.known(host, port)
+        if known is not None:
+            phases.dns = monotonic() - started
+        return known
+
+    async def _look_up(self, origin: Origin, phases: ConnectPhases) -> list[Address]:
+        phases.enter("dns")
+        try:
+            return await self.resolver.resolve(origin.host, origin.port)
+        finally:
+            phases.leave()
+
+    async def _shake_hands(
+        self, attacher: Attacher, sock: socket.socket, origin: Origin, phases: ConnectPhases
+    ) -> Wire:
+        server_name = origin.server_name or _name_of(origin)
+        try:
+            try:
+                context = await self._tls.get()
+            except Exception as exc:
+                sock.close()
+                raise ContextFailed(str(exc)) from exc
+            except BaseException:
+                sock.close()
+                raise
+            phases.enter("tls")
+            return await attacher.attach_tls(sock, context, server_name, self._tls.encrypted)
+        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
+            raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
+        finally:
+            phases.leave()
+
+
+def _name_of(origin: Origin) -> str:
+    """
+    Return what the server calls itself.
+
+    The dot at the end of a fully qualified name is for the resolver: it is no part of the name in
+    SNI (RFC 6066 §3), nor in a certificate (RFC 5280 §4.2.1.6).
+    """
+    return origin.host.removesuffix(".")

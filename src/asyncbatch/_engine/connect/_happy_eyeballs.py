@@ -1,0 +1,147 @@
+"""
+Happy eyeballs (RFC 8305): try the addresses of a name with a head start each, keep the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from itertools import zip_longest
+
+from asyncbatch._engine.connect._resolver import Address
+
+HEAD_START = 0.25
+"""Seconds an attempt has for itself before the next one joins (RFC 8305 §5)."""
+
+
+MAX_SILENT = 16
+"""Addresses that are waited for at once; those that refuse make room for the next."""
+MAX_NOTES = 16
+"""Errors of further addresses that are told."""
+
+
+def interleave(addresses: list[Address]) -> list[Address]:
+    """Alternate the families, the system's first choice first (RFC 8305 §4)."""
+    first = [one for one in addresses if one.family == addresses[0].family]
+    others = [one for one in addresses if one.family != addresses[0].family]
+    return [one for pair in zip_longest(first, others) for one in pair if one is not None]
+
+
+async def race(
+    addresses: list[Address],
+    connect: Callable[[Address], Awaitable[socket.socket]],
+    on_silent: Callable[[list[Address]], object],
+) -> socket.socket:
+    """
+    Connect to whichever address answers first.
+
+    Args:
+        addresses: in the order in which to try them, by and large.
+        connect: opens a socket to one of them.
+        on_silent: told at the end of those that had not answered by then, though they had had
+            their head start.
+
+    Raises:
+        OSError: none answered; that of the first address, with the others as notes.
+    """
+    if len(addresses) == 1:
+        return await _connect_to_one(addresses[0], connect, on_silent)
+    return await _Race(interleave(addresses), connect, on_silent).run()
+
+
+async def _connect_to_one(
+    address: Address,
+    connect: Callable[[Address], Awaitable[socket.socket]],
+    on_silent: Callable[[list[Address]], object],
+) -> socket.socket:
+    time = asyncio.get_running_loop().time
+    begun_at = time()
+    try:
+        return await connect(address)
+    except asyncio.CancelledError:
+        if time() - begun_at >= HEAD_START:
+            on_silent([address])
+        raise
+
+
+class _Race:
+    def __init__(
+        self,
+        addresses: list[Address],
+        connect: Callable[[Address], Awaitable[socket.socket]],
+        on_silent: Callable[[list[Address]], object],
+    ) -> None:
+        self._todo = addresses[::-1]
+        self._connect = connect
+        self._on_silent = on_silent
+        # Each with its address, and when it began.
+        self._running: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
+        self._errors: list[OSError] = []
+        self._time = asyncio.get_running_loop().time
+
+    async def run(self) -> socket.socket:
+        try:
+            while self._todo or self._running:
+                if self._has_next:
+                    address = self._todo.pop()
+                    task = asyncio.ensure_future(_as_coroutine(self._connect, address))
+                    self._running[task] = (address, self._time())
+                winner = await self._wait()
+                if winner is not None:
+                    return winner
+        finally:
+            self._cancel_rest()
+        first, *others = self._errors
+        for other in others[:MAX_NOTES]:
+            first.add_note(f"also tried: {other}")
+        if len(others) > MAX_NOTES:
+            first.add_note(f"and {len(others) - MAX_NOTES} more")
+        raise first
+
+    @property
+    def _has_next(self) -> bool:
+        return bool(self._todo) and len(self._running) < MAX_SILENT
+
+    async def _wait(self) -> socket.socket | None:
+        """Wait for the first to succeed, a failure that frees the way, or the head start."""
+        done, _ = await asyncio.wait(
+            self._running,
+            timeout=HEAD_START if self._has_next else None,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        winner: socket.socket | None = None
+        for task in done:
+            del self._running[task]
+            error = task.exception()
+            if error is None:
+                # Two at once: one is enough.
+                if winner is not None:
+                    winner.close()
+                winner = task.result()
+            elif isinstance(error, OSError):
+                self._errors.append(error)
+            else:
+                raise error
+        return winner
+
+    def _cancel_rest(self) -> None:
+        silent_since = self._time() - HEAD_START
+        silent = [one for one, begun_at in self._running.values() if begun_at <= silent_since]
+        if silent:
+            self._on_silent(silent)
+        for task in self._running:
+            task.add_done_callback(_close_late_winner)
+            task.cancel()
+        self._running = {}
+
+
+async def _as_coroutine(
+    connect: Callable[[Address], Awaitable[socket.socket]], address: Address
+) -> socket.socket:
+    return await connect(address)
+
+
+def _close_late_winner(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

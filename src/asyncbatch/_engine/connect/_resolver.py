@@ -1,0 +1,294 @@
+"""
+Host names to socket addresses: cached, coalesced, and in threads of our own.
+
+asyncio's default executor is shared with everything else in the program: a few slow look-ups
+there show as time-outs of all others (CPython issue 112169).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import queue
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from asyncbatch._engine._errors import ResolveFailed
+
+T = TypeVar("T")
+
+CACHE_SECONDS = 60.0
+MAX_CACHED_NAMES = 10_000
+MAX_THREADS = 32
+MOST_THREADS = 256
+"""Threads that there are at the very most: those that hang cannot be ended."""
+PATIENCE = 1.0
+"""Seconds that a call waits for a thread before it gets one beyond `MAX_THREADS`."""
+MAX_ADDRESSES = 256
+"""Addresses of one name that are kept; a hostile name has thousands."""
+
+
+class Address(NamedTuple):
+    """Where a socket can be connected to."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+LookUp: TypeAlias = Callable[[str, int], list[Address]]
+
+
+def look_up(host: str, port: int) -> list[Address]:
+    """Ask the system; blocks."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        # Without a descriptor for its files and sockets glibc says that there is no such name.
+        # Opening one tells that apart: it then fails with EMFILE.
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        raise
+    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def parse_literal(host: str, port: int) -> list[Address] | None:
+    """Return the address that a host spells out, or None where it is a name. Never blocks."""
+    # What an IPv6 scope names may change, everything else is spelt out for good.
+    return _parse_literal.__wrapped__(host, port) if "%" in host else _parse_literal(host, port)
+
+
+def without_escape(host: str) -> str:
+    """Return a host as the system takes it: in a URL, the "%" of a zone is %25 (RFC 6874)."""
+    return host.replace("%25", "%", 1) if "%25" in host and ":" in host else host
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_literal(host: str, port: int) -> list[Address] | None:
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return None
+    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+class Threads:
+    """
+    Threads that exist only while there is something to call in them.
+
+    Daemons, and never joined: a look-up that hangs must hold up neither `aclose` nor the end of
+    the interpreter, as the threads of `concurrent.futures` would.
+
+    Args:
+        limit: how many there are at a time, while none of them hangs.
+        patience: seconds that a call waits for one of them before it gets a further one.
+        most: how many there may be then.
+    """
+
+    def __init__(
+        self,
+        limit: int = MAX_THREADS,
+        *,
+        patience: float = PATIENCE,
+        most: int = MOST_THREADS,
+    ) -> None:
+        self._limit = limit
+        self._patience = patience
+        self._most = most
+        self._running = 0
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def call(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """
+        Call in a thread; the future belongs to the running loop.
+
+        It fails with `EAGAIN` where the system has no thread for it.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                result = function(*args)
+            except BaseException as exc:  # it belongs to whoever awaits the future
+                _settle(loop, future, None, exc)
+            else:
+                _settle(loop, future, result, None)
+
+        self._calls.put(run)
+        try:
+            if not self._start(self._limit):
+                relief = loop.call_later(self._patience, self._relieve)
+                future.add_done_callback(lambda _: relief.cancel())
+        except RuntimeError as exc:
+            self._refuse(future, exc)
+        return future
+
+    def _start(self, limit: int) -> bool:
+        """Start a thread unless there are `limit`; say whether it was."""
+        with self._lock:
+            if self._running >= limit:
+                return False
+            self._running += 1
+        try:
+            threading.Thread(target=self._work, name="asyncbatch-dns", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+            raise
+        return True
+
+    def _relieve(self) -> None:
+        """Start a further thread, if calls still wait for one of those that there are."""
+        if not self._calls.empty():
+            with contextlib.suppress(RuntimeError):
+                self._start(self._most)
+
+    def _refuse(self, future: asyncio.Future[Any], error: RuntimeError) -> None:
+        """Fail the last call, unless a thread that there is already will come to it."""
+        with self._lock:
+            if self._running:
+                return
+            call = self._calls.get_nowait()
+        if "interpreter shutdown" in str(error):
+            # No thread starts any more (Python 3.12), and of a program that ends there is little
+            # left that a look-up within the event loop could hold up.
+            call()
+            return
+        future.set_exception(OSError(errno.EAGAIN, str(error)))
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                with self._lock:
+                    # Under the lock, so that no call is left behind by the last thread.
+                    if self._calls.empty():
+                        self._running -= 1
+                        return
+                continue
+            call()
+
+
+def _settle(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[T],
+    result: T | None,
+    error: BaseException | None,
+) -> None:
+    def settle() -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+            future.exception()  # retrieved: nobody may be waiting any more
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only with an error
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        return  # the loop was closed meanwhile, and nobody waits
+
+
+class Resolver:
+    """
+    Resolves names for one engine.
+
+    Args:
+        look_up: asks the system; called in a thread.
+        clock: a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        look_up: LookUp = look_up,
+        *,
+        threads: Threads | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look_up = look_up
+        self._threads = Threads() if threads is None else threads
+        self._clock = clock
+        # Oldest first, since every answer lives equally long.
+        self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()
+        self._running: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+        # Addresses that did not answer, and until when they come last; oldest first.
+        self._silent: OrderedDict[Address, float] = OrderedDict()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """
+        Return the addresses of a name, at least one, in the order of the system.
+
+        Those that were silent a short while ago come last.
+
+        Raises:
+            ResolveFailed: there is none, or the name cannot be asked for.
+        """
+        known = self.known(host, port)
+        if known is not None:
+            return known
+        key = (host, port)
+        running = self._running.get(key)
+        if running is None or running.get_loop() is not asyncio.get_running_loop():
+            running = self._threads.call(self._look_up, host, port)
+            self._running[key] = running
+            running.add_done_callback(lambda future: self._keep(key, future))
+        try:
+            # Shielded: one caller that gives up must not take the answer from the others.
+            addresses = await asyncio.shield(running)
+        except (OSError, UnicodeError) as exc:
+            raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
+        if not addresses:
+            raise ResolveFailed(f"{host!r} has no address")
+        return self._in_order(addresses)
+
+    def known(self, host: str, port: int) -> list[Address] | None:
+        """Return the addresses of a name that was resolved a short while ago."""
+        cached = self._cache.get((host, port))
+        if cached is not None and cached[0] > self._clock():
+            return cached[1]
+        return None
+
+    def forget(self, host: str, port: int) -> None:
+        """Ask anew next time, since none of the addresses answered."""
+        self._cache.pop((host, port), None)
+
+    def note_silent(self, host: str, port: int, addresses: Iterable[Address]) -> None:
+        """Have addresses of a name that did not answer in time come last for a while."""
+        until = self._clock() + CACHE_SECONDS
+        for address in addresses:
+            self._silent.pop(address, None)
+            self._silent[address] = until
+            if len(self._silent) > MAX_CACHED_NAMES:
+                self._silent.popitem(last=False)
+        cached = self._cache.get((host, port))
+        if cached is not None:
+            self._cache[host, port] = (cached[0], self._in_order(cached[1]))
+
+    def _in_order(self, addresses: list[Address]) -> list[Address]:
+        if not self._silent:
+            return addresses[:MAX_ADDRESSES]
+        now = self._clock()
+        in_order = sorted(addresses, key=lambda one: self._silent.get(one, now) > now)
+        return in_order[:MAX_ADDRESSES]
+
+    def _keep(self, key: tuple[str, int], future: asyncio.Future[list[Address]]) -> None:
+        if self._running.get(key) is future:
+            del self._running[key]
+        if future.cancelled() or future.exception() is not None:
+            return
+        addresses = self._in_order(future.result())
+        if not addresses:
+            return
+        self._cache.pop(key, None)
+        self._cache[key] = (self._clock() + CACHE_SECONDS, addresses)
+        if len(self._cache) > MAX_CACHED_NAMES:
+            self._cache.popitem(last=False)

@@ -1,0 +1,51 @@
+"""
+A sans-IO HTTP/1.1 client core: requests to bytes, bytes to responses.
+
+Imports nothing of the project and no I/O. It is one of the few places where strangers' bytes are
+looked at, so all of them are looked at here.
+"""
+
+from __future__ import annotations
+
+from ._body_reader import longest_transfer
+from ._errors import (
+    ExchangeError,
+    InvalidRequest,
+    ProtocolError,
+    ResponseTooLarge,
+    TruncatedResponse,
+)
+from ._head import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead
+from ._informational import MAX_INFORMATIONAL
+from ._request import (
+    IDEMPOTENT_METHODS,
+    LAST_CHUNK,
+    RequestFields,
+    encode_chunk,
+    encode_fields,
+    encode_request_line,
+)
+from ._response import NO_LIMIT, KnownHead, ResponseProtocol, ResponseState
+
+__all__ = [
+    "IDEMPOTENT_METHODS",
+    "LAST_CHUNK",
+    "MAX_FIELDS",
+    "MAX_HEAD_BYTES",
+    "MAX_INFORMATIONAL",
+    "NO_LIMIT",
+    "ExchangeError",
+    "InvalidRequest",
+    "KnownHead",
+    "ProtocolError",
+    "RequestFields",
+    "ResponseHead",
+    "ResponseProtocol",
+    "ResponseState",
+    "ResponseTooLarge",
+    "TruncatedResponse",
+    "encode_chunk",
+    "encode_fields",
+    "encode_request_line",
+    "longest_transfer",
+]

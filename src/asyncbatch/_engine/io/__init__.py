@@ -1,0 +1,1 @@
+"""Bytes between a socket and a connection, plain or encrypted."""

@@ -1,0 +1,215 @@
+"""
+A transport over a plain socket: what a connection needs of asyncio's, and nothing else.
+
+asyncio's own takes four calls in Python for each read and checks a dozen things for each write;
+this one takes one call each. It also lets a connection read on after a write has failed: a server
+that refuses an upload answers and closes, and asyncio would drop that answer with the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+
+from asyncbatch._engine._exchange import Upload
+from asyncbatch._engine.io._readiness import Watch, poll_of
+from asyncbatch._engine.io._transport import SocketOwner
+
+LITTLE = 16 * 1024
+"""Bytes that are received at once without a buffer; where more comes, the rest goes into one."""
+
+IN_A_ROW = 4
+"""Times that little must come for the buffer to be done without: long bodies have short ends."""
+
+
+class SocketTransport:
+    """Moves bytes between a connected, non-blocking socket and its owner."""
+
+    __slots__ = (
+        "_buffer",
+        "_fd",
+        "_into",
+        "_little",
+        "_loop",
+        "_owner",
+        "_receive",
+        "_receive_into",
+        "_send",
+        "_sock",
+        "_unsent",
+        "_watch",
+        "is_watched",
+        "poll",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        watch: Watch,
+        sock: socket.socket,
+        buffer: memoryview,
+    ) -> None:
+        self._loop = loop
+        self._watch = watch
+        # Whether the watch is asked for all of its sockets at once.
+        self.is_watched = watch.can_look
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.poll = poll_of(sock)
+        # Set by `deliver_to`; nothing is called back before.
+        self._owner: SocketOwner = None  # type: ignore[assignment]
+        self._buffer = buffer
+        # Where to receive; None while little comes at a time, which is cheaper as bytes at once.
+        self._into: memoryview | None = None
+        # How many times in a row little came although there was a buffer.
+        self._little = 0
+        self._receive = sock.recv
+        self._receive_into = sock.recv_into
+        self._send = sock.send
+        # What the kernel has not taken, not copied: it may be as long as a request body. None once
+        # nothing more can be sent.
+        self._unsent: deque[memoryview] | None = deque()
+
+    def deliver_to(self, owner: SocketOwner) -> None:
+        """
+        Call `owner` back from now on; until now, what has come was left with the kernel.
+
+        Raises:
+            OSError: the socket cannot be watched.
+        """
+        self._owner = owner
+        self._watch.add(self._fd, self._readable)
+
+    def write(self, content: bytes) -> None:
+        """Send, keeping what the kernel does not take at once."""
+        unsent = self._unsent
+        if unsent is None:
+            return
+        sent = 0
+        if not unsent:
+            try:
+                sent = self._send(content)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                self._give_up_writing()
+                return
+            except MemoryError as exc:
+                self._lose(exc)
+                return
+            if sent == len(content):
+                return
+            self._loop.add_writer(self._fd, self._writable)
+        # What is no bytes object may be changed by whoever made it.
+        unsent.append(memoryview(content if type(content) is bytes else bytes(content))[sent:])
+        self._owner.pause_writing()
+
+    def is_out(self, body: bytes | Upload) -> bool:
+        """Say yes: the owner is told whenever the kernel does not take all."""
+        return True
+
+    def receive_into(self, buffer: memoryview) -> None:
+        """Receive into another buffer from now on."""
+        self._buffer = self._into = buffer
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._fd < 0:
+            return
+        self._watch.remove(self._fd)
+        if self._unsent:
+            self._loop.remove_writer(self._fd)
+        self._fd = -1
+        self._unsent = None
+        self._sock.close()
+        owner = self._owner
+        if owner is not None:
+            owner.connection_lost(None)
+
+    def pause_reading(self) -> None:
+        """Leave what arrives with the kernel."""
+        self._watch.remove(self._fd)
+
+    def resume_reading(self) -> None:
+        """Take again what arrives."""
+        if self._fd >= 0:
+            self._watch.add(self._fd, self._readable)
+
+    def get_extra_info(self, name: str) -> object:
+        """Answer as asyncio's transports do."""
+        if name == "socket":
+            return self._sock
+        if self._fd >= 0 and name == "peername":
+            return self._sock.getpeername()
+        if self._fd >= 0 and name == "sockname":
+            return self._sock.getsockname()
+        return None
+
+    def _readable(self) -> None:
+        into = self._into
+        content: bytes | memoryview
+        try:
+            if into is None:
+                content = self._receive(LITTLE)
+                if len(content) == LITTLE:
+                    self._into = self._buffer
+            else:
+                content = into[: self._receive_into(into)]
+                self._weigh(len(content))
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, MemoryError) as exc:
+            self._lose(exc)
+            return
+        if content:
+            try:
+                self._owner.received(content)
+            except MemoryError as exc:
+                self._lose(exc)
+        else:
+            self._owner.eof_received()
+            self.abort()
+
+    def _weigh(self, received: int) -> None:
+        """Do without the buffer when several times in a row little has come."""
+        if received >= LITTLE:
+            self._little = 0
+            return
+        self._little += 1
+        if self._little >= IN_A_ROW:
+            self._little = 0
+            self._into = None
+
+    def _writable(self) -> None:
+        unsent = self._unsent
+        if unsent is None:
+            return
+        try:
+            sent = self._send(unsent[0])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._give_up_writing()
+            return
+        except MemoryError as exc:
+            self._lose(exc)
+            return
+        if sent < len(unsent[0]):
+            unsent[0] = unsent[0][sent:]
+            return
+        unsent.popleft()
+        if not unsent:
+            self._loop.remove_writer(self._fd)
+            self._owner.resume_writing()
+
+    def _lose(self, exc: Exception) -> None:
+        """End the connection, which nobody has closed."""
+        self._owner.connection_lost(exc)
+        self.abort()
+
+    def _give_up_writing(self) -> None:
+        # The reader learns why, behind whatever the peer sent before.
+        self._unsent = None
+        self._loop.remove_writer(self._fd)
+        self._owner.pause_writing()

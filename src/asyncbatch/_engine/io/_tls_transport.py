@@ -1,0 +1,329 @@
+"""
+TLS between a connection and its socket, in the place of the event loop's.
+
+asyncio's sets 256 KiB aside for each connection, and adds 200 us to a handshake; uvloop's adds 100.
+Here what is received goes through OpenSSL into the buffer of the connection, all records at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from typing import Any
+
+from asyncbatch._engine._exchange import Upload
+from asyncbatch._engine.io._readiness import Poll, never
+from asyncbatch._engine.io._socket_transport import SocketTransport
+from asyncbatch._engine.io._transport import WireOwner
+
+# A large body is encrypted in pieces, so that not all of it is there twice.
+_PIECE = 256 * 1024
+
+
+def report_cuts(context: ssl.SSLContext) -> None:
+    """
+    Have OpenSSL tell an end without the closing alert from one with it.
+
+    Early releases of Python 3.11, Debian's among them, ask it not to.
+    """
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+
+
+class TLSTransport:
+    """
+    The owner of a socket, and the transport of a connection.
+
+    What comes between the end of the handshake and `deliver_to` is kept as it came.
+
+    Args:
+        loop: the event loop.
+        context: says what is verified.
+        server_name: for SNI and the certificate.
+        buffer: for what is decrypted; it may be shared, since nothing stays in it.
+
+    Raises:
+        ValueError: `server_name` is none.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_buffer",
+        "_incoming",
+        "_is_paused",
+        "_is_shaking",
+        "_loop",
+        "_lower",
+        "_object",
+        "_outgoing",
+        "_owner",
+        "_shaken",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: ssl.SSLContext,
+        server_name: str,
+        buffer: memoryview,
+    ) -> None:
+        self._loop = loop
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        # None before the handshake is done and somebody wants what comes. Before, nothing is read:
+        # OpenSSL would go on with the handshake. None again, as the next, once all is lost.
+        self._owner: WireOwner | None = None
+        self._lower: SocketTransport | None = None
+        self._buffer = buffer
+        self._is_paused = False
+        # What OpenSSL did not take, since it wants to hear from the peer first.
+        self._backlog = b""
+        # Whether the handshake is under way.
+        self._is_shaking = False
+        # Settled when it has ended; None once that is known.
+        self._shaken: asyncio.Future[None] | None = loop.create_future()
+
+    def begin(self, lower: SocketTransport) -> None:
+        """Begin the handshake over a transport that calls back."""
+        self._lower = lower
+        self._is_shaking = True
+        self._shake_hands()
+
+    async def wait_until_verified(self) -> None:
+        """
+        Wait until the handshake is done and the peer verified.
+
+        Raises:
+            OSError, ValueError: it could not be done; the socket is closed.
+        """
+        shaken = self._shaken
+        assert shaken is not None
+        try:
+            await shaken
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            # An error's traceback leads here, and must not lead back to it.
+            self._shaken = shaken = None
+
+    # What the socket's transport calls.
+
+    def received(self, content: bytes | memoryview) -> None:
+        """Take what was received."""
+        self._incoming.write(content)
+        if self._is_shaking:
+            self._shake_hands()
+        if self._owner is not None and self._incoming.pending:
+            self._read()
+
+    def eof_received(self) -> None:
+        """Take the end of the peer's bytes, which is orderly only behind its closing alert."""
+        self._incoming.write_eof()
+        if self._is_shaking:
+            self._shake_hands()
+        elif self._owner is not None:
+            self._read()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+        owner, self._owner, self._lower = self._owner, None, None
+        self._end_handshake(exc or ConnectionResetError("the connection was lost"))
+        if owner is not None:
+            # Where the peer has ended it with an alert, the owner waits for nothing any more.
+            owner.cut_off(exc)
+            owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass on that bytes wait for the peer."""
+        if self._owner is not None:
+            self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that they have gone."""
+        if self._owner is not None and not self._backlog:
+            self._owner.resume_writing()
+
+    # What the connection calls.
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the watch is asked for all of its sockets at once."""
+        return self._lower is not None and self._lower.is_watched
+
+    @property
+    def poll(self) -> Poll:
+        """Says whether the socket has something to read."""
+        return never if self._lower is None else self._lower.poll
+
+    def deliver_to(self, owner: WireOwner) -> None:
+        """Call `owner` back from now on, and at once for what has come since the handshake."""
+        if self._lower is None:
+            owner.connection_lost(None)
+            return
+        self._owner = owner
+        if self._incoming.pending:
+            self._read()
+
+    def write(self, content: bytes) -> None:
+        """Encrypt and send."""
+        if self._backlog or not content:
+            self._backlog += content
+            return
+        sent = 0
+        try:
+            if len(content) <= _PIECE:
+                sent = self._object.write(content)
+            else:
+                sent = self._write_pieces(content)
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLError, MemoryError) as exc:
+            self._end(exc)
+            return
+        try:
+            self._flush()
+        except MemoryError as exc:
+            self._end(exc)
+            return
+        if sent < len(content) and self._owner is not None:
+            self._backlog = bytes(content[sent:])
+            self._owner.pause_writing()
+
+    def is_out(self, body: bytes | Upload) -> bool:
+        """Say yes: the owner is told whenever OpenSSL or the kernel does not take all."""
+        return True
+
+    def receive_into(self, buffer: memoryview) -> None:
+        """Decrypt into another buffer from now on."""
+        self._buffer = buffer
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._lower is not None:
+            self._lower.abort()
+
+    def pause_reading(self) -> None:
+        """Leave what arrives with the kernel."""
+        self._is_paused = True
+        if self._lower is not None:
+            self._lower.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take again what arrives, and first what has come already."""
+        self._is_paused = False
+        if self._lower is not None:
+            self._lower.resume_reading()
+            self._loop.call_soon(self._read)
+
+    def get_extra_info(self, name: str) -> object:
+        """Answer as asyncio's transports do."""
+        if name == "ssl_object":
+            return self._object
+        return None if self._lower is None else self._lower.get_extra_info(name)
+
+    # Private.
+
+    def _shake_hands(self) -> None:
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except (OSError, ValueError, MemoryError) as exc:
+            # Whatever is the matter, the peer is told.
+            self._flush()
+            self._end_handshake(exc)
+            self.abort()
+            return
+        self._flush()
+        if self._lower is not None:
+            self._end_handshake(None)
+
+    def _end_handshake(self, error: Exception | None) -> None:
+        self._is_shaking = False
+        shaken = self._shaken
+        if shaken is None or shaken.done():
+            return
+        if error is None:
+            shaken.set_result(None)
+        else:
+            if isinstance(error, MemoryError):
+                error = OSError(errno.ENOMEM, "no memory for the TLS handshake")
+            shaken.set_exception(error)
+            shaken.exception()  # retrieved: whoever waited may have given up
+
+    def _read(self) -> None:
+        """Hand over what has come, as much at once as there is room for."""
+        while self._owner is not None and not self._is_paused:
+            owner = self._owner
+            buffer = self._buffer
+            filled, end = self._fill(buffer)
+            if filled:
+                owner.received(buffer[:filled])
+            if self._backlog:
+                backlog, self._backlog = self._backlog, b""
+                self.write(backlog)
+                if not self._backlog:
+                    owner.resume_writing()
+            if self._outgoing.pending:
+                self._flush()
+            if end is not None:
+                self._end(end)
+                return
+            if filled < len(buffer):
+                return
+
+    def _fill(self, buffer: memoryview) -> tuple[int, Exception | None]:
+        """Decrypt into `buffer`, and say how much and in what the peer's bytes ended."""
+        read: Any = self._object.read  # of which typeshed knows one signature only
+        incoming = self._incoming
+        room = len(buffer)
+        filled = 0
+        try:
+            while filled < room:
+                count: int = read(room - filled, buffer[filled:])
+                if not count:
+                    return filled, ssl.SSLZeroReturnError()
+                filled += count
+                # To ask once more for nothing would raise, for every response.
+                if not incoming.pending and not self._object.pending():
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLError, MemoryError) as exc:
+            return filled, exc
+        return filled, None
+
+    def _end(self, end: Exception) -> None:
+        owner = self._owner
+        if owner is None:
+            return
+        if isinstance(end, ssl.SSLZeroReturnError):
+            owner.eof_received()
+        else:
+            owner.cut_off(None if _is_cut(end) else end)
+        self.abort()
+
+    def _write_pieces(self, content: bytes) -> int:
+        sent = 0
+        view = memoryview(content)
+        while sent < len(content):
+            try:
+                sent += self._object.write(view[sent : sent + _PIECE])
+            except ssl.SSLWantReadError:
+                break
+            self._flush()
+        return sent
+
+    def _flush(self) -> None:
+        encrypted = self._outgoing.read()
+        if encrypted and self._lower is not None:
+            self._lower.write(encrypted)
+
+
+def _is_cut(end: Exception) -> bool:
+    """Did the bytes just end? The releases of `report_cuts` have no class for it."""
+    reason = getattr(end, "reason", None)
+    return isinstance(end, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING"

@@ -1,0 +1,1 @@
+"""Which connection an exchange gets, and when one is opened or closed."""

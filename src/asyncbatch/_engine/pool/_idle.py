@@ -1,0 +1,118 @@
+"""
+Connections that serve nobody at the moment: how many are kept, and for how long.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from asyncbatch._engine._exchange import NEVER
+from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.io._deadlines import Sweep
+
+IDLE_GRACE = 0.05
+"""Seconds a surplus connection stays idle before it is closed: in a busy pool many are idle for
+the moment between two exchanges, and closing those would mean connecting anew for each."""
+
+LONGEST_TOLD = 300
+"""Seconds: what a server says beyond that makes no difference, nor another group."""
+
+
+class IdleConnections:
+    """
+    The idle connections of all origins.
+
+    Each step is O(1); `close_expired` takes one for each connection to close and for each group.
+
+    Args:
+        sweep: calls `close_expired` when something may have expired.
+        maximum: how many are kept.
+        expiry: seconds one is kept; the server's `Keep-Alive` may shorten it.
+
+    Attributes:
+        members: all of them, the longest idle first. Nobody else writes it.
+    """
+
+    __slots__ = ("_expiry", "_groups", "_maximum", "_sweep", "members")
+
+    def __init__(self, sweep: Sweep, *, maximum: int, expiry: float) -> None:
+        self._sweep = sweep
+        self._maximum = maximum
+        self._expiry = expiry
+        # Ordered: of a dict that loses its first member again and again, the first is found slowly.
+        self.members: OrderedDict[Connection, None] = OrderedDict()
+        # Those whose server closes them before `expiry`, by the seconds that they are kept: as each
+        # group has one time, its first member expires first.
+        self._groups: dict[float, OrderedDict[Connection, None]] = {}
+
+    def add(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+        """
+        Keep a connection until it is needed.
+
+        Args:
+            connection: it.
+            now: the time.
+            idle_timeout: seconds after which the server closes it, where the server said so.
+        """
+        connection.origin_pool.idle[connection] = None
+        self.members[connection] = None
+        connection.idle_since = now
+        expiry = self._expiry
+        if idle_timeout is not None:
+            # Ahead of the server by a second, or it closes while we write.
+            seconds = min(idle_timeout, LONGEST_TOLD)
+            told = max(seconds - 1.0, seconds / 2)
+            if told < expiry:
+                expiry = told
+                group = self._groups.get(told)
+                if group is None:
+                    group = self._groups[told] = OrderedDict()
+                group[connection] = None
+                connection.idle_group = group
+        if now + expiry < self._sweep.next_at:
+            self._sweep.by(now + expiry)
+        if len(self.members) > self._maximum:
+            self._sweep.by(now + IDLE_GRACE)
+
+    def take(self, connection: Connection) -> None:
+        """Take an idle connection out; its origin is told by the caller."""
+        del self.members[connection]
+        group = connection.idle_group
+        if group is not None:
+            del group[connection]
+            connection.idle_group = None
+
+    def close_oldest(self) -> bool:
+        """Close who has been idle for longest, to make room; say whether there was one."""
+        oldest = next(iter(self.members), None)
+        if oldest is None:
+            return False
+        oldest.close()
+        return True
+
+    def close_expired(self, now: float) -> float:
+        """Close those whose time is over, and those beyond the limit; say when to look again."""
+        following = _close_expired(self.members, self._expiry, now)
+        for seconds, group in self._groups.items():
+            following = min(following, _close_expired(group, seconds, now))
+        return min(following, self._close_surplus(now))
+
+    def _close_surplus(self, now: float) -> float:
+        while len(self.members) > self._maximum:
+            connection = next(iter(self.members))
+            close_at = connection.idle_since + IDLE_GRACE
+            if close_at > now:
+                return close_at
+            connection.close()
+        return NEVER
+
+
+def _close_expired(group: OrderedDict[Connection, None], seconds: float, now: float) -> float:
+    """Close those of a group that have been idle for so many seconds; say when the next will."""
+    while group:
+        oldest = next(iter(group))
+        expires = oldest.idle_since + seconds
+        if expires > now:
+            return expires
+        oldest.close()
+    return NEVER

@@ -1,0 +1,430 @@
+"""
+The connections of one engine on one event loop: who gets which, and when one is closed.
+
+Between two awaits code is atomic, and nothing here awaits except closing. So there are no locks,
+and no moment at which a connection belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from asyncbatch._engine._errors import (
+    ConnectFailed,
+    EngineClosed,
+    Phase,
+    TimedOut,
+    causes_of,
+    is_exhausted,
+    lacks_descriptors,
+)
+from asyncbatch._engine._exchange import NEVER, Exchange, Origin
+from asyncbatch._engine.connect._connector import Connector
+from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.http11 import TruncatedResponse
+from asyncbatch._engine.io._attach import Attacher
+from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._deadlines import Sweep
+from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
+from asyncbatch._engine.io._readiness import watch_on
+from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.pool._dialing import Dial, Dialler
+from asyncbatch._engine.pool._idle import IdleConnections
+from asyncbatch._engine.pool._origin_pool import OriginPool
+from asyncbatch._engine.pool._waiters import Waiters
+from asyncbatch._runtime._stalls import TakeOut
+
+RECEIVE_BUFFER = 128 * 1024
+
+
+class Pool:
+    """
+    Hands connections to exchanges.
+
+    Args:
+        loop: the event loop it lives on.
+        connector: opens connections.
+        max_connections: open ones, those being opened and idle ones included.
+        max_in_use: those being opened, and those that serve an exchange.
+        max_idle: idle ones that are kept.
+        idle_expiry: seconds an idle one is kept; the server's `Keep-Alive` may shorten it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connector: Connector,
+        *,
+        max_connections: int,
+        max_in_use: int,
+        max_idle: int,
+        idle_expiry: float,
+    ) -> None:
+        self.loop = loop
+        self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
+        self.sweep = Sweep(loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still)
+        self.watch = watch_on(loop, self.sweep)
+        # Whoever else is to know that the loop stood still; set by the lane.
+        self.on_stall: TakeOut | None = None
+        self.outbox = Outbox(loop, self.watch.look_at_all)
+        self.unfinished = Unfinished(loop)
+        self.start_task = self.unfinished.start_task
+        self.waiters = Waiters(self.sweep)
+        self.waiting = self.waiters.everyone
+        self._attacher = Attacher(loop, self.watch, self.buffer, self.unfinished)
+        self.dialler = Dialler(self, loop, connector, self._attacher, self.unfinished)
+        self.idle = IdleConnections(self.sweep, maximum=max_idle, expiry=idle_expiry)
+        self._max_connections = max_connections
+        self._max_in_use = max_in_use
+        self._origins: dict[Origin, OriginPool] = {}
+        # The adopted connections that are neither idle nor closed. Nobody else writes it.
+        self.in_use: set[Connection] = set()
+        self.is_closed = False
+
+    # What the engine calls.
+
+    def submit(self, exchange: Exchange) -> None:
+        """Start the exchange, now or as soon as there is a connection for it."""
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is None:
+            origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
+        if origin_pool.idle:
+            connection = self._take_idle(origin_pool, exchange)
+            if connection is not None:
+                connection.start(exchange, exchange.begun_at)
+                return
+            origin_pool = self._keep(origin_pool)
+        self._wait(origin_pool, exchange)
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """Forget an exchange that nobody wants any more, and its dial."""
+        if exchange not in self.waiters.everyone:
+            return
+        self._stop_waiting(exchange)
+        if exchange.dial is not None:
+            exchange.dial.cancel(exchange)
+
+    def close_nowait(self) -> None:
+        """Fail what is under way and close everything, without waiting for its end."""
+        self.is_closed = True
+        self.sweep.stop()
+        self.dialler.stop()
+        for exchange in list(self.waiters.everyone):
+            self._fail_waiting(exchange, EngineClosed("the engine was closed"))
+        for connection in [*self.in_use, *self.idle.members]:
+            connection.fail(EngineClosed("the engine was closed"))
+        # Results refer to their connections, and these to their pool: with one pool for each batch,
+        # every kept result would keep a buffer.
+        self.buffer = self._attacher.buffer = memoryview(bytearray())
+
+    async def aclose(self) -> None:
+        """Fail what is under way and close everything, in a second at most."""
+        self.close_nowait()
+        await self.unfinished.wait_until_ended()
+
+    def counts(self) -> dict[str, int]:
+        """Count what there is, for `repr` and statistics."""
+        return {
+            "connections": len(self.in_use) + len(self.idle.members),
+            "idle": len(self.idle.members),
+            "connecting": len(self.dialler.dials),
+            "waiting": len(self.waiters.everyone),
+            "origins": len(self._origins),
+        }
+
+    # What connections call.
+
+    def is_busy(self) -> bool:
+        """Whether so much is under way that requests are sent together."""
+        return len(self.in_use) >= WORTH_WAITING
+
+    def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+        """
+        Take back a connection that can serve another exchange.
+
+        Args:
+            connection: it.
+            now: the time.
+            idle_timeout: seconds after which the server closes it, where the server said so.
+        """
+        if now >= connection.retire_at or self.is_closed:
+            connection.close()
+            return
+        if self.waiters.everyone and self._serve_next(connection):
+            return
+        origin_pool: OriginPool = connection.origin_pool
+        self.in_use.discard(connection)
+        self.idle.add(connection, now, idle_timeout)
+        if self.waiters.starved:
+            self._start_starved()
+            # Somebody else has had the place; perhaps the connection is left.
+            mine = next(iter(origin_pool.waiting), None)
+            left = None if mine is None else self._take_idle(origin_pool, mine)
+            if mine is not None and left is not None:
+                self._serve(left, mine)
+
+    def forget(self, connection: Connection) -> None:
+        """Give up a connection that was closed, and use its place."""
+        if connection in self.in_use:
+            self.in_use.discard(connection)
+        elif connection in self.idle.members:
+            self.idle.take(connection)
+            del connection.origin_pool.idle[connection]
+        else:
+            return
+        origin_pool: OriginPool = connection.origin_pool
+        origin_pool.known_head = connection.protocol.known_head
+        origin_pool.connections -= 1
+        self._tidy(origin_pool)
+        if self.waiters.starved:
+            # Not at once: whoever closes may be about to use the place itself.
+            self.loop.call_soon(self._start_starved)
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send an exchange again, on a connection that is opened for it alone."""
+        if self.is_closed:
+            exchange.fail(EngineClosed("the engine was closed"), monotonic())
+            return
+        self.waiters.add(exchange)
+        # The place of the connection that has just died is free.
+        self._dial(self._origin_pool_of(exchange), exchange, is_fresh=True)
+
+    # What dials call.
+
+    def connection_on(self, wire: Wire, origin: Origin) -> Connection:
+        """
+        Put a connection on a wire that is open.
+
+        Raises:
+            ConnectFailed: it cannot be watched, for want of a descriptor; it is closed.
+        """
+        connection = Connection(self, origin, wire, self.sweep, self.outbox, self.buffer)
+        try:
+            wire.deliver_to(connection)
+        except OSError as exc:
+            connection.close()
+            raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
+        return connection
+
+    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
+        """Put a new connection to use, for the exchange first that still waits for it."""
+        if connection.is_closed or self.is_closed:
+            connection.close()
+            if exchange is not None:
+                # It ended between being opened and being used.
+                error = TruncatedResponse("the server closed at once", received=False)
+                self._fail_waiting(exchange, error)
+            self._tidy(dial.origin_pool)
+            self._start_starved()
+            return
+        self._adopt(connection, dial.origin_pool)
+        if exchange is not None:
+            self._serve(connection, exchange)
+        else:
+            self.release(connection, monotonic(), None)
+
+    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
+        """Fail the exchange that the connection was for, and let another one try."""
+        if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
+            # The limit began before this exchange came.
+            if not self._dial_if_room(self._origin_pool_of(exchange), exchange):
+                self.waiters.starve(exchange)
+        elif exchange is not None and error is not None and self._can_make_room(error):
+            self._dial(self._origin_pool_of(exchange), exchange, is_fresh=dial.is_fresh)
+        elif exchange is not None and error is not None and self._may_share(exchange, error):
+            # Nor does another one get a connection now: they wait for those that there are.
+            self.waiters.starve(exchange)
+            return
+        elif exchange is not None:
+            self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
+        self._tidy(dial.origin_pool)
+        self._start_starved()
+
+    # Dialling.
+
+    def _dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
+        """Open a connection for an exchange, in the place of an idle one if need be."""
+        in_use = len(self.in_use) + len(self.dialler.dials)
+        if in_use >= self._max_in_use:
+            return False
+        is_full = in_use + len(self.idle.members) >= self._max_connections
+        if is_full and not self.idle.close_oldest():
+            return False
+        self._dial(origin_pool, exchange, is_fresh=False)
+        return True
+
+    def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
+        self._keep(origin_pool)
+        self.waiters.feed(exchange)
+        Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
+
+    def _can_make_room(self, error: Exception) -> bool:
+        """Whether descriptors were lacking, and there was an idle connection that had one."""
+        if self.is_closed or not any(map(lacks_descriptors, causes_of(error))):
+            return False
+        return self.idle.close_oldest()
+
+    def _may_share(self, exchange: Exchange, error: Exception) -> bool:
+        """Whether this machine has no connection to give, but others to the origin serve."""
+        if self.is_closed or not self._origin_pool_of(exchange).connections:
+            return False
+        return any(map(is_exhausted, causes_of(error)))
+
+    # Origins.
+
+    def _origin_pool_of(self, exchange: Exchange) -> OriginPool:
+        """Return what is kept for the origin of an exchange, or a new record, not kept yet."""
+        origin_pool = self._origins.get(exchange.origin)
+        return OriginPool(exchange.origin) if origin_pool is None else origin_pool
+
+    def _keep(self, origin_pool: OriginPool) -> OriginPool:
+        """Keep a record, unless there is another one of its origin by now; return which is kept."""
+        return self._origins.setdefault(origin_pool.origin, origin_pool)
+
+    def _tidy(self, origin_pool: OriginPool) -> None:
+        """Forget the record of an origin if nothing is lost by that."""
+        # By identity: a dial may outlive the record it was begun for.
+        if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
+            del self._origins[origin_pool.origin]
+
+    def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
+        """Take a new connection over."""
+        origin_pool = self._keep(origin_pool)
+        origin_pool.connections += 1
+        connection.origin_pool = origin_pool
+        connection.protocol.known_head = origin_pool.known_head
+        self.in_use.add(connection)
+
+    # Waiting.
+
+    def _start_starved(self) -> None:
+        """Use the places that there are for those who wait for one."""
+        while not self.is_closed:
+            exchange = self.waiters.first_starved()
+            if exchange is None:
+                return
+            origin_pool = self._origin_pool_of(exchange)
+            connection = self._take_idle(origin_pool, exchange)
+            if connection is not None:
+                self._serve(connection, exchange)
+            elif not self._dial_if_room(origin_pool, exchange):
+                return
+
+    def _serve(self, connection: Connection, exchange: Exchange) -> None:
+        """Give an exchange that waits a connection."""
+        self._stop_waiting(exchange)
+        if exchange.dial is not None:
+            exchange.dial.spare(exchange)
+        # One that has served may have bytes left that nobody has read; what comes on a fresh one
+        # is the server's last word.
+        connection.start(exchange, monotonic(), not connection.served)
+
+    def _fail_waiting(self, exchange: Exchange, error: Exception) -> None:
+        """End an exchange that waits, and its dial."""
+        self._stop_waiting(exchange)
+        if exchange.dial is not None:
+            exchange.dial.tell(exchange)
+            exchange.dial.cancel(exchange)
+        exchange.fail(error, monotonic())
+
+    def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> Connection | None:
+        """Take the connection to an origin that was used last and is still good, if any may be."""
+        idle = origin_pool.idle
+        # Just before it is sent with others, all connections are looked at together.
+        is_looked_at = self.is_busy() and self.watch.can_look and exchange.body is None
+        while idle and len(self.in_use) < self._max_in_use:
+            connection = next(reversed(idle))
+            # Bytes or an end that have come and not been read yet are not the answer to a
+            # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
+            # lost response or, worse, a foreign one.
+            if not (is_looked_at and connection.served) and connection.poll(0):
+                connection.close()
+                continue
+            del idle[connection]
+            self.idle.take(connection)
+            self.in_use.add(connection)
+            return connection
+        return None
+
+    def _wait(self, origin_pool: OriginPool, exchange: Exchange) -> None:
+        self.waiters.add(exchange)
+        origin_pool.waiting[exchange] = None
+        if origin_pool.spare_dials:
+            dial, _ = origin_pool.spare_dials.popitem()
+            dial.take_over(exchange)
+        elif not self._dial_if_room(origin_pool, exchange):
+            self.waiters.starve(exchange)
+
+    def _stop_waiting(self, exchange: Exchange) -> None:
+        self.waiters.discard(exchange)
+        origin_pool = self._origins.get(exchange.origin)
+        if origin_pool is not None:
+            origin_pool.waiting.pop(exchange, None)
+            self._tidy(origin_pool)
+
+    def _serve_next(self, connection: Connection) -> bool:
+        """Serve who has waited longest, if anybody waits whom this connection helps."""
+        origin_pool: OriginPool = connection.origin_pool
+        mine = next(iter(origin_pool.waiting), None)
+        starved = self.waiters.first_starved()
+        if mine is None or (starved is not None and starved.order < mine.order):
+            return False
+        self._serve(connection, mine)
+        return True
+
+    # Time.
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still, as somebody has measured, out of all clocks."""
+        self._shift(seconds, before)
+        self.sweep.excuse(seconds)
+
+    def _stood_still(self, seconds: float, before: float, more: float) -> None:
+        """
+        Take time in which the loop stood still, as the sweep has found, out of all clocks.
+
+        Args:
+            seconds: How long it was at least.
+            before: Since when at the latest.
+            more: What the limits get on top, for what was not measured and for reading.
+        """
+        self._shift(seconds, before)
+        for connection in self.in_use:
+            connection.give_more_time(more)
+        self.dialler.take_out(more)
+        for exchange in self.waiters.everyone:
+            exchange.expires += more
+            exchange.deadline += more
+        if self.on_stall is not None:
+            self.on_stall(seconds, before)
+
+    def _shift(self, seconds: float, before: float) -> None:
+        for connection in self.in_use:
+            connection.take_out(seconds, before)
+        for exchange in self.waiters.everyone:
+            if exchange.begun_at <= before:
+                exchange.take_out(seconds, before)
+                exchange.expires += seconds
+        self.dialler.take_out(seconds)
+
+    def _is_at_work(self) -> bool:
+        return bool(self.in_use or self.waiters.everyone)
+
+    def _look(self, now: float) -> float:
+        """Act on every deadline that has passed, and return the next one."""
+        following = NEVER
+        for connection in list(self.in_use):
+            deadline = connection.deadline
+            if deadline <= now:
+                connection.expire(now)
+            elif deadline < following:
+                following = deadline
+        ended, next_end = self.waiters.split(now)
+        for exchange in ended:
+            self._expire_waiting(exchange, now)
+        return min(following, next_end, self.idle.close_expired(now))
+
+    def _expire_waiting(self, exchange: Exchange, now: float) -> None:
+        phase: Phase = "total" if now >= exchange.deadline else "pool"
+        self._fail_waiting(exchange, TimedOut(phase))

@@ -1,0 +1,72 @@
+"""
+Exchanges that have no connection yet, of all origins.
+
+Every step but the sweep is O(1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from time import monotonic
+
+from asyncbatch._engine._exchange import NEVER, Exchange
+from asyncbatch._engine.io._deadlines import Sweep
+
+
+class Waiters:
+    """
+    Who waits, since when, and until when.
+
+    Attributes:
+        everyone: all that wait, whatever for.
+        starved: those of them for which there was not even a place to open a connection, oldest
+            first.
+    """
+
+    __slots__ = ("_arrivals", "_sweep", "everyone", "starved")
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._arrivals = 0
+        self.everyone: dict[Exchange, None] = {}
+        self.starved: OrderedDict[Exchange, None] = OrderedDict()
+
+    def add(self, exchange: Exchange) -> None:
+        """Let an exchange wait, until its deadline."""
+        self._arrivals += 1
+        exchange.order = self._arrivals
+        self.everyone[exchange] = None
+        self.expire_at(exchange, None)
+
+    def starve(self, exchange: Exchange) -> None:
+        """Let an exchange wait for a place, for as long as its terms allow."""
+        self.starved[exchange] = None
+        self.expire_at(exchange, exchange.terms.pool_timeout)
+
+    def feed(self, exchange: Exchange) -> None:
+        """Note that a connection is being opened for an exchange; that has its own limit."""
+        self.starved.pop(exchange, None)
+        self.expire_at(exchange, None)
+
+    def discard(self, exchange: Exchange) -> None:
+        """Forget an exchange."""
+        self.everyone.pop(exchange, None)
+        self.starved.pop(exchange, None)
+
+    def first_starved(self) -> Exchange | None:
+        """Return who has waited longest for a place."""
+        return next(iter(self.starved), None)
+
+    def expire_at(self, exchange: Exchange, limit: float | None) -> None:
+        """End the wait at the deadline, or after `limit` seconds if that is earlier."""
+        expires = exchange.deadline
+        if limit is not None:
+            expires = min(expires, monotonic() + limit)
+        exchange.expires = expires
+        self._sweep.by(expires)
+
+    def split(self, now: float) -> tuple[list[Exchange], float]:
+        """Return whose wait has ended, and when the next one ends."""
+        ended = [exchange for exchange in self.everyone if exchange.expires <= now]
+        later = (exchange.expires for exchange in self.everyone if exchange.expires > now)
+        return ended, min(later, default=NEVER)

@@ -1,0 +1,1 @@
+"""What is known of httpx clients: ours, the caller's, and how one request goes through them."""

@@ -1,0 +1,189 @@
+"""
+The cookie jar of a client: which cookies it keeps, and those of one host without walking the rest.
+
+`http.cookiejar` follows Netscape's rules of 1994, and httpx copies the whole jar for each request
+and each redirect (0.28). Here are the rules that user agents follow today (RFC 6265), and the part
+of a jar that one host can get. What a cookie header looks like stays httpx's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from typing import Any
+
+from asyncbatch._lanes.client._set_cookie import as_netscape
+
+
+class SendableCookies(DefaultCookiePolicy):
+    """
+    The default policy, without the cookies that are not ASCII.
+
+    httpx encodes the `Cookie` field as ASCII (0.28), and raises where it cannot: one cookie in
+    another alphabet would fail every later request to its host.
+    """
+
+    def set_ok(self, cookie: Cookie, request: urllib.request.Request) -> bool:
+        """Say whether a cookie may be kept."""
+        return _is_sendable(cookie) and super().set_ok(cookie, request)
+
+
+class UserAgentJar(CookieJar):
+    """A jar that keeps what user agents keep, and whose size does not matter for one host."""
+
+    def __init__(self, cookies: Iterable[Cookie] = ()) -> None:
+        super().__init__(SendableCookies())
+        # When each domain got its first cookie: cookies go out in that order.
+        self.joined_at: dict[str, int] = {}
+        self._count = 0
+        # The number of domains at which expired cookies are removed from all of them.
+        self._sweep_at = 64
+        for cookie in cookies:
+            self.set_cookie(cookie)
+
+    def extract_cookies(self, response: Any, request: urllib.request.Request) -> None:
+        """
+        Keep the cookies that a response sets, read as RFC 6265 §5.2 says.
+
+        One field after the other: `http.cookiejar` would remove what one of them ends before it
+        keeps what an earlier one has set.
+        """
+        host = urllib.parse.urlsplit(request.get_full_url()).hostname or ""
+        for line in response.info().get_all("Set-Cookie", []):
+            super().extract_cookies(_OneField(as_netscape(line, host)), request)  # type: ignore[arg-type]
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        """Keep a cookie, whether it may be kept or not."""
+        by_domain = _by_domain(self)
+        if cookie.domain not in by_domain:
+            if len(by_domain) >= self._sweep_at:
+                self._sweep()
+            self._count += 1
+            self.joined_at[cookie.domain] = self._count
+        super().set_cookie(cookie)
+
+    def _sweep(self) -> None:
+        """
+        Remove expired cookies, and domains without any.
+
+        A narrowed jar removes those of its own host only. Doubling bounds the cost for each cookie.
+        """
+        self.clear_expired_cookies()
+        by_domain = _by_domain(self)
+        for domain in [domain for domain, paths in by_domain.items() if not any(paths.values())]:
+            del by_domain[domain]
+        self.joined_at = {domain: self.joined_at[domain] for domain in by_domain}
+        self._sweep_at = max(64, 2 * len(by_domain))
+
+
+class _OneField:
+    """A response with one `Set-Cookie`, as far as `http.cookiejar` looks at one."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def info(self) -> _OneField:
+        return self
+
+    def get_all(self, name: str, default: list[str]) -> list[str]:
+        # RFC 6265 did away with Set-Cookie2.
+        return [self._line] if name == "Set-Cookie" else default
+
+
+def adopt(cookies: Any) -> None:
+    """Let `httpx.Cookies` of ours follow our rules; a jar with rules of its own is left alone."""
+    if _has_usual_rules(cookies.jar) and not isinstance(cookies.jar, UserAgentJar):
+        cookies.jar = UserAgentJar(cookies.jar)
+
+
+def narrowed(cookies: Any, host: str) -> Any:
+    """
+    Return the `httpx.Cookies` that `host` may get, so that only those are copied and looked at.
+
+    The cookies themselves are shared. A jar with rules of its own is returned whole: they may send
+    a cookie anywhere.
+
+    Args:
+        cookies: All cookies of a client.
+        host: As it stands in a URL, without brackets.
+    """
+    jar = cookies.jar
+    if not _has_usual_rules(jar):
+        return cookies
+    by_domain = _by_domain(jar)
+    domains = [domain for domain in cookie_domains(host) if domain in by_domain]
+    if len(domains) > 1:
+        domains = _in_order(jar, domains)
+    part = CookieJar(jar._policy)
+    part._cookies = {domain: by_domain[domain] for domain in domains}  # type: ignore[attr-defined]
+    return type(cookies)(part)
+
+
+def _in_order(jar: CookieJar, domains: list[str]) -> list[str]:
+    if isinstance(jar, UserAgentJar):
+        return sorted(domains, key=jar.joined_at.__getitem__)
+    return [domain for domain in _by_domain(jar) if domain in domains]
+
+
+def has_sendable_only(jar: CookieJar) -> bool:
+    """Whether a jar takes no cookie from a response that could not be sent."""
+    return type(jar._policy) is SendableCookies  # type: ignore[attr-defined]
+
+
+def drop_unsendable(jar: CookieJar) -> None:
+    """Remove the cookies that no request could be sent with."""
+    if has_sendable_only(jar):
+        return
+    for cookie in [cookie for cookie in jar if not _is_sendable(cookie)]:
+        jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
+@functools.lru_cache(maxsize=1024)
+def cookie_domains(host: str) -> tuple[str, ...]:
+    """
+    Return the domains under which a jar may hold cookies that `host` gets.
+
+    With all of them at hand, a jar can be asked without walking it. RFC 6265 §5.1.3 matches a host
+    with each domain that it ends in; `http.cookiejar` keeps them with and without a leading dot,
+    gives a host without dots a `.local`, an IPv6 address its brackets, and httpx puts a cookie for
+    all hosts under "".
+    """
+    if ":" in host:
+        host = f"[{host}]"
+    domains = {"": None}
+    for name in (host, f"{host}.local"):
+        labels = name.split(".")
+        for start in range(len(labels)):
+            domain = ".".join(labels[start:])
+            domains |= {domain: None, f".{domain}": None}
+    return tuple(domains)
+
+
+def may_match(jar: CookieJar, domains: tuple[str, ...]) -> bool:
+    """Whether the jar has a cookie under one of `domains`."""
+    by_domain = _by_domain(jar)
+    if not by_domain:
+        return False
+    return any(domain in by_domain for domain in domains)
+
+
+def _has_usual_rules(jar: CookieJar) -> bool:
+    policy: object = jar._policy  # type: ignore[attr-defined]
+    return type(jar) in (CookieJar, UserAgentJar) and type(policy) in (
+        DefaultCookiePolicy,
+        SendableCookies,
+    )
+
+
+def _by_domain(jar: CookieJar) -> dict[str, Any]:
+    # A private name of the standard library's; or one would have to walk all of it.
+    by_domain: dict[str, Any] = jar._cookies  # type: ignore[attr-defined]
+    return by_domain
+
+
+def _is_sendable(cookie: Cookie) -> bool:
+    text = f"{cookie.name}{cookie.value or ''}{cookie.path}"
+    return text.isascii() and text.isprintable()

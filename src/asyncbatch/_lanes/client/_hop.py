@@ -1,0 +1,167 @@
+"""
+One hop: a request handed to the client as it is sent, and the head of its response.
+
+Whatever is hung on a request for the way, and off it again before anybody sees it, is hung on here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asyncbatch._engine import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+from asyncbatch._lanes.client._binding import Binding, readable
+from asyncbatch._lanes.client._cookies import drop_unsendable
+from asyncbatch._lanes.client._door import Door
+from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
+from asyncbatch._lanes.failures._of_client import Situation
+from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
+from asyncbatch._lanes.request._upload import check_whole
+from asyncbatch._lanes.response._phases import PhaseTrace
+
+# What httpx calls the name for SNI and the certificate.
+_SERVER_NAME = "sni_hostname"
+
+
+class Hops:
+    """
+    The hops of one attempt, each begun by whoever has read the response before it.
+
+    Args:
+        client: What sends them.
+        binding: Of its library.
+        trace: What their phases are told to.
+        door: What they go through one at a time, if there is one.
+        minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
+        stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
+            up the event loop out of all accounts.
+        first: What the first is answered with instead of being sent, if it took place before.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        binding: Binding,
+        trace: PhaseTrace,
+        *,
+        door: Door | None,
+        minimum_rate: float | None,
+        stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
+        first: Any = None,
+    ) -> None:
+        self._client = client
+        self._binding = binding
+        self._trace = trace
+        self._door = door
+        self._minimum_rate = minimum_rate
+        self.stepped = stepped
+        # None once it has answered.
+        self._first = first
+        self.situation = Situation(trace)
+        """How far they are; whoever makes the requests adds what he knows."""
+
+    async def send(self, native: Any) -> Any:
+        """
+        Send `native` and return its response, of which only the head has been read.
+
+        Raises:
+            UnreadableBody: If its body cannot be sent again.
+            Exception: If it cannot be sent, or what the client raises.
+        """
+        situation = self.situation
+        situation.begin(native)
+        native.url = readable(native.url, self._binding.library)
+        check_url(native.url, self._binding, native)
+        check_head(native, self._binding)
+        check_framing(native, self._binding)
+        check_whole(native)
+        situation.sent = True
+        hooks = self._client.event_hooks
+        situation.hooked = bool(hooks["request"] or hooks["response"])
+        chained = self._trace.attach(native)
+        url = native.url
+        if url.userinfo:
+            # httpx logs the URL; what was in it has become an `Authorization` by now.
+            native.url = url.copy_with(userinfo=b"")
+        # Of a replay no event comes, and what hooks wait for is the caller's own affair.
+        if self._first is None and not self._client.event_hooks["request"]:
+            self._trace.begin_wait()
+        self._add_extensions(native)
+        is_named = _name_server(native)
+        try:
+            response = await self._send_in_turn(native)
+            self._trace.forget_wait()
+        finally:
+            native.url = url
+            # Before a copy is made of them, and from those that a redirect's request has inherited.
+            native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
+            if is_named:
+                native.extensions.pop(_SERVER_NAME, None)
+            self._trace.detach(native, chained)
+        exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
+        self._trace.tell_dns(None if exchange is None else exchange.dns)
+        if response.next_request is not None:  # it has inherited the extensions
+            if is_named:
+                response.next_request.extensions.pop(_SERVER_NAME, None)
+            self._trace.detach(response.next_request, chained)
+            keep_bytes_of_location(self._client, native, response, self._binding.library)
+            if url.userinfo:
+                keep_userinfo(response, url, self._binding.library)
+        situation.in_body = True
+        situation.hops += 1
+        return response
+
+    def _add_extensions(self, native: Any) -> None:
+        if self._minimum_rate is not None:
+            native.extensions[MINIMUM_RATE_EXTENSION] = self._minimum_rate
+        if self._first is not None:
+            native.extensions[REPLAY_EXTENSION] = self._first
+            self._first = None
+
+    async def _send_in_turn(self, native: Any) -> Any:
+        # What request hooks wait for, others need not.
+        if self._door is None or self._client.event_hooks["request"]:
+            return await self._send(native)
+        self.situation.queued = True
+        door_pass = await self._door.enter()
+        self.situation.queued = False
+        if door_pass is None:
+            return await self._send(native)
+        # Whatever httpcore tells first, it tells of the connection that the request has got.
+        self._trace.on_connection = door_pass.leave
+        try:
+            return await self._send(native)
+        finally:
+            door_pass.leave()
+
+    async def _send(self, native: Any) -> Any:
+        hooks = self._client.event_hooks
+        if hasattr(native.stream, "stepped") and not (hooks["request"] or hooks["response"]):
+            native.stream.stepped = self.stepped
+        try:
+            sending = self._client.send(
+                native, stream=True, auth=self._binding.no_auth, follow_redirects=False
+            )
+            if hooks["request"] or hooks["response"]:
+                sending = self.stepped(sending)
+            response = await sending
+        except UnicodeEncodeError:
+            # A cookie came with a redirect, whose request cannot be built with it.
+            drop_unsendable(self._client.cookies.jar)
+            raise
+        if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
+            drop_unsendable(self._client.cookies.jar)
+        return response
+
+
+def _name_server(native: Any) -> bool:
+    """
+    Tell a transport, ours or not, what a server calls itself whose name ends in a dot.
+
+    The dot is for the resolver alone; httpcore would ask for a certificate with it.
+    """
+    host: bytes = native.url.raw_host
+    if not host.endswith(b".") or native.url.scheme != "https" or _SERVER_NAME in native.extensions:
+        return False
+    native.extensions[_SERVER_NAME] = host.decode("ascii").removesuffix(".")
+    return True

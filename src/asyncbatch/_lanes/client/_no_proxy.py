@@ -1,0 +1,126 @@
+"""
+`NO_PROXY`: which hosts are asked without the proxies of the environment.
+
+Read as curl and Go read it; httpx 0.28 fails at an IPv6 network and knows no IPv4 ones. Decides
+only: it is given the value, and looks no name up.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple, TypeAlias
+
+import httpx
+
+from asyncbatch._values._urls import DEFAULT_PORTS
+
+_IPAddress: TypeAlias = IPv4Address | IPv6Address
+_HostTest: TypeAlias = Callable[[str, "_IPAddress | None"], bool]
+
+_SCHEME = re.compile(r"(?:(https?|all)://)?([^/]*(?:/[0-9]+)?)/?", re.IGNORECASE)
+_PORT = re.compile(r"(\[[^]]*\](?:/[0-9]+)?|[^:]*):([0-9]{1,5})")
+_BRACKETED = re.compile(r"\[([^][]*)\]")
+
+
+class _Entry(NamedTuple):
+    scheme: str | None
+    port: int | None
+    is_host: _HostTest
+
+
+class NoProxy:
+    """
+    A pattern of URLs, to be used as a key of a client's mounts.
+
+    Args:
+        value: Host names, addresses and networks, with commas or blanks between them. A name
+            stands for all below it too, with a leading `.` or `*.` for these only; `:port` behind
+            any of them makes it count for that port, and a scheme before it for that. `*` stands
+            for everything. What means nothing is passed over.
+    """
+
+    pattern = "NO_PROXY"
+
+    def __init__(self, value: str) -> None:
+        entries = (_parse(text) for text in re.split(r"[,\s]+", value) if text)
+        self._entries = [entry for entry in entries if entry is not None]
+
+    def __bool__(self) -> bool:
+        """Say whether anything is meant."""
+        return bool(self._entries)
+
+    def matches(self, url: Any) -> bool:
+        """Say whether `url`, a URL of httpx's, is asked for without a proxy."""
+        host = url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
+        address = _address(host)
+        port = url.port or DEFAULT_PORTS.get(url.scheme)
+        return any(
+            entry.scheme in (None, url.scheme)
+            and entry.port in (None, port)
+            and entry.is_host(host, address)
+            for entry in self._entries
+        )
+
+
+def _parse(text: str) -> _Entry | None:
+    found = _SCHEME.fullmatch(text)
+    if found is None:
+        return None
+    scheme, rest = (found[1] or "all").lower(), found[2]
+    port: int | None = None
+    if with_port := _PORT.fullmatch(rest):
+        rest, port = with_port[1], int(with_port[2])
+    is_host = _host_test(rest)
+    return None if is_host is None else _Entry(None if scheme == "all" else scheme, port, is_host)
+
+
+def _host_test(text: str) -> _HostTest | None:
+    """Return what says whether a host is meant by `text`, or `None` if that means nothing."""
+    if text == "*":
+        return lambda host, address: True
+    bare = _BRACKETED.sub(r"\1", text)
+    if "/" in bare:
+        return _network_test(bare)
+    meant = _address(bare)
+    if meant is not None:
+        return lambda host, address: address == meant
+    return _name_test(text)
+
+
+def _network_test(text: str) -> _HostTest | None:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+    return lambda host, address: address is not None and address in network
+
+
+def _name_test(text: str) -> _HostTest | None:
+    below_only = text.startswith((".", "*."))
+    name = _in_ascii((text.partition(".")[2] if below_only else text).rstrip("."))
+    if name is None:
+        return None
+    ending = f".{name}"
+    if below_only:
+        return lambda host, address: host.endswith(ending)
+    return lambda host, address: host == name or host.endswith(ending)
+
+
+def _in_ascii(name: str) -> str | None:
+    """Return a host name as it stands in a URL that is sent, or `None` if it is none."""
+    try:
+        raw: bytes = httpx.URL(scheme="http", host=name).raw_host
+    except (httpx.InvalidURL, UnicodeError):
+        return None
+    return raw.decode("ascii").lower() if raw and b"*" not in raw else None
+
+
+def _address(text: str) -> _IPAddress | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

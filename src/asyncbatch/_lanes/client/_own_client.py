@@ -1,0 +1,200 @@
+"""
+The client that a fetcher makes for itself: httpx's, on our transport.
+
+A subclass, because `transport=` would switch off the proxies of the environment (httpx 0.28):
+`_init_transport` puts ours in, and those are mounts, as in httpx. And because httpx copies the
+whole cookie jar for each request and each redirect that it builds: while it does so, it is shown
+the cookies of that one host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.request import getproxies
+
+import httpx
+
+from asyncbatch._engine import AddressPolicyTypes, Bounds, HTTPTransport
+from asyncbatch._lanes.client._binding import binding_of, by_value, readable
+from asyncbatch._lanes.client._cookies import adopt, narrowed
+from asyncbatch._lanes.client._no_proxy import NoProxy
+from asyncbatch._lanes.client._redirects import with_bytes_of_location
+from asyncbatch._lanes.request._sendable import check_text, check_url
+from asyncbatch._values._redaction import shown
+from asyncbatch._values._urls import ABSOLUTE, text_of
+
+
+class OwnClient(httpx.AsyncClient):
+    """
+    An `httpx.AsyncClient` on an `HTTPTransport`.
+
+    Args:
+        addresses: Which addresses may be connected to.
+        bounds: How many connections the transport may have, if it is not for `limits` to say.
+        options: Those of httpx.
+    """
+
+    def __init__(
+        self,
+        *,
+        addresses: AddressPolicyTypes = None,
+        bounds: Bounds | None = None,
+        **options: Any,
+    ) -> None:
+        self._addresses: AddressPolicyTypes = addresses
+        self._bounds = bounds
+        self.own_transport: HTTPTransport | None = None
+        # What `cookies` shows while a request is built; None at all other times.
+        self._cookies_shown: httpx.Cookies | None = None
+        # The environment's; it is looked at while the client is made.
+        self._no_proxy = NoProxy("")
+        self.base_query = b""
+        """Sent with every URL that is relative to the base; httpx would append the path to it."""
+        if base_url := text_of(options.get("base_url", "")):
+            options["base_url"] = self._base(base_url)
+        for name in ("params", "cookies"):
+            if name in options:
+                options[name] = by_value(options[name])
+        super().__init__(**options)
+        self._mount_no_proxy()
+        self._adopt_cookies(options.get("cookies"))
+        if addresses is not None:
+            self._refuse_detours()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies that requests are sent with."""
+        return self._cookies if self._cookies_shown is None else self._cookies_shown
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._cookies = httpx.Cookies(cookies)
+        self._adopt_cookies(cookies)
+
+    @contextmanager
+    def showing_cookies_of(self, host: str) -> Generator[None]:
+        """Let the client have no other cookies than those of `host`; nothing may wait meanwhile."""
+        self._cookies_shown = narrowed(self._cookies, host)
+        try:
+            yield
+        finally:
+            self._cookies_shown = None
+
+    def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> Any:
+        # A private method of httpx's: were it not called, redirects would cost more, and no more.
+        url = self._redirect_url(request, response)
+        with self.showing_cookies_of(url.raw_host.decode("ascii")):
+            return super()._build_redirect_request(request, response)
+
+    def _redirect_url(self, request: httpx.Request, response: httpx.Response) -> Any:
+        headers = response.headers
+        response.headers = with_bytes_of_location(headers, httpx)
+        try:
+            return self._readable_redirect_url(request, response)
+        finally:
+            response.headers = headers
+
+    def _readable_redirect_url(self, request: httpx.Request, response: httpx.Response) -> Any:
+        try:
+            url = super()._redirect_url(request, response)
+        except UnicodeError:
+            # It has looked whether there is a host: there is one, which it cannot decode.
+            url = httpx.URL(response.headers["Location"])
+            if request.url.fragment and not url.fragment:
+                url = url.copy_with(fragment=request.url.fragment)
+        return readable(url, httpx)
+
+    def _adopt_cookies(self, given: object) -> None:
+        # A jar of the caller's own keeps what it likes.
+        if not isinstance(given, CookieJar):
+            adopt(self._cookies)
+
+    def _init_transport(  # type: ignore[override]  # httpx passes all of it by keyword
+        self, transport: Any = None, **options: Any
+    ) -> Any:
+        if transport is not None:
+            return super()._init_transport(transport=transport, **options)
+        if self._bounds is not None:
+            options["limits"] = self._bounds
+        self.own_transport = HTTPTransport(addresses=self._addresses, **options)
+        return self.own_transport
+
+    def _init_proxy_transport(  # type: ignore[override]  # as above
+        self, proxy: Any, **options: Any
+    ) -> Any:
+        return HTTPTransport(proxy=proxy, **options)
+
+    def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
+        if proxy is not None or not allow_env_proxies:
+            return super()._get_proxy_map(proxy, allow_env_proxies)
+        # httpx's own reading of NO_PROXY fails at some values, and misses what others say.
+        environment = getproxies()
+        self._no_proxy = NoProxy(environment.get("no", ""))
+        urls = {scheme: environment.get(scheme) for scheme in ("http", "https", "all")}
+        return {
+            f"{scheme}://": httpx.Proxy(url if "://" in url else f"http://{url}")
+            for scheme, url in urls.items()
+            if url
+        }
+
+    def _mount_no_proxy(self) -> None:
+        """Have NO_PROXY count before the proxies, and behind mounts for single hosts."""
+        if not self._no_proxy:
+            return
+        exact = {pattern: way for pattern, way in self._mounts.items() if pattern.host}
+        no_proxy: Any = self._no_proxy
+        self._mounts = {**exact, no_proxy: None, **self._mounts}
+
+    def _base(self, text: str) -> httpx.URL:
+        """
+        Return the base of relative URLs, and keep its query.
+
+        Raises:
+            ValueError: If nothing can be fetched there.
+        """
+        binding = binding_of(self)
+        try:
+            if not ABSOLUTE.match(text):
+                raise httpx.InvalidURL(f"it must begin with http:// or https://, not {shown(text)}")
+            check_text(text, binding)
+            url = httpx.URL(text)
+            check_url(url, binding)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ValueError(f"base_url is no URL to fetch from: {error}") from None
+        self.base_query = url.query
+        return url.copy_with(query=None, fragment=None)
+
+    def _refuse_detours(self) -> None:
+        """
+        Refuse what would connect without asking `addresses`.
+
+        Raises:
+            ValueError: If a proxy, a mount or another transport is in the way.
+        """
+        detours = [str(pattern.pattern) for pattern, way in self._mounts.items() if way is not None]
+        if self.own_transport is None:
+            detours.append("transport=")
+        if detours:
+            raise ValueError(
+                f"addresses={self._addresses!r} cannot be kept: {', '.join(detours)} would connect "
+                "without it (a proxy, from the environment perhaps: trust_env=False ignores that)"
+            )
+
+
+def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]:
+    """
+    Let a client of ours show the cookies of one host while the request for `url` is built.
+
+    Any other client is left alone: it copies what it likes.
+    """
+    if not isinstance(client, OwnClient) or not client.cookies:
+        return nullcontext()
+    try:
+        parsed = httpx.URL(text_of(url))
+    except httpx.InvalidURL:
+        return nullcontext()  # building the request will say so
+    whole = client.base_url if parsed.is_relative_url else parsed
+    return client.showing_cookies_of(whole.raw_host.decode("ascii"))

@@ -1,0 +1,411 @@
+"""
+Exceptions of a client, sorted into kinds of failure.
+
+Decides only: takes an exception and what was going on, and returns the outcome.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
+from asyncbatch._engine import AddressRefused, causes_of, is_exhausted
+from asyncbatch._engine.http11 import ExchangeError
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.failures._callers import (
+    CallersError,
+    callers_error,
+    is_callers,
+    is_hooks,
+    note_places,
+)
+from asyncbatch._lanes.failures._causes import is_alert, is_of_connection, is_permanent
+from asyncbatch._lanes.failures._of_engine import engine_outcome
+from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._values._body_source import UnreadableBody, WrongPiece
+from asyncbatch._values._errors import (
+    BodyConsumed,
+    BodyTooLarge,
+    DNSError,
+    FailureKind,
+    TLSError,
+    TruncatedBody,
+)
+from asyncbatch._values._outcome import Outcome
+
+# Whose exceptions speak of the connection, wherever they come up.
+_PROTOCOLS = {"h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2", "socksio"}
+_WIRE_LIBRARIES = {"anyio", "trio", *_PROTOCOLS}
+_LOOPS = {"anyio", "trio", "asyncio"}
+
+# What code trips over that has lost count: of those libraries, if it is raised by a line of theirs.
+_TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
+
+# What h11 says before it quotes a value.
+_QUOTED = "Illegal header value"
+
+# What h11 says of an end within a body, and within the framing of its chunks.
+_CUT = ("peer closed connection", "peer unexpectedly closed connection")
+
+# What httpcore says of a connection that ended before a response.
+_NO_RESPONSE = "server disconnected"
+
+
+class Situation:
+    """What an attempt was doing when it failed; kept up by the lane."""
+
+    __slots__ = ("hooked", "hops", "in_body", "queued", "redirected", "request", "sent", "trace")
+
+    def __init__(self, trace: PhaseTrace) -> None:
+        self.trace = trace
+        self.request: Any = None  # the one under way, None before the first is built
+        self.hops = 0  # responses received so far
+        self.sent = False  # whether it has been handed to the client
+        self.queued = False  # whether it waits with us for its turn at the client's pool
+        self.hooked = False  # whether code of the caller's is called on its way
+        self.in_body = False  # whether the head of its response has arrived
+        self.redirected = False  # whether the request under way is one that a redirect made
+
+    def begin(self, request: Any) -> None:
+        """Note that `request` is under way."""
+        self.request = request
+        self.sent = self.in_body = False
+
+    @property
+    def heard(self) -> bool | None:
+        """
+        Whether a byte of a response has come; `None` where it cannot be told.
+
+        What the caller's own code has spent the time on (a hook, a body that is produced while it
+        is sent), and a wait for our own turn, say nothing of the server.
+        """
+        trace = self.trace
+        if self.hops or self.in_body or trace.heard:
+            return True
+        if not self.sent or self.queued or (self.hooked and not trace.has_begun):
+            return None
+        if not getattr(self.request.stream, "is_read", True):
+            return None
+        return False
+
+    def is_target_silent(self, outcome: Outcome) -> bool:
+        """
+        Say whether a redirect led to a host that has not answered, for all that is known.
+
+        In doubt it has: a wait of our own, code of the caller's on the way, a certificate.
+        """
+        if not (self.hops and self.redirected and self.sent) or outcome.local or outcome.permanent:
+            return False
+        if self.queued or self.hooked or self.in_body or outcome.kind not in _SILENT:
+            return False
+        return bool(getattr(self.request.stream, "is_read", True)) and not self.trace.heard_last
+
+
+_SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
+
+
+def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    """
+    Return the outcome that `error` makes of an attempt.
+
+    Its error is `error` or has it as a cause. It keeps no frame alive but those of the caller's own
+    code that raised it.
+    """
+    if isinstance(error, CallersError):
+        return callback_outcome(error.error)
+    if _is_callers(error, situation, binding.library):
+        return callback_outcome(_without_value(error, situation.request, binding.library))
+    if isinstance(error, ExceptionGroup):
+        # anyio raises a group where several addresses failed; one of them has to speak for all.
+        error = next(_leaves(error))
+    error = _without_value(error, situation.request, binding.library)
+    if (engine_error := _engine_error(error, binding.library)) is not None:
+        return _engine_outcome(engine_error, situation, binding)
+    if isinstance(error, UnreadableBody):  # found out while it was being sent
+        outcome = unreadable_outcome(error, situation.request, binding)
+    elif isinstance(error, WrongPiece):
+        outcome = Outcome(kind=FailureKind.invalid_request, error=error)
+    elif isinstance(error, DecodingFailure | MemoryError):
+        outcome = decoding_outcome(error, situation.request, binding)
+    else:
+        outcome = _library_outcome(error, situation, binding)
+    outcome.heard = _heard(error, outcome, situation, binding.library)
+    assert outcome.error is not None
+    if outcome.error is not error:
+        outcome.error.__cause__ = error
+    _drop_frames(outcome.error, binding)
+    return outcome
+
+
+def callback_outcome(error: Exception) -> Outcome:
+    """Return the outcome of a request that code of the caller's has kept from its end."""
+    return Outcome(kind=FailureKind.callback, error=callers_error(error))
+
+
+def _is_callers(error: Any, situation: Situation, library: Any) -> bool:
+    if is_hooks(error):
+        # A hook may refuse a status in httpx's own way: that is the server's word, not the hook's.
+        refuses = isinstance(error, library.HTTPStatusError)
+        return not (refuses and _is_of(error, situation.request))
+    if isinstance(error, library.HTTPStatusError) and not hasattr(error.response, "status_code"):
+        return True  # made by hand, and about nothing
+    # By an error of httpx's a transport, or a mock of one, tells how a request has ended.
+    return is_callers(error) and not isinstance(
+        error, library.HTTPError | library.InvalidURL | library.StreamError
+    )
+
+
+def _is_of(error: Any, request: Any) -> bool:
+    """Say whether a status error is one of the request under way; it may be of none at all."""
+    try:
+        return error.request is request and hasattr(error.response, "status_code")
+    except RuntimeError:  # httpx's, of an error that was made without one
+        return False
+
+
+def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
+    """Return the outcome of a request that could not even be built."""
+    error = _without_value(error, None, binding.library)
+    error.with_traceback(None)
+    return Outcome(kind=FailureKind.invalid_request, error=error)
+
+
+def unreadable_outcome(error: UnreadableBody, request: Any, binding: Binding) -> Outcome:
+    """Return the outcome of a request whose body would not be whole if it were sent again."""
+    consumed = binding.error(BodyConsumed)(str(error), request=request)
+    return Outcome(kind=FailureKind.invalid_request, error=consumed)
+
+
+def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
+    """
+    Return the engine's own error, if that is what `error` came of: it knows more than its wrapping.
+
+    Through httpcore's exception and the client's, and no others: what a transport or a hook of the
+    caller's makes of it counts as that.
+    """
+    if not isinstance(error, library.TransportError) or error.__cause__ is None:
+        return None
+    origin = error.__cause__.__cause__
+    if isinstance(origin, ExchangeError):
+        return origin
+    # Where httpcore connects, on trio, it drops the cause of what our check of addresses raises.
+    refusals = (each for each in causes_of(error) if isinstance(each, AddressRefused))
+    return next(refusals, None) if isinstance(error, library.ConnectError) else None
+
+
+def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding) -> Outcome:
+    outcome = engine_outcome(error, binding, situation.request, in_body=situation.in_body)
+    if outcome.kind is not FailureKind.dns:  # all of which was the look-up
+        situation.trace.tell_dns(error.dns)
+    if situation.hops:
+        outcome.connect_failed = False
+        outcome.heard = True
+    if outcome.kind is FailureKind.invalid_request and situation.redirected:
+        outcome.kind = FailureKind.redirect
+    return outcome
+
+
+def _heard(error: Exception, outcome: Outcome, situation: Situation, library: Any) -> bool | None:
+    """Say whether a byte of a response came; `None` where it cannot be told."""
+    if situation.heard:
+        return True
+    if not isinstance(error, library.TransportError) or outcome.local:
+        return None
+    if isinstance(error, library.ConnectError) and not outcome.connect_failed:
+        return None
+    if isinstance(
+        error, library.ProxyError | library.LocalProtocolError | library.UnsupportedProtocol
+    ):
+        return None
+    if isinstance(error, library.RemoteProtocolError):
+        # Unless nothing came at all, there was something, though no HTTP.
+        return not str(error).lower().startswith(_NO_RESPONSE)
+    return situation.heard
+
+
+def _drop_frames(error: Exception, binding: Binding) -> None:
+    # The frames keep their locals, connection and all, alive for as long as the result: some 10 KB
+    # each. Those of httpx and httpcore tell nothing that the chain of errors does not; of those of
+    # the caller's own code (hooks, authentication, transports) the places are noted.
+    if not isinstance(error, binding.library.HTTPError | DecodingFailure):
+        note_places(error)
+    for cause in causes_of(error):
+        cause.with_traceback(None)
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcome:
+    """Return the outcome of a response that arrived and did not decode, whatever came up."""
+    public = binding.error
+    match error:
+        case BodyLimitExceeded():
+            too_large = public(BodyTooLarge)(error.limit, request=request)
+            return Outcome(kind=FailureKind.too_large, error=too_large)
+        case BodyCut():
+            truncated = public(TruncatedBody)(str(error), request=request)
+            return Outcome(kind=FailureKind.truncated, error=truncated)
+        case _:
+            # Besides what is corrupt: no memory for it, no thread to decode it in.
+            text = str(error) if isinstance(error, CorruptBody) else f"not decoded: {error!r}"
+            undecoded = binding.library.DecodingError(text, request=request)
+            undecoded.__cause__ = error
+            return Outcome(kind=FailureKind.decode, error=undecoded)
+
+
+def _library_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    library = binding.library
+    match error:
+        case library.TimeoutException():
+            return _timeout_outcome(error, situation, library)
+        case library.ConnectError():
+            return _connect_outcome(error, situation, binding)
+        case library.ProxyError():
+            return Outcome(kind=FailureKind.connect, error=error)
+        case library.TooManyRedirects():
+            return Outcome(kind=FailureKind.redirect, error=error)
+        case library.DecodingError():
+            return Outcome(kind=FailureKind.decode, error=error)
+        case library.HTTPStatusError():  # raised by an event hook of the caller's
+            status = error.response.status_code
+            return Outcome(kind=FailureKind.status, error=error, status_code=status)
+        case library.LocalProtocolError():
+            return _local_outcome(error, situation)
+        case library.InvalidURL() if situation.sent:
+            # The URL of the request was looked at before: this is what httpx says of a `Location`.
+            return Outcome(kind=FailureKind.redirect, error=error)
+        case library.InvalidURL() | library.UnsupportedProtocol() | library.StreamError():
+            return _unsendable(error, situation)
+        case library.TransportError():
+            return _broken_outcome(error, situation, binding)
+        case UnicodeError():  # a host name that IDNA cannot encode
+            return _unsendable(error, situation)
+        case _:
+            return _foreign_outcome(error, situation, binding)
+
+
+def _timeout_outcome(error: Exception, situation: Situation, library: Any) -> Outcome:
+    return Outcome(
+        kind=FailureKind.timeout,
+        error=error,
+        # After a redirect it is another host that is out of reach, and the first one has been
+        # told of the request.
+        connect_failed=isinstance(error, library.ConnectTimeout) and not situation.hops,
+        local=isinstance(error, library.PoolTimeout),
+    )
+
+
+def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    request, first = situation.request, not situation.hops
+    causes = list(causes_of(error))
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return Outcome(
+                kind=FailureKind.dns,
+                error=binding.error(DNSError)(str(error), request=request),
+                connect_failed=first,
+                permanent=is_permanent(cause),
+            )
+        if is_exhausted(cause):
+            return Outcome(kind=FailureKind.connect, error=error, local=True)
+    if situation.trace.handshaking or any(isinstance(cause, ssl.SSLError) for cause in causes):
+        text = str(error) or "The connection ended during the TLS handshake"
+        return Outcome(
+            kind=FailureKind.tls,
+            error=binding.error(TLSError)(text, request=request),
+            connect_failed=first,
+            permanent=any(map(is_permanent, causes)),
+        )
+    return Outcome(kind=FailureKind.connect, error=error, connect_failed=first)
+
+
+def _broken_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    request = situation.request
+    if "Invalid URL in location header" in str(error):
+        return Outcome(kind=FailureKind.redirect, error=error)
+    if situation.in_body and _is_cut(error, binding.library):
+        text = str(error) or "The connection broke before the body was complete"
+        truncated = binding.error(TruncatedBody)(text, request=request)
+        return Outcome(kind=FailureKind.truncated, error=truncated)
+    if not situation.in_body and any(map(is_alert, causes_of(error))):
+        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        return Outcome(
+            kind=FailureKind.tls,
+            error=binding.error(TLSError)(str(error) or "TLS alert", request=request),
+        )
+    return Outcome(kind=FailureKind.protocol, error=error)
+
+
+def _is_cut(error: Exception, library: Any) -> bool:
+    # A reset is a ReadError. An end of stream is told apart from a broken chunk by h11's words
+    # alone: both are a RemoteProtocolError.
+    return isinstance(error, library.ReadError) or str(error).startswith(_CUT)
+
+
+def _without_value(error: Exception, request: Any, library: Any) -> Exception:
+    """Return `error`, or one in its place that does not hold a text which may be a secret."""
+    if isinstance(error, UnicodeEncodeError):
+        # It keeps the whole text, a password perhaps, and its `repr` shows it.
+        start, end = error.start, error.end
+        masked = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
+        masking = UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
+        return masking.with_traceback(error.__traceback__)
+    if isinstance(error, library.LocalProtocolError) and str(error).startswith(_QUOTED):
+        # h11 quotes the header value that it refuses. A check of our own comes first; only what an
+        # event hook writes gets as far as here.
+        without: Exception = library.LocalProtocolError(_QUOTED, request=request)
+        return without
+    return error
+
+
+def _unsendable(error: Exception, situation: Situation) -> Outcome:
+    kind = FailureKind.redirect if situation.redirected else FailureKind.invalid_request
+    return Outcome(kind=kind, error=error)
+
+
+def _local_outcome(error: Exception, situation: Situation) -> Outcome:
+    """Sort what a protocol library calls a mistake of the local side."""
+    if is_of_connection(error, sending=situation.trace.sending):
+        # It has lost count of its streams, or been told to go away: another one serves.
+        return Outcome(kind=FailureKind.protocol, error=error)
+    return _unsendable(error, situation)
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the package whose line raised `error`, or called what of an event loop's did."""
+    package = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = (frame.f_globals.get("__name__") or "").partition(".")[0]
+        if name not in _LOOPS:  # their semaphores complain when one is released too often
+            package = name
+    return package
+
+
+def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+    """Sort what is no error of the client's, and came up below it or while sending was prepared."""
+    if isinstance(error, TimeoutError):
+        return Outcome(kind=FailureKind.timeout, error=error)
+    if isinstance(error, OSError):
+        outcome = _connect_outcome(error, situation, binding)
+        # Who knows how far it got.
+        outcome.connect_failed = False
+        if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
+            outcome.kind = FailureKind.truncated if situation.in_body else FailureKind.protocol
+        return outcome
+    if type(error).__name__ == "LocalProtocolError":  # h11's, past the mapping of httpcore
+        return _local_outcome(error, situation)
+    if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
+        return Outcome(kind=FailureKind.protocol, error=error)
+    if isinstance(error, _TRIPS) and _raised_in(error) in _PROTOCOLS:
+        return Outcome(kind=FailureKind.protocol, error=error)
+    return Outcome(kind=FailureKind.invalid_request, error=error)

@@ -1,0 +1,186 @@
+"""
+The engine's errors as outcomes: one table for the direct lane, and for the client lane when the
+engine is below it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncbatch._engine import (
+    ContextFailed,
+    EngineClosed,
+    SentTooSlowly,
+    TimedOut,
+    causes_of,
+    is_exhausted,
+)
+from asyncbatch._engine.http11 import (
+    ExchangeError,
+    ProtocolError,
+    ResponseTooLarge,
+    TruncatedResponse,
+)
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.failures._causes import is_alert, is_permanent
+from asyncbatch._values._errors import (
+    AddressBlocked,
+    AttemptTimeout,
+    BodyTooLarge,
+    DNSError,
+    FailureKind,
+    TLSError,
+    TooSlow,
+    TruncatedBody,
+)
+from asyncbatch._values._outcome import Outcome
+
+
+def engine_outcome(
+    error: ExchangeError,
+    binding: Binding,
+    request: Any,
+    *,
+    in_body: bool,
+    seconds: float | None = None,
+    max_body: int | None = None,
+) -> Outcome:
+    """
+    Return the outcome that an error of the engine makes of an attempt.
+
+    Args:
+        error: What the engine raised.
+        binding: The library whose exceptions are wanted.
+        request: The native request.
+        in_body: Whether the response's head had arrived.
+        seconds: The limit on the whole attempt, where the engine kept it.
+        max_body: The limit on the decoded body, where the engine kept one for it.
+    """
+    if isinstance(error, TimedOut):
+        outcome = _timed_out(error, binding, request, seconds)
+    else:
+        outcome = _SORTED[error.kind](error, binding, request, in_body)
+    if isinstance(outcome.error, BodyTooLarge) and max_body is not None:
+        outcome.error = binding.error(BodyTooLarge)(max_body, request=request)
+    assert outcome.error is not None
+    outcome.heard = _heard(error, outcome, in_body=in_body)
+    outcome.error.__cause__ = error
+    for cause in causes_of(outcome.error):
+        cause.with_traceback(None)
+    return outcome
+
+
+def _heard(error: ExchangeError, outcome: Outcome, *, in_body: bool) -> bool | None:
+    """Say whether a byte of a response came, as far as the error knows."""
+    if in_body or isinstance(error, ProtocolError | ResponseTooLarge):
+        return True
+    if outcome.local or isinstance(error, EngineClosed) or error.kind in _OURS:
+        return None
+    if error.kind in _CONNECTING and not outcome.connect_failed:
+        return None
+    return isinstance(error, TruncatedResponse) and error.received
+
+
+def _timed_out(error: TimedOut, binding: Binding, request: Any, seconds: float | None) -> Outcome:
+    kind = FailureKind.timeout
+    if error.phase == "total":
+        cut = binding.error(AttemptTimeout)(seconds or 0.0, request=request)
+        return Outcome(kind=kind, error=cut, cut=True)
+    if isinstance(error, SentTooSlowly):
+        return Outcome(kind=kind, error=binding.error(TooSlow)(error.rate, request=request))
+    name = f"{error.phase.title()}Timeout"
+    return Outcome(
+        kind=kind,
+        error=getattr(binding.library, name)(str(error), request=request),
+        connect_failed=error.phase == "connect",
+        local=error.phase == "pool",
+    )
+
+
+def _dns(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if any(map(is_exhausted, causes_of(error))):
+        return _connect(error, binding, request, in_body)
+    return Outcome(
+        kind=FailureKind.dns,
+        error=binding.error(DNSError)(str(error), request=request),
+        connect_failed=True,
+        permanent=any(map(is_permanent, causes_of(error))),
+    )
+
+
+def _connect(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    exhausted = any(map(is_exhausted, causes_of(error)))
+    return Outcome(
+        kind=FailureKind.connect,
+        error=binding.library.ConnectError(str(error), request=request),
+        connect_failed=not exhausted,
+        local=exhausted,
+    )
+
+
+def _tls(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if any(map(is_exhausted, causes_of(error))):
+        # No descriptor for the file of the roots, say: that tells nothing of the server.
+        return _connect(error, binding, request, in_body)
+    is_ours = isinstance(error, ContextFailed)  # which says nothing of the server either
+    return Outcome(
+        kind=FailureKind.tls,
+        error=binding.error(TLSError)(str(error), request=request),
+        connect_failed=not is_ours,
+        permanent=is_ours or any(map(is_permanent, causes_of(error))),
+    )
+
+
+def _blocked(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    blocked = binding.error(AddressBlocked)(str(error), request=request)
+    return Outcome(kind=FailureKind.blocked, error=blocked, permanent=True)
+
+
+def _protocol(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    broken = binding.library.RemoteProtocolError(str(error), request=request)
+    return Outcome(kind=FailureKind.protocol, error=broken)
+
+
+def _truncated(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if in_body:
+        truncated = binding.error(TruncatedBody)(str(error), request=request)
+        return Outcome(kind=FailureKind.truncated, error=truncated)
+    if any(map(is_alert, causes_of(error))):
+        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        return Outcome(
+            kind=FailureKind.tls, error=binding.error(TLSError)(str(error), request=request)
+        )
+    if error.__cause__ is not None or isinstance(error, EngineClosed):
+        # As httpx tells a reset, or its own closing, from a peer's orderly, early end.
+        reset = binding.library.ReadError(str(error), request=request)
+        return Outcome(kind=FailureKind.protocol, error=reset)
+    return _protocol(error, binding, request, in_body)
+
+
+def _too_large(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    if not in_body or not isinstance(error, ResponseTooLarge):
+        return _protocol(error, binding, request, in_body)
+    too_large = binding.error(BodyTooLarge)(error.limit, request=request)
+    return Outcome(kind=FailureKind.too_large, error=too_large)
+
+
+def _invalid(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
+    invalid = binding.library.LocalProtocolError(str(error), request=request)
+    return Outcome(kind=FailureKind.invalid_request, error=invalid)
+
+
+# Kinds of errors by which there is no connection, unless it is our own side that cannot make one.
+_CONNECTING = {"dns", "connect", "tls"}
+# Kinds of errors that the server has nothing to do with.
+_OURS = {"blocked", "invalid_request"}
+
+_SORTED = {
+    "dns": _dns,
+    "connect": _connect,
+    "tls": _tls,
+    "blocked": _blocked,
+    "protocol": _protocol,
+    "truncated": _truncated,
+    "too_large": _too_large,
+    "invalid_request": _invalid,
+}

@@ -1,0 +1,1 @@
+"""From a request of the caller's to what is sent."""

@@ -1,0 +1,126 @@
+"""
+From a request to the bytes that the engine sends, without building what nobody will look at.
+
+A plain GET needs its target and a head that is the same for every request to one origin, so the
+head is encoded once. Most others are put together (`_composed`). What is left is built by the
+client and encoded from that; what needs even more of httpx is not prepared at all, but left to the
+client lane.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncbatch._engine.http11 import encode_fields, encode_request_line
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._cookies import narrowed
+from asyncbatch._lanes.client._own_client import showing_cookies_of
+from asyncbatch._lanes.request._basic_auth import authorization_of, is_basic
+from asyncbatch._lanes.request._encode_fast import Composer
+from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
+from asyncbatch._lanes.request._origin_head import Template, Templates, is_special, leads_to
+from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
+from asyncbatch._lanes.request._upload import Body, is_produced
+from asyncbatch._values._request import UNSET, Request, native_of
+from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._urls import split_plain, text_of
+
+
+class Preparer:
+    """Prepares requests for the engine in the name of one client."""
+
+    def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
+        self._client = client
+        self._binding = binding
+        self._transport = transport
+        self._templates = Templates(client, binding, transport)
+        self.templates = self._templates.made
+        """Of the origins that have been asked, each to be compared with the client as it is."""
+        self._composer = Composer(client, binding, self._templates)
+
+    def encode(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
+        """
+        Return `item` as the engine sends it, or `None` if it takes a client to send it.
+
+        Args:
+            item: The request, in any form.
+            url: What it asks for if it is a GET and nothing else, as `plain_url` says.
+            limits: Those of the attempt.
+
+        Raises:
+            Exception: If it cannot be sent at all.
+        """
+        # Where the client adds parameters, no URL is sent as it is.
+        if url is not None and not self._client.params:
+            url = text_of(url)  # the lines of a list, say, have an end each
+            if (parts := split_plain(url)) is not None:
+                return self._encode_plain(item, url, *parts, limits)
+        request = Request.of(item)
+        if _needs_client(request) or not is_basic(self._auth(request)):
+            return None
+        composed = self._composer.compose(item, request, limits)
+        return composed or self._prepare_built(item, request, limits)
+
+    def _auth(self, request: Request) -> Any:
+        """Return the authentication of `request`, its own or the client's."""
+        own = request.auth
+        return self._client._auth if own is UNSET else self._binding.auth(own)
+
+    def _encode_plain(
+        self, item: Any, url: str, origin: str, target: bytes, limits: TimeLimits
+    ) -> Encoded | None:
+        template = self._templates.of(origin)
+        if not template.is_ours:
+            return None
+        if template.may_match(self._client.cookies.jar):
+            return self._with_cookies(item, url, target, template, limits)
+        return item, url, template, template.payload(target)
+
+    def _with_cookies(
+        self, item: Any, url: str, target: bytes, template: Template, limits: TimeLimits
+    ) -> Prepared:
+        native = template.builder.build(url, limits)
+        narrowed(self._client.cookies, template.origin.host).set_cookie_header(native)
+        template.builder.authorize(native)
+        check_head(native, self._binding)
+        fields = encode_fields(native.headers.raw)
+        payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
+        return Prepared.built(item, native, payload, fields, limits)
+
+    def _prepare_built(self, item: Any, request: Request, limits: TimeLimits) -> Prepared | None:
+        check_text(request.url, self._binding)
+        native = self._build(request, limits)
+        authorization = authorization_of(self._auth(request))
+        if authorization is not None:
+            native.headers["Authorization"] = authorization
+        check_url(native.url, self._binding)
+        check_head(native, self._binding)
+        if native.url.userinfo or not leads_to(self._transport, self._client, native.url):
+            return None
+        body = self._stored_body(native)
+        if body is None:
+            return None
+        method = native.method.encode("ascii")
+        line = encode_request_line(method, native.url.raw_path)
+        fields = encode_fields(native.headers.raw)
+        if is_special(method, fields, body):
+            return None
+        prepared = Prepared.built(item, native, line + fields.block, fields, limits)
+        prepared.body = body or None
+        prepared.follow_redirects = request.follow_redirects
+        return prepared
+
+    def _build(self, request: Request, limits: TimeLimits) -> Any:
+        with showing_cookies_of(self._client, request.url):
+            return self._binding.build(self._client, request, Body(request), limits)
+
+    def _stored_body(self, native: Any) -> bytes | None:
+        """Return the body if it lies ready in memory."""
+        if type(native.stream) is not self._binding.library.ByteStream:
+            return None
+        content: bytes = native.content
+        return content
+
+
+def _needs_client(request: Request) -> bool:
+    return native_of(request) is not None or bool(request.extensions) or is_produced(request)

@@ -1,0 +1,164 @@
+"""
+A request as the engine sends it: encoded once, and carried along until its result is there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from asyncbatch._engine import Origin
+from asyncbatch._engine.http11 import RequestFields
+from asyncbatch._lanes.request._origin_head import Builder, Template, host_key_of, origin_of
+from asyncbatch._values._host_key import Origin as HostKey
+from asyncbatch._values._request import Request
+from asyncbatch._values._timeouts import TimeLimits
+
+
+class Prepared:
+    """
+    A request as the engine takes it, and how to build it for who wants to see it.
+
+    One object for all of it, since each that a kept result holds is one more for the garbage
+    collector to look at.
+    """
+
+    __slots__ = (
+        "_builder",
+        "_has_own_head",
+        "_native",
+        "_url",
+        "body",
+        "closes",
+        "follow_redirects",
+        "item",
+        "key",
+        "limits",
+        "method",
+        "origin",
+        "payload",
+    )
+
+    def __init__(
+        self,
+        item: Any,
+        key: HostKey,
+        origin: Origin,
+        method: bytes,
+        payload: bytes,
+        limits: TimeLimits,
+        *,
+        closes: bool,
+    ) -> None:
+        # The request as it was given.
+        self.item = item
+        # By which limits per host are kept.
+        self.key = key
+        self.origin = origin
+        self.method = method
+        self.payload = payload
+        self.limits = limits
+        self.closes = closes
+        self.body: bytes | None = None
+        # What the request itself says about following redirects; None: nothing.
+        self.follow_redirects: bool | None = None
+        # What it is built of when somebody asks, unless it has been built already.
+        self._url = ""
+        self._builder: Builder | None = None
+        # Whether its fields are others than those of the client: they are read from `payload`.
+        self._has_own_head = False
+        self._native: Any = None
+
+    @classmethod
+    def of(cls, encoded: Encoded, limits: TimeLimits) -> Prepared:
+        """Return a plain GET like any other prepared request, and that as it is."""
+        if isinstance(encoded, Prepared):
+            return encoded
+        item, url, template, payload = encoded
+        prepared = cls(
+            item, template.key, template.origin, b"GET", payload, limits, closes=template.closes
+        )
+        prepared._url = url
+        prepared._builder = template.builder
+        return prepared
+
+    @classmethod
+    def built(
+        cls, item: Any, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
+    ) -> Prepared:
+        """Make one of a request that has been built."""
+        method = native.method.encode("ascii")
+        origin = origin_of(native.url)
+        key = host_key_of(native.url, origin)
+        prepared = cls(item, key, origin, method, payload, limits, closes=fields.closes)
+        prepared._native = native
+        return prepared
+
+    @classmethod
+    def composed(
+        cls,
+        item: Any,
+        template: Template,
+        url: str,
+        request: Request,
+        payload: bytes,
+        body: bytes,
+        limits: TimeLimits,
+    ) -> Prepared:
+        """Make one of a request whose head has been put together."""
+        prepared = cls(
+            item,
+            template.key,
+            template.origin,
+            request.method.encode("ascii"),
+            payload,
+            limits,
+            closes=template.closes,
+        )
+        prepared.body = body or None
+        prepared.follow_redirects = request.follow_redirects
+        prepared._url = url
+        prepared._builder = template.builder
+        prepared._has_own_head = True
+        return prepared
+
+    def whole(self) -> bytes:
+        """Return head and body, to be sent in one write."""
+        return self.payload if self.body is None else self.payload + self.body
+
+    def forget_payload(self) -> None:
+        """Let go of what has been sent, unless the request is to be built of it."""
+        if not self._has_own_head:
+            self.payload = b""
+
+    def native(self) -> Any:
+        """Return the native request, built the first time that somebody asks for it."""
+        if self._native is None:
+            assert self._builder is not None
+            if self._has_own_head:
+                self._native = self._builder.build(
+                    self._url,
+                    self.limits,
+                    self.method.decode("ascii"),
+                    _fields_in(self.payload),
+                    self.body,
+                )
+            else:
+                native = self._builder.build(self._url, self.limits)
+                self._native = self._builder.authorize(native)
+        return self._native
+
+
+Plain: TypeAlias = tuple[Any, str, Template, bytes]
+"""
+A GET of which only the target differs from others: the request as it was given, its URL, what it
+has in common with the others, and the bytes to be sent. A plain tuple, made for most requests.
+"""
+
+Encoded: TypeAlias = Plain | Prepared
+
+
+def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a request as it is sent."""
+    lines = payload.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
+    parts = (line.partition(b": ") for line in lines)
+    return [(name, value) for name, _, value in parts]

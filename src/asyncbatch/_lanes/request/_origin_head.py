@@ -1,0 +1,217 @@
+"""
+What the plain GETs to one origin have in common, encoded once.
+"""
+
+from __future__ import annotations
+
+from http.cookiejar import CookieJar
+from typing import Any
+
+from asyncbatch._engine import Origin
+from asyncbatch._engine.http11 import RequestFields, encode_fields
+from asyncbatch._lanes.client._binding import Binding, readable, with_host
+from asyncbatch._lanes.client._cookies import cookie_domains, may_match
+from asyncbatch._lanes.request._basic_auth import authorization_of
+from asyncbatch._lanes.request._ranges import ask_for_identity
+from asyncbatch._lanes.request._sendable import check_head, check_url
+from asyncbatch._values._host_key import Origin as HostKey
+from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._urls import DEFAULT_PORTS
+
+_MAX_ORIGINS = 10_000
+"""Origins whose template is kept; then all are forgotten and made again."""
+
+
+class Builder:
+    """
+    Builds plain GETs as a client would have that had these headers.
+
+    Results keep it, to build their requests from when somebody asks: so it knows nothing of any
+    origin, of which there may be as many as results.
+    """
+
+    __slots__ = (
+        "auth",
+        "authorization",
+        "client_headers",
+        "default_encoding",
+        "has_host",
+        "headers",
+        "known",
+        "library",
+        "names",
+    )
+
+    def __init__(self, client: Any, library: Any) -> None:
+        self.headers = library.Headers(client.headers)
+        ask_for_identity(self.headers, library)
+        # In lower case.
+        self.names = frozenset(self.headers.keys())
+        self.has_host = "host" in self.names
+        # Basic, or none: its field goes behind all others, also those that describe a body.
+        self.auth = client._auth
+        self.authorization = authorization_of(client._auth)
+        # What they are sent as behind the `Host`, once they have been checked with one; with a host
+        # of their own they are encoded for each origin.
+        self.known: RequestFields | None = None
+        # The same, to compare with what the client has later: its user may change it at any time.
+        self.client_headers = list(client.headers._list)
+        self.default_encoding = client._default_encoding
+        self.library = library
+
+    def build(
+        self,
+        url: str,
+        limits: TimeLimits,
+        method: str = "GET",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """
+        Build the request for `url`, as the client would have.
+
+        With these headers, if given, and no others; else it is still to be authorized.
+        """
+        given: Any = self.headers if headers is None else headers
+        if "://xn--" in url and headers is None and not self.has_host:
+            given = with_host(self.headers.raw, self.library.URL(url), self.library)
+        native = self.library.Request(
+            method,
+            url,
+            headers=given,
+            content=content,
+            extensions={"timeout": limits.by_phase()},
+        )
+        native.url = readable(native.url, self.library)
+        return native
+
+    def authorize(self, native: Any) -> Any:
+        """Give a request that has been built the client's authorization, and return it."""
+        if self.authorization is not None:
+            native.headers["Authorization"] = self.authorization
+        return native
+
+
+class Template:
+    """What all plain GETs to one origin have in common."""
+
+    __slots__ = (
+        "_cookie_domains",
+        "auth",
+        "builder",
+        "client_headers",
+        "closes",
+        "head",
+        "host",
+        "is_ours",
+        "key",
+        "origin",
+        "prefix",
+        "prefix_length",
+    )
+
+    def __init__(
+        self, prefix: str, url: Any, fields: RequestFields, builder: Builder, is_ours: bool
+    ) -> None:
+        # What the URLs begin with, up to their target.
+        self.prefix = prefix
+        self.prefix_length = len(prefix)
+        self.builder = builder
+        self.client_headers = builder.client_headers
+        self.auth = builder.auth
+        self.is_ours = is_ours and not is_special(b"GET", fields, b"")
+        self.head = b" HTTP/1.1\r\n" + fields.block
+        self.closes = fields.closes
+        self.origin = origin_of(url)
+        self.host: bytes = url.netloc
+        # By which limits per host are kept.
+        self.key = host_key_of(url, self.origin)
+        self._cookie_domains: tuple[str, ...] | None = None
+
+    def may_match(self, jar: CookieJar) -> bool:
+        """Whether the jar may have a cookie for a request."""
+        if not jar._cookies:  # type: ignore[attr-defined]  # or walk all of it
+            return False
+        if self._cookie_domains is None:
+            self._cookie_domains = cookie_domains(self.origin.host)
+        return may_match(jar, self._cookie_domains)
+
+    def payload(self, target: bytes) -> bytes:
+        """Return the request for `target` as it is sent."""
+        return b"GET " + target + self.head
+
+
+class Templates:
+    """The templates of one client's requests, each made when it is first asked for."""
+
+    def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
+        self._client = client
+        self._binding = binding
+        self._transport = transport
+        self.made: dict[str, Template] = {}
+        """
+        By origin, made with the client's headers as they were then; `of` makes all anew when they
+        have changed.
+        """
+        self._builder = Builder(client, binding.library)
+
+    def of(self, origin: str) -> Template:
+        """
+        Return the template for the plain URLs that begin with `origin`.
+
+        Raises:
+            Exception: If nothing can be sent there.
+        """
+        client, builder = self._client, self._builder
+        if client.headers._list != builder.client_headers or client._auth is not builder.auth:
+            self._builder = Builder(self._client, self._binding.library)
+            self.made.clear()
+        template = self.made.get(origin)
+        if template is None:
+            if len(self.made) >= _MAX_ORIGINS:
+                self.made.clear()
+            template = self.made[origin] = self._make(origin)
+        return template
+
+    def _make(self, origin: str) -> Template:
+        builder = self._builder
+        if builder.known is None:
+            # Not `client.build_request`, which copies the whole cookie jar each time.
+            headers = builder.headers
+            if not builder.has_host:
+                headers = with_host(headers.raw, builder.library.URL(origin), builder.library)
+            native = builder.library.Request("GET", origin, headers=headers)
+            builder.authorize(native)
+            url = readable(native.url, builder.library)
+            check_url(url, self._binding)
+            check_head(native, self._binding)
+            fields = encode_fields(native.headers.raw)
+            if not builder.has_host:
+                builder.known = fields.without_host()
+        else:
+            url = readable(builder.library.URL(origin), builder.library)
+            check_url(url, self._binding)
+            fields = builder.known.with_host(url.netloc)
+        return Template(origin, url, fields, builder, leads_to(self._transport, self._client, url))
+
+
+def leads_to(transport: Any, client: Any, url: Any) -> bool:
+    """Whether no proxy and no mount takes this URL from `transport`."""
+    return client._transport_for_url(url) is transport
+
+
+def is_special(method: bytes, fields: RequestFields, body: bytes) -> bool:
+    """Whether the request asks for more than one exchange of whole messages."""
+    length = fields.length or 0
+    return method == b"CONNECT" or fields.upgrades or fields.is_chunked or length != len(body)
+
+
+def origin_of(url: Any) -> Origin:
+    """Return the engine's origin for a native URL."""
+    host = url.raw_host.decode("ascii")
+    return Origin(url.scheme == "https", host, url.port or DEFAULT_PORTS[url.scheme])
+
+
+def host_key_of(url: Any, origin: Origin) -> HostKey:
+    """Return the key by which limits per host are kept, for a native URL of this origin."""
+    return url.scheme, origin.host.removesuffix("."), origin.port

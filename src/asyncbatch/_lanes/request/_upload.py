@@ -1,0 +1,399 @@
+"""
+Request bodies that are produced while they are sent: what of a `Request` they are made of, and the
+stream that a client sends.
+
+httpx's own streams do not tell when an iterator or a file has nothing more to give, and then send
+an empty body (httpx 0.28); and files that several requests share they read in turns.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from asyncbatch._lanes.failures._callers import CallersError, stray_cancellation
+from asyncbatch._values._body_source import (
+    BodySource,
+    FileSource,
+    Pieces,
+    UnreadableBody,
+    check_content,
+    check_piece,
+    is_file,
+    is_stored,
+    source_of,
+)
+from asyncbatch._values._request import Request
+
+# What stands for the end of a body where a piece is asked for.
+_END = object()
+
+_LINE_END = re.compile(r"[\r\n\0]")
+
+_FORM = "a mapping such as {'name': 'value'}; content= takes other bodies"
+_FILES = (
+    "a mapping such as {'name': file}, or a list of (name, file) pairs; a file is bytes, str, a "
+    "file opened in binary mode, or a tuple (filename, file, content type, headers)"
+)
+
+
+def is_produced(request: Request) -> bool:
+    """Whether the body of a request is more than what lies in memory."""
+    data: Any = request.data
+    is_form = data is None or isinstance(data, Mapping)
+    return not (is_stored(request.content) and is_form and request.files is None)
+
+
+class Body:
+    """
+    What the body of one request is made of.
+
+    Attributes:
+        arguments: for `client.build_request`.
+        sources: what it is read from.
+
+    Raises:
+        TypeError: If it is of a type that is not taken; the message names it.
+        ValueError: If something in it would end the line of a header.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.sources: list[BodySource] = []
+        self._multipart: list[UploadFile] = []
+        # What the pieces come from, where that is not a form.
+        self._content: BodySource | None = None
+        content: Any = request.content
+        data: Any = request.data
+        self.arguments: dict[str, Any] = {"json": request.json}
+        if content is None and data is not None and not isinstance(data, Mapping):
+            content, data = _raw_data(data), None
+        check_content(content)
+        if is_stored(content):
+            self.arguments["content"] = _as_bytes(content)
+        else:
+            self._content = self._source(content)
+            self.arguments["content"] = b""
+        if data is not None:
+            check_form(data, is_multipart=request.files is not None)
+        self.arguments["data"] = data
+        if request.files is not None and content is None:
+            self.arguments["files"] = self._files(request.files)
+
+    def give_to(self, native: Any, library: Any) -> None:
+        """Have a request that was built with `arguments` read its body."""
+        if self._content is None:
+            if self.sources:
+                native.stream = _multipart_stream(
+                    library, native.stream, self._multipart, self.sources
+                )
+            return
+        source = self._content
+        native.stream = upload_stream(library)(source.read, self.sources)
+        # Of the empty body that it was built with: mocks read this one before the stream.
+        native.__dict__.pop("_content", None)
+        _describe(native, source.length() if isinstance(source, FileSource) else None)
+
+    def _source(self, given: Any) -> BodySource:
+        source = source_of(given)
+        self.sources.append(source)
+        return source
+
+    def _files(self, files: Any) -> list[tuple[Any, Any]]:
+        if isinstance(files, Mapping):
+            files = files.items()
+        elif not isinstance(files, Sequence) or isinstance(files, str | bytes):
+            raise TypeError(f"files must be {_FILES}, not a {type(files).__name__}")
+        return [self._field(*_pair(pair)) for pair in files]
+
+    def _field(self, field: Any, file: Any) -> tuple[Any, Any]:
+        if not isinstance(file, tuple):
+            return field, self._file(field, file)
+        if not 2 <= len(file) <= 4:
+            raise TypeError(f"files must be {_FILES}; that of {field!r} has {len(file)} parts")
+        name, content, *rest = file
+        headers = rest[1] if len(rest) > 1 else {}
+        for text in (*rest[:1], *headers.keys(), *headers.values()):
+            if isinstance(text, str) and _LINE_END.search(text):
+                raise ValueError(
+                    f"the content type or a header of the file {field!r} has a line break or NUL"
+                )
+        # httpx writes the content type into the headers that it is given.
+        rest[1:] = [dict(headers) for headers in rest[1:]]
+        return field, (name, self._file(field, content), *rest)
+
+    def _file(self, field: Any, file: Any) -> Any:
+        if isinstance(file, str | bytes):
+            return file
+        if isinstance(file, bytearray | memoryview):
+            return bytes(file)
+        if isinstance(file, io.TextIOBase):
+            raise TypeError(f"the file {field!r} is opened as text; open it in binary mode: 'rb'")
+        if not is_file(file):
+            raise TypeError(f"files must be {_FILES}; that of {field!r} is a {type(file).__name__}")
+        source = self._source(file)
+        assert isinstance(source, FileSource)
+        self._multipart.append(upload := UploadFile(source))
+        return upload
+
+
+class UploadFile:
+    """
+    A file for httpx's multipart encoder, which calls `seek(0)` where it begins to read.
+
+    Args:
+        source: what it reads from, always from the very beginning of the file, as httpx does.
+    """
+
+    def __init__(self, source: FileSource) -> None:
+        self.source = source
+        self._pieces: Generator[Any] | None = None
+        name = getattr(source.given, "name", None)
+        if name is not None:
+            self.name = name
+
+    def tell(self) -> int:
+        """Stand at the beginning."""
+        return 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to the beginning, or tell where the end is."""
+        if whence == io.SEEK_END:
+            length = self.source.length(0)
+            if length is None:
+                raise OSError("the length of the file is not known")
+            return length
+        self.close()
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """
+        Return the next piece, as long as it comes.
+
+        Raises:
+            UnreadableBody: If it cannot be read a second time.
+        """
+        if self._pieces is None:
+            self._pieces = self.source.read(0)
+        return check_piece(next(self._pieces, b""))
+
+    def close(self) -> None:
+        """Read no more; the file stands where it stood."""
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            pieces.close()
+
+
+def give_again(native: Any, given: Any, library: Any) -> list[BodySource]:
+    """
+    Have the copy of a request that somebody has built tell when its body cannot be read again.
+
+    Returns:
+        What the body is read from; nothing if it lies in memory.
+    """
+    stream = given.stream
+    if isinstance(stream, library.ByteStream):
+        return []
+    # Private names, but httpx's and httpx2's alike; with others it is an iterable like any other.
+    if type(stream).__name__ == "MultipartStream" and hasattr(stream, "fields"):
+        multipart, files = _copied(stream)
+        sources: list[BodySource] = [file.source for file in files]
+        native.stream = _multipart_stream(library, multipart, files, sources)
+        return sources
+    if type(stream).__name__ in ("IteratorByteStream", "AsyncIteratorByteStream"):
+        stream = getattr(stream, "_stream", stream)
+    source = source_of(stream)
+    native.stream = upload_stream(library)(source.read, [source])
+    return [source]
+
+
+def _copied(stream: Any) -> tuple[Any, list[UploadFile]]:
+    """Return a copy of a multipart stream that reads its files by way of ours, and these."""
+    multipart = copy.copy(stream)
+    multipart.fields = [copy.copy(field) for field in stream.fields]
+    files: list[UploadFile] = []
+    for field in multipart.fields:
+        file = getattr(field, "file", None)
+        if is_file(file):
+            source = source_of(file)
+            assert isinstance(source, FileSource)
+            field.file = UploadFile(source)
+            files.append(field.file)
+    return multipart, files
+
+
+def _multipart_stream(
+    library: Any, stream: Any, files: list[UploadFile], sources: list[BodySource]
+) -> Any:
+    def close() -> None:
+        for file in files:
+            file.close()
+
+    return upload_stream(library)(stream.__iter__, sources, close)
+
+
+async def _next(pieces: Any) -> Any:
+    return next(pieces, _END)
+
+
+def _same(step: Awaitable[Any]) -> Awaitable[Any]:
+    return step
+
+
+def _ignore() -> None:
+    """Stand in for what closes nothing."""
+
+
+@functools.cache
+def upload_stream(library: Any) -> Any:
+    """Return the class of the streams of one library's requests."""
+
+    class UploadStream(library.AsyncByteStream):  # type: ignore[misc]  # chosen at run time
+        """
+        A body that is read from `sources`, from the beginning each time that it is sent.
+
+        Args:
+            read: returns its pieces.
+            sources: what they are read from.
+            close: called where a reading ends, or is given up.
+        """
+
+        def __init__(
+            self,
+            read: Callable[[], Pieces],
+            sources: list[BodySource],
+            close: Callable[[], None] = _ignore,
+        ) -> None:
+            self._read = read
+            self._close = close
+            self.sources = sources
+            self.stepped: Callable[[Awaitable[Any]], Awaitable[Any]] = _same
+            """Wraps each call for a piece; set where time that they take is to be known."""
+            self.is_read = False
+            """Whether all of it has been read, the last time."""
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            self.is_read = False
+            try:
+                pieces = self._read()
+            except UnreadableBody:
+                raise
+            except Exception as error:  # `__iter__` is the caller's, too
+                raise CallersError(error) from None
+            return _Sent(pieces, self.sources, self._close, self)
+
+    return UploadStream
+
+
+def check_whole(native: Any) -> None:
+    """
+    Refuse a request whose body has been read from and cannot be read again.
+
+    Raises:
+        UnreadableBody: If it is one.
+    """
+    for source in getattr(native.stream, "sources", ()):
+        source.check()
+
+
+class _Sent:
+    """The pieces of a body, once, whatever gives them."""
+
+    def __init__(
+        self, pieces: Pieces, sources: list[BodySource], close: Callable[[], None], stream: Any
+    ) -> None:
+        self._stream = stream
+        self._pieces: Any = pieces
+        self._sources = sources
+        self._close = close
+        self._is_async = hasattr(pieces, "__anext__")
+        self._size = 0
+
+    def __aiter__(self) -> _Sent:
+        return self
+
+    async def __anext__(self) -> bytes:
+        pieces = self._pieces
+        try:
+            # No default of None: what gives that in place of bytes is wrong, and not at its end.
+            piece = await self._stream.stepped(
+                anext(pieces, _END) if self._is_async else _next(pieces)
+            )
+        except UnreadableBody:
+            raise
+        except Exception as error:
+            raise CallersError(error) from None
+        except BaseException as error:
+            if (stand_in := stray_cancellation(error)) is not None:
+                raise CallersError(stand_in) from None
+            raise
+        if piece is _END:
+            self._end()
+            raise StopAsyncIteration
+        checked = check_piece(piece)
+        self._size += len(checked)
+        return checked
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _end(self) -> None:
+        self._stream.is_read = True
+        self._close()
+        if len(self._sources) != 1:
+            return
+        source = self._sources[0]
+        if source.most and not self._size:
+            raise UnreadableBody("what it is read from has nothing more to give")
+        source.most = max(source.most, self._size)
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"files must be {_FILES}, not a {type(pair).__name__} in a list")
+    return pair[0], pair[1]
+
+
+def check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
+    """
+    Refuse values of a form that httpx would send as what `str` makes of them.
+
+    Raises:
+        TypeError: With the name of the field and the type.
+    """
+    for name, value in data.items():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            is_text = isinstance(each, str) or (is_multipart and isinstance(each, bytes))
+            if not is_text and (hasattr(each, "__iter__") or hasattr(each, "__aiter__")):
+                raise TypeError(
+                    f"data must have text or a number in the field {name!r}, or a list of such, "
+                    f"not a {type(each).__name__}; files= takes files and bytes"
+                )
+
+
+def _raw_data(data: Any) -> Any:
+    """Return what is given as a form and is none, as the content that it is; httpx does so too."""
+    if isinstance(data, list | tuple):
+        raise TypeError(f"data must be {_FORM}, not a {type(data).__name__}")
+    check_content(data, "data")
+    return data
+
+
+def _as_bytes(content: Any) -> Any:
+    return bytes(content) if isinstance(content, bytearray | memoryview) else content
+
+
+def _describe(native: Any, length: int | None) -> None:
+    """Say how long a body is, or that it comes in chunks, unless its caller has said it."""
+    headers = native.headers
+    given = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    if given:
+        return
+    headers.pop("content-length", None)
+    if length is None:
+        headers["Transfer-Encoding"] = "chunked"
+    else:
+        headers["Content-Length"] = str(length)

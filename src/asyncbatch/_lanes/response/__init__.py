@@ -1,0 +1,1 @@
+"""From what has arrived to a response."""

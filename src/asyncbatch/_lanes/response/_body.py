@@ -1,0 +1,194 @@
+"""
+Reading a response of a client: raw bytes in, through our own bounded decoder, content out.
+
+httpx's decoders have no bound, stop at the first gzip member, and take a cut stream for a whole
+one (httpx 0.28); so they are not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+
+from asyncbatch._decoding import BodyLimitExceeded
+from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._engine.http11 import longest_transfer
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
+from asyncbatch._lanes.response._head_fields import coding_of
+from asyncbatch._values._errors import TooSlow
+from asyncbatch._values._timeouts import CLOSE_SECONDS
+
+# Closing a connection needs no answer from the other side, but TLS may wait for one.
+
+# What a transport may still hand out of its buffers, once a body is given up.
+ABANDONED_CHUNKS = 1000
+
+# What is read of a redirect's own body, before the connection is worth less than the bytes.
+REDIRECT_BODY_LIMIT = 64 * 1024
+
+# RFC 9110 §8.6, and no longer than `int` may take it in one go.
+_LENGTH = re.compile("[0-9]{1,100}")
+
+
+async def read_body(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> None:
+    """
+    Read `response` to its end, decode it, and close it.
+
+    Afterwards `response.content` is the decoded body, as after httpx's own `aread()`. Whatever
+    goes wrong, cancellation included, the response is closed.
+
+    Raises:
+        BodyLimitExceeded: If the decoded body is longer than `limit` bytes.
+        BodyCut: If the compressed stream ends early.
+        CorruptBody: If it does not decode.
+        TooSlow: If it comes below `minimum_rate` bytes per second.
+        Exception: What the client raises.
+    """
+    try:
+        if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
+            content = response.content
+            _check_size(len(content), limit)
+        else:
+            content = await _read(response, binding, limit, minimum_rate)
+    except BaseException:
+        await close(response)
+        raise
+    # The name is private, but the same in every httpx since 0.7 and in httpx2, and there is no
+    # public way to hand a response content that somebody else has decoded.
+    response._content = content
+    _drop_stream(response, binding)
+
+
+def redirect_limit(limit: int | None) -> int:
+    """Return the longest body of a redirect to read, where `limit` holds for all bodies."""
+    return REDIRECT_BODY_LIMIT if limit is None else min(limit, REDIRECT_BODY_LIMIT)
+
+
+async def read_redirect_body(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> None:
+    """Read the body of a redirect if it is short; else close the connection and leave it empty."""
+    try:
+        await read_body(response, binding, redirect_limit(limit), minimum_rate)
+    except BodyLimitExceeded:
+        response._content = b""
+        _drop_stream(response, binding)
+
+
+async def close(response: Any) -> None:
+    """Close `response` even while being cancelled, within a bounded time."""
+    # What made us close is the error to report, not what comes of the closing.
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(Exception):
+        await response.aclose()
+
+
+async def _read(
+    response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
+) -> bytes:
+    headers = response.headers
+    coding = coding_of(response.status_code, headers.get("content-encoding"))
+    longest = limit
+    if coding:
+        # To be decoded when all of it is there: a decoder at work for each body that is under way
+        # would take up to 16 MiB for each.
+        longest = None if limit is None else longest_transfer(limit)
+    elif _has_body(response):
+        declared = headers.get("content-length", "")
+        _check_size(int(declared) if _LENGTH.fullmatch(declared) else 0, limit)
+    raw = _Raw(limit, longest)
+    chunks = response.aiter_raw()
+    try:
+        if minimum_rate is None:
+            async for chunk in chunks:
+                raw.add(chunk)
+        elif not await _add_in_pace(raw, chunks, minimum_rate):
+            raise binding.error(TooSlow)(minimum_rate, request=response.request)
+    except BaseException:
+        # First, so that nothing more comes: reading what a fast server goes on sending would take
+        # longer than the body did.
+        await close(response)
+        await _abandon(chunks)
+        raise
+    content = raw.content()
+    if not coding:
+        return content
+    return await WholeBodyDecoder(limit).decode(content, coding)
+
+
+class _Raw:
+    """The pieces of a body as they come, up to `longest` bytes, for the sake of a `limit`."""
+
+    def __init__(self, limit: int | None, longest: int | None) -> None:
+        self._limit = limit
+        self._longest = sys.maxsize if longest is None else longest
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._longest:
+            raise BodyLimitExceeded(self._limit or 0)
+        self._pieces.append(piece)
+
+    def content(self) -> bytes:
+        # A single one comes back as the same object.
+        return b"".join(self._pieces)
+
+
+async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: float) -> bool:
+    """Take what comes, and say whether it came to its end: not if it comes too slowly."""
+    pace = Pace(minimum_rate, anyio.current_time())
+    with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
+        async for chunk in chunks:
+            raw.add(chunk)
+            pace.add(len(chunk), anyio.current_time())
+            scope.deadline = pace.too_slow_at
+        return True
+    return False
+
+
+async def _abandon(chunks: AsyncIterator[bytes]) -> None:
+    """
+    End the reading of a body before its end.
+
+    httpx and httpcore read through some five generators, one inside the other. Closing the outer
+    one leaves the rest to the garbage collector; a cancellation ends the innermost first.
+    """
+    with anyio.CancelScope(shield=True) as scope, contextlib.suppress(Exception):
+        scope.cancel()
+        for _ in range(ABANDONED_CHUNKS):  # what is buffered comes without waiting
+            await anext(chunks)
+
+
+def _has_body(response: Any) -> bool:
+    # RFC 9110 §6.4.1; the length that these may have is that of another response.
+    return response.request.method != "HEAD" and response.status_code not in (204, 304)
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise BodyLimitExceeded(limit)
+
+
+def _drop_stream(response: Any, binding: Binding) -> None:
+    """
+    Free what the response holds of its connection.
+
+    In httpx 0.28 response and stream refer to each other, so that every response waits for the
+    cyclic garbage collector (encode/httpx#3733).
+    """
+    try:
+        elapsed = response.elapsed
+    except RuntimeError:  # never set: the stream was not the client's
+        elapsed = None
+    response.stream = binding.library.ByteStream(b"")
+    if elapsed is not None:
+        response.elapsed = elapsed

@@ -1,0 +1,142 @@
+"""
+Decoding a body that has come as a whole: at once where that is quick, otherwise in a thread.
+
+How it is decoded is `_decoding`'s affair.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import anyio.lowlevel
+
+from asyncbatch._decoding import BodyLimitExceeded, decode, decoder_for, may_be_large
+from asyncbatch._lanes.response._turn import AT_ONCE, CallSoon, Turn, turn_here
+from asyncbatch._runtime._threads import NoThreads, Threads
+
+AT_ONCE_RAW = 64 * 1024
+AT_ONCE_DECODED = 256 * 1024
+"""Bytes of one body that the event loop may wait for; such take half a millisecond."""
+
+# More are not faster: they wait for each other, and each has a decoder and what it has decoded.
+_threads = Threads("asyncbatch-decoding", 2)
+
+# Without a thread: encoded bytes that are decoded before others may get their turn.
+_STEP = 1024
+_STEP_SECONDS = 0.002
+
+
+class WholeBodyDecoder:
+    """
+    Decodes bodies within one limit.
+
+    Args:
+        limit: Bytes that a decoded body may have; None for any number.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
+        # Those of the event loop at hand, once `begin` has been called in it.
+        self._turn: Turn | None = None
+        self._call_soon: CallSoon = None  # type: ignore[assignment]
+        self.has_begun = False
+        """Whether it is known in which event loop bodies come."""
+
+    def begin(self) -> None:
+        """Say that bodies will come in the running event loop."""
+        self._turn, self._call_soon = turn_here()
+        self.has_begun = True
+
+    def decode_nowait(self, raw: bytes, coding: str) -> bytes | None:
+        """
+        Return a decoded body, unless that may take long or there is something wrong with it.
+
+        Nor if others have taken what there is of this turn of the event loop.
+        """
+        turn = self._turn
+        if turn is None or turn.left <= 0 or len(raw) > AT_ONCE_RAW:
+            return None
+        if may_be_large(coding, raw, self._at_once):
+            return None
+        try:
+            return self._decode_here(raw, coding, turn)
+        except Exception:
+            return None
+
+    async def decode(self, raw: bytes, coding: str) -> bytes:
+        """
+        Return a decoded body; what may take long is done in a thread.
+
+        A cancellation does not wait for the thread, which goes on to the next piece at most.
+
+        Raises:
+            DecodingFailure: It does not decode, or to more than the limit.
+            MemoryError: There is no room for it.
+        """
+        if not raw:
+            return raw
+        if len(raw) <= AT_ONCE_RAW and not may_be_large(coding, raw, self._at_once):
+            if self._turn is None:
+                self.begin()
+            assert self._turn is not None
+            while self._turn.left <= 0:
+                await anyio.lowlevel.checkpoint()
+            try:
+                return self._decode_here(raw, coding, self._turn)
+            except BodyLimitExceeded:
+                if self._at_once == self._limit:
+                    raise
+        job = _Job(raw, coding, self._limit)
+        try:
+            return await _threads.call(job.run)
+        except NoThreads:
+            return await job.run_here()
+        finally:
+            job.give_up()
+
+    def _decode_here(self, raw: bytes, coding: str, turn: Turn) -> bytes:
+        spent = AT_ONCE  # all there is, unless it turns out to be less
+        try:
+            content = decode(coding, raw, max_size=self._at_once)
+            spent = len(content)
+            return content
+        finally:
+            turn.spend(spent, self._call_soon)
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the body any more."""
+
+
+class _Job:
+    """One body to be decoded, in a thread or in steps."""
+
+    def __init__(self, raw: bytes, coding: str, limit: int | None) -> None:
+        self._raw = raw
+        self._coding = coding
+        self._limit = limit
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """Have the thread stop at the next piece."""
+        self._is_given_up = True
+
+    def run(self) -> bytes:
+        """Decode all of it; in a thread."""
+        return decode(self._coding, self._raw, max_size=self._limit, on_piece=self._check)
+
+    async def run_here(self) -> bytes:
+        """Decode all of it in the event loop, where there is no thread for it."""
+        decoder = decoder_for(self._coding, max_size=self._limit)
+        begun = perf_counter()
+        for start in range(0, len(self._raw), _STEP):
+            decoder.feed(self._raw[start : start + _STEP])
+            if perf_counter() - begun > _STEP_SECONDS:
+                await anyio.lowlevel.checkpoint()
+                begun = perf_counter()
+        return decoder.finish()
+
+    def _check(self) -> None:
+        if self._is_given_up:
+            raise _GivenUp

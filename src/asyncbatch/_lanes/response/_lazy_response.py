@@ -1,0 +1,151 @@
+"""
+What a response is built from that has arrived and been decoded, when somebody asks for it.
+
+Building one costs more than fetching it, and of a batch's responses many are only asked for their
+status or their content. Whatever a response is built from was frozen when the request was sent.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from asyncbatch._engine import Exchange, NetworkStream
+from asyncbatch._lanes.client._binding import readable
+from asyncbatch._lanes.request._encoded_request import Prepared
+from asyncbatch._lanes.request._origin_head import Builder
+from asyncbatch._lanes.response._head_fields import coding_in, coding_of, value_in
+from asyncbatch._values._request import plain_url
+from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._timing import Course
+from asyncbatch._values._urls import text_of
+
+if TYPE_CHECKING:
+    from asyncbatch._engine.http11 import ResponseHead
+
+
+class Blueprint:
+    """
+    Builds responses with one head that came over one connection.
+
+    What differs between them is told to it: each object less that a kept result has of its own is
+    one less for the garbage collector to look at.
+    """
+
+    __slots__ = ("_default_encoding", "_library", "coding", "connection", "head", "status_code")
+
+    def __init__(self, library: Any, default_encoding: Any, head: Any, connection: Any) -> None:
+        self._library = library
+        self._default_encoding = default_encoding
+        self.head: ResponseHead = head
+        self.connection = connection
+        self.status_code = self.head.status
+        """The responses' status."""
+        self.coding = coding_of(self.head.status, coding_in(self.head.block))
+        """The `Content-Encoding` by which their bodies are decoded; `None`: they are not."""
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`."""
+        raise NotImplementedError
+
+    def url_for(self, item: Any) -> Any:
+        """Return the native URL that `item` asked for."""
+        return self.request_for(item).url
+
+    def build(self, item: Any, content: bytes, course: Course) -> Any:
+        """
+        Return a response, read and closed, as httpx would have made it.
+
+        Args:
+            item: What was asked for.
+            content: The decoded body.
+            course: That of the exchange.
+        """
+        library = self._library
+        head = self.head
+        response = library.Response(
+            head.status,
+            headers=head.fields,
+            stream=library.ByteStream(b""),
+            request=self.request_for(item),
+            extensions={
+                "http_version": head.version,
+                "reason_phrase": head.reason,
+                "network_stream": NetworkStream(self.connection),
+            },
+            default_encoding=self._default_encoding,
+        )
+        begun_at, _, _, _, ended_at, _, _, _, received = course
+        # As in `_body`: no public way leads there for content that somebody else has decoded.
+        response._content = content
+        response._num_bytes_downloaded = received
+        response.is_closed = True
+        response.is_stream_consumed = True
+        response.elapsed = datetime.timedelta(seconds=ended_at - begun_at)
+        return response
+
+
+def field_of(response: Any, name: str) -> str | None:
+    """Return a field, its name in lower case, of a response or of one that can be built."""
+    if isinstance(response, Blueprint):
+        return value_in(response.head.block, name.encode("ascii"))
+    value: str | None = response.headers.get(name)
+    return value
+
+
+class PreparedBlueprint(Blueprint):
+    """Builds the one response to a request that was prepared on its own."""
+
+    __slots__ = ("_prepared",)
+
+    def __init__(
+        self, library: Any, default_encoding: Any, exchange: Exchange, prepared: Prepared
+    ) -> None:
+        super().__init__(library, default_encoding, exchange.head, exchange.connection)
+        self._prepared = prepared
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`, always the same."""
+        return self._prepared.native()
+
+
+class PlainBlueprint(Blueprint):
+    """Builds the responses to plain GETs that agree in all but their targets and bodies."""
+
+    __slots__ = ("builder", "limits")
+
+    def __init__(self, exchange: Exchange, builder: Builder, limits: TimeLimits) -> None:
+        super().__init__(
+            builder.library, builder.default_encoding, exchange.head, exchange.connection
+        )
+        self.builder = builder
+        self.limits = limits
+
+    def request_for(self, item: Any) -> Any:
+        """Return the native request that was made of `item`, a new one each time."""
+        return self.builder.authorize(self.builder.build(_url_of(item), self.limits))
+
+    def url_for(self, item: Any) -> Any:
+        """Return the native URL that `item` asked for."""
+        return readable(self._library.URL(_url_of(item)), self._library)
+
+
+def _url_of(item: Any) -> str:
+    url = plain_url(item)
+    assert url is not None
+    return text_of(url)
+
+
+def course_of(exchange: Exchange) -> Course:
+    """Take from an exchange what its timing is worked out from."""
+    return (
+        exchange.begun_at,
+        exchange.send_at,
+        exchange.sent_at,
+        exchange.first_byte_at,
+        exchange.ended_at,
+        exchange.dns,
+        exchange.connect,
+        exchange.tls,
+        len(exchange.content),
+    )

@@ -1,0 +1,192 @@
+"""
+Phase times from httpcore's trace events.
+
+One recorder per attempt, passed as the request extension `trace`; every hop of the attempt reports
+to it. A transport that is not httpcore's reports nothing, and then nothing is known.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._values._timing import Timing
+
+TraceFunction = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+# Event, without its prefix (`connection`, `http11`, `http2`), to phase. httpcore resolves the name
+# inside `connect_tcp`, and says nothing of it: `connect` has both, and `dns` stays None.
+_PHASES = {
+    "connect_tcp": "connect",
+    "connect_unix_socket": "connect",
+    "start_tls": "tls",
+    "send_request_headers": "send",
+    "send_request_body": "send",
+    "receive_response_headers": "wait",
+    "receive_response_body": "receive",
+}
+
+
+@functools.lru_cache(maxsize=100)
+def _meaning_of(event: str) -> tuple[str, str | None, str]:
+    """Split an event into its name, the phase that it belongs to, and its state."""
+    _, _, rest = event.partition(".")
+    name, _, state = rest.rpartition(".")
+    return name, _PHASES.get(name), state
+
+
+class PhaseTrace:
+    """Adds up the seconds of each phase over the hops of one attempt."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # The caller's own function, by the request of the present hop; None where there is none.
+        self._chained: TraceFunction | None = None
+        self._seconds: dict[str, float] = {}
+        # When the phase under way began, by the name of its event.
+        self._open: dict[str, float] = {}
+        # The phase of the last event, unless that was its successful end.
+        self._current: str | None = None
+
+        # Since when the hop has waited for a connection, and what a connect that failed took.
+        self._waits_since: float | None = None
+        self._failed_connect = 0.0
+
+        self.on_connection: Callable[[], object] | None = None
+        """Called at the next event."""
+        self.on_waited: Callable[[float], object] | None = None
+        """Called with the seconds of each wait for a connection, when it is over."""
+        self.queued = 0.0
+        """The seconds of all of them."""
+
+    @property
+    def connecting(self) -> bool:
+        """Whether a connection was being made when the last event came."""
+        return self._current in ("connect", "tls")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has happened on the network, as far as is told."""
+        return self._current is not None or bool(self._seconds)
+
+    @property
+    def heard(self) -> bool:
+        """Whether the head of a response has come."""
+        return "wait" in self._seconds and self._current != "wait"
+
+    @property
+    def heard_last(self) -> bool:
+        """Whether it has come in the present hop."""
+        return self._current is None or self._current == "receive"
+
+    @property
+    def handshaking(self) -> bool:
+        """Whether that was its TLS handshake."""
+        return self._current == "tls"
+
+    @property
+    def sending(self) -> bool:
+        """Whether the request was being sent."""
+        return self._current == "send"
+
+    def attach(self, native: Any) -> TraceFunction | None:
+        """
+        Have `native` report here, and return the function that it reported to before.
+
+        Raises:
+            TypeError: If that is none. Called for the first time, it would tell too late.
+        """
+        chained: TraceFunction | None = native.extensions.get("trace")
+        if not (chained is None or callable(chained)):
+            raise TypeError(f"the extension trace must be a callable, not {chained!r}")
+        self._chained = chained
+        # A dictionary of its own: the one that the transport is given outlives the hop.
+        native.extensions = {**native.extensions, "trace": self}
+        return chained
+
+    def detach(self, native: Any, chained: TraceFunction | None) -> None:
+        """Undo `attach`, so that neither caller nor next hop finds this object."""
+        if native.extensions.get("trace") is not self:
+            return
+        extensions = {name: value for name, value in native.extensions.items() if name != "trace"}
+        native.extensions = extensions if chained is None else {**extensions, "trace": chained}
+
+    def begin_wait(self) -> None:
+        """Say that the request waits for a connection from now on, until the next event."""
+        self._waits_since = self._clock()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no event has come since."""
+        return self._waits_since is not None
+
+    def end_wait(self) -> None:
+        """Say that it has a connection, or will not have one."""
+        if self._waits_since is None:
+            return
+        seconds = self._clock() - self._waits_since
+        self._waits_since = None
+        self.queued += seconds
+        if self.on_waited is not None:
+            self.on_waited(seconds)
+
+    def forget_wait(self) -> None:
+        """Take back that the request waits: its transport tells of no event."""
+        self._waits_since = None
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        """Take one event (httpcore asks for a coroutine function)."""
+        self.end_wait()
+        if self.on_connection is not None:
+            self.on_connection()
+            self.on_connection = None
+        name, phase, state = _meaning_of(event)
+        if phase is not None:
+            self._note(name, phase, state)
+        if self._chained is not None:
+            await self._chained(event, info)
+
+    def _note(self, name: str, phase: str, state: str) -> None:
+        now = self._clock()
+        if state == "started":
+            self._open[name] = now
+            self._current = phase
+            return
+        spent = now - self._open.pop(name, now)
+        self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
+        if state == "complete":
+            self._current = None
+        elif phase == "connect":
+            self._failed_connect = spent
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take time in which the loop stood still out of the phases under way."""
+        for name, began in self._open.items():
+            if began <= before:
+                self._open[name] = began + seconds
+        if self._waits_since is not None and self._waits_since <= before:
+            self._waits_since += seconds
+
+    def tell_dns(self, seconds: float | None) -> None:
+        """Take the look-up of the name out of `connect`, if it is known how long it took."""
+        if seconds is not None:
+            self._seconds["dns"] = self._seconds.get("dns", 0.0) + seconds
+            self._seconds["connect"] = max(0.0, self._seconds.get("connect", 0.0) - seconds)
+
+    def tell_unknown_name(self) -> None:
+        """Say that the connect that failed was a look-up and no more."""
+        self.tell_dns(self._failed_connect)
+        if self._failed_connect and not self._seconds["connect"]:
+            del self._seconds["connect"]
+        self._failed_connect = 0.0
+
+    def timing(self) -> Timing:
+        """Return what is known; `queued` and `throttled` are the batch's to add."""
+        now, seconds = self._clock(), dict(self._seconds)
+        # What was cut off has taken its time, too.
+        for name, began in self._open.items():
+            phase = _PHASES[name]
+            seconds[phase] = seconds.get(phase, 0.0) + now - began
+        return Timing(**seconds)

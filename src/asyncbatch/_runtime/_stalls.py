@@ -1,0 +1,184 @@
+"""
+Time in which the event loop stood still: how it is taken out of what runs, and limits without it.
+
+While code of the caller's keeps the loop, nobody reads what servers send. That time is in no
+request's account, and no limit passes in it: what has come is read first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from asyncbatch._runtime._event_loop import Clock
+
+R = TypeVar("R")
+
+LEAST = 0.005
+"""Seconds: what keeps the loop for less is not worth taking out."""
+
+LATE = 0.1
+"""Seconds by which a timer is late where the loop stood still, and was not only busy."""
+
+GRACE = 0.25
+"""Seconds for reading what has come meanwhile, before a limit is enforced."""
+
+TakeOut: TypeAlias = Callable[[float, float], object]
+"""Takes so many seconds out of the clocks that run since before a point in time."""
+
+
+class Stalls:
+    """Tells everyone with running clocks that the loop stood still."""
+
+    def __init__(self) -> None:
+        self._members: dict[TakeOut, None] = {}
+
+    def join(self, member: TakeOut) -> None:
+        """Tell `member` from now on."""
+        self._members[member] = None
+
+    def leave(self, member: TakeOut) -> None:
+        """Tell `member` no more."""
+        self._members.pop(member, None)
+
+    def take_out(self, seconds: float, before: float, source: TakeOut | None = None) -> None:
+        """
+        Take `seconds` out of all clocks that have been running since before `before`.
+
+        Args:
+            seconds: For which the loop stood still.
+            before: When that began.
+            source: The member that found it out, and knows it already.
+        """
+        for member in list(self._members):
+            if member != source:
+                member(seconds, before)
+
+
+class TimeLimit:
+    """
+    A scope that is cancelled after some seconds in which the loop did not stand still.
+
+    To be used once, as a context manager.
+
+    Args:
+        seconds: `None` for no limit.
+        grace: How much longer it may take at most, where the loop stood still; `None`: as long as
+            that was, and the time to read what has come.
+    """
+
+    __slots__ = ("_grace", "_handle", "_loop", "_scope", "_seconds", "_when")
+
+    def __init__(self, seconds: float | None, *, grace: float | None = None) -> None:
+        self._seconds = seconds
+        self._grace = grace
+        self._scope = anyio.CancelScope()
+        # The loop's own time, where a timer of ours keeps the limit.
+        self._loop: Any = None
+        self._handle: Any = None
+        self._when = 0.0
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the time was up, so that what was in the scope has been cut off."""
+        return self._scope.cancelled_caught
+
+    def extend(self, seconds: float) -> None:
+        """Let the limit pass so much later, unless its scope has been left already."""
+        if self._seconds is None:
+            return
+        if self._handle is None:
+            self._scope.deadline += seconds
+        else:
+            self._handle.cancel()
+            self._arm(self._when + seconds)
+
+    def __enter__(self) -> Self:
+        if self._seconds is not None:
+            self._begin(self._seconds)
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._seconds = None
+        return self._scope.__exit__(error_type, error, traceback)
+
+    def _begin(self, seconds: float) -> None:
+        loop = anyio.lowlevel.current_token().native_token
+        if not hasattr(loop, "call_at") or "time" in getattr(loop, "__dict__", ()):
+            # trio, which reads before it looks at the time; or time that nothing can hold up.
+            self._scope.deadline = anyio.current_time() + seconds
+            return
+        self._loop = loop
+        self._arm(self._loop.time() + seconds)
+
+    def _arm(self, when: float) -> None:
+        self._when = when
+        self._handle = self._loop.call_at(when, self._on_time)
+
+    def _on_time(self) -> None:
+        late = self._loop.time() - self._when
+        if late < LATE or self._grace == 0:
+            self._scope.cancel()
+            return
+        more = late + GRACE
+        if self._grace is not None:
+            more = min(more, self._grace)
+            self._grace = 0
+        self._arm(self._loop.time() + more)
+
+
+class Stepped(Awaitable[R]):
+    """
+    An awaitable of the caller's, whose steps are timed: each keeps the loop for as long as it runs.
+
+    Args:
+        awaitable: It.
+        stalls: Are told of each step that takes long.
+        clock: The batch's.
+    """
+
+    __slots__ = ("_awaitable", "_clock", "_stalls")
+
+    def __init__(self, awaitable: Awaitable[R], stalls: Stalls, clock: Clock) -> None:
+        self._awaitable = awaitable
+        self._stalls = stalls
+        self._clock = clock
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        steps: Any = self._awaitable.__await__()
+        clock = self._clock
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            begun = clock()
+            try:
+                if error is not None:
+                    waited_for = steps.throw(error)
+                elif value is None:
+                    waited_for = next(steps)
+                else:
+                    waited_for = steps.send(value)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            finally:
+                took = clock() - begun
+                if took >= LEAST:
+                    self._stalls.take_out(took, begun)
+            error = None
+            try:
+                value = yield waited_for
+            except BaseException as raised:
+                error = raised

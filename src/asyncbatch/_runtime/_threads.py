@@ -1,0 +1,148 @@
+"""
+Calls that take long, in threads of our own, on any event loop.
+
+Not anyio's worker threads, of which there are 40 for the whole program: where all of them wait for
+a fetch, as sync endpoints of a web service do, that fetch must not wait for one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from asyncbatch._runtime._event_loop import call_soon
+
+T = TypeVar("T")
+
+
+class NoThreads(Exception):
+    """There is no thread to be had, and none at work that will come to it."""
+
+
+class Threads:
+    """
+    Threads that exist only while there is something to call in them.
+
+    Daemons, and never joined: they keep neither a fetcher from closing nor the interpreter from
+    exiting.
+
+    Args:
+        name: of each thread.
+        limit: how many there are at a time; other calls wait for their turn.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        self._name = name
+        self._limit = limit
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            # A child has none of the threads, and perhaps a lock that one of them held.
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._running = 0
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """
+        Call `function` in a thread and return what it returns; a cancellation does not wait for it.
+
+        Raises:
+            NoThreads: If the system has no thread for it, or threads are not real here.
+            BaseException: What it raises.
+        """
+        if are_threads_patched():
+            raise NoThreads
+        call = _Call(function)
+        self._put(call.run)
+        try:
+            await call.ended.wait()
+        finally:
+            call.give_up()
+        result: T = call.result()
+        return result
+
+    def _put(self, call: Callable[[], None]) -> None:
+        with self._lock:
+            self._calls.append(call)
+            if self._running >= self._limit:
+                return
+            self._running += 1
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError as error:  # of the system, or of an interpreter that is shutting down
+            with self._lock:
+                self._running -= 1
+                if self._running or call not in self._calls:
+                    return  # another one will come to it
+                self._calls.remove(call)
+            raise NoThreads from error
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._running -= 1
+                    return
+                call = self._calls.popleft()
+            call()
+            del call  # or what it holds would live as long as the thread waits for the lock
+
+
+class _Call:
+    """A function that a thread calls for a task."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.ended = anyio.Event()
+        self._loop = anyio.lowlevel.current_token()
+        # None once it has been called, or nobody wants it to be.
+        self._function: Callable[[], Any] | None = function
+        self._is_given_up = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Call the function, in a thread."""
+        function, self._function = self._function, None
+        if function is None:
+            return
+        try:
+            value = function()
+        except BaseException as error:  # it belongs to whoever waits
+            if not self._is_given_up:
+                self._error = error
+        else:
+            self._value = value
+        call_soon(self._loop, self.ended.set)
+
+    def give_up(self) -> None:
+        """Wait no more."""
+        self._is_given_up = True
+        self._function = None
+
+    def result(self) -> Any:
+        """Return what the function returned, or raise what it raised; once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error  # its traceback leads here
+
+
+def are_threads_patched() -> bool:
+    """Whether gevent or eventlet have put greenlets in the place of threads."""
+    gevent: Any = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return True
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    return eventlet is not None and bool(eventlet.is_monkey_patched("thread"))

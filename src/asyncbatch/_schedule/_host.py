@@ -1,0 +1,484 @@
+"""
+One host: what is in flight to it, and when it may be sent more.
+
+Pure: no clock and no randomness of its own. Which request goes next, and what becomes of a failed
+one, is not decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from asyncbatch._policies._health import ROUND_MAX, Finding, Health
+from asyncbatch._policies._rate import Gcra
+from asyncbatch._policies._slow_start import FIRST, Opening
+from asyncbatch._schedule._blocked_time import BlockedTime
+from asyncbatch._schedule._pauses import REFUSALS, Pauses
+from asyncbatch._schedule._turns import Line
+from asyncbatch._values._errors import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from asyncbatch._schedule._host_rules import Policies
+    from asyncbatch._schedule._turns import HostQueue
+    from asyncbatch._values._outcome import Outcome
+    from asyncbatch._values._retry import Retry
+
+# A name that does not exist, a certificate that does not verify: no pause helps.
+_LASTING = frozenset({FailureKind.dns, FailureKind.tls})
+
+
+class Host:
+    """One origin: what is in flight to it, and when it may be sent more."""
+
+    __slots__ = (
+        "_health",
+        "_limit",
+        "_line",
+        "_listener",
+        "_pauses",
+        "_policies",
+        "_rate",
+        "blocked",
+        "budget",
+        "has_answered",
+        "in_flight",
+        "is_lingering",
+        "is_told_paused",
+        "key",
+        "limits",
+        "opening",
+        "opens_at",
+        "paused_until",
+        "plain",
+        "queues",
+        "steady",
+        "timer",
+        "width",
+    )
+
+    def __init__(self, key: Hashable, policies: Policies) -> None:
+        self.key = key
+        self._policies = policies
+        # Of each attempt, where they are others than those for all.
+        self.limits = policies.limits
+        # How many may be in flight: the cap, or less while the host opens. Written by
+        # `_limit_load`.
+        self._listener = policies.listener
+        self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
+        self._rate = None if policies.rate is None else Gcra(policies.rate)
+        # Made at the first attempt without an answer (`_fall_silent`) and the first refusal
+        # (`_learn_from_status`): most hosts never see one.
+        self._health: Health | None = None
+        self._pauses: Pauses | None = None
+        # How many may be in flight before the host is opened slowly (`hold`): one more for each
+        # answer, and infinite once that is as many as there ever are.
+        self.width: float = FIRST
+        # Made when the width is reached, which most hosts never do, and at the beginning of a pause
+        # (`_pause`); until the host is open (`recover`).
+        self.opening: Opening | None = None
+        # Whether it has ever answered.
+        self.has_answered = False
+        self._line = Line()
+        self.blocked = BlockedTime(policies.total)
+        # First tries are counted by the schedule, retries are paid where they are decided on.
+        self.budget = policies.new_budget()
+        # Written by `book` and `release`; for a plain host by the schedule.
+        self.in_flight = 0
+        # Batches with requests for this host that are not finished; written by the schedule.
+        self.queues = 0
+        # Nothing limits this host but its width, and nothing is wrong with it. The hot path reads
+        # this flag and little else; written by `recover` and `hold`.
+        self.plain = policies.is_unlimited
+        # Plain and wide open: there is nothing to be counted. Written with the two above.
+        self.steady = False
+        # The end of the last pause; it never moves back. Written by `_pause`.
+        self.paused_until = -math.inf
+        # Whether the listener has been told of a pause, and not of its end. Written by `_pause` and
+        # `settle`.
+        self.is_told_paused = False
+        # The later one of that and the rate's next slot. It never moves back. Written by `book` and
+        # `_pause`.
+        self.opens_at = -math.inf
+        # Had nothing to do when it was last looked at; written by Hosts.
+        self.is_lingering = False
+        # Written by Timers.
+        self.timer: float | None = None
+
+    # Starting
+
+    def admits(self, now: float) -> bool:
+        """May a request start, whosoever it is?"""
+        return now >= self.opens_at and self.in_flight < self._limit
+
+    def admits_from(self, queue: HostQueue, now: float) -> bool:
+        """May a request of this queue start?"""
+        return self._line.allows(queue, now) and self.admits(now)
+
+    @property
+    def is_down(self) -> bool:
+        """Can it not be connected to?"""
+        return self._health is not None and self._health.is_down
+
+    def is_paused(self, now: float) -> bool:
+        """Is it to be left alone for a while?"""
+        return now < self.paused_until
+
+    def fails_fast(self, now: float) -> bool:
+        """Is the host down, and nobody wanted to probe it?"""
+        return self._health is not None and self._health.fails_fast(now)
+
+    def is_out(self, now: float) -> bool:
+        """Is there an outage, with pauses between its rounds?"""
+        return self._health is not None and self._health.is_out(now)
+
+    def hold(self, now: float) -> None:
+        """Open slowly from now on: as many are in flight as may be."""
+        if self.opening is None:
+            self.settle(now)
+            self.opening = Opening(self.width, has_answered=self.has_answered)
+            self.plain = self.steady = False
+            self._limit_load()
+
+    def book(self, now: float, request: object) -> float:
+        """Take a slot for `request`, which this host admits; return what `settle` does."""
+        clock = self.settle(now)
+        self.in_flight += 1
+        if self._health is not None and self._health.started(request) and self._listener:
+            self._listener.probed(self.key)
+        if self.opening is not None:
+            self.opening.started(request, now)
+        if self._rate is not None:
+            self._rate.book(now)
+            self.opens_at = max(self.opens_at, self._rate.open_at)
+        return clock
+
+    def settle(self, now: float) -> float:
+        """
+        Return the clock of the time for which nothing could start, brought up to `now`.
+
+        To be called before anything that it depends on changes. While the host waits for a moment
+        its timer is set to that moment, so that no start can have been booked at the rate over all
+        between the end of the wait and this call.
+        """
+        if self.is_told_paused and now >= self.paused_until:
+            self.is_told_paused = False
+            if self._listener is not None and not self.is_down:
+                self._listener.resumed(self.key)
+        closed = now < self.opens_at or self.in_flight >= self._limit
+        return self.blocked.settle(now, now if closed else self.opens_at)
+
+    # Ending
+
+    def release(self, now: float, request: object) -> None:
+        """Give the slot of `request` back, of which there is nothing to be learned."""
+        self.settle(now)
+        self.in_flight -= 1
+        if self._health is not None:
+            self._health.ended(request)
+        if self.opening is not None:
+            self.opening.ended(request)
+            self._limit_load()
+
+    def succeeded(self) -> None:
+        """Take note of a success at a plain host that is not wide open."""
+        self.has_answered = True
+        self.width += 1
+        if self.width >= self._policies.full:
+            self.width = math.inf
+            self.steady = True
+
+    def end(
+        self, request: object, outcome: Outcome, now: float, retry: Retry | None
+    ) -> float | None:
+        """
+        Give the slot of `request` back, and learn from how its attempt ended.
+
+        Args:
+            request: It.
+            outcome: How its attempt ended.
+            now: The time.
+            retry: The policy for it: `None` if its refusal is to pause nobody.
+
+        Returns:
+            The seconds for which the host is paused from now on because of this very outcome.
+        """
+        if outcome.local:
+            self.release(now, request)
+            return None
+        self.settle(now)
+        self.in_flight -= 1
+        was_probe = self._health is not None and self._health.ended(request)
+        if self.opening is not None:
+            self.opening.ended(request)
+            self._limit_load()
+        return self._learn(outcome, now, retry, was_probe=was_probe)
+
+    def overhear(self, outcome: Outcome, now: float, retry: Retry | None) -> None:
+        """Learn from what came of a request that had been sent to another host."""
+        self.settle(now)
+        self._learn(outcome, now, retry, was_probe=False)
+        self.recover(now)
+
+    def refund(self, now: float) -> None:
+        """Give back what the budget has paid for tries that an outage has cost."""
+        health = self._health
+        if health is not None and self.budget is not None and health.unrefunded:
+            self.budget.refund(health.unrefunded, now)
+            health.unrefunded = 0
+
+    def pays(self, outcome: Outcome, now: float) -> bool:
+        """
+        Take the price of a retry from the budget; return whether there was enough.
+
+        The tries that an outage of the host costs are not what the budget is for: its pauses, and
+        the opening after each, bound them already.
+        """
+        if self.budget is None or (outcome.is_silent and self.is_out(now)):
+            return True
+        if not self.budget.spend(now):
+            return False
+        if outcome.is_silent and self._health is not None:
+            self._health.unrefunded += 1
+        return True
+
+    def _learn(
+        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+    ) -> float | None:
+        if outcome.is_silent:
+            self._fall_silent(outcome, now, retry, was_probe=was_probe)
+            return None
+        if not outcome.is_answer:
+            return None
+        self.has_answered = True
+        if self._health is not None:
+            if self._health.is_down and self._listener is not None:
+                self._listener.is_back(self.key)
+            self._health.answered()
+        if outcome.status_code in REFUSALS:
+            return self._refuse(outcome, now, retry)
+        if self.opening is not None:
+            self.opening.answered(now)
+        else:
+            self.width += 1
+        self._limit_load()
+        if self._pauses is not None and outcome.status_code is not None:
+            self._pauses.answered(outcome.started_at)
+        return None
+
+    def _fall_silent(
+        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+    ) -> None:
+        if self._health is None:
+            self._health = Health(self._policies.give_up_after)
+        health, started_at = self._health, outcome.started_at
+        # A host that has answered may have done so up to now, and a connection that was cut was one
+        # until then.
+        waited = outcome.connect_failed or outcome.kind is FailureKind.timeout
+        finding = health.failed(
+            started_at if waited and not self.has_answered else now,
+            started_at,
+            now,
+            others=self.in_flight,
+            was_probe=was_probe,
+            may_pause=retry is not None
+            and retry.pause_hosts
+            and not (outcome.permanent and outcome.kind in _LASTING),
+        )
+        if finding is Finding.DOWN:
+            if self._listener is not None:
+                self._listener.given_up(self.key, health.row, now - health.began)
+            # They need no slot to fail.
+            self._line.make_all_ready()
+        elif finding is Finding.OUTAGE:
+            assert retry is not None
+            self.refund(now)
+            self._end_round(retry, now, lasted=now - started_at)
+        elif not health.is_down and not health.is_out(now):
+            self._narrow(health.room, now)
+
+    def _narrow(self, width: int, now: float) -> None:
+        """Let no more be in flight, unless there has been an answer, than it takes to give up."""
+        if self.opening is None:
+            if self.has_answered:
+                return
+            self.hold(now)
+        assert self.opening is not None
+        if not self.opening.has_answered:
+            self.opening.width = width
+            self._limit_load()
+
+    def _end_round(self, retry: Retry, now: float, *, lasted: float) -> None:
+        """Leave the host alone for a moment, and then let one request find out."""
+        assert self._health is not None
+        if lasted >= ROUND_MAX:
+            # They have waited for longer than the pause would be.
+            self._reopen(FIRST, has_answered=False)
+            return
+        pause = retry.silence_delay(self._health.rounds, self._policies.random, ROUND_MAX)
+        self._reopen(1, has_answered=False)
+        self._pause(now + pause, now, is_asked=False)
+
+    def _refuse(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
+        if retry is None or not retry.pause_hosts:
+            return None
+        if self._pauses is None:
+            self._pauses = Pauses(self._policies)
+        pause = self._pauses.refused(outcome, now, retry)
+        if pause is not None:
+            self._reopen(1, has_answered=True)
+        self._pause(self._pauses.until, now, is_asked=True)
+        return pause
+
+    def _reopen(self, width: int, *, has_answered: bool) -> None:
+        self.opening = Opening(width, before=self.in_flight, has_answered=has_answered)
+        self.width = FIRST
+        self._limit_load()
+
+    def _pause(self, until: float, now: float, *, is_asked: bool) -> None:
+        if until > self.paused_until:
+            self.paused_until = until
+            if not self.is_told_paused:
+                self.is_told_paused = True
+                if self._listener is not None:
+                    self._listener.paused(self.key, until - now, is_asked=is_asked)
+            for queue in self._line.waiting():
+                queue.host_paused(now)
+        self.opens_at = max(self.opens_at, self.paused_until)
+        self.pass_on(now)
+
+    def reopen(self, now: float) -> bool:
+        """End a pause, and take a host that was given up for one that was not; say if it was."""
+        if not self.is_down and not self.is_paused(now):
+            return False
+        self.settle(now)
+        if self._health is not None:
+            if self._health.is_down and self._listener is not None:
+                self._listener.is_back(self.key)
+            self._health.answered()
+        if self._pauses is not None:
+            self._pauses.end(now)
+        # The clock of blocked time stands at `now`: that these move back is nobody's loss.
+        self.paused_until = min(self.paused_until, now)
+        self.opens_at = now if self._rate is None else max(now, self._rate.open_at)
+        self._reopen(FIRST, has_answered=False)
+        self.settle(now)
+        self.recover(now)
+        return True
+
+    # Waiting
+
+    def park(self, queue: HostQueue, now: float) -> None:
+        """Let a queue wait until it may start."""
+        self._line.join(queue)
+        if not self.watch(now) and self.in_flight < self._limit:
+            self._arm(self._line.turn_until)
+
+    def watch(self, now: float) -> bool:
+        """Set the timer to when the host will open by itself; return whether it is closed."""
+        if now < self.opens_at:
+            self._arm(self.opens_at)
+            return True
+        if self.opening is not None and self.in_flight >= self.opening.limit:
+            if self.opening.widens_at < math.inf:
+                self._arm(self.opening.widens_at)
+            return True
+        return False
+
+    def pass_on(self, now: float) -> None:
+        """Give the turn to the first queue that waits, or see to it that this happens in time."""
+        line = self._line
+        if not self.queues or self.watch(now):
+            return
+        if line.is_empty or self.in_flight >= self._limit:
+            return
+        line.give_turn(now)
+        if not line.is_empty:
+            self._arm(line.turn_until)
+
+    def end_turn(self, queue: HostQueue, now: float) -> None:
+        """Pass the turn on, if it was this queue's."""
+        if self._line.end_turn(queue):
+            self.pass_on(now)
+
+    def withdraw(self, queue: HostQueue, now: float) -> None:
+        """Forget a queue that has nothing left to start."""
+        self._line.leave(queue)
+        self.pass_on(now)
+
+    def on_time(self, when: float) -> None:
+        """Let the next one start, if the time has come for that."""
+        self.settle(when)
+        if self.opening is not None:
+            self.opening.on_time(when, self.in_flight)
+            self._limit_load()
+        self.pass_on(when)
+
+    def _arm(self, when: float) -> None:
+        """Set the timer to `when`, unless it goes off earlier."""
+        if self.timer is not None and self.timer <= when:
+            return
+        self._policies.timers.set(self, when)
+        # Whoever waits for the end of a request has not been waiting for a moment so far.
+        for queue in self._line.waiting():
+            queue.look_again()
+
+    # Being fine again
+
+    def recover(self, now: float) -> None:
+        """Let the next one start where it may; go to the hot path if all is well, or leave it."""
+        line = self._line
+        if self.width < math.inf:
+            self._open_further(now)
+            self._limit_load()
+        self.pass_on(now)
+        plain = (
+            self._policies.is_unlimited
+            and (self._health is None or self._health.is_good)
+            and (self._pauses is None or self._pauses.is_over)
+            and self.opening is None
+            and line.is_idle
+            and now >= self.opens_at
+        )
+        if plain is not self.plain:
+            self.plain = plain
+            self._limit_load()
+        self.steady = plain and self.width == math.inf
+
+    def _open_further(self, now: float) -> None:
+        """Open the host if it has answered often enough; stop counting where nobody waits."""
+        opening, full = self.opening, self._policies.full
+        if opening is None:
+            if self.width >= full:
+                self.width = math.inf
+            return
+        if now < self.opens_at or not opening.has_answered:
+            return
+        if opening.width >= full:
+            self.width, self.opening = math.inf, None
+        elif opening.is_alone and self._line.is_idle and 1 < opening.width > self.in_flight:
+            self.width, self.opening = opening.width, None
+
+    def _limit_load(self) -> None:
+        """Say how many may be in flight; to be called when that changes."""
+        cap = self._policies.cap
+        if self.opening is not None:
+            self._limit = min(cap, self.opening.limit)
+        else:
+            self._limit = cap if self.plain else min(cap, self.width)
+
+    def worth_keeping_until(self) -> float:
+        """Return when a host with nothing to do may be forgotten without any harm."""
+        until = self.opens_at
+        if self._health is not None:
+            until = max(until, self._health.matters_until)
+        if self._pauses is not None:
+            until = max(until, self._pauses.matters_until)
+        if self._rate is not None:
+            until = max(until, self._rate.full_at)
+        if self.budget is not None:
+            # First tries are forgotten gladly: they only ever allow more retries.
+            until = max(until, self.budget.spent_until())
+        return until

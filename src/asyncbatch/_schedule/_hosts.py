@@ -1,0 +1,197 @@
+"""
+All hosts of one fetcher, and the rate over all of them.
+
+Pure, like the rest. What is known of one host lives with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from asyncbatch._policies._rate import Gcra
+from asyncbatch._schedule._host import Host
+from asyncbatch._schedule._host_rules import HostListener, HostRules, Policies, RulesFor
+from asyncbatch._schedule._timers import Timers
+from asyncbatch._schedule._turns import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from asyncbatch._policies._rate import Rate
+    from asyncbatch._values._retry import Retry
+
+
+MOST_WARM = 2_048
+"""Hosts that are known at most when none of them is worth it: as many as connections are kept.
+Making one costs as much as scheduling five requests to it."""
+
+
+class Turnstile(Protocol):
+    """A batch, as the rate over all batches sees it."""
+
+    def is_startable(self) -> bool:
+        """Is there a request that perhaps only the rate holds back?"""
+        ...
+
+    def look_again(self) -> None:
+        """Tell the batch that it is its turn."""
+
+
+class Hosts:
+    """
+    All hosts of one fetcher, and the rate over all of them.
+
+    Some hosts stay known though they have nothing to do: they may well be asked again. Beyond these
+    a host is dropped once its past does not matter any more, so that a million hosts, one after the
+    other, run in flat memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        per_host: int | None,
+        rate: Rate | None,
+        total_rate: Rate | None,
+        give_up_host_after: int | None,
+        retry: Retry | None,
+        random: Callable[[], float],
+        concurrency: float = math.inf,
+        rules_for: RulesFor | None = None,
+        listener: HostListener | None = None,
+        warm: int = MOST_WARM,
+    ) -> None:
+        self.retry = retry
+        self.random = random
+        self.total = None if total_rate is None else Gcra(total_rate)
+        self.timers = Timers()
+        self._policies = Policies(
+            cap=math.inf if per_host is None else per_host,
+            slots=concurrency,
+            rate=rate,
+            total=self.total,
+            give_up_after=give_up_host_after,
+            retry=retry,
+            random=random,
+            timers=self.timers,
+            listener=listener,
+        )
+        self._rules_for = rules_for
+        # What comes of rules for single hosts: one for all hosts with the same.
+        self._own_policies: dict[HostRules, Policies] = {}
+        # The batch that is inside a call of its own: it need not be told to look again.
+        self.caller: object | None = None
+        self._table: dict[Hashable, Host] = {}
+        # How many are known at most when none of them is worth it.
+        self._warm = warm
+        # When a host had nothing to do last.
+        self._rested_at = -math.inf
+        # Hosts that had nothing to do when they were last looked at, two by two.
+        self._lingering: deque[Host] = deque()
+        # Batches that the rate over all holds back, in the order of their turns.
+        self._line: dict[Turnstile, None] = {}
+        self._turn: Turnstile | None = None
+        self._turn_until = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def remembered(self) -> int:
+        """Count the hosts that have something to do, or whose past matters. Looks at all."""
+        now = self._rested_at
+        hosts = self._table.values()
+        return sum(bool(host.queues) or host.worth_keeping_until() > now for host in hosts)
+
+    def busy_or_closed(self, now: float) -> list[Host]:
+        """Return the hosts that have something to do, are paused, or are given up."""
+        return [
+            host
+            for host in self._table.values()
+            if host.queues or host.is_down or host.is_paused(now)
+        ]
+
+    def get(self, key: Hashable) -> Host:
+        """Return the host with this key, a new one if there is none."""
+        host = self._table.get(key)
+        if host is None:
+            host = self._table[key] = Host(key, self._policies_for(key))
+        return host
+
+    def _policies_for(self, key: Hashable) -> Policies:
+        rules = None if self._rules_for is None else self._rules_for(key)
+        if rules is None:
+            return self._policies
+        policies = self._own_policies.get(rules)
+        if policies is None:
+            policies = self._own_policies[rules] = self._policies.under(rules)
+        return policies
+
+    def adopt(self, host: Host) -> Host:
+        """Return the host to use where `host` is asked for: it may have been dropped meanwhile."""
+        return self._table.setdefault(host.key, host)
+
+    def rest(self, host: Host, now: float) -> None:
+        """Let a host have nothing to do; drop those that there are too many of."""
+        self._rested_at = now
+        if not host.is_lingering:
+            host.is_lingering = True
+            self._lingering.append(host)
+        if len(self._table) <= self._warm:
+            return
+        # Two out for one in: the line gets shorter whenever half of it is not worth keeping.
+        for _ in range(min(2, len(self._lingering))):
+            self._look_at_lingering(self._lingering.popleft(), now)
+
+    def _look_at_lingering(self, host: Host, now: float) -> None:
+        if host.queues:
+            host.is_lingering = False
+        elif host.worth_keeping_until() > now or len(self._table) <= self._warm:
+            self._lingering.append(host)
+        else:
+            host.is_lingering = False
+            self._drop(host)
+
+    def _drop(self, host: Host) -> None:
+        if self._table.get(host.key) is host:
+            del self._table[host.key]
+        self.timers.cancel(host)
+
+    # The rate over all
+
+    def held_until(self, batch: Turnstile, now: float) -> float | None:
+        """Return until when the rate over all holds this batch back; `None`: it may start."""
+        total = self.total
+        if total is None:
+            return None
+        if now < total.open_at:
+            self._line.setdefault(batch)
+            return total.open_at
+        while self._line:
+            first = next(iter(self._line))
+            if first is batch:
+                return None
+            if first.is_startable() and self._has_turn(first, now):
+                self._line.setdefault(batch)
+                return self._turn_until
+            self.leave_line(first)
+        return None
+
+    def _has_turn(self, first: Turnstile, now: float) -> bool:
+        if self._turn is not first:
+            self._turn = first
+            self._turn_until = now + TURN
+            first.look_again()
+        return now < self._turn_until
+
+    def book_total(self, batch: Turnstile, now: float) -> None:
+        """Take a slot of the rate over all."""
+        if self.total is not None:
+            self.total.book(now)
+            self.leave_line(batch)
+
+    def leave_line(self, batch: Turnstile) -> None:
+        """Forget that this batch waits for the rate over all."""
+        self._line.pop(batch, None)
+        if self._turn is batch:
+            self._turn = None

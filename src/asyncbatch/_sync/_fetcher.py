@@ -1,0 +1,357 @@
+"""
+The way in for plain code: `fetch_many_sync` and `SyncFetcher`, the asynchronous API without await.
+
+Thin: batches are the `Fetcher`'s, threads the portal's.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeAlias, Unpack
+
+import anyio
+import anyio.lowlevel
+import httpx
+
+from asyncbatch._api._fetcher import Fetcher
+from asyncbatch._api._options import FetcherOptions, shows_options
+from asyncbatch._api._statistics import Statistics
+from asyncbatch._batch._input import Input, RequestLike, Requests
+from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
+from asyncbatch._sync._signals import handlers_here, interrupting
+from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream
+from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._result import Result
+from asyncbatch._values._results import Results
+
+ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
+FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
+
+
+@shows_options
+def fetch_many_sync(
+    requests: Requests,
+    *,
+    client: ClientFactory | None = None,
+    batch_timeout: float | None = None,
+    **options: Unpack[FetcherOptions],
+) -> Results:
+    """
+    Fetch all `requests` at once and return one result each: `fetch_many` without await.
+
+    It works in a script, in any thread, and where an event loop is running already, as in a
+    notebook; that loop then waits meanwhile. Ctrl-C cancels what is in flight, closes
+    everything and raises `KeyboardInterrupt`. In a script the event loop runs in the calling
+    thread, elsewhere in a thread that ends before this returns; `requests` is read there.
+
+    Args:
+        requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
+            read lazily. A plain one must not block, because everything else waits for its
+            next item.
+        client: A function that makes an `httpx.AsyncClient`, to be used as it is and closed at the
+            end. Not a client itself: that would belong to another event loop.
+        batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
+        options: Every option of `Fetcher`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
+        ValueError: If an option has an impossible value.
+        Exception: What the iterable raises, after every request read before has ended.
+    """
+    make_fetcher = _fetcher_maker(client, options)
+    if _may_run_here():
+        return _run_here(make_fetcher, requests, batch_timeout)
+    portal = Portal(make_fetcher)
+    try:
+        return portal.call(_fetch_many, portal.open(), requests, batch_timeout)
+    finally:
+        try:
+            portal.close()
+        except BaseException:
+            portal.abandon()  # an interruption may have come before it was told to stop
+            raise
+
+
+class SyncFetcher:
+    """
+    Fetch many URLs with one client and one set of limits: `Fetcher` for plain code.
+
+    Use it as a context manager. It may be used by several threads at once, all sharing its limits
+    and its connections, and where an event loop is running already. Its own event loop runs in a
+    thread of its own, from entering to leaving; inputs are read in that thread, and a callable
+    `progress` is called there. Leaving it while other threads wait for it ends their calls with
+    `FetcherClosed`.
+
+    It does not survive a fork: make a new one in the child.
+
+    Args:
+        client: A function that makes an `httpx.AsyncClient` or `httpx2.AsyncClient`, to be used as
+            it is and closed at the end. Not a client itself: that would belong to another event
+            loop.
+        options: Every option of `Fetcher`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type. With `client`, some of this is
+            raised when the fetcher is entered.
+        ValueError: If an option has an impossible value.
+    """
+
+    @shows_options
+    def __init__(
+        self, client: ClientFactory | None = None, **options: Unpack[FetcherOptions]
+    ) -> None:
+        self._portal = Portal(_fetcher_maker(client, options))
+        self._entered = False
+        # None until it has been opened; then they stay.
+        self._fetcher: CrossingFetcher | None = None
+        self._finalizer: weakref.finalize[[Portal[CrossingFetcher]], SyncFetcher] | None = None
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """
+        The client all requests go through.
+
+        It belongs to the event loop of this fetcher: look at it, but do not await its methods.
+
+        Raises:
+            FetcherClosed: If the fetcher has never been opened.
+        """
+        return self._opened().client
+
+    def __enter__(self) -> Self:
+        if self._entered:
+            raise FetcherClosed("this fetcher has been opened before; make a new one")
+        self._entered = True
+        try:
+            self._fetcher = self._portal.open()
+            self._finalizer = weakref.finalize(self, _abandon, self._portal)
+        except BaseException:
+            self._portal.abandon()  # an interruption may have come when it was open already
+            raise
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal.refuse_own_thread()  # and close nothing then
+        try:
+            self._portal.close()
+        except BaseException:
+            self._portal.abandon()  # an interruption may have come before it was told to stop
+            raise
+        finally:
+            if self._finalizer is not None:
+                self._finalizer.detach()
+
+    def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
+        """
+        Fetch one request, under the same limits as a batch.
+
+        Args:
+            request: What to fetch, in any form.
+            batch_timeout: As for `Fetcher.fetch`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+        """
+        return self._portal.call(_fetch, self._opened(), request, batch_timeout)
+
+    def fetch_many(self, requests: Requests, *, batch_timeout: float | None = None) -> Results:
+        """
+        Fetch all `requests` and return their results in the order of the input.
+
+        If the call ends early, for example by Ctrl-C, the requests in flight are cancelled.
+
+        Args:
+            requests: Any iterable or async iterable; read lazily, in the fetcher's own thread. A
+                plain one must not block, because all batches wait for its next item.
+            batch_timeout: As for `Fetcher.fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after every request read before has ended; the
+                results are then in its attribute `results`.
+        """
+        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout)
+
+    def stream(
+        self,
+        requests: Requests,
+        *,
+        ordered: bool = False,
+        backlog: int | None = None,
+        batch_timeout: float | None = None,
+    ) -> SyncResultStream:
+        """
+        Fetch `requests` and yield results as they come, in flat memory.
+
+        An iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving the loop
+        early drops the iterator and cancels the requests in flight. If you keep it in a variable,
+        as for its `summary`, close it, or use it as a context manager.
+
+        Args:
+            requests: Any iterable or async iterable, endless ones included; read lazily, in the
+                fetcher's own thread. A plain one must not block, because all batches wait for its
+                next item.
+            ordered: Whether to yield in the order of the input rather than of completion.
+            backlog: How many results may wait to be consumed; see `Fetcher.stream`.
+            batch_timeout: As for `Fetcher.fetch_many`.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            TypeError: If `requests` is not an iterable, or is a single request.
+            Exception: What the iterable raises, after the last result.
+        """
+        stream = self._opened().begin_stream(
+            self._portal,
+            Input(requests),
+            ordered=ordered,
+            backlog=backlog,
+            batch_timeout=batch_timeout,
+        )
+        stream.owner = self
+        return stream
+
+    def statistics(self) -> Statistics:
+        """
+        Return what the fetcher is doing at this moment.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+        """
+        return self._portal.call(_statistics, self._opened())
+
+    def reopen(self, host: str) -> bool:
+        """
+        End the pause of a host, or try it again although it was given up.
+
+        Args:
+            host: As for `Fetcher.reopen`.
+
+        Returns:
+            Whether there was such a host that was paused or given up.
+
+        Raises:
+            FetcherClosed: If the fetcher is not open.
+            TypeError: If `host` is not a `str`.
+            ValueError: If `host` does not name a host.
+        """
+        return self._portal.call(_reopen, self._opened(), host)
+
+    def _opened(self) -> CrossingFetcher:
+        if self._fetcher is None:
+            raise FetcherClosed("open it first: with SyncFetcher()")
+        return self._fetcher
+
+
+def _fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> FetcherMaker:
+    """
+    Return a function that opens a fetcher, to be called in the event loop.
+
+    Raises:
+        TypeError: If `client` is no function, or an option is wrong.
+        ValueError: If an option is wrong.
+    """
+    if client is None:
+        fetcher = CrossingFetcher(None, **options)
+        return lambda: fetcher
+    if not callable(client):
+        raise TypeError(
+            "client must be a function that makes a client, such as "
+            f"client=lambda: httpx.AsyncClient(...), not {client!r}: plain code has no event loop "
+            "that a client could belong to, so it must be made inside of ours"
+        )
+    return functools.partial(_open_with_client, client, options)
+
+
+@asynccontextmanager
+async def _open_with_client(
+    make_client: ClientFactory, options: FetcherOptions
+) -> AsyncGenerator[CrossingFetcher]:
+    client = make_client()
+    fetcher = CrossingFetcher(client, **options)
+    async with client, fetcher:
+        yield fetcher
+
+
+def _may_run_here() -> bool:
+    """
+    Whether the event loop may run in the calling thread.
+
+    Not elsewhere than in the main thread, where Ctrl-C could not end the wait; but once that has
+    ended, there may be no further threads.
+    """
+    main = threading.main_thread()
+    return (threading.current_thread() is main or not main.is_alive()) and not is_loop_running()
+
+
+def _run_here(
+    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+) -> Results:
+    options = loop_options()
+    handlers = handlers_here()
+    raised: list[BaseException] = []
+
+    async def run() -> Results | None:
+        native: Any = anyio.lowlevel.current_token().native_token
+        with anyio.CancelScope() as scope:
+            end = functools.partial(native.call_soon_threadsafe, scope.cancel)
+            with interrupting(handlers, end, raised):
+                return await _open_and_fetch(make_fetcher, requests, batch_timeout)
+        return None
+
+    try:
+        results = anyio.run(run, backend_options=options)
+    except KeyboardInterrupt as interrupt:
+        # Its context is the cancellation by which the loop was ended: nothing that the caller did.
+        interrupt.__suppress_context__ = True
+        raise
+    if raised:
+        raise raised[0]
+    assert results is not None
+    return results
+
+
+async def _open_and_fetch(
+    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+) -> Results:
+    async with make_fetcher() as fetcher:
+        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _fetch(fetcher: Fetcher, request: RequestLike, batch_timeout: float | None) -> Result:
+    return await fetcher.fetch(request, batch_timeout=batch_timeout)
+
+
+async def _fetch_many(fetcher: Fetcher, requests: Requests, batch_timeout: float | None) -> Results:
+    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+
+
+async def _reopen(fetcher: Fetcher, host: str) -> bool:
+    return fetcher.reopen(host)
+
+
+async def _statistics(fetcher: Fetcher) -> Statistics:
+    return fetcher.statistics()
+
+
+def _abandon(portal: Portal[CrossingFetcher]) -> None:
+    """Close a fetcher that was dropped, or still is open when the interpreter exits."""
+    try:
+        portal.abandon()
+    finally:
+        warnings.warn(
+            "a SyncFetcher was not closed; use it as a context manager",
+            ResourceWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,296 @@
+"""
+An event loop in a thread of its own, for code without one; and how plain code waits for it.
+
+Knows nothing of fetching. asyncio always, on uvloop where that is installed.
+
+Not anyio's portal: that waits for the loop through `concurrent.futures`, and where Ctrl-C comes
+between taking one of its locks and using it, the lock stays taken and the loop waits for it forever
+(seen in 1 of 80 programs interrupted as a batch began). Here starting a task waits for nothing, and
+an `Outcome` is waited for in C.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import Context, copy_context
+from typing import Any, Generic, TypeVar, TypeVarTuple
+
+import anyio
+import anyio.lowlevel
+import attrs
+from anyio.abc import TaskGroup
+
+from asyncbatch._runtime._threads import are_threads_patched
+from asyncbatch._sync._interruptible import Outcome, Patience
+from asyncbatch._values._errors import FetcherClosed
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = TypeVarTuple("P")
+
+EXIT_SECONDS = 1.0
+"""How long to wait for a thread that may not end: at exit, and after an interrupted start."""
+
+
+def loop_options() -> dict[str, Any]:
+    """Return anyio's options for the event loops of plain code."""
+    # uvloop waits in C, which stops all greenlets, also those that stand for other threads.
+    return {"use_uvloop": _has_uvloop() and not are_threads_patched()}
+
+
+@functools.cache
+def _has_uvloop() -> bool:
+    return sys.platform != "win32" and importlib.util.find_spec("uvloop") is not None
+
+
+def is_loop_running() -> bool:
+    """Whether an event loop is running in this thread, of whatever library."""
+    # anyio tells by the current task, and a plain callback of a loop is in none. asyncio is asked
+    # only where it has been imported: where it has not, no loop of it runs.
+    asyncio: Any = sys.modules.get("asyncio")
+    for ask in (anyio.lowlevel.current_token, getattr(asyncio, "get_running_loop", None)):
+        with suppress(RuntimeError):
+            if ask is not None and ask():
+                return True
+    return False
+
+
+def _variables() -> Context:
+    """Return the caller's context variables, for a task of asyncio's."""
+    context = copy_context()
+    # Where sniffio is in use, one of them names the library whose loop the caller is in.
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
+
+
+class Call(Generic[R]):
+    """A coroutine function that runs in the loop on behalf of another thread."""
+
+    def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._portal = portal
+        self.refuse_own_thread: Callable[[], None] = portal.refuse_own_thread
+        """Refuse the thread that runs it, which must not wait for its outcome."""
+        self._function = function
+        self._scope: anyio.CancelScope | None = None  # once its task runs
+        self._cancelled = False
+        self.outcome: Outcome[R] = Outcome()
+
+    async def run(self) -> None:
+        """Run the function, in the loop, and leave its outcome."""
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._cancelled:
+                    self._scope.cancel()
+                self.outcome.leave(await self._function())
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self.outcome.leave_error(error)
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """End the wait for an outcome, if there is none."""
+        self.outcome.leave_error(FetcherClosed("the fetcher was closed during the call"))
+
+    def cancel(self) -> None:
+        """Cancel it, without waiting: from any thread, and from garbage collection."""
+        self._portal.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+@attrs.frozen
+class _Loop:
+    """A running loop, as other threads see it."""
+
+    native: Any
+    tasks: TaskGroup
+    stop: anyio.Event
+
+
+class Portal(Generic[T]):
+    """
+    A thread with an event loop, in which an async context is held open. Use it once.
+
+    The thread is a daemon: one that nobody closes does not keep the interpreter from exiting.
+
+    Args:
+        context: Makes the context; called in the loop's thread, with the caller's context
+            variables.
+    """
+
+    def __init__(self, context: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        self._context = context
+        self._thread = threading.Thread(target=self._run, name="asyncbatch", daemon=True)
+        self._process = os.getpid()
+        self._started: Outcome[None] = Outcome()
+        # Set by the loop's thread as soon as it can be reached.
+        self._loop: _Loop | None = None
+        self._holding: Call[None] | None = None  # what holds the context open
+        # Held while a call is started: behind the request to stop, it would never be answered.
+        self._closing = threading.Lock()
+        self._closed = False
+        self._calls: set[Call[Any]] = set()  # started and not ended
+
+    def open(self) -> T:
+        """Start the loop, enter the context, and return its value."""
+        opened: Outcome[T] = Outcome()
+        try:
+            self._thread.start()
+            self._started.wait()
+            self._holding = self.start(self._hold, opened)
+            return opened.wait()
+        except BaseException:
+            self._stop()
+            # An interruption may have come before the thread started, or so that it never will.
+            with suppress(RuntimeError):
+                self._thread.join(EXIT_SECONDS if self._holding is None else None)
+            self._holding = None
+            raise
+
+    def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
+        """
+        Start a task in the loop, with the caller's context variables, without waiting for it.
+
+        Raises:
+            FetcherClosed: If the portal is closed, or was opened before this process was forked.
+            RuntimeError: In the loop's own thread, which must not wait for itself.
+            BaseException: The cancellation of the calling task, if Ctrl-C has come; the wait for a
+                short call may end before it looks.
+        """
+        self.refuse_own_thread()
+        if os.getpid() != self._process:
+            raise FetcherClosed("this fetcher was opened in another process; open one after a fork")
+        Patience().check()
+        call = Call(self, functools.partial(function, *args))
+        try:
+            with self._closing:
+                if self._closed or self._loop is None:
+                    raise FetcherClosed("this fetcher is closed")
+                self._calls.add(call)
+                begin = functools.partial(self._loop.tasks.start_soon, self._attend, call)
+                self._loop.native.call_soon_threadsafe(begin, context=_variables())
+        except BaseException:
+            call.cancel()  # it may have been started before the interruption
+            raise
+        return call
+
+    def refuse_own_thread(self) -> None:
+        """
+        Refuse to let the loop's thread wait for itself.
+
+        Raises:
+            RuntimeError: If it is the one that asks.
+        """
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError(
+                "called from the input or a callback of this fetcher, which run in its event "
+                "loop's thread: a call there would wait for itself"
+            )
+
+    def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
+        """Run a coroutine function in the loop; whatever ends the wait for it cancels it."""
+        call = self.start(function, *args)
+        try:
+            return call.outcome.wait()
+        except BaseException:
+            call.cancel()
+            raise
+
+    def close(self) -> None:
+        """
+        Leave the context, end the loop, and wait for both; raise what leaving raised.
+
+        Raises:
+            RuntimeError: In the loop's own thread; nothing is closed then.
+        """
+        self.refuse_own_thread()
+        with self._closing:
+            self._closed = True
+        if os.getpid() != self._process or self._holding is None:
+            return
+        self._stop()
+        self._thread.join()
+        with suppress(FetcherClosed):  # the loop has ended by itself
+            self._holding.outcome.wait()
+
+    def abandon(self) -> None:
+        """
+        Let everything end that nobody closed, without waiting: for garbage collection.
+
+        At the interpreter's exit, wait for it a while.
+        """
+        if os.getpid() != self._process:
+            return
+        self._stop()
+        is_exit = not threading.main_thread().is_alive()
+        if is_exit and threading.get_ident() != self._thread.ident:
+            self._thread.join(EXIT_SECONDS)
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Have `function` called in the next turn of the loop; from the loop's own thread."""
+        assert self._loop is not None
+        self._loop.native.call_soon(function)
+
+    def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
+        """Have `function` called by the loop, from any thread; a loop that has ended does not."""
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.native.call_soon_threadsafe(function)
+
+    def _stop(self) -> None:
+        # Here the flag is set before the loop is looked for, in `_serve` it is the other way round:
+        # one of the two sees the other.
+        self._closed = True
+        if self._loop is not None:
+            self.call_soon_threadsafe(self._loop.stop.set)
+
+    # In the loop's thread
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._serve, backend_options=loop_options())
+        except BaseException as error:
+            # After the start, this is what ended a call, or comes of it.
+            self._started.leave_error(error)
+        finally:
+            with self._closing:
+                self._closed = True
+            for call in self._calls:
+                call.give_up()
+
+    async def _serve(self) -> None:
+        native = anyio.lowlevel.current_token().native_token
+        async with anyio.create_task_group() as tasks:
+            self._loop = loop = _Loop(native, tasks, anyio.Event())
+            self._started.leave(None)
+            if not self._closed:
+                await loop.stop.wait()
+
+    async def _attend(self, call: Call[Any]) -> None:
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+
+    async def _hold(self, opened: Outcome[T]) -> None:
+        assert self._loop is not None
+        try:
+            async with self._context() as value:
+                opened.leave(value)
+                await self._loop.stop.wait()
+        except BaseException as error:
+            opened.leave_error(error)
+            raise

@@ -1,0 +1,169 @@
+"""
+The results of a batch under way, as an iterator for plain code.
+
+One end in the consumer's thread, one in the event loop's; in between, a `Handover`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from asyncbatch._api._fetcher import Fetcher
+from asyncbatch._api._setup import backlog_of
+from asyncbatch._batch._input import Input
+from asyncbatch._batch._thread_output import Handover
+from asyncbatch._runtime._event_loop import running_clock
+from asyncbatch._sync._interruptible import Patience
+from asyncbatch._sync._portal import Call, Portal
+from asyncbatch._values._checks import check_seconds
+from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._result import Result
+from asyncbatch._values._summary import Summary
+
+
+class CrossingFetcher(Fetcher):
+    """A fetcher whose streams are consumed in another thread than that of its event loop."""
+
+    def begin_stream(
+        self,
+        portal: Portal[CrossingFetcher],
+        source: Input,
+        *,
+        ordered: bool,
+        backlog: int | None,
+        batch_timeout: float | None,
+    ) -> SyncResultStream:
+        """
+        Start a batch, from any thread but the loop's, and return its results.
+
+        Raises:
+            FetcherClosed: If the fetcher is closed.
+            TypeError, ValueError: If an argument is wrong.
+        """
+        batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        backlog = backlog_of(self._options, backlog, ordered=ordered)
+        handover = Handover(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
+        return SyncResultStream(
+            handover, portal.start(self._deliver, portal, source, handover, batch_timeout)
+        )
+
+    async def _deliver(
+        self,
+        portal: Portal[CrossingFetcher],
+        source: Input,
+        handover: Handover,
+        batch_timeout: float | None,
+    ) -> None:
+        """Run a batch, and tell its consumer how it ended."""
+        error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
+        try:
+            batch = self._new_batch(source, handover, batch_timeout)
+            handover.figures.begin(running_clock(), batch.slots_full)
+            handover.wake = lambda: portal.call_soon_threadsafe(batch.notify)
+            with self._registered(batch):
+                await batch.run()
+            error = batch.input_error
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as caught:
+            error = caught
+        finally:
+            handover.close(error)
+
+
+class SyncResultStream(Iterator[Result]):
+    """
+    The results of a running batch, for `for`: what `SyncFetcher.stream` gives.
+
+    An iterator that can be closed. Threads may share one: each result goes to one of them.
+    """
+
+    # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
+
+    def __init__(self, handover: Handover, running: Call[None]) -> None:
+        self._handover = handover
+        self._patience = Patience()
+        self._running = running
+        self._taking = threading.Lock()
+        # Another lock: who asks for the figures does not wait for a result.
+        self._counting = threading.RLock()
+        self._closed = False
+        self.owner: object = None
+        """What must not be dropped while this is in use."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Result:
+        """
+        Wait for the next result.
+
+        Raises:
+            StopIteration: After the last one, or once the stream is closed.
+            FetcherClosed: If the fetcher was closed meanwhile.
+            RuntimeError: In the input or a callback of the same fetcher, which would wait for
+                itself.
+            Exception: What the input of the batch raised, after the last one.
+        """
+        self._running.refuse_own_thread()
+        with self._taking:
+            result = None
+            try:
+                if not self._closed:
+                    result = self._take()
+            except BaseException:
+                if self._closed:  # by another thread: that is why it ended
+                    raise StopIteration from None
+                # Whoever holds the exception holds this frame, and with it the stream: it would
+                # not be dropped yet.
+                self.close()
+                raise
+            if result is None:
+                raise StopIteration
+        with self._counting:
+            self._handover.figures.add(result)
+        return result
+
+    def summary(self) -> Summary:
+        """
+        Return the figures of the results taken so far; printing them shows a report.
+
+        While the stream runs and after it. Its `duration` ends with the batch. It takes no more
+        memory for more results: beyond 10,000 the quantiles are within 0.8 % of the true values.
+        """
+        with self._counting:
+            return self._handover.figures.build()
+
+    def close(self) -> None:
+        """Cancel the requests in flight without waiting for them; there are no more results."""
+        self._closed = True
+        self._handover.figures.end()
+        self._running.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _take(self) -> Result | None:
+        while True:
+            # Before each of them: where results are always waiting, no wait is long enough.
+            self._patience.check()
+            with suppress(queue.Empty):
+                return self._handover.take(self._patience.seconds)

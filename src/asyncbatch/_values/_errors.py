@@ -1,0 +1,257 @@
+"""
+What can go wrong with one request: the kinds, and the exceptions of our own.
+
+Conditions, not places. Each class derives from the exception with which httpx would report the same
+condition, so that `except httpx.HTTPError` keeps working. Raising, catching and retrying live
+elsewhere.
+
+    httpx.HTTPError
+    ├── httpx.HTTPStatusError
+    │   └── RetryAfterTooLong     the server asks for a longer wait than the policy allows
+    └── httpx.RequestError
+        ├── BodyConsumed          the request's body can be read only once, and has been
+        ├── BodyTooLarge          the decoded body passed `max_body`
+        ├── HostPaused            not sent: its host is paused for longer than it may wait
+        ├── NotStarted            the batch ended before the request was sent
+        ├── httpx.ConnectError
+        │   ├── DNSError          the host name did not resolve
+        │   ├── TLSError          the TLS handshake or the certificate failed
+        │   ├── AddressBlocked    `addresses` allows none of the host's addresses
+        │   └── HostDown          not sent: the host failed too often in a row
+        ├── httpx.RemoteProtocolError
+        │   └── TruncatedBody     the connection ended before the body did
+        └── httpx.TimeoutException
+            ├── AttemptTimeout    one attempt took longer than `timeout`
+            ├── httpx.ReadTimeout
+            │   └── TooSlow       the response came below `minimum_rate`
+            └── DeadlineExceeded  request or batch took longer than it may
+
+    RuntimeError
+    └── FetcherClosed             the fetcher is not open: never entered, or already left
+"""
+
+from __future__ import annotations
+
+import contextlib
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from asyncbatch._values._pickling import reduced
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says of itself; nothing where it fails at that, as anybody's may."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error, unless it takes none, as one of a frozen dataclass."""
+    with contextlib.suppress(Exception):
+        error.add_note(note)
+
+
+class FailureKind(StrEnum):
+    """Why a request failed, in one word."""
+
+    status = "status"
+    """A complete response with a status of 400 or above."""
+    dns = "dns"
+    """The host name did not resolve."""
+    connect = "connect"
+    """No connection: refused, unreachable, or cut while connecting."""
+    tls = "tls"
+    """The TLS handshake or the check of the certificate failed."""
+    timeout = "timeout"
+    """
+    A time limit passed (of a phase, the attempt, the request, or the batch), or the response came
+    below the least rate.
+    """
+    protocol = "protocol"
+    """The server broke the connection before a response, or did not speak HTTP."""
+    truncated = "truncated"
+    """The body ended early."""
+    decode = "decode"
+    """The body does not decode as its `Content-Encoding` says."""
+    redirect = "redirect"
+    """Too many redirects, or one that leads nowhere."""
+    too_large = "too_large"
+    """The decoded body passed `max_body`."""
+    blocked = "blocked"
+    """The address is one that may not be connected to."""
+    host_down = "host_down"
+    """Not sent: the host failed too often in a row."""
+    retry_after = "retry_after"
+    """
+    The server asks for a longer wait than `Retry.retry_after_max`, or than the deadline of the
+    request or the end of its batch allows; or the host is paused for longer than the deadline.
+    """
+    invalid_request = "invalid_request"
+    """The request cannot be sent as it is: its URL, method, headers or body."""
+    callback = "callback"
+    """
+    Code of the caller's raised: a hook, an authentication, `check`, `Retry.when`, what a body is
+    read from, a mock or a transport. The error is that exception, with its traceback.
+    """
+    not_started = "not_started"
+    """The batch ran out of time before the request was sent."""
+
+
+class FetcherClosed(RuntimeError):
+    """The fetcher is not open."""
+
+
+class BodyTooLarge(httpx.RequestError):
+    """The decoded body passed the limit; nothing of it was kept."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, limit: int, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"The decoded body passed max_body={limit} bytes", request=request)
+        self.limit = limit
+
+
+class BodyConsumed(httpx.RequestError):
+    """The request was to be sent again, but its body has been read from and cannot be rewound."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, reason: str, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"The body cannot be sent again: {reason}", request=request)
+        self.reason = reason
+
+
+class HostPaused(httpx.RequestError):
+    """The request was not sent, because its host is paused for longer than it may wait."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(
+        self, host: str, *, seconds: float, limit: float, request: httpx.Request | None = None
+    ) -> None:
+        super().__init__(
+            f"Not sent: {host} is paused for another {seconds:.3g} s, "
+            f"and {limit:.3g} s are left of deadline",
+            request=request,
+        )
+        self.host = host
+        self.seconds = seconds
+        self.limit = limit
+
+
+class NotStarted(httpx.RequestError):
+    """The batch ended before the request was sent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, batch_timeout: float, *, request: httpx.Request | None = None) -> None:
+        super().__init__(
+            f"Not sent: there is no time for it within batch_timeout={batch_timeout:g} seconds",
+            request=request,
+        )
+        self.batch_timeout = batch_timeout
+
+
+class DNSError(httpx.ConnectError):
+    """The host name did not resolve; the resolver's error is the `__cause__`."""
+
+
+class TLSError(httpx.ConnectError):
+    """The TLS handshake failed; the `ssl.SSLError` is in the chain of causes."""
+
+
+class AddressBlocked(httpx.ConnectError):
+    """The option `addresses` allows none of the addresses that the host name resolved to."""
+
+
+class HostDown(httpx.ConnectError):
+    """The request was not sent, because its host failed too often in a row."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, host: str, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"Not sent: no answer from {host}, many times in a row", request=request)
+        self.host = host
+
+
+class TruncatedBody(httpx.RemoteProtocolError):
+    """The connection or the compressed stream ended before the body was complete."""
+
+
+class AttemptTimeout(httpx.TimeoutException):
+    """One attempt, its body included, took longer than `timeout`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, timeout: float, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"The attempt took longer than timeout={timeout:g} s", request=request)
+        self.timeout = timeout
+
+
+class TooSlow(httpx.ReadTimeout):
+    """The response came, but more slowly than `minimum_rate`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, minimum_rate: float, *, request: httpx.Request | None = None) -> None:
+        super().__init__(
+            f"The response came below minimum_rate={minimum_rate:g} bytes per second",
+            request=request,
+        )
+        self.minimum_rate = minimum_rate
+
+
+class DeadlineExceeded(httpx.TimeoutException):
+    """The request took longer than `deadline`, or the call longer than `batch_timeout`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(
+        self, option: str, seconds: float, *, request: httpx.Request | None = None
+    ) -> None:
+        super().__init__(f"Not finished within {option}={seconds:g} s", request=request)
+        self.option = option
+        self.seconds = seconds
+
+
+class RetryAfterTooLong(httpx.HTTPStatusError):
+    """The server asks for a longer wait than the policy allows."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(
+        self,
+        retry_after: float,
+        *,
+        limit: float,
+        option: str = "retry_after_max",
+        request: httpx.Request,
+        response: httpx.Response,
+    ) -> None:
+        longer = f"more than retry_after_max={limit:g} s"
+        if option != "retry_after_max":
+            longer = f"and {limit:.3g} s are left of {option}"
+        # Not `super().__init__`: in the httpx2 variant of this class the next initialiser in line
+        # is the other library's, with arguments of its own.
+        Exception.__init__(
+            self,
+            f"{response.status_code} with Retry-After of {retry_after:g} s, {longer}",
+        )
+        self.request = request
+        self.response = response
+        self.retry_after = retry_after
+        self.limit = limit
+        self.option = option

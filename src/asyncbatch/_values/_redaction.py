@@ -1,0 +1,123 @@
+"""
+What of a URL may be shown: everything but the user name and the password.
+
+A URL whose scheme, slashes, host and port are well-formed has them before the last "@" of its
+authority; an "@" in its path or query is no secret. A URL that is misspelt is read by nobody, and
+so nobody can say where its password ends: all of it is hidden up to the last "@", however that is
+written.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from asyncbatch._values._urls import text_of
+
+HIDDEN = "[secure]@"
+
+# An at sign as it is, in full width, small, and percent-encoded.
+_AT = re.compile("@|\uff20|\ufe6b|%40|%EF%BC%A0|%EF%B9%AB")
+_LAST_AT = re.compile(f".*(?:{_AT.pattern})", re.DOTALL)
+
+_PORT = r"(?::(?:0*[1-9][0-9]{0,3}|0*[1-5][0-9]{4}|0*6[0-5][0-9]{3})?)?"
+_WELL_FORMED = re.compile(
+    r"(?P<start>[\0-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)"
+    r"(?P<userinfo>[^/?#\\\s\0-\x20\uff20\ufe6b]*@)?"
+    # A scheme written twice, and no host that is called http.
+    r"(?P<host>(?!https?:[/?#]|https?//)"
+    r"(?:[^/?#\\\s\0-\x20@:\[\]%\uff20\ufe6b\uff0f\uff1a\uff3c]+|\[[0-9A-Fa-f:.]*\])"
+    rf"{_PORT})(?=[/?#]|\Z)"
+)
+# A URL within another: in a query, say.
+_NESTED = re.compile(r"(?<=://)[^/?#@:\s]*:[^/?#@\s]*@")
+
+# What is shown of a misspelt URL: its scheme, if it is one that URLs are known to begin with.
+_START = re.compile(
+    r"[\s\0-\x20]*(?:(?:https?|ftps?|wss?|socks[45][ah]?):[/\\\s\0-\x20]*|[/\\\s\0-\x20]+)?",
+    re.IGNORECASE,
+)
+
+# A path, perhaps with a query, in which an "@" is one of the path: relative to a `base_url`. Before
+# it there is nothing of what stands between the parts of an authority, in any form, or around it.
+_PART = rf"(?!{_AT.pattern}|%(?:3A|2F|5C))[^:\\\s'\"<>\[\]\uff0f\uff1a\uff3c"
+_BEFORE_AT = rf"(?:{_PART}])*(?:(?:{_AT.pattern}).*)?"
+_RELATIVE = re.compile(
+    r"/?(?!/|h?t{1,3}p?s?[;.,/])"  # not a scheme, misspelt
+    rf"(?:(?<=/){_BEFORE_AT}|(?<!/)(?:{_PART}/?#])*(?:[/?#]{_BEFORE_AT})?)",
+    re.DOTALL | re.IGNORECASE,
+)
+
+# In a text: what stands between quotes, or between blanks.
+_QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
+_WORD = re.compile(r"[^\s'\"<>]+")
+
+_SHOWN = 200
+_READ = 100_000
+
+
+def has_at(text: str) -> bool:
+    """Whether `text` has an "@" in it, in whatever form."""
+    return _AT.search(text) is not None
+
+
+def redacted_url(url: object) -> str:
+    """Return a URL, or what somebody took for one, without its user name and password."""
+    start, secret, rest = _parts(str.__str__(url) if isinstance(url, str) else str(url))
+    return f"{start}{HIDDEN if secret else ''}{_NESTED.sub(HIDDEN, rest)}"
+
+
+def secrets_in(url: str) -> set[str]:
+    """Return the words of a URL that must not be shown, as they are and as they may be quoted."""
+    words = re.split(rf"[:\s/\\]|{_AT.pattern}", _parts(url)[1])
+    return {form for word in words if word for form in (word, quote(word, errors="ignore"))}
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return what is before the user name, that and the password with its "@", and the rest."""
+    if not has_at(text) or _RELATIVE.fullmatch(text):
+        return "", "", text
+    match = _WELL_FORMED.match(text)
+    if match is not None:
+        start, secret = match["start"], match["userinfo"] or ""
+        return start, secret, text[len(start) + len(secret) :]
+    last, start = _LAST_AT.match(text), _START.match(text)
+    assert last is not None
+    assert start is not None
+    begin = start.end() if start.end() < last.end() else 0
+    return text[:begin], text[begin : last.end()], text[last.end() :]
+
+
+def redacted(text: str) -> str:
+    """Return `text` without the user names and passwords of the URLs in it."""
+    if not has_at(text):
+        return text
+    return _WORD.sub(_redacted_word, text)
+
+
+def shown(value: object) -> str:
+    """Return a short text to stand for `value` in a message, without user names and passwords."""
+    if isinstance(value, str):
+        return repr(redacted_url(value))[:_SHOWN]
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__} object>"
+    text = _QUOTED.sub(lambda match: _redacted_quoted(match[0]), text[:_READ])
+    return redacted(text)[:_SHOWN]
+
+
+def start_of_url(url: object) -> str:
+    """Return the first 100 characters of a URL that is refused, as they may be shown."""
+    return redacted_url(text_of(url))[:100]
+
+
+def _redacted_word(match: re.Match[str]) -> str:
+    word = match[0]
+    colon = word.find(":")
+    looks_like_url = "//" in word or "\\\\" in word or (colon >= 0 and _AT.search(word, colon))
+    return redacted_url(word) if looks_like_url else word
+
+
+def _redacted_quoted(text: str) -> str:
+    return text[0] + redacted_url(text[1:-1]) + text[-1]

@@ -1,0 +1,336 @@
+"""
+What a caller asks for: the `Request` value and the other forms a request may be given in.
+
+Nothing here sends, and nothing here parses a URL: whether a request can be sent is the lane's to
+say, because it depends on the client (`base_url`, the library it comes from).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from operator import attrgetter
+from typing import IO, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+import attrs
+import httpx
+
+from asyncbatch._values._body_source import BodySource
+from asyncbatch._values._checks import check_seconds, check_size
+from asyncbatch._values._pickling import (
+    Absent,
+    FieldParcel,
+    Parcel,
+    given_in,
+    is_plain,
+    made_of,
+    restore,
+    same,
+    travels,
+)
+from asyncbatch._values._redaction import redacted_url, shown
+from asyncbatch._values._retry import Retry, check_retry
+
+
+class Unset(Enum):
+    """The type of `UNSET`, for arguments where `None` has a meaning of its own."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "<the fetcher's own>"  # what signatures show
+
+
+UNSET: Final = Unset.UNSET
+
+Primitive: TypeAlias = str | int | float | bool | None
+HeaderTypes: TypeAlias = (
+    httpx.Headers
+    | Mapping[str, str]
+    | Mapping[bytes, bytes]
+    | Sequence[tuple[str, str]]
+    | Sequence[tuple[bytes, bytes]]
+)
+ParamTypes: TypeAlias = (
+    httpx.QueryParams
+    | Mapping[str, Primitive | Sequence[Primitive]]
+    | Sequence[tuple[str, Primitive]]
+    | str
+    | bytes
+)
+ContentTypes: TypeAlias = str | bytes | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]
+FileContent: TypeAlias = IO[bytes] | bytes | str
+FileTypes: TypeAlias = (
+    FileContent
+    | tuple[str | None, FileContent]
+    | tuple[str | None, FileContent, str | None]
+    | tuple[str | None, FileContent, str | None, Mapping[str, str]]
+)
+FilesTypes: TypeAlias = Mapping[str, FileTypes] | Sequence[tuple[str, FileTypes]]
+CookieTypes: TypeAlias = httpx.Cookies | dict[str, str] | list[tuple[str, str]]
+AuthTypes: TypeAlias = (
+    httpx.Auth | tuple[str | bytes, str | bytes] | Callable[[httpx.Request], httpx.Request]
+)
+TimeoutTypes: TypeAlias = float | httpx.Timeout
+
+
+# Of the requests that are no `Request`: what their bodies were read from.
+_sources: WeakKeyDictionary[Any, Sequence[BodySource]] = WeakKeyDictionary()
+
+
+def _shown_url(url: object) -> str:
+    return repr(redacted_url(url))
+
+
+def _check_url(_: object, __: object, url: Any) -> None:
+    if not isinstance(url, str) and not is_url(url):
+        raise TypeError(f"url must be a str or an httpx.URL, not {shown(url)}")
+
+
+def _by_value(method: Any) -> Any:
+    # A member of an Enum has a hash of its own, and would be missed in `Retry.methods`.
+    return str.__str__(method) if isinstance(method, str) else method
+
+
+def _check_method(_: object, __: object, method: object) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str such as 'GET', not {shown(method)}")
+
+
+def _check_deadline(_: object, __: object, deadline: object) -> None:
+    if deadline is not UNSET:
+        check_seconds("deadline", deadline)
+
+
+def _check_retry(_: object, __: object, retry: object) -> None:
+    if retry is not UNSET:
+        check_retry(retry)
+
+
+def _check_max_body(_: object, __: object, max_body: object) -> None:
+    if max_body is not UNSET:
+        check_size("max_body", max_body)
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """
+    One request, with a `tag` that the caller finds again in its result.
+
+    The arguments have the names and types of `httpx.AsyncClient.request`. Every call also takes a
+    `str`, an `httpx.URL` or an `httpx.Request` in place of a `Request`. A URL that cannot be
+    fetched is not an error here; it makes a `Failure` of kind `invalid_request`.
+    """
+
+    url: str | httpx.URL = attrs.field(kw_only=False, validator=_check_url, repr=_shown_url)
+    """
+    Absolute, or relative to the client's `base_url`; sent without blanks and line ends around it.
+    """
+    method: str = attrs.field(
+        default="GET", kw_only=False, converter=_by_value, validator=_check_method
+    )
+    """Any method; a failed one is tried again only if `Retry.methods` has it."""
+    headers: HeaderTypes | None = attrs.field(default=None, repr=False)
+    """Added to the client's own headers, and winning over them."""
+    params: ParamTypes | None = None
+    """Added to the URL's query, behind it; httpx would drop that."""
+    content: ContentTypes | None = attrs.field(default=None, repr=False)
+    """
+    The body: bytes, text, a file opened in binary mode, or an iterable or async iterable of bytes.
+
+    A file is sent from where it stands, and stands there again afterwards. What can be read only
+    once (an iterator, a pipe) is never sent a second time.
+    """
+    data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """Form fields for the body."""
+    json: Any = attrs.field(default=None, repr=False)
+    """A value to send as JSON."""
+    files: FilesTypes | None = attrs.field(default=None, repr=False)
+    """Files for a multipart body. One that cannot be rewound is never sent a second time."""
+    cookies: CookieTypes | None = attrs.field(default=None, repr=False)
+    """Added to the client's own cookies, for this request."""
+    auth: AuthTypes | Unset | None = attrs.field(default=UNSET, repr=False)
+    """Instead of the client's; `None`: no authentication."""
+    timeout: TimeoutTypes | Unset | None = UNSET
+    """Seconds for one attempt, instead of the fetcher's; `None`: no limit."""
+    deadline: float | Unset | None = attrs.field(default=UNSET, validator=_check_deadline)
+    """Seconds for it with all its retries, instead of the fetcher's; `None`: no limit."""
+    retry: Retry | Unset | None = attrs.field(default=UNSET, validator=_check_retry)
+    """Instead of the fetcher's; `None`: it is tried once, and its 429 or 503 pauses nobody."""
+    max_body: int | Unset | None = attrs.field(default=UNSET, validator=_check_max_body)
+    """Bytes of its decoded body at most, instead of the fetcher's; `None`: no limit."""
+    follow_redirects: bool | None = None
+    """Instead of the fetcher's; `None`: as the fetcher does."""
+    extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """As httpx passes them to its transport. A `trace` of the caller's is called too."""
+    tag: Any = None
+    """Anything; handed back untouched in `result.request.tag`."""
+
+    # The caller's own `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It
+    # counts for `==`, by identity as in httpx, since what stands above does not tell its body.
+    _native: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
+    # What the body was read from, where it does not lie in memory: set by `hold` alone. In a pickle
+    # too, or the copy of a request whose iterator has been read would be sent without a body.
+    _sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # By themselves, requests are pickled to be sent elsewhere: whole, or not at all.
+        state = given_in(self)
+        return {
+            name: each if is_plain(each) else FieldParcel(each, name.lstrip("_"))
+            for name, each in state.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
+
+    @classmethod
+    def of(cls, item: object) -> Request:
+        """
+        Return `item` as a `Request`; never fails.
+
+        Something that is no request at all becomes one whose URL is what `str()` makes of it, so
+        that its result can name it; `is_request` tells.
+        """
+        if isinstance(item, Request):
+            return item
+        if isinstance(item, str) or is_url(item):
+            return cls(item)  # type: ignore[arg-type]  # is_url has looked
+        if is_prepared(item):
+            request = cls(item.url, item.method, headers=item.headers)  # type: ignore[attr-defined]
+            object.__setattr__(request, "_native", item)
+            return request
+        return cls(_text_of(item))
+
+
+class RequestParcel(Parcel):
+    """Stands for the request of a result: what does not pickle is left behind."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # Without the memo: one that fails leaves objects in it that are gone.
+        try:
+            return copy.deepcopy(self.value)
+        except Exception:
+            function, arguments = self.__reduce__()
+            return function(*copy.deepcopy(arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = given_in(self.value)
+        absent = [name for name, each in state.items() if not travels(each)]
+        if not absent:
+            return same, (self.value,)
+        for name in absent:
+            state[name] = Absent(type(state[name]).__name__)
+        if "retry" in absent:
+            state["retry"] = attrs.evolve(self.value.retry, when=None)
+        if "_sources" in absent:
+            del state["_sources"]
+        return made_of, (Request, state)
+
+
+def check_present(request: Request) -> None:
+    """
+    Refuse a request that has travelled without something that did not pickle.
+
+    Raises:
+        TypeError: With the name of the field.
+    """
+    for field in attrs.fields(Request):
+        given = getattr(request, field.name)
+        if isinstance(given, Absent) and field.name != "tag":
+            raise TypeError(
+                f"the {field.alias} of this request, a {given.what}, did not pickle with its "
+                f"result; give it again: attrs.evolve(request, {field.alias}=...)"
+            )
+
+
+native_of: Callable[[Request], httpx.Request | None] = attrgetter("_native")
+"""Return the caller's own `httpx.Request`, if the request was made of one."""
+
+_sources_of: Callable[[Request], Sequence[BodySource]] = attrgetter("_sources")
+
+
+def plain_url(item: object) -> str | None:
+    """Return the URL of a GET that is a URL and perhaps a tag, and nothing else; else `None`."""
+    if type(item) is not Request:
+        return text_of_url(item)
+    if item.method != "GET":
+        return None
+    is_plain = (
+        item.auth is UNSET
+        and item.timeout is UNSET
+        and item.deadline is UNSET
+        and item.retry is UNSET
+        and item.max_body is UNSET
+        # One by one and by identity: it takes 0.2 µs, and what a caller gives may have an `==` of
+        # its own, as tables of numbers do.
+        and item.headers is None
+        and item.params is None
+        and item.content is None
+        and item.data is None
+        and item.json is None
+        and item.files is None
+        and item.cookies is None
+        and item.follow_redirects is None
+        and item.extensions is None
+        and native_of(item) is None
+    )
+    return text_of_url(item.url) if is_plain else None
+
+
+def text_of_url(url: object) -> str | None:
+    """Return a URL as text, if it is one in a form of which nobody has made something else."""
+    if type(url) is str:
+        return url
+    if isinstance(url, str):
+        return str.__str__(url)  # its value: `str()` of a member of an Enum is its name
+    return str(url) if type(url) is httpx.URL else None
+
+
+def is_request(item: object) -> bool:
+    """Whether `item` is of a type that a request may be given in."""
+    return isinstance(item, str | Request) or is_url(item) or is_prepared(item)
+
+
+def is_url(item: object) -> bool:
+    """Whether `item` is a URL object of httpx or of httpx2."""
+    return _is_library_type(item, "URL")
+
+
+def is_prepared(item: object) -> bool:
+    """Whether `item` is a request object of httpx or of httpx2."""
+    return _is_library_type(item, "Request")
+
+
+def hold(request: Request, sources: Sequence[BodySource]) -> None:
+    """Keep what the body of `request` is read from, for as long as that may be sent again."""
+    object.__setattr__(request, "_sources", sources)
+    native = native_of(request)
+    if native is not None and sources:
+        _sources[native] = sources
+
+
+def is_repeatable(item: object) -> bool:
+    """Whether the body of `item`, a request in any form that has been tried, can be sent again."""
+    if isinstance(item, Request):
+        return all(source.is_readable for source in _sources_of(item))
+    if is_prepared(item):
+        return all(source.is_readable for source in _sources.get(item, ()))
+    return True
+
+
+def _is_library_type(item: object, name: str) -> bool:
+    # By name, so that httpx2 need not be installed, nor imported before its user does.
+    return any(
+        base.__name__ == name and base.__module__.partition(".")[0] in ("httpx", "httpx2")
+        for base in type(item).__mro__
+    )
+
+
+def _text_of(item: object) -> str:
+    try:
+        return str(item)
+    except Exception:
+        return f"<{type(item).__name__} object>"

@@ -1,0 +1,156 @@
+"""
+The results of a whole batch: at once and in the order of its input, or one after the other.
+
+A sequence and a few views of it, and what a stream of them promises. How results come about is the
+batch's business.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import overload
+
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._host_key import host_in, plain_host_in
+from asyncbatch._values._result import Failure, Result, Success
+from asyncbatch._values._summary import Summary, SummaryBuilder
+
+RAISED_PER_KIND = 100
+NAMED_IN_MESSAGE = 3
+NAMED_WIDTH = 120
+
+
+class ResultStream(AsyncIterator[Result]):
+    """The results of a running batch, for `async for`: what `Fetcher.stream` gives."""
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """
+        Return the figures of the results taken so far; printing them shows a report.
+
+        While the stream runs and after it, also outside its `async with`. Its `duration` ends with
+        the batch. It takes no more memory for more results: beyond 10,000 the quantiles are within
+        0.8 % of the true values.
+        """
+
+
+class Results(Sequence[Result]):
+    """
+    One result for each request, in the order of the input.
+
+    A sequence that cannot be changed. To fetch again what failed:
+
+        again = await fetcher.fetch_many([failure.request for failure in results.failures])
+    """
+
+    __slots__ = ("_duration", "_results", "_slots_full")
+
+    def __init__(
+        self, results: Iterable[Result], *, duration: float, slots_full: float = 0.0
+    ) -> None:
+        self._results = tuple(results)
+        self._duration = duration
+        self._slots_full = slots_full
+
+    @property
+    def duration(self) -> float:
+        """Seconds the batch took; a slice keeps those of the batch it was cut from."""
+        return self._duration
+
+    @property
+    def successes(self) -> list[Success]:
+        """Those that succeeded."""
+        return [result for result in self._results if isinstance(result, Success)]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Those that failed."""
+        return [result for result in self._results if isinstance(result, Failure)]
+
+    def summary(self) -> Summary:
+        """Return the figures of the batch, exact; printing them shows a report."""
+        builder = SummaryBuilder(exact_up_to=len(self))
+        for result in self._results:
+            builder.add(result)
+        return builder.build(duration=self._duration, slots_full=self._slots_full)
+
+    def by_host(self) -> dict[str, Results]:
+        """
+        Return the results of each host, in the order in which the hosts first appear.
+
+        The keys are the hosts of the URLs asked for, wherever redirects led: `example.org`, or
+        `example.org:8080` where the port is not the scheme's own; in lower case, IPv6 addresses in
+        brackets. A URL relative to `base_url` counts for the host that it ended at. What names no
+        host at all is under `""`.
+        """
+        found: dict[str, list[Result]] = {}
+        for result in self._results:
+            found.setdefault(_host_of(result), []).append(result)
+        return {host: self._of(own) for host, own in found.items()}
+
+    def _of(self, results: Iterable[Result]) -> Results:
+        return Results(results, duration=self._duration, slots_full=self._slots_full)
+
+    def raise_for_failures(self) -> None:
+        """
+        Raise the errors of all failures together, or do nothing if there are none.
+
+        Raises:
+            ExceptionGroup: If a request failed. It holds the first 100 errors of each kind, in the
+                order of the input; all of them are in `failures`.
+        """
+        failures = self.failures
+        if failures:
+            raise ExceptionGroup(_message(failures, len(self)), list(_raised(failures)))
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+    def __getitem__(self, index: int | slice) -> Result | Results:
+        if isinstance(index, slice):
+            return self._of(self._results[index])
+        return self._results[index]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def __repr__(self) -> str:
+        failed = sum(not result.ok for result in self._results)
+        return f"<Results: {len(self) - failed} ok, {failed} failed in {self._duration:.3f} s>"
+
+
+def _host_of(result: Result) -> str:
+    asked = result.request.url
+    if (plain := plain_host_in(asked)) is not None:
+        return plain
+    # httpx makes a URL of much that cannot be fetched.
+    return "" if result.url is None else host_in(asked) or host_in(result.url) or ""
+
+
+def _raised(failures: list[Failure]) -> Iterator[Exception]:
+    # Whoever prints or logs the group formats every error in it (20 µs and more each), before
+    # all but 15 are left out of the text: the errors of a million failures would take minutes.
+    seen: Counter[FailureKind] = Counter()
+    for failure in failures:
+        seen[failure.kind] += 1
+        if seen[failure.kind] <= RAISED_PER_KIND:
+            yield failure.error
+
+
+def _message(failures: list[Failure], total: int) -> str:
+    kinds = Counter(failure.kind for failure in failures).most_common()
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in kinds)
+    first = ", ".join(_cut(repr(failure)) for failure in failures[:NAMED_IN_MESSAGE])
+    more = ", ..." if len(failures) > NAMED_IN_MESSAGE else ""
+    return f"{len(failures):,} of {total:,} requests failed: {counts}; {first}{more}"
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= NAMED_WIDTH else f"{text[: NAMED_WIDTH - 4]}...>"

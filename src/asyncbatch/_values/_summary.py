@@ -1,0 +1,283 @@
+"""
+What became of a batch, in figures: `Summary`, and `SummaryBuilder` that makes one from results.
+
+Counting and quantiles only: how long the batch took is told by whoever ran it, and where the
+figures are shown is the caller's business.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._quantiles import Quantiles, QuantilesBuilder
+from asyncbatch._values._result import Result, figures_of
+from asyncbatch._values._timing import NETWORK_PHASES, phases_of
+
+PHASES = ("queued", "throttled", *NETWORK_PHASES)
+EXACT_UP_TO = 10_000
+FIGURES = 8
+"""How many figures there are of each result."""
+COUNTED_AT_ONCE = 500 * FIGURES
+LINE_WIDTH = 80
+# So that a batch with hundreds of different statuses still fits on a screen.
+STATUSES_SHOWN = 20
+
+_VIEWS = ("kinds", "statuses", "phases")
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """
+    The figures of a batch; `str()` of it is a report for people.
+
+    The quantiles are over the requests that were tried at least once: what was never sent took no
+    time, and would only make the others look better.
+    """
+
+    total: int
+    """How many results there are."""
+    succeeded: int
+    """How many of them are a `Success`."""
+    failed: int
+    """How many of them are a `Failure`."""
+    kinds: Mapping[FailureKind, int]
+    """How many failures of each kind, the most frequent first."""
+    statuses: Mapping[int, int]
+    """How many final responses with each status, in the order of the statuses."""
+    retries: int
+    """How many tries beyond the first, over all requests."""
+    bytes: int
+    """Length of all final bodies, decoded."""
+    duration: float
+    """Seconds the batch took."""
+    slots_full: float = 0.0
+    """Seconds of them for which all `concurrency` slots were taken, so that more could not start:
+    where that is most of the time, more `concurrency` makes the batch faster."""
+    elapsed: Quantiles | None
+    """Seconds for one request, retries and their waits included: `mean`, `p50` (the median), `p90`,
+    `p99`, `max`, and of how many (`count`). `None` if none was tried."""
+    phases: Mapping[str, Quantiles]
+    """The same for each phase of `Timing` that occurred, by its name."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(Summary)}
+        # A view cannot be pickled.
+        return fields | {name: dict(fields[name]) for name in _VIEWS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, MappingProxyType(value) if name in _VIEWS else value)
+
+    @property
+    def rate(self) -> float:
+        """Results per second; 0 if the batch took no time."""
+        return self.total / self.duration if self.duration > 0 else 0.0
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+class SummaryBuilder:
+    """
+    Counts results one by one and keeps none of them, so that a stream needs no more memory.
+
+    Quantiles are exact up to 10,000 results, and within 0.8 % of the true value beyond.
+
+    Args:
+        exact_up_to: Another number of results up to which the quantiles are exact. Each result
+            costs up to 72 bytes until then.
+    """
+
+    def __init__(self, *, exact_up_to: int = EXACT_UP_TO) -> None:
+        # The figures of the latest results, one behind the other: they are counted many at a time,
+        # which takes a tenth of the time for each.
+        self._latest: list[Any] = []
+        self._total = 0
+        self._retries = 0
+        self._bytes = 0
+        self._kinds: Counter[FailureKind] = Counter()
+        self._statuses: Counter[int] = Counter()
+        self._elapsed = QuantilesBuilder(exact_up_to)
+        self._phases = {name: QuantilesBuilder(exact_up_to) for name in PHASES}
+
+    def add(self, result: Result) -> None:
+        """Count one result."""
+        latest = self._latest
+        latest += figures_of(result)
+        if len(latest) >= COUNTED_AT_ONCE:
+            self._count()
+
+    def build(self, *, duration: float, slots_full: float = 0.0) -> Summary:
+        """
+        Return the figures of what was added so far.
+
+        Args:
+            duration: Seconds that the batch took.
+            slots_full: Seconds of them for which all slots were taken.
+        """
+        self._count()
+        failed = self._kinds.total()
+        phases = {name: builder.build() for name, builder in self._phases.items()}
+        return Summary(
+            total=self._total,
+            succeeded=self._total - failed,
+            failed=failed,
+            kinds=MappingProxyType(dict(self._kinds.most_common())),
+            statuses=MappingProxyType(dict(sorted(self._statuses.items()))),
+            retries=self._retries,
+            bytes=self._bytes,
+            duration=duration,
+            slots_full=slots_full,
+            elapsed=self._elapsed.build(),
+            phases=MappingProxyType({name: found for name, found in phases.items() if found}),
+        )
+
+    def _count(self) -> None:
+        latest, self._latest = self._latest, []
+        kinds, statuses, sizes, *_ = (latest[start::FIGURES] for start in range(FIGURES))
+        self._total += len(kinds)
+        self._kinds.update([kind for kind in kinds if kind is not None])
+        self._statuses.update([status for status in statuses if status is not None])
+        self._bytes += sum(sizes)
+        self._count_tried(latest)
+
+    def _count_tried(self, latest: list[Any]) -> None:
+        attempts = latest[3::FIGURES]
+        columns = [latest[start::FIGURES] for start in range(4, FIGURES)]
+        if not all(attempts):
+            columns = [list(itertools.compress(column, attempts)) for column in columns]
+        elapsed, queued, throttled, networks = columns
+        self._retries += sum(attempts) - len(elapsed)
+        self._elapsed.extend(elapsed)
+        self._phases["queued"].extend(queued)
+        self._phases["throttled"].extend(throttled)
+        for name, seconds in phases_of(networks):
+            self._phases[name].extend(seconds)
+
+
+class RunningSummary:
+    """The summary of a batch under way, and of how long it has taken."""
+
+    def __init__(self) -> None:
+        self._builder = SummaryBuilder()
+        self._clock: Callable[[], float] = float  # stands still until the batch begins
+        self._slots_full: Callable[[], float] = float
+        self._begun_at = 0.0
+        self._ended_at: float | None = None
+        self.add: Callable[[Result], None] = self._builder.add
+        """Count one result."""
+
+    def begin(self, clock: Callable[[], float], slots_full: Callable[[], float] = float) -> None:
+        """
+        Let time count.
+
+        Args:
+            clock: Tells seconds.
+            slots_full: Tells for how many seconds of the batch all slots have been taken.
+        """
+        self._clock = clock
+        self._slots_full = slots_full
+        self._begun_at = clock()
+
+    def end(self) -> None:
+        """Let no more time count."""
+        if self._ended_at is None:
+            self._ended_at = self._clock()
+            seconds = self._slots_full()
+            self._slots_full = lambda: seconds
+
+    def build(self) -> Summary:
+        """Return the figures of what was added so far."""
+        now = self._clock() if self._ended_at is None else self._ended_at
+        return self._builder.build(duration=now - self._begun_at, slots_full=self._slots_full())
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    requests = "request" if summary.total == 1 else "requests"
+    head = f"{summary.total:,} {requests} in {shown_seconds(summary.duration)}"
+    yield (
+        f"{head}, {shown_rate(summary.rate)}, {shown_bytes(summary.bytes)}"
+        if summary.total
+        else head
+    )
+    if not summary.total:
+        return
+    yield f"  succeeded  {summary.succeeded:,}"
+    yield from _wrapped("failed", f"{summary.failed:,}", _counts(summary.kinds))
+    yield f"  retries    {summary.retries:,}"
+    if summary.slots_full > 0 and summary.duration > 0:
+        share = min(1.0, summary.slots_full / summary.duration)
+        yield f"  slots      all taken for {share:.0%} of the time"
+    if summary.statuses:
+        yield from _wrapped("statuses", "", _statuses(summary.statuses))
+    if summary.elapsed is not None:
+        yield ""
+        yield _row("", *Quantiles.COLUMNS)
+        yield _quantiles_row("elapsed", summary.elapsed)
+    for name, found in summary.phases.items():
+        if found.max > 0:
+            yield _quantiles_row(name, found)
+
+
+def _statuses(statuses: Mapping[int, int]) -> str:
+    most = dict(Counter(statuses).most_common(STATUSES_SHOWN))
+    shown = _counts(dict(sorted(most.items())))
+    hidden = len(statuses) - len(most)
+    return f"{shown}, and {hidden} more" if hidden else shown
+
+
+def _counts(counts: Mapping[FailureKind, int] | Mapping[int, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _wrapped(label: str, figure: str, details: str) -> list[str]:
+    # Counts stay beside what they count: the blank between the two does not break.
+    start = f"  {label:<9}  {figure}"
+    text = details.replace(", ", ",\n").replace(" ", "\xa0").replace("\n", " ")
+    lines = textwrap.wrap(
+        f"({text})" if figure and text else text,
+        width=LINE_WIDTH,
+        initial_indent=f"{start}  " if figure else start,
+        subsequent_indent=" " * 13,
+        break_long_words=False,
+    )
+    return [line.replace("\xa0", " ") for line in lines] or [start.rstrip()]
+
+
+def _quantiles_row(name: str, found: Quantiles) -> str:
+    return _row(name, *(shown_seconds(seconds) for seconds in found.columns()))
+
+
+def _row(name: str, *cells: str) -> str:
+    return (f"  {name:<9}" + "".join(f"{cell:>11}" for cell in cells)).rstrip()
+
+
+def shown_seconds(seconds: float) -> str:
+    """Return a duration for people: three digits, in the unit that fits."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 99.95:
+        return f"{seconds:.3g} s"
+    return f"{seconds:,.0f} s"
+
+
+def shown_rate(per_second: float) -> str:
+    """Return a rate for people: three digits, or all of a whole number."""
+    return f"{per_second:,.0f}/s" if per_second >= 99.95 else f"{per_second:.3g}/s"
+
+
+def shown_bytes(count: float) -> str:
+    """Return a number of bytes for people: three digits, in the unit that fits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

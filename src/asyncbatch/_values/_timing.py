@@ -1,0 +1,149 @@
+"""
+Where the time of a request went: values only.
+
+Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from asyncbatch._values._pickling import restore, state_of
+
+
+@attrs.frozen
+class Timing:
+    """
+    Seconds a request spent in each phase, named as in HAR 1.2.
+
+    `None` means that the phase did not occur or cannot be told apart. `queued` and `throttled` add
+    up over the request's life; the others belong to its last attempt, all redirects included.
+    """
+
+    queued: float = 0.0
+    """Waiting in our queue because no slot was free, or the consumer was slow. For an input with a
+    length it counts from the beginning of the batch; else from when the item was read."""
+    throttled: float = 0.0
+    """Waiting in our queue because of `per_host`, a rate, a pause of the host, or a back-off."""
+    dns: float | None = None
+    """Resolving the host name. `None` where it cannot be told from `connect`."""
+    connect: float | None = None
+    """Opening the TCP connection. `None` on a connection used before."""
+    tls: float | None = None
+    """The TLS handshake."""
+    send: float | None = None
+    """Sending the request."""
+    wait: float | None = None
+    """From the request's last byte to the end of the response's head."""
+    receive: float | None = None
+    """Receiving the body."""
+
+    def following(self, earlier: Timing) -> Timing:
+        """Return the same waits, and the phases of both on the network, added up."""
+        sums = dict(earlier.phases())
+        for name, seconds in self.phases():
+            sums[name] = sums.get(name, 0.0) + seconds
+        return attrs.evolve(self, **sums)
+
+    def phases(self) -> Iterator[tuple[str, float]]:
+        """Yield name and seconds of each phase on the network that is known."""
+        for name in NETWORK_PHASES:
+            seconds = getattr(self, name)
+            if seconds is not None:
+                yield name, seconds
+
+
+Course: TypeAlias = tuple[
+    float, float, float, float, float, float | None, float | None, float | None, int
+]
+"""
+How one exchange went, for its timing to be worked out when somebody asks: when it was begun, begun
+to be sent, sent, first answered and ended, on one clock and 0.0 where not reached; the seconds of
+`dns`, `connect` and `tls`; and the bytes of the body as transferred. A plain tuple: of a kept
+result, it is one thing less that the garbage collector has to look at.
+"""
+
+
+def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float = 0.0) -> Timing:
+    """Return what happened on the network behind other waits with us."""
+    if isinstance(network, Timing):
+        return attrs.evolve(network, queued=queued, throttled=throttled)
+    _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = network
+    return Timing(
+        queued=queued,
+        throttled=throttled,
+        dns=dns,
+        connect=connect,
+        tls=tls,
+        send=_between(send_at, sent_at or ended_at),
+        wait=_between(sent_at, first_byte_at or ended_at),
+        receive=_between(first_byte_at, ended_at),
+    )
+
+
+def _between(start: float, end: float) -> float | None:
+    # A server may answer before it has been sent everything.
+    return max(0.0, end - start) if start else None
+
+
+def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[float]]]:
+    """Yield each phase on the network with the seconds that it took where it is known."""
+    # What `timing_of` works out for one, here for many at a time.
+    courses = [network for network in networks if type(network) is tuple]
+    timings = [network for network in networks if type(network) is not tuple]
+    columns: Iterable[Sequence[Any]] = zip(*courses, strict=True) if courses else [()] * 9
+    _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = columns
+    found = {
+        "dns": _known(dns),
+        "connect": _known(connect),
+        "tls": _known(tls),
+        "send": _all_between(send_at, sent_at, ended_at),
+        "wait": _all_between(sent_at, first_byte_at, ended_at),
+        "receive": _all_between(first_byte_at, ended_at, ended_at),
+    }
+    for name in NETWORK_PHASES:
+        known = [seconds for each in timings if (seconds := getattr(each, name)) is not None]
+        yield name, found[name] + known
+
+
+def _known(column: Sequence[float | None]) -> list[float]:
+    # On connections used before, which most are, there is nothing.
+    if column.count(None) == len(column):
+        return []
+    return [seconds for seconds in column if seconds is not None]
+
+
+def _all_between(
+    starts: Sequence[float], ends: Sequence[float], ended_at: Sequence[float]
+) -> list[float]:
+    return [
+        seconds if (seconds := (end or last) - start) > 0.0 else 0.0
+        for start, end, last in zip(starts, ends, ended_at, strict=True)
+        if start
+    ]
+
+
+NETWORK_PHASES = ("dns", "connect", "tls", "send", "wait", "receive")
+
+
+@attrs.frozen
+class Attempt:
+    """One try of a request that was tried again."""
+
+    status_code: int | None
+    """The status of its response; `None` if it ended without one."""
+    error: Exception
+    """What made it fail."""
+    timing: Timing
+    """Its own phases; `queued` and `throttled` are those up to this try."""
+    delay: float
+    """Seconds from its end until the next try was due."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
