@@ -201,7 +201,9 @@ def chaos(session: nox.Session) -> None:
     `CHAOS_SEED` repeats a run, `CHAOS_REQUESTS` sets how many there are for each loop and lane.
     """
     session.install("-e", ".", *group("test"))
-    session.run("pytest", "tests/faults/test_chaos.py", "-m", "slow", "-rP", *session.posargs)
+    session.run(
+        "pytest", "tests/behaviour/faults/test_chaos.py", "-m", "slow", "-rP", *session.posargs
+    )
 
 
 @nox.session

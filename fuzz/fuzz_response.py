@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["asyncbatch._engine.http11"]):
         _preallocated as _placed,
     )
 
-from tests.http11.readers import read_h11
+from tests.unit.engine.http11.readers import read_h11
 
 # So that the short bodies of a fuzzer go the ways of long ones, too.
 _response._SHORT = 64

@@ -17,7 +17,7 @@ from pathlib import Path
 import brotli
 import zstandard
 
-from tests.http11.messages import MALFORMED, TRUNCATED, VALID, Message
+from tests.unit.engine.http11.messages import MALFORMED, TRUNCATED, VALID, Message
 
 RESPONSES = Path(__file__).parent / "corpus"
 BODIES = Path(__file__).parent / "corpus-decoding"

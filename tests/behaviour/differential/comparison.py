@@ -1,0 +1,239 @@
+"""Running one exchange by each way, and comparing what was seen."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+import attrs
+import httpx
+import trustme
+
+import asyncbatch
+from asyncbatch._engine import transport_class
+from asyncbatch._engine.http11 import ExchangeError
+from asyncbatch.testing import LoopbackServer, Reply
+from tests.behaviour.differential import observation
+from tests.behaviour.differential.exchanges import LATE, Exchange
+from tests.behaviour.differential.server import script
+
+AUTHORITY = trustme.CA()
+
+
+@asynccontextmanager
+async def open_places() -> AsyncIterator[Places]:
+    """Run the servers that the table talks to."""
+    async with (
+        LoopbackServer(hosts=2, default=Reply(body=b"ok")) as plain,
+        LoopbackServer(ssl_context=_server_context(), default=Reply(body=b"ok")) as tls,
+    ):
+        script(plain)
+        script(tls)
+        yield Places(plain, tls)
+
+
+def _server_context() -> ssl.SSLContext:
+    """Return what the TLS server speaks with."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def _trusting_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+# Making one takes 20 ms, which is why clients are not left to make their own.
+TRUSTING = _trusting_context()
+STRICT = ssl.create_default_context()
+
+
+@attrs.frozen
+class Places:
+    """Where the exchanges go: what stands for `{base}` and so on in their URLs."""
+
+    plain: LoopbackServer
+    tls: LoopbackServer
+
+    def fill(self, text: str) -> str:
+        """Put the real places into `text`."""
+        base, other = self.plain.url().removesuffix("/"), self.plain.url(host=2).removesuffix("/")
+        return (
+            text.replace("{base}", base)
+            .replace("{other}", other)
+            .replace("{authority}", base.removeprefix("http://"))
+            .replace("{other_authority}", other.removeprefix("http://"))
+            .replace("{tls}", self.tls.url().removesuffix("/"))
+            .replace("{dead}", self.plain.dead_url().removesuffix("/"))
+        )
+
+    def arrived(self) -> int:
+        """Return how many requests have arrived at both servers so far."""
+        return self.plain.statistics().requests + self.tls.statistics().requests
+
+    def arrivals(self, count: int) -> list[Any]:
+        """Return the latest `count` requests, of both servers, in order of arrival."""
+        if not count:
+            return []
+        both = [*self.plain.requests[-count:], *self.tls.requests[-count:]]
+        latest = sorted(both, key=lambda request: request.time)[-count:]
+        return [observation.of_arrival(request) for request in latest]
+
+
+Way = Callable[[str, str, bool, dict[str, Any]], Awaitable[tuple[Any, Any]]]
+"""From method, URL, follow and arguments to the response and the error, one being None."""
+
+
+async def plainly(
+    client: Any, method: str, url: str, follow: bool, arguments: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Send by the client itself."""
+    try:
+        response = await client.request(method, url, follow_redirects=follow, **arguments)
+    except Exception as error:
+        return None, error
+    return response, None
+
+
+async def by_fetcher(
+    fetcher: asyncbatch.Fetcher, method: str, url: str, follow: bool, arguments: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Send by a fetcher; what is no more than a URL is given as one."""
+    request: Any = asyncbatch.Request(url, method, follow_redirects=follow, **arguments)
+    if method == "GET" and not arguments and follow:
+        request = url
+    result = await fetcher.fetch(request)
+    return result.response, None if result.ok else result
+
+
+@asynccontextmanager
+async def open_plainly(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a client by itself."""
+    async with library.AsyncClient(**settings) as client:
+        yield client, functools.partial(plainly, client)
+
+
+@asynccontextmanager
+async def open_on_client(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of the caller's: the client lane."""
+    async with (
+        library.AsyncClient(**{"follow_redirects": True, **settings}) as client,
+        asyncbatch.Fetcher(client, retry=None) as fetcher,
+    ):
+        yield client, functools.partial(by_fetcher, fetcher)
+
+
+@asynccontextmanager
+async def open_on_engine(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of the caller's, on our transport."""
+    transport = transport_class(library)(verify=settings["verify"], trust_env=False)
+    async with open_on_client(library, {"transport": transport, **settings}) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_directly(
+    library: ModuleType, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Any, Way]]:
+    """Use a fetcher on a client of its own: the direct lane, wherever it may be taken."""
+    assert library is httpx
+    async with asyncbatch.Fetcher(retry=None, **settings) as fetcher:
+        yield fetcher.client, functools.partial(by_fetcher, fetcher)
+
+
+Lane = Callable[[ModuleType, dict[str, Any]], AbstractAsyncContextManager[tuple[Any, Way]]]
+
+LANES: dict[str, Lane] = {
+    "client": open_on_client,
+    "engine": open_on_engine,
+    "direct": open_directly,
+}
+"""The ways that must all end as the plain one does."""
+
+
+async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Places) -> list[str]:
+    """Return the differences between `lane` and the plain one."""
+    theirs = await _observe(exchange, open_plainly, library, places)
+    ours = await _observe(exchange, LANES[lane], library, places)
+    is_refused = lane != "client" and exchange.engine is not None
+    end = exchange.engine if is_refused else exchange.ours
+    ignore = (*exchange.ignore, *((".response", ".error", ".type") if is_refused else ()))
+    found: list[str] = []
+    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        if end is not None and mine["end"] != end:
+            found.append(f"ends not as {end}, but as {mine}")
+        del other["end"], mine["end"]
+        errors = mine.pop("raised"), other.pop("raised")
+        if not isinstance(errors[0], type(errors[1])):
+            found.append(f".type: ours {errors[0]!r}, theirs {errors[1]!r}")
+        if _is_of_the_engine(errors[0]) and other["error"] is not None:
+            # The engine has words of its own: with the host, the port and the offending bytes.
+            mine["error"]["text"] = other["error"]["text"]
+        found += [f"[{number}]{each}" for each in observation.differences(mine, other)]
+    return [f"{exchange.name}: {each}" for each in found if not _ignored(each, ignore)]
+
+
+def _is_of_the_engine(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ExchangeError):
+        error = error.__cause__
+    return error is not None
+
+
+def _ignored(difference: str, places: tuple[str, ...]) -> bool:
+    place = difference.partition("]")[2] if difference.startswith("[") else difference
+    return place.startswith(places) if places else False
+
+
+async def _observe(
+    exchange: Exchange, lane: Lane, library: ModuleType, places: Places
+) -> list[dict[str, Any]]:
+    # Longer than httpx's 5 s, for a machine that has more to do.
+    own = {"verify": TRUSTING, "trust_env": False, "timeout": library.Timeout(60.0)}
+    settings = {**own, **_made(exchange.client, library)}
+    if settings["verify"] is True:
+        settings["verify"] = STRICT
+    if "base_url" in settings:
+        settings["base_url"] = places.fill(settings["base_url"])
+    seen: list[dict[str, Any]] = []
+    async with lane(library, settings) as (client, way):
+        for _ in range(exchange.times):
+            before = places.arrived()
+            arguments = _made(exchange.request, library)
+            response, failure = await way(
+                exchange.method, places.fill(exchange.path), exchange.follow, arguments
+            )
+            seen.append(_seen(response, failure))
+            seen[-1]["arrivals"] = places.arrivals(places.arrived() - before)
+            seen[-1]["jar"] = observation.of_jar(client.cookies)
+    return seen
+
+
+def _seen(response: Any, failure: Any) -> dict[str, Any]:
+    error = getattr(failure, "error", failure)
+    if response is not None:  # a failed status is an error of ours alone
+        error = None
+    return {
+        "response": None if response is None else observation.of_response(response),
+        "error": None if error is None else observation.of_error(error),
+        "raised": error,
+        "end": str(response.status_code) if response is not None else getattr(failure, "kind", ""),
+    }
+
+
+def _made(arguments: dict[str, Any], library: ModuleType) -> dict[str, Any]:
+    return {
+        name: value.make(library) if isinstance(value, LATE) else value
+        for name, value in arguments.items()
+    }

@@ -1,0 +1,263 @@
+"""Request bodies that are produced while they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asyncbatch._engine import Engine, Exchange, Upload
+from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
+from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._loop_transport import LoopTransport
+from asyncbatch._engine.io._readiness import never
+from tests.unit.engine.raw_server import (
+    OK,
+    Peer,
+    Server,
+    answer_all,
+    engine_for,
+    get,
+    head_of,
+    post,
+    serve,
+)
+
+pytestmark = pytest.mark.asyncio_only
+
+
+async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        await asyncio.sleep(0)
+        yield piece
+
+
+async def send(engine: Engine, server: Server, upload: Upload) -> Exchange:
+    framing = (
+        ("Transfer-Encoding", "chunked")
+        if upload.length is None
+        else ("Content-Length", str(upload.length))
+    )
+    head = head_of("POST", "/", [framing])
+    return await engine.exchange(server.origin, b"POST", head, upload)
+
+
+async def test_a_body_of_known_length_is_sent_as_it_is() -> None:
+    """Piece by piece, empty ones included."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        exchange = await send(engine, server, Upload(pieces_of(b"ab", b"", b"cd"), 4))
+        await send(engine, server, Upload(pieces_of(b"ab", b"cd"), 4))
+
+        assert server.connections == 1
+    assert server.requests[0].endswith(b"\r\n\r\nabcd")
+    assert exchange.sent_at >= exchange.send_at
+
+
+async def test_a_body_of_unknown_length_is_sent_in_chunks() -> None:
+    """An empty piece does not end it."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await send(engine, server, Upload(pieces_of(b"ab", b"", b"cd")))
+
+    assert server.requests[0].endswith(b"\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("pieces", [[b"abc"], [b"abcd", b"e"], []])
+async def test_a_body_must_have_the_length_that_was_declared(pieces: list[bytes]) -> None:
+    """Otherwise its rest, or the next request, would be taken for the other."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        with pytest.raises(InvalidRequest):
+            await send(engine, server, Upload(pieces_of(*pieces), 4))
+        await get(engine, server)
+
+        assert server.connections == 2
+
+
+async def test_an_error_of_the_iterable_is_the_callers() -> None:
+    """It comes out as it is, and the connection is closed."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"ab"
+        raise ZeroDivisionError
+
+    async with serve(answer_all) as server, engine_for() as engine:
+        with pytest.raises(ZeroDivisionError):
+            await send(engine, server, Upload(pieces(), 4))
+
+        assert engine.counts()["connections"] == 0
+
+
+async def test_a_large_upload_goes_at_the_pace_of_the_server() -> None:
+    """What the server does not take is not asked of the iterable."""
+    asked = 0
+    reading = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal asked
+        for _ in range(300):
+            asked += 1
+            yield bytes(100_000)
+
+    async def script(peer: Peer) -> None:
+        await reading.wait()
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        task = asyncio.ensure_future(send(engine, server, Upload(pieces(), 30_000_000)))
+        before = -1
+        while asked != before or not asked:
+            before = asked
+            await asyncio.sleep(0.03)
+        assert asked < 300
+        reading.set()
+        await task
+
+    assert asked == 300
+
+
+async def test_an_early_answer_ends_the_upload() -> None:
+    """The server has decided; the connection is not used again, and the iterable is stopped."""
+    stopped = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"ab"
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await send(engine, server, Upload(pieces()))
+
+        assert exchange.head is not None
+        assert exchange.head.status == 413
+        assert engine.counts()["connections"] == 0
+        await stopped.wait()
+
+
+async def test_an_early_answer_to_a_body_in_memory_ends_its_connection() -> None:
+    """The rest of the body would be read as the next request."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(OK)
+        await asyncio.Event().wait()
+
+    head = head_of("PUT", "/", [("Content-Length", "30000000")])
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await engine.exchange(server.origin, b"PUT", head, bytes(30_000_000))
+
+        assert bytes(exchange.content) == b"ok"
+        assert engine.counts()["connections"] == 0
+
+
+@pytest.mark.parametrize("size", [100_000, 20_000_000])
+async def test_an_answer_is_read_even_if_the_server_then_resets(size: int) -> None:
+    """A refusal of an upload is not lost in the error of our next write."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"HTTP/1.1 413 X\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+        await asyncio.sleep(0.01)
+
+    head = head_of("PUT", "/", [("Content-Length", str(size))])
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await engine.exchange(server.origin, b"PUT", head, bytes(size))
+
+    assert exchange.head is not None
+    assert exchange.head.status == 413
+
+
+async def test_continue_is_skipped() -> None:
+    """`100 Continue` and then the answer; `Expect` is left alone."""
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await peer.reader.readexactly(2)
+        await peer.send(OK)
+        await peer.until_closed()
+
+    head = head_of("POST", "/", [("Content-Length", "2"), ("Expect", "100-continue")])
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await engine.exchange(server.origin, b"POST", head, b"hi")
+
+    assert exchange.head is not None
+    assert exchange.head.status == 200
+
+
+async def test_a_server_that_hangs_up_during_an_upload_is_an_error_at_once() -> None:
+    """The iterable is not waited for."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"ab"
+        await asyncio.Event().wait()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+
+    async with serve(script) as server, engine_for() as engine:
+        with pytest.raises(TruncatedResponse):
+            await send(engine, server, Upload(pieces()))
+
+
+async def test_what_is_not_sent_yet_is_not_copied() -> None:
+    """A long body waits for its peer without a second one in memory."""
+    body = bytes(30_000_000)
+    stalled = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await stalled.wait()
+        await peer.read_request()
+        await peer.send(OK)
+
+    async with serve(script) as server, engine_for() as engine:
+        tracemalloc.start()
+        try:
+            task = asyncio.ensure_future(post(engine, server, body))
+            await server.until(lambda: server.open == 1)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        stalled.set()
+        exchange = await task
+
+    assert peak < len(body) / 2
+    assert bytes(exchange.content) == b"ok"
+    assert server.requests[0].endswith(body)
+
+
+@pytest.mark.parametrize(("below", "is_out"), [(0, True), (1, False)])
+def test_what_lies_below_tls_counts_as_not_sent(below: int, is_out: bool) -> None:
+    """The TLS transport has handed it on, and pauses nobody for it."""
+    plain = SimpleNamespace(get_write_buffer_size=lambda: below)
+    upper = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain))
+
+    assert over(upper).is_out(b"x" * 100_000) is is_out
+
+
+@pytest.mark.parametrize(("size", "is_out"), [(64 * 1024, True), (64 * 1024 + 1, False)])
+def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out: bool) -> None:
+    """Uvloop keeps its plain transport to itself."""
+    assert over(SimpleNamespace()).is_out(b"x" * size) is is_out
+
+
+def over(upper: Any) -> LoopTransport:
+    """Put a transport of ours on one of an event loop's."""
+    upper.set_write_buffer_limits = lambda high, low: None
+    loop: Any = SimpleNamespace()
+    transport = LoopTransport(memoryview(b""), never, Unfinished(loop))
+    transport.connection_made(upper)
+    return transport

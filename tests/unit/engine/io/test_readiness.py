@@ -1,0 +1,205 @@
+"""Sockets that are watched together, and what happens to some must not touch the others."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from asyncbatch._engine import ConnectFailed
+from asyncbatch._engine.io._readiness import (
+    MAX_EVENTS,
+    EpollWatch,
+    LoopWatch,
+    Watch,
+    watch_on,
+)
+from tests.unit.engine.raw_server import OK, answers, engine_for, get, serve
+
+pytestmark = pytest.mark.asyncio_only
+
+DESCRIPTORS = Path("/proc/self/fd")
+KINDS = [EpollWatch, LoopWatch]
+Pair = tuple[socket.socket, socket.socket]
+
+
+@contextmanager
+def pairs(count: int) -> Iterator[list[Pair]]:
+    """Make pairs of connected sockets."""
+    made = [socket.socketpair() for _ in range(count)]
+    for sock, _ in made:
+        sock.setblocking(False)
+    try:
+        yield made
+    finally:
+        for pair in made:
+            for sock in pair:
+                sock.close()
+
+
+async def turns(count: int = 3) -> None:
+    """Let the event loop look at its sockets."""
+    for _ in range(count):
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_has_something_to_read_is_called(
+    kind: Callable[[asyncio.AbstractEventLoop], Watch],
+) -> None:
+    """As long as it has; and no more once it is removed."""
+    watch = kind(asyncio.get_running_loop())
+    called: list[str] = []
+    with pairs(2) as ((one, its_peer), (other, _)):
+        watch.add(one.fileno(), lambda: called.append("one"))
+        watch.add(other.fileno(), lambda: called.append("other"))
+        its_peer.send(b"x")
+        await turns()
+        assert len(called) > 1
+        watch.remove(one.fileno())
+        before = len(called)
+        await turns()
+        watch.remove(other.fileno())
+
+    assert set(called) == {"one"}
+    assert len(called) == before
+
+
+async def test_one_that_raises_does_not_stop_the_others() -> None:
+    """The event loop is told of it."""
+    loop = asyncio.get_running_loop()
+    watch = EpollWatch(loop)
+    read: list[bytes] = []
+    told: list[object] = []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    with pairs(3) as three:
+        for number, (sock, peer) in enumerate(three):
+
+            def receive(number: int = number, sock: socket.socket = sock) -> None:
+                content = sock.recv(9)
+                if number == 1:
+                    raise RuntimeError("broken")
+                read.append(content)
+
+            watch.add(sock.fileno(), receive)
+            peer.send(b"%d" % number)
+        await turns()
+        for sock, _ in three:
+            watch.remove(sock.fileno())
+    loop.set_exception_handler(None)
+
+    assert sorted(read) == [b"0", b"2"]
+    assert [str(error) for error in told] == ["broken"]
+
+
+async def test_what_one_removes_is_not_called_any_more() -> None:
+    """Not even if it was ready in the same look."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    called: list[int] = []
+
+    with pairs(2) as two:
+        for number, (sock, peer) in enumerate(two):
+
+            def close_all(number: int = number) -> None:
+                called.append(number)
+                for sock, _ in two:
+                    watch.remove(sock.fileno())
+
+            watch.add(sock.fileno(), close_all)
+            peer.send(b"x")
+        watch.look()
+        watch.look()
+
+    assert len(called) == 1
+
+
+async def test_more_than_fit_into_one_look_are_all_served() -> None:
+    """In several turns of the event loop."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    count = MAX_EVENTS + 20
+    read: set[int] = set()
+
+    with pairs(count) as many:
+        for number, (sock, peer) in enumerate(many):
+
+            def receive(number: int = number, sock: socket.socket = sock) -> None:
+                sock.recv(9)
+                read.add(number)
+
+            watch.add(sock.fileno(), receive)
+            peer.send(b"x")
+        await turns(5)
+        for sock, _ in many:
+            watch.remove(sock.fileno())
+
+    assert read == set(range(count))
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors cannot be counted")
+async def test_nothing_stays_open_when_nothing_is_watched() -> None:
+    """The epoll is closed with its last socket, and made anew with the next."""
+    watch = watch_on(asyncio.get_running_loop())
+
+    def descriptors() -> int:
+        return len(list(DESCRIPTORS.iterdir()))
+
+    with pairs(1) as ((sock, _),):
+        before = descriptors()
+        for _ in range(3):
+            watch.add(sock.fileno(), lambda: None)
+            watch.remove(sock.fileno())
+            watch.remove(sock.fileno())
+
+        assert descriptors() == before
+
+
+async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of it stays behind, and the next one succeeds."""
+    make, failures = select.epoll, [OSError(errno.EMFILE, "Too many open files")]
+
+    def epoll() -> select.epoll:
+        if failures:
+            raise failures.pop()
+        return make()
+
+    async with serve(answers(OK, OK)) as server, engine_for() as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(select, "epoll", epoll)
+            with pytest.raises(ConnectFailed, match="Too many open files"):
+                await get(engine, server)
+        assert not any(engine.counts().values())
+        assert (await get(engine, server)).content == b"ok"
+
+
+async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
+    """Were it kept, it would stay open with nothing in it."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        watch.add(1_000_000, lambda: None)
+
+    assert watch._epoll is None
+
+
+async def test_before_requests_go_out_all_that_has_come_is_read() -> None:
+    """Also by more sockets than are served in one turn of the event loop."""
+    watch = EpollWatch(asyncio.get_running_loop())
+    seen: list[int] = []
+    with pairs(2 * MAX_EVENTS + 1) as made:
+        for sock, peer in made:
+            watch.add(sock.fileno(), lambda sock=sock: seen.append(len(sock.recv(9))))
+            peer.send(b"x")
+
+        watch.look_at_all()
+
+        for sock, _ in made:
+            watch.remove(sock.fileno())
+    assert len(seen) == 2 * MAX_EVENTS + 1

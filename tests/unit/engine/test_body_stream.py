@@ -1,0 +1,153 @@
+"""Streamed responses: piece by piece, at the reader's pace."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asyncbatch._engine import BodyStream, Terms
+from asyncbatch._engine.connection._partial_response import HIGH_WATER
+from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
+from tests.unit.engine.raw_server import (
+    OK,
+    STREAMS,
+    Peer,
+    answer_all,
+    answers,
+    engine_for,
+    get,
+    read_all,
+    serve,
+)
+
+pytestmark = pytest.mark.asyncio_only
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_the_head_is_there_before_the_body() -> None:
+    """The exchange settles with the head; the rest comes when it comes."""
+    more = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(CHUNKED)
+        await more.wait()
+        await peer.send(b"3\r\nabc\r\n", b"3\r\ndef\r\n0\r\n\r\n")
+        await answer_all(peer)
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+        assert exchange.head is not None
+        assert not exchange.is_over
+        more.set()
+        body = b"".join([piece async for piece in BodyStream(engine, exchange)])
+
+        assert body == b"abcdef"
+        assert (await get(engine, server)).is_reused
+
+
+async def test_a_body_that_came_with_its_head_needs_no_wait() -> None:
+    """And its connection is free before anybody reads it."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+        assert engine.counts()["idle"] == 1
+        second = await get(engine, server)
+
+        assert [piece async for piece in BodyStream(engine, exchange)] == [b"ok"]
+        assert bytes(second.content) == b"ok"
+
+
+async def test_a_slow_reader_slows_the_server() -> None:
+    """What nobody reads is not received without end."""
+    sent = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+        for _ in range(500):
+            await peer.send(bytes(100_000))
+            sent += 100_000
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.03)
+        connection = exchange.active_connection
+        assert connection is not None
+        assert sent < 30_000_000
+        assert connection.protocol.untaken < 2 * HIGH_WATER
+
+        total = 0
+        async for piece in BodyStream(engine, exchange):
+            total += len(piece)
+
+    assert total == 50_000_000
+
+
+async def test_a_body_that_is_cut_gives_what_came_and_then_the_error() -> None:
+    """In that order."""
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell"
+    async with serve(answers(cut)) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+        await server.until(lambda: server.open == 0)
+        stream = BodyStream(engine, exchange)
+
+        assert await anext(stream) == b"hell"
+        with pytest.raises(TruncatedResponse):
+            await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+async def test_a_streamed_body_is_capped() -> None:
+    """In all, not by what lies in memory."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(CHUNKED)
+        for _ in range(20):
+            await peer.send(b"3e8\r\n" + bytes(1000) + b"\r\n")
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=Terms(streams=True, max_body=10_000))
+        taken = bytearray()
+        with pytest.raises(ResponseTooLarge):
+            await read_all(BodyStream(engine, exchange), taken)
+
+    assert len(taken) <= 10_000
+
+
+async def test_closing_an_unread_body_closes_its_connection() -> None:
+    """The rest of it would be in the way of the next response."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK[:-1] if peer.number == 1 else OK)
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+        await BodyStream(engine, exchange).aclose()
+        second = await get(engine, server)
+
+        assert server.connections == 2
+    assert bytes(second.content) == b"ok"
+
+
+async def test_a_body_without_length_ends_with_the_connection() -> None:
+    """And is then complete."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n", b"abc", b"def")
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, terms=STREAMS)
+
+        assert b"".join([piece async for piece in BodyStream(engine, exchange)]) == b"abcdef"

@@ -1,0 +1,447 @@
+"""The direct lane: bodies within their limits, failures as in the client lane, exact times."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import ssl
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import BodyTooLarge, FailureKind, Fetcher, HTTPTransport, Request
+from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests.unit.lanes.conftest import TRUSTING
+from tests.unit.lanes.failures.test_of_client import ANSWERS
+from tests.unit.lanes.served import lanes_of
+
+pytestmark = pytest.mark.asyncio_only
+
+
+async def fetch(request: Any, *, lanes: tuple[str, ...] = ("direct",), **options: Any) -> Any:
+    """Fetch through the direct lane."""
+    async with Fetcher(**{"retry": None, "verify": TRUSTING, **options}) as fetcher:
+        seen = lanes_of(fetcher)
+        result = await fetcher.fetch(request)
+        assert tuple(seen) == lanes
+    return result
+
+
+@pytest.fixture
+async def on_engine() -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of the caller's on our transport: the client lane above the engine."""
+    transport = HTTPTransport(verify=TRUSTING, trust_env=False)
+    async with httpx.AsyncClient(
+        transport=transport, trust_env=False, follow_redirects=True, timeout=10
+    ) as client:
+        yield client
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("size", [999, 1000, 1001, 1500, 5000])
+async def test_a_plain_body_is_limited_to_the_byte(
+    server: LoopbackServer, framing: Any, size: int
+) -> None:
+    """However its end is told, and the error has the option's own value."""
+    server.on("/", Reply(body=b"x" * size, framing=framing))
+
+    result = await fetch(server.url(), max_body=1000)
+
+    if size <= 1000:
+        assert result.content == b"x" * size
+        return
+    assert result.kind == FailureKind.too_large
+    assert isinstance(result.error, BodyTooLarge)
+    assert result.error.limit == 1000
+    assert "max_body=1000" in str(result.error)
+    assert result.error.request.url == result.url
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001, 100_000])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_a_compressed_body_is_limited_by_what_it_decodes_to(
+    server: LoopbackServer, framing: Any, size: int
+) -> None:
+    """Not by what it takes on the wire."""
+    server.on("/", Reply(body=b"x" * size, framing=framing).gzipped())
+
+    result = await fetch(server.url(), max_body=1000)
+
+    assert result.ok == (size <= 1000)
+    if not result.ok:
+        assert result.kind == FailureKind.too_large
+        assert result.error.limit == 1000
+
+
+async def test_a_body_that_compression_makes_longer_is_within_its_limit(
+    server: LoopbackServer,
+) -> None:
+    """Random bytes in gzip are a little longer than by themselves."""
+    body = os.urandom(200_000)
+    server.on("/", Reply(body=gzip.compress(body), headers={"content-encoding": "gzip"}))
+
+    result = await fetch(server.url(), max_body=len(body))
+
+    assert result.content == body
+
+
+@pytest.mark.parametrize("limit", [1_000_000, None])
+async def test_a_large_body_is_decoded_in_a_thread(
+    server: LoopbackServer, limit: int | None
+) -> None:
+    """A small one that grows large too: the event loop goes on meanwhile."""
+    body = bytes(900_000)
+    server.on("/", Reply(body=body).gzipped())
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with Fetcher(max_body=limit, retry=None) as fetcher:
+        other = asyncio.ensure_future(turn())
+        result = await fetcher.fetch(server.url())
+        other.cancel()
+
+    assert result.content == body
+    assert turns > 2
+
+
+async def test_a_bomb_is_not_held_in_memory(server: LoopbackServer) -> None:
+    """100 MB out of 100 KB: no more than the limit and a constant."""
+    bomb = gzip.compress(bytes(100_000_000), mtime=0)
+    server.on("/", Reply(body=bomb, headers={"content-encoding": "gzip"}))
+    async with Fetcher(max_body=1_000_000, retry=None) as fetcher:
+        await fetcher.fetch(server.url("/warm-up"))
+        tracemalloc.start()
+        try:
+            result = await fetcher.fetch(server.url())
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert not result.ok
+    assert result.kind == FailureKind.too_large
+    assert peak < 4_000_000
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "nonsense"])
+async def test_a_response_without_a_body_needs_no_decoding(
+    server: LoopbackServer, coding: str
+) -> None:
+    """An answer to HEAD, 204 and 304 may name the coding that a body would have had."""
+    fields = b"content-encoding: %b\r\n" % coding.encode()
+    server.on("/head", Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n%b\r\n" % fields))
+    server.on("/204", Raw(b"HTTP/1.1 204 X\r\n%b\r\n" % fields))
+    server.on("/304", Raw(b"HTTP/1.1 304 X\r\ncontent-length: 5000\r\n%b\r\n" % fields))
+    requests = [Request(server.url("/head"), "HEAD"), server.url("/204"), server.url("/304")]
+
+    async with Fetcher(max_body=10, retry=None) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+    assert [result.status_code for result in results] == [200, 204, 304]
+    assert [result.content for result in results] == [b""] * 3
+    assert results.failures == []
+
+
+async def test_codings_in_several_fields_are_undone_in_order(server: LoopbackServer) -> None:
+    """The last one first."""
+    body = gzip.compress(zlib.compress(b"text"))
+    fields = [("Content-Encoding", "deflate"), ("content-encoding", "gzip")]
+    server.on("/", Reply(body=body, headers=fields))
+
+    assert (await fetch(server.url())).content == b"text"
+
+
+# Failures
+
+# Of a reset behind some bytes, `test_direct_sockets` asks more.
+RESETS = {"reset in the head", "reset body"}
+
+
+def told(result: Any) -> dict[str, Any]:
+    """Return what a failure tells, but for the words."""
+    error = result.error
+    return {
+        "kind": result.kind,
+        "type": type(error),
+        "url": result.url,
+        "status": result.status_code,
+        "request": getattr(error, "_request", None) and (error.request.method, error.request.url),
+        "attempts": result.attempts,
+    }
+
+
+@pytest.mark.parametrize("case", [case for case in ANSWERS if case not in RESETS])
+async def test_both_lanes_say_the_same_of_an_answer(
+    server: LoopbackServer, on_engine: httpx.AsyncClient, case: str
+) -> None:
+    """Kind, type, request, URL and number of tries; nothing is held by frames."""
+    answer, kind, _ = ANSWERS[case]
+    server.on("/", answer)
+    retry = asyncbatch.Retry(attempts=2, backoff=0)
+
+    async with Fetcher(max_body=1000, retry=retry, max_redirects=5, timeout=3) as fetcher:
+        direct = await fetcher.fetch(server.url())
+    async with Fetcher(on_engine, max_body=1000, retry=retry, max_redirects=5) as fetcher:
+        by_client = await fetcher.fetch(server.url())
+
+    assert not direct.ok
+    assert not by_client.ok
+    assert direct.kind == kind
+    assert told(direct) == told(by_client)
+    assert direct.error.__traceback__ is None
+
+
+@pytest.mark.usefixtures("short_outages")
+@pytest.mark.parametrize("place", ["dead", "silent", "no TLS", "untrusted", "wrong name"])
+async def test_both_lanes_say_the_same_of_a_connection_that_is_not_made(
+    server: LoopbackServer, tls_server: LoopbackServer, place: str
+) -> None:
+    """And hold it against the host, unless it is behind a redirect."""
+    urls = {
+        "dead": server.dead_url(),
+        "silent": server.silent_url(),
+        "no TLS": server.url().replace("http:", "https:"),
+        "untrusted": tls_server.url(),
+        "wrong name": tls_server.url(host=2),
+    }
+    verify = ssl.create_default_context() if place == "untrusted" else TRUSTING
+    server.on("/go", Reply.redirect(urls[place]))
+    # On a busy machine the others need their time.
+    limit = 0.05 if place == "silent" else 9
+    options: dict[str, Any] = {"retry": None, "give_up_host_after": 1, "connect_timeout": limit}
+    seen = []
+    for own in (True, False):
+        transport = HTTPTransport(verify=verify, trust_env=False)
+        async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
+            fetcher = (
+                Fetcher(verify=verify, **options) if own else Fetcher(client, timeout=9, **options)
+            )
+            async with fetcher:
+                results = [
+                    await fetcher.fetch(url) for url in (server.url("/go"), *[urls[place]] * 2)
+                ]
+        assert not any(result.ok for result in results)
+        seen.append([told(result) for result in results[:2]])
+        assert results[2].kind == FailureKind.host_down  # type: ignore[union-attr]
+        assert results[0].kind != FailureKind.host_down  # type: ignore[union-attr]
+
+    assert seen[0] == seen[1]
+
+
+async def test_a_client_certificate_that_is_asked_for_is_of_kind_tls() -> None:
+    """TLS 1.3 servers say so only once the handshake is over."""
+    from tests.unit.lanes.conftest import AUTHORITY
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    AUTHORITY.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with LoopbackServer(ssl_context=context) as server:
+        result = await fetch(server.url())
+
+    assert not result.ok
+    assert result.kind == FailureKind.tls
+
+
+@pytest.mark.parametrize("size", [100, 5000, 70_000])
+async def test_a_redirect_is_followed_however_long_its_own_body(
+    server: LoopbackServer, size: int
+) -> None:
+    """The limit is for what the caller gets."""
+    server.on("/", Reply(302, b"x" * size, {"location": "/there"}))
+    server.on("/there", Reply(body=b"there"))
+
+    result = await fetch(server.url(), lanes=("direct", "client"), max_body=1000)
+
+    assert result.text == "there"
+    assert [response.status_code for response in result.unwrap().history] == [302]
+    assert [request.target for request in server.requests] == ["/", "/there"]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize(
+    ("size", "max_body", "kept"),
+    [(60_000, None, True), (70_000, None, False), (900, 1000, True), (5000, 1000, False)],
+)
+async def test_the_own_body_of_a_redirect_is_read_alike_in_both_lanes(
+    server: LoopbackServer,
+    on_engine: httpx.AsyncClient,
+    framing: Any,
+    size: int,
+    max_body: int | None,
+    kept: bool,
+) -> None:
+    """Up to 64 KiB, or `max_body` where that is less."""
+    server.on("/", Reply(302, b"x" * size, {"location": "/there"}, framing=framing))
+
+    for client in (None, on_engine):
+        async with Fetcher(client, max_body=max_body, retry=None) as fetcher:
+            result = await fetcher.fetch(server.url())
+
+        assert result.ok
+        assert len(result.unwrap().history[0].content) == (size if kept else 0)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_the_own_body_of_a_redirect_is_left_where_it_is_long(
+    server: LoopbackServer, framing: Any
+) -> None:
+    """Its connection goes with it; the rest is not waited for."""
+    endless = Reply(302, 10_000_000, {"location": "/there"}, framing=framing)
+    server.on("/", endless.paced(100_000, every=0.1))
+
+    result = await fetch(server.url(), lanes=("direct", "client"), timeout=5)
+
+    assert result.ok
+    assert result.unwrap().history[0].content == b""
+
+
+async def test_a_redirect_that_is_not_followed_may_be_as_long_as_any_response(
+    server: LoopbackServer,
+) -> None:
+    """It is the answer, then: by the option or by the request."""
+    server.on("/", Reply(302, b"x" * 300_000, {"location": "/there"}))
+
+    by_option = await fetch(server.url(), follow_redirects=False)
+    by_request = await fetch(Request(server.url(), follow_redirects=False))
+
+    assert [len(each.content) for each in (by_option, by_request)] == [300_000, 300_000]
+
+
+async def test_the_time_limit_is_for_all_hops_together(server: LoopbackServer) -> None:
+    """The error tells the whole of it, not what was left for the last hop."""
+    server.on("/", Reply.redirect("/slow").delayed(0.05))
+    server.on("/slow", Reply().hang())
+
+    result = await fetch(server.url(), lanes=("direct", "client"), timeout=0.15)
+
+    assert isinstance(result.error, asyncbatch.AttemptTimeout)
+    assert result.error.timeout == 0.15
+    assert result.elapsed < 15
+
+
+# Times
+
+
+def phases(result: Any) -> list[str]:
+    """Name the phases that occurred, and check that they do not overlap."""
+    timed = list(result.timing.phases())
+    assert all(seconds >= 0 for _, seconds in timed)
+    assert sum(seconds for _, seconds in timed) <= result.elapsed + 1e-6
+    return [name for name, _ in timed]
+
+
+async def test_each_phase_of_a_connection_is_timed_once(server: LoopbackServer) -> None:
+    """No look-up for an address, and nothing of it on reuse."""
+    async with Fetcher(retry=None) as fetcher:
+        first, again = [await fetcher.fetch(server.url()) for _ in range(2)]
+        named = await fetcher.fetch(server.url().replace("127.0.0.1", "localhost"))
+
+    assert phases(first) == ["connect", "send", "wait", "receive"]
+    assert phases(again) == ["send", "wait", "receive"]
+    assert phases(named) == ["dns", "connect", "send", "wait", "receive"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "phase"),
+    [
+        (Reply(body=b"ok").delayed(0.05), "wait"),
+        (Reply(body=b"x" * 60).paced(10, every=0.01), "receive"),
+    ],
+)
+async def test_a_server_that_takes_its_time_is_seen_in_the_right_phase(
+    server: LoopbackServer, reply: Reply, phase: str
+) -> None:
+    """Waiting for the head, or receiving the body."""
+    server.on("/", reply)
+
+    result = await fetch(server.url())
+
+    assert getattr(result.timing, phase) >= 0.04
+    assert sum(seconds for name, seconds in result.timing.phases() if name != phase) < 0.04
+    assert phases(result)[-1] == "receive"
+
+
+async def test_the_phases_of_all_hops_add_up(server: LoopbackServer) -> None:
+    """The replayed first hop included, and counted once."""
+    server.on("/", Reply.redirect("/b").delayed(0.03))
+    server.on("/b", Reply.redirect("/c").delayed(0.03))
+    server.on("/c", Reply(body=b"c").delayed(0.03))
+
+    result = await fetch(server.url(), lanes=("direct", "client", "client"))
+
+    assert phases(result) == ["connect", "send", "wait", "receive"]
+    assert result.timing.wait >= 0.085
+    assert len(result.unwrap().history) == 2
+    assert all(hop.elapsed.total_seconds() >= 0 for hop in result.unwrap().history)
+
+
+async def test_each_try_has_its_own_times(server: LoopbackServer) -> None:
+    """The result has the last one's, the history those before."""
+    server.on("/", Reply(503).delayed(0.05), Reply(body=99).cut(body=9), Reply(body=b"well"))
+    retry = asyncbatch.Retry(attempts=3, backoff=0)
+
+    result = await fetch(server.url(), lanes=("direct",) * 3, retry=retry)
+
+    assert result.ok
+    assert result.attempts == 3
+    assert [attempt.status_code for attempt in result.history] == [503, None]
+    waits = [attempt.timing.wait for attempt in result.history]
+    assert waits[0] is not None
+    assert waits[0] >= 0.045
+    assert waits[1] is not None
+    assert result.timing.wait is not None
+    assert phases(result)[-1] == "receive"
+
+
+async def test_the_phase_in_which_a_try_failed_is_timed(server: LoopbackServer) -> None:
+    """And none behind it."""
+    server.on("/head", Reply().hang())
+    server.on("/body", Reply(body=99).hang(body=9))
+
+    urls = {
+        "wait": server.url("/head"),
+        "receive": server.url("/body"),
+        "connect": server.silent_url(),
+    }
+
+    for last, url in urls.items():
+        # On a busy machine a phase before it may take all of a short time.
+        for timeout in (0.1, 1, 10):
+            result = await fetch(url, timeout=timeout)
+            if (getattr(result.timing, last) or 0) >= timeout / 2:
+                break
+
+        assert getattr(result.timing, last) >= timeout / 2
+        passed = ["connect", "send", "wait", "receive"]
+        assert phases(result) == passed[: passed.index(last) + 1]
+
+
+@pytest.mark.parametrize("value", ["\xe9", "\u2603", "a\x85b", "\xff"])
+async def test_a_cookie_that_could_not_be_sent_is_not_kept(
+    server: LoopbackServer, value: str
+) -> None:
+    """It would fail every later request to the server that set it, and to its neighbours."""
+    cookies = f"Set-Cookie: good=1\r\nSet-Cookie: bad={value}\r\nSet-Cookie: {value}=bad\r\n"
+    head = f"HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"
+    server.on("/", Raw(head.encode()))
+
+    async with Fetcher(retry=None, trust_env=False) as fetcher:
+        results = [await fetcher.fetch(server.url(path)) for path in ("/", "/next")]
+
+    assert [result.ok for result in results] == [True, True]
+    assert server.requests[-1].headers["cookie"].startswith("good=1")
+    assert server.requests[-1].headers["cookie"].isascii()

@@ -1,0 +1,138 @@
+"""Whether a byte of an answer came, as each lane tells it: what a host is given up by."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from asyncbatch import Fetcher, Request
+from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests.behaviour.faults.lanes import fetcher_on
+
+pytestmark = pytest.mark.asyncio_only
+
+LANES = ["direct", "client", "stock"]
+
+
+async def heard(fetcher: Fetcher, item: Any, **options: Any) -> tuple[bool, bool]:
+    """Try `item` once; say whether that is an answer, and whether it is silence."""
+    equipment = fetcher._equipment
+    assert equipment is not None
+    equipment.trial.lane.begin_batch(monotonic)
+    outcome = await equipment.trial.run(
+        item, deadline_at=options.get("deadline_at"), clock=monotonic
+    )
+    assert outcome.target_silent == options.get("target_silent", False)
+    return outcome.is_answer, outcome.is_silent
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(404), "answer"),
+        (Reply(body=b"x" * 10).reset(body=5), "answer"),
+        (Reply(body=b"x" * 10).hang(body=5), "answer"),
+        (Reply(body=b"x").corrupted().with_header("content-encoding", "gzip"), "answer"),
+        (Raw(b"220 no HTTP at all\r\n"), "answer"),
+        (Reply.redirect("/hang"), "answer"),
+        (Reply().hang(), "silence"),
+        (Reply().reset(), "silence"),
+    ],
+    ids=["404", "cut", "stuck", "corrupt", "no HTTP", "redirected", "silent", "reset"],
+)
+async def test_an_answer_is_told_from_silence(
+    server: LoopbackServer, lane: str, reply: Any, told: str
+) -> None:
+    """By the first byte, not by how it ended."""
+    if lane == "stock" and isinstance(reply, Raw):
+        pytest.skip("httpcore waits for more of it, and says nothing of what there is")
+    server.on("/", reply)
+    server.on("/hang", Reply().hang())
+    async with fetcher_on(lane, timeout=0.2) as fetcher:
+        leads_on = isinstance(reply, Reply) and reply.status == 302
+        seen = await heard(fetcher, server.url(), target_silent=leads_on)
+        assert seen == (told == "answer", told == "silence")
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("end", ["dead", "hangs", "answers in part", "redirects on", "in no time"])
+async def test_the_silence_of_where_a_redirect_leads_is_told_apart(
+    server: LoopbackServer, lane: str, end: str
+) -> None:
+    """The first host has answered all the same."""
+    server.on("/hang", Reply().hang())
+    server.on("/cut", Reply(body=b"x" * 10).hang(body=5))
+    server.on("/on", Reply.redirect(server.dead_url()))
+    targets = {"dead": server.dead_url(), "answers in part": "/cut", "redirects on": "/on"}
+    server.on("/", Reply.redirect(targets.get(end, "/hang")))
+    options: Any = {"deadline_at": monotonic() + 0.2} if end == "in no time" else {}
+    async with fetcher_on(lane, timeout=0.3) as fetcher:
+        silent = end in ("dead", "hangs", "redirects on")
+        told = await heard(fetcher, server.url(), target_silent=silent, **options)
+
+    assert told == (True, False)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_refused_connection_is_silence(server: LoopbackServer, lane: str) -> None:
+    """Nothing has come."""
+    async with fetcher_on(lane) as fetcher:
+        assert await heard(fetcher, server.dead_url()) == (False, True)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_deadline_that_leaves_no_time_to_answer_is_neither(
+    server: LoopbackServer, lane: str
+) -> None:
+    """Another request may have more of it."""
+    server.on("/", Reply().hang())
+    async with fetcher_on(lane) as fetcher:
+        told = await heard(fetcher, server.url(), deadline_at=monotonic() + 0.1)
+
+    assert told == (False, False)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_body_that_is_produced_too_slowly_is_neither(
+    server: LoopbackServer, lane: str
+) -> None:
+    """The time was the caller's own."""
+
+    async def pieces() -> Any:
+        yield b"first"
+        await anyio.sleep_forever()
+
+    request = Request(server.url(), "PUT", content=pieces())
+    async with fetcher_on(lane, timeout=0.2) as fetcher:
+        assert await heard(fetcher, request) == (False, False)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_body_that_was_sent_and_not_answered_is_silence(
+    server: LoopbackServer, lane: str
+) -> None:
+    """Whoever has produced it: from then on it is the server's turn."""
+
+    async def pieces() -> Any:
+        yield b"all"
+
+    server.on("/", Reply().hang(), method="PUT")
+    request = Request(server.url(), "PUT", content=pieces())
+    async with fetcher_on(lane, timeout=0.2) as fetcher:
+        assert await heard(fetcher, request) == (False, True)
+
+
+async def test_a_hook_that_takes_the_time_is_neither(server: LoopbackServer) -> None:
+    """It is code of the caller's."""
+
+    async def wait(_request: httpx.Request) -> None:
+        await anyio.sleep_forever()
+
+    client = httpx.AsyncClient(event_hooks={"request": [wait]})
+    async with client, Fetcher(client, timeout=0.1) as fetcher:
+        assert await heard(fetcher, server.url()) == (False, False)

@@ -1,0 +1,412 @@
+"""What a relay does in callbacks, and that nobody can tell it from a task that does it."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import FailureKind, Fetcher, Request, Retry
+from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from tests.unit.engine.raw_server import Peer, serve
+
+pytestmark = pytest.mark.asyncio_only
+
+MANY = 40
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    """Run a server that answers on three hosts."""
+    async with LoopbackServer(hosts=3) as server:
+        yield server
+
+
+def begun_by(fetcher: Fetcher) -> list[str]:
+    """Return the list to which each exchange adds its target that a task begins from now on."""
+    client: Any = fetcher.client
+    engine = client.own_transport.engine
+    begin: Callable[..., Any] = engine.begin
+    targets: list[str] = []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        exchange = begin(*args, **kwargs)
+        targets.append(exchange.payload.split()[1].decode())
+        return exchange
+
+    engine.begin = noting
+    return targets
+
+
+def echo(request: RecordedRequest) -> Reply:
+    """Answer with the target."""
+    return Reply(body=request.target.encode())
+
+
+async def requests_at(server: LoopbackServer, count: int) -> None:
+    """Wait until the server has had so many requests."""
+    while len(server.requests) < count:  # noqa: ASYNC110  # the server tells nobody
+        await anyio.sleep(0.001)
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+async def test_a_task_begins_one_request_and_the_relay_all_others(
+    server: LoopbackServer, tagged: bool
+) -> None:
+    """As long as each is a URL, perhaps with a tag."""
+    server.on("/e", echo)
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+    requests: list[Any] = [Request(url, tag=object()) if tagged else url for url in urls]
+
+    async with Fetcher(concurrency=1) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(requests)
+
+    assert begun == ["/e?0"]
+    assert [result.text for result in results] == [f"/e?{number}" for number in range(MANY)]
+    assert [str(result.url) for result in results] == urls
+    assert [str(result.unwrap().request.url) for result in results] == urls
+    if tagged:
+        assert all(
+            result.request is request for result, request in zip(results, requests, strict=True)
+        )
+    assert {result.attempts for result in results} == {1}
+    assert server.statistics().connections == 1
+
+
+def of_kinds(url: str) -> Request:
+    """Return a request that is put together, of another kind for each number in the query."""
+    number = int(url.partition("?")[2])
+    kinds: list[dict[str, Any]] = [
+        {"headers": {"x-own": "1"}},
+        {"method": "POST", "json": {"a": number}},
+        {"method": "PUT", "content": b"x" * number},
+        {"method": "DELETE", "tag": number},
+        {"method": "HEAD"},
+        {"params": {"a": "b"}},
+        {"auth": ("user", "password")},
+        {"method": "POST", "data": {"a": "b"}, "retry": None},
+        {"headers": {"host": "other.test"}},
+        {"cookies": {"a": "b"}},
+        {},
+    ]
+    return Request(url, **kinds[number % len(kinds)])
+
+
+async def test_requests_of_all_kinds_follow_one_another_in_a_relay(server: LoopbackServer) -> None:
+    """With methods, fields and bodies of their own; each is sent as it would be alone."""
+
+    def described(request: RecordedRequest) -> Reply:
+        shown = (request.method, request.target, dict(request.headers), request.body)
+        return Reply(body=repr(shown).encode())
+
+    server.on("/e", described)
+    requests = [of_kinds(server.url(f"/e?{number}")) for number in range(2 * MANY)]
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        alone = [await fetcher.fetch(request) for request in requests]
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(requests)
+
+    assert begun == ["/e?0"]
+    assert [result.content for result in results] == [result.content for result in alone]
+    for result, request in zip(results, requests, strict=True):
+        assert result.unwrap().request.method == request.method
+        assert result.request is request
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"method": "POST", "content": b"x" * 99_999}, None),
+        ({"follow_redirects": False}, None),
+        ({"timeout": 5}, None),
+        ({"deadline": 5}, None),
+        ({"max_body": 1}, FailureKind.too_large),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
+)
+async def test_what_has_limits_of_its_own_or_a_long_body_is_a_tasks(
+    server: LoopbackServer, options: dict[str, Any], kind: FailureKind | None
+) -> None:
+    """A relay knows one set of limits, and writes each request at once."""
+    server.on("/e", echo)
+    requests = [server.url("/e?1"), Request(server.url("/e?2"), **options), server.url("/e?3")]
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(requests)
+
+    assert begun == ["/e?1", "/e?2", "/e?3"]
+    assert [result.kind for result in results] == [None, kind, None]
+
+
+async def test_each_is_tried_again_by_its_own_policy(server: LoopbackServer) -> None:
+    """Whatever the one before it in the relay was: by its method, and by what it says itself."""
+    server.on("/e", echo)
+    server.on("/lost", Reply(body=99).cut(body=9), Reply(body=b"x"))
+    server.on("/busy", Reply(500), Reply(body=b"x"))
+    lost, busy = server.url("/lost"), server.url("/busy")
+    requests = [
+        server.url("/e?1"),
+        Request(lost + "?2", "POST", json=1),
+        lost + "?3",
+        server.url("/e?4"),
+        Request(busy + "?5", retry=None),
+        busy + "?6",
+        Request(server.url("/e?7"), "POST", retry=None),
+        busy + "?8",
+    ]
+
+    retry = Retry(attempts=2, backoff=0.001, statuses={500}, budget=None)
+    async with Fetcher(concurrency=1, retry=retry) as fetcher:
+        results = await fetcher.fetch_many(requests)
+
+    assert [result.attempts for result in results] == [1, 1, 2, 1, 1, 2, 1, 2]
+    assert [result.ok for result in results] == [True, False, True, True, False, True, True, True]
+
+
+async def test_parameters_that_a_client_is_given_later_are_sent(server: LoopbackServer) -> None:
+    """From the next request on, though its URL is like those before."""
+    server.on("/e", echo)
+
+    async with Fetcher(concurrency=1) as fetcher:
+
+        def requests() -> Iterator[str]:
+            for number in range(4):
+                fetcher.client.params = {"k": "v"} if number > 1 else {}
+                yield server.url(f"/e?{number}=")
+
+        results = await fetcher.fetch_many(requests())
+
+    assert [result.text for result in results] == ["/e?0=", "/e?1=", "/e?2=&k=v", "/e?3=&k=v"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 7])
+async def test_all_kinds_of_requests_and_answers_may_follow_one_another(
+    server: LoopbackServer, concurrency: int
+) -> None:
+    """Each gets its own result, whatever the one before and the one behind it are."""
+    server.on("/e", echo)
+    server.on("/404", Reply(404))
+    server.on("/cookie", Reply(body="c").with_header("set-cookie", "a=1; path=/cookie"))
+    server.on("/go", Reply.redirect("/e?went"))
+    server.on("/cut", Reply(body=99).cut(body=9))
+    server.on("/close", Reply(body="x").with_header("connection", "close"))
+    kinds: list[tuple[Any, object]] = [
+        (server.url("/e?1"), "/e?1"),
+        (server.url("/404"), FailureKind.status),
+        (server.url("/e?2", host=2), "/e?2"),
+        ("no url", FailureKind.invalid_request),
+        (Request(server.url("/e?3"), headers={"x": "y"}), "/e?3"),
+        (server.url("/cookie"), "c"),
+        (server.url("/go"), "/e?went"),
+        (httpx.URL(server.url("/e?4")), "/e?4"),
+        (server.url("/close"), "x"),
+        (server.url("/e?%41", host=3), "/e?%41"),
+        (server.url("/cut"), FailureKind.truncated),
+        (server.url("/e?ä"), "/e?%C3%A4"),
+    ]
+    asked = [kinds[(number * 5) % len(kinds)] for number in range(10 * len(kinds))]
+
+    async with Fetcher(concurrency=concurrency, retry=None) as fetcher:
+        results = await fetcher.fetch_many(item for item, _ in asked)
+
+    got = [result.text if result.ok else result.kind for result in results]
+    assert got == [expected for _, expected in asked]
+
+
+async def test_the_input_is_read_in_the_context_of_whoever_gave_it(server: LoopbackServer) -> None:
+    """A generator sees its caller's variables, though callbacks of the event loop read it."""
+    server.on("/e", echo)
+    variable = contextvars.ContextVar("variable", default="unset")
+    seen = []
+
+    def urls() -> Iterator[str]:
+        for number in range(MANY):
+            seen.append(variable.get())
+            yield server.url(f"/e?{number}")
+
+    async with Fetcher(concurrency=2) as fetcher:
+        await fetcher.fetch_many([server.url("/e")] * 4)  # connections of another context
+        variable.set("set")
+        results = await fetcher.fetch_many(urls())
+
+    assert len(results.successes) == MANY
+    assert set(seen) == {"set"}
+
+
+class Stop(BaseException):
+    """No `Exception`, like the end of a program."""
+
+
+async def test_what_the_input_raises_inside_a_callback_ends_the_batch(
+    server: LoopbackServer,
+) -> None:
+    """The fetcher stays whole."""
+    server.on("/e", echo)
+
+    def urls() -> Iterator[str]:
+        for number in range(MANY):
+            yield server.url(f"/e?{number}")
+        raise Stop
+
+    async with Fetcher(concurrency=3) as fetcher:
+        with anyio.fail_after(100), pytest.raises(Stop):
+            await fetcher.fetch_many(urls())
+        again = await fetcher.fetch_many([server.url("/e")] * MANY)
+
+    assert len(again.successes) == MANY
+
+
+async def test_a_relay_gives_its_permit_to_another_batch(server: LoopbackServer) -> None:
+    """A small batch does not wait for the end of a large one that holds all permits."""
+    server.on("/e", echo)
+    order: list[str] = []
+
+    async with Fetcher(concurrency=1) as fetcher, anyio.create_task_group() as tasks:
+
+        async def fetch(name: str, count: int) -> None:
+            assert len((await fetcher.fetch_many([server.url("/e")] * count)).successes) == count
+            order.append(name)
+
+        tasks.start_soon(fetch, "large", 500)
+        await requests_at(server, 1)
+        tasks.start_soon(fetch, "small", 3)
+
+    assert order == ["small", "large"]
+
+
+async def test_a_pause_of_a_host_holds_its_relays(server: LoopbackServer) -> None:
+    """What is read then waits; other hosts go on."""
+    answers = iter([Reply(429).with_header("retry-after", "1")])
+    server.on("/e", lambda request: next(answers, None) or echo(request))
+    server.on("/other", echo)
+    urls = [server.url("/e")] * 9 + [server.url("/other", host=2)] * 9
+
+    async with Fetcher(concurrency=2) as fetcher:
+        results = await fetcher.fetch_many(urls)
+
+    assert len(results.successes) == len(urls)
+    assert results[0].attempts == 2
+    assert results[0].timing.throttled >= 0.9
+    assert max(result.elapsed for result in results[9:]) < 0.9
+
+
+async def test_a_body_over_the_limit_is_no_success_in_a_relay(server: LoopbackServer) -> None:
+    """The limit is for what a body is, not only for what its head says."""
+    server.on("/small", Reply(body=b"x" * 10))
+    server.on("/large", Reply(body=b"x" * 11, framing="chunked"))
+
+    async with Fetcher(concurrency=1, max_body=10, retry=None) as fetcher:
+        results = await fetcher.fetch_many(map(server.url, ["/small", "/large", "/small"]))
+
+    kinds = [None if result.ok else result.kind for result in results]
+    assert kinds == [None, FailureKind.too_large, None]
+
+
+async def test_coded_bodies_are_decoded_on_the_way(server: LoopbackServer) -> None:
+    """Small ones without waking the task, large ones and broken ones with it."""
+    server.on("/small", Reply(body=b"s" * 1000).gzipped())
+    server.on("/empty", Reply().gzipped())
+    server.on("/large", Reply(body=b"l" * 300_000).gzipped())
+    server.on("/cut", Reply(body=b"c" * 1000).gzipped().without_tail(9))
+    server.on("/bomb", Reply(body=b"b" * 500_000).gzipped())
+    server.on("/plain", Reply(body=b"p"))
+    paths = ["/small", "/small", "/empty", "/plain", "/large", "/small", "/cut", "/small", "/bomb"]
+
+    async with Fetcher(concurrency=1, max_body=400_000, retry=None) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(map(server.url, paths))
+
+    got = [len(result.content) if result.ok else result.kind for result in results]
+    cut, too_large = FailureKind.truncated, FailureKind.too_large
+    assert got == [1000, 1000, 0, 1, 300_000, 1000, cut, 1000, too_large]
+    assert begun == ["/small", "/small", "/small"]
+    assert results[0].unwrap().num_bytes_downloaded < 1000
+    assert results[0].unwrap().text == "s" * 1000
+
+
+async def test_the_result_of_a_relay_is_frozen_like_any_other(server: LoopbackServer) -> None:
+    """It is made without the class's own checks, and must not be told from others."""
+    async with Fetcher(concurrency=1) as fetcher:
+        result = (await fetcher.fetch_many([server.url()] * 2))[1]
+
+    assert type(result) is asyncbatch.Success
+    with pytest.raises(AttributeError):
+        result.index = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del result.index  # type: ignore[misc]
+
+
+async def test_closing_the_fetcher_ends_a_batch_that_is_relayed(server: LoopbackServer) -> None:
+    """At once, and with the error that says so."""
+    server.on("/e", echo)
+    async with anyio.create_task_group() as tasks:
+
+        async def fetch(fetcher: Fetcher) -> None:
+            with pytest.raises(asyncbatch.FetcherClosed):
+                await fetcher.fetch_many(server.url(f"/e?{number}") for number in range(100_000))
+
+        async with Fetcher(concurrency=2) as fetcher:
+            tasks.start_soon(fetch, fetcher)
+            await requests_at(server, 10)
+
+
+@pytest.mark.parametrize("concurrency", [1, 20])
+async def test_what_still_lies_in_the_kernel_is_not_the_next_answer(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """A response that just fills the buffer hides what is behind it until the next read."""
+    size = 1024
+    monkeypatch.setattr("asyncbatch._engine.pool._pool.RECEIVE_BUFFER", size)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    room = size - len(head) - len(b"3xx\r\n\r\n0\r\n\r\n")
+    full = head + b"%x\r\n%b\r\n0\r\n\r\n" % (room, b"x" * room)
+    assert len(full) == size
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await peer.send(full + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
+
+    async with serve(script) as raw, Fetcher(concurrency=concurrency) as fetcher:
+        results = await fetcher.fetch_many([raw.url] * 100)
+
+    assert {result.content for result in results} == {b"x" * room}
+
+
+@pytest.mark.usefixtures("short_outages")
+async def test_one_that_gets_no_connection_is_told_apart_from_one_that_gets_no_answer(
+    server: LoopbackServer,
+) -> None:
+    """Whatever the one before it has got: nothing was sent, and the host is given up."""
+
+    async def say_nothing(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with (
+        serve(say_nothing) as silent,
+        Fetcher(
+            concurrency=1,
+            timeout=1.0,
+            connect_timeout=None,
+            give_up_host_after=1,
+            retry=None,
+            trust_env=False,
+        ) as fetcher,
+    ):
+        mute = f"https://127.0.0.1:{silent.port}/"  # never comes to the end of its handshake
+        answered, unanswered, unsent = await fetcher.fetch_many([server.url(), mute, mute])
+
+    assert answered.ok
+    assert not unanswered.ok
+    assert unanswered.kind is FailureKind.timeout
+    assert unanswered.timing.send is None
+    assert not unsent.ok
+    assert unsent.kind is FailureKind.host_down
