@@ -27,7 +27,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ["3.11", "3.12", "3.13"]
 AT_HAND = ".".join(map(str, sys.version_info[:2]))
-TWO_AT_A_TIME = ["-n", "2", "--dist", "worksteal"]
+AT_ONCE = ["-n", "3", "--dist", "worksteal"]
 
 
 def candidates(version: str) -> Iterator[str]:
@@ -95,7 +95,7 @@ def tests(session: nox.Session) -> None:
     """Run the whole suite on the Python that runs nox; arguments go to pytest."""
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
-    session.run("pytest", *(session.posargs or TWO_AT_A_TIME))
+    session.run("pytest", *(session.posargs or AT_ONCE))
 
 
 @nox.session(python=OTHERS or False)
@@ -106,7 +106,7 @@ def others(session: nox.Session) -> None:
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
     # What servers send is the same on each Python: one of them plays the long tables.
-    session.run("pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not slow and not once"]))
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "not slow and not once"]))
 
 
 @nox.session(python=PYTHONS[:1] or None)
@@ -118,7 +118,7 @@ def lowest(session: nox.Session) -> None:
     # The tests' own tools may be as new as they are: users do not install them.
     session.install("-e", f".[{extras}]", *group("test"), "--constraint", str(bounds))
     session.run("pip", "list")
-    session.run("pytest", *(session.posargs or TWO_AT_A_TIME))
+    session.run("pytest", *(session.posargs or AT_ONCE))
 
 
 @nox.session

@@ -55,18 +55,32 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "may_block: the test calls the blocking API inside a running loop on purpose."
     )
+    config.addinivalue_line(
+        "markers", "any_loop: what is tested has no part in the event loop; leave uvloop out."
+    )
     config.addinivalue_line("markers", "once: run on one Python; it tells nothing about others.")
     config.addinivalue_line("markers", "slow: run only where `-m` asks for it by name.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the slow tests out, unless `-m` speaks of them."""
-    if "slow" in config.option.markexpr:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow") is not None]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    """Leave out the slow tests and those of one loop too many, unless `-m` speaks of them."""
+    asked_for = config.option.markexpr
+    left_out = {
+        item
+        for item in items
+        if ("slow" not in asked_for and item.get_closest_marker("slow") is not None)
+        or ("any_loop" not in asked_for and _is_on_one_loop_too_many(item))
+    }
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_on_one_loop_too_many(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or item.get_closest_marker("any_loop") is None:
+        return False
+    return callspec.params.get("anyio_backend", "") == BACKENDS.get("uvloop")
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: Any) -> None:
@@ -109,7 +123,7 @@ def one_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def detector() -> BlockBuster:
+def detector() -> Iterator[BlockBuster]:
     """Turn a blocking call that asyncbatch makes inside a running asyncio loop into an error."""
     detector = BlockBuster("asyncbatch")
     # Files that are sent are read where they are sent, a piece at a time, as httpx does.
@@ -117,18 +131,20 @@ def detector() -> BlockBuster:
     for function in ("io.BufferedReader.read", "io.BufferedRandom.read"):
         if function in detector.functions:
             detector.functions[function].can_block_in(*reader)
-    return detector
+    detector.activate()
+    yield detector
+    detector.deactivate()
 
 
 @pytest.fixture(autouse=True)
 def no_blocking_call(request: pytest.FixtureRequest, detector: BlockBuster) -> Iterator[None]:
-    """Let a blocking call be an error, unless the test makes it on purpose."""
-    if request.node.get_closest_marker("may_block") is not None:
+    """Let the test block that does so on purpose."""
+    if request.node.get_closest_marker("may_block") is None:
         yield
         return
-    detector.activate()
-    yield
     detector.deactivate()
+    yield
+    detector.activate()
 
 
 @pytest.fixture(autouse=True)

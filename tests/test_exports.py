@@ -47,7 +47,7 @@ TESTING = """
 OPTIONAL_LIBRARIES = {"httpx2", "rich", "tqdm", "trio", "uvloop"}
 
 WHAT_SENDS = {"anyio", "asyncio", "httpcore"} | {
-    f"asyncbatch.{inner}" for inner in ("_batch", "_fetcher", "_lanes", "_schedule", "_transport")
+    f"asyncbatch.{inner}" for inner in ("_api", "_batch", "_engine", "_lanes", "_schedule")
 }
 
 ROOT = Path(__file__).parents[1]

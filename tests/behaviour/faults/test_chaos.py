@@ -27,7 +27,7 @@ from tests.behaviour.faults.world import World, resolving
 from tests.conftest import BACKENDS
 from tests.unit.engine.raw_server import until
 
-SHORT = 300
+SHORT = 200
 LONG = int(os.environ.get("CHAOS_REQUESTS", "30000"))
 ROUND = 3_000
 """Requests after which memory is looked at."""

@@ -14,7 +14,7 @@ from tests.behaviour.faults.lanes import fetcher_on
 from tests.behaviour.faults.proxy import FaultProxy, Link, Opening
 
 RESTARTS = 4
-TIMEOUTS = 1_000
+TIMEOUTS = 500
 
 
 async def test_idempotent_requests_survive_restarts_and_others_are_sent_once(lane: str) -> None:
@@ -87,7 +87,7 @@ async def test_restarts_cost_no_request_by_default(lane: str) -> None:
     assert not results.failures
 
 
-async def test_a_pool_is_usable_at_once_after_a_thousand_timeouts(
+async def test_a_pool_is_usable_at_once_after_many_timeouts(
     server: LoopbackServer, way: tuple[str, str]
 ) -> None:
     """Nothing of them is left in it: no connection, no place, no waiter."""

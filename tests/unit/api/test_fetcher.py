@@ -16,6 +16,8 @@ from asyncbatch._schedule import Schedule
 from asyncbatch.testing import Fault, FaultTransport, LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, settle, texts, urls
 
+pytestmark = pytest.mark.any_loop
+
 # Results
 
 

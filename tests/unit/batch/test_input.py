@@ -20,6 +20,8 @@ from asyncbatch import Fetcher, Request
 from asyncbatch._batch._input import END, Input, Requests
 from tests.transports import HeldTransport, echo_path, mock, settle, texts, urls
 
+pytestmark = pytest.mark.any_loop
+
 
 class Faulty(Exception):
     """What an input raises in these tests."""

@@ -16,6 +16,8 @@ from asyncbatch._lanes.response import _decode_whole as _whole_body
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.any_loop
+
 CHALLENGE = 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
 
 

@@ -23,6 +23,8 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.any_loop
+
 LIMITS = {"max_connections": 5, "max_keepalive_connections": 5}
 
 

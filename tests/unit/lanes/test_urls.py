@@ -19,6 +19,8 @@ from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch._values._urls import SIMPLE_TARGET, split_plain
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
+pytestmark = pytest.mark.any_loop
+
 Word = enum.Enum("Word", {"one": "value"}, type=str)
 
 

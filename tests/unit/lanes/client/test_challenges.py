@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from asyncbatch import FailureKind, Fetcher
 from asyncbatch._lanes.client._challenges import with_one_challenge
 
+pytestmark = pytest.mark.any_loop
+
 MD5 = 'Digest realm="r", nonce="n", qop="auth"'
 SHA = 'Digest realm="r", nonce="s", qop="auth", algorithm=SHA-256'
 UNKNOWN = 'Digest realm="r", nonce="u", qop="auth", algorithm=SHA-512-256'

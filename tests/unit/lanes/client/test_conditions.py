@@ -15,6 +15,8 @@ from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch.testing import FakeClock, LoopbackServer, Reply, echo
 from tests.unit.lanes.served import lanes_of
 
+pytestmark = pytest.mark.any_loop
+
 
 @pytest.fixture
 def echoing(server: LoopbackServer) -> LoopbackServer:

@@ -17,6 +17,8 @@ from asyncbatch._lanes.client import _door
 from asyncbatch._lanes.client._door import door_of
 from asyncbatch.testing import LoopbackServer, Reply
 
+pytestmark = pytest.mark.any_loop
+
 MANY = 10
 
 

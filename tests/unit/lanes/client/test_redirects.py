@@ -13,6 +13,8 @@ from asyncbatch import Fetcher
 from asyncbatch._lanes.client._redirects import keep_userinfo, leave_behind
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 
+pytestmark = pytest.mark.any_loop
+
 
 def _redirected(url: str, following: str, method: str = "GET") -> tuple[Any, Any]:
     headers = {"Proxy-Authorization": "secret", "Content-Type": "text/plain", "X-Own": "1"}

@@ -22,6 +22,8 @@ from asyncbatch import Failure, FailureKind, Fetcher, Request
 from asyncbatch.testing import Answer, LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.any_loop
+
 OK = b"HTTP/1.1 200 OK\r\n"
 
 

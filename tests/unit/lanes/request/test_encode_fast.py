@@ -101,7 +101,7 @@ AUTHS = st.sampled_from([UNSET, UNSET, None, ("a", "b"), httpx.BasicAuth("é", b
 
 
 @given(st.sampled_from(sorted(CLIENTS)), URLS, METHODS, HEADERS, PARAMS, BODIES, AUTHS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @example("own agent", "http://a.test/", "GET", {"x-own": "2", "X-Own": "3"}, None, {}, UNSET)
 @example("own agent", "http://a.test/", "POST", None, None, {}, UNSET)
 @example("own agent", "http://a.test/", "POST", None, None, {"content": b""}, UNSET)

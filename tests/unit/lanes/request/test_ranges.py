@@ -12,6 +12,8 @@ import pytest
 from asyncbatch import Fetcher, Request
 from asyncbatch.testing import LoopbackServer, Reply
 
+pytestmark = pytest.mark.any_loop
+
 PACKED = gzip.compress(bytes(range(256)) * 20)
 RANGE = {"Range": "bytes=10-99"}
 

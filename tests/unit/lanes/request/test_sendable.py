@@ -12,6 +12,8 @@ import pytest
 from asyncbatch import Failure, FailureKind, Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, Reply
 
+pytestmark = pytest.mark.any_loop
+
 URLS: list[Any] = [
     "",
     " ",

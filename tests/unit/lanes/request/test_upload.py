@@ -15,6 +15,8 @@ import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch.testing import LoopbackServer, Reply
 
+pytestmark = pytest.mark.any_loop
+
 CONTENT = b"0123456789" * 20_000
 PARTS = [CONTENT[at : at + 70_000] for at in range(0, len(CONTENT), 70_000)]
 AT_ONCE = Retry(backoff=0)
