@@ -19,7 +19,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "others", "types", "lint", "docs"]
+nox.options.sessions = ["tests", "once", "others", "types", "lint", "docs"]
 nox.options.reuse_venv = "yes"
 # nox takes a missing Python for an error where CI is set.
 nox.options.error_on_missing_interpreters = False
@@ -27,6 +27,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ["3.11", "3.12", "3.13"]
 AT_HAND = ".".join(map(str, sys.version_info[:2]))
+# Three on two cores: some of the tests wait.
 AT_ONCE = ["-n", "3", "--dist", "worksteal"]
 
 
@@ -64,6 +65,9 @@ def installed(version: str) -> bool:
     return False
 
 
+# What servers send is the same on each Python: one of them plays the long tables (`once`).
+EVERYWHERE = "not slow and not once"
+
 PYTHONS = [version for version in SUPPORTED if installed(version)]
 OTHERS = [version for version in PYTHONS if version != AT_HAND]
 
@@ -92,10 +96,18 @@ def keep_bytecode(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole suite on the Python that runs nox; arguments go to pytest."""
+    """Run the suite on the Python that runs nox; arguments go to pytest."""
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
-    session.run("pytest", *(session.posargs or AT_ONCE))
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
+
+
+@nox.session
+def once(session: nox.Session) -> None:
+    """Run the tests that take long, and tell the same on each Python; arguments go to pytest."""
+    session.install("-e", ".", *group("test"))
+    keep_bytecode(session)
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "once and not slow"]))
 
 
 @nox.session(python=OTHERS or False)
@@ -105,8 +117,7 @@ def others(session: nox.Session) -> None:
         session.skip("no other Python is installed")
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
-    # What servers send is the same on each Python: one of them plays the long tables.
-    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "not slow and not once"]))
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
 
 
 @nox.session(python=PYTHONS[:1] or None)

@@ -112,6 +112,7 @@ def measure_stream(count: int) -> int:
     return anyio.run(main)
 
 
+@pytest.mark.once
 def test_a_long_stream_runs_in_flat_memory():
     """Four times the requests, over the same hosts, take hardly more memory."""
     short, long = measure_stream(400), measure_stream(1_600)

@@ -30,6 +30,8 @@ from tests.behaviour.cancellation.ways import (
     serve_site,
 )
 
+pytestmark = pytest.mark.once
+
 # More than any of the batches takes.
 MAX_STEPS = 3_000
 

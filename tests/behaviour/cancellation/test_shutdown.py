@@ -12,6 +12,8 @@ import pytest
 from tests.behaviour.cancellation.stepping import Steps, new_loop, step_tasks
 from tests.behaviour.cancellation.ways import WAYS, Site, new_fetcher, serve_site
 
+pytestmark = pytest.mark.once
+
 MAX_STEPS = 3_000
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.behaviour.differential.comparison import Places, compare, open_places
 from tests.behaviour.differential.exchanges import GROUPS, TABLE
 
+pytestmark = pytest.mark.once
+
 httpx2 = pytest.importorskip("httpx2")
 
 

@@ -21,6 +21,8 @@ from asyncbatch._engine import ConnectFailed, Connector
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.behaviour.faults.lanes import fetcher_on
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).parent / "programs" / "descriptors.py"
 

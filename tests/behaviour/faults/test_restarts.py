@@ -13,6 +13,8 @@ from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.behaviour.faults.lanes import fetcher_on
 from tests.behaviour.faults.proxy import FaultProxy, Link, Opening
 
+pytestmark = pytest.mark.once
+
 RESTARTS = 4
 TIMEOUTS = 500
 

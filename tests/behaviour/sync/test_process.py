@@ -98,6 +98,7 @@ def test_one_interrupt_ends_everything(loopback: LoopbackServer, way: str) -> No
         pytest.param("in_a_notebook", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.once
 def test_an_interrupt_at_any_line_leaves_nothing(loopback: LoopbackServer, way: str) -> None:
     """Before each line of ours in turn: nothing hangs, and no thread is left."""
     # One that comes in the middle of closing leaves that to the garbage collector, which tells.
