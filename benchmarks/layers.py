@@ -239,10 +239,10 @@ async def _batch(count: int, *, streamed: bool) -> None:
     import asyncbatch
 
     async with asyncbatch.Fetcher(retry=None, trust_env=False) as fetcher:
-        equipment = fetcher._equipment
-        assert equipment is not None
-        trial = attrs.evolve(equipment.trial, lane=_null_lane(fetcher))
-        fetcher._equipment = attrs.evolve(equipment, trial=trial)
+        shared = fetcher._shared
+        assert shared is not None
+        trial = attrs.evolve(shared.trial, lane=_null_lane(fetcher))
+        fetcher._shared = attrs.evolve(shared, trial=trial)
         urls: Iterator[str] = numbered(_ORIGIN, count)
         if not streamed:
             await fetcher.fetch_many(urls)

@@ -324,8 +324,8 @@ def path_of(result: Result) -> str:
 
 def hosts_of(fetcher: Fetcher) -> Iterable[Any]:
     """Return all hosts that a fetcher knows."""
-    equipment: Any = fetcher._equipment
-    return list(equipment.hosts._table.values())
+    shared: Any = fetcher._shared
+    return list(shared.hosts._table.values())
 
 
 def refuse_bad(books: Books) -> Any:

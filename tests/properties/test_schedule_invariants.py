@@ -453,9 +453,9 @@ class Batches(RuleBasedStateMachine):
         if model.in_flight >= (self.policies["per_host"] or math.inf):
             return until - since
         opens_at = host.opens_at
-        if host.opening is not None and model.in_flight >= host.opening.limit:
-            opens_at = max(opens_at, host.opening.widens_at)
-        elif host.opening is None and not host.plain and model.in_flight >= host.width:
+        if host.slow_start is not None and model.in_flight >= host.slow_start.limit:
+            opens_at = max(opens_at, host.slow_start.widens_at)
+        elif host.slow_start is None and not host.plain and model.in_flight >= host.width:
             return until - since
         if self.hosts.total is not None:
             opens_at = max(opens_at, self.hosts.total.open_at)

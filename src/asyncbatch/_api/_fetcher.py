@@ -25,7 +25,7 @@ from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options,
 from asyncbatch._api._setup import backlog_of, equip, fitted, make_client, refuse_with_client
 from asyncbatch._api._statistics import Statistics, statistics_by_host
 from asyncbatch._api._stream import Streaming
-from asyncbatch._batch import Batch, Equipment
+from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._lanes import binding_of
@@ -98,7 +98,7 @@ class Fetcher:
     ) -> None:
         own, client_options = split_options(options)
         check_client_options(client_options)
-        self._equipment: Equipment | None = None
+        self._shared: Shared | None = None
         self._closed = False
         self._owns_client = client is None
         if client is None:
@@ -123,7 +123,7 @@ class Fetcher:
         return self._client
 
     async def __aenter__(self) -> Self:
-        if self._closed or self._equipment is not None:
+        if self._closed or self._shared is not None:
             raise FetcherClosed("this fetcher has been opened before; make a new one")
         if self._client.is_closed:
             raise FetcherClosed("the client of this fetcher is closed")
@@ -132,7 +132,7 @@ class Fetcher:
         self._loop = anyio.lowlevel.current_token()
         self._clock = running_clock()
         self._slots = Slots(self._options.concurrency, self._clock)
-        self._equipment = equip(
+        self._shared = equip(
             self._options, self._client, self._slots, owns_client=self._owns_client
         )
         return self
@@ -159,7 +159,7 @@ class Fetcher:
                 await self._client.__aexit__(error_type, error, traceback)
 
     def __del__(self) -> None:
-        opened = getattr(self, "_equipment", None) is not None
+        opened = getattr(self, "_shared", None) is not None
         if opened and not self._closed and self._owns_client:
             # No more than closing the sockets: the rest takes a task, and nobody waits for it. If
             # the loop is over, they go with their objects.
@@ -169,7 +169,7 @@ class Fetcher:
             warnings.warn(f"unclosed {self!r}: use it in an async with", ResourceWarning, 1, self)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._equipment else "not opened"
+        state = "closed" if self._closed else "open" if self._shared else "not opened"
         return f"<Fetcher: {state}, concurrency={self._options.concurrency}>"
 
     async def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
@@ -274,15 +274,15 @@ class Fetcher:
 
     def statistics(self) -> Statistics:
         """Return what the fetcher is doing at this moment."""
-        equipment = self._equipment
+        shared = self._shared
         by_host = {}
-        if equipment is not None:
-            by_host = statistics_by_host(equipment.hosts, self._batches, self._clock())
+        if shared is not None:
+            by_host = statistics_by_host(shared.hosts, self._batches, self._clock())
         return Statistics(
             batches=len(self._batches),
             in_flight=self._slots.taken if self._slots else 0,
             waiting=sum(batch.waiting for batch in self._batches),
-            hosts=equipment.hosts.remembered() if equipment else 0,
+            hosts=shared.hosts.remembered() if shared else 0,
             concurrency=self._options.concurrency,
             by_host=by_host,
         )
@@ -306,13 +306,13 @@ class Fetcher:
             TypeError: If `host` is not a `str`.
             ValueError: If `host` does not name a host.
         """
-        if self._equipment is None or self._closed:
+        if self._shared is None or self._closed:
             raise FetcherClosed("this fetcher is not open: it knows no hosts")
         pattern, now = HostPatterns({host: True}), self._clock()
         # All of them, also behind one that was open.
         reopened = [
             each.reopen(now)
-            for each in self._equipment.hosts.busy_or_closed(now)
+            for each in self._shared.hosts.busy_or_closed(now)
             if pattern.get(cast("Origin", each.key))
         ]
         return any(reopened)
@@ -337,8 +337,8 @@ class Fetcher:
     ) -> Batch:
         return Batch(self._check_open(), source, output, batch_timeout=batch_timeout)
 
-    def _check_open(self) -> Equipment:
-        if self._equipment is None or self._closed:
+    def _check_open(self) -> Shared:
+        if self._shared is None or self._closed:
             raise FetcherClosed(
                 "this fetcher is closed; make a new one"
                 if self._closed
@@ -349,7 +349,7 @@ class Fetcher:
                 "this fetcher belongs to another event loop, in which it was opened; make one "
                 "for each loop, or use a SyncFetcher from any thread"
             )
-        return self._equipment
+        return self._shared
 
     @contextmanager
     def _registered(self, batch: Batch) -> Generator[None]:

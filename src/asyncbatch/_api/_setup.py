@@ -13,7 +13,7 @@ import attrs
 import httpx
 
 from asyncbatch._api._options import NotGiven, Options, warn_caller
-from asyncbatch._batch import Equipment
+from asyncbatch._batch import Shared
 from asyncbatch._batch._attempt import Trial
 from asyncbatch._batch._log import HostLog
 from asyncbatch._engine import bounds_for
@@ -117,7 +117,7 @@ def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
 
 def equip(
     options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
-) -> Equipment:
+) -> Shared:
     """Return what all batches of a fetcher share."""
     permits: Permits = slots
     capacity = capacity_of(client)
@@ -128,7 +128,7 @@ def equip(
     lane = _lane(options, client)
     lane.take_part_in(stalls)
     stalls.join(slots.take_out)
-    return Equipment(
+    return Shared(
         trial=Trial(lane, limits),
         hosts=Hosts(
             per_host=options.per_host,

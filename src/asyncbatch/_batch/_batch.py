@@ -19,10 +19,10 @@ from anyio.abc import TaskGroup
 from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Delivered, Output
-from asyncbatch._batch._progress_count import Tally
-from asyncbatch._batch._reader import Intake
-from asyncbatch._batch._shared import Equipment
-from asyncbatch._batch._time_slice import Slice
+from asyncbatch._batch._progress_count import ProgressCount
+from asyncbatch._batch._reader import Reader
+from asyncbatch._batch._shared import Shared
+from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._batch._workers import Work, Workers
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._runtime._event_loop import running_clock
@@ -38,13 +38,13 @@ class Batch:
 
     def __init__(
         self,
-        equipment: Equipment,
+        shared: Shared,
         source: Input,
         output: Output,
         *,
         batch_timeout: float | None = None,
     ) -> None:
-        self._equipment = equipment
+        self._shared = shared
         self._source = source
         self._is_fed = source.is_async
         self._output = output
@@ -52,24 +52,24 @@ class Batch:
         self.clock = running_clock()
         """What the batch runs by."""
         self._begun = self.clock()
-        self._schedule = Schedule(equipment.hosts)
+        self._schedule = Schedule(shared.hosts)
         self._schedule.on_ready = self.notify
-        self._tally = Tally(source.size) if equipment.progress else None
-        self._full_before = equipment.slots.full_at(self._begun)
+        self._progress_count = ProgressCount(source.size) if shared.progress else None
+        self._full_before = shared.slots.full_at(self._begun)
         self._ledger = Ledger(
-            equipment,
+            shared,
             self._schedule,
             output,
-            self._tally,
+            self._progress_count,
             self.clock,
             is_at_hand=bool(source.size) and not source.is_async,
         )
         if batch_timeout is not None:
             self._schedule.ends_at = self._begun + batch_timeout
             self._ledger.batch_timeout = batch_timeout
-        self._intake = Intake(source, self._ledger, self._schedule, output, equipment, self.clock)
+        self._reader = Reader(source, self._ledger, self._schedule, output, shared, self.clock)
         self._workers = Workers(
-            equipment, self._schedule, self._intake, self._ledger, output, self.clock
+            shared, self._schedule, self._reader, self._ledger, output, self.clock
         )
         self._scope = anyio.CancelScope()
         self._abandoned = False
@@ -85,7 +85,7 @@ class Batch:
 
     def slots_full(self) -> float:
         """Return for how many seconds of the batch all slots of its fetcher have been taken."""
-        return self._equipment.slots.full_at(self.clock()) - self._full_before
+        return self._shared.slots.full_at(self.clock()) - self._full_before
 
     @property
     def waiting(self) -> int:
@@ -105,7 +105,7 @@ class Batch:
         """Say that something has changed: a request may start now that might not before."""
         self._changed.set()
         self._workers.notify()
-        self._intake.notify()
+        self._reader.notify()
 
     def abandon(self) -> None:
         """End the batch at once, because its fetcher closes."""
@@ -130,9 +130,9 @@ class Batch:
             FetcherClosed: If the fetcher closed meanwhile.
             BaseException: What is no `Exception` and was raised by the input or while sending.
         """
-        reporter = open_reporter(self._equipment.progress, total=self._source.size)
-        self._equipment.trial.lane.begin_batch(self.clock)
-        self._equipment.stalls.join(self._workers.take_out)
+        reporter = open_reporter(self._shared.progress, total=self._source.size)
+        self._shared.trial.lane.begin_batch(self.clock)
+        self._shared.stalls.join(self._workers.take_out)
         try:
             with self._scope:
                 with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
@@ -141,7 +141,7 @@ class Batch:
                 if limit.has_passed:
                     await self._end_unfinished()
         finally:
-            self._equipment.stalls.leave(self._workers.take_out)
+            self._shared.stalls.leave(self._workers.take_out)
             self._leave_schedule()
             if reporter is not None:
                 reporter.close(self._progress())
@@ -176,9 +176,9 @@ class Batch:
         """
         self._is_running = True
         self._scope = scope = anyio.CancelScope()
-        self._equipment.trial.lane.begin_batch(self.clock)
+        self._shared.trial.lane.begin_batch(self.clock)
         self._ledger.enter(item, 0, self.clock())
-        self._equipment.stalls.join(self._workers.take_out)
+        self._shared.stalls.join(self._workers.take_out)
         try:
             if self._ledger.unfinished:
                 with scope:
@@ -190,7 +190,7 @@ class Batch:
             is_left_clean = not self._ledger.unfinished and self._batch_timeout is None
             if not is_left_clean:
                 self._leave_schedule()
-            self._equipment.stalls.leave(self._workers.take_out)
+            self._shared.stalls.leave(self._workers.take_out)
             self._end()
         if not is_left_clean:
             self._check_whole()
@@ -216,7 +216,7 @@ class Batch:
         if self._fatal is not None:
             fatal, self._fatal = self._fatal, None
             raise fatal
-        if self._abandoned and not self._intake.is_finished:
+        if self._abandoned and not self._reader.is_finished:
             raise FetcherClosed("the fetcher was closed while the batch was running")
 
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
@@ -224,7 +224,7 @@ class Batch:
         if reporter is not None:
             start(functools.partial(self._report, reporter))
         if self._is_fed:
-            start(self._intake.feed)
+            start(self._reader.feed)
         try:
             await self._workers.dispatch(start)
         except anyio.get_cancelled_exc_class():
@@ -263,7 +263,7 @@ class Batch:
         """Give a result to everything that the batch had no time for."""
         assert self._batch_timeout is not None
         now = self.clock()
-        turn = Slice()
+        turn = TimeSlice()
         for job in self._ledger.withdraw(now):
             await self._wait_for(turn, self._output.may_start)
             self._ledger.end(job, self._batch_timeout, now)
@@ -275,7 +275,7 @@ class Batch:
             await self._wait_for(turn, self._output.may_take)
             self._ledger.reject_unread(item, index, self._batch_timeout)
 
-    async def _wait_for(self, turn: Slice, has_room: Callable[[int], bool]) -> None:
+    async def _wait_for(self, turn: TimeSlice, has_room: Callable[[int], bool]) -> None:
         """Wait until the consumer has made room for one more result."""
         if turn.is_over:
             await turn.end()
@@ -291,13 +291,13 @@ class Batch:
             reporter.update(self._progress())
             took = self.clock() - begun
             if took >= LEAST:
-                self._equipment.stalls.take_out(took, begun)
+                self._shared.stalls.take_out(took, begun)
             await anyio.sleep(INTERVAL)
 
     def _progress(self) -> Progress:
-        assert self._tally is not None
+        assert self._progress_count is not None
         elapsed = self.clock() - self._begun
-        return self._tally.progress(
+        return self._progress_count.progress(
             in_flight=self._schedule.in_flight, elapsed=elapsed, hosts=self._last_hosts()
         )
 

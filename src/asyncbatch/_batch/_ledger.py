@@ -27,8 +27,8 @@ from asyncbatch._batch._make_result import (
     unpaid,
 )
 from asyncbatch._batch._output import Output
-from asyncbatch._batch._progress_count import Tally
-from asyncbatch._batch._shared import Equipment
+from asyncbatch._batch._progress_count import ProgressCount
+from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._window import Window
 from asyncbatch._lanes import callers_error
 from asyncbatch._runtime._event_loop import Clock
@@ -50,10 +50,10 @@ class Ledger:
 
     def __init__(
         self,
-        equipment: Equipment,
+        shared: Shared,
         schedule: Schedule,
         output: Output,
-        tally: Tally | None,
+        progress_count: ProgressCount | None,
         clock: Clock,
         *,
         is_at_hand: bool,
@@ -62,25 +62,25 @@ class Ledger:
         """Requests read that have no result yet."""
         self.on_retry: Callable[[Job], object] = _ignore
         """Called with a request that is left to be tried again."""
-        self.window = Window(equipment.window)
+        self.window = Window(shared.window)
         """How many requests may have been read that have no result yet."""
         self.batch_timeout = 0.0
         """Seconds for the whole batch, if it has an end; for errors to name."""
-        self._equipment = equipment
-        self._hosts = equipment.hosts
-        self._lane = equipment.trial.lane
+        self._shared = shared
+        self._hosts = shared.hosts
+        self._lane = shared.trial.lane
         self._schedule = schedule
-        self._tally = tally
+        self._progress_count = progress_count
         self.publish: Callable[[Result], object] = output.put
         """Hands a result over; what else its end comes to is for `_finish` or `succeeded`."""
-        if tally is not None:
-            self.publish = functools.partial(_count_and_put, tally, output)
+        if progress_count is not None:
+            self.publish = functools.partial(_count_and_put, progress_count, output)
         self._clock = clock
-        self._slots = equipment.slots
+        self._slots = shared.slots
         # What requests of an input that is at hand have waited before they were read is the time
         # for which no slot was free since then; None for any other input.
-        self.full_before = equipment.slots.full_at(clock()) if is_at_hand else None
-        self._callbacks = Callbacks(clock, equipment.stalls)
+        self.full_before = shared.slots.full_at(clock()) if is_at_hand else None
+        self._callbacks = Callbacks(clock, shared.stalls)
         # Cancelled in the middle of an attempt.
         self._interrupted: list[Job] = []
 
@@ -112,7 +112,7 @@ class Ledger:
                 return
         if type(item) is str:
             job = Job(item, index, self._hosts.get(origin))
-            job.allowed = self._equipment.deadline
+            job.allowed = self._shared.deadline
         else:
             job = self._job_of(item, index, self._hosts.get(origin))
         if self.full_before is not None:
@@ -123,7 +123,7 @@ class Ledger:
 
     def _job_of(self, item: Any, index: int, host: Host) -> Job:
         job = Job(item, index, host, method_of(item))
-        job.allowed = self._equipment.deadline
+        job.allowed = self._shared.deadline
         if isinstance(item, Request):
             if not isinstance(item.deadline, Unset):
                 job.allowed = item.deadline
@@ -133,7 +133,7 @@ class Ledger:
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Leave `job` to be tried again or give it its result, as the schedule decides."""
         job.queued += outcome.queued
-        check = self._equipment.check
+        check = self._shared.check
         if outcome.kind is None and check is not None:
             error = self._callbacks.examine(check, built(job.request, outcome))
             if error is not None:
@@ -242,8 +242,8 @@ class Ledger:
         log_retry(job, outcome, delay)
         if outcome.local:
             return
-        if self._tally is not None:
-            self._tally.retries += 1
+        if self._progress_count is not None:
+            self._progress_count.retries += 1
         if job.history is None:
             job.history = []
         job.history.append(attempt_of(job, outcome, delay))
@@ -255,6 +255,6 @@ class Ledger:
         self.publish(result)
 
 
-def _count_and_put(tally: Tally, output: Output, result: Result) -> None:
-    tally.add(result)
+def _count_and_put(progress_count: ProgressCount, output: Output, result: Result) -> None:
+    progress_count.add(result)
     output.put(result)

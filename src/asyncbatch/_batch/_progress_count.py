@@ -6,7 +6,7 @@ from asyncbatch._progress import Progress
 from asyncbatch._values._result import Result
 
 
-class Tally:
+class ProgressCount:
     """Counts results as they come."""
 
     def __init__(self, total: int | None) -> None:

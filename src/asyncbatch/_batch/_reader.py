@@ -1,5 +1,5 @@
 """
-The intake of a batch: what is read from the input, and when.
+The reader of a batch: what is taken from the input, and when.
 
 An input that can be read without waiting is read by whoever looks for work, one item at a time; one
 that has to be waited for is read ahead by a task of its own.
@@ -14,14 +14,14 @@ import anyio
 from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Output
-from asyncbatch._batch._shared import Equipment
-from asyncbatch._batch._time_slice import Slice
+from asyncbatch._batch._shared import Shared
+from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LEAST, Stepped
 from asyncbatch._schedule import Schedule
 
 
-class Intake:
+class Reader:
     """Reads an input into the ledger, no further than is needed."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Intake:
         ledger: Ledger,
         schedule: Schedule,
         output: Output,
-        equipment: Equipment,
+        shared: Shared,
         clock: Clock,
     ) -> None:
         self.source = source
@@ -40,12 +40,12 @@ class Intake:
         self._ledger = ledger
         self._schedule = schedule
         self._output = output
-        self._concurrency = equipment.concurrency
+        self._concurrency = shared.concurrency
         self._window = ledger.window
         # Of what is not fed: whether there was no room when somebody wanted to read.
         self._was_full = False
         self._clock = clock
-        self._stalls = equipment.stalls
+        self._stalls = shared.stalls
         self._hungry = anyio.Event()  # set by whoever changes what the feeder waits for
 
     @property
@@ -105,7 +105,7 @@ class Intake:
 
     async def feed(self) -> None:
         """Read an input that has to be waited for, ahead of what can be started."""
-        turn = Slice()
+        turn = TimeSlice()
         turn.begin()
         while True:
             while not self._wants_more():

@@ -16,7 +16,7 @@ from asyncbatch._values._retry import Retry
 
 
 @attrs.frozen
-class Equipment:
+class Shared:
     """What all batches of a fetcher share."""
 
     trial: Trial

@@ -19,7 +19,7 @@ def _ignore() -> None:
     """Stand in for a batch that has not begun."""
 
 
-class Handover:
+class ThreadOutput:
     """
     Hands results to one consumer in another thread, at most `backlog` of them waiting for him.
 

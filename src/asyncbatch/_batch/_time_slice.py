@@ -16,7 +16,7 @@ SLICE = 0.005
 """Seconds."""
 
 
-class Slice:
+class TimeSlice:
     """
     The time that the tasks of one batch share before they let others run.
 

@@ -1,7 +1,7 @@
 """
 The window of a batch: how far it reads ahead of what it has finished.
 
-Pure: counts in, decisions out. What is read, and when, is for the intake to say.
+Pure: counts in, decisions out. What is read, and when, is for the `Reader` to say.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from asyncbatch._batch._input import END
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._make_result import method_of
 from asyncbatch._batch._output import Output
-from asyncbatch._batch._reader import Intake
-from asyncbatch._batch._shared import Equipment
-from asyncbatch._batch._time_slice import SLICE, Slice
+from asyncbatch._batch._reader import Reader
+from asyncbatch._batch._shared import Shared
+from asyncbatch._batch._time_slice import SLICE, TimeSlice
 from asyncbatch._lanes import Blueprint, Encoded, can_relay
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LATE
@@ -44,26 +44,26 @@ class Workers:
 
     def __init__(
         self,
-        equipment: Equipment,
+        shared: Shared,
         schedule: Schedule,
-        intake: Intake,
+        reader: Reader,
         ledger: Ledger,
         output: Output,
         clock: Clock,
     ) -> None:
-        self._concurrency = equipment.concurrency
-        self.slots = equipment.slots
-        self.permits = equipment.permits
-        self.trial = equipment.trial
+        self._concurrency = shared.concurrency
+        self.slots = shared.slots
+        self.permits = shared.permits
+        self.trial = shared.trial
         # A relay knows one limit for all its requests, and builds no response to be looked at.
-        self.may_relay = equipment.deadline is None and equipment.check is None
+        self.may_relay = shared.deadline is None and shared.check is None
         self.schedule = schedule
-        self.intake = intake
-        self._is_fed = intake.is_fed
+        self.reader = reader
+        self._is_fed = reader.is_fed
         self.ledger = ledger
         self.output = output
         self.clock = clock
-        self.slice = Slice()
+        self.slice = TimeSlice()
         # Set by whoever changes something that the dispatcher waits for.
         self._changed = anyio.Event()
         # Set when something is left to be tried again, and when there is room for results.
@@ -122,7 +122,7 @@ class Workers:
                 return self.schedule.next_alarm
             self.ledger.settle_unsent(job, now)
             self.notify()
-            self.intake.notify()
+            self.reader.notify()
         return math.inf  # when there is room for results
 
     def _note_retry(self, job: Job) -> None:
@@ -140,7 +140,7 @@ class Workers:
         while is_working:
             # To look at deadlines lets rests end, and what is ready then is nobody else's to start.
             if not await self._acquire_in_time():
-                is_working = not self.intake.is_finished
+                is_working = not self.reader.is_finished
                 continue
             worker = self._only = self._only or Worker(self)
             self._workers.add(worker)
@@ -209,8 +209,8 @@ class Workers:
         if self._cut_short:
             self._cut_short = False
             await self.slice.end()
-            return not self.intake.is_finished
-        if self.intake.is_finished:
+            return not self.reader.is_finished
+        if self.reader.is_finished:
             return False
         self._changed = anyio.Event()
         wake_at = self._wake_at()
@@ -218,12 +218,12 @@ class Workers:
         # Where there is no room for results, nobody asks the schedule when its time has come.
         if is_full or wake_at == math.inf or not self.output.may_start(self.schedule.in_flight):
             await self._changed.wait()
-            return not self.intake.is_finished
+            return not self.reader.is_finished
         self._sleeps_until = wake_at
         with anyio.move_on_after(max(0.0, wake_at - self.clock())):
             await self._changed.wait()
         self._sleeps_until = math.inf
-        return not self.intake.is_finished
+        return not self.reader.is_finished
 
     def _wake_at(self) -> float:
         wake_at = self.schedule.wake_at
@@ -246,13 +246,13 @@ class Workers:
         return (
             self.schedule.has_ready
             or self._wake_at() < self._sleeps_until
-            or self.intake.has_room_again()
+            or self.reader.has_room_again()
         )
 
     def tell_feeder(self) -> None:
         """Tell whoever reads an input that has to be waited for that there may be room."""
         if self._is_fed:
-            self.intake.notify()
+            self.reader.notify()
 
     def leave(self, worker: Worker) -> None:
         """Take note that a worker ends."""
@@ -267,15 +267,15 @@ class Workers:
             begun: The time.
         """
         schedule = self.schedule
-        if not schedule.pending and not self.intake.source.is_at_hand:
+        if not schedule.pending and not self.reader.source.is_at_hand:
             if self._is_fed:
-                self.intake.notify()
+                self.reader.notify()
             return None
         now = begun
         while self.output.may_start(schedule.in_flight):
             job = schedule.next(now)
             if job is None:
-                if not self.intake.read(now):
+                if not self.reader.read(now):
                     # A slot is free: who reads ahead may go further now.
                     self.tell_feeder()
                     return None
@@ -283,11 +283,11 @@ class Workers:
                 if job.deadline is None and job.allowed is not None:
                     job.deadline = now + job.allowed
                 if self._is_fed:
-                    self.intake.notify()
+                    self.reader.notify()
                 return job
             else:
                 self.ledger.settle_unsent(job, now)
-                self.intake.notify()
+                self.reader.notify()
             now = self.clock()
             if now > begun + SLICE:
                 self._cut_short = True
@@ -444,7 +444,7 @@ class Worker:
         with that. Then no queue changes, and no count; where this says no, `next_job` knows more.
         """
         workers = self._workers
-        schedule, source, ledger = workers.schedule, workers.intake.source, workers.ledger
+        schedule, source, ledger = workers.schedule, workers.reader.source, workers.ledger
         if schedule.pending or not source.is_at_hand:
             return None
         output = workers.output
@@ -456,7 +456,7 @@ class Worker:
         if take is not None:
             numbered = take()
         else:
-            numbered = workers.intake.take()
+            numbered = workers.reader.take()
             now = workers.clock()
         if numbered is END:
             return None

@@ -18,7 +18,7 @@ PATIENCE = 1.0
 server whose answers take long must not be opened as slowly as it answers."""
 
 
-class Opening:
+class SlowStart:
     """
     How many requests may be in flight at a host that is not open yet.
 

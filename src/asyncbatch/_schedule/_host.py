@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from asyncbatch._policies._health import ROUND_MAX, Finding, Health
 from asyncbatch._policies._rate import Gcra
-from asyncbatch._policies._slow_start import FIRST, Opening
+from asyncbatch._policies._slow_start import FIRST, SlowStart
 from asyncbatch._schedule._blocked_time import BlockedTime
 from asyncbatch._schedule._pauses import REFUSALS, Pauses
-from asyncbatch._schedule._turns import Line
+from asyncbatch._schedule._turns import Turns
 from asyncbatch._values._errors import FailureKind
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class Host:
     __slots__ = (
         "_health",
         "_limit",
-        "_line",
         "_listener",
         "_pauses",
         "_policies",
         "_rate",
+        "_turns",
         "blocked",
         "budget",
         "has_answered",
@@ -49,11 +49,11 @@ class Host:
         "is_told_paused",
         "key",
         "limits",
-        "opening",
         "opens_at",
         "paused_until",
         "plain",
         "queues",
+        "slow_start",
         "steady",
         "timer",
         "width",
@@ -78,10 +78,10 @@ class Host:
         self.width: float = FIRST
         # Made when the width is reached, which most hosts never do, and at the beginning of a pause
         # (`_pause`); until the host is open (`recover`).
-        self.opening: Opening | None = None
+        self.slow_start: SlowStart | None = None
         # Whether it has ever answered.
         self.has_answered = False
-        self._line = Line()
+        self._turns = Turns()
         self.blocked = BlockedTime(policies.total)
         # First tries are counted by the schedule, retries are paid where they are decided on.
         self.budget = policies.new_budget()
@@ -115,7 +115,7 @@ class Host:
 
     def admits_from(self, queue: HostQueue, now: float) -> bool:
         """May a request of this queue start?"""
-        return self._line.allows(queue, now) and self.admits(now)
+        return self._turns.allows(queue, now) and self.admits(now)
 
     @property
     def is_down(self) -> bool:
@@ -136,9 +136,9 @@ class Host:
 
     def hold(self, now: float) -> None:
         """Open slowly from now on: as many are in flight as may be."""
-        if self.opening is None:
+        if self.slow_start is None:
             self.settle(now)
-            self.opening = Opening(self.width, has_answered=self.has_answered)
+            self.slow_start = SlowStart(self.width, has_answered=self.has_answered)
             self.plain = self.steady = False
             self._limit_load()
 
@@ -148,8 +148,8 @@ class Host:
         self.in_flight += 1
         if self._health is not None and self._health.started(request) and self._listener:
             self._listener.probed(self.key)
-        if self.opening is not None:
-            self.opening.started(request, now)
+        if self.slow_start is not None:
+            self.slow_start.started(request, now)
         if self._rate is not None:
             self._rate.book(now)
             self.opens_at = max(self.opens_at, self._rate.open_at)
@@ -178,8 +178,8 @@ class Host:
         self.in_flight -= 1
         if self._health is not None:
             self._health.ended(request)
-        if self.opening is not None:
-            self.opening.ended(request)
+        if self.slow_start is not None:
+            self.slow_start.ended(request)
             self._limit_load()
 
     def succeeded(self) -> None:
@@ -211,8 +211,8 @@ class Host:
         self.settle(now)
         self.in_flight -= 1
         was_probe = self._health is not None and self._health.ended(request)
-        if self.opening is not None:
-            self.opening.ended(request)
+        if self.slow_start is not None:
+            self.slow_start.ended(request)
             self._limit_load()
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
@@ -259,8 +259,8 @@ class Host:
             self._health.answered()
         if outcome.status_code in REFUSALS:
             return self._refuse(outcome, now, retry)
-        if self.opening is not None:
-            self.opening.answered(now)
+        if self.slow_start is not None:
+            self.slow_start.answered(now)
         else:
             self.width += 1
         self._limit_load()
@@ -291,7 +291,7 @@ class Host:
             if self._listener is not None:
                 self._listener.given_up(self.key, health.row, now - health.began)
             # They need no slot to fail.
-            self._line.make_all_ready()
+            self._turns.make_all_ready()
         elif finding is Finding.OUTAGE:
             assert retry is not None
             self.refund(now)
@@ -301,13 +301,13 @@ class Host:
 
     def _narrow(self, width: int, now: float) -> None:
         """Let no more be in flight, unless there has been an answer, than it takes to give up."""
-        if self.opening is None:
+        if self.slow_start is None:
             if self.has_answered:
                 return
             self.hold(now)
-        assert self.opening is not None
-        if not self.opening.has_answered:
-            self.opening.width = width
+        assert self.slow_start is not None
+        if not self.slow_start.has_answered:
+            self.slow_start.width = width
             self._limit_load()
 
     def _end_round(self, retry: Retry, now: float, *, lasted: float) -> None:
@@ -333,7 +333,7 @@ class Host:
         return pause
 
     def _reopen(self, width: int, *, has_answered: bool) -> None:
-        self.opening = Opening(width, before=self.in_flight, has_answered=has_answered)
+        self.slow_start = SlowStart(width, before=self.in_flight, has_answered=has_answered)
         self.width = FIRST
         self._limit_load()
 
@@ -344,7 +344,7 @@ class Host:
                 self.is_told_paused = True
                 if self._listener is not None:
                     self._listener.paused(self.key, until - now, is_asked=is_asked)
-            for queue in self._line.waiting():
+            for queue in self._turns.waiting():
                 queue.host_paused(now)
         self.opens_at = max(self.opens_at, self.paused_until)
         self.pass_on(now)
@@ -372,24 +372,24 @@ class Host:
 
     def park(self, queue: HostQueue, now: float) -> None:
         """Let a queue wait until it may start."""
-        self._line.join(queue)
+        self._turns.join(queue)
         if not self.watch(now) and self.in_flight < self._limit:
-            self._arm(self._line.turn_until)
+            self._arm(self._turns.turn_until)
 
     def watch(self, now: float) -> bool:
         """Set the timer to when the host will open by itself; return whether it is closed."""
         if now < self.opens_at:
             self._arm(self.opens_at)
             return True
-        if self.opening is not None and self.in_flight >= self.opening.limit:
-            if self.opening.widens_at < math.inf:
-                self._arm(self.opening.widens_at)
+        if self.slow_start is not None and self.in_flight >= self.slow_start.limit:
+            if self.slow_start.widens_at < math.inf:
+                self._arm(self.slow_start.widens_at)
             return True
         return False
 
     def pass_on(self, now: float) -> None:
         """Give the turn to the first queue that waits, or see to it that this happens in time."""
-        line = self._line
+        line = self._turns
         if not self.queues or self.watch(now):
             return
         if line.is_empty or self.in_flight >= self._limit:
@@ -400,19 +400,19 @@ class Host:
 
     def end_turn(self, queue: HostQueue, now: float) -> None:
         """Pass the turn on, if it was this queue's."""
-        if self._line.end_turn(queue):
+        if self._turns.end_turn(queue):
             self.pass_on(now)
 
     def withdraw(self, queue: HostQueue, now: float) -> None:
         """Forget a queue that has nothing left to start."""
-        self._line.leave(queue)
+        self._turns.leave(queue)
         self.pass_on(now)
 
     def on_time(self, when: float) -> None:
         """Let the next one start, if the time has come for that."""
         self.settle(when)
-        if self.opening is not None:
-            self.opening.on_time(when, self.in_flight)
+        if self.slow_start is not None:
+            self.slow_start.on_time(when, self.in_flight)
             self._limit_load()
         self.pass_on(when)
 
@@ -422,14 +422,14 @@ class Host:
             return
         self._policies.timers.set(self, when)
         # Whoever waits for the end of a request has not been waiting for a moment so far.
-        for queue in self._line.waiting():
+        for queue in self._turns.waiting():
             queue.look_again()
 
     # Being fine again
 
     def recover(self, now: float) -> None:
         """Let the next one start where it may; go to the hot path if all is well, or leave it."""
-        line = self._line
+        line = self._turns
         if self.width < math.inf:
             self._open_further(now)
             self._limit_load()
@@ -438,7 +438,7 @@ class Host:
             self._policies.is_unlimited
             and (self._health is None or self._health.is_good)
             and (self._pauses is None or self._pauses.is_over)
-            and self.opening is None
+            and self.slow_start is None
             and line.is_idle
             and now >= self.opens_at
         )
@@ -449,23 +449,23 @@ class Host:
 
     def _open_further(self, now: float) -> None:
         """Open the host if it has answered often enough; stop counting where nobody waits."""
-        opening, full = self.opening, self._policies.full
-        if opening is None:
+        slow_start, full = self.slow_start, self._policies.full
+        if slow_start is None:
             if self.width >= full:
                 self.width = math.inf
             return
-        if now < self.opens_at or not opening.has_answered:
+        if now < self.opens_at or not slow_start.has_answered:
             return
-        if opening.width >= full:
-            self.width, self.opening = math.inf, None
-        elif opening.is_alone and self._line.is_idle and 1 < opening.width > self.in_flight:
-            self.width, self.opening = opening.width, None
+        if slow_start.width >= full:
+            self.width, self.slow_start = math.inf, None
+        elif slow_start.is_alone and self._turns.is_idle and 1 < slow_start.width > self.in_flight:
+            self.width, self.slow_start = slow_start.width, None
 
     def _limit_load(self) -> None:
         """Say how many may be in flight; to be called when that changes."""
         cap = self._policies.cap
-        if self.opening is not None:
-            self._limit = min(cap, self.opening.limit)
+        if self.slow_start is not None:
+            self._limit = min(cap, self.slow_start.limit)
         else:
             self._limit = cap if self.plain else min(cap, self.width)
 

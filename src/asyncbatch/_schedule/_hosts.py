@@ -90,7 +90,7 @@ class Hosts:
         # Hosts that had nothing to do when they were last looked at, two by two.
         self._lingering: deque[Host] = deque()
         # Batches that the rate over all holds back, in the order of their turns.
-        self._line: dict[Turnstile, None] = {}
+        self._turns: dict[Turnstile, None] = {}
         self._turn: Turnstile | None = None
         self._turn_until = -math.inf
 
@@ -165,14 +165,14 @@ class Hosts:
         if total is None:
             return None
         if now < total.open_at:
-            self._line.setdefault(batch)
+            self._turns.setdefault(batch)
             return total.open_at
-        while self._line:
-            first = next(iter(self._line))
+        while self._turns:
+            first = next(iter(self._turns))
             if first is batch:
                 return None
             if first.is_startable() and self._has_turn(first, now):
-                self._line.setdefault(batch)
+                self._turns.setdefault(batch)
                 return self._turn_until
             self.leave_line(first)
         return None
@@ -192,6 +192,6 @@ class Hosts:
 
     def leave_line(self, batch: Turnstile) -> None:
         """Forget that this batch waits for the rate over all."""
-        self._line.pop(batch, None)
+        self._turns.pop(batch, None)
         if self._turn is batch:
             self._turn = None

@@ -15,19 +15,19 @@ from asyncbatch._schedule._job import Fate, Place
 if TYPE_CHECKING:
     from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._job import Job
-    from asyncbatch._schedule._ready_ring import Ring
-    from asyncbatch._schedule._resting import Rests
+    from asyncbatch._schedule._ready_ring import ReadyRing
+    from asyncbatch._schedule._resting import Resting
 
 
 class JobQueue:
     """The requests of one batch for one host."""
 
-    __slots__ = ("_pause_seen", "_rests", "_ring", "fifo", "host", "jobs", "place")
+    __slots__ = ("_pause_seen", "_ready_ring", "_resting", "fifo", "host", "jobs", "place")
 
-    def __init__(self, host: Host, ring: Ring[JobQueue], rests: Rests) -> None:
+    def __init__(self, host: Host, ring: ReadyRing[JobQueue], rests: Resting) -> None:
         self.host = host
-        self._ring = ring
-        self._rests = rests
+        self._ready_ring = ring
+        self._resting = rests
         # Filled by the schedule and by `take_back`. May hold jobs that have expired meanwhile.
         self.fifo: deque[Job] = deque()
         # Jobs of this host that the batch has not finished, wherever they are; the schedule's.
@@ -43,16 +43,16 @@ class JobQueue:
     def make_ready(self) -> None:
         """Join the hosts that may start, and tell the batch."""
         self.place = Place.READY
-        self._ring.queues.append(self)
-        self._ring.look_again()
+        self._ready_ring.queues.append(self)
+        self._ready_ring.look_again()
 
     def look_again(self) -> None:
         """Tell the batch that it may have to wake up earlier than it thought."""
-        self._ring.look_again()
+        self._ready_ring.look_again()
 
     def host_paused(self, now: float) -> None:
         """Give up what waits and cannot wait for the end of the pause of the host."""
-        until, rests = self.host.paused_until, self._rests
+        until, rests = self.host.paused_until, self._resting
         if until <= max(now, self._pause_seen):
             return
         self._pause_seen = until
@@ -62,15 +62,15 @@ class JobQueue:
                 if fate is not None:
                     rests.dismiss(job, fate)
         if rests.expired:
-            self._ring.look_again()
+            self._ready_ring.look_again()
 
     def dismisses(self, job: Job, now: float) -> bool:
         """Give a job up that cannot wait for the end of a pause; return whether it is so."""
         until = self.host.paused_until
-        fate = None if until <= now else self._rests.outlasted_by(until, job, now)
+        fate = None if until <= now else self._resting.outlasted_by(until, job, now)
         if fate is None:
             return False
-        self._rests.dismiss(job, fate)
+        self._resting.dismiss(job, fate)
         return True
 
     # Called by its jobs
@@ -82,13 +82,13 @@ class JobQueue:
         While its host opens after a pause, behind them: or one and the same would be the first
         after each pause, and use up its tries.
         """
-        self._rests.end(job, when)
+        self._resting.end(job, when)
         job.clock = self.host.settle(when)
         self.host.watch(when)
         if self.dismisses(job, when):
-            self._ring.look_again()
+            self._ready_ring.look_again()
             return
-        if self.host.opening is None:
+        if self.host.slow_start is None:
             self.fifo.appendleft(job)
         else:
             self.fifo.append(job)
@@ -97,12 +97,12 @@ class JobQueue:
 
     def expire(self, job: Job) -> None:
         """Let a job whose deadline has passed be handed out as expired."""
-        self._rests.expire(job)
-        self._ring.look_again()
+        self._resting.expire(job)
+        self._ready_ring.look_again()
 
     def forget(self, job: Job) -> None:
         """Let nothing happen to a job by itself any more."""
-        self._rests.forget(job)
+        self._resting.forget(job)
 
     # Called by the schedule
 
@@ -113,7 +113,7 @@ class JobQueue:
         The queue has just been taken from the ring, and goes back to where it belongs. If the rate
         over all holds the batch back, the ring says so.
         """
-        host, ring = self.host, self._ring
+        host, ring = self.host, self._ready_ring
         ring.enter()
         ring.held_until = None
         if not self._has_job():
@@ -152,13 +152,13 @@ class JobQueue:
         job = self.fifo.popleft()
         job.stop_waiting(now)
         job.fate = Fate.HOST_DOWN
-        self._rests.forget(job)
+        self._resting.forget(job)
         # At the front: what needs no slot need not wait for those that do.
-        self._ring.queues.appendleft(self)
+        self._ready_ring.queues.appendleft(self)
         return job
 
     def _start(self, now: float) -> Job:
-        host, ring = self.host, self._ring
+        host, ring = self.host, self._ready_ring
         job = self.fifo.popleft()
         clock = host.book(now, job)
         ring.book(now)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Home, Job
-    from asyncbatch._schedule._ready_ring import Ring
-    from asyncbatch._schedule._resting import Rests
+    from asyncbatch._schedule._ready_ring import ReadyRing
+    from asyncbatch._schedule._resting import Resting
 
 
 MOST_SPARE = 256
@@ -26,12 +26,12 @@ MOST_SPARE = 256
 class Queues:
     """The queues of one batch: one for each host that it has unfinished requests for."""
 
-    __slots__ = ("_hosts", "_rests", "_ring", "_spare", "by_host")
+    __slots__ = ("_hosts", "_ready_ring", "_resting", "_spare", "by_host")
 
-    def __init__(self, hosts: Hosts, ring: Ring[JobQueue], rests: Rests) -> None:
+    def __init__(self, hosts: Hosts, ring: ReadyRing[JobQueue], rests: Resting) -> None:
         self._hosts = hosts
-        self._ring = ring
-        self._rests = rests
+        self._ready_ring = ring
+        self._resting = rests
         # Written by `join` and `leave`, with the count of queues that each host has.
         self.by_host: dict[Host, JobQueue] = {}
         # Those that were used, and serve another host: one costs more to make than to use.
@@ -48,7 +48,7 @@ class Queues:
                 queue = self._spare.pop()
                 queue.host = host
             else:
-                queue = JobQueue(host, self._ring, self._rests)
+                queue = JobQueue(host, self._ready_ring, self._resting)
             self.by_host[host] = queue
             host.queues += 1
         return queue

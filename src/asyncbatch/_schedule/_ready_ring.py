@@ -22,7 +22,7 @@ def _ignore() -> None:
     """Stand in for a batch that has no dispatcher."""
 
 
-class Ring(Generic[Q]):
+class ReadyRing(Generic[Q]):
     """
     The queues of one batch that may start something, in the order of their turns.
 

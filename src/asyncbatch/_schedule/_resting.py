@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._timers import Timers
 
 
-class Rests:
+class Resting:
     """The requests of a batch that wait for a moment."""
 
     __slots__ = ("_resting", "_timers", "ends_at", "expired")

@@ -17,8 +17,8 @@ from asyncbatch._schedule._decision import FINISH, Action, Decision, Judge
 from asyncbatch._schedule._job import Fate, Job, Place
 from asyncbatch._schedule._queue import JobQueue
 from asyncbatch._schedule._queues import Queues
-from asyncbatch._schedule._ready_ring import Ring
-from asyncbatch._schedule._resting import Rests
+from asyncbatch._schedule._ready_ring import ReadyRing
+from asyncbatch._schedule._resting import Resting
 from asyncbatch._values._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Schedule:
         self._hosts = hosts
         self._timers = hosts.timers
         self._judge = Judge(hosts)
-        self._rests = Rests(hosts.timers)
-        self._ring: Ring[JobQueue] = Ring(hosts)
-        self._queues = Queues(hosts, self._ring, self._rests)
+        self._resting = Resting(hosts.timers)
+        self._ready_ring: ReadyRing[JobQueue] = ReadyRing(hosts)
+        self._queues = Queues(hosts, self._ready_ring, self._resting)
         # Parts of these three, that every request asks for.
-        self._expired = self._rests.expired
-        self._ready = self._ring.queues
+        self._expired = self._resting.expired
+        self._ready = self._ready_ring.queues
         self._by_host = self._queues.by_host
         self._leave = self._queues.leave
         # Set by `close`.
@@ -72,20 +72,20 @@ class Schedule:
 
         It must only wake the dispatcher, and not call the schedule.
         """
-        return self._ring.on_ready
+        return self._ready_ring.on_ready
 
     @on_ready.setter
     def on_ready(self, function: Callable[[], None]) -> None:
-        self._ring.on_ready = function
+        self._ready_ring.on_ready = function
 
     @property
     def ends_at(self) -> float:
         """When the batch ends: what is held back for longer is handed out as `LATE` at once."""
-        return self._rests.ends_at
+        return self._resting.ends_at
 
     @ends_at.setter
     def ends_at(self, when: float) -> None:
-        self._rests.ends_at = self._judge.ends_at = when
+        self._resting.ends_at = self._judge.ends_at = when
 
     def add(self, job: Job, now: float) -> None:
         """Take a job that is to be started for the first time."""
@@ -127,7 +127,7 @@ class Schedule:
                 limited_job = queue.take(now)
                 if limited_job is not None:
                     return self._hand_out(limited_job, now)
-                if self._ring.held_until is not None:
+                if self._ready_ring.held_until is not None:
                     break
                 continue
             fifo = queue.fifo
@@ -283,13 +283,13 @@ class Schedule:
             jobs += queue.withdraw()
         for job in jobs:
             job.stop_waiting(now)
-        jobs += self._rests.end_all(now)
-        self._ring.clear()
+        jobs += self._resting.end_all(now)
+        self._ready_ring.clear()
         self.pending = 0
         for queue in self._by_host.values():
             queue.host.withdraw(queue, now)
         for job in jobs:
-            self._rests.forget(job)
+            self._resting.forget(job)
             self._finish(job, now)
         return jobs
 
@@ -302,7 +302,7 @@ class Schedule:
         """
         if not self.pending:
             return None
-        held = self._ring.held_until
+        held = self._ready_ring.held_until
         when = self._timers.next_at if held is None else min(self._timers.next_at, held)
         return None if when == math.inf else when
 
@@ -319,12 +319,12 @@ class Schedule:
     @property
     def is_held(self) -> bool:
         """After `next` has returned `None`: is it the rate over all that held everything back?"""
-        return self._ring.held_until is not None
+        return self._ready_ring.held_until is not None
 
     @property
     def has_ready(self) -> bool:
         """Is it worth calling `next`, as far as can be told without the time?"""
-        return bool(self._expired) or (bool(self._ready) and self._ring.held_until is None)
+        return bool(self._expired) or (bool(self._ready) and self._ready_ring.held_until is None)
 
     # Off the hot path
 
@@ -334,7 +334,7 @@ class Schedule:
         return host.settle(now)
 
     def _run_timers(self, now: float) -> None:
-        self._ring.enter()
+        self._ready_ring.enter()
         if self._timers.next_at <= now:
             self._timers.run(now)
 
@@ -348,7 +348,7 @@ class Schedule:
         return job
 
     def _next_expired(self, now: float) -> Job:
-        self._ring.enter()
+        self._ready_ring.enter()
         job = self._expired.popleft()
         job.stop_waiting(now)
         return self._hand_out(job, now)
@@ -367,7 +367,7 @@ class Schedule:
             decision = self._judge.decide(job, outcome, pause, now)
         if decision.action is Action.RETRY:
             self.pending += 1
-            self._rests.begin(job, decision.delay, now)
+            self._resting.begin(job, decision.delay, now)
         else:
             self._finish(job, now)
         host.recover(now)

@@ -32,7 +32,7 @@ class HostQueue(Protocol):
         """Give up what waits and cannot wait for the end of the pause of the host."""
 
 
-class Line:
+class Turns:
     """The queues that wait for one host, in the order in which they get their turns."""
 
     __slots__ = ("_turn", "_waiting", "turn_until")

@@ -1,7 +1,7 @@
 """
 The results of a batch under way, as an iterator for plain code.
 
-One end in the consumer's thread, one in the event loop's; in between, a `Handover`.
+One end in the consumer's thread, one in the event loop's; in between, a `ThreadOutput`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import anyio
 from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._setup import backlog_of
 from asyncbatch._batch._input import Input
-from asyncbatch._batch._thread_output import Handover
+from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
 from asyncbatch._sync._portal import Call, Portal
@@ -49,24 +49,24 @@ class CrossingFetcher(Fetcher):
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         backlog = backlog_of(self._options, backlog, ordered=ordered)
-        handover = Handover(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
+        thread_output = ThreadOutput(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
         return SyncResultStream(
-            handover, portal.start(self._deliver, portal, source, handover, batch_timeout)
+            thread_output, portal.start(self._deliver, portal, source, thread_output, batch_timeout)
         )
 
     async def _deliver(
         self,
         portal: Portal[CrossingFetcher],
         source: Input,
-        handover: Handover,
+        thread_output: ThreadOutput,
         batch_timeout: float | None,
     ) -> None:
         """Run a batch, and tell its consumer how it ended."""
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
-            batch = self._new_batch(source, handover, batch_timeout)
-            handover.figures.begin(running_clock(), batch.slots_full)
-            handover.wake = lambda: portal.call_soon_threadsafe(batch.notify)
+            batch = self._new_batch(source, thread_output, batch_timeout)
+            thread_output.figures.begin(running_clock(), batch.slots_full)
+            thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()
             error = batch.input_error
@@ -75,7 +75,7 @@ class CrossingFetcher(Fetcher):
         except BaseException as caught:
             error = caught
         finally:
-            handover.close(error)
+            thread_output.close(error)
 
 
 class SyncResultStream(Iterator[Result]):
@@ -87,8 +87,8 @@ class SyncResultStream(Iterator[Result]):
 
     # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
 
-    def __init__(self, handover: Handover, running: Call[None]) -> None:
-        self._handover = handover
+    def __init__(self, thread_output: ThreadOutput, running: Call[None]) -> None:
+        self._thread_output = thread_output
         self._patience = Patience()
         self._running = running
         self._taking = threading.Lock()
@@ -128,7 +128,7 @@ class SyncResultStream(Iterator[Result]):
             if result is None:
                 raise StopIteration
         with self._counting:
-            self._handover.figures.add(result)
+            self._thread_output.figures.add(result)
         return result
 
     def summary(self) -> Summary:
@@ -139,12 +139,12 @@ class SyncResultStream(Iterator[Result]):
         memory for more results: beyond 10,000 the quantiles are within 0.8 % of the true values.
         """
         with self._counting:
-            return self._handover.figures.build()
+            return self._thread_output.figures.build()
 
     def close(self) -> None:
         """Cancel the requests in flight without waiting for them; there are no more results."""
         self._closed = True
-        self._handover.figures.end()
+        self._thread_output.figures.end()
         self._running.cancel()
 
     def __enter__(self) -> Self:
@@ -166,4 +166,4 @@ class SyncResultStream(Iterator[Result]):
             # Before each of them: where results are always waiting, no wait is long enough.
             self._patience.check()
             with suppress(queue.Empty):
-                return self._handover.take(self._patience.seconds)
+                return self._thread_output.take(self._patience.seconds)

@@ -112,9 +112,9 @@ async def test_a_pool_is_usable_at_once_after_many_timeouts(
 def have_been_left_alone(fetcher: Fetcher) -> None:
     """Let the time be over for which hosts that were given up are left alone."""
     # Not by waiting for it: of a time that is short enough, a busy machine is too slow for.
-    equipment = fetcher._equipment
-    assert equipment is not None
-    for host in equipment.hosts.busy_or_closed(monotonic()):
+    shared = fetcher._shared
+    assert shared is not None
+    for host in shared.hosts.busy_or_closed(monotonic()):
         health = host._health
         assert health is not None
         health._down_until = 0.0

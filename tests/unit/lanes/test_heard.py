@@ -20,12 +20,10 @@ LANES = ["direct", "client", "stock"]
 
 async def heard(fetcher: Fetcher, item: Any, **options: Any) -> tuple[bool, bool]:
     """Try `item` once; say whether that is an answer, and whether it is silence."""
-    equipment = fetcher._equipment
-    assert equipment is not None
-    equipment.trial.lane.begin_batch(monotonic)
-    outcome = await equipment.trial.run(
-        item, deadline_at=options.get("deadline_at"), clock=monotonic
-    )
+    shared = fetcher._shared
+    assert shared is not None
+    shared.trial.lane.begin_batch(monotonic)
+    outcome = await shared.trial.run(item, deadline_at=options.get("deadline_at"), clock=monotonic)
     assert outcome.target_silent == options.get("target_silent", False)
     return outcome.is_answer, outcome.is_silent
 

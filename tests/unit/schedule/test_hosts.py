@@ -297,7 +297,7 @@ def test_a_policy_that_pauses_no_host_pauses_none(retry: Retry | None, asked: fl
     batch.attempt(0.0, refused(retry_after=asked))
 
     assert batch.opens_at() == 0.0
-    assert batch.hosts.get("h").opening is None
+    assert batch.hosts.get("h").slow_start is None
 
 
 def test_a_policy_that_pauses_no_host_lets_the_request_wait_all_the_same() -> None:
@@ -676,7 +676,7 @@ def test_a_host_that_never_reaches_its_width_has_nothing_of_its_own_for_it() -> 
     batch.add(10)
     jobs = starts(batch, 0.0)
 
-    assert batch.hosts.get("h").opening is None
+    assert batch.hosts.get("h").slow_start is None
     assert batch.hosts.get("h").plain
     assert len(jobs) == 10
 

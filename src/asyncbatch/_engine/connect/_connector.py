@@ -39,7 +39,7 @@ from asyncbatch._engine.connect._sockets import (
 )
 from asyncbatch._engine.connect._tls_context import TLSContext
 from asyncbatch._engine.io._attach import Attacher
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 
 
 class Connector:

@@ -15,17 +15,17 @@ from typing import Any, Protocol
 
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._partial_request import (
-    Sending,
+    PartialRequest,
     send_upload,
     write_with_body,
 )
-from asyncbatch._engine.connection._partial_response import Arrival
+from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.connection._resend import may_send_again, passed_limit
 from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
-from asyncbatch._engine.io._deadlines import Sweep
+from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 
 MAX_AGE = 300.0
 """Seconds after which a connection serves no further exchange, so that changed names are seen."""
@@ -73,7 +73,7 @@ class Connection:
         pool: what it belongs to.
         origin: who is at the other end.
         wire: moves its bytes; it still has to be told to deliver them here.
-        sweep: looks when a limit of the exchange has passed.
+        deadlines: looks when a limit of the exchange has passed.
         outbox: sends what is put off to the end of the turn.
         buffer: what the wire receives into; nobody keeps anything there.
     """
@@ -81,11 +81,11 @@ class Connection:
     __slots__ = (
         "_arrival",
         "_buffer",
+        "_deadlines",
         "_is_watched",
         "_outbox",
         "_pool",
         "_ssl_object",
-        "_sweep",
         "_transport",
         "blueprint",
         "deadline",
@@ -108,13 +108,13 @@ class Connection:
         pool: ConnectionPool,
         origin: Origin,
         wire: Wire,
-        sweep: Sweep,
+        deadlines: Deadlines,
         outbox: Outbox,
         buffer: memoryview,
     ) -> None:
         self._pool = pool
         self.origin = origin
-        self._sweep = sweep
+        self._deadlines = deadlines
         self._outbox = outbox
         # The next three are None once closed.
         self._buffer: memoryview = buffer
@@ -125,9 +125,9 @@ class Connection:
         # Says whether the socket has something to read that has not been read yet.
         self.poll: Poll = wire.poll
         # None unless a part of the request is not with the kernel. Written by itself when all is.
-        self.sending: Sending | None = None
+        self.sending: PartialRequest | None = None
         # None unless a part of the response has come, and not its end.
-        self._arrival: Arrival | None = None
+        self._arrival: PartialResponse | None = None
         # What the pool keeps for the origin, and with the connection: nothing to the connection.
         self.origin_pool: Any = None
         # The exchange at hand; None while idle and once closed.
@@ -270,8 +270,8 @@ class Connection:
             # `_expect_answer` for the way most exchanges go, without the calls.
             exchange.sent_at = monotonic()
             self.deadline = deadline = exchange.deadline
-            if deadline < self._sweep.next_at:
-                self._sweep.by(deadline)
+            if deadline < self._deadlines.next_at:
+                self._deadlines.by(deadline)
             return
         self._expect_answer(exchange)
 
@@ -372,7 +372,7 @@ class Connection:
         if self._arrival is not None:
             deadline = min(deadline, self._arrival.too_slow_at)
         self.deadline = deadline
-        self._sweep.by(deadline)
+        self._deadlines.by(deadline)
 
     # What the exchange's owner calls.
 
@@ -393,10 +393,10 @@ class Connection:
 
     # Private.
 
-    def _hold_up(self) -> Sending:
+    def _hold_up(self) -> PartialRequest:
         """Note that not all of the request has gone out."""
         if self.sending is None:
-            self.sending = Sending(self, self._transport)
+            self.sending = PartialRequest(self, self._transport)
         return self.sending
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
@@ -405,7 +405,7 @@ class Connection:
         protocol = self.protocol
         arrival = self._arrival
         if arrival is None:
-            arrival = Arrival(terms, protocol, self._transport, self._buffer)
+            arrival = PartialResponse(terms, protocol, self._transport, self._buffer)
             self._arrival = arrival
         error = arrival.add(nbytes, now)
         if error is not None:
@@ -419,7 +419,7 @@ class Connection:
         elif terms.read_timeout is not None or terms.minimum_rate is not None:
             self.limit_wait(exchange, terms.read_timeout)
 
-    def _end_arrival(self, arrival: Arrival) -> None:
+    def _end_arrival(self, arrival: PartialResponse) -> None:
         """Receive the next response as this one began to be, if there is a next one."""
         self._arrival = None
         if self.protocol.is_reusable:

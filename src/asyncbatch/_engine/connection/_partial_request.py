@@ -13,13 +13,13 @@ from typing import Protocol, cast
 
 from asyncbatch._engine._exchange import SHORT_BODY, Exchange, Upload
 from asyncbatch._engine.http11 import LAST_CHUNK, InvalidRequest, encode_chunk
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 
 
-class SendingConnection(Protocol):
+class PartialRequestConnection(Protocol):
     """The connection that a request is sent on, as far as its sending asks of it."""
 
-    sending: Sending | None
+    sending: PartialRequest | None
     """None when all of the request is with the kernel."""
 
     @property
@@ -41,7 +41,7 @@ class SendingConnection(Protocol):
         ...
 
 
-class Sending:
+class PartialRequest:
     """
     A request that is held up, or whose body is still being produced.
 
@@ -53,7 +53,7 @@ class Sending:
 
     __slots__ = ("_connection", "_upload", "_waiter", "_wire", "is_paused")
 
-    def __init__(self, connection: SendingConnection, wire: Wire) -> None:
+    def __init__(self, connection: PartialRequestConnection, wire: Wire) -> None:
         self._connection = connection
         self._wire = wire
         # Written by the connection, and here when the pause is over.
@@ -148,7 +148,7 @@ def write_with_body(wire: Wire, head: bytes, body: bytes) -> None:
         wire.write(body)
 
 
-async def send_upload(sending: Sending, exchange: Exchange, upload: Upload) -> None:
+async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Upload) -> None:
     """
     Send a body piece by piece; runs in a task of its own, next to the wait for the response.
 
@@ -167,7 +167,7 @@ async def send_upload(sending: Sending, exchange: Exchange, upload: Upload) -> N
         sending.upload_ended(exchange, None)
 
 
-async def _send_pieces(sending: Sending, upload: Upload) -> None:
+async def _send_pieces(sending: PartialRequest, upload: Upload) -> None:
     remaining = upload.length
     async for piece in upload.pieces:
         if remaining is None:

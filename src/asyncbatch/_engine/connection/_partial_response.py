@@ -9,13 +9,13 @@ from __future__ import annotations
 from asyncbatch._engine._exchange import NEVER, Terms
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import ResponseProtocol, ResponseTooLarge
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 
 HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left unread."""
 
 
-class Arrival:
+class PartialResponse:
     """
     Watches over one response between its first piece and its last.
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from asyncbatch._engine._errors import SentTooSlowly, TimedOut
 from asyncbatch._engine._exchange import Exchange, Upload
-from asyncbatch._engine.connection._partial_request import Sending
-from asyncbatch._engine.connection._partial_response import Arrival
+from asyncbatch._engine.connection._partial_request import PartialRequest
+from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, TruncatedResponse
 
 
 def passed_limit(
-    exchange: Exchange, sending: Sending | None, arrival: Arrival | None, now: float
+    exchange: Exchange, sending: PartialRequest | None, arrival: PartialResponse | None, now: float
 ) -> TimedOut:
     """Say which limit of time has passed: that of the whole, of its pace, or of a wait."""
     if now >= exchange.deadline:

@@ -11,12 +11,12 @@ import os
 import socket
 import ssl
 
-from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import Watch, poll_of
 from asyncbatch._engine.io._socket_transport import SocketTransport
 from asyncbatch._engine.io._tls_transport import TLSTransport
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 
 
 class Attacher:
@@ -29,7 +29,7 @@ class Attacher:
         loop: the event loop.
         watch: says which sockets have something to read.
         buffer: what wires receive into, or decrypt into; nobody keeps anything there.
-        unfinished: has to know of the event loop's own transports.
+        closing: has to know of the event loop's own transports.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Attacher:
         loop: asyncio.AbstractEventLoop,
         watch: Watch,
         buffer: memoryview,
-        unfinished: Unfinished,
+        closing: Closing,
     ) -> None:
         self._loop = loop
         self._watch = watch
         self.buffer = buffer
-        self._unfinished = unfinished
+        self._closing = closing
         # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
         # read, an epoll does; the loop of Windows has no `add_reader`.
         self._can_watch = watch.can_look or isinstance(loop, asyncio.SelectorEventLoop)
@@ -96,7 +96,7 @@ class Attacher:
         server_name: str | None = None,
     ) -> Wire:
         loop = self._loop
-        wire = LoopTransport(self.buffer, poll_of(sock), self._unfinished)
+        wire = LoopTransport(self.buffer, poll_of(sock), self._closing)
         inode = _inode(sock)
         try:
             await loop.create_connection(
@@ -106,7 +106,7 @@ class Attacher:
             # The event loop closes the socket of a connection that it could not make. uvloop's does
             # not say that it is gone if it was given up in here; asyncio's does in two turns.
             wire.abort()
-            loop.call_soon(loop.call_soon, self._unfinished.transport_lost, wire)
+            loop.call_soon(loop.call_soon, self._closing.transport_lost, wire)
             raise
         finally:
             # uvloop 0.23 leaves the number of what it has closed in the socket object, where the

@@ -13,7 +13,7 @@ from asyncbatch._values._timeouts import CLOSE_SECONDS
 T = TypeVar("T")
 
 
-class Unfinished:
+class Closing:
     """Remembers transports and tasks, so that closing can wait for their end."""
 
     __slots__ = ("_all_lost", "_loop", "_open", "_tasks")

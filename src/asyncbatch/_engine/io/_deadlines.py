@@ -24,7 +24,7 @@ BEAT = 0.1
 """Seconds between two looks whether the loop stood still; 50 µs of each second."""
 
 
-class Sweep:
+class Deadlines:
     """
     Calls a function when the earliest of many deadlines has passed.
 

@@ -11,9 +11,9 @@ import ssl
 from typing import Any, cast
 
 from asyncbatch._engine._exchange import Upload
-from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
-from asyncbatch._engine.io._transport import WireOwner
+from asyncbatch._engine.io._wire import WireOwner
 
 _HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
 
@@ -29,19 +29,19 @@ class LoopTransport(asyncio.BufferedProtocol):
         buffer: for what is received. It may be shared: nothing awaits between its filling and its
             emptying.
         poll: says whether the socket has something to read.
-        unfinished: has to know of it until the event loop has let go of the socket.
+        closing: has to know of it until the event loop has let go of the socket.
     """
 
-    __slots__ = ("_buffer", "_is_aborted", "_owner", "_poll", "_transport", "_unfinished")
+    __slots__ = ("_buffer", "_closing", "_is_aborted", "_owner", "_poll", "_transport")
 
     # Of what is ready, the event loop alone knows.
     is_watched = False
 
-    def __init__(self, buffer: memoryview, poll: Poll, unfinished: Unfinished) -> None:
+    def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
         self._owner: WireOwner = _Early()
         self._buffer = buffer
         self._poll = poll
-        self._unfinished = unfinished
+        self._closing = closing
         # Set when the event loop has made it, None again once it was aborted.
         self._transport: asyncio.Transport | None = None
         self._is_aborted = False
@@ -59,7 +59,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         # connection with an unsent request must not be used again. Not 0: the TLS transports of
         # asyncio and uvloop pause at `high`, and so would on an empty buffer.
         writer.set_write_buffer_limits(high=1, low=0)
-        self._unfinished.transport_opened(self)
+        self._closing.transport_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the event loop the buffer."""
@@ -79,7 +79,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         if exc is None and self._transport is not None:
             self._pass_end_on(self._transport)
         self._owner.connection_lost(exc)
-        self._unfinished.transport_lost(self)
+        self._closing.transport_lost(self)
 
     def pause_writing(self) -> None:
         """Pass on that bytes wait for the peer."""

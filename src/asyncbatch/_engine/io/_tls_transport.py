@@ -15,7 +15,7 @@ from typing import Any
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._socket_transport import SocketTransport
-from asyncbatch._engine.io._transport import WireOwner
+from asyncbatch._engine.io._wire import WireOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
 _PIECE = 256 * 1024

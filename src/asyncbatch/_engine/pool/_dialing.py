@@ -18,8 +18,8 @@ from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._sockets import Begun
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.io._attach import Attacher
-from asyncbatch._engine.io._closing import Unfinished
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._wire import Wire
 from asyncbatch._engine.pool._origin_pool import OriginPool
 from asyncbatch._runtime._stalls import TimeLimit
 
@@ -57,10 +57,10 @@ class Dialler:
         loop: the event loop.
         connector: opens the wires.
         attacher: what it puts wires on sockets with.
-        unfinished: runs the tasks.
+        closing: runs the tasks.
     """
 
-    __slots__ = ("attacher", "connector", "dials", "loop", "owner", "unfinished")
+    __slots__ = ("attacher", "closing", "connector", "dials", "loop", "owner")
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class Dialler:
         loop: asyncio.AbstractEventLoop,
         connector: Connector,
         attacher: Attacher,
-        unfinished: Unfinished,
+        closing: Closing,
     ) -> None:
         self.owner = owner
         self.loop = loop
         self.connector = connector
         self.attacher = attacher
-        self.unfinished = unfinished
+        self.closing = closing
         # Those under way; they put themselves in, and take themselves out.
         self.dials: dict[Dial, None] = {}
 
@@ -156,7 +156,7 @@ class Dial:
                 # Not at once: where all that wait fail in turn, the stack would not be deep enough.
                 dialler.loop.call_soon(self._failed, exc)
                 return
-        self._task = dialler.unfinished.start_task(self._run(exchange.terms.connect_timeout))
+        self._task = dialler.closing.start_task(self._run(exchange.terms.connect_timeout))
         # Not the end of the coroutine: a task cancelled before its first step never enters it.
         self._task.add_done_callback(self._ended)
 

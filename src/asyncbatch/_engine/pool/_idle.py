@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from asyncbatch._engine._exchange import NEVER
 from asyncbatch._engine.connection._connection import Connection
-from asyncbatch._engine.io._deadlines import Sweep
+from asyncbatch._engine.io._deadlines import Deadlines
 
 IDLE_GRACE = 0.05
 """Seconds a surplus connection stays idle before it is closed: in a busy pool many are idle for
@@ -25,7 +25,7 @@ class IdleConnections:
     Each step is O(1); `close_expired` takes one for each connection to close and for each group.
 
     Args:
-        sweep: calls `close_expired` when something may have expired.
+        deadlines: calls `close_expired` when something may have expired.
         maximum: how many are kept.
         expiry: seconds one is kept; the server's `Keep-Alive` may shorten it.
 
@@ -33,10 +33,10 @@ class IdleConnections:
         members: all of them, the longest idle first. Nobody else writes it.
     """
 
-    __slots__ = ("_expiry", "_groups", "_maximum", "_sweep", "members")
+    __slots__ = ("_deadlines", "_expiry", "_groups", "_maximum", "members")
 
-    def __init__(self, sweep: Sweep, *, maximum: int, expiry: float) -> None:
-        self._sweep = sweep
+    def __init__(self, deadlines: Deadlines, *, maximum: int, expiry: float) -> None:
+        self._deadlines = deadlines
         self._maximum = maximum
         self._expiry = expiry
         # Ordered: of a dict that loses its first member again and again, the first is found slowly.
@@ -69,10 +69,10 @@ class IdleConnections:
                     group = self._groups[told] = OrderedDict()
                 group[connection] = None
                 connection.idle_group = group
-        if now + expiry < self._sweep.next_at:
-            self._sweep.by(now + expiry)
+        if now + expiry < self._deadlines.next_at:
+            self._deadlines.by(now + expiry)
         if len(self.members) > self._maximum:
-            self._sweep.by(now + IDLE_GRACE)
+            self._deadlines.by(now + IDLE_GRACE)
 
     def take(self, connection: Connection) -> None:
         """Take an idle connection out; its origin is told by the caller."""

@@ -24,11 +24,11 @@ from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
-from asyncbatch._engine.io._closing import Unfinished
-from asyncbatch._engine.io._deadlines import Sweep
+from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import watch_on
-from asyncbatch._engine.io._transport import Wire
+from asyncbatch._engine.io._wire import Wire
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool
@@ -63,18 +63,20 @@ class Pool:
     ) -> None:
         self.loop = loop
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self.sweep = Sweep(loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still)
-        self.watch = watch_on(loop, self.sweep)
+        self.deadlines = Deadlines(
+            loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still
+        )
+        self.watch = watch_on(loop, self.deadlines)
         # Whoever else is to know that the loop stood still; set by the lane.
         self.on_stall: TakeOut | None = None
         self.outbox = Outbox(loop, self.watch.look_at_all)
-        self.unfinished = Unfinished(loop)
-        self.start_task = self.unfinished.start_task
-        self.waiters = Waiters(self.sweep)
+        self.closing = Closing(loop)
+        self.start_task = self.closing.start_task
+        self.waiters = Waiters(self.deadlines)
         self.waiting = self.waiters.everyone
-        self._attacher = Attacher(loop, self.watch, self.buffer, self.unfinished)
-        self.dialler = Dialler(self, loop, connector, self._attacher, self.unfinished)
-        self.idle = IdleConnections(self.sweep, maximum=max_idle, expiry=idle_expiry)
+        self._attacher = Attacher(loop, self.watch, self.buffer, self.closing)
+        self.dialler = Dialler(self, loop, connector, self._attacher, self.closing)
+        self.idle = IdleConnections(self.deadlines, maximum=max_idle, expiry=idle_expiry)
         self._max_connections = max_connections
         self._max_in_use = max_in_use
         self._origins: dict[Origin, OriginPool] = {}
@@ -108,7 +110,7 @@ class Pool:
     def close_nowait(self) -> None:
         """Fail what is under way and close everything, without waiting for its end."""
         self.is_closed = True
-        self.sweep.stop()
+        self.deadlines.stop()
         self.dialler.stop()
         for exchange in list(self.waiters.everyone):
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
@@ -121,7 +123,7 @@ class Pool:
     async def aclose(self) -> None:
         """Fail what is under way and close everything, in a second at most."""
         self.close_nowait()
-        await self.unfinished.wait_until_ended()
+        await self.closing.wait_until_ended()
 
     def counts(self) -> dict[str, int]:
         """Count what there is, for `repr` and statistics."""
@@ -199,7 +201,7 @@ class Pool:
         Raises:
             ConnectFailed: it cannot be watched, for want of a descriptor; it is closed.
         """
-        connection = Connection(self, origin, wire, self.sweep, self.outbox, self.buffer)
+        connection = Connection(self, origin, wire, self.deadlines, self.outbox, self.buffer)
         try:
             wire.deliver_to(connection)
         except OSError as exc:
@@ -378,7 +380,7 @@ class Pool:
     def take_out(self, seconds: float, before: float) -> None:
         """Take time in which the loop stood still, as somebody has measured, out of all clocks."""
         self._shift(seconds, before)
-        self.sweep.excuse(seconds)
+        self.deadlines.excuse(seconds)
 
     def _stood_still(self, seconds: float, before: float, more: float) -> None:
         """

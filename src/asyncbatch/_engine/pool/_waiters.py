@@ -10,7 +10,7 @@ from collections import OrderedDict
 from time import monotonic
 
 from asyncbatch._engine._exchange import NEVER, Exchange
-from asyncbatch._engine.io._deadlines import Sweep
+from asyncbatch._engine.io._deadlines import Deadlines
 
 
 class Waiters:
@@ -23,10 +23,10 @@ class Waiters:
             first.
     """
 
-    __slots__ = ("_arrivals", "_sweep", "everyone", "starved")
+    __slots__ = ("_arrivals", "_deadlines", "everyone", "starved")
 
-    def __init__(self, sweep: Sweep) -> None:
-        self._sweep = sweep
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
         self._arrivals = 0
         self.everyone: dict[Exchange, None] = {}
         self.starved: OrderedDict[Exchange, None] = OrderedDict()
@@ -63,7 +63,7 @@ class Waiters:
         if limit is not None:
             expires = min(expires, monotonic() + limit)
         exchange.expires = expires
-        self._sweep.by(expires)
+        self._deadlines.by(expires)
 
     def split(self, now: float) -> tuple[list[Exchange], float]:
         """Return whose wait has ended, and when the next one ends."""

@@ -12,7 +12,7 @@ import pytest
 
 from asyncbatch._engine import Engine, Exchange, Upload
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
-from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import never
 from tests.unit.engine.raw_server import (
@@ -258,6 +258,6 @@ def over(upper: Any) -> LoopTransport:
     """Put a transport of ours on one of an event loop's."""
     upper.set_write_buffer_limits = lambda high, low: None
     loop: Any = SimpleNamespace()
-    transport = LoopTransport(memoryview(b""), never, Unfinished(loop))
+    transport = LoopTransport(memoryview(b""), never, Closing(loop))
     transport.connection_made(upper)
     return transport

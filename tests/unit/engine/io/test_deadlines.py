@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from asyncbatch._engine._exchange import NEVER
-from asyncbatch._engine.io import _deadlines as _sweep
-from asyncbatch._engine.io._deadlines import BEAT, SWEEP_INTERVAL, Sweep
+from asyncbatch._engine.io import _deadlines as _deadlines
+from asyncbatch._engine.io._deadlines import BEAT, SWEEP_INTERVAL, Deadlines
 from asyncbatch._runtime._stalls import GRACE, LATE
 
 
@@ -23,7 +23,7 @@ class World:
         self.looks: list[float] = []
         self.stalls: list[Any] = []
         self.following = NEVER
-        self.sweep = Sweep(
+        self.deadlines = Deadlines(
             self,  # type: ignore[arg-type]
             self.look,
             is_busy=lambda: self.is_busy,
@@ -59,16 +59,16 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(_sweep, "monotonic", lambda: world.now)
+    monkeypatch.setattr(_deadlines, "monotonic", lambda: world.now)
     return world
 
 
 def test_it_looks_at_the_earliest_deadline_and_not_before(world: World):
     """And again at the next one that it was told of."""
     world.following = 120.0
-    world.sweep.by(110.0)
-    world.sweep.by(105.0)
-    world.sweep.by(115.0)
+    world.deadlines.by(110.0)
+    world.deadlines.by(105.0)
+    world.deadlines.by(115.0)
     world.beat(104.9)
     assert world.looks == []
 
@@ -81,22 +81,22 @@ def test_it_looks_at_the_earliest_deadline_and_not_before(world: World):
 
 def test_it_rests_while_nothing_is_under_way(world: World):
     """Then its timer is set to the next deadline, and the next exchange tells."""
-    world.sweep.by(160.0)
+    world.deadlines.by(160.0)
     world.is_busy = False
     world.beat(101.0)
 
     assert world.timer is not None
     assert world.timer[0] == 160.0
-    assert world.sweep.next_at == NEVER
+    assert world.deadlines.next_at == NEVER
     world.is_busy = True
-    world.sweep.by(190.0)
+    world.deadlines.by(190.0)
     assert world.timer[0] == pytest.approx(101.0 + BEAT)
-    assert world.sweep.next_at == 160.0
+    assert world.deadlines.next_at == 160.0
 
 
 def test_a_loop_that_stood_still_enforces_nothing_at_first(world: World):
     """What is told is when that began at the latest, and how much more the limits get."""
-    world.sweep.by(100.5)
+    world.deadlines.by(100.5)
     world.beat(100.35)
     assert world.timer is not None
     due = world.timer[0]
@@ -114,7 +114,7 @@ def test_a_loop_that_stood_still_enforces_nothing_at_first(world: World):
 
 def test_a_loop_that_is_only_busy_is_none_that_stood_still(world: World):
     """Up to a tenth of a second."""
-    world.sweep.by(100.05)
+    world.deadlines.by(100.05)
     world.run_at(100.05 + LATE * 0.9)
 
     assert world.stalls == []
@@ -123,10 +123,10 @@ def test_a_loop_that_is_only_busy_is_none_that_stood_still(world: World):
 
 def test_what_is_known_is_not_found_out_again(world: World):
     """Whoever has measured it says so."""
-    world.sweep.by(110.0)
+    world.deadlines.by(110.0)
     world.beat(101.0)
     world.now = 103.0
-    world.sweep.excuse(2.0)
+    world.deadlines.excuse(2.0)
     world.run_at(103.0)
 
     assert world.stalls == []
@@ -134,8 +134,8 @@ def test_what_is_known_is_not_found_out_again(world: World):
 
 def test_a_stopped_one_does_nothing(world: World):
     """Not even from within a look."""
-    world.sweep.by(100.01)
-    world.sweep.stop()
-    world.sweep.by(100.02)
+    world.deadlines.by(100.01)
+    world.deadlines.stop()
+    world.deadlines.by(100.02)
 
     assert world.timer is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine.io._closing import Unfinished
+from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import never
 
@@ -53,9 +53,9 @@ class Owner:
 
 
 @pytest.fixture
-def unfinished() -> Unfinished:
+def closing() -> Closing:
     loop: Any = SimpleNamespace()
-    return Unfinished(loop)
+    return Closing(loop)
 
 
 def receive(transport: LoopTransport, content: bytes) -> None:
@@ -63,9 +63,9 @@ def receive(transport: LoopTransport, content: bytes) -> None:
     transport.buffer_updated(len(content))
 
 
-def test_what_comes_before_there_is_an_owner_is_told_to_it(unfinished: Unfinished) -> None:
+def test_what_comes_before_there_is_an_owner_is_told_to_it(closing: Closing) -> None:
     """The event loop reads as soon as it has connected, into a buffer that others share."""
-    transport = LoopTransport(memoryview(bytearray(10)), never, unfinished)
+    transport = LoopTransport(memoryview(bytearray(10)), never, closing)
     owner, error = Owner(), ConnectionResetError()
     transport.connection_made(Native())  # type: ignore[arg-type]
     receive(transport, b"one")
@@ -81,9 +81,9 @@ def test_what_comes_before_there_is_an_owner_is_told_to_it(unfinished: Unfinishe
 
 
 @pytest.mark.parametrize("end", ["eof_received", "connection_lost"])
-def test_an_end_before_there_is_an_owner_is_told_to_it(unfinished: Unfinished, end: str) -> None:
+def test_an_end_before_there_is_an_owner_is_told_to_it(closing: Closing, end: str) -> None:
     """Or a connection that is none any more would be put to use."""
-    transport = LoopTransport(memoryview(bytearray(10)), never, unfinished)
+    transport = LoopTransport(memoryview(bytearray(10)), never, closing)
     owner = Owner()
     transport.connection_made(Native())  # type: ignore[arg-type]
     if end == "eof_received":
@@ -95,9 +95,9 @@ def test_an_end_before_there_is_an_owner_is_told_to_it(unfinished: Unfinished, e
     assert owner.told[0] == "end"
 
 
-def test_one_that_was_given_up_meanwhile_is_closed(unfinished: Unfinished) -> None:
+def test_one_that_was_given_up_meanwhile_is_closed(closing: Closing) -> None:
     """The event loop may make a transport for somebody who is gone."""
-    transport, native = LoopTransport(memoryview(b""), never, unfinished), Native()
+    transport, native = LoopTransport(memoryview(b""), never, closing), Native()
     transport.abort()
     transport.connection_made(native)  # type: ignore[arg-type]
 

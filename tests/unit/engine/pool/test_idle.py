@@ -44,11 +44,11 @@ class Clock:
 CLOCK = Clock()
 
 
-def run(idle: IdleConnections, sweep: FakeSweep) -> None:
+def run(idle: IdleConnections, deadlines: FakeSweep) -> None:
     """Look whenever the sweep is due, to the end."""
-    while sweep.next_at < NEVER:
-        CLOCK.now, sweep.next_at = sweep.next_at, NEVER
-        sweep.next_at = min(sweep.next_at, idle.close_expired(CLOCK.now))
+    while deadlines.next_at < NEVER:
+        CLOCK.now, deadlines.next_at = deadlines.next_at, NEVER
+        deadlines.next_at = min(deadlines.next_at, idle.close_expired(CLOCK.now))
 
 
 def keep(idle: IdleConnections, name: str, now: float, told: int | None = None) -> FakeConnection:
@@ -65,10 +65,10 @@ def test_a_connection_is_kept_for_a_minute_or_as_long_as_its_server_says(
     told: int | None, kept: float
 ) -> None:
     """A little shorter than the server says: it may close at the moment in which we write."""
-    sweep = FakeSweep()
-    idle = IdleConnections(sweep, maximum=10, expiry=60.0)  # type: ignore[arg-type]
+    deadlines = FakeSweep()
+    idle = IdleConnections(deadlines, maximum=10, expiry=60.0)  # type: ignore[arg-type]
     connection = keep(idle, "a", 100.0, told)
-    run(idle, sweep)
+    run(idle, deadlines)
 
     assert connection.closed_at == 100.0 + kept
     assert not idle.members
@@ -76,11 +76,11 @@ def test_a_connection_is_kept_for_a_minute_or_as_long_as_its_server_says(
 
 def test_each_expires_in_its_own_time_whatever_others_were_told() -> None:
     """The one kept last may well be the first to go."""
-    sweep = FakeSweep()
-    idle = IdleConnections(sweep, maximum=10, expiry=60.0)  # type: ignore[arg-type]
+    deadlines = FakeSweep()
+    idle = IdleConnections(deadlines, maximum=10, expiry=60.0)  # type: ignore[arg-type]
     told = [None, 5, 30, None, 5, 2, 0]
     all_of_them = [keep(idle, str(n), float(n), each) for n, each in enumerate(told)]
-    run(idle, sweep)
+    run(idle, deadlines)
 
     closed = [connection.closed_at for connection in all_of_them]
     assert closed == [60.0, 5.0, 31.0, 63.0, 8.0, 6.0, 6.0]
@@ -88,12 +88,12 @@ def test_each_expires_in_its_own_time_whatever_others_were_told() -> None:
 
 def test_one_that_was_used_again_starts_anew() -> None:
     """And is no more of the group that it was of."""
-    sweep = FakeSweep()
-    idle = IdleConnections(sweep, maximum=10, expiry=60.0)  # type: ignore[arg-type]
+    deadlines = FakeSweep()
+    idle = IdleConnections(deadlines, maximum=10, expiry=60.0)  # type: ignore[arg-type]
     connection = keep(idle, "a", 0.0, 5)
     idle.take(connection)  # type: ignore[arg-type]
     idle.add(connection, 3.0, None)  # type: ignore[arg-type]
-    run(idle, sweep)
+    run(idle, deadlines)
 
     assert connection.closed_at == 63.0
 
@@ -109,11 +109,11 @@ def test_servers_cannot_make_ever_more_groups() -> None:
 
 def test_the_longest_idle_goes_first_where_there_are_too_many() -> None:
     """A moment later: until then they may still be of use."""
-    sweep = FakeSweep()
-    idle = IdleConnections(sweep, maximum=2, expiry=60.0)  # type: ignore[arg-type]
+    deadlines = FakeSweep()
+    idle = IdleConnections(deadlines, maximum=2, expiry=60.0)  # type: ignore[arg-type]
     kept = [keep(idle, str(n), n * 0.01) for n in range(5)]
     assert [connection.closed_at for connection in kept] == [None] * 5
-    run(idle, sweep)
+    run(idle, deadlines)
 
     assert [connection.closed_at for connection in kept[:3]] == [0.02 + IDLE_GRACE] * 3
     assert [connection.closed_at for connection in kept[3:]] == [60.03, 60.04]
