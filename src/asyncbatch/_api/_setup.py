@@ -24,7 +24,7 @@ from asyncbatch._lanes import (
     OwnClient,
     binding_of,
     capacity_of,
-    gate_of,
+    slots_of,
 )
 from asyncbatch._policies._host_limits import HostLimits
 from asyncbatch._runtime._slots import BothSlots, Permits, Slots
@@ -122,7 +122,7 @@ def equip(
     permits: Permits = slots
     capacity = capacity_of(client)
     if capacity is not None and not owns_client:
-        permits = BothSlots(slots, gate_of(client, capacity))
+        permits = BothSlots(slots, slots_of(client, capacity))
     limits = _limits(options, None if owns_client else client)
     stalls = Stalls()
     lane = _lane(options, client)

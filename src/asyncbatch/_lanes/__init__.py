@@ -9,7 +9,7 @@ from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._lane import Lane
 from asyncbatch._lanes._relay import OnAnswer, Relay, can_relay
 from asyncbatch._lanes.client._binding import Binding, binding_of
-from asyncbatch._lanes.client._gate import capacity_of, gate_of
+from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
 from asyncbatch._lanes.request._encoded_request import Encoded
@@ -31,5 +31,5 @@ __all__ = [
     "capacity_of",
     "exit_of_caller",
     "field_of",
-    "gate_of",
+    "slots_of",
 ]

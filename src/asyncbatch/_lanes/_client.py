@@ -19,9 +19,8 @@ from asyncbatch._engine import Exchange
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._challenges import with_one_challenge
-from asyncbatch._lanes.client._door import Door, door_of
 from asyncbatch._lanes.client._hop import Hops
-from asyncbatch._lanes.client._orphans import release_orphans
+from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, release_leaked
 from asyncbatch._lanes.client._own_client import showing_cookies_of
 from asyncbatch._lanes.client._redirects import leave_behind
 from asyncbatch._lanes.failures._callers import (
@@ -97,7 +96,7 @@ class ClientLane:
         # What is under way: its limit, and its phases.
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
         # Set with each batch: until then a client may be given other transports.
-        self._door: Door | None = None
+        self._admission: Admission | None = None
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Take part in keeping the time in which the loop stands still out of all accounts."""
@@ -112,7 +111,7 @@ class ClientLane:
 
     def begin_batch(self, clock: Clock) -> None:
         """Say that a batch begins, whose exchanges will come with `clock`."""
-        self._door = door_of(self._client)
+        self._admission = admission_of(self._client)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for encoded requests; this lane has none."""
@@ -146,7 +145,7 @@ class ClientLane:
             self._client,
             self.binding,
             trace,
-            door=self._door,
+            admission=self._admission,
             minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: Stepped(sending, self._stalls, clock),
             first=first,
@@ -164,20 +163,20 @@ class ClientLane:
                     trace.on_waited = _prolongation(limit, None if left is None else left - seconds)
                 outcome = await exchange.outcome(limits)
         except BaseException:
-            await release_orphans(self._client)
+            await release_leaked(self._client)
             raise
         finally:
             del self._under_way[limit]
         if outcome is None:
             outcome = exchange.timed_out(seconds or 0.0)
             # All the time it has stood in a queue of the pool's.
-            outcome.local = self._door is not None and trace.is_waiting
+            outcome.local = self._admission is not None and trace.is_waiting
         if outcome.local:
             trace.end_wait()
         if outcome.kind is FailureKind.dns:
             trace.tell_unknown_name()
         if outcome.cut or outcome.local or outcome.kind in _MAY_LOSE_COUNT:
-            await release_orphans(self._client)
+            await release_leaked(self._client)
         outcome.target_silent = hops.situation.is_target_silent(outcome)
         outcome.timing = trace.timing()
         outcome.queued = trace.queued

@@ -12,7 +12,7 @@ from typing import Any
 from asyncbatch._engine import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
 from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
-from asyncbatch._lanes.client._door import Door
+from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes.failures._of_client import Situation
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
@@ -31,7 +31,7 @@ class Hops:
         client: What sends them.
         binding: Of its library.
         trace: What their phases are told to.
-        door: What they go through one at a time, if there is one.
+        admission: Lets them into the pool one at a time, if there is one.
         minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
         stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
             up the event loop out of all accounts.
@@ -44,7 +44,7 @@ class Hops:
         binding: Binding,
         trace: PhaseTrace,
         *,
-        door: Door | None,
+        admission: Admission | None,
         minimum_rate: float | None,
         stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
@@ -52,7 +52,7 @@ class Hops:
         self._client = client
         self._binding = binding
         self._trace = trace
-        self._door = door
+        self._admission = admission
         self._minimum_rate = minimum_rate
         self.stepped = stepped
         # None once it has answered.
@@ -120,19 +120,19 @@ class Hops:
 
     async def _send_in_turn(self, native: Any) -> Any:
         # What request hooks wait for, others need not.
-        if self._door is None or self._client.event_hooks["request"]:
+        if self._admission is None or self._client.event_hooks["request"]:
             return await self._send(native)
         self.situation.queued = True
-        door_pass = await self._door.enter()
+        admitted = await self._admission.admit()
         self.situation.queued = False
-        if door_pass is None:
+        if admitted is None:
             return await self._send(native)
         # Whatever httpcore tells first, it tells of the connection that the request has got.
-        self._trace.on_connection = door_pass.leave
+        self._trace.on_connection = admitted.end
         try:
             return await self._send(native)
         finally:
-            door_pass.leave()
+            admitted.end()
 
     async def _send(self, native: Any) -> Any:
         hooks = self._client.event_hooks

@@ -1,4 +1,4 @@
-"""The door before httpcore's pool: no two requests are given one connection, and nobody is kept."""
+"""Admission to httpcore's pool: no two requests are given one connection, and nobody is kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from asyncbatch import FailureKind, Fetcher
-from asyncbatch._lanes.client import _door
-from asyncbatch._lanes.client._door import door_of
+from asyncbatch._lanes.client import _httpcore_pool
+from asyncbatch._lanes.client._httpcore_pool import admission_of
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -109,7 +109,7 @@ async def test_a_host_that_does_not_let_itself_be_connected_to_keeps_nobody(
     assert result.ok
 
 
-async def test_who_is_cancelled_before_the_door_keeps_nobody(
+async def test_who_is_cancelled_before_it_is_admitted_keeps_nobody(
     library: Any, server: LoopbackServer
 ) -> None:
     """At whatever moment."""
@@ -125,7 +125,7 @@ async def test_who_is_cancelled_before_the_door_keeps_nobody(
     assert results.failures == []
 
 
-async def test_a_failure_opens_the_door(library: Any, server: LoopbackServer) -> None:
+async def test_a_failure_lets_the_next_one_in(library: Any, server: LoopbackServer) -> None:
     """Also where httpcore has told nothing before."""
     async with new_client(library) as client, Fetcher(client, retry=None) as fetcher:
         pool = client._transport._pool
@@ -143,7 +143,7 @@ async def test_a_failure_opens_the_door(library: Any, server: LoopbackServer) ->
     assert result.ok
 
 
-async def test_what_tells_nothing_has_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_tells_nothing_has_no_admission(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mock, a proxy, HTTP/2, and a patched httpcore may keep a request for long."""
     mock = httpx.MockTransport(lambda request: httpx.Response(200))
     async with (
@@ -153,14 +153,14 @@ async def test_what_tells_nothing_has_no_door(monkeypatch: pytest.MonkeyPatch) -
         httpx.AsyncClient(proxy="http://127.0.0.1:9") as proxied,
         new_client(httpx, http2=True) as http2,
     ):
-        assert door_of(plain) is door_of(plain) is not None
-        assert [door_of(each) for each in (mocked, mounted, proxied, http2)] == [None] * 4
+        assert admission_of(plain) is admission_of(plain) is not None
+        assert [admission_of(each) for each in (mocked, mounted, proxied, http2)] == [None] * 4
 
         async def handle(*_: Any) -> Any:
             raise AssertionError
 
         monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", handle)
-        assert door_of(plain) is None
+        assert admission_of(plain) is None
 
 
 async def test_mocked_requests_are_under_way_together() -> None:
@@ -262,7 +262,7 @@ async def test_clients_of_the_callers_run_together(library: Any, server: Loopbac
     await fetch_together(Patient(trust_env=False), server)
 
 
-async def test_our_own_pool_has_a_door_where_there_is_no_engine(
+async def test_our_own_pool_has_an_admission_where_there_is_no_engine(
     anyio_backend_name: str, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On trio, where httpcore serves: left to itself, it takes three times as long."""
@@ -278,10 +278,10 @@ async def test_our_own_pool_has_a_door_where_there_is_no_engine(
 
     monkeypatch.setattr(httpcore.AsyncHTTP11Connection, "handle_async_request", noting)
     async with Fetcher(trust_env=False, concurrency=MANY) as fetcher:
-        has_door = door_of(fetcher.client) is not None
+        has_admission = admission_of(fetcher.client) is not None
         results = await fetcher.fetch_many([server.url()] * 10 * MANY)
 
-    assert has_door == (anyio_backend_name == "trio")
+    assert has_admission == (anyio_backend_name == "trio")
     assert not results.failures
     assert away == []
 
@@ -313,7 +313,7 @@ async def test_nobody_waits_for_one_who_gets_no_connection(
     library: Any, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the caller's own requests have all of the pool, ours come to its queue all the same."""
-    monkeypatch.setattr(_door, "PATIENCE", 0.001)
+    monkeypatch.setattr(_httpcore_pool, "ADMISSION_TIMEOUT", 0.001)
 
     async with (
         new_client(library, timeout=library.Timeout(None, pool=0.2)) as client,
@@ -330,9 +330,9 @@ async def test_nobody_waits_for_one_who_gets_no_connection(
             tasks.cancel_scope.cancel()
 
 
-async def test_a_client_of_another_make_has_no_door(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_of_another_make_has_no_admission(monkeypatch: pytest.MonkeyPatch) -> None:
     """A release of httpx that has renamed a step of a request is served more slowly, and served."""
     async with new_client(httpx) as client:
         monkeypatch.delattr(httpx.AsyncClient, "_send_handling_redirects")
 
-        assert door_of(client) is None
+        assert admission_of(client) is None

@@ -1,0 +1,192 @@
+"""
+What repairs the connection pool of httpcore 1.0, from outside: admission, capacity, leaked places.
+
+Each part names the fault that it is for, and the versions that have it; when they are gone, so is
+the part. Nothing here is used where our own engine sends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+
+from asyncbatch._engine import is_stock_pool
+from asyncbatch._lanes.client._conditions import is_all_httpx
+from asyncbatch._runtime._slots import Slots
+from asyncbatch._values._timeouts import CLOSE_SECONDS
+
+ADMISSION_TIMEOUT = 1.0
+"""
+Seconds that a request waits to be admitted.
+
+After that it enters the pool anyway: the caller's own requests may hold every connection, and who
+waits for one has to stand in httpcore's queue.
+"""
+
+ASSUMED_CAPACITY = 100
+"""httpx's own default, for transports that do not say."""
+
+
+class Admission:
+    """
+    Admits requests to a pool one at a time, until each has a connection; first come, first served.
+
+    httpcore hands a connection out before it is taken: between the two lie some turns of the event
+    loop, in which other requests are given the same one. All but the first are sent back, look at
+    every connection of the pool again, and may find themselves after newcomers for ever. At 100
+    connections this takes longer than all the rest of a request, httpx's part included. httpcore2
+    marks a connection as taken when it hands it out.
+    """
+
+    def __init__(self) -> None:
+        self._free = anyio.Semaphore(1, fast_acquire=True)
+
+    async def admit(self) -> Admitted | None:
+        """
+        Wait until the request before has a connection, for `ADMISSION_TIMEOUT` at most.
+
+        Returns:
+            What to end as soon as this one has a connection; `None` if the time has passed.
+        """
+        with anyio.move_on_after(ADMISSION_TIMEOUT):
+            await self._free.acquire()
+            return Admitted(self._free)
+        return None
+
+
+class Admitted:
+    """A request that has been admitted, and has no connection yet."""
+
+    __slots__ = ("_free",)
+
+    def __init__(self, free: anyio.Semaphore) -> None:
+        self._free: anyio.Semaphore | None = free
+
+    def end(self) -> None:
+        """Let the next one in; no harm if that has been done."""
+        free, self._free = self._free, None
+        if free is not None:
+            free.release()
+
+
+_admissions: weakref.WeakKeyDictionary[Any, Admission] = weakref.WeakKeyDictionary()
+_slots: weakref.WeakKeyDictionary[Any, Slots] = weakref.WeakKeyDictionary()
+
+
+def admission_of(client: Any) -> Admission | None:
+    """
+    Return the one admission to the pools of `client`.
+
+    `None`: there are others than plain HTTP/1.1 pools of httpcore's own. Where it tunnels, or hopes
+    for HTTP/2, a request may wait for a connection that another one opens, and tells nothing
+    meanwhile; and of what a mock does nothing is told at all. Nor is there one where code that is
+    not httpx's stands before the pool: what that waits for, others need not.
+    """
+    mounts = getattr(client, "_mounts", None) or {}
+    mounted = [transport for transport in mounts.values() if transport is not None]
+    transports = (getattr(client, "_transport", None), *mounted)
+    if not all(is_stock_pool(getattr(transport, "_pool", None)) for transport in transports):
+        return None
+    if not is_all_httpx(client, transports):
+        return None
+    admission = _admissions.get(client)
+    if admission is None:
+        admission = _admissions[client] = Admission()
+    return admission
+
+
+def capacity_of(client: Any) -> int | None:
+    """
+    Return how many connections the smallest pool of `client` may hold.
+
+    `None`: every transport is of another make than httpcore's (a mock, an ASGI application), and
+    has no pool that is known of.
+    """
+    mounts = getattr(client, "_mounts", None) or {}
+    transports = [getattr(client, "_transport", None), *mounts.values()]
+    pools = [getattr(transport, "_pool", None) for transport in transports if transport is not None]
+    sizes = [getattr(pool, "_max_connections", ASSUMED_CAPACITY) for pool in pools if pool]
+    return min(sizes) if sizes else None
+
+
+def slots_of(client: Any, capacity: int) -> Slots:
+    """
+    Return the slots that all batches on `client` share, as many as its pool holds connections.
+
+    A request that waits inside httpcore's pool runs into pool timeouts, and one that is cancelled
+    there takes its place with it (encode/httpcore#1093). So none enters that would have to wait,
+    however many batches share the client.
+    """
+    slots = _slots.get(client)
+    if slots is None:
+        slots = _slots[client] = Slots(capacity)
+    return slots
+
+
+async def release_leaked(client: Any) -> None:
+    """
+    Give back the places in the client's pools that no request holds any more.
+
+    httpcore 1.0 loses the place of a request that is cancelled between being assigned a connection
+    and opening it, and natively cancelled (`asyncio.wait_for`, `TaskGroup`) while it gives one back
+    (encode/httpcore#1093, #658, #830). No scope of ours can prevent the latter, because a native
+    cancellation reaches into shielded scopes. What is lost can be told: a connection of the pool
+    that no request refers to, and that is neither idle nor closed.
+
+    Over HTTP/2 it forgets to reset the streams that it gives up (encode/httpcore#1022). The
+    connection goes on counting them, and in the end serves nobody. That can be told, too: more
+    streams are open than requests are under way on them. Such a connection takes no new request,
+    and serves those that are on it to the end.
+
+    Call it where requests were cancelled, or broke. What is not laid out as in httpcore is left
+    alone.
+    """
+    for pool in _pools(client):
+        # Between the look and the removal there is no await, so that no request can be assigned.
+        leaked = [*_leaked(pool), *_retired(pool)]
+        if not leaked:
+            continue
+        for connection in leaked:
+            pool._connections.remove(connection)
+        closing = pool._assign_requests_to_connections()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            for connection in (*leaked, *closing):
+                with contextlib.suppress(Exception):
+                    await connection.aclose()
+
+
+def _pools(client: Any) -> Iterator[Any]:
+    mounts = getattr(client, "_mounts", None) or {}
+    for transport in (getattr(client, "_transport", None), *mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        lists = (getattr(pool, "_connections", None), getattr(pool, "_requests", None))
+        assigns = hasattr(pool, "_assign_requests_to_connections")
+        if assigns and all(isinstance(held, list) for held in lists):
+            yield pool
+
+
+def _retired(pool: Any) -> Iterator[Any]:
+    """Take connections that have lost count out of use, and yield those that nobody is on."""
+    for connection in pool._connections:
+        http2 = connection
+        while http2 is not None and not hasattr(http2, "_h2_state"):
+            http2 = getattr(http2, "_connection", None)
+        under_way = getattr(http2, "_events", None)
+        if http2 is None or not isinstance(under_way, dict) or connection.is_closed():
+            continue
+        if http2._h2_state.open_outbound_streams > len(under_way):
+            # Whoever leaves it last closes it then.
+            http2._used_all_stream_ids = True
+            if not under_way and connection.is_idle():
+                yield connection
+
+
+def _leaked(pool: Any) -> Iterator[Any]:
+    held = {id(getattr(request, "connection", None)) for request in pool._requests}
+    for connection in pool._connections:
+        if id(connection) not in held and not (connection.is_idle() or connection.is_closed()):
+            yield connection
