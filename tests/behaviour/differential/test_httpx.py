@@ -12,6 +12,8 @@ from tests.behaviour.differential.comparison import LANES, TRUSTING, Places, com
 from tests.behaviour.differential.exchanges import GROUPS, LATE, TABLE
 from tests.unit.lanes.served import lanes_of
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def anyio_backend() -> str:

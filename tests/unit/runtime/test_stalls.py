@@ -362,6 +362,7 @@ def served(size: int) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.once
 @pytest.mark.may_block
 @pytest.mark.asyncio_only
 @pytest.mark.parametrize(
