@@ -14,12 +14,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
+import attrs
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncbatch import Fetcher, FetcherClosed, Request, Result
+from asyncbatch import Fetcher, FetcherClosed, Request, Result, Retry
 from tests.properties.mixture import (
     DEAD,
     LIMITS,
@@ -410,3 +411,39 @@ def test_relays_keep_every_promise_whatever_happens(examples: int) -> None:
 
     # Of few mixes, none may have two requests that follow one another.
     assert OnLoopback.relayed > 0 or examples < 100
+
+
+def test_a_deadline_is_kept_where_another_batch_has_looked_at_the_timers_first() -> None:
+    """Single fetches wait for the one slot, and their deadlines pass in the same moment."""
+    limits = Limits(
+        concurrency=1,
+        per_host=None,
+        rate=None,
+        total_rate=None,
+        retry=Retry(),
+        deadline=4.003,
+        give_up_host_after=10,
+        max_body=1000,
+        has_check=False,
+        of_a=None,
+    )
+    fine, failing = (Call("a", ((kind, 0.0),)) for kind in ("ok", "500"))
+    fetches = Use(
+        calls=(failing, fine, *[Call(SILENT, (("ok", 0.0),))] * 5),
+        way="fetch",
+        source="list",
+        begins=0.0,
+        batch_timeout=None,
+        cancelled_after=None,
+        backlog=1,
+        pause=0.0,
+        left_after=1_000_000,
+    )
+
+    play(
+        made_up,
+        limits,
+        [attrs.evolve(fetches, calls=(fine,), way="fetch_many"), fetches],
+        closes_after=None,
+        reopened=[],
+    )

@@ -309,6 +309,8 @@ class Schedule:
     @property
     def next_alarm(self) -> float:
         """When `take_expired` is to be asked again: no deadline passes before, if nothing rests."""
+        if self._expired:  # another batch, which shares the timers, has looked first
+            return -math.inf
         return self._timers.next_at if self.pending else math.inf
 
     @property
