@@ -85,7 +85,7 @@ class SyncResultStream(Iterator[Result]):
     An iterator that can be closed. Threads may share one: each result goes to one of them.
     """
 
-    # The event loop knows the handover, not the stream: so it can be dropped while the batch runs.
+    # The event loop knows the output, not the stream: so it can be dropped while the batch runs.
 
     def __init__(self, thread_output: ThreadOutput, running: Call[None]) -> None:
         self._thread_output = thread_output

@@ -365,7 +365,7 @@ class Connection:
     # What sees to an exchange calls.
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
-        """Let the sweep look when the exchange is over time, or has waited for `limit` seconds."""
+        """Have the pool look when the exchange is over time, or has waited `limit` seconds."""
         deadline = exchange.deadline
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)

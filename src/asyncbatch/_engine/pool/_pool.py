@@ -384,7 +384,7 @@ class Pool:
 
     def _stood_still(self, seconds: float, before: float, more: float) -> None:
         """
-        Take time in which the loop stood still, as the sweep has found, out of all clocks.
+        Take time in which the loop stood still, as `Deadlines` has found, out of all clocks.
 
         Args:
             seconds: How long it was at least.

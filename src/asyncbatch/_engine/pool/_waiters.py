@@ -1,7 +1,7 @@
 """
 Exchanges that have no connection yet, of all origins.
 
-Every step but the sweep is O(1).
+Every step but the look at expired deadlines is O(1).
 """
 
 from __future__ import annotations
