@@ -401,36 +401,25 @@ def test_batches_keep_every_promise_whatever_happens(examples: int) -> None:
     explore(made_up, examples, limits=LIMITS, uses=st.lists(USES, min_size=1, max_size=3))
 
 
-@pytest.mark.parametrize("examples", [8, SLOW])
-def test_relays_keep_every_promise_whatever_happens(examples: int) -> None:
-    """The same on real sockets, where plain requests go from one to the next without a task."""
-    OnLoopback.relayed = 0
+ONE_SLOT = Limits(
+    concurrency=1,
+    per_host=None,
+    rate=None,
+    total_rate=None,
+    retry=Retry(),
+    deadline=None,
+    give_up_host_after=10,
+    max_body=1000,
+    has_check=False,
+    of_a=None,
+)
 
-    uses = st.lists(SHORT_USES, min_size=1, max_size=3)
-    explore(on_loopback, examples, limits=RELAYED_LIMITS, uses=uses)
 
-    # Of few mixes, none may have two requests that follow one another.
-    assert OnLoopback.relayed > 0 or examples < 100
-
-
-def test_a_deadline_is_kept_where_another_batch_has_looked_at_the_timers_first() -> None:
-    """Single fetches wait for the one slot, and their deadlines pass in the same moment."""
-    limits = Limits(
-        concurrency=1,
-        per_host=None,
-        rate=None,
-        total_rate=None,
-        retry=Retry(),
-        deadline=4.003,
-        give_up_host_after=10,
-        max_body=1000,
-        has_check=False,
-        of_a=None,
-    )
-    fine, failing = (Call("a", ((kind, 0.0),)) for kind in ("ok", "500"))
-    fetches = Use(
-        calls=(failing, fine, *[Call(SILENT, (("ok", 0.0),))] * 5),
-        way="fetch",
+def plain_use(count: int) -> Use:
+    """Return a batch of requests that all succeed."""
+    return Use(
+        calls=(Call("a", (("ok", 0.0),)),) * count,
+        way="fetch_many",
         source="list",
         begins=0.0,
         batch_timeout=None,
@@ -440,10 +429,25 @@ def test_a_deadline_is_kept_where_another_batch_has_looked_at_the_timers_first()
         left_after=1_000_000,
     )
 
-    play(
-        made_up,
-        limits,
-        [attrs.evolve(fetches, calls=(fine,), way="fetch_many"), fetches],
-        closes_after=None,
-        reopened=[],
-    )
+
+@pytest.mark.parametrize("examples", [8, SLOW])
+def test_relays_keep_every_promise_whatever_happens(examples: int) -> None:
+    """The same on real sockets, where plain requests go from one to the next without a task."""
+    OnLoopback.relayed = 0
+
+    uses = st.lists(SHORT_USES, min_size=1, max_size=3)
+    explore(on_loopback, examples, limits=RELAYED_LIMITS, uses=uses)
+
+    # Of few mixes, none may have two requests that follow one another; this one has.
+    play(on_loopback, ONE_SLOT, [plain_use(10)], closes_after=None, reopened=[])
+    assert OnLoopback.relayed > 0
+
+
+def test_a_deadline_is_kept_where_another_batch_has_looked_at_the_timers_first() -> None:
+    """Single fetches wait for the one slot, and their deadlines pass in the same moment."""
+    batch, failing = plain_use(1), Call("a", (("500", 0.0),))
+    calls = (failing, *batch.calls, *[Call(SILENT, (("ok", 0.0),))] * 5)
+    uses = [batch, attrs.evolve(batch, way="fetch", calls=calls)]
+    limits = attrs.evolve(ONE_SLOT, deadline=4.003)
+
+    play(made_up, limits, uses, closes_after=None, reopened=[])
