@@ -122,16 +122,16 @@ def encoding_fields() -> Repeat:
 def preparing() -> Repeat:
     """Measure the way from a URL to the bytes that the engine sends, in a relay."""
     from asyncbatch._lanes import OwnClient, binding_of
-    from asyncbatch._lanes.request._encode import Preparer
+    from asyncbatch._lanes.request._encode import RequestEncoder
     from asyncbatch._values._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
-    preparer = Preparer(client, binding_of(client), client.own_transport)
+    encoder = RequestEncoder(client, binding_of(client), client.own_transport)
     limits = TimeLimits(total=30.0, connect=10.0)
 
     def repeat(count: int) -> None:
         for url in numbered(_ORIGIN + "/json", count):
-            assert preparer.encode(url, url, limits) is not None
+            assert encoder.encode(url, url, limits) is not None
 
     return repeat
 
@@ -189,14 +189,14 @@ def building_responses() -> Repeat:
     """Measure the first look at an `httpx.Response` in the direct lane, preparing included."""
     from asyncbatch._engine.http11 import ResponseProtocol
     from asyncbatch._lanes import OwnClient, binding_of
-    from asyncbatch._lanes.request._encode import Preparer
-    from asyncbatch._lanes.request._encoded_request import Prepared
-    from asyncbatch._lanes.response._lazy_response import PreparedBlueprint, course_of
+    from asyncbatch._lanes.request._encode import RequestEncoder
+    from asyncbatch._lanes.request._encoded_request import PreparedRequest
+    from asyncbatch._lanes.response._response_builder import PreparedResponseBuilder, course_of
     from asyncbatch._values._timeouts import TimeLimits
 
     client = OwnClient(trust_env=False)
     binding = binding_of(client)
-    preparer = Preparer(client, binding, client.own_transport)
+    encoder = RequestEncoder(client, binding, client.own_transport)
     limits = TimeLimits(total=30.0, connect=10.0)
     protocol = ResponseProtocol()
     protocol.begin()
@@ -217,11 +217,11 @@ def building_responses() -> Repeat:
 
     def repeat(count: int) -> None:
         for url in numbered(_ORIGIN + "/json", count):
-            encoded = preparer.encode(url, url, limits)
+            encoded = encoder.encode(url, url, limits)
             assert encoded is not None
-            prepared = Prepared.of(encoded, limits)
-            blueprint = PreparedBlueprint(binding.library, "utf-8", exchange, prepared)
-            blueprint.build(url, _BODY, course_of(exchange))
+            prepared = PreparedRequest.of(encoded, limits)
+            response_builder = PreparedResponseBuilder(binding.library, "utf-8", exchange, prepared)
+            response_builder.build(url, _BODY, course_of(exchange))
 
     return repeat
 
@@ -275,7 +275,7 @@ def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
     protocol.begin()
     protocol.receive(_HEADS[0])
 
-    connection: Any = SimpleNamespace(blueprint=None, is_closed=False)
+    connection: Any = SimpleNamespace(response_builder=None, is_closed=False)
 
     def begin(*request: Any, follow: Any) -> Exchange:
         *described, closes = request

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from asyncbatch._batch._window import Window
-from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._schedule import Action, Job, JobState, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -175,10 +175,10 @@ class Simulation:
                 if self._read_on():
                     continue
                 break
-            if job.fate is Fate.START:
+            if job.state is JobState.START:
                 self._start(job)
             else:
-                self._finish(job, job.fate.value)
+                self._finish(job, job.state.value)
                 self._read()
         self.most_in_flight = max(self.most_in_flight, self.schedule.in_flight)
         self.most_hosts = max(self.most_hosts, len(self.hosts))

@@ -307,14 +307,18 @@ def test_the_rooms_of_the_engine_know_only_those_below() -> None:
 @pytest.mark.parametrize(
     ("file", "known", "complaint"),
     [
-        ("io._wire", "connection._x", "io._wire imports connection._x, which is not below it"),
+        (
+            "io._transport",
+            "connection._x",
+            "io._transport imports connection._x, which is not below it",
+        ),
         ("connection._x", "connect._y", "connection._x imports connect._y, which is not below it"),
         ("connection._x", "pool._pool", "connection._x imports pool._pool, which is not below it"),
         ("pool._pool", None, "pool._pool imports the package that it is in"),
-        ("_new", "io._wire", "_new has no room"),
+        ("_new", "io._transport", "_new has no room"),
         ("pool._pool", "pool._idle", None),
         ("_engine", "_bounds", None),
-        ("pool._pool", "io._wire", None),
+        ("pool._pool", "io._transport", None),
     ],
 )
 def test_a_wrong_room_is_found(file: str, known: str | None, complaint: str | None) -> None:

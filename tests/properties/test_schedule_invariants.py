@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from asyncbatch._policies._rate import Rate
-from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._schedule import Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry, RetryBudget
@@ -294,16 +294,16 @@ class Batches(RuleBasedStateMachine):
         assert watched.state == "queued" or self.now >= watched.due
         assert job.queued + job.throttled == pytest.approx(watched.waited, abs=CLOSE)
         assert job.throttled == pytest.approx(watched.throttled, abs=CLOSE)
-        if job.fate is not Fate.START:
-            if job.fate is Fate.EXPIRED:
+        if job.state is not JobState.START:
+            if job.state is JobState.EXPIRED:
                 assert job.deadline is not None
                 assert job.deadline <= self.now
-            elif job.fate is Fate.PAUSED:
+            elif job.state is JobState.PAUSED:
                 assert job.allowed is not None or job.deadline is not None
-            elif job.fate is Fate.LATE:
+            elif job.state is JobState.LATE:
                 assert watched.batch.schedule.ends_at < math.inf
             else:
-                assert job.fate is Fate.HOST_DOWN
+                assert job.state is JobState.HOST_DOWN
                 self.models[job.host.key].check_down(self.now, self.policies["give_up_host_after"])
             self._end(watched)
             return

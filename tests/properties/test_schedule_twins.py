@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncbatch._schedule import Action, Fate, Job, Schedule
+from asyncbatch._schedule import Action, Job, JobState, Schedule
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
 from tests.properties.pictures import picture
@@ -69,8 +69,8 @@ class Side:
         if job is None:
             self.told.append(self.schedules[which].wake_at)
         else:
-            self.told.append((job.index, job.fate, job.queued, job.throttled))
-            if job.fate is Fate.START:
+            self.told.append((job.index, job.state, job.queued, job.throttled))
+            if job.state is JobState.START:
                 self.flying.append((which, job, self.now))
         return job
 
@@ -80,8 +80,8 @@ class Side:
         which, job, begun = self.flying.pop(pick % len(self.flying))
         decision = self.schedules[which].done(job, outcome_of(kind, begun), self.now)
         self.told.append((decision.action, decision.delay))
-        assert job.fate in (Fate.OVER, Fate.RESTING)
-        assert (job.fate is Fate.RESTING) is (decision.action is Action.RETRY)
+        assert job.state in (JobState.OVER, JobState.RESTING)
+        assert (job.state is JobState.RESTING) is (decision.action is Action.RETRY)
 
     def release(self, pick: int, _: int) -> None:
         if self.flying:
@@ -135,7 +135,7 @@ class FastSide(Side):
         if not self.schedules[which].replace(job, self.count, self.count, host, self.now):
             super()._follow(place, which, job, begun, host)
             return
-        self.told.append((job.index, job.fate, job.queued, job.throttled))
+        self.told.append((job.index, job.state, job.queued, job.throttled))
         self.flying[place] = (which, job, self.now)
         FastSide.replaced += 1
 

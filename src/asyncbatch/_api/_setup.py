@@ -14,7 +14,7 @@ import httpx
 
 from asyncbatch._api._options import NotGiven, Options, warn_caller
 from asyncbatch._batch import Shared
-from asyncbatch._batch._attempt import Trial
+from asyncbatch._batch._attempt import Attempter
 from asyncbatch._batch._log import HostLog
 from asyncbatch._engine import bounds_for
 from asyncbatch._lanes import (
@@ -129,7 +129,7 @@ def equip(
     lane.take_part_in(stalls)
     stalls.join(slots.take_out)
     return Shared(
-        trial=Trial(lane, limits),
+        trial=Attempter(lane, limits),
         hosts=Hosts(
             per_host=options.per_host,
             rate=options.rate,

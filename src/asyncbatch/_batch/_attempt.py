@@ -31,7 +31,7 @@ second).
 
 
 @attrs.frozen
-class Trial:
+class Attempter:
     """What all tries of a fetcher have in common."""
 
     lane: Lane

@@ -32,7 +32,7 @@ from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._window import Window
 from asyncbatch._lanes import callers_error
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
+from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
@@ -198,12 +198,12 @@ class Ledger:
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` the result of one that its host, or its deadline, kept from being sent."""
         binding = self._lane.binding
-        if job.fate is Fate.LATE:
+        if job.state is JobState.LATE:
             self.end(job, self.batch_timeout, now)
             return
-        if job.fate is Fate.HOST_DOWN:
+        if job.state is JobState.HOST_DOWN:
             outcome = host_down(job, binding)
-        elif job.fate is Fate.PAUSED:
+        elif job.state is JobState.PAUSED:
             outcome = paused(job, now, binding)
         else:
             outcome = too_late("deadline", job.allowed or 0.0, binding)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import attrs
 
-from asyncbatch._lanes import Binding, Blueprint, Lane
+from asyncbatch._lanes import Binding, Lane, ResponseBuilder
 from asyncbatch._schedule import Decision, Job
 from asyncbatch._values._errors import (
     DeadlineExceeded,
@@ -86,7 +86,7 @@ def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
 
 def built(item: object, outcome: Outcome) -> Any:
     """Return the response, built if it has not been."""
-    if isinstance(outcome.response, Blueprint):
+    if isinstance(outcome.response, ResponseBuilder):
         course = cast("Course", outcome.timing)
         outcome.response = outcome.response.build(item, outcome.content, course)
     return outcome.response

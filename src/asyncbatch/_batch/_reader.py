@@ -17,7 +17,7 @@ from asyncbatch._batch._output import Output
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._runtime._stalls import LEAST, Stepped
+from asyncbatch._runtime._stalls import LEAST, TimedSteps
 from asyncbatch._schedule import Schedule
 
 
@@ -111,7 +111,7 @@ class Reader:
             while not self._wants_more():
                 await self._wait()
                 turn.begin()
-            numbered = await Stepped(self.source.read_async(), self._stalls, self._clock)
+            numbered = await TimedSteps(self.source.read_async(), self._stalls, self._clock)
             if numbered is END:
                 self._schedule.on_ready()
                 return

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._batch._attempt import Trial
+from asyncbatch._batch._attempt import Attempter
 from asyncbatch._progress import ProgressTypes
 from asyncbatch._runtime._slots import Permits, Slots
 from asyncbatch._runtime._stalls import Stalls
@@ -19,7 +19,7 @@ from asyncbatch._values._retry import Retry
 class Shared:
     """What all batches of a fetcher share."""
 
-    trial: Trial
+    trial: Attempter
     hosts: Hosts
     slots: Slots
     permits: Permits

@@ -26,15 +26,15 @@ from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Blueprint, Encoded, can_relay
+from asyncbatch._lanes import Encoded, ResponseBuilder, can_relay
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LATE
-from asyncbatch._schedule import Fate, Job, Schedule
+from asyncbatch._schedule import Job, JobState, Schedule
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._result import Success, draft
 from asyncbatch._values._timing import Course
 
-_START = Fate.START
+_START = JobState.START
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -279,7 +279,7 @@ class Workers:
                     # A slot is free: who reads ahead may go further now.
                     self.tell_feeder()
                     return None
-            elif job.fate is _START:
+            elif job.state is _START:
                 if job.deadline is None and job.allowed is not None:
                     job.deadline = now + job.allowed
                 if self._is_fed:
@@ -387,11 +387,11 @@ class Worker:
     def _interrupt(self) -> None:
         job, self._job = self._job, None
         # An error may have hit a relay between two requests.
-        if job is not None and job.fate is _START:
+        if job is not None and job.state is _START:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
     def _take_and_go_on(
-        self, blueprint: Blueprint, content: bytes, course: Course, now: float
+        self, response_builder: ResponseBuilder, content: bytes, course: Course, now: float
     ) -> Encoded | None:
         """Give a request its result, and return the next one, if there is one for the relay."""
         workers, job = self._workers, self._job
@@ -411,7 +411,7 @@ class Worker:
             job.throttled,
             course,
             content,
-            blueprint,
+            response_builder,
         )
         result.__class__ = Success
         ledger.publish(result)
@@ -421,7 +421,7 @@ class Worker:
                 return encoded
         # Reading the input may have taken any time.
         now = workers.clock()
-        ledger.succeeded(job, blueprint.status_code, course[0], now)
+        ledger.succeeded(job, response_builder.status_code, course[0], now)
         self._job = None
         if workers.permits.waiting:
             workers.tell_feeder()

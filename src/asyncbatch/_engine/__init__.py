@@ -40,7 +40,7 @@ from ._errors import (
     is_exhausted,
     is_uncalled_for,
 )
-from ._exchange import NEVER, SHORT_BODY, Exchange, Origin, Terms, Upload
+from ._exchange import NEVER, SHORT_BODY, Exchange, ExchangeLimits, Origin, Upload
 
 __all__ = [
     "EXCHANGE_EXTENSION",
@@ -59,6 +59,7 @@ __all__ = [
     "Engine",
     "EngineClosed",
     "Exchange",
+    "ExchangeLimits",
     "HTTPTransport",
     "HandshakeFailed",
     "IPAddress",
@@ -66,7 +67,6 @@ __all__ = [
     "Origin",
     "ResolveFailed",
     "SentTooSlowly",
-    "Terms",
     "TimedOut",
     "Upload",
     "as_policy",

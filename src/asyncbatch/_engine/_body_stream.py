@@ -12,7 +12,7 @@ from asyncbatch._engine._exchange import Exchange
 
 class BodyStream:
     """
-    The body of an exchange begun with `Terms.streams`, as raw pieces.
+    The body of an exchange begun with `ExchangeLimits.streams`, as raw pieces.
 
     What is not read is not received either, beyond some hundred kilobytes. It must be read to
     its end or closed.
@@ -40,7 +40,7 @@ class BodyStream:
             if piece:
                 return piece
             exchange.reader = asyncio.get_running_loop().create_future()
-            connection.limit_wait(exchange, exchange.terms.read_timeout)
+            connection.limit_wait(exchange, exchange.limits.read_timeout)
             try:
                 await exchange.reader
             except BaseException:

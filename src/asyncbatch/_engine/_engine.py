@@ -12,17 +12,17 @@ from asyncbatch._engine._exchange import (
     NEVER,
     Body,
     Exchange,
+    ExchangeLimits,
     Follow,
     Observer,
     Origin,
-    Terms,
 )
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.http11 import InvalidRequest
 from asyncbatch._engine.pool._pool import Pool
 from asyncbatch._runtime._stalls import TakeOut
 
-DEFAULT_TERMS = Terms()
+DEFAULT_LIMITS = ExchangeLimits()
 
 
 class Engine:
@@ -66,19 +66,19 @@ class Engine:
         payload: bytes,
         body: Body = None,
         *,
-        terms: Terms = DEFAULT_TERMS,
+        limits: ExchangeLimits = DEFAULT_LIMITS,
         deadline: float = NEVER,
         closes: bool = False,
     ) -> Exchange:
         """
-        Send a request and return the exchange, complete or, with `terms.streams`, begun.
+        Send a request and return the exchange, complete or, with `limits.streams`, begun.
 
         Args:
             origin: where to.
             method: the method; it must be the one in `payload`.
             payload: the request's head as encoded by `_http11`, with or without a short body.
             body: a longer or streamed body.
-            terms: limits.
+            limits: of this exchange.
             deadline: when to give up, on the monotonic clock.
             closes: whether the request says `Connection: close`.
 
@@ -86,14 +86,14 @@ class Engine:
             ExchangeError: there is no complete response; see `_errors`.
             Exception: whatever a streamed body raised.
         """
-        exchange = self.begin(origin, method, payload, body, terms, deadline, closes)
+        exchange = self.begin(origin, method, payload, body, limits, deadline, closes)
         try:
             await exchange.future
         except BaseException:
             self.abandon(exchange)
             raise
         # A streamed body brings its error where it breaks off, behind what came.
-        if exchange.error is not None and (exchange.head is None or not terms.streams):
+        if exchange.error is not None and (exchange.head is None or not limits.streams):
             raise take_error(exchange)
         return exchange
 
@@ -103,7 +103,7 @@ class Engine:
         method: bytes,
         payload: bytes,
         body: Body = None,
-        terms: Terms = DEFAULT_TERMS,
+        limits: ExchangeLimits = DEFAULT_LIMITS,
         deadline: float = NEVER,
         closes: bool = False,
         observer: Observer | None = None,
@@ -124,7 +124,7 @@ class Engine:
             method,
             payload,
             body,
-            terms,
+            limits,
             deadline,
             closes,
             monotonic(),

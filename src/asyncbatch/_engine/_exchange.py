@@ -39,7 +39,7 @@ class Origin(NamedTuple):
 
 
 @attrs.frozen
-class Terms:
+class ExchangeLimits:
     """
     What a family of exchanges has in common; build it once.
 
@@ -81,7 +81,7 @@ class Upload:
 class ExchangeConnection(Protocol):
     """A connection, as far as those ask of it who have begun an exchange."""
 
-    blueprint: Any
+    response_builder: Any
     """What whoever follows its exchanges keeps with it, for the next."""
 
     @property
@@ -148,7 +148,7 @@ class Exchange:
 
     Attributes:
         head: the final response's head; None while it has not come, or never came.
-        content: the whole body, or with `Terms.streams` what of it has not been taken.
+        content: the whole body, or with `ExchangeLimits.streams` what of it has not been taken.
         error: why it ended without a response, or in the middle of one.
         is_reused: whether the connection had served another exchange before.
         dns, connect, tls: seconds, or None where the phase did not occur for this exchange.
@@ -176,6 +176,7 @@ class Exchange:
         "has_resent",
         "head",
         "is_reused",
+        "limits",
         "method",
         "observer",
         "order",
@@ -184,7 +185,6 @@ class Exchange:
         "reader",
         "send_at",
         "sent_at",
-        "terms",
         "tls",
         "trailers",
     )
@@ -196,7 +196,7 @@ class Exchange:
         method: bytes,
         payload: bytes,
         body: Body,
-        terms: Terms,
+        limits: ExchangeLimits,
         deadline: float,
         closes: bool,
         begun_at: float,
@@ -206,7 +206,7 @@ class Exchange:
         self.method = method
         self.payload = payload
         self.body = body
-        self.terms = terms
+        self.limits = limits
         # The absolute end of the exchange, on the monotonic clock.
         self.deadline = deadline
         # Whether the request itself asks for the connection to be closed.

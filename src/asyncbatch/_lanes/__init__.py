@@ -13,11 +13,10 @@ from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
 from asyncbatch._lanes.request._encoded_request import Encoded
-from asyncbatch._lanes.response._lazy_response import Blueprint, field_of
+from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of
 
 __all__ = [
     "Binding",
-    "Blueprint",
     "ClientLane",
     "DirectLane",
     "Encoded",
@@ -25,6 +24,7 @@ __all__ = [
     "OnAnswer",
     "OwnClient",
     "Relay",
+    "ResponseBuilder",
     "binding_of",
     "callers_error",
     "can_relay",

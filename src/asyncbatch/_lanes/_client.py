@@ -46,7 +46,7 @@ from asyncbatch._lanes.request._upload import Body
 from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._runtime._stalls import Stalls, Stepped, TimeLimit
+from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -147,7 +147,7 @@ class ClientLane:
             trace,
             admission=self._admission,
             minimum_rate=self.rules.minimum_rate,
-            stepped=lambda sending: Stepped(sending, self._stalls, clock),
+            stepped=lambda sending: TimedSteps(sending, self._stalls, clock),
             first=first,
         )
         rules = self.rules
@@ -177,7 +177,7 @@ class ClientLane:
             trace.tell_unknown_name()
         if outcome.cut or outcome.local or outcome.kind in _MAY_LOSE_COUNT:
             await release_leaked(self._client)
-        outcome.target_silent = hops.situation.is_target_silent(outcome)
+        outcome.target_silent = hops.state.is_target_silent(outcome)
         outcome.timing = trace.timing()
         outcome.queued = trace.queued
         outcome.url = exchange.url
@@ -214,7 +214,7 @@ class _Exchange:
         self._request = Request.of(item)
         self._rules = rules
         self._hops = hops
-        self._situation = hops.situation
+        self._state = hops.state
         # The last one that has come and been read.
         self._response: Any = None
 
@@ -224,13 +224,13 @@ class _Exchange:
             native = self._build(limits)
         except Exception as error:
             return invalid_outcome(error, self._binding)
-        self._situation.request = native
+        self._state.request = native
         try:
             await self._respond(native)
         except UnreadableBody as error:
-            return self._answered(unreadable_outcome(error, self._situation.request, self._binding))
+            return self._answered(unreadable_outcome(error, self._state.request, self._binding))
         except Exception as error:
-            return outcome_of(error, self._situation, self._binding)
+            return outcome_of(error, self._state, self._binding)
         except BaseException as error:
             stand_in = stray_cancellation(error)
             if stand_in is None or not (is_hooks(error) or is_callers(error)):
@@ -249,16 +249,16 @@ class _Exchange:
 
     def timed_out(self, seconds: float) -> Outcome:
         """Return the outcome of an attempt that was cut off after `seconds`."""
-        error = self._binding.error(AttemptTimeout)(seconds, request=self._situation.request)
+        error = self._binding.error(AttemptTimeout)(seconds, request=self._state.request)
         outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
-        outcome.connect_failed = self._situation.trace.connecting and not self._situation.hops
-        outcome.heard = self._situation.heard
+        outcome.connect_failed = self._state.trace.connecting and not self._state.hops
+        outcome.heard = self._state.heard
         return outcome
 
     @property
     def url(self) -> Any:
         """The URL under way, `None` before there is one."""
-        return None if self._situation.request is None else self._situation.request.url
+        return None if self._state.request is None else self._state.request.url
 
     def _build(self, limits: TimeLimits) -> Any:
         if not is_request(self._item):
@@ -338,7 +338,7 @@ class _Exchange:
                 self._response = response
                 return response
             # From here on what cannot be sent is the redirect's fault.
-            self._situation.redirected = True
+            self._state.redirected = True
             following = await self._following(response)
             self._response = response
             history.append(response)

@@ -26,19 +26,23 @@ from asyncbatch._engine import (
 )
 from asyncbatch._engine.http11 import ExchangeError, ResponseTooLarge
 from asyncbatch._lanes._client import ClientLane
-from asyncbatch._lanes._exchange_limits import TermsByLimits
+from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, standing_reason_against
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._of_client import decoding_outcome, invalid_outcome
 from asyncbatch._lanes.failures._of_engine import engine_outcome
-from asyncbatch._lanes.request._encode import Preparer
-from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
-from asyncbatch._lanes.request._origin_head import Template
+from asyncbatch._lanes.request._encode import RequestEncoder
+from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
+from asyncbatch._lanes.request._origin_head import OriginHead
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import sets_cookies
-from asyncbatch._lanes.response._lazy_response import Blueprint, PreparedBlueprint, course_of
+from asyncbatch._lanes.response._response_builder import (
+    PreparedResponseBuilder,
+    ResponseBuilder,
+    course_of,
+)
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
@@ -64,12 +68,12 @@ class DirectLane:
         self._conditions = Conditions(client, OwnClient, self._transport)
         # Why no request of the present batches may take this lane; None if they may.
         self._reason_against: str | None = "no batch has begun"
-        self._preparer = Preparer(client, binding, self._transport)
-        self._templates = self._preparer.templates
+        self._encoder = RequestEncoder(client, binding, self._transport)
+        self._origin_heads = self._encoder.origin_heads
         # Of the origin that was asked last.
-        self._template: Template | None = None
+        self._origin_head: OriginHead | None = None
         self._default_encoding: Any = self._client._default_encoding
-        self._terms = TermsByLimits(
+        self._exchange_limits = ExchangeLimitsCache(
             max_body=self._rules.max_body,
             follow_redirects=self._rules.follow_redirects,
             minimum_rate=self._rules.minimum_rate,
@@ -119,33 +123,33 @@ class DirectLane:
         """
         url = item if type(item) is str else plain_url(item)
         if url is not None and self._reason_against is None:
-            client, template = self._client, self._template
-            if template is None or not url.startswith(template.prefix):
-                template = self._templates.get(url[: url.find("/", len("https://"))])
+            client, origin_head = self._client, self._origin_head
+            if origin_head is None or not url.startswith(origin_head.prefix):
+                origin_head = self._origin_heads.get(url[: url.find("/", len("https://"))])
             jar, hooks = client._cookies.jar, client._event_hooks
             # A known origin, and the same headers as then: only the target is to be read.
             if (
-                template is not None
-                and template.is_ours
-                and SIMPLE_TARGET.fullmatch(url, template.prefix_length)
+                origin_head is not None
+                and origin_head.is_ours
+                and SIMPLE_TARGET.fullmatch(url, origin_head.prefix_length)
                 and "/." not in url
-                and client._headers._list == template.client_headers
-                and client._auth is template.auth
-                and not (jar._cookies and template.may_match(jar))
+                and client._headers._list == origin_head.client_headers
+                and client._auth is origin_head.auth
+                and not (jar._cookies and origin_head.may_match(jar))
                 and len(url) <= MAX_PLAIN_LENGTH
                 and not client._params._dict
                 and not (hooks["request"] or hooks["response"])
             ):
-                self._template = template
-                target = url[template.prefix_length :].encode("ascii")
-                return item, url, template, b"GET " + target + template.head
+                self._origin_head = origin_head
+                target = url[origin_head.prefix_length :].encode("ascii")
+                return item, url, origin_head, b"GET " + target + origin_head.head
         return self._look_closer(item, url, limits)
 
     def _look_closer(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         if self._reason_against is not None or standing_reason_against(self._client) is not None:
             return None
         try:
-            return self._preparer.encode(item, url, limits)
+            return self._encoder.encode(item, url, limits)
         except Exception:
             return None  # it cannot be sent; the client will meet the same mistake, and report it
 
@@ -166,7 +170,7 @@ class DirectLane:
         """
         if encoded is None:
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
-        prepared = Prepared.of(encoded, limits)
+        prepared = PreparedRequest.of(encoded, limits)
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
             exchange = self._begin(prepared, limits, deadline)
@@ -186,11 +190,11 @@ class DirectLane:
             return None
         return Relay(
             self._engine,
-            self._terms.of(limits),
+            self._exchange_limits.of(limits),
             limits,
             self._decoder,
             self._rules.max_body,
-            self._blueprint,
+            self._response_builder,
             self._conclude,
             on_answer,
         )
@@ -199,7 +203,7 @@ class DirectLane:
         self, encoded: Encoded, exchange: Exchange, limits: TimeLimits, seconds: float | None
     ) -> Outcome:
         """Return the outcome of an exchange that is over."""
-        prepared = Prepared.of(encoded, limits)
+        prepared = PreparedRequest.of(encoded, limits)
         if _leads_on(exchange):
             return await self._replay(prepared.item, limits, seconds, exchange)
         if exchange.head is not None:
@@ -208,17 +212,21 @@ class DirectLane:
             return self._failed(exchange, prepared, seconds)
         prepared.forget_payload()
         assert exchange.head is not None  # there was no error
-        blueprint = self._blueprint(exchange, prepared)
+        response_builder = self._response_builder(exchange, prepared)
         try:
             raw = bytes(exchange.content)
         except MemoryError as error:
             return self._undecodable(exchange, prepared, error)
-        if blueprint.coding is None:
-            return self._arrived(exchange, prepared, blueprint, raw)
-        return await self._decoded(exchange, prepared, blueprint, raw, seconds)
+        if response_builder.coding is None:
+            return self._arrived(exchange, prepared, response_builder, raw)
+        return await self._decoded(exchange, prepared, response_builder, raw, seconds)
 
-    def _blueprint(self, exchange: Exchange, prepared: Prepared) -> PreparedBlueprint:
-        return PreparedBlueprint(self.binding.library, self._default_encoding, exchange, prepared)
+    def _response_builder(
+        self, exchange: Exchange, prepared: PreparedRequest
+    ) -> PreparedResponseBuilder:
+        return PreparedResponseBuilder(
+            self.binding.library, self._default_encoding, exchange, prepared
+        )
 
     def _max_body_of(self, limits: TimeLimits) -> int | None:
         own = limits.max_body
@@ -244,7 +252,7 @@ class DirectLane:
         engine: Engine = transport.engine
         return engine
 
-    def _begin(self, prepared: Prepared, limits: TimeLimits, deadline: float) -> Exchange:
+    def _begin(self, prepared: PreparedRequest, limits: TimeLimits, deadline: float) -> Exchange:
         payload, body = prepared.payload, prepared.body
         if body is not None and len(body) <= SHORT_BODY:
             # One write of both, which can wait for those of others: see the pool's outbox.
@@ -254,12 +262,12 @@ class DirectLane:
             prepared.method,
             payload,
             body,
-            self._terms.of(limits, prepared.follow_redirects),
+            self._exchange_limits.of(limits, prepared.follow_redirects),
             deadline,
             prepared.closes,
         )
 
-    def _note_head(self, exchange: Exchange, prepared: Prepared) -> None:
+    def _note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
         """Do what a client does as soon as a head has come: take its cookies, and log it."""
         head = exchange.head
         assert head is not None
@@ -282,7 +290,9 @@ class DirectLane:
             head.reason.decode("ascii", errors="ignore"),
         )
 
-    def _failed(self, exchange: Exchange, prepared: Prepared, seconds: float | None) -> Outcome:
+    def _failed(
+        self, exchange: Exchange, prepared: PreparedRequest, seconds: float | None
+    ) -> Outcome:
         request = prepared.native()
         in_body = exchange.head is not None
         error, exchange.error = exchange.error, None
@@ -308,27 +318,31 @@ class DirectLane:
         return outcome
 
     def _arrived(
-        self, exchange: Exchange, prepared: Prepared, blueprint: Blueprint, content: bytes
+        self,
+        exchange: Exchange,
+        prepared: PreparedRequest,
+        response_builder: ResponseBuilder,
+        content: bytes,
     ) -> Outcome:
         limit = self._max_body_of(prepared.limits)
         if limit is not None and len(content) > limit:
             return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
         return Outcome(
-            response=blueprint,
+            response=response_builder,
             content=content,
             timing=course_of(exchange),
-            status_code=blueprint.status_code,
+            status_code=response_builder.status_code,
         )
 
     async def _decoded(
         self,
         exchange: Exchange,
-        prepared: Prepared,
-        blueprint: Blueprint,
+        prepared: PreparedRequest,
+        response_builder: ResponseBuilder,
         raw: bytes,
         seconds: float | None,
     ) -> Outcome:
-        decoder, coding = self._decoder, blueprint.coding
+        decoder, coding = self._decoder, response_builder.coding
         assert coding is not None
         if not isinstance(prepared.limits.max_body, Unset):
             decoder = WholeBodyDecoder(prepared.limits.max_body)
@@ -344,9 +358,11 @@ class DirectLane:
         if content is None:
             exchange.error = TimedOut("total")
             return self._failed(exchange, prepared, seconds)
-        return self._arrived(exchange, prepared, blueprint, content)
+        return self._arrived(exchange, prepared, response_builder, content)
 
-    def _undecodable(self, exchange: Exchange, prepared: Prepared, error: Exception) -> Outcome:
+    def _undecodable(
+        self, exchange: Exchange, prepared: PreparedRequest, error: Exception
+    ) -> Outcome:
         request = prepared.native()
         outcome = decoding_outcome(error, request, self.binding)
         outcome.heard = True

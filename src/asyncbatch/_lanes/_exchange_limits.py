@@ -4,19 +4,19 @@ What the direct lane asks of the engine, by the time limits of a request.
 
 from __future__ import annotations
 
-from asyncbatch._engine import Terms
+from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import NO_LIMIT, longest_transfer
 from asyncbatch._lanes.response._body import redirect_limit
 from asyncbatch._values._request import Unset
 from asyncbatch._values._timeouts import TimeLimits
 
 _MOST = 100
-"""Terms that are kept: as many as there are time-outs of single requests."""
+"""How many limits are kept: as many as there are timeouts of single requests."""
 
 
-class TermsByLimits:
+class ExchangeLimitsCache:
     """
-    The terms of one lane's exchanges, made once for all with the same limits.
+    The limits of one lane's exchanges, made once for all with the same limits.
 
     Args:
         max_body: Bytes that a decoded body may have; None for any number.
@@ -30,11 +30,11 @@ class TermsByLimits:
         self._max_body = max_body
         self._follow_redirects = follow_redirects
         self._minimum_rate = minimum_rate
-        self._made: dict[TimeLimits, Terms] = {}
+        self._made: dict[TimeLimits, ExchangeLimits] = {}
 
-    def of(self, limits: TimeLimits, follow_redirects: bool | None = None) -> Terms:
+    def of(self, limits: TimeLimits, follow_redirects: bool | None = None) -> ExchangeLimits:
         """
-        Return the terms of exchanges with these limits.
+        Return the limits of exchanges with these time limits.
 
         Args:
             limits: For each of them.
@@ -44,16 +44,16 @@ class TermsByLimits:
             return self._make(limits, follow_redirects)
         return self._made.get(limits) or self._keep(limits)
 
-    def _keep(self, limits: TimeLimits) -> Terms:
+    def _keep(self, limits: TimeLimits) -> ExchangeLimits:
         if len(self._made) > _MOST:
             self._made.clear()
-        terms = self._made[limits] = self._make(limits, self._follow_redirects)
-        return terms
+        exchange_limits = self._made[limits] = self._make(limits, self._follow_redirects)
+        return exchange_limits
 
-    def _make(self, limits: TimeLimits, follow_redirects: bool) -> Terms:
+    def _make(self, limits: TimeLimits, follow_redirects: bool) -> ExchangeLimits:
         max_body = self._max_body if isinstance(limits.max_body, Unset) else limits.max_body
         max_redirect_body = longest_transfer(redirect_limit(max_body))
-        return Terms(
+        return ExchangeLimits(
             max_body=NO_LIMIT if max_body is None else max_body,
             max_redirect_body=max_redirect_body if follow_redirects else None,
             connect_timeout=limits.connect,

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, Terms
-from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
+from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, ExchangeLimits
+from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import sets_cookies
-from asyncbatch._lanes.response._lazy_response import (
-    Blueprint,
-    PlainBlueprint,
-    PreparedBlueprint,
+from asyncbatch._lanes.response._response_builder import (
+    PlainResponseBuilder,
+    PreparedResponseBuilder,
+    ResponseBuilder,
 )
 from asyncbatch._values._timing import Course
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from asyncbatch._values._outcome import Outcome
     from asyncbatch._values._timeouts import TimeLimits
 
-OnAnswer: TypeAlias = Callable[[Blueprint, bytes, Course, float], Encoded | None]
+OnAnswer: TypeAlias = Callable[[ResponseBuilder, bytes, Course, float], Encoded | None]
 """
 Takes what a response is built from, its decoded body, its course and the time of its end; returns
 the request to be sent next, or `None` to let the relay stop. It runs in a callback and must not
@@ -48,48 +48,48 @@ class Relay:
 
     Args:
         engine: sends them.
-        terms: of each exchange.
+        exchange_limits: of each exchange.
         limits: of each request.
         decoder: decodes short bodies.
         max_body: bytes that a decoded body may have.
-        blueprints: make the `PreparedBlueprint` of an exchange.
+        response_builders: make the `PreparedResponseBuilder` of an exchange.
         conclude: takes what the relay stops at.
         on_answer: takes each response that needs no second look.
     """
 
     __slots__ = (
-        "_blueprints",
         "_conclude",
         "_decoder",
         "_encoded",
         "_engine",
         "_error",
         "_exchange",
+        "_exchange_limits",
         "_limits",
         "_max_body",
         "_on_answer",
+        "_response_builders",
         "_seconds",
-        "_terms",
     )
 
     def __init__(
         self,
         engine: Engine,
-        terms: Terms,
+        exchange_limits: ExchangeLimits,
         limits: TimeLimits,
         decoder: WholeBodyDecoder,
         max_body: int | None,
-        blueprints: Callable[[Exchange, Prepared], PreparedBlueprint],
+        response_builders: Callable[[Exchange, PreparedRequest], PreparedResponseBuilder],
         conclude: Conclude,
         on_answer: OnAnswer,
     ) -> None:
         self._engine = engine
-        self._terms = terms
+        self._exchange_limits = exchange_limits
         self._limits = limits
         self._seconds = NEVER if limits.total is None else limits.total
         self._decoder = decoder
         self._max_body = NEVER if max_body is None else max_body
-        self._blueprints = blueprints
+        self._response_builders = response_builders
         self._conclude = conclude
         self._on_answer = on_answer
         # The request under way, or the one that `conclude` is to look at, and its exchange.
@@ -108,21 +108,21 @@ class Relay:
         """Send `encoded` and whatever `on_answer` returns, unless that takes more than a relay."""
         if encoded is None:
             return False
-        if isinstance(encoded, Prepared):
+        if isinstance(encoded, PreparedRequest):
             if not can_relay(encoded):
                 return False
             origin, method, closes = encoded.origin, encoded.method, encoded.closes
             payload = encoded.whole()
         else:
-            _, _, template, payload = encoded
-            origin, method, closes = template.origin, b"GET", template.closes
+            _, _, origin_head, payload = encoded
+            origin, method, closes = origin_head.origin, b"GET", origin_head.closes
         try:
             self._exchange = self._engine.begin(
                 origin,
                 method,
                 payload,
                 None,
-                self._terms,
+                self._exchange_limits,
                 monotonic() + self._seconds,
                 closes,
                 follow=self._follow,
@@ -171,12 +171,12 @@ class Relay:
             self._error = error
             encoded = None
         if encoded is not None:
-            if isinstance(encoded, Prepared):
+            if isinstance(encoded, PreparedRequest):
                 origin, method, closes = encoded.origin, encoded.method, encoded.closes
                 payload = encoded.whole()
             else:
-                _, _, template, payload = encoded
-                origin, method, closes = template.origin, b"GET", template.closes
+                _, _, origin_head, payload = encoded
+                origin, method, closes = origin_head.origin, b"GET", origin_head.closes
             if closes is exchange.closes:
                 self._exchange, self._encoded = exchange, encoded
                 # Not the end of the last: what came between was the caller's input.
@@ -192,20 +192,20 @@ class Relay:
         assert encoded is not None
         assert connection is not None
         # What the last response on this connection was built from mostly serves again.
-        blueprint: Any = connection.blueprint
+        response_builder: Any = connection.response_builder
         if (
-            blueprint is None
-            or blueprint.head is not exchange.head
-            or isinstance(encoded, Prepared)
-            or blueprint.builder is not encoded[2].builder
-            or blueprint.limits is not self._limits
+            response_builder is None
+            or response_builder.head is not exchange.head
+            or isinstance(encoded, PreparedRequest)
+            or response_builder.builder is not encoded[2].builder
+            or response_builder.limits is not self._limits
         ):
-            blueprint = self._blueprint_for(exchange, encoded)
-        if blueprint is None or _log.isEnabledFor(_INFO):
+            response_builder = self._response_builder_for(exchange, encoded)
+        if response_builder is None or _log.isEnabledFor(_INFO):
             return None
         content: bytes | None = exchange.content
-        if blueprint.coding is not None:
-            content = self._decoder.decode_nowait(exchange.content, blueprint.coding)
+        if response_builder.coding is not None:
+            content = self._decoder.decode_nowait(exchange.content, response_builder.coding)
         if content is None or len(content) > self._max_body:
             return None
         course = (
@@ -220,25 +220,25 @@ class Relay:
             len(exchange.content),
         )
         self._exchange = self._encoded = None
-        return self._on_answer(blueprint, content, course, exchange.ended_at)
+        return self._on_answer(response_builder, content, course, exchange.ended_at)
 
-    def _blueprint_for(self, exchange: Exchange, encoded: Encoded) -> Blueprint | None:
+    def _response_builder_for(self, exchange: Exchange, encoded: Encoded) -> ResponseBuilder | None:
         """Return what a response is built from, if it needs nothing but to be decoded and kept."""
         head, connection = exchange.head, exchange.connection
         assert head is not None
         assert connection is not None
         if head.status >= 300 or sets_cookies(head.block):
             return None
-        if isinstance(encoded, Prepared):
+        if isinstance(encoded, PreparedRequest):
             encoded.forget_payload()
-            return self._blueprints(exchange, encoded)
-        blueprint = PlainBlueprint(exchange, encoded[2].builder, self._limits)
+            return self._response_builders(exchange, encoded)
+        response_builder = PlainResponseBuilder(exchange, encoded[2].builder, self._limits)
         if not connection.is_closed:
-            connection.blueprint = blueprint
-        return blueprint
+            connection.response_builder = response_builder
+        return response_builder
 
 
-def can_relay(prepared: Prepared) -> bool:
-    """Whether a request can go by a relay: with the terms of all others, and in one write."""
+def can_relay(prepared: PreparedRequest) -> bool:
+    """Whether a request can go by a relay: with the limits of all others, and in one write."""
     body = prepared.body
     return prepared.follow_redirects is None and (body is None or len(body) <= SHORT_BODY)

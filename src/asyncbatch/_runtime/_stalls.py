@@ -139,7 +139,7 @@ class TimeLimit:
         self._arm(self._loop.time() + more)
 
 
-class Stepped(Awaitable[R]):
+class TimedSteps(Awaitable[R]):
     """
     An awaitable of the caller's, whose steps are timed: each keeps the loop for as long as it runs.
 

@@ -5,7 +5,7 @@ Pure: no `async`, no clock, no sockets, no randomness of its own.
 """
 
 from asyncbatch._schedule._decision import FINISH, Action, Decision
-from asyncbatch._schedule._job import Fate, Job
+from asyncbatch._schedule._job import Job, JobState
 from asyncbatch._schedule._schedule import Schedule
 
-__all__ = ["FINISH", "Action", "Decision", "Fate", "Job", "Schedule"]
+__all__ = ["FINISH", "Action", "Decision", "Job", "JobState", "Schedule"]

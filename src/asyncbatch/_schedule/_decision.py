@@ -60,7 +60,7 @@ FINISH: Final = Decision(Action.FINISH)
 OUT_OF_BUDGET: Final = Decision(Action.OUT_OF_BUDGET)
 
 
-class Judge:
+class RetryDecider:
     """Decides what becomes of requests whose attempt failed, by one policy."""
 
     __slots__ = ("_random", "_retry", "ends_at")

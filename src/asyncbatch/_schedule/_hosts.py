@@ -28,7 +28,7 @@ MOST_WARM = 2_048
 Making one costs as much as scheduling five requests to it."""
 
 
-class Turnstile(Protocol):
+class RateWaiter(Protocol):
     """A batch, as the rate over all batches sees it."""
 
     def is_startable(self) -> bool:
@@ -90,8 +90,8 @@ class Hosts:
         # Hosts that had nothing to do when they were last looked at, two by two.
         self._lingering: deque[Host] = deque()
         # Batches that the rate over all holds back, in the order of their turns.
-        self._turns: dict[Turnstile, None] = {}
-        self._turn: Turnstile | None = None
+        self._turns: dict[RateWaiter, None] = {}
+        self._turn: RateWaiter | None = None
         self._turn_until = -math.inf
 
     def __len__(self) -> int:
@@ -159,7 +159,7 @@ class Hosts:
 
     # The rate over all
 
-    def held_until(self, batch: Turnstile, now: float) -> float | None:
+    def held_until(self, batch: RateWaiter, now: float) -> float | None:
         """Return until when the rate over all holds this batch back; `None`: it may start."""
         total = self.total
         if total is None:
@@ -177,20 +177,20 @@ class Hosts:
             self.leave_line(first)
         return None
 
-    def _has_turn(self, first: Turnstile, now: float) -> bool:
+    def _has_turn(self, first: RateWaiter, now: float) -> bool:
         if self._turn is not first:
             self._turn = first
             self._turn_until = now + TURN
             first.look_again()
         return now < self._turn_until
 
-    def book_total(self, batch: Turnstile, now: float) -> None:
+    def book_total(self, batch: RateWaiter, now: float) -> None:
         """Take a slot of the rate over all."""
         if self.total is not None:
             self.total.book(now)
             self.leave_line(batch)
 
-    def leave_line(self, batch: Turnstile) -> None:
+    def leave_line(self, batch: RateWaiter) -> None:
         """Forget that this batch waits for the rate over all."""
         self._turns.pop(batch, None)
         if self._turn is batch:

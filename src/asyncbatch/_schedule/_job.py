@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncbatch._values._retry import Retry
 
 
-class Fate(Enum):
+class JobState(Enum):
     """Where a job stands, or what is to be done with it."""
 
     WAITING = "waiting"
@@ -48,7 +48,7 @@ class Place(Enum):
     PARKED = 2
 
 
-class Home(Protocol):
+class JobOwner(Protocol):
     """Where a job belongs: the queue of its host, as far as it is about one job."""
 
     host: Host
@@ -72,15 +72,15 @@ class Home(Protocol):
 
 
 # Looked up once for each request: a global is cheaper than a member of an enum.
-_WAITING = Fate.WAITING
-_START = Fate.START
+_WAITING = JobState.WAITING
+_START = JobState.START
 
 
 class Job:
     """
     One request on its way through the schedule.
 
-    The caller reads `fate`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
+    The caller reads `state`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
     `allowed`, `retry`, `deadline`, `history` and `weight`; the rest is the schedule's own.
     """
 
@@ -89,7 +89,6 @@ class Job:
         "attempts",
         "clock",
         "deadline",
-        "fate",
         "first_started_at",
         "history",
         "host",
@@ -101,6 +100,7 @@ class Job:
         "request",
         "retry",
         "since",
+        "state",
         "throttled",
         "timer",
         "weight",
@@ -108,7 +108,7 @@ class Job:
 
     # Set by `Schedule.add`: where it belongs; when it began to wait, and what its host's clock of
     # blocked time showed then, also set by whoever lets it wait again.
-    queue: Home
+    queue: JobOwner
     since: float
     clock: float
 
@@ -117,7 +117,7 @@ class Job:
         self.index = index
         self.host = host
         self.method = method
-        self.fate = _WAITING
+        self.state = _WAITING
         # Seconds from its first start to its deadline; `None` for none.
         self.allowed: float | None = None
         # Its own policy; `None`: it is not tried again, and pauses nobody.
@@ -140,7 +140,7 @@ class Job:
 
     def start(self, host: Host, clock: float, now: float) -> None:
         """Count a start and what was waited for it; `clock` is that of blocked time."""
-        self.fate = _START
+        self.state = _START
         throttled = clock - self.clock
         if throttled:
             throttled = min(throttled, now - self.since)
@@ -172,7 +172,7 @@ class Job:
 
     def on_time(self, when: float) -> None:
         """Go back into the queue after the rest, or expire."""
-        if self.fate is Fate.RESTING:
+        if self.state is JobState.RESTING:
             self.queue.take_back(self, when)
         else:
             self.queue.expire(self)

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from asyncbatch._schedule._job import Fate, Place
+from asyncbatch._schedule._job import JobState, Place
 
 if TYPE_CHECKING:
     from asyncbatch._schedule._host import Host
@@ -57,20 +57,20 @@ class JobQueue:
             return
         self._pause_seen = until
         for job in self.fifo:
-            if job.fate is Fate.WAITING:
-                fate = rests.outlasted_by(until, job, now)
-                if fate is not None:
-                    rests.dismiss(job, fate)
+            if job.state is JobState.WAITING:
+                state = rests.outlasted_by(until, job, now)
+                if state is not None:
+                    rests.dismiss(job, state)
         if rests.expired:
             self._ready_ring.look_again()
 
     def dismisses(self, job: Job, now: float) -> bool:
         """Give a job up that cannot wait for the end of a pause; return whether it is so."""
         until = self.host.paused_until
-        fate = None if until <= now else self._resting.outlasted_by(until, job, now)
-        if fate is None:
+        state = None if until <= now else self._resting.outlasted_by(until, job, now)
+        if state is None:
             return False
-        self._resting.dismiss(job, fate)
+        self._resting.dismiss(job, state)
         return True
 
     # Called by its jobs
@@ -136,7 +136,7 @@ class JobQueue:
 
     def withdraw(self) -> list[Job]:
         """Take out all that wait, whatever the host says."""
-        jobs = [job for job in self.fifo if job.fate is Fate.WAITING]
+        jobs = [job for job in self.fifo if job.state is JobState.WAITING]
         self.fifo.clear()
         self.place = Place.NOWHERE
         return jobs
@@ -144,14 +144,14 @@ class JobQueue:
     def _has_job(self) -> bool:
         """Is there a job that has not expired?"""
         fifo = self.fifo
-        while fifo and fifo[0].fate is not Fate.WAITING:
+        while fifo and fifo[0].state is not JobState.WAITING:
             fifo.popleft()
         return bool(fifo)
 
     def _fail_fast(self, now: float) -> Job:
         job = self.fifo.popleft()
         job.stop_waiting(now)
-        job.fate = Fate.HOST_DOWN
+        job.state = JobState.HOST_DOWN
         self._resting.forget(job)
         # At the front: what needs no slot need not wait for those that do.
         self._ready_ring.queues.appendleft(self)

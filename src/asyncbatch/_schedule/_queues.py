@@ -14,7 +14,7 @@ from asyncbatch._schedule._queue import JobQueue
 if TYPE_CHECKING:
     from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._hosts import Hosts
-    from asyncbatch._schedule._job import Home, Job
+    from asyncbatch._schedule._job import Job, JobOwner
     from asyncbatch._schedule._ready_ring import ReadyRing
     from asyncbatch._schedule._resting import Resting
 
@@ -53,7 +53,7 @@ class Queues:
             host.queues += 1
         return queue
 
-    def let_go(self, queue: Home, now: float) -> None:
+    def let_go(self, queue: JobOwner, now: float) -> None:
         """Count a job of this queue as finished."""
         queue.jobs -= 1
         if not queue.jobs:

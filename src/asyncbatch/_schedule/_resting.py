@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from asyncbatch._schedule._job import Fate
+from asyncbatch._schedule._job import JobState
 
 if TYPE_CHECKING:
     from asyncbatch._schedule._job import Job
@@ -34,7 +34,7 @@ class Resting:
 
     def begin(self, job: Job, delay: float, now: float) -> None:
         """Let a job wait for its next try."""
-        job.fate = Fate.RESTING
+        job.state = JobState.RESTING
         job.since = now
         self._resting.add(job)
         self._timers.set(job, now + delay)
@@ -43,30 +43,30 @@ class Resting:
         """Let a job whose rest is over wait for its start, and no longer than to its deadline."""
         self._resting.discard(job)
         job.throttled += when - job.since
-        job.fate = Fate.WAITING
+        job.state = JobState.WAITING
         job.since = when
         if job.deadline is not None:
             self._timers.set(job, job.deadline)
 
     def expire(self, job: Job) -> None:
         """Take note that the deadline of a job has passed; it stays in its queue until seen."""
-        job.fate = Fate.EXPIRED
+        job.state = JobState.EXPIRED
         self.expired.append(job)
 
-    def outlasted_by(self, pause_ends: float, job: Job, now: float) -> Fate | None:
+    def outlasted_by(self, pause_ends: float, job: Job, now: float) -> JobState | None:
         """Say what is to be done with a job that cannot wait for the end of a pause."""
         if pause_ends >= self.ends_at:
-            return Fate.LATE
+            return JobState.LATE
         deadline = job.deadline
         if deadline is None and job.allowed is not None:
             # It begins with its first start; but what is held back for longer has no use for it.
             deadline = now + job.allowed
-        return Fate.PAUSED if deadline is not None and pause_ends > deadline else None
+        return JobState.PAUSED if deadline is not None and pause_ends > deadline else None
 
-    def dismiss(self, job: Job, fate: Fate) -> None:
+    def dismiss(self, job: Job, state: JobState) -> None:
         """Let a job be handed out as one that is not to be started any more."""
         self._timers.cancel(job)
-        job.fate = fate
+        job.state = state
         self.expired.append(job)
 
     def forget(self, job: Job) -> None:

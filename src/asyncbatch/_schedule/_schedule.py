@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from asyncbatch._schedule._decision import FINISH, Action, Decision, Judge
-from asyncbatch._schedule._job import Fate, Job, Place
+from asyncbatch._schedule._decision import FINISH, Action, Decision, RetryDecider
+from asyncbatch._schedule._job import Job, JobState, Place
 from asyncbatch._schedule._queue import JobQueue
 from asyncbatch._schedule._queues import Queues
 from asyncbatch._schedule._ready_ring import ReadyRing
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from asyncbatch._values._retry import Retry
 
 # Looked up for each request: a global is cheaper than a member of an enum.
-_WAITING = Fate.WAITING
-_START = Fate.START
-_OVER = Fate.OVER
+_WAITING = JobState.WAITING
+_START = JobState.START
+_OVER = JobState.OVER
 _NOWHERE = Place.NOWHERE
 _READY = Place.READY
 
@@ -48,7 +48,7 @@ class Schedule:
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
         self._timers = hosts.timers
-        self._judge = Judge(hosts)
+        self._judge = RetryDecider(hosts)
         self._resting = Resting(hosts.timers)
         self._ready_ring: ReadyRing[JobQueue] = ReadyRing(hosts)
         self._queues = Queues(hosts, self._ready_ring, self._resting)
@@ -110,7 +110,7 @@ class Schedule:
 
     def next(self, now: float) -> Job | None:
         """
-        Return the next job, with its `fate` saying what is to be done with it.
+        Return the next job, with its `state` saying what is to be done with it.
 
         Returns:
             `None` when nothing may start now: see `wake_at`.
@@ -143,7 +143,7 @@ class Schedule:
                 ready.append(queue)
             else:
                 queue.place = _NOWHERE
-            if job.fate is not _WAITING:
+            if job.state is not _WAITING:
                 continue
             host.in_flight += 1
             self.pending -= 1
@@ -163,7 +163,7 @@ class Schedule:
         Returns:
             `False`, and nothing has changed, where it is not like that.
         """
-        assert job.fate is _START, f"{job.fate} job is not in flight"
+        assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
         if (
@@ -209,7 +209,7 @@ class Schedule:
 
     def done(self, job: Job, outcome: Outcome, now: float) -> Decision:
         """Take note of how an attempt ended, and say what becomes of the request."""
-        assert job.fate is _START, f"{job.fate} job is not in flight"
+        assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
         if not host.plain or outcome.kind is not None:
@@ -218,7 +218,7 @@ class Schedule:
             host.succeeded()
         host.in_flight -= 1
         self.in_flight -= 1
-        job.fate = _OVER
+        job.state = _OVER
         queue.jobs -= 1
         if not queue.jobs:
             self._leave(host, now)
@@ -226,7 +226,7 @@ class Schedule:
 
     def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
         """Take note of a success: `done` without an `Outcome` where nobody would look at it."""
-        assert job.fate is _START, f"{job.fate} job is not in flight"
+        assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
         if not host.plain:
@@ -237,7 +237,7 @@ class Schedule:
             host.succeeded()
         host.in_flight -= 1
         self.in_flight -= 1
-        job.fate = _OVER
+        job.state = _OVER
         queue.jobs -= 1
         if not queue.jobs:
             self._leave(host, now)
@@ -258,7 +258,7 @@ class Schedule:
 
     def release(self, job: Job, now: float) -> None:
         """Give the slot of a job back whose attempt was cancelled. The schedule lets go of it."""
-        assert job.fate is _START, f"{job.fate} job is not in flight"
+        assert job.state is _START, f"{job.state} job is not in flight"
         self._run_timers(now)
         self.in_flight -= 1
         job.host.release(now, job)
@@ -343,7 +343,7 @@ class Schedule:
     def _hand_out(self, job: Job, now: float) -> Job:
         """Count a job that its queue has let out, and let go of it unless it has been started."""
         self.pending -= 1
-        if job.fate is _START:
+        if job.state is _START:
             self.in_flight += 1
         else:
             self._queues.let_go(job.queue, now)
@@ -356,7 +356,7 @@ class Schedule:
         return self._hand_out(job, now)
 
     def _finish(self, job: Job, now: float) -> None:
-        job.fate = _OVER
+        job.state = _OVER
         self._queues.let_go(job.queue, now)
 
     def _done_limited(self, job: Job, outcome: Outcome, now: float) -> Decision:

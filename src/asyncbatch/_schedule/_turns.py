@@ -40,7 +40,7 @@ class Turns:
     def __init__(self) -> None:
         # Written by `join`, `leave`, `make_all_ready` and `give_turn`. Most hosts never have one.
         self._waiting: deque[HostQueue] | None = None
-        # Whose turn it is, and until when; None when anybody may start. Begun by `give_turn`.
+        # Whose turn it is, and until when; None when anybody may start. Set by `give_turn`.
         self._turn: HostQueue | None = None
         self.turn_until = -math.inf
 

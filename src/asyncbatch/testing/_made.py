@@ -38,7 +38,7 @@ def success(
     """
     Make a `Success` as a batch would give it, for a test of what is done with one.
 
-        assert title_of(success(text="<title>Home</title>")) == "Home"
+        assert title_of(success(text="<title>JobOwner</title>")) == "JobOwner"
 
     Args:
         url: What was asked for, and answered.

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from asyncbatch import DeadlineExceeded, FailureKind, Request
-from asyncbatch._batch._attempt import Trial
+from asyncbatch._batch._attempt import Attempter
 from asyncbatch._lanes import ClientLane, binding_of
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._result import status_error
@@ -23,7 +23,7 @@ async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: An
         lane = ClientLane(
             client, binding_of(client), max_body=100, follow_redirects=True, max_redirects=5
         )
-        trial = Trial(lane, TimeLimits(settings["total"], 5.0))
+        trial = Attempter(lane, TimeLimits(settings["total"], 5.0))
         left = settings["left"]
         at = None if left is None else anyio.current_time() + left
         return await trial.run(

@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
-from asyncbatch._engine import Connector, Engine, Exchange, Origin, Terms
+from asyncbatch._engine import Connector, Engine, Exchange, ExchangeLimits, Origin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -192,7 +192,7 @@ async def post(engine: Engine, server: Server, body: bytes = b"body") -> Exchang
     return await engine.exchange(server.origin, b"POST", head, body)
 
 
-STREAMS = Terms(streams=True)
+STREAMS = ExchangeLimits(streams=True)
 
 
 async def read_all(stream: AsyncIterable[bytes], body: bytearray | None = None) -> bytes:

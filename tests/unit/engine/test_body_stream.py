@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asyncbatch._engine import BodyStream, Terms
+from asyncbatch._engine import BodyStream, ExchangeLimits
 from asyncbatch._engine.connection._partial_response import HIGH_WATER
 from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
 from tests.unit.engine.raw_server import (
@@ -38,7 +38,7 @@ async def test_the_head_is_there_before_the_body() -> None:
         await answer_all(peer)
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         assert exchange.head is not None
         assert not exchange.is_over
         more.set()
@@ -51,7 +51,7 @@ async def test_the_head_is_there_before_the_body() -> None:
 async def test_a_body_that_came_with_its_head_needs_no_wait() -> None:
     """And its connection is free before anybody reads it."""
     async with serve(answer_all) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         assert engine.counts()["idle"] == 1
         second = await get(engine, server)
 
@@ -73,7 +73,7 @@ async def test_a_slow_reader_slows_the_server() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         before = -1
         while sent != before:
             before = sent
@@ -94,7 +94,7 @@ async def test_a_body_that_is_cut_gives_what_came_and_then_the_error() -> None:
     """In that order."""
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell"
     async with serve(answers(cut)) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         await server.until(lambda: server.open == 0)
         stream = BodyStream(engine, exchange)
 
@@ -115,7 +115,7 @@ async def test_a_streamed_body_is_capped() -> None:
             await peer.send(b"3e8\r\n" + bytes(1000) + b"\r\n")
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=Terms(streams=True, max_body=10_000))
+        exchange = await get(engine, server, limits=ExchangeLimits(streams=True, max_body=10_000))
         taken = bytearray()
         with pytest.raises(ResponseTooLarge):
             await read_all(BodyStream(engine, exchange), taken)
@@ -132,7 +132,7 @@ async def test_closing_an_unread_body_closes_its_connection() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         await BodyStream(engine, exchange).aclose()
         second = await get(engine, server)
 
@@ -148,6 +148,6 @@ async def test_a_body_without_length_ends_with_the_connection() -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\n", b"abc", b"def")
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
 
         assert b"".join([piece async for piece in BodyStream(engine, exchange)]) == b"abcdef"

@@ -161,7 +161,7 @@ async def test_while_a_streamed_body_is_read() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        exchange = await get(engine, server, terms=STREAMS)
+        exchange = await get(engine, server, limits=STREAMS)
         stream = BodyStream(engine, exchange)
         assert await anext(stream) == b"o"
         task = asyncio.ensure_future(anext(stream))

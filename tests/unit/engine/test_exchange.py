@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine._exchange import Exchange, Origin, Terms
+from asyncbatch._engine._exchange import Exchange, ExchangeLimits, Origin
 
 # The same for all requests of one relay, for which alone an exchange is renewed.
-SHARED = {"future", "body", "terms", "closes", "follow", "observer", "reader"}
+SHARED = {"future", "body", "limits", "closes", "follow", "observer", "reader"}
 # Written when it waits in the pool, is started, or ends, before anybody reads them.
 WRITTEN_LATER = {"connection", "is_reused", "dial", "expires", "order", "trailers"}
 # Of one that has failed, and such a one is not renewed.
@@ -22,8 +22,8 @@ async def test_a_renewed_exchange_is_like_a_new_one() -> None:
     """`renew` against `__init__`, field by field, but for those that it leaves by name."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     origin, marker = Origin(is_tls=False, host="a.test", port=80), object()
-    made = Exchange(future, origin, b"PUT", b"payload", None, Terms(), 7.0, False, 5.0)
-    used: Any = Exchange(future, origin, b"GET", b"", None, Terms(), 0.0, False, 0.0)
+    made = Exchange(future, origin, b"PUT", b"payload", None, ExchangeLimits(), 7.0, False, 5.0)
+    used: Any = Exchange(future, origin, b"GET", b"", None, ExchangeLimits(), 0.0, False, 0.0)
     for name in Exchange.__slots__:
         setattr(used, name, marker)
 

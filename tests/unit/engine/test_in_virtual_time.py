@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from asyncbatch._engine import BodyStream, Terms, TimedOut, Upload
+from asyncbatch._engine import BodyStream, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connection._connection import MAX_AGE
 from asyncbatch._engine.pool._idle import IDLE_GRACE
 from tests.unit.engine.raw_server import (
@@ -48,10 +48,10 @@ async def test_a_read_limit_is_for_each_wait() -> None:
 
     async with serve(script) as server, engine_for() as engine:
         with virtual_time():
-            terms = Terms(read_timeout=0.1)
-            await get(engine, server, terms=terms)
+            limits = ExchangeLimits(read_timeout=0.1)
+            await get(engine, server, limits=limits)
             with pytest.raises(TimedOut) as caught:
-                await get(engine, server, terms=terms)
+                await get(engine, server, limits=limits)
 
     assert caught.value.phase == "read"
 
@@ -69,9 +69,9 @@ async def test_the_next_piece_of_an_upload_is_not_the_peers_to_hurry_with(large:
     head = head_of("PUT", "/", [("Content-Length", str(size + 8))])
     async with serve(answer_all) as server, engine_for() as engine:
         with virtual_time():
-            terms = Terms(write_timeout=5.0 if large else 0.2, read_timeout=0.2)
+            limits = ExchangeLimits(write_timeout=5.0 if large else 0.2, read_timeout=0.2)
             upload = Upload(pieces())
-            exchange = await engine.exchange(server.origin, b"PUT", head, upload, terms=terms)
+            exchange = await engine.exchange(server.origin, b"PUT", head, upload, limits=limits)
 
     assert exchange.head is not None
     assert exchange.head.status == 200
@@ -82,7 +82,7 @@ async def test_a_streamed_body_is_under_the_same_deadline() -> None:
     async with serve(drip) as server, engine_for() as engine:
         with virtual_time():
             deadline = asyncio.get_running_loop().time() + 60
-            exchange = await get(engine, server, terms=STREAMS, deadline=deadline)
+            exchange = await get(engine, server, limits=STREAMS, deadline=deadline)
             with pytest.raises(TimedOut):
                 await read_all(BodyStream(engine, exchange))
 

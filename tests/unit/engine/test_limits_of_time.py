@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from asyncbatch._engine import Connector, Terms, TimedOut, Upload
+from asyncbatch._engine import Connector, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests.unit.engine.raw_server import (
     OK,
@@ -56,9 +56,9 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
     body = bytes(30_000_000)
     head = head_of("PUT", "/", [("Content-Length", str(len(body)))])
     async with serve(script) as server, engine_for() as engine:
-        terms = Terms(write_timeout=0.05, read_timeout=30)
+        limits = ExchangeLimits(write_timeout=0.05, read_timeout=30)
         with pytest.raises(TimedOut) as caught:
-            await engine.exchange(server.origin, b"PUT", head, body, terms=terms)
+            await engine.exchange(server.origin, b"PUT", head, body, limits=limits)
 
     assert caught.value.phase == "write"
 
@@ -75,7 +75,7 @@ async def test_a_connect_limit_covers_the_name_too() -> None:
     async with serve(answer_all) as server, engine_for(connector=connector) as engine:
         origin = server.origin._replace(host="name.invalid")
         with pytest.raises(TimedOut) as caught:
-            await get(engine, origin, terms=Terms(connect_timeout=0.02))
+            await get(engine, origin, limits=ExchangeLimits(connect_timeout=0.02))
         with pytest.raises(TimedOut) as total:
             await get(engine, origin, deadline=monotonic() + 0.02)
         await until(lambda: not engine.counts()["connecting"])

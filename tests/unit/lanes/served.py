@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncbatch
-from asyncbatch._lanes.request._encode import Preparer
-from asyncbatch._lanes.request._encoded_request import Prepared
+from asyncbatch._lanes.request._encode import RequestEncoder
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import TimeLimits
 
@@ -26,7 +26,7 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         exchange = begin(*args, **kwargs)
-        lanes.append("client" if exchange.terms.streams else "direct")
+        lanes.append("client" if exchange.limits.streams else "direct")
         if exchange.follow is not None:
             exchange.follow = following(exchange.follow)
         return exchange
@@ -44,12 +44,12 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
     return lanes
 
 
-def prepared_by(preparer: Preparer, item: Any, limits: TimeLimits) -> Prepared | None:
+def prepared_by(encoder: RequestEncoder, item: Any, limits: TimeLimits) -> PreparedRequest | None:
     """
     Return `item` as the engine sends it; `None` if a client has to.
 
     Raises:
         Exception: If it cannot be sent at all.
     """
-    encoded = preparer.encode(item, plain_url(item), limits)
-    return None if encoded is None else Prepared.of(encoded, limits)
+    encoded = encoder.encode(item, plain_url(item), limits)
+    return None if encoded is None else PreparedRequest.of(encoded, limits)

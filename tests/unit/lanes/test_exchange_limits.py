@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncbatch._engine.http11 import NO_LIMIT
-from asyncbatch._lanes._exchange_limits import TermsByLimits
+from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._values._timeouts import TimeLimits
 
 LIMITS = TimeLimits(total=30, connect=10, read=3, write=2, pool=1)
@@ -13,8 +13,10 @@ LIMITS = TimeLimits(total=30, connect=10, read=3, write=2, pool=1)
 
 def terms_by_limits(
     max_body: int | None = 1_000, *, follow_redirects: bool = True
-) -> TermsByLimits:
-    return TermsByLimits(max_body=max_body, follow_redirects=follow_redirects, minimum_rate=50.0)
+) -> ExchangeLimitsCache:
+    return ExchangeLimitsCache(
+        max_body=max_body, follow_redirects=follow_redirects, minimum_rate=50.0
+    )
 
 
 def test_each_limit_is_asked_for() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
-from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._values._host_key import origin_of
 from asyncbatch._values._timeouts import limits_of
 from tests.unit.lanes.served import prepared_by
@@ -28,7 +28,7 @@ ODD = ["\t", "\n", " ", "\x00", "\xa0", "\u3002", "\uff0e", "\u2460", "\xe9.test
 
 CLIENT = OwnClient(trust_env=False)
 LANE = DirectLane(CLIENT, binding_of(CLIENT), max_body=1, follow_redirects=True, max_redirects=1)
-PREPARER = Preparer(CLIENT, binding_of(CLIENT), CLIENT.own_transport)
+PREPARER = RequestEncoder(CLIENT, binding_of(CLIENT), CLIENT.own_transport)
 LIMITS = limits_of(30.0, 10.0)
 PORTS = {"http": 80, "https": 443}
 

@@ -16,7 +16,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher
-from asyncbatch._batch._attempt import Trial
+from asyncbatch._batch._attempt import Attempter
 from asyncbatch._lanes import ClientLane, binding_of
 from asyncbatch._values._result import status_error
 from asyncbatch._values._timeouts import TimeLimits
@@ -252,7 +252,7 @@ async def test_responses_are_freed_without_the_garbage_collector(
     server.on("/gzip", Reply(body=b"text").gzipped())
     server.on("/cut", Reply(body=99).cut(body=9))
     server.on("/large", Reply(body=9999))
-    trial = Trial(lane_on(client), TimeLimits(5, 5))
+    trial = Attempter(lane_on(client), TimeLimits(5, 5))
     watched: list[weakref.ref[Any]] = []
 
     with no_garbage_collection():
@@ -273,7 +273,7 @@ async def test_a_response_from_memory_is_freed_too(library: Any) -> None:
     """As a mock gives it, body and all."""
     transport = library.MockTransport(lambda _: library.Response(200, text="made up"))
     async with library.AsyncClient(transport=transport) as client:
-        trial = Trial(lane_on(client), TimeLimits(5, 5))
+        trial = Attempter(lane_on(client), TimeLimits(5, 5))
         with no_garbage_collection():
             outcome = await trial.run("http://x.test/", deadline_at=None, clock=anyio.current_time)
             assert outcome.response is not None

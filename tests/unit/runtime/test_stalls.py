@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport, Progress, Request
-from asyncbatch._runtime._stalls import GRACE, LATE, Stalls, Stepped, TimeLimit
+from asyncbatch._runtime._stalls import GRACE, LATE, Stalls, TimedSteps, TimeLimit
 from asyncbatch.testing import FakeClock
 
 # A limit
@@ -150,7 +150,7 @@ async def test_the_steps_of_an_awaitable_are_timed_one_by_one():
     stalls = Stalls()
     stalls.join(lambda seconds, before: told.append((seconds, before)))
 
-    assert await Stepped(code(), stalls, lambda: now) == "done"
+    assert await TimedSteps(code(), stalls, lambda: now) == "done"
     assert told == [(1, 0), (2, 1.001)]
 
 
@@ -170,9 +170,9 @@ async def test_what_is_raised_into_or_by_an_awaitable_passes_through():
         raise KeyError("x")
 
     with anyio.move_on_after(0) as scope:
-        await Stepped(code(), Stalls(), time.monotonic)
+        await TimedSteps(code(), Stalls(), time.monotonic)
     with pytest.raises(KeyError):
-        await Stepped(fail(), Stalls(), time.monotonic)
+        await TimedSteps(fail(), Stalls(), time.monotonic)
 
     assert scope.cancelled_caught
     assert len(seen) == 1

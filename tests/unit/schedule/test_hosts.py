@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from asyncbatch._policies._rate import Rate
-from asyncbatch._schedule import Action, Decision, Fate, Job, Schedule
+from asyncbatch._schedule import Action, Decision, Job, JobState, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -42,14 +42,14 @@ class Batch:
     def start(self, now: float) -> Job:
         job = self.schedule.next(now)
         assert job is not None, "nothing may start"
-        assert job.fate is Fate.START
+        assert job.state is JobState.START
         return job
 
-    def fates(self, now: float) -> list[Fate]:
+    def fates(self, now: float) -> list[JobState]:
         """Take everything that comes, and say what is to be done with it."""
         fates = []
         while (job := self.schedule.next(now)) is not None:
-            fates.append(job.fate)
+            fates.append(job.state)
         return fates
 
     def attempt(
@@ -131,7 +131,7 @@ def test_a_host_that_redirects_lead_to_is_given_up_for_its_silence() -> None:
 
     batch.add(host="h", now=12.0)
     batch.add(host="target", now=12.0)
-    assert batch.fates(12.0) == [Fate.START, Fate.HOST_DOWN]
+    assert batch.fates(12.0) == [JobState.START, JobState.HOST_DOWN]
 
 
 def test_a_host_that_a_redirect_led_to_is_forgotten_when_its_pause_has_passed() -> None:
@@ -168,7 +168,7 @@ def test_a_pause_that_a_redirect_brought_holds_what_waits_already() -> None:
     assert other.schedule.wake_at == 8.0
     job = other.start(8.0)
     other.schedule.done(job, succeeded(8.0), 8.1)
-    assert other.fates(8.1) == [Fate.START]
+    assert other.fates(8.1) == [JobState.START]
 
 
 def test_without_retry_after_the_pause_is_the_back_off_and_grows() -> None:
@@ -318,7 +318,7 @@ def test_a_policy_that_pauses_no_host_pauses_none_in_an_outage(retry: Retry | No
     batch.add(now=3.2)
 
     assert batch.hosts.get("h").is_down
-    assert Fate.HOST_DOWN in batch.fates(3.2)
+    assert JobState.HOST_DOWN in batch.fates(3.2)
 
 
 def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
@@ -346,11 +346,11 @@ def test_a_paused_host_fails_at_once_what_has_a_shorter_deadline() -> None:
     batch.schedule.done(refusing, refused(retry_after=7.0), 0.0)
     batch.add(now=0.1, allowed=1.0)
 
-    assert batch.fates(0.1) == [Fate.PAUSED] * 2
-    assert short.fate is Fate.PAUSED
-    assert long.fate is Fate.WAITING
-    assert batch.fates(0.5) == [Fate.PAUSED], "its rest is over"
-    assert resting.fate is Fate.PAUSED
+    assert batch.fates(0.1) == [JobState.PAUSED] * 2
+    assert short.state is JobState.PAUSED
+    assert long.state is JobState.WAITING
+    assert batch.fates(0.5) == [JobState.PAUSED], "its rest is over"
+    assert resting.state is JobState.PAUSED
 
 
 def test_a_pause_that_another_batch_brings_about_ends_what_cannot_wait_for_it() -> None:
@@ -366,7 +366,7 @@ def test_a_pause_that_another_batch_brings_about_ends_what_cannot_wait_for_it() 
     one.schedule.done(job, refused(retry_after=6.0), 1.0)
 
     assert told
-    assert other.fates(1.0) == [Fate.PAUSED] * 3
+    assert other.fates(1.0) == [JobState.PAUSED] * 3
     assert other.schedule.pending == 0
 
 
@@ -384,7 +384,7 @@ def test_a_paused_host_ends_what_is_not_started_of_a_batch_that_ends_before(paus
         assert batch.fates(0.0) == []
         return
     assert (decision.action, decision.option) == (Action.RETRY_AFTER_TOO_LONG, "batch_timeout")
-    assert batch.fates(0.0) == [Fate.LATE] * 2
+    assert batch.fates(0.0) == [JobState.LATE] * 2
 
 
 def test_a_refusal_that_outlasts_the_deadline_ends_the_request_with_what_was_asked_for() -> None:
@@ -418,7 +418,7 @@ def starts(batch: Batch, now: float) -> list[Job]:
     """Start everything that may start."""
     jobs = []
     while (job := batch.schedule.next(now)) is not None:
-        assert job.fate is Fate.START
+        assert job.state is JobState.START
         jobs.append(job)
     return jobs
 
@@ -628,7 +628,7 @@ def test_answers_count_before_there_are_as_many_requests() -> None:
     batch.add(200, now=20.0)
 
     assert len(starts(batch, 20.0)) == 24
-    assert keeps_it.fate is Fate.START
+    assert keeps_it.state is JobState.START
 
 
 def test_a_host_that_never_answers_holds_ten_slots_and_no_more() -> None:
@@ -860,7 +860,7 @@ def test_a_host_that_never_answered_is_given_up_by_what_it_has_kept_waiting() ->
     batch.schedule.done(jobs[-1], silent(), 30.0)
 
     assert len(jobs) == 10
-    assert batch.fates(30.0) == [Fate.HOST_DOWN] * 290
+    assert batch.fates(30.0) == [JobState.HOST_DOWN] * 290
 
 
 def test_requests_that_are_cut_off_together_do_not_give_a_host_up() -> None:
@@ -929,11 +929,11 @@ def test_a_host_that_does_not_answer_fails_fast_after_some_failures_in_a_row() -
     for now in (0.0, 1.0):
         batch.attempt(now, unconnected())
     batch.add(now=2.0)
-    assert batch.start(2.0).fate is Fate.START
+    assert batch.start(2.0).state is JobState.START
 
     batch.attempt(3.0, unconnected())
     batch.add(2, now=3.0)
-    assert batch.fates(32.9) == [Fate.HOST_DOWN, Fate.HOST_DOWN]
+    assert batch.fates(32.9) == [JobState.HOST_DOWN, JobState.HOST_DOWN]
 
 
 def test_requests_that_wait_for_a_slot_fail_at_once_when_the_host_goes_down() -> None:
@@ -944,7 +944,7 @@ def test_requests_that_wait_for_a_slot_fail_at_once_when_the_host_goes_down() ->
     assert batch.schedule.next(0.0) is None
     batch.schedule.done(job, unconnected(), 3.0)
 
-    assert batch.fates(3.0) == [Fate.HOST_DOWN] * 3
+    assert batch.fates(3.0) == [JobState.HOST_DOWN] * 3
     assert batch.schedule.pending == batch.schedule.in_flight == 0
 
 
@@ -953,7 +953,7 @@ def test_one_probe_goes_out_while_the_others_fail_fast() -> None:
     batch = down_batch()
     batch.add(3, now=40.0)
 
-    assert batch.fates(40.0) == [Fate.START, Fate.HOST_DOWN, Fate.HOST_DOWN]
+    assert batch.fates(40.0) == [JobState.START, JobState.HOST_DOWN, JobState.HOST_DOWN]
 
 
 @pytest.mark.parametrize("outcome", [succeeded(), refused(500), heard()])
@@ -963,7 +963,7 @@ def test_a_probe_that_is_answered_brings_the_host_back(outcome: Outcome) -> None
     batch.attempt(40.0, outcome)
     batch.add(3, now=41.0)
 
-    assert batch.fates(41.0) == [Fate.START] * 3
+    assert batch.fates(41.0) == [JobState.START] * 3
 
 
 @pytest.mark.parametrize("outcome", [unconnected(), silent(), silent(kind="protocol")])
@@ -972,10 +972,10 @@ def test_a_probe_that_is_not_answered_keeps_the_host_down(outcome: Outcome) -> N
     batch = down_batch()
     batch.attempt(40.0, outcome)
     batch.add(now=69.0)
-    assert batch.fates(69.0) == [Fate.HOST_DOWN]
+    assert batch.fates(69.0) == [JobState.HOST_DOWN]
 
     batch.add(2, now=71.0)
-    assert batch.fates(71.0) == [Fate.START, Fate.HOST_DOWN]
+    assert batch.fates(71.0) == [JobState.START, JobState.HOST_DOWN]
 
 
 @pytest.mark.parametrize("end", ["release", "local", "blocked"])
@@ -994,7 +994,7 @@ def test_a_probe_that_tells_nothing_lets_another_go(end: str) -> None:
     other = Batch(batch.hosts)
     other.add(now=42.0)
 
-    assert other.fates(42.0) == [Fate.START]
+    assert other.fates(42.0) == [JobState.START]
 
 
 def test_an_answer_ends_the_row_of_failures() -> None:
@@ -1005,7 +1005,7 @@ def test_an_answer_ends_the_row_of_failures() -> None:
         batch.attempt(n * 4.0, refused(404))
     batch.add(now=40.0)
 
-    assert batch.fates(40.0) == [Fate.START]
+    assert batch.fates(40.0) == [JobState.START]
 
 
 @pytest.mark.parametrize("kind", ["invalid_request", "blocked", "timeout"])
@@ -1017,7 +1017,7 @@ def test_what_tells_nothing_does_not_end_the_row_of_failures(kind: str) -> None:
     batch.attempt(3.0, unconnected())
     batch.add(now=3.0)
 
-    assert batch.fates(3.0) == [Fate.HOST_DOWN]
+    assert batch.fates(3.0) == [JobState.HOST_DOWN]
 
 
 def test_with_no_number_to_give_up_after_a_host_never_counts_as_down() -> None:
@@ -1027,7 +1027,7 @@ def test_with_no_number_to_give_up_after_a_host_never_counts_as_down() -> None:
         batch.attempt(float(n), unconnected())
     batch.add(now=100.0)
 
-    assert batch.fates(100.0) == [Fate.START]
+    assert batch.fates(100.0) == [JobState.START]
 
 
 def test_a_request_whose_host_goes_down_ends_with_its_own_error() -> None:
@@ -1163,4 +1163,4 @@ def test_a_host_dropped_between_look_up_and_add_is_replaced() -> None:
     batch.add()
     batch.schedule.add(Job(None, 1, stale), 0.0)
 
-    assert batch.fates(0.0) == [Fate.START]
+    assert batch.fates(0.0) == [JobState.START]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncbatch._policies._rate import Rate
-from asyncbatch._schedule import FINISH, Action, Fate, Job, Schedule
+from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -242,7 +242,7 @@ def test_a_failure_of_our_own_side_says_nothing_about_the_host() -> None:
     schedule.done(job, Outcome(**LOCAL, connect_failed=True), 0.0)
     add(schedule, hosts, "b" + "a")
 
-    assert [job.fate for job in start_all(schedule)] == [Fate.START] * 2
+    assert [job.state for job in start_all(schedule)] == [JobState.START] * 2
     assert job.attempts == 0
 
 
@@ -280,7 +280,7 @@ def test_a_request_expires_while_it_waits_to_be_tried_again() -> None:
 
     expired = schedule.next(5.0)
     assert expired is first
-    assert first.fate is Fate.EXPIRED
+    assert first.state is JobState.EXPIRED
     assert first.queued + first.throttled == 5.0
     assert schedule.next(5.0) is None
     assert blocker is not None
@@ -309,7 +309,7 @@ def test_a_deadline_before_the_first_start_does_not_count() -> None:
     schedule.done(first, succeeded(), 1000.0)
 
     assert schedule.next(1000.0) is second
-    assert second.fate is Fate.START
+    assert second.state is JobState.START
     assert second.first_started_at == 1000.0
 
 
@@ -378,7 +378,7 @@ def test_no_request_takes_a_place_that_is_not_free_for_it(
     disturb(schedule, hosts)
 
     assert not schedule.replace(job, "next", 7, key, 2.0)
-    assert (job.request, job.index, job.fate) == (None, 0, Fate.START)
+    assert (job.request, job.index, job.state) == (None, 0, JobState.START)
     assert schedule.in_flight == 1
 
 
@@ -595,8 +595,8 @@ def test_requests_that_fail_at_once_do_not_wait_for_the_rate_over_all() -> None:
     assert start_all(schedule, 0.5) == []
     schedule.done(job, unconnected(), 3.0)
 
-    fates = [job.fate for job in start_all(schedule, 3.0)]
-    assert fates == [Fate.START] + [Fate.HOST_DOWN] * 3
+    fates = [job.state for job in start_all(schedule, 3.0)]
+    assert fates == [JobState.START] + [JobState.HOST_DOWN] * 3
 
 
 def test_a_turn_that_expires_with_its_request_wakes_the_next_batch() -> None:
@@ -632,7 +632,7 @@ def test_what_one_batch_learns_of_a_host_holds_for_the_other() -> None:
     assert job is not None
     one.done(job, unconnected(), 3.0)
 
-    assert [job.fate for job in start_all(other, 3.0)] == [Fate.HOST_DOWN]
+    assert [job.state for job in start_all(other, 3.0)] == [JobState.HOST_DOWN]
 
 
 # Waiting is accounted for

@@ -52,7 +52,7 @@ def test_readings_of_one_file_do_not_disturb_each_other() -> None:
 
 @pytest.mark.parametrize("taken", [0, 1])
 def test_a_reading_that_is_dropped_leaves_the_file_as_it_was(taken: int) -> None:
-    """Begun or not."""
+    """StartedConnect or not."""
     file = io.BytesIO(CONTENT)
     reading: Generator[Any] = _file(file).read()
     for _ in range(taken):

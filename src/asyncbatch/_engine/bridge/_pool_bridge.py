@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from asyncbatch._engine._body_stream import BodyStream
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine._errors import ContextFailed, EngineClosed, TimedOut
-from asyncbatch._engine._exchange import Body, Exchange, Origin, Terms, Upload
+from asyncbatch._engine._exchange import Body, Exchange, ExchangeLimits, Origin, Upload
 from asyncbatch._engine.bridge._pristine import is_pristine
 from asyncbatch._engine.bridge._trace import EventLog, TracedStream
 from asyncbatch._engine.http11 import (
@@ -43,7 +43,7 @@ MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
 
 _threads = Threads("asyncbatch-tls", 4)
 
-_MAX_TERMS = 64
+_MAX_LIMITS = 64
 _SECURE_SCHEMES = (b"https", b"wss")
 _DEFAULT_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items()}
 
@@ -65,7 +65,7 @@ class EnginePoolMixin:
     ) -> None:
         self.engine = engine
         self._make_ssl_context = make_ssl_context
-        self._terms: dict[tuple[float | None, ...], Terms] = {}
+        self._limits: dict[tuple[float | None, ...], ExchangeLimits] = {}
         self.speaks_http11_only = options.get("http1", True) and not options.get("http2", False)
         super().__init__(**options)
 
@@ -182,7 +182,7 @@ class EnginePoolMixin:
 
     def _terms_of(
         self, timeout: dict[str, float | None] | None, minimum_rate: float | None
-    ) -> Terms:
+    ) -> ExchangeLimits:
         timeout = timeout or {}
         key = (
             timeout.get("connect"),
@@ -191,14 +191,14 @@ class EnginePoolMixin:
             timeout.get("pool"),
             minimum_rate,
         )
-        terms = self._terms.get(key)
-        if terms is None:
-            if len(self._terms) >= _MAX_TERMS:
-                self._terms.clear()
+        limits = self._limits.get(key)
+        if limits is None:
+            if len(self._limits) >= _MAX_LIMITS:
+                self._limits.clear()
             if not all(limit is None or isinstance(limit, int | float) for limit in key):
                 raise TypeError(f"time limits must be seconds or None, not {timeout!r}")
             connect, read, write, pool, _ = key
-            terms = self._terms[key] = Terms(
+            limits = self._limits[key] = ExchangeLimits(
                 connect_timeout=connect,
                 read_timeout=read,
                 write_timeout=write,
@@ -206,7 +206,7 @@ class EnginePoolMixin:
                 minimum_rate=minimum_rate,
                 streams=True,
             )
-        return terms
+        return limits
 
     def _as_response(self, exchange: Exchange, trace: Any) -> Any:
         head = exchange.head

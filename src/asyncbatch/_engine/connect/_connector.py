@@ -1,5 +1,5 @@
 """
-From an origin to an open wire: look-up, address policy, sockets, TLS.
+From an origin to an open transport: look-up, address policy, sockets, TLS.
 
 The address that was checked is the one that is connected to; nothing is resolved twice.
 """
@@ -32,19 +32,19 @@ from asyncbatch._engine.connect._resolver import (
 )
 from asyncbatch._engine.connect._sockets import (
     CAN_WATCH,
-    Begun,
     SocketOpener,
     SocketOption,
+    StartedConnect,
     connect_unix,
 )
 from asyncbatch._engine.connect._tls_context import TLSContext
 from asyncbatch._engine.io._attach import Attacher
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 
 
 class Connector:
     """
-    Opens wires for one engine.
+    Opens transports for one engine.
 
     Args:
         make_ssl_context: called once, in a thread, when TLS is first needed: reading the roots
@@ -77,17 +77,17 @@ class Connector:
 
     def begin(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
-    ) -> Wire | Begun | None:
+    ) -> Transport | StartedConnect | None:
         """
         Begin to connect where nothing has to be waited for first: to the one address that there is.
 
         Args:
             origin: where to.
             phases: says how long it took.
-            attacher: puts a wire on the socket.
+            attacher: puts a transport on the socket.
 
         Returns:
-            The wire, where it is open already; else what to go on with in `connect`; None:
+            The transport, where it is open already; else what to go on with in `connect`; None:
             `connect` has to begin.
 
         Raises:
@@ -115,15 +115,15 @@ class Connector:
         origin: Origin,
         phases: ConnectPhases,
         attacher: Attacher,
-        begun: Begun | None = None,
-    ) -> Wire:
+        begun: StartedConnect | None = None,
+    ) -> Transport:
         """
-        Open a wire to an origin.
+        Open a transport to an origin.
 
         Args:
             origin: where to.
             phases: says in the end how long it took, and meanwhile how long it has taken.
-            attacher: puts a wire on the socket.
+            attacher: puts a transport on the socket.
             begun: what `begin` has begun.
 
         Raises:
@@ -141,12 +141,12 @@ class Connector:
             return await attacher.attach(sock)
         phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
         try:
-            wire = await self._shake_hands(attacher, sock, origin, phases)
+            transport = await self._shake_hands(attacher, sock, origin, phases)
         except BaseException as exc:
             phases.observe("connection.start_tls.failed", exception=exc)
             raise
         phases.observe("connection.start_tls.complete", return_value=None)
-        return wire
+        return transport
 
     def check(self, host: str, addresses: list[Address]) -> list[Address]:
         """
@@ -161,7 +161,7 @@ class Connector:
         return [*itertools.compress(addresses, verdicts)]
 
     async def _open_socket(
-        self, origin: Origin, phases: ConnectPhases, begun: Begun | None
+        self, origin: Origin, phases: ConnectPhases, begun: StartedConnect | None
     ) -> socket.socket:
         if begun is not None and begun.is_connected:
             return begun.sock
@@ -180,7 +180,9 @@ class Connector:
             addresses = await self._look_up(origin, phases)
         return await self._race(origin, phases, self.check(origin.host, addresses))
 
-    async def _finish(self, origin: Origin, phases: ConnectPhases, begun: Begun) -> socket.socket:
+    async def _finish(
+        self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
+    ) -> socket.socket:
         phases.enter("connect", begun.started)
         try:
             return await self._opener.finish(begun)
@@ -241,7 +243,7 @@ class Connector:
 
     async def _shake_hands(
         self, attacher: Attacher, sock: socket.socket, origin: Origin, phases: ConnectPhases
-    ) -> Wire:
+    ) -> Transport:
         server_name = origin.server_name or _name_of(origin)
         try:
             try:

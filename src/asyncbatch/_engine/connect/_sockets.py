@@ -26,7 +26,7 @@ _UNFINISHED = (errno.EINPROGRESS, errno.EALREADY)
 SocketOption: TypeAlias = tuple[Any, ...]
 
 
-class Begun(NamedTuple):
+class StartedConnect(NamedTuple):
     """A socket that is connected, or on its way."""
 
     sock: socket.socket
@@ -48,7 +48,7 @@ class SocketOpener:
         self._local_address = local_address
         self._options = tuple(options)
 
-    def begin(self, address: Address) -> Begun:
+    def begin(self, address: Address) -> StartedConnect:
         """
         Begin to connect; `finish` has to be awaited unless it is connected at once.
 
@@ -62,9 +62,9 @@ class SocketOpener:
         except BaseException:
             sock.close()
             raise
-        return Begun(sock, address, started, is_connected)
+        return StartedConnect(sock, address, started, is_connected)
 
-    async def finish(self, begun: Begun) -> socket.socket:
+    async def finish(self, begun: StartedConnect) -> socket.socket:
         """
         Wait until what was begun, and is not connected yet, is.
 

@@ -25,7 +25,7 @@ from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 
 MAX_AGE = 300.0
 """Seconds after which a connection serves no further exchange, so that changed names are seen."""
@@ -72,10 +72,10 @@ class Connection:
     Args:
         pool: what it belongs to.
         origin: who is at the other end.
-        wire: moves its bytes; it still has to be told to deliver them here.
+        transport: moves its bytes; it still has to be told to deliver them here.
         deadlines: looks when a limit of the exchange has passed.
         outbox: sends what is put off to the end of the turn.
-        buffer: what the wire receives into; nobody keeps anything there.
+        buffer: what the transport receives into; nobody keeps anything there.
     """
 
     __slots__ = (
@@ -87,7 +87,6 @@ class Connection:
         "_pool",
         "_ssl_object",
         "_transport",
-        "blueprint",
         "deadline",
         "exchange",
         "idle_group",
@@ -98,6 +97,7 @@ class Connection:
         "origin_pool",
         "poll",
         "protocol",
+        "response_builder",
         "retire_at",
         "sending",
         "served",
@@ -107,7 +107,7 @@ class Connection:
         self,
         pool: ConnectionPool,
         origin: Origin,
-        wire: Wire,
+        transport: Transport,
         deadlines: Deadlines,
         outbox: Outbox,
         buffer: memoryview,
@@ -118,12 +118,12 @@ class Connection:
         self._outbox = outbox
         # The next three are None once closed.
         self._buffer: memoryview = buffer
-        self._transport: Wire = wire
+        self._transport: Transport = transport
         self.protocol: ResponseProtocol = ResponseProtocol()
         self._ssl_object: object = None
-        self._is_watched = wire.is_watched
+        self._is_watched = transport.is_watched
         # Says whether the socket has something to read that has not been read yet.
-        self.poll: Poll = wire.poll
+        self.poll: Poll = transport.poll
         # None unless a part of the request is not with the kernel. Written by itself when all is.
         self.sending: PartialRequest | None = None
         # None unless a part of the response has come, and not its end.
@@ -133,7 +133,7 @@ class Connection:
         # The exchange at hand; None while idle and once closed.
         self.exchange: Exchange | None = None
         # What whoever follows its exchanges keeps with it, for the next: nothing to the engine.
-        self.blueprint: Any = None
+        self.response_builder: Any = None
         # When the pool's sweep has to look: a limit of the exchange. Nobody asks while it is idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
@@ -254,8 +254,8 @@ class Connection:
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:
-        terms, body = exchange.terms, exchange.body
-        self.protocol.begin(exchange.method == b"HEAD", terms.max_body)
+        limits, body = exchange.limits, exchange.body
+        self.protocol.begin(exchange.method == b"HEAD", limits.max_body)
         if body is None:
             self._transport.write(exchange.payload)
         elif isinstance(body, Upload):
@@ -266,7 +266,7 @@ class Connection:
                 sending.begin_upload(self._pool.start_task(upload))
         else:
             write_with_body(self._transport, exchange.payload, body)
-        if self.sending is None and terms.read_timeout is None and exchange.observer is None:
+        if self.sending is None and limits.read_timeout is None and exchange.observer is None:
             # `_expect_answer` for the way most exchanges go, without the calls.
             exchange.sent_at = monotonic()
             self.deadline = deadline = exchange.deadline
@@ -277,14 +277,14 @@ class Connection:
 
     def _expect_answer(self, exchange: Exchange) -> None:
         """Note that what could be sent at once has been sent, and set the next limit."""
-        terms = exchange.terms
+        limits = exchange.limits
         sending = self.sending
         if sending is not None:
             # Before the next piece of an upload it is not the peer that is waited for.
-            self.limit_wait(exchange, terms.write_timeout if sending.is_paused else None)
+            self.limit_wait(exchange, limits.write_timeout if sending.is_paused else None)
         else:
             exchange.sent_at = monotonic()
-            self.limit_wait(exchange, terms.read_timeout)
+            self.limit_wait(exchange, limits.read_timeout)
         if exchange.observer is not None:
             exchange.observer("sent", {})
 
@@ -340,7 +340,7 @@ class Connection:
         10 µs where every result is kept and has a connection of its own.
         """
         self._transport = self.protocol = self._buffer = None  # type: ignore[assignment]
-        self.sending = self._arrival = self.blueprint = self.origin_pool = None
+        self.sending = self._arrival = self.response_builder = self.origin_pool = None
         self.poll = never
 
     def fail(self, error: Exception) -> None:
@@ -351,7 +351,7 @@ class Connection:
             # The head tells in what the exchange ended; with what came of the body it is for a
             # reader, who gets the error behind them.
             exchange.head = self.protocol.head
-            if exchange.terms.streams:
+            if exchange.limits.streams:
                 exchange.content = self.protocol.take_body()
         self.close()
         if exchange is None:
@@ -401,23 +401,23 @@ class Connection:
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
         """Note that more of the response has come, and not its end."""
-        terms = exchange.terms
+        limits = exchange.limits
         protocol = self.protocol
         arrival = self._arrival
         if arrival is None:
-            arrival = PartialResponse(terms, protocol, self._transport, self._buffer)
+            arrival = PartialResponse(limits, protocol, self._transport, self._buffer)
             self._arrival = arrival
         error = arrival.add(nbytes, now)
         if error is not None:
             self.fail(error)
-        elif terms.streams and protocol.head is not None:
+        elif limits.streams and protocol.head is not None:
             # The reader sets the next limit: time it spends elsewhere is not the peer's.
             self.deadline = exchange.deadline
             exchange.head = protocol.head
             if protocol.untaken or not exchange.future.done():
                 exchange.settle()
-        elif terms.read_timeout is not None or terms.minimum_rate is not None:
-            self.limit_wait(exchange, terms.read_timeout)
+        elif limits.read_timeout is not None or limits.minimum_rate is not None:
+            self.limit_wait(exchange, limits.read_timeout)
 
     def _end_arrival(self, arrival: PartialResponse) -> None:
         """Receive the next response as this one began to be, if there is a next one."""

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from asyncbatch._engine._exchange import SHORT_BODY, Exchange, Upload
 from asyncbatch._engine.http11 import LAST_CHUNK, InvalidRequest, encode_chunk
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 
 
 class PartialRequestConnection(Protocol):
@@ -51,11 +51,11 @@ class PartialRequest:
         is_paused: whether bytes of the request wait for the peer to take some.
     """
 
-    __slots__ = ("_connection", "_upload", "_waiter", "_wire", "is_paused")
+    __slots__ = ("_connection", "_transport", "_upload", "_waiter", "is_paused")
 
-    def __init__(self, connection: PartialRequestConnection, wire: Wire) -> None:
+    def __init__(self, connection: PartialRequestConnection, transport: Transport) -> None:
         self._connection = connection
-        self._wire = wire
+        self._transport = transport
         # Written by the connection, and here when the pause is over.
         self.is_paused = False
         # What produces the body; None where it is in memory, and once it has ended.
@@ -94,10 +94,10 @@ class PartialRequest:
         connection = self._connection
         if connection.is_closed:
             raise ConnectionAbortedError("the connection was closed")
-        self._wire.write(content)
+        self._transport.write(content)
         exchange = connection.exchange
         if self.is_paused and exchange is not None:
-            connection.limit_wait(exchange, exchange.terms.write_timeout)
+            connection.limit_wait(exchange, exchange.limits.write_timeout)
         await self.wait_while_paused()
 
     async def wait_while_paused(self) -> None:
@@ -136,16 +136,16 @@ class PartialRequest:
         if is_out:
             exchange.sent_at = monotonic()
         # Before the next piece of an upload it is not the peer that is waited for.
-        connection.limit_wait(exchange, exchange.terms.read_timeout if is_out else None)
+        connection.limit_wait(exchange, exchange.limits.read_timeout if is_out else None)
 
 
-def write_with_body(wire: Wire, head: bytes, body: bytes) -> None:
+def write_with_body(transport: Transport, head: bytes, body: bytes) -> None:
     """Write a request whose body is in memory, in as few calls as pay."""
     if len(body) <= SHORT_BODY:
-        wire.write(head + body)
+        transport.write(head + body)
     else:
-        wire.write(head)
-        wire.write(body)
+        transport.write(head)
+        transport.write(body)
 
 
 async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Upload) -> None:

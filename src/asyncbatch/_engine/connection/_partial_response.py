@@ -6,10 +6,10 @@ Most responses are whole at the first read, and have none of this.
 
 from __future__ import annotations
 
-from asyncbatch._engine._exchange import NEVER, Terms
+from asyncbatch._engine._exchange import NEVER, ExchangeLimits
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import ResponseProtocol, ResponseTooLarge
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 
 HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before the socket is left unread."""
@@ -22,30 +22,34 @@ class PartialResponse:
     It holds the transport back, and tells it where to receive; the connection keeps the time.
 
     Args:
-        terms: the exchange's.
+        limits: the exchange's.
         protocol: what reads the response.
-        wire: what it comes from.
+        transport: what it comes from.
         shared: where the transport receives what has no place of its own.
     """
 
     __slots__ = (
         "_is_paused",
         "_is_placing",
+        "_limits",
         "_pace",
         "_protocol",
         "_shared",
-        "_terms",
-        "_wire",
+        "_transport",
     )
 
     def __init__(
-        self, terms: Terms, protocol: ResponseProtocol, wire: Wire, shared: memoryview
+        self,
+        limits: ExchangeLimits,
+        protocol: ResponseProtocol,
+        transport: Transport,
+        shared: memoryview,
     ) -> None:
-        self._terms = terms
+        self._limits = limits
         self._protocol = protocol
-        self._wire = wire
+        self._transport = transport
         self._shared = shared
-        # With `Terms.minimum_rate` only, and while there is something to come at that rate.
+        # Only with `ExchangeLimits.minimum_rate`, while something has to come at that rate.
         self._pace: Pace | None = None
         # Whether the transport leaves what comes with the kernel, for want of a reader.
         self._is_paused = False
@@ -69,13 +73,13 @@ class PartialResponse:
         Returns:
             Why the rest is not worth reading, if it is not.
         """
-        terms = self._terms
-        if terms.minimum_rate is not None:
-            self._keep_pace(terms.minimum_rate, nbytes, now)
-        if terms.streams:
+        limits = self._limits
+        if limits.minimum_rate is not None:
+            self._keep_pace(limits.minimum_rate, nbytes, now)
+        if limits.streams:
             self._hold_back()
             return None
-        limit = terms.max_redirect_body
+        limit = limits.max_redirect_body
         if limit is not None and self._is_long_redirect(limit):
             return ResponseTooLarge(
                 f"the redirect's body is larger than {limit} bytes", limit=limit
@@ -93,7 +97,7 @@ class PartialResponse:
         """Hold the transport back no longer."""
         if self._is_paused:
             self._is_paused = False
-            self._wire.resume_reading()
+            self._transport.resume_reading()
 
     def leave_place(self) -> None:
         """Let the transport hold on to the shared buffer only."""
@@ -101,7 +105,7 @@ class PartialResponse:
 
     def _keep_pace(self, rate: float, nbytes: int, now: float) -> None:
         protocol = self._protocol
-        if not protocol.is_under_way or (self._terms.streams and protocol.head is not None):
+        if not protocol.is_under_way or (self._limits.streams and protocol.head is not None):
             # Behind a 1xx the server thinks on, and of a streamed body the reader sets the pace.
             self._pace = None
             return
@@ -112,7 +116,7 @@ class PartialResponse:
     def _hold_back(self) -> None:
         if self._protocol.untaken >= HIGH_WATER and not self._is_paused:
             self._is_paused = True
-            self._wire.pause_reading()
+            self._transport.pause_reading()
 
     def _is_long_redirect(self, limit: int) -> bool:
         """Whether a new connection is cheaper than the rest of a redirect."""
@@ -126,4 +130,4 @@ class PartialResponse:
         if place is None and not self._is_placing:
             return
         self._is_placing = place is not None
-        self._wire.receive_into(self._shared if place is None else place)
+        self._transport.receive_into(self._shared if place is None else place)

@@ -18,7 +18,7 @@ def passed_limit(
     if now >= exchange.deadline:
         return TimedOut("total")
     if arrival is not None and now >= arrival.too_slow_at:
-        return SentTooSlowly(exchange.terms.minimum_rate or 0.0)
+        return SentTooSlowly(exchange.limits.minimum_rate or 0.0)
     return TimedOut("write" if sending is not None and sending.is_paused else "read")
 
 

@@ -11,7 +11,7 @@ MAX_INFORMATIONAL = 20
 """Informational (1xx) responses in front of one response."""
 
 
-class Preface:
+class InformationalCounter:
     """
     Counts them: they mean nothing to us, and may not go on for ever.
 

@@ -20,7 +20,7 @@ from ._head import (
     head_too_large,
     parse_head,
 )
-from ._informational import Preface
+from ._informational import InformationalCounter
 
 NO_LIMIT = 1 << 62
 """A body limit that no body reaches."""
@@ -64,12 +64,12 @@ class ResponseProtocol:
     """
 
     __slots__ = (
+        "_informational",
         "_is_head_request",
         "_last_head",
         "_last_start",
         "_max_body",
         "_partial",
-        "_preface",
         "_reader",
         "body",
         "head",
@@ -101,7 +101,7 @@ class ResponseProtocol:
         self._is_head_request = is_head_request
         self._max_body = max_body
         # None where nothing came in front of the response.
-        self._preface: Preface | None = None
+        self._informational: InformationalCounter | None = None
         self.state = _HEAD
         self.head: ResponseHead | None = None
         self.body = b""
@@ -158,7 +158,7 @@ class ResponseProtocol:
                 self.state = _DONE
                 return
             raise TruncatedResponse("the connection ended inside the body", received=True)
-        if self._partial or self._preface is not None:
+        if self._partial or self._informational is not None:
             raise TruncatedResponse("the connection ended inside the head", received=True)
         raise TruncatedResponse("the connection ended without a response", received=False)
 
@@ -231,10 +231,10 @@ class ResponseProtocol:
             start = end + 4
             if head.status >= 200:
                 break
-            if self._preface is None:
-                self._preface = Preface()
-            self._preface.add(head)
-        if self._preface is not None and len(block) > self._preface.left:
+            if self._informational is None:
+                self._informational = InformationalCounter()
+            self._informational.add(head)
+        if self._informational is not None and len(block) > self._informational.left:
             raise head_too_large()
         self.head = head
         if len(block) <= _LONGEST_KEPT_HEAD:
@@ -247,7 +247,7 @@ class ResponseProtocol:
             partial = self._partial
             partial += rest
             check_partial_head(partial, 0)
-            if self._preface is not None and len(partial) > self._preface.left:
+            if self._informational is not None and len(partial) > self._informational.left:
                 raise head_too_large()
         return False
 
@@ -263,7 +263,7 @@ class ResponseProtocol:
                 return True
         elif length == FAULTY:
             raise ProtocolError(head.fault)
-        left = MAX_HEAD_BYTES if self._preface is None else self._preface.left
+        left = MAX_HEAD_BYTES if self._informational is None else self._informational.left
         self._reader = BodyReader(
             length, self._max_body, self._longest(head), left - len(head.block)
         )

@@ -1,5 +1,5 @@
 """
-From a connected socket to a wire that moves bytes over it, encrypted or not.
+From a connected socket to a transport that moves bytes over it, encrypted or not.
 
 By transports of our own where the sockets can be watched for them, else by the event loop's.
 """
@@ -16,19 +16,19 @@ from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import Watch, poll_of
 from asyncbatch._engine.io._socket_transport import SocketTransport
 from asyncbatch._engine.io._tls_transport import TLSTransport
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 
 
 class Attacher:
     """
-    Puts wires on sockets, on one event loop.
+    Puts transports on sockets, on one event loop.
 
-    A socket that is given to it is closed with the wire, or where there is none in the end.
+    A socket that is given to it is closed with the transport, or where there is none in the end.
 
     Args:
         loop: the event loop.
         watch: says which sockets have something to read.
-        buffer: what wires receive into, or decrypt into; nobody keeps anything there.
+        buffer: what transports receive into, or decrypt into; nobody keeps anything there.
         closing: has to know of the event loop's own transports.
     """
 
@@ -47,14 +47,14 @@ class Attacher:
         # read, an epoll does; the loop of Windows has no `add_reader`.
         self._can_watch = watch.can_look or isinstance(loop, asyncio.SelectorEventLoop)
 
-    def attach_nowait(self, sock: socket.socket) -> Wire | None:
-        """Put a wire on a socket, or return None where the event loop has to."""
+    def attach_nowait(self, sock: socket.socket) -> Transport | None:
+        """Put a transport on a socket, or return None where the event loop has to."""
         if not self._can_watch:
             return None
         return SocketTransport(self._loop, self._watch, sock, self.buffer)
 
-    async def attach(self, sock: socket.socket) -> Wire:
-        """Put a wire on a socket."""
+    async def attach(self, sock: socket.socket) -> Transport:
+        """Put a transport on a socket."""
         return self.attach_nowait(sock) or await self._attach_by_loop(sock)
 
     async def attach_tls(
@@ -63,9 +63,9 @@ class Attacher:
         context: ssl.SSLContext,
         server_name: str,
         encrypted: memoryview,
-    ) -> Wire:
+    ) -> Transport:
         """
-        Shake hands on a socket, and put a wire on it.
+        Shake hands on a socket, and put a transport on it.
 
         Args:
             sock: the socket.
@@ -94,26 +94,26 @@ class Attacher:
         sock: socket.socket,
         context: ssl.SSLContext | None = None,
         server_name: str | None = None,
-    ) -> Wire:
+    ) -> Transport:
         loop = self._loop
-        wire = LoopTransport(self.buffer, poll_of(sock), self._closing)
+        transport = LoopTransport(self.buffer, poll_of(sock), self._closing)
         inode = _inode(sock)
         try:
             await loop.create_connection(
-                lambda: wire, sock=sock, ssl=context, server_hostname=server_name
+                lambda: transport, sock=sock, ssl=context, server_hostname=server_name
             )
         except BaseException:
             # The event loop closes the socket of a connection that it could not make. uvloop's does
             # not say that it is gone if it was given up in here; asyncio's does in two turns.
-            wire.abort()
-            loop.call_soon(loop.call_soon, self._closing.transport_lost, wire)
+            transport.abort()
+            loop.call_soon(loop.call_soon, self._closing.transport_lost, transport)
             raise
         finally:
             # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
             # peer was quick to reset. Its end would close whoever has been given that number since.
             if sock.fileno() >= 0 and _inode(sock) != inode:
                 sock.detach()
-        return wire
+        return transport
 
 
 def _inode(sock: socket.socket) -> int:

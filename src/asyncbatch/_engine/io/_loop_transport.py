@@ -13,7 +13,7 @@ from typing import Any, cast
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
-from asyncbatch._engine.io._wire import WireOwner
+from asyncbatch._engine.io._transport import TransportOwner
 
 _HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
 
@@ -38,7 +38,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     is_watched = False
 
     def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
-        self._owner: WireOwner = _Early()
+        self._owner: TransportOwner = _Early()
         self._buffer = buffer
         self._poll = poll
         self._closing = closing
@@ -96,7 +96,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         """Says whether the socket has something to read."""
         return self._poll
 
-    def deliver_to(self, owner: WireOwner) -> None:
+    def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` back from now on, and at once for what has come already."""
         early, self._owner = self._owner, owner
         if isinstance(early, _Early):
@@ -160,7 +160,7 @@ class _Early:
     def __init__(self) -> None:
         self._told: list[tuple[Any, ...]] = []
 
-    def tell(self, owner: WireOwner) -> None:
+    def tell(self, owner: TransportOwner) -> None:
         """Tell it all to somebody else."""
         for name, *arguments in self._told:
             getattr(owner, name)(*arguments)

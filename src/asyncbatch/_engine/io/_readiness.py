@@ -51,7 +51,7 @@ class Poll(Protocol):
         ...
 
 
-class Heart(Protocol):
+class StallDetector(Protocol):
     """What tells whether the loop has stood still."""
 
     late_at: float
@@ -62,15 +62,15 @@ class Heart(Protocol):
         ...
 
 
-def watch_on(loop: asyncio.AbstractEventLoop, heart: Heart | None = None) -> Watch:
+def watch_on(loop: asyncio.AbstractEventLoop, stall_detector: StallDetector | None = None) -> Watch:
     """
     Return the best way to watch sockets on this machine.
 
     Args:
         loop: Which runs.
-        heart: Is told before what has come is read, if the loop stood still.
+        stall_detector: Is told before what has come is read, if the loop stood still.
     """
-    return EpollWatch(loop, heart) if hasattr(select, "epoll") else LoopWatch(loop)
+    return EpollWatch(loop, stall_detector) if hasattr(select, "epoll") else LoopWatch(loop)
 
 
 def poll_of(sock: socket.socket) -> Poll:
@@ -119,9 +119,11 @@ class EpollWatch:
 
     can_look = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, heart: Heart | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stall_detector: StallDetector | None = None
+    ) -> None:
         self._loop = loop
-        self._heart = heart
+        self._stall_detector = stall_detector
         self._callbacks: dict[int, Callable[[], None]] = {}
         # None while nothing is watched, so that a pool without connections keeps nothing open.
         self._epoll: select.epoll | None = None
@@ -172,10 +174,10 @@ class EpollWatch:
         callbacks = self._callbacks
         ready: list[tuple[int, int]] = []
         try:
-            heart = self._heart
-            if heart is not None and monotonic() >= heart.late_at:
+            stall_detector = self._stall_detector
+            if stall_detector is not None and monotonic() >= stall_detector.late_at:
                 # Before what has come is given a time.
-                heart.stood_still()
+                stall_detector.stood_still()
             ready = epoll.poll(0, MAX_EVENTS)
             for fd, _ in ready:
                 # One of those before may have closed it.

@@ -14,7 +14,7 @@ from collections import deque
 
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Watch, poll_of
-from asyncbatch._engine.io._wire import SocketOwner
+from asyncbatch._engine.io._transport import SocketOwner
 
 LITTLE = 16 * 1024
 """Bytes that are received at once without a buffer; where more comes, the rest goes into one."""

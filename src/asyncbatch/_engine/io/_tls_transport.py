@@ -15,7 +15,7 @@ from typing import Any
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._socket_transport import SocketTransport
-from asyncbatch._engine.io._wire import WireOwner
+from asyncbatch._engine.io._transport import TransportOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
 _PIECE = 256 * 1024
@@ -73,7 +73,7 @@ class TLSTransport:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         # None before the handshake is done and somebody wants what comes. Before, nothing is read:
         # OpenSSL would go on with the handshake. None again, as the next, once all is lost.
-        self._owner: WireOwner | None = None
+        self._owner: TransportOwner | None = None
         self._lower: SocketTransport | None = None
         self._buffer = buffer
         self._is_paused = False
@@ -157,7 +157,7 @@ class TLSTransport:
         """Says whether the socket has something to read."""
         return never if self._lower is None else self._lower.poll
 
-    def deliver_to(self, owner: WireOwner) -> None:
+    def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` back from now on, and at once for what has come since the handshake."""
         if self._lower is None:
             owner.connection_lost(None)

@@ -15,11 +15,11 @@ from asyncbatch._engine._errors import ConnectFailed, HandshakeFailed, ResolveFa
 from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
-from asyncbatch._engine.connect._sockets import Begun
+from asyncbatch._engine.connect._sockets import StartedConnect
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 from asyncbatch._engine.pool._origin_pool import OriginPool
 from asyncbatch._runtime._stalls import TimeLimit
 
@@ -30,12 +30,12 @@ RETRY_BACKOFF = 0.5
 class DialOwner(Protocol):
     """The pool, as far as dials ask of it."""
 
-    def connection_on(self, wire: Wire, origin: Origin) -> Connection:
+    def connection_on(self, transport: Transport, origin: Origin) -> Connection:
         """
-        Put a connection on a wire that is open.
+        Put a connection on a transport that is open.
 
         Raises:
-            ConnectFailed: the wire cannot be used; it is closed.
+            ConnectFailed: the transport cannot be used; it is closed.
         """
         ...
 
@@ -53,10 +53,10 @@ class Dialler:
     What all dials of a pool share, and which of them are under way.
 
     Args:
-        owner: puts connections on the wires, and is told how each dial has ended.
+        owner: puts connections on the transports, and is told how each dial has ended.
         loop: the event loop.
-        connector: opens the wires.
-        attacher: what it puts wires on sockets with.
+        connector: opens the transports.
+        attacher: what it puts transports on sockets with.
         closing: runs the tasks.
     """
 
@@ -128,7 +128,7 @@ class Dial:
         exchange.dial = self
         dialler.dials[self] = None
         # What `begin` has begun, until the task takes it over.
-        self._begun: Begun | None = None
+        self._begun: StartedConnect | None = None
         self._task: asyncio.Task[Connection] | None = None
         # While it connects in a task.
         self._limit: TimeLimit | None = None
@@ -147,7 +147,7 @@ class Dial:
             origin = self.origin_pool.origin
             try:
                 begun = connector.begin(origin, self._phases, dialler.attacher)
-                if begun is None or isinstance(begun, Begun):
+                if begun is None or isinstance(begun, StartedConnect):
                     self._begun = begun
                 else:
                     self._succeeded(dialler.owner.connection_on(begun, origin))
@@ -156,7 +156,7 @@ class Dial:
                 # Not at once: where all that wait fail in turn, the stack would not be deep enough.
                 dialler.loop.call_soon(self._failed, exc)
                 return
-        self._task = dialler.closing.start_task(self._run(exchange.terms.connect_timeout))
+        self._task = dialler.closing.start_task(self._run(exchange.limits.connect_timeout))
         # Not the end of the coroutine: a task cancelled before its first step never enters it.
         self._task.add_done_callback(self._ended)
 
@@ -214,8 +214,10 @@ class Dial:
         dialler, origin = self._dialler, self.origin_pool.origin
         with TimeLimit(limit) as self._limit:
             begun, self._begun = self._begun, None
-            wire = await dialler.connector.connect(origin, self._phases, dialler.attacher, begun)
-            return dialler.owner.connection_on(wire, origin)
+            transport = await dialler.connector.connect(
+                origin, self._phases, dialler.attacher, begun
+            )
+            return dialler.owner.connection_on(transport, origin)
         raise TimedOut("connect")
 
     def _ended(self, task: asyncio.Task[Connection]) -> None:

@@ -28,7 +28,7 @@ from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import watch_on
-from asyncbatch._engine.io._wire import Wire
+from asyncbatch._engine.io._transport import Transport
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool
@@ -194,16 +194,16 @@ class Pool:
 
     # What dials call.
 
-    def connection_on(self, wire: Wire, origin: Origin) -> Connection:
+    def connection_on(self, transport: Transport, origin: Origin) -> Connection:
         """
-        Put a connection on a wire that is open.
+        Put a connection on a transport that is open.
 
         Raises:
             ConnectFailed: it cannot be watched, for want of a descriptor; it is closed.
         """
-        connection = Connection(self, origin, wire, self.deadlines, self.outbox, self.buffer)
+        connection = Connection(self, origin, transport, self.deadlines, self.outbox, self.buffer)
         try:
-            wire.deliver_to(connection)
+            transport.deliver_to(connection)
         except OSError as exc:
             connection.close()
             raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc

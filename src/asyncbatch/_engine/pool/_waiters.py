@@ -39,9 +39,9 @@ class Waiters:
         self.expire_at(exchange, None)
 
     def starve(self, exchange: Exchange) -> None:
-        """Let an exchange wait for a place, for as long as its terms allow."""
+        """Let an exchange wait for a place, for as long as its limits allow."""
         self.starved[exchange] = None
-        self.expire_at(exchange, exchange.terms.pool_timeout)
+        self.expire_at(exchange, exchange.limits.pool_timeout)
 
     def feed(self, exchange: Exchange) -> None:
         """Note that a connection is being opened for an exchange; that has its own limit."""

@@ -14,7 +14,7 @@ from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
-from asyncbatch._lanes.failures._of_client import Situation
+from asyncbatch._lanes.failures._of_client import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes.request._upload import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
@@ -57,7 +57,7 @@ class Hops:
         self.stepped = stepped
         # None once it has answered.
         self._first = first
-        self.situation = Situation(trace)
+        self.state = AttemptState(trace)
         """How far they are; whoever makes the requests adds what he knows."""
 
     async def send(self, native: Any) -> Any:
@@ -68,16 +68,16 @@ class Hops:
             UnreadableBody: If its body cannot be sent again.
             Exception: If it cannot be sent, or what the client raises.
         """
-        situation = self.situation
-        situation.begin(native)
+        state = self.state
+        state.begin(native)
         native.url = readable(native.url, self._binding.library)
         check_url(native.url, self._binding, native)
         check_head(native, self._binding)
         check_framing(native, self._binding)
         check_whole(native)
-        situation.sent = True
+        state.sent = True
         hooks = self._client.event_hooks
-        situation.hooked = bool(hooks["request"] or hooks["response"])
+        state.hooked = bool(hooks["request"] or hooks["response"])
         chained = self._trace.attach(native)
         url = native.url
         if url.userinfo:
@@ -107,8 +107,8 @@ class Hops:
             keep_bytes_of_location(self._client, native, response, self._binding.library)
             if url.userinfo:
                 keep_userinfo(response, url, self._binding.library)
-        situation.in_body = True
-        situation.hops += 1
+        state.in_body = True
+        state.hops += 1
         return response
 
     def _add_extensions(self, native: Any) -> None:
@@ -122,9 +122,9 @@ class Hops:
         # What request hooks wait for, others need not.
         if self._admission is None or self._client.event_hooks["request"]:
             return await self._send(native)
-        self.situation.queued = True
+        self.state.queued = True
         admitted = await self._admission.admit()
-        self.situation.queued = False
+        self.state.queued = False
         if admitted is None:
             return await self._send(native)
         # Whatever httpcore tells first, it tells of the connection that the request has got.

@@ -55,7 +55,7 @@ _CUT = ("peer closed connection", "peer unexpectedly closed connection")
 _NO_RESPONSE = "server disconnected"
 
 
-class Situation:
+class AttemptState:
     """What an attempt was doing when it failed; kept up by the lane."""
 
     __slots__ = ("hooked", "hops", "in_body", "queued", "redirected", "request", "sent", "trace")
@@ -108,7 +108,7 @@ class Situation:
 _SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
 
 
-def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
     """
     Return the outcome that `error` makes of an attempt.
 
@@ -117,23 +117,23 @@ def outcome_of(error: Exception, situation: Situation, binding: Binding) -> Outc
     """
     if isinstance(error, CallersError):
         return callback_outcome(error.error)
-    if _is_callers(error, situation, binding.library):
-        return callback_outcome(_without_value(error, situation.request, binding.library))
+    if _is_callers(error, state, binding.library):
+        return callback_outcome(_without_value(error, state.request, binding.library))
     if isinstance(error, ExceptionGroup):
         # anyio raises a group where several addresses failed; one of them has to speak for all.
         error = next(_leaves(error))
-    error = _without_value(error, situation.request, binding.library)
+    error = _without_value(error, state.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
-        return _engine_outcome(engine_error, situation, binding)
+        return _engine_outcome(engine_error, state, binding)
     if isinstance(error, UnreadableBody):  # found out while it was being sent
-        outcome = unreadable_outcome(error, situation.request, binding)
+        outcome = unreadable_outcome(error, state.request, binding)
     elif isinstance(error, WrongPiece):
         outcome = Outcome(kind=FailureKind.invalid_request, error=error)
     elif isinstance(error, DecodingFailure | MemoryError):
-        outcome = decoding_outcome(error, situation.request, binding)
+        outcome = decoding_outcome(error, state.request, binding)
     else:
-        outcome = _library_outcome(error, situation, binding)
-    outcome.heard = _heard(error, outcome, situation, binding.library)
+        outcome = _library_outcome(error, state, binding)
+    outcome.heard = _heard(error, outcome, state, binding.library)
     assert outcome.error is not None
     if outcome.error is not error:
         outcome.error.__cause__ = error
@@ -146,11 +146,11 @@ def callback_outcome(error: Exception) -> Outcome:
     return Outcome(kind=FailureKind.callback, error=callers_error(error))
 
 
-def _is_callers(error: Any, situation: Situation, library: Any) -> bool:
+def _is_callers(error: Any, state: AttemptState, library: Any) -> bool:
     if is_hooks(error):
         # A hook may refuse a status in httpx's own way: that is the server's word, not the hook's.
         refuses = isinstance(error, library.HTTPStatusError)
-        return not (refuses and _is_of(error, situation.request))
+        return not (refuses and _is_of(error, state.request))
     if isinstance(error, library.HTTPStatusError) and not hasattr(error.response, "status_code"):
         return True  # made by hand, and about nothing
     # By an error of httpx's a transport, or a mock of one, tells how a request has ended.
@@ -197,21 +197,21 @@ def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
     return next(refusals, None) if isinstance(error, library.ConnectError) else None
 
 
-def _engine_outcome(error: ExchangeError, situation: Situation, binding: Binding) -> Outcome:
-    outcome = engine_outcome(error, binding, situation.request, in_body=situation.in_body)
+def _engine_outcome(error: ExchangeError, state: AttemptState, binding: Binding) -> Outcome:
+    outcome = engine_outcome(error, binding, state.request, in_body=state.in_body)
     if outcome.kind is not FailureKind.dns:  # all of which was the look-up
-        situation.trace.tell_dns(error.dns)
-    if situation.hops:
+        state.trace.tell_dns(error.dns)
+    if state.hops:
         outcome.connect_failed = False
         outcome.heard = True
-    if outcome.kind is FailureKind.invalid_request and situation.redirected:
+    if outcome.kind is FailureKind.invalid_request and state.redirected:
         outcome.kind = FailureKind.redirect
     return outcome
 
 
-def _heard(error: Exception, outcome: Outcome, situation: Situation, library: Any) -> bool | None:
+def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any) -> bool | None:
     """Say whether a byte of a response came; `None` where it cannot be told."""
-    if situation.heard:
+    if state.heard:
         return True
     if not isinstance(error, library.TransportError) or outcome.local:
         return None
@@ -224,7 +224,7 @@ def _heard(error: Exception, outcome: Outcome, situation: Situation, library: An
     if isinstance(error, library.RemoteProtocolError):
         # Unless nothing came at all, there was something, though no HTTP.
         return not str(error).lower().startswith(_NO_RESPONSE)
-    return situation.heard
+    return state.heard
 
 
 def _drop_frames(error: Exception, binding: Binding) -> None:
@@ -263,13 +263,13 @@ def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcom
             return Outcome(kind=FailureKind.decode, error=undecoded)
 
 
-def _library_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+def _library_outcome(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
     library = binding.library
     match error:
         case library.TimeoutException():
-            return _timeout_outcome(error, situation, library)
+            return _timeout_outcome(error, state, library)
         case library.ConnectError():
-            return _connect_outcome(error, situation, binding)
+            return _connect_outcome(error, state, binding)
         case library.ProxyError():
             return Outcome(kind=FailureKind.connect, error=error)
         case library.TooManyRedirects():
@@ -280,33 +280,33 @@ def _library_outcome(error: Exception, situation: Situation, binding: Binding) -
             status = error.response.status_code
             return Outcome(kind=FailureKind.status, error=error, status_code=status)
         case library.LocalProtocolError():
-            return _local_outcome(error, situation)
-        case library.InvalidURL() if situation.sent:
+            return _local_outcome(error, state)
+        case library.InvalidURL() if state.sent:
             # The URL of the request was looked at before: this is what httpx says of a `Location`.
             return Outcome(kind=FailureKind.redirect, error=error)
         case library.InvalidURL() | library.UnsupportedProtocol() | library.StreamError():
-            return _unsendable(error, situation)
+            return _unsendable(error, state)
         case library.TransportError():
-            return _broken_outcome(error, situation, binding)
+            return _broken_outcome(error, state, binding)
         case UnicodeError():  # a host name that IDNA cannot encode
-            return _unsendable(error, situation)
+            return _unsendable(error, state)
         case _:
-            return _foreign_outcome(error, situation, binding)
+            return _foreign_outcome(error, state, binding)
 
 
-def _timeout_outcome(error: Exception, situation: Situation, library: Any) -> Outcome:
+def _timeout_outcome(error: Exception, state: AttemptState, library: Any) -> Outcome:
     return Outcome(
         kind=FailureKind.timeout,
         error=error,
         # After a redirect it is another host that is out of reach, and the first one has been
         # told of the request.
-        connect_failed=isinstance(error, library.ConnectTimeout) and not situation.hops,
+        connect_failed=isinstance(error, library.ConnectTimeout) and not state.hops,
         local=isinstance(error, library.PoolTimeout),
     )
 
 
-def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
-    request, first = situation.request, not situation.hops
+def _connect_outcome(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
+    request, first = state.request, not state.hops
     causes = list(causes_of(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror):
@@ -318,7 +318,7 @@ def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -
             )
         if is_exhausted(cause):
             return Outcome(kind=FailureKind.connect, error=error, local=True)
-    if situation.trace.handshaking or any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if state.trace.handshaking or any(isinstance(cause, ssl.SSLError) for cause in causes):
         text = str(error) or "The connection ended during the TLS handshake"
         return Outcome(
             kind=FailureKind.tls,
@@ -329,15 +329,15 @@ def _connect_outcome(error: Exception, situation: Situation, binding: Binding) -
     return Outcome(kind=FailureKind.connect, error=error, connect_failed=first)
 
 
-def _broken_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
-    request = situation.request
+def _broken_outcome(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
+    request = state.request
     if "Invalid URL in location header" in str(error):
         return Outcome(kind=FailureKind.redirect, error=error)
-    if situation.in_body and _is_cut(error, binding.library):
+    if state.in_body and _is_cut(error, binding.library):
         text = str(error) or "The connection broke before the body was complete"
         truncated = binding.error(TruncatedBody)(text, request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
-    if not situation.in_body and any(map(is_alert, causes_of(error))):
+    if not state.in_body and any(map(is_alert, causes_of(error))):
         # TLS 1.3 lets a server judge the client's certificate after the handshake.
         return Outcome(
             kind=FailureKind.tls,
@@ -368,17 +368,17 @@ def _without_value(error: Exception, request: Any, library: Any) -> Exception:
     return error
 
 
-def _unsendable(error: Exception, situation: Situation) -> Outcome:
-    kind = FailureKind.redirect if situation.redirected else FailureKind.invalid_request
+def _unsendable(error: Exception, state: AttemptState) -> Outcome:
+    kind = FailureKind.redirect if state.redirected else FailureKind.invalid_request
     return Outcome(kind=kind, error=error)
 
 
-def _local_outcome(error: Exception, situation: Situation) -> Outcome:
+def _local_outcome(error: Exception, state: AttemptState) -> Outcome:
     """Sort what a protocol library calls a mistake of the local side."""
-    if is_of_connection(error, sending=situation.trace.sending):
+    if is_of_connection(error, sending=state.trace.sending):
         # It has lost count of its streams, or been told to go away: another one serves.
         return Outcome(kind=FailureKind.protocol, error=error)
-    return _unsendable(error, situation)
+    return _unsendable(error, state)
 
 
 def _raised_in(error: Exception) -> str:
@@ -391,19 +391,19 @@ def _raised_in(error: Exception) -> str:
     return package
 
 
-def _foreign_outcome(error: Exception, situation: Situation, binding: Binding) -> Outcome:
+def _foreign_outcome(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
     """Sort what is no error of the client's, and came up below it or while sending was prepared."""
     if isinstance(error, TimeoutError):
         return Outcome(kind=FailureKind.timeout, error=error)
     if isinstance(error, OSError):
-        outcome = _connect_outcome(error, situation, binding)
+        outcome = _connect_outcome(error, state, binding)
         # Who knows how far it got.
         outcome.connect_failed = False
         if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
-            outcome.kind = FailureKind.truncated if situation.in_body else FailureKind.protocol
+            outcome.kind = FailureKind.truncated if state.in_body else FailureKind.protocol
         return outcome
     if type(error).__name__ == "LocalProtocolError":  # h11's, past the mapping of httpcore
-        return _local_outcome(error, situation)
+        return _local_outcome(error, state)
     if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
         return Outcome(kind=FailureKind.protocol, error=error)
     if isinstance(error, _TRIPS) and _raised_in(error) in _PROTOCOLS:

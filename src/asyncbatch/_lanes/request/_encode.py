@@ -16,9 +16,9 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._cookies import narrowed
 from asyncbatch._lanes.client._own_client import showing_cookies_of
 from asyncbatch._lanes.request._basic_auth import authorization_of, is_basic
-from asyncbatch._lanes.request._encode_fast import Composer
-from asyncbatch._lanes.request._encoded_request import Encoded, Prepared
-from asyncbatch._lanes.request._origin_head import Template, Templates, is_special, leads_to
+from asyncbatch._lanes.request._encode_fast import FastEncoder
+from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
+from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special, leads_to
 from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
 from asyncbatch._lanes.request._upload import Body, is_produced
 from asyncbatch._values._request import UNSET, Request, native_of
@@ -26,17 +26,17 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import split_plain, text_of
 
 
-class Preparer:
+class RequestEncoder:
     """Prepares requests for the engine in the name of one client."""
 
     def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
         self._client = client
         self._binding = binding
         self._transport = transport
-        self._templates = Templates(client, binding, transport)
-        self.templates = self._templates.made
+        self._origin_heads = OriginHeads(client, binding, transport)
+        self.origin_heads = self._origin_heads.made
         """Of the origins that have been asked, each to be compared with the client as it is."""
-        self._composer = Composer(client, binding, self._templates)
+        self._fast_encoder = FastEncoder(client, binding, self._origin_heads)
 
     def encode(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         """
@@ -58,7 +58,7 @@ class Preparer:
         request = Request.of(item)
         if _needs_client(request) or not is_basic(self._auth(request)):
             return None
-        composed = self._composer.compose(item, request, limits)
+        composed = self._fast_encoder.compose(item, request, limits)
         return composed or self._prepare_built(item, request, limits)
 
     def _auth(self, request: Request) -> Any:
@@ -69,25 +69,27 @@ class Preparer:
     def _encode_plain(
         self, item: Any, url: str, origin: str, target: bytes, limits: TimeLimits
     ) -> Encoded | None:
-        template = self._templates.of(origin)
-        if not template.is_ours:
+        origin_head = self._origin_heads.of(origin)
+        if not origin_head.is_ours:
             return None
-        if template.may_match(self._client.cookies.jar):
-            return self._with_cookies(item, url, target, template, limits)
-        return item, url, template, template.payload(target)
+        if origin_head.may_match(self._client.cookies.jar):
+            return self._with_cookies(item, url, target, origin_head, limits)
+        return item, url, origin_head, origin_head.payload(target)
 
     def _with_cookies(
-        self, item: Any, url: str, target: bytes, template: Template, limits: TimeLimits
-    ) -> Prepared:
-        native = template.builder.build(url, limits)
-        narrowed(self._client.cookies, template.origin.host).set_cookie_header(native)
-        template.builder.authorize(native)
+        self, item: Any, url: str, target: bytes, origin_head: OriginHead, limits: TimeLimits
+    ) -> PreparedRequest:
+        native = origin_head.builder.build(url, limits)
+        narrowed(self._client.cookies, origin_head.origin.host).set_cookie_header(native)
+        origin_head.builder.authorize(native)
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
-        return Prepared.built(item, native, payload, fields, limits)
+        return PreparedRequest.built(item, native, payload, fields, limits)
 
-    def _prepare_built(self, item: Any, request: Request, limits: TimeLimits) -> Prepared | None:
+    def _prepare_built(
+        self, item: Any, request: Request, limits: TimeLimits
+    ) -> PreparedRequest | None:
         check_text(request.url, self._binding)
         native = self._build(request, limits)
         authorization = authorization_of(self._auth(request))
@@ -105,7 +107,7 @@ class Preparer:
         fields = encode_fields(native.headers.raw)
         if is_special(method, fields, body):
             return None
-        prepared = Prepared.built(item, native, line + fields.block, fields, limits)
+        prepared = PreparedRequest.built(item, native, line + fields.block, fields, limits)
         prepared.body = body or None
         prepared.follow_redirects = request.follow_redirects
         return prepared

@@ -13,8 +13,8 @@ from typing import Any
 
 from asyncbatch._lanes.client._binding import Binding, by_value
 from asyncbatch._lanes.request._basic_auth import authorization_of
-from asyncbatch._lanes.request._encoded_request import Prepared
-from asyncbatch._lanes.request._origin_head import Builder, Template, Templates
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, RequestBuilder
 from asyncbatch._lanes.request._ranges import RANGE
 from asyncbatch._lanes.request._upload import check_form
 from asyncbatch._values._request import UNSET, Request, text_of_url
@@ -37,18 +37,18 @@ _MEANINGFUL = frozenset(
 )
 
 
-class Composer:
+class FastEncoder:
     """Puts requests together in the name of one client."""
 
-    def __init__(self, client: Any, binding: Binding, templates: Templates) -> None:
+    def __init__(self, client: Any, binding: Binding, origin_heads: OriginHeads) -> None:
         self._client = client
         self._binding = binding
         self._library = library = binding.library
-        self._templates = templates
+        self._origin_heads = origin_heads
         # Private, so it may be gone one day: then all is left to httpx.
         self._encode_request = getattr(library._content, "encode_request", None)
 
-    def compose(self, item: Any, request: Request, limits: TimeLimits) -> Prepared | None:
+    def compose(self, item: Any, request: Request, limits: TimeLimits) -> PreparedRequest | None:
         """
         Return `item` prepared, or `None` if it takes httpx to say what it is sent as.
 
@@ -66,20 +66,22 @@ class Composer:
         if url is None or (parts := split_plain(url)) is None:
             return None
         origin, target = parts
-        template = self._templates.of(origin)
-        if not template.is_ours or template.may_match(self._client._cookies.jar):
+        origin_head = self._origin_heads.of(origin)
+        if not origin_head.is_ours or origin_head.may_match(self._client._cookies.jar):
             return None
         given = _lines(request.headers)
         encoded = self._encoded(request)
         if given is None or encoded is None:
             return None
         described, body = encoded
-        authorization = self._authorization(request, template.builder)
-        fields = _fields(template, given, described, authorization, request.method)
+        authorization = self._authorization(request, origin_head.builder)
+        fields = _fields(origin_head, given, described, authorization, request.method)
         if fields is None:
             return None
         line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
-        return Prepared.composed(item, template, url, request, line + fields, body, limits)
+        return PreparedRequest.composed(
+            item, origin_head, url, request, line + fields, body, limits
+        )
 
     def _url(self, request: Request) -> str | None:
         url, params = text_of_url(request.url), request.params
@@ -95,7 +97,7 @@ class Composer:
         between = "" if url.endswith("?") else "&" if "?" in url else "?"
         return f"{url}{between}{query}"
 
-    def _authorization(self, request: Request, builder: Builder) -> str | None:
+    def _authorization(self, request: Request, builder: RequestBuilder) -> str | None:
         if request.auth is UNSET:
             return builder.authorization
         return authorization_of(self._binding.auth(request.auth))
@@ -117,21 +119,21 @@ class Composer:
 
 
 def _fields(
-    template: Template,
+    origin_head: OriginHead,
     given: dict[str, bytes],
     described: Mapping[str, str],
     authorization: str | None,
     method: str,
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
-    builder, known = template.builder, template.builder.known
+    builder, known = origin_head.builder, origin_head.builder.known
     # A length of the client's own is none of this body's, and a range changes what is accepted.
     if known is None or "content-length" in builder.names or RANGE in builder.names:
         return None
     is_authorized = builder.authorization is not None or authorization is not None
     if is_authorized and ("authorization" in given or "authorization" in builder.names):
         return None  # one takes the place of the other
-    lines = [b"Host: %b\r\n" % template.host]
+    lines = [b"Host: %b\r\n" % origin_head.host]
     if not described and method in _EXPECT_BODY:
         lines.append(b"Content-Length: 0\r\n")
     if builder.names.isdisjoint(given) and builder.authorization is None:
@@ -149,7 +151,7 @@ def _fields(
     return b"".join(lines)
 
 
-def _without(builder: Builder, given: Mapping[str, bytes]) -> Iterable[bytes]:
+def _without(builder: RequestBuilder, given: Mapping[str, bytes]) -> Iterable[bytes]:
     """Return the client's own field lines that are not given anew."""
     for name, lowered, value in builder.client_headers:
         if lowered.decode("ascii") not in given:

@@ -8,13 +8,18 @@ from typing import Any, TypeAlias
 
 from asyncbatch._engine import Origin
 from asyncbatch._engine.http11 import RequestFields
-from asyncbatch._lanes.request._origin_head import Builder, Template, host_key_of, origin_of
+from asyncbatch._lanes.request._origin_head import (
+    OriginHead,
+    RequestBuilder,
+    host_key_of,
+    origin_of,
+)
 from asyncbatch._values._host_key import Origin as HostKey
 from asyncbatch._values._request import Request
 from asyncbatch._values._timeouts import TimeLimits
 
 
-class Prepared:
+class PreparedRequest:
     """
     A request as the engine takes it, and how to build it for who wants to see it.
 
@@ -63,28 +68,34 @@ class Prepared:
         self.follow_redirects: bool | None = None
         # What it is built of when somebody asks, unless it has been built already.
         self._url = ""
-        self._builder: Builder | None = None
+        self._builder: RequestBuilder | None = None
         # Whether its fields are others than those of the client: they are read from `payload`.
         self._has_own_head = False
         self._native: Any = None
 
     @classmethod
-    def of(cls, encoded: Encoded, limits: TimeLimits) -> Prepared:
+    def of(cls, encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
         """Return a plain GET like any other prepared request, and that as it is."""
-        if isinstance(encoded, Prepared):
+        if isinstance(encoded, PreparedRequest):
             return encoded
-        item, url, template, payload = encoded
+        item, url, origin_head, payload = encoded
         prepared = cls(
-            item, template.key, template.origin, b"GET", payload, limits, closes=template.closes
+            item,
+            origin_head.key,
+            origin_head.origin,
+            b"GET",
+            payload,
+            limits,
+            closes=origin_head.closes,
         )
         prepared._url = url
-        prepared._builder = template.builder
+        prepared._builder = origin_head.builder
         return prepared
 
     @classmethod
     def built(
         cls, item: Any, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
-    ) -> Prepared:
+    ) -> PreparedRequest:
         """Make one of a request that has been built."""
         method = native.method.encode("ascii")
         origin = origin_of(native.url)
@@ -97,27 +108,27 @@ class Prepared:
     def composed(
         cls,
         item: Any,
-        template: Template,
+        origin_head: OriginHead,
         url: str,
         request: Request,
         payload: bytes,
         body: bytes,
         limits: TimeLimits,
-    ) -> Prepared:
+    ) -> PreparedRequest:
         """Make one of a request whose head has been put together."""
         prepared = cls(
             item,
-            template.key,
-            template.origin,
+            origin_head.key,
+            origin_head.origin,
             request.method.encode("ascii"),
             payload,
             limits,
-            closes=template.closes,
+            closes=origin_head.closes,
         )
         prepared.body = body or None
         prepared.follow_redirects = request.follow_redirects
         prepared._url = url
-        prepared._builder = template.builder
+        prepared._builder = origin_head.builder
         prepared._has_own_head = True
         return prepared
 
@@ -148,13 +159,13 @@ class Prepared:
         return self._native
 
 
-Plain: TypeAlias = tuple[Any, str, Template, bytes]
+Plain: TypeAlias = tuple[Any, str, OriginHead, bytes]
 """
 A GET of which only the target differs from others: the request as it was given, its URL, what it
 has in common with the others, and the bytes to be sent. A plain tuple, made for most requests.
 """
 
-Encoded: TypeAlias = Plain | Prepared
+Encoded: TypeAlias = Plain | PreparedRequest
 
 
 def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:

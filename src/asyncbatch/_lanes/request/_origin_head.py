@@ -19,10 +19,10 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import DEFAULT_PORTS
 
 _MAX_ORIGINS = 10_000
-"""Origins whose template is kept; then all are forgotten and made again."""
+"""Origins whose head is kept. Beyond that, all are dropped and made again."""
 
 
-class Builder:
+class RequestBuilder:
     """
     Builds plain GETs as a client would have that had these headers.
 
@@ -92,7 +92,7 @@ class Builder:
         return native
 
 
-class Template:
+class OriginHead:
     """What all plain GETs to one origin have in common."""
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Template:
     )
 
     def __init__(
-        self, prefix: str, url: Any, fields: RequestFields, builder: Builder, is_ours: bool
+        self, prefix: str, url: Any, fields: RequestFields, builder: RequestBuilder, is_ours: bool
     ) -> None:
         # What the URLs begin with, up to their target.
         self.prefix = prefix
@@ -141,39 +141,39 @@ class Template:
         return b"GET " + target + self.head
 
 
-class Templates:
-    """The templates of one client's requests, each made when it is first asked for."""
+class OriginHeads:
+    """The origin heads of one client's requests, each made on first use."""
 
     def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
         self._client = client
         self._binding = binding
         self._transport = transport
-        self.made: dict[str, Template] = {}
+        self.made: dict[str, OriginHead] = {}
         """
         By origin, made with the client's headers as they were then; `of` makes all anew when they
         have changed.
         """
-        self._builder = Builder(client, binding.library)
+        self._builder = RequestBuilder(client, binding.library)
 
-    def of(self, origin: str) -> Template:
+    def of(self, origin: str) -> OriginHead:
         """
-        Return the template for the plain URLs that begin with `origin`.
+        Return the head for the plain URLs that begin with `origin`.
 
         Raises:
             Exception: If nothing can be sent there.
         """
         client, builder = self._client, self._builder
         if client.headers._list != builder.client_headers or client._auth is not builder.auth:
-            self._builder = Builder(self._client, self._binding.library)
+            self._builder = RequestBuilder(self._client, self._binding.library)
             self.made.clear()
-        template = self.made.get(origin)
-        if template is None:
+        origin_head = self.made.get(origin)
+        if origin_head is None:
             if len(self.made) >= _MAX_ORIGINS:
                 self.made.clear()
-            template = self.made[origin] = self._make(origin)
-        return template
+            origin_head = self.made[origin] = self._make(origin)
+        return origin_head
 
-    def _make(self, origin: str) -> Template:
+    def _make(self, origin: str) -> OriginHead:
         builder = self._builder
         if builder.known is None:
             # Not `client.build_request`, which copies the whole cookie jar each time.
@@ -192,7 +192,9 @@ class Templates:
             url = readable(builder.library.URL(origin), builder.library)
             check_url(url, self._binding)
             fields = builder.known.with_host(url.netloc)
-        return Template(origin, url, fields, builder, leads_to(self._transport, self._client, url))
+        return OriginHead(
+            origin, url, fields, builder, leads_to(self._transport, self._client, url)
+        )
 
 
 def leads_to(transport: Any, client: Any, url: Any) -> bool:

@@ -18,9 +18,9 @@ from asyncbatch._engine import (
     AddressRefused,
     ConnectFailed,
     Connector,
+    ExchangeLimits,
     Origin,
     ResolveFailed,
-    Terms,
     TimedOut,
     as_policy,
 )
@@ -181,7 +181,7 @@ async def test_a_connect_that_is_not_answered_ends_with_its_limit() -> None:
         async with engine_for() as engine:
             origin = Origin(is_tls=False, host="127.0.0.1", port=port)
             with pytest.raises(TimedOut) as caught:
-                await get(engine, origin, terms=Terms(connect_timeout=0.02))
+                await get(engine, origin, limits=ExchangeLimits(connect_timeout=0.02))
 
             assert caught.value.phase == "connect"
             assert engine.counts()["connecting"] == 0
@@ -268,11 +268,11 @@ async def test_a_connect_that_timed_out_forgets_the_addresses_that_it_tried(
     connector = connector_for(*silent, "127.0.0.1")
     tried = hang_at(connector, *silent)
     async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
-        terms = Terms(connect_timeout=0.2)
+        limits = ExchangeLimits(connect_timeout=0.2)
         for _ in range(2):
             with pytest.raises(TimedOut):
-                await get(engine, named(server), terms=terms)
-        exchange = await get(engine, named(server), terms=terms)
+                await get(engine, named(server), limits=limits)
+        exchange = await get(engine, named(server), limits=limits)
 
     assert tried == [*silent, "127.0.0.1"]
     assert exchange.dns is not None
@@ -292,7 +292,7 @@ async def test_a_lone_address_that_timed_out_is_forgotten(
             if known:
                 await connector.resolver.resolve("name.example", port)
             with pytest.raises(TimedOut):
-                await get(engine, origin, terms=Terms(connect_timeout=0.05))
+                await get(engine, origin, limits=ExchangeLimits(connect_timeout=0.05))
 
             assert connector.resolver.known("name.example", port) is None
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from asyncbatch._engine import Terms
+from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests.unit.engine.raw_server import (
     CLOSING,
@@ -240,7 +240,7 @@ async def test_a_body_beyond_the_cap_is_cut_off() -> None:
     large = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
     async with serve(answers(large)) as server, engine_for() as engine:
         with pytest.raises(ResponseTooLarge):
-            await get(engine, server, terms=Terms(max_body=1000))
+            await get(engine, server, limits=ExchangeLimits(max_body=1000))
 
         assert engine.counts()["connections"] == 0
 
@@ -317,11 +317,11 @@ async def test_large_bodies_at_the_same_time_do_not_mix() -> None:
 
 async def test_a_response_in_many_segments_is_one_response() -> None:
     """Informational responses and a head in pieces, over a real socket."""
-    wire = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK
+    transport = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
-        await peer.send(*[wire[i : i + 9] for i in range(0, len(wire), 9)])
+        await peer.send(*[transport[i : i + 9] for i in range(0, len(transport), 9)])
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:

@@ -55,7 +55,7 @@ def read(message: Message, pieces: list[bytes]) -> tuple[ResponseProtocol, bool]
 
 @pytest.mark.parametrize("message", VALID, ids=lambda message: message.name)
 def test_a_valid_response_reads_the_same_however_it_is_cut(message: Message) -> None:
-    """Status, body and the fate of the connection depend on the bytes alone."""
+    """Status, body and the state of the connection depend on the bytes alone."""
     for pieces in cuts_of(message.wire):
         protocol, has_rest = read(message, pieces)
 

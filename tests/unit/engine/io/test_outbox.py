@@ -67,7 +67,7 @@ def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Ask for all connections of a pool at once, and for each alone, as without epoll."""
     if request.param == "one by one":
         monkeypatch.setattr(
-            "asyncbatch._engine.pool._pool.watch_on", lambda loop, heart: LoopWatch(loop)
+            "asyncbatch._engine.pool._pool.watch_on", lambda loop, stall_detector: LoopWatch(loop)
         )
 
 

@@ -17,9 +17,9 @@ import trustme
 from asyncbatch._engine import (
     Connector,
     EngineClosed,
+    ExchangeLimits,
     HandshakeFailed,
     Origin,
-    Terms,
     TimedOut,
 )
 from asyncbatch._engine.http11 import TruncatedResponse
@@ -339,7 +339,7 @@ async def test_a_handshake_that_hangs_ends_with_the_connect_limit() -> None:
         engine_for(connector=Connector(client_context)) as engine,
     ):
         with pytest.raises(TimedOut) as caught:
-            await get(engine, origin_of(server), terms=Terms(connect_timeout=0.05))
+            await get(engine, origin_of(server), limits=ExchangeLimits(connect_timeout=0.05))
         await until(lambda: not engine.counts()["connecting"])
         await server.until(lambda: server.open == 0)
 

@@ -100,10 +100,10 @@ class Pair:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = server.wrap_bio(self.incoming, self.outgoing, server_side=True)
 
-    def deliver(self, wire: bytes, size: int = 4096) -> None:
+    def deliver(self, transport: bytes, size: int = 4096) -> None:
         """Let the transport receive."""
-        for start in range(0, len(wire), size):
-            self.tls.received(wire[start : start + size])
+        for start in range(0, len(transport), size):
+            self.tls.received(transport[start : start + size])
 
     async def connect(self, size: int = 4096) -> None:
         """Shake hands, with the server's bytes in pieces of `size`, and take what comes."""
@@ -170,10 +170,10 @@ async def test_an_end_with_the_closing_alert_is_the_peers() -> None:
     """What came before is handed over first."""
     pair = Pair()
     await pair.connect()
-    wire = pair.encrypted(b"last words")
+    transport = pair.encrypted(b"last words")
     with pytest.raises(ssl.SSLWantReadError):
         pair.server.unwrap()
-    pair.deliver(wire + pair.outgoing.read())
+    pair.deliver(transport + pair.outgoing.read())
 
     assert pair.owner.content == b"last words"
     assert pair.owner.events == ["end", "lost"]
@@ -205,10 +205,10 @@ async def test_a_record_that_was_tampered_with_is_a_cut_with_an_error() -> None:
     """Nothing of it is handed over, and the peer is told."""
     pair = Pair()
     await pair.connect()
-    wire = bytearray(pair.encrypted(b"secret"))
-    wire[-1] ^= 1
+    transport = bytearray(pair.encrypted(b"secret"))
+    transport[-1] ^= 1
     pair.lower.written.clear()
-    pair.deliver(bytes(wire))
+    pair.deliver(bytes(transport))
 
     assert pair.owner.content == b""
     assert pair.owner.events == ["cut", "lost"]
@@ -233,7 +233,7 @@ async def test_a_reader_that_pauses_gets_the_rest_when_it_resumes() -> None:
 
 
 async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
-    """The wire is closed, and the peer gets an alert."""
+    """The transport is closed, and the peer gets an alert."""
     pair = Pair()
     pair.tls = TLSTransport(
         asyncio.get_running_loop(),

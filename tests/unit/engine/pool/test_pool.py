@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine import ConnectFailed, EngineClosed, Origin, Terms, TimedOut
+from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Origin, TimedOut
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._socket_transport import LITTLE
 from tests.unit.engine.raw_server import (
@@ -159,7 +159,7 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
 async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> None:
     """Its limit has run since before the exchange came, who then opens a connection of its own."""
     gate = Gate()
-    terms = Terms(connect_timeout=0.5)
+    limits = ExchangeLimits(connect_timeout=0.5)
     async with serve(gate.script) as server, engine_for() as engine:
         first = asyncio.ensure_future(get(engine, server, "/a"))
         await server.until(lambda: len(server.requests) == 1)
@@ -171,12 +171,12 @@ async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> 
 
         engine.connector.connect = never  # type: ignore[assignment, method-assign]
         engine.connector.begin = nothing_begun  # type: ignore[method-assign]
-        second = asyncio.ensure_future(get(engine, server, "/b", terms=terms))
+        second = asyncio.ensure_future(get(engine, server, "/b", limits=limits))
         await asyncio.sleep(0)
         gate.open("/a")
         await server.until(lambda: len(server.requests) == 2)
         gate.open("/c")
-        third = await get(engine, server, "/c", terms=terms)
+        third = await get(engine, server, "/c", limits=limits)
         gate.open("/b")
 
         assert bytes(third.content) == b"/c"
@@ -415,7 +415,7 @@ async def test_the_wait_for_a_place_has_its_own_limit() -> None:
         first = asyncio.ensure_future(get(engine, server, "/a"))
         await server.until(lambda: len(server.requests) == 1)
         with pytest.raises(TimedOut) as caught:
-            await get(engine, server, "/b", terms=Terms(pool_timeout=0.01))
+            await get(engine, server, "/b", limits=ExchangeLimits(pool_timeout=0.01))
         assert engine.counts()["waiting"] == 0
         gate.open("/a")
         await first

@@ -17,8 +17,8 @@ from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._engine.http11 import encode_fields, encode_request_line
 from asyncbatch._lanes import DirectLane, binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
-from asyncbatch._lanes.request._encode import Preparer
-from asyncbatch._lanes.request._encoded_request import Prepared
+from asyncbatch._lanes.request._encode import RequestEncoder
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
@@ -28,21 +28,21 @@ LIMITS = TimeLimits(total=30, connect=10)
 
 
 @functools.cache
-def preparer() -> tuple[OwnClient, Preparer]:
+def encoder() -> tuple[OwnClient, RequestEncoder]:
     """Return a client that is never opened, and what prepares requests for its engine."""
     client = OwnClient(headers={"x-own": "1"}, trust_env=False)
-    return client, Preparer(client, binding_of(client), client.own_transport)
+    return client, RequestEncoder(client, binding_of(client), client.own_transport)
 
 
-def prepare(request: Any) -> Prepared | None:
+def prepare(request: Any) -> PreparedRequest | None:
     """Prepare `request`; `None` if a client has to send it, or refuse to."""
     try:
-        return prepared_by(preparer()[1], request, LIMITS)
+        return prepared_by(encoder()[1], request, LIMITS)
     except Exception:
         return None
 
 
-def assert_as_built(prepared: Prepared, native: httpx.Request) -> None:
+def assert_as_built(prepared: PreparedRequest, native: httpx.Request) -> None:
     """Check that the bytes are those of the request that the client builds."""
     line = encode_request_line(native.method.encode(), native.url.raw_path)
     fields = encode_fields(native.headers.raw)
@@ -136,7 +136,7 @@ def with_tricky(test: Callable[[str], None]) -> Callable[[str], None]:
 @settings(max_examples=80, deadline=None)
 def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> None:
     """The short way for plain URLs and the way of all others, byte for byte."""
-    client, _ = preparer()
+    client, _ = encoder()
     prepared = prepare(url)
     assume(prepared is not None)
     assert prepared is not None
@@ -159,7 +159,7 @@ def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> Non
 @settings(max_examples=80, deadline=None)
 async def test_a_lane_sends_what_would_have_been_prepared(url: str) -> None:
     """At the first look at an origin, and at the next, which only reads the target."""
-    client, _ = preparer()
+    client, _ = encoder()
     lane = DirectLane(
         client, binding_of(client), max_body=None, follow_redirects=True, max_redirects=5
     )
@@ -172,7 +172,7 @@ async def test_a_lane_sends_what_would_have_been_prepared(url: str) -> None:
         return
     assert first is not None
     assert second is not None
-    payloads = {Prepared.of(each, LIMITS).payload for each in (first, second)}
+    payloads = {PreparedRequest.of(each, LIMITS).payload for each in (first, second)}
     assert payloads == {prepared.payload}
 
 
@@ -203,7 +203,7 @@ def test_no_method_and_no_header_gets_a_line_of_its_own(method: str, name: str, 
 def test_every_origin_gets_the_host_that_httpx_would_send(headers: dict[str, str]) -> None:
     """At the first origin as at the others, for which the client's headers are known already."""
     client = OwnClient(headers=headers, trust_env=False)
-    ours = Preparer(client, binding_of(client), client.own_transport)
+    ours = RequestEncoder(client, binding_of(client), client.own_transport)
 
     for url in ("http://a.test/", "http://b.test:81/", "https://b.test:443/", "http://10.0.0.1/"):
         prepared = prepared_by(ours, url, LIMITS)
@@ -225,7 +225,7 @@ PLAIN = [
 @pytest.mark.parametrize("url", PLAIN)
 def test_a_plain_url_is_not_built(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only its origin is, once; the request is built when somebody asks for it."""
-    client, _ = preparer()
+    client, _ = encoder()
     prepare(url)  # the origin
     built: list[Any] = []
     real = httpx.Request.__init__
@@ -261,7 +261,7 @@ BUILT = {
 @pytest.mark.parametrize("case", BUILT)
 def test_any_other_request_is_built_by_the_client(case: str) -> None:
     """And encoded from what it built."""
-    client, _ = preparer()
+    client, _ = encoder()
     request = BUILT[case]
     names = ("headers", "content", "data", "json")
     given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}

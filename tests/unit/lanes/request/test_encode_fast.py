@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asyncbatch import Fetcher, Request
 from asyncbatch._lanes import binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
-from asyncbatch._lanes.request._encode import Preparer
+from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._values._request import UNSET
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
@@ -35,12 +35,12 @@ CLIENTS: dict[str, dict[str, str]] = {
 
 
 @functools.cache
-def preparer(kind: str) -> tuple[OwnClient, Preparer]:
+def encoder(kind: str) -> tuple[OwnClient, RequestEncoder]:
     """Return a client that is never opened, and what prepares requests for its engine."""
     auth = ("me", "secret") if kind.startswith("authorized") else None
     params = {"a": "c l", "é": ["1", "2"]} if kind == "parameters" else None
     client = OwnClient(headers=CLIENTS[kind], auth=auth, params=params, trust_env=False)
-    ours = Preparer(client, binding_of(client), client.own_transport)
+    ours = RequestEncoder(client, binding_of(client), client.own_transport)
     prepared_by(ours, "http://known.test/", LIMITS)
     return client, ours
 
@@ -121,7 +121,7 @@ def test_a_request_is_sent_as_httpx_would_send_it(
     kind: str, url: str, method: str, headers: Any, params: Any, body: dict[str, Any], auth: Any
 ) -> None:
     """To the byte, with the same request to see; or it is refused where httpx refuses it."""
-    client, ours = preparer(kind)
+    client, ours = encoder(kind)
     request = Request(url, method, headers=headers, params=params, auth=auth, **body)
     try:
         prepared = prepared_by(ours, request, LIMITS)
@@ -173,7 +173,7 @@ def test_httpx_builds_nothing_that_nobody_looks_at(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the first time nor later; and once when somebody looks."""
-    _, ours = preparer("own agent")
+    _, ours = encoder("own agent")
     built: list[Any] = []
     real = httpx.Request.__init__
 

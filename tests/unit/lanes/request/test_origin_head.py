@@ -5,30 +5,30 @@ from __future__ import annotations
 import pytest
 
 from asyncbatch._lanes import OwnClient, binding_of
-from asyncbatch._lanes.request._origin_head import Templates
+from asyncbatch._lanes.request._origin_head import OriginHeads
 
 
 def test_the_origins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crawl of a million hosts keeps no more heads than that."""
     monkeypatch.setattr("asyncbatch._lanes.request._origin_head._MAX_ORIGINS", 10)
     client = OwnClient(trust_env=False)
-    templates = Templates(client, binding_of(client), client.own_transport)
+    origin_heads = OriginHeads(client, binding_of(client), client.own_transport)
 
     for number in range(35):
         origin = f"http://host{number}.test"
-        assert templates.of(origin) is templates.of(origin)
+        assert origin_heads.of(origin) is origin_heads.of(origin)
 
-    assert len(templates.made) <= 10
+    assert len(origin_heads.made) <= 10
 
 
 def test_changed_headers_are_in_the_next_template() -> None:
     """And what was made with the old ones is forgotten, for all origins."""
     client = OwnClient(trust_env=False)
-    templates = Templates(client, binding_of(client), client.own_transport)
-    before = templates.of("http://a.test")
+    origin_heads = OriginHeads(client, binding_of(client), client.own_transport)
+    before = origin_heads.of("http://a.test")
     client.headers["x-own"] = "1"
 
-    after = templates.of("http://a.test")
+    after = origin_heads.of("http://a.test")
 
     assert b"x-own" not in before.head
     assert b"x-own: 1\r\n" in after.head

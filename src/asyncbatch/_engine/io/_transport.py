@@ -12,7 +12,7 @@ from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """An open way to the peer: moves bytes, and calls its owner back once it has one."""
 
     @property
@@ -25,12 +25,12 @@ class Wire(Protocol):
         """Says, when called with 0, whether the socket has something to read."""
         ...
 
-    def deliver_to(self, owner: WireOwner) -> None:
+    def deliver_to(self, owner: TransportOwner) -> None:
         """
         Call `owner` back from now on, and at once for what has come already.
 
         Raises:
-            OSError: the socket cannot be watched; the wire is to be aborted.
+            OSError: the socket cannot be watched; the transport is to be aborted.
         """
         ...
 
@@ -87,8 +87,8 @@ class SocketOwner(Protocol):
         ...
 
 
-class WireOwner(SocketOwner, Protocol):
-    """What is told about a wire: an end that it takes has come from the peer itself."""
+class TransportOwner(SocketOwner, Protocol):
+    """What is told about a transport: an end that it takes has come from the peer itself."""
 
     def cut_off(self, error: Exception | None) -> None:
         """Take an end that need not have come from the peer, or what is wrong with its bytes."""

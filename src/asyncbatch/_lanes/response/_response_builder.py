@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
-from asyncbatch._lanes.request._encoded_request import Prepared
-from asyncbatch._lanes.request._origin_head import Builder
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._origin_head import RequestBuilder
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, value_in
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import TimeLimits
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
 
 
-class Blueprint:
+class ResponseBuilder:
     """
     Builds responses with one head that came over one connection.
 
@@ -87,19 +87,19 @@ class Blueprint:
 
 def field_of(response: Any, name: str) -> str | None:
     """Return a field, its name in lower case, of a response or of one that can be built."""
-    if isinstance(response, Blueprint):
+    if isinstance(response, ResponseBuilder):
         return value_in(response.head.block, name.encode("ascii"))
     value: str | None = response.headers.get(name)
     return value
 
 
-class PreparedBlueprint(Blueprint):
+class PreparedResponseBuilder(ResponseBuilder):
     """Builds the one response to a request that was prepared on its own."""
 
     __slots__ = ("_prepared",)
 
     def __init__(
-        self, library: Any, default_encoding: Any, exchange: Exchange, prepared: Prepared
+        self, library: Any, default_encoding: Any, exchange: Exchange, prepared: PreparedRequest
     ) -> None:
         super().__init__(library, default_encoding, exchange.head, exchange.connection)
         self._prepared = prepared
@@ -109,12 +109,12 @@ class PreparedBlueprint(Blueprint):
         return self._prepared.native()
 
 
-class PlainBlueprint(Blueprint):
+class PlainResponseBuilder(ResponseBuilder):
     """Builds the responses to plain GETs that agree in all but their targets and bodies."""
 
     __slots__ = ("builder", "limits")
 
-    def __init__(self, exchange: Exchange, builder: Builder, limits: TimeLimits) -> None:
+    def __init__(self, exchange: Exchange, builder: RequestBuilder, limits: TimeLimits) -> None:
         super().__init__(
             builder.library, builder.default_encoding, exchange.head, exchange.connection
         )
