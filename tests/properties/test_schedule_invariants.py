@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from asyncbatch._policies._rate import Rate
+from asyncbatch._policies._retry_budget import RetryBudget
 from asyncbatch._schedule import Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._retry import Retry, RetryBudget
+from asyncbatch._values._retry import Retry
 from tests.simulation import new_hosts, refused, silent, succeeded, unconnected
 
 HOSTS = ("a", "b", "c")

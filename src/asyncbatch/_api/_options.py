@@ -31,7 +31,8 @@ from asyncbatch._values._request import (
     ParamTypes,
     TimeoutTypes,
 )
-from asyncbatch._values._retry import Retry, check_retry
+from asyncbatch._values._retry import Retry
+from asyncbatch._values._retry_policy import check_retry
 from asyncbatch._values._timeouts import DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, limits_of
 
 if TYPE_CHECKING:

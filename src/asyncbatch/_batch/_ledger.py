@@ -39,6 +39,7 @@ from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import Request, Unset, is_repeatable
 from asyncbatch._values._result import Failure, Result
+from asyncbatch._values._retry import Retry
 
 
 def _ignore(job: Job) -> None:
@@ -163,7 +164,9 @@ class Ledger:
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
         """Ask the policy's own function about a failure, if it has one; return the time after."""
         retry = self._schedule.policy_for(job)
-        if retry is None or retry.when is None or outcome.local or outcome.is_spent:
+        if not isinstance(retry, Retry) or retry.when is None:
+            return now
+        if outcome.local or outcome.is_spent:
             return now
         if job.attempts >= retry.attempts:
             return now

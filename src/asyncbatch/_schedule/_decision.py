@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Job
     from asyncbatch._values._outcome import Outcome
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 LOCAL_TRIES = 10
 """How often an attempt that failed on our own side is repeated."""
@@ -71,7 +71,7 @@ class RetryDecider:
         # When the batch ends; written by the schedule.
         self.ends_at = math.inf
 
-    def policy_for(self, job: Job) -> Retry | None:
+    def policy_for(self, job: Job) -> RetryPolicy | None:
         """Return the policy for a request: its own, or that for all; `None`: it is tried once."""
         return self._retry if isinstance(job.retry, Unset) else job.retry
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._host_rules import Policies
     from asyncbatch._schedule._turns import HostQueue
     from asyncbatch._values._outcome import Outcome
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 # A name that does not exist, a certificate that does not verify: no pause helps.
 _LASTING = frozenset({FailureKind.dns, FailureKind.tls})
@@ -191,7 +191,7 @@ class Host:
             self.steady = True
 
     def end(
-        self, request: object, outcome: Outcome, now: float, retry: Retry | None
+        self, request: object, outcome: Outcome, now: float, retry: RetryPolicy | None
     ) -> float | None:
         """
         Give the slot of `request` back, and learn from how its attempt ended.
@@ -216,7 +216,7 @@ class Host:
             self._limit_load()
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
-    def overhear(self, outcome: Outcome, now: float, retry: Retry | None) -> None:
+    def overhear(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> None:
         """Learn from what came of a request that had been sent to another host."""
         self.settle(now)
         self._learn(outcome, now, retry, was_probe=False)
@@ -245,7 +245,7 @@ class Host:
         return True
 
     def _learn(
-        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+        self, outcome: Outcome, now: float, retry: RetryPolicy | None, *, was_probe: bool
     ) -> float | None:
         if outcome.is_silent:
             self._fall_silent(outcome, now, retry, was_probe=was_probe)
@@ -269,7 +269,7 @@ class Host:
         return None
 
     def _fall_silent(
-        self, outcome: Outcome, now: float, retry: Retry | None, *, was_probe: bool
+        self, outcome: Outcome, now: float, retry: RetryPolicy | None, *, was_probe: bool
     ) -> None:
         if self._health is None:
             self._health = Health(self._policies.give_up_after)
@@ -310,7 +310,7 @@ class Host:
             self.slow_start.width = width
             self._limit_load()
 
-    def _end_round(self, retry: Retry, now: float, *, lasted: float) -> None:
+    def _end_round(self, retry: RetryPolicy, now: float, *, lasted: float) -> None:
         """Leave the host alone for a moment, and then let one request find out."""
         assert self._health is not None
         if lasted >= ROUND_MAX:
@@ -321,7 +321,7 @@ class Host:
         self._reopen(1, has_answered=False)
         self._pause(now + pause, now, is_asked=False)
 
-    def _refuse(self, outcome: Outcome, now: float, retry: Retry | None) -> float | None:
+    def _refuse(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> float | None:
         if retry is None or not retry.pause_hosts:
             return None
         if self._pauses is None:

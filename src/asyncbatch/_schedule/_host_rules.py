@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
-from asyncbatch._values._retry import RetryBudget
+from asyncbatch._policies._retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from asyncbatch._policies._rate import Gcra, Rate
     from asyncbatch._schedule._timers import Timers
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
     from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -65,7 +65,7 @@ class Policies:
     """Requests in flight to all hosts together at most."""
     give_up_after: int | None
     """Attempts without an answer in a row until a host counts as down; `None`: never."""
-    retry: Retry | None
+    retry: RetryPolicy | None
     random: Callable[[], float]
     timers: Timers
     listener: HostListener | None = None
@@ -97,7 +97,7 @@ class Policies:
             return None
         return RetryBudget(self.retry.budget)
 
-    def pause_after(self, retry: Retry, retry_after: float | None, pauses: int) -> float:
+    def pause_after(self, retry: RetryPolicy, retry_after: float | None, pauses: int) -> float:
         """
         Return for how long a refusal pauses a host.
 
@@ -109,7 +109,7 @@ class Policies:
         asked = self.asked_pause(retry, retry_after)
         return retry.backoff_delay(pauses + 1, self.random) if asked is None else asked
 
-    def asked_pause(self, retry: Retry, retry_after: float | None) -> float | None:
+    def asked_pause(self, retry: RetryPolicy, retry_after: float | None) -> float | None:
         """Return for how long a `Retry-After` pauses a host; `None`, as for 0, if it does not."""
         if not retry_after or retry_after > retry.retry_after_max:
             return None

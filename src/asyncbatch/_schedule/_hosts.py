@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from asyncbatch._policies._rate import Rate
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 
 MOST_WARM = 2_048
@@ -55,7 +55,7 @@ class Hosts:
         rate: Rate | None,
         total_rate: Rate | None,
         give_up_host_after: int | None,
-        retry: Retry | None,
+        retry: RetryPolicy | None,
         random: Callable[[], float],
         concurrency: float = math.inf,
         rules_for: RulesFor | None = None,

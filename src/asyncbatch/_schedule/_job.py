@@ -14,7 +14,7 @@ from asyncbatch._values._request import UNSET
 if TYPE_CHECKING:
     from asyncbatch._schedule._host import Host
     from asyncbatch._values._request import Unset
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 
 class JobState(Enum):
@@ -121,7 +121,7 @@ class Job:
         # Seconds from its first start to its deadline; `None` for none.
         self.allowed: float | None = None
         # Its own policy; `None`: it is not tried again, and pauses nobody.
-        self.retry: Retry | Unset | None = UNSET
+        self.retry: RetryPolicy | Unset | None = UNSET
         # Tries that have been started, those that failed on our own side excepted.
         self.attempts = 0
         self.first_started_at: float | None = None

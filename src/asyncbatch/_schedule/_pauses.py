@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncbatch._schedule._host_rules import Policies
     from asyncbatch._values._outcome import Outcome
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 REFUSALS = frozenset({429, 503})
 """The statuses by which a server asks to be left alone (RFC 6585 §4, RFC 9110 §15.6.4)."""
@@ -59,7 +59,7 @@ class Pauses:
         """Take the last pause for over."""
         self.until = min(self.until, now)
 
-    def refused(self, outcome: Outcome, now: float, retry: Retry) -> float | None:
+    def refused(self, outcome: Outcome, now: float, retry: RetryPolicy) -> float | None:
         """
         Take note of a refusal, of a request that has this policy.
 

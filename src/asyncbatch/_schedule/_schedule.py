@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._hosts import Hosts
-    from asyncbatch._values._retry import Retry
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 # Looked up for each request: a global is cheaper than a member of an enum.
 _WAITING = JobState.WAITING
@@ -198,7 +198,7 @@ class Schedule:
                 if job.since <= before:
                     job.since += seconds
 
-    def policy_for(self, job: Job) -> Retry | None:
+    def policy_for(self, job: Job) -> RetryPolicy | None:
         """Return the policy for a request; `None`: it is tried once."""
         return self._judge.policy_for(job)
 

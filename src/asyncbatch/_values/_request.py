@@ -31,7 +31,7 @@ from asyncbatch._values._pickling import (
     travels,
 )
 from asyncbatch._values._redaction import redacted_url, shown
-from asyncbatch._values._retry import Retry, check_retry
+from asyncbatch._values._retry_policy import RetryPolicy, check_retry
 
 
 class Unset(Enum):
@@ -157,7 +157,7 @@ class Request:
     """Seconds for one attempt, instead of the fetcher's; `None`: no limit."""
     deadline: float | Unset | None = attrs.field(default=UNSET, validator=_check_deadline)
     """Seconds for it with all its retries, instead of the fetcher's; `None`: no limit."""
-    retry: Retry | Unset | None = attrs.field(default=UNSET, validator=_check_retry)
+    retry: RetryPolicy | Unset | None = attrs.field(default=UNSET, validator=_check_retry)
     """Instead of the fetcher's; `None`: it is tried once, and its 429 or 503 pauses nobody."""
     max_body: int | Unset | None = attrs.field(default=UNSET, validator=_check_max_body)
     """Bytes of its decoded body at most, instead of the fetcher's; `None`: no limit."""

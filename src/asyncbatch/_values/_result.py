@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 import attrs
 import httpx
 
-from asyncbatch._values import _retry
 from asyncbatch._values._errors import FailureKind, message_of
 from asyncbatch._values._pickling import name_encoding, restore, state_of
 from asyncbatch._values._redaction import redacted, redacted_url
@@ -301,9 +300,6 @@ class Failure(_Result):
 
 
 Result: TypeAlias = Success | Failure
-
-# By this name `Retry.when` is annotated, for those who look: a policy imports no results.
-setattr(_retry, "Failure", Failure)  # noqa: B010  # to a type checker it is there
 
 
 figures_of: Callable[[Result], tuple[Any, ...]] = _Result._figures  # pyright: ignore[reportPrivateUsage]

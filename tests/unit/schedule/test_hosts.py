@@ -6,11 +6,12 @@ import attrs
 import pytest
 
 from asyncbatch._policies._rate import Rate
+from asyncbatch._policies._retry_budget import RetryBudget
 from asyncbatch._schedule import Action, Decision, Job, JobState, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._retry import Retry, RetryBudget
+from asyncbatch._values._retry import Retry
 from tests.simulation import heard, new_hosts, refused, silent, succeeded, unconnected
 
 WARM = 40
