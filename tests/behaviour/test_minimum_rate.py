@@ -13,9 +13,9 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
+from tests.raw_server import OK, Peer, Script, Server, serve
 from tests.transports import run_virtually
-from tests.unit.engine.raw_server import OK, Peer, Script, Server, serve
-from tests.unit.engine.virtual import virtual_time
+from tests.virtual_time import virtual_time
 
 # The virtual clock governs no other event loop.
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -11,8 +11,8 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Request, Retry, SyncFetcher
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.served import lanes_of
 from tests.transports import HeldTransport, run_virtually
-from tests.unit.lanes.served import lanes_of
 
 URL = "http://host.test/"
 

@@ -35,7 +35,7 @@ from tests.properties.mixture import (
     Use,
 )
 from tests.properties.networks import CLOSE, Books, Network, OnLoopback, made_up, on_loopback
-from tests.unit.engine.virtual import virtual_time
+from tests.virtual_time import virtual_time
 
 MOST_LOOKS = 500
 FOREVER = 100_000

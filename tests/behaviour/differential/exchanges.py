@@ -314,7 +314,7 @@ def settings() -> Iterator[Exchange]:
         client={"params": {"a": "1"}},
         request={"params": {"b": ["2", "3"]}},
     )
-    # The query of a URL, which httpx drops for them, stays: tests/unit/lanes/test_urls.py.
+    # The query of a URL, which httpx drops for them, stays: tests/behaviour/lanes/test_urls.py.
     yield Exchange("params", "{base}/echo", request={"params": {"b": "ü &"}})
     yield Exchange("empty params", "{base}/echo", request={"params": {}})
     yield Exchange(

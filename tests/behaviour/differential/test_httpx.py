@@ -10,7 +10,7 @@ import pytest
 from asyncbatch import Fetcher, Request
 from tests.behaviour.differential.comparison import LANES, TRUSTING, Places, compare, open_places
 from tests.behaviour.differential.exchanges import GROUPS, LATE, TABLE
-from tests.unit.lanes.served import lanes_of
+from tests.served import lanes_of
 
 pytestmark = pytest.mark.once
 

@@ -9,7 +9,7 @@ import pytest
 from asyncbatch._engine import BodyStream, ExchangeLimits
 from asyncbatch._engine.connection._partial_response import HIGH_WATER
 from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     STREAMS,
     Peer,

@@ -13,7 +13,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request, Retry
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
-from tests.unit.engine.raw_server import Peer, serve
+from tests.raw_server import Peer, serve
 
 pytestmark = pytest.mark.asyncio_only
 

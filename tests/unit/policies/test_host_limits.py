@@ -12,8 +12,8 @@ import pytest
 from asyncbatch import Fetcher, HostLimits, Rate, Request
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.served import lanes_of
 from tests.transports import run_virtually
-from tests.unit.lanes.served import lanes_of
 
 # Names
 

@@ -29,7 +29,7 @@ from asyncbatch._engine import (
     is_pristine,
     transport_class,
 )
-from tests.unit.engine.raw_server import OK, Peer, answer_all, answers, serve
+from tests.raw_server import OK, Peer, answer_all, answers, serve
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 asyncio_only = pytest.mark.asyncio_only
@@ -417,7 +417,7 @@ async def test_a_request_leaves_no_cycle_of_ours_behind(library: Any) -> None:
     """What the engine made is freed without the garbage collector."""
     async with serve(answer_all) as server, client_for(library) as client:
         engine = client._transport.engine
-        from tests.unit.engine.raw_server import get
+        from tests.raw_server import get
 
         await get(engine, server)
         gc.collect()

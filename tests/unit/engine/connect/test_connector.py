@@ -25,7 +25,7 @@ from asyncbatch._engine import (
     as_policy,
 )
 from asyncbatch._engine.connect._resolver import Address, Resolver
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     Server,
     answer_all,

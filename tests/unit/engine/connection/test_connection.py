@@ -9,7 +9,7 @@ import pytest
 
 from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     CLOSING,
     OK,
     Peer,

@@ -15,7 +15,7 @@ from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import never
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     Peer,
     Server,

@@ -10,7 +10,7 @@ import pytest
 
 from asyncbatch._engine import Upload
 from asyncbatch._engine.http11 import TruncatedResponse
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     Peer,
     answers,

@@ -15,7 +15,7 @@ from asyncbatch._engine._errors import EngineClosed
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import LoopWatch
-from tests.unit.engine.raw_server import Peer, Server, engine_for, get, head_of, serve
+from tests.raw_server import Peer, Server, engine_for, get, head_of, serve
 
 pytestmark = pytest.mark.asyncio_only
 

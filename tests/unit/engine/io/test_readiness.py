@@ -20,7 +20,7 @@ from asyncbatch._engine.io._readiness import (
     Watch,
     watch_on,
 )
-from tests.unit.engine.raw_server import OK, answers, engine_for, get, serve
+from tests.raw_server import OK, answers, engine_for, get, serve
 
 pytestmark = pytest.mark.asyncio_only
 

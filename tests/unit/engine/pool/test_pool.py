@@ -15,7 +15,7 @@ import pytest
 from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Origin, TimedOut
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._socket_transport import LITTLE
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     CLOSING,
     OK,
     Peer,

@@ -13,7 +13,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch.testing import FakeClock, LoopbackServer, Reply, echo
-from tests.unit.lanes.served import lanes_of
+from tests.served import lanes_of
 
 pytestmark = pytest.mark.any_loop
 

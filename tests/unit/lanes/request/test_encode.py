@@ -22,7 +22,7 @@ from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
-from tests.unit.lanes.served import prepared_by
+from tests.served import prepared_by
 
 LIMITS = TimeLimits(total=30, connect=10)
 

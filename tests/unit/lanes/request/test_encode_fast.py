@@ -18,7 +18,7 @@ from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._values._request import UNSET
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
-from tests.unit.lanes.served import prepared_by
+from tests.served import prepared_by
 
 LIMITS = TimeLimits(total=30, connect=10)
 CLIENTS: dict[str, dict[str, str]] = {

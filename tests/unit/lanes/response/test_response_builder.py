@@ -19,8 +19,8 @@ from asyncbatch import Fetcher, Retry, Success
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.served import lanes_of
 from tests.unit.lanes.conftest import TRUSTING
-from tests.unit.lanes.served import lanes_of
 
 pytestmark = pytest.mark.asyncio_only
 

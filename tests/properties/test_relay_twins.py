@@ -21,7 +21,7 @@ from asyncbatch import Fetcher, Request, Result, Retry
 from asyncbatch._lanes._relay import Relay
 from tests.properties.mixture import LIVE, Call, Limits
 from tests.properties.networks import OnLoopback, on_loopback
-from tests.unit.engine.virtual import virtual_time
+from tests.virtual_time import virtual_time
 
 NONE = Limits(
     concurrency=1,

@@ -12,7 +12,7 @@ import pytest
 
 from asyncbatch import Fetcher
 from asyncbatch._engine.http11 import ExchangeError
-from tests.unit.engine.raw_server import OK, Peer, Server, engine_for, get, serve, until
+from tests.raw_server import OK, Peer, Server, engine_for, get, serve, until
 
 DESCRIPTORS = Path("/proc/self/fd")
 

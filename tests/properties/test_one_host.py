@@ -17,7 +17,7 @@ from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._values._host_key import origin_of
 from asyncbatch._values._timeouts import limits_of
-from tests.unit.lanes.served import prepared_by
+from tests.served import prepared_by
 
 WORDS = r"""
     http:// https:// HTTP:// hTTps:// http: // \\ \ / a.test B.test sub.b.test xn--9ca.test

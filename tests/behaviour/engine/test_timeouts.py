@@ -10,7 +10,7 @@ import pytest
 
 from asyncbatch._engine import Connector, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     Peer,
     answer_all,

@@ -16,8 +16,8 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch.testing import FakeClock, LoopbackServer, Reply
+from tests.served import lanes_of
 from tests.unit.engine.connect.test_connector import silent_port
-from tests.unit.lanes.served import lanes_of
 
 pytestmark = pytest.mark.asyncio_only
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from asyncbatch import Fetcher
 from asyncbatch._engine import BodyStream, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connection._connection import MAX_AGE
 from asyncbatch._engine.pool._idle import IDLE_GRACE
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     STREAMS,
     Peer,
@@ -21,7 +22,7 @@ from tests.unit.engine.raw_server import (
     read_all,
     serve,
 )
-from tests.unit.engine.virtual import virtual_time
+from tests.virtual_time import virtual_time
 
 # The virtual clock governs no other event loop.
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -116,6 +117,24 @@ async def test_a_connection_is_used_for_some_minutes_at_most() -> None:
                 await get(engine, server)
                 await asyncio.sleep(MAX_AGE / 10)
 
+    assert server.connections == 2
+
+
+async def test_a_connection_of_a_relay_is_used_for_some_minutes_at_most() -> None:
+    """Also by requests of which each follows the one before at once."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await asyncio.sleep(MAX_AGE / 10)
+            await peer.send(OK)
+
+    async with serve(script) as server:
+        with virtual_time():
+            async with Fetcher(concurrency=1, timeout=None, retry=None) as fetcher:
+                results = await fetcher.fetch_many([server.url] * 15)
+
+    assert not results.failures
     assert server.connections == 2
 
 

@@ -23,7 +23,7 @@ from asyncbatch._engine import (
     TimedOut,
 )
 from asyncbatch._engine.http11 import TruncatedResponse
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     CLOSING,
     OK,
     Peer,

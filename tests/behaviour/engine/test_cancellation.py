@@ -11,7 +11,7 @@ import pytest
 from asyncbatch._engine import BodyStream, Connector, Engine, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._engine.connection._connection import Connection
-from tests.unit.engine.raw_server import (
+from tests.raw_server import (
     OK,
     STREAMS,
     Peer,
