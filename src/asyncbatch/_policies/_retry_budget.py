@@ -11,34 +11,34 @@ import math
 
 class RetryBudget:
     """
-    Bound the retries to a host by a share of its first tries.
+    The budget of retries to one host, a share of its first tries.
 
-    In a window of 10 seconds there are at most `ratio` retries per first try, plus 10 for each
-    second of the window: the figures of Finagle's RetryBudget, which reqwest took over too. The
-    window moves in steps of a second, so that each step is O(1).
+    A window of 10 seconds has at most `ratio` retries per first try, plus 10 for each second of the
+    window: the figures of Finagle's RetryBudget, which reqwest uses too. The window moves in steps
+    of a second, so that each step is O(1).
     """
 
     WINDOW = 10
-    """Seconds."""
+    """Length of the window in seconds."""
     RESERVE = 10 * WINDOW
-    """Retries in a window that need no first tries."""
+    """Retries in a window that are allowed without any first tries."""
 
     __slots__ = ("_next", "_ratio", "_retries", "_ring", "_sums", "ends_at", "tries")
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
-        # The current second: the schedule counts up `tries` itself, once it has seen that the
-        # second is not over (a call per request would cost more than the rest of the budget).
+        # The current second. The schedule increments `tries` itself, after checking that the second
+        # is not over: a call per request would cost more than the rest of the budget.
         self.tries = 0
         self.ends_at = -math.inf
         self._retries = 0
-        # The seconds before, (tries, retries) each; made when there is something to keep.
+        # (tries, retries) of each earlier second; None until there is something to keep.
         self._ring: list[tuple[int, int]] | None = None
         self._next = 0
         self._sums = (0, 0)
 
     def turn(self, now: float) -> None:
-        """Close the seconds that are over; to be called when `now` has reached `ends_at`."""
+        """Close the seconds that are over. Call it when `now` has reached `ends_at`."""
         if self._ring is not None or self.tries or self._retries:
             steps = math.floor(now - self.ends_at) + 1
             for _ in range(min(steps, self.WINDOW)):
@@ -46,7 +46,7 @@ class RetryBudget:
         self.ends_at = math.floor(now) + 1.0
 
     def spend(self, now: float) -> bool:
-        """Take one retry, if there is one left."""
+        """Take one retry from the budget; return whether there was one left."""
         if now >= self.ends_at:
             self.turn(now)
         tries = self._sums[0] + self.tries
@@ -57,14 +57,14 @@ class RetryBudget:
         return True
 
     def refund(self, retries: int, now: float) -> None:
-        """Give retries back that have been taken in this window."""
+        """Return retries that were taken within this window."""
         if now >= self.ends_at:
             self.turn(now)
-        # Below 0 where they were taken in an earlier second: it is the sum that counts.
+        # Negative if they were taken in an earlier second: only the sum counts.
         self._retries -= retries
 
     def spent_until(self) -> float:
-        """Return when the last retry will be out of the window; in the past if there is none."""
+        """Return when the window will hold no retry; a time in the past if it holds none now."""
         if self._retries or self._sums[1]:
             return self.ends_at + self.WINDOW
         return -math.inf

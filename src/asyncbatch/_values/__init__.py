@@ -1,1 +1,1 @@
-"""Values that all rooms share: requests, results, errors, times, and what they are read by."""
+"""Values that all packages share: requests, results, errors, times and their grammars."""

@@ -1,8 +1,8 @@
 """
-What the body of a request is read from, where that is not bytes in memory: files and iterables.
+Sources of request bodies that are not bytes in memory: files and iterables.
 
-One `BodySource` for each object, shared by all requests that send it: several requests may have one
-open file, and an iterator that one request has read from is empty for all others. Nothing is sent
+Each object has one `BodySource`, shared by all requests that send it: several requests may have the
+same open file, and an iterator that one request has read is empty for the others. Nothing is sent
 here.
 """
 
@@ -26,7 +26,7 @@ from typing import Any, ClassVar, TypeAlias
 from weakref import WeakValueDictionary
 
 PIECE = 64 * 1024
-"""Bytes that are read from a file at once."""
+"""Number of bytes read from a file at once."""
 
 Pieces: TypeAlias = Iterator[Any] | AsyncIterator[Any]
 
@@ -41,21 +41,21 @@ class UnreadableBody(Exception):
 
 
 class WrongPiece(TypeError):
-    """What a body is read from gives something else than bytes."""
+    """A file or iterable gave something other than bytes."""
 
 
 class BodySource(ABC):
     """
-    One object that bodies are read from.
+    An object that bodies are read from, and whether it has been read.
 
-    Whoever has a request with it must hold it for as long as the request: what is known of the
-    object, such as that it has been read from, is forgotten with the last reference.
+    A request must hold its source for as long as it may be sent: with the last reference, the
+    knowledge that the object has been read is lost.
     """
 
     __slots__ = ("__weakref__", "_lock", "given", "is_begun", "most")
 
     REASON: ClassVar[str]
-    """Why it cannot be read again."""
+    """Why a source of this kind cannot be read again."""
 
     def __init__(self, given: Any) -> None:
         self.given = given
@@ -63,7 +63,7 @@ class BodySource(ABC):
         # Fetchers in several threads may share a file.
         self._lock = threading.Lock()
         self.most = 0
-        """Bytes that the longest reading gave."""
+        """Number of bytes that the longest reading gave."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A list's iterator pickles, and is empty when it has been read from.
@@ -81,7 +81,7 @@ class BodySource(ABC):
 
     def check(self) -> None:
         """
-        Refuse to be read a second time, unless it can be.
+        Raise unless the source can be read from its beginning.
 
         Raises:
             UnreadableBody: If it has been read from and can only be read once.
@@ -103,8 +103,8 @@ class FileSource(BodySource):
     """
     An open file.
 
-    Where it can be rewound, several may read from it at once: each reads at a place of its own, and
-    afterwards the file stands where it stood before.
+    If the file can be rewound, several requests may read it at once, each at its own position. The
+    last of them restores the position that the file had before the first.
     """
 
     __slots__ = ("_is_rewindable", "_readers", "_start")
@@ -114,7 +114,7 @@ class FileSource(BodySource):
     def __init__(self, given: Any) -> None:
         super().__init__(given)
         self._is_rewindable = _can_rewind(given)
-        # Where the file stood before the first of those who read from it now.
+        # Position of the file before the first of the readings under way.
         self._start = 0
         self._readers = 0
 
@@ -124,7 +124,7 @@ class FileSource(BodySource):
         return self._is_rewindable
 
     def length(self, start: int | None = None) -> int | None:
-        """Return how many bytes there are from `start`, or where it stands; None if unknown."""
+        """Return the number of bytes from `start`, or from the position; `None` if unknown."""
         if not self._is_rewindable:
             return None
         with self._lock:
@@ -138,7 +138,7 @@ class FileSource(BodySource):
 
     def read(self, start: int | None = None) -> Generator[Any]:
         """
-        Return the pieces from `start`, or from where it stands.
+        Return the pieces from `start`, or from the file's position.
 
         Raises:
             UnreadableBody: If it has been read from and cannot be rewound.
@@ -156,7 +156,7 @@ class FileSource(BodySource):
 
     def _pieces(self, place: int) -> Generator[Any]:
         try:
-            yield None  # from here on even pieces that nobody asks for leave when they are dropped
+            yield None  # `read` advances to here, so that `finally` runs even without a piece read
             while piece := self._read_at(place):
                 place += len(piece)
                 yield piece
@@ -168,12 +168,12 @@ class FileSource(BodySource):
         if not self._is_rewindable:
             return file.read(PIECE)
         with self._lock:
-            if file.tell() != place:  # others read from it, too
+            if file.tell() != place:  # another request has read in between
                 file.seek(place)
             return file.read(PIECE)
 
     def _look_at_end(self) -> tuple[int, int] | None:
-        """Return where the file ends and where it stands, if it can go there and back."""
+        """Return the end and the position of the file, or `None` if it cannot seek to its end."""
         file = self.given
         try:
             stands = file.tell()
@@ -185,7 +185,7 @@ class FileSource(BodySource):
             file.seek(stands)
         except Exception:
             self._is_rewindable = False
-            self.is_begun = True  # from where it stands now there is nothing to read
+            self.is_begun = True  # the position is at the end now: nothing is left to read
             return None
         return end, stands
 
@@ -193,7 +193,7 @@ class FileSource(BodySource):
         try:
             place: int = self.given.tell()
         except Exception as error:
-            raise UnreadableBody(f"the file does not say where it stands: {error!r}") from error
+            raise UnreadableBody(f"the position of the file is unknown: {error!r}") from error
         return place
 
     def _leave(self) -> None:
@@ -244,7 +244,7 @@ _making = threading.Lock()
 
 def source_of(given: Any, is_begun: bool = False) -> BodySource:
     """
-    Return the source for an object: always the same for as long as somebody holds it.
+    Return the source for an object, the same one for as long as it is referenced.
 
     Args:
         given: The object.
@@ -260,21 +260,21 @@ def source_of(given: Any, is_begun: bool = False) -> BodySource:
 
 
 def is_file(given: object) -> bool:
-    """Whether `given` is read from by `read`; an async file is an async iterable instead."""
+    """Whether `given` has a blocking `read`; an async file counts as an async iterable."""
     return callable(getattr(given, "read", None)) and not hasattr(given, "__aiter__")
 
 
 def is_stored(content: object) -> bool:
-    """Whether a body of this kind is in memory, and can be sent any number of times."""
+    """Whether a body is in memory, so that it can be sent any number of times."""
     return content is None or isinstance(content, str | bytes | bytearray | memoryview)
 
 
 def check_content(content: object, name: str = "content") -> None:
     """
-    Refuse what no body is made of.
+    Raise unless `content` can be a body.
 
     Raises:
-        TypeError: With its type, and what to give instead.
+        TypeError: Names the type, and what to give instead.
     """
     if is_stored(content):
         return
@@ -291,14 +291,14 @@ def check_piece(piece: object) -> bytes:
     Return a piece of a body as bytes.
 
     Raises:
-        WrongPiece: If it is something else; it names the type.
+        WrongPiece: If it is not bytes; the message names the type.
     """
     if type(piece) is bytes:
         return piece
     if isinstance(piece, bytes | bytearray | memoryview):
         return bytes(piece)
     raise WrongPiece(
-        f"the body's file or iterable gives a {type(piece).__name__} where it should give bytes"
+        f"the file or iterable of the body must give bytes, not a {type(piece).__name__}"
     )
 
 
@@ -308,6 +308,6 @@ def _can_rewind(file: Any) -> bool:
         if tells is not None and not tells():
             return False
         file.seek(file.tell())
-    except Exception:  # a pipe, or what only looks like a file
+    except Exception:  # a pipe, or an object that only looks like a file
         return False
     return True

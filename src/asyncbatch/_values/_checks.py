@@ -1,5 +1,5 @@
 """
-Checks of single arguments, for whoever takes them: a wrong one is told by name, value and cure.
+Checks of single arguments. The error names the argument, the value received and the cure.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 
 def check_function(option: str, function: object, wanted: str) -> None:
     """
-    Refuse what is no plain function.
+    Raise unless `function` is a function that need not be awaited.
 
     Args:
-        option: Which takes it.
-        function: What was given.
-        wanted: What it is to be, for the message.
+        option: Name of the option, for the message.
+        function: The value given.
+        wanted: Description of the function wanted, for the message.
 
     Raises:
-        TypeError: It cannot be called, or has to be awaited.
+        TypeError: If it cannot be called, or is async.
     """
     if not callable(function):
         raise TypeError(f"{option} must be {wanted}, not {function!r}")
@@ -31,7 +31,7 @@ def check_function(option: str, function: object, wanted: str) -> None:
         inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
         for each in (plain, called)
     ):
-        raise TypeError(f"{option} must be {wanted}, and no async one, not {function!r}")
+        raise TypeError(f"{option} must be {wanted}, not the async {function!r}")
 
 
 def check_seconds(option: str, seconds: object) -> float | None:
@@ -39,8 +39,8 @@ def check_seconds(option: str, seconds: object) -> float | None:
     Return `seconds` if it is a time limit: a number above zero, or `None`.
 
     Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not above zero, or not a number.
+        TypeError: If it is not a number.
+        ValueError: If it is not above zero, or NaN.
     """
     if seconds is None:
         return None
@@ -51,9 +51,7 @@ def check_seconds(option: str, seconds: object) -> float | None:
     try:
         return float(seconds)
     except OverflowError:
-        raise ValueError(
-            f"{option} must be a number of seconds that a float holds; None switches it off"
-        ) from None
+        raise ValueError(f"{option} is too large for a float; None switches it off") from None
 
 
 def check_count(option: str, count: object, *, least: int = 1, cure: str = "") -> int:
@@ -61,13 +59,13 @@ def check_count(option: str, count: object, *, least: int = 1, cure: str = "") -
     Return `count` if it is a whole number of `least` or more.
 
     Args:
-        option: Which takes it.
-        count: What was given.
-        least: The least that is taken.
-        cure: What to give instead of a smaller one, for the message.
+        option: Name of the option, for the message.
+        count: The value given.
+        least: The lowest value allowed.
+        cure: What to give instead of a lower value, for the message.
 
     Raises:
-        TypeError: If it is no whole number.
+        TypeError: If it is not a whole number.
         ValueError: If it is below `least`.
     """
     if isinstance(count, bool) or not isinstance(count, int):
@@ -82,7 +80,7 @@ def check_size(option: str, size: object) -> int | None:
     Return `size` if it is a number of bytes, 0 included, or `None`.
 
     Raises:
-        TypeError: If it is no whole number.
+        TypeError: If it is not a whole number.
         ValueError: If it is below zero.
     """
     if size is None:
@@ -92,10 +90,10 @@ def check_size(option: str, size: object) -> int | None:
 
 def check_params(params: object) -> None:
     """
-    Refuse parameters that httpx would send as the `repr` of an object, or trip over.
+    Raise for parameters that httpx would send as the `repr` of an object, or fail on.
 
     Raises:
-        TypeError: With the name of the parameter and the type of its value.
+        TypeError: Names the parameter and the type of its value.
     """
     if params is None or isinstance(params, str | bytes) or hasattr(params, "multi_items"):
         return
@@ -108,7 +106,7 @@ def check_params(params: object) -> None:
         raise TypeError(f"params must be {_PARAMS}, not a {type(params).__name__}")
     for pair in params:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise TypeError(f"params must be {_PARAMS}; a {type(pair).__name__} is no pair")
+            raise TypeError(f"params must be {_PARAMS}; a {type(pair).__name__} is not a pair")
         _check_param(*pair)
 
 
@@ -122,10 +120,10 @@ def _check_param(name: object, value: object) -> None:
     is_several = (
         isinstance(value, bytes) or hasattr(value, "__iter__") or hasattr(value, "__aiter__")
     )
-    # What has no text of its own; dates, UUIDs and decimals have one.
+    # Objects without a text of their own; dates, UUIDs and decimals have one.
     is_nameless = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
     if is_several or is_nameless or callable(value):
         raise TypeError(
-            f"params must be {_PARAMS}; the value of {name!r} is a {kind.__name__}, and not text, "
-            "a number or, in a dict, a list of such"
+            f"params must be {_PARAMS}; the value of {name!r} is a {kind.__name__}, not a text, "
+            "a number or, in a dict, a list of these"
         )

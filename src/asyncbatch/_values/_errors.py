@@ -1,9 +1,9 @@
 """
-What can go wrong with one request: the kinds, and the exceptions of our own.
+The kinds of failure of one request, and the exceptions that this package adds to those of httpx.
 
-Conditions, not places. Each class derives from the exception with which httpx would report the same
-condition, so that `except httpx.HTTPError` keeps working. Raising, catching and retrying live
-elsewhere.
+They name conditions, not places. Each class derives from the exception with which httpx would
+report the same condition, so that `except httpx.HTTPError` keeps working. Raising, catching and
+retrying live elsewhere.
 
     httpx.HTTPError
     ├── httpx.HTTPStatusError
@@ -42,7 +42,7 @@ from asyncbatch._values._pickling import reduced
 
 
 def message_of(error: BaseException) -> str:
-    """Return what an error says of itself; nothing where it fails at that, as anybody's may."""
+    """Return the text of an error, or `""` if its `__str__` raises, as a caller's class may."""
     try:
         return str(error)
     except Exception:
@@ -50,7 +50,7 @@ def message_of(error: BaseException) -> str:
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note to an error, unless it takes none, as one of a frozen dataclass."""
+    """Add a note to an error, if it takes notes; a frozen dataclass does not."""
     with contextlib.suppress(Exception):
         error.add_note(note)
 
@@ -68,34 +68,34 @@ class FailureKind(StrEnum):
     """The TLS handshake or the check of the certificate failed."""
     timeout = "timeout"
     """
-    A time limit passed (of a phase, the attempt, the request, or the batch), or the response came
-    below the least rate.
+    A time limit passed (of a phase, the attempt, the request or the batch), or the response came
+    more slowly than `minimum_rate`.
     """
     protocol = "protocol"
-    """The server broke the connection before a response, or did not speak HTTP."""
+    """The server closed the connection before a response, or did not speak HTTP."""
     truncated = "truncated"
     """The body ended early."""
     decode = "decode"
-    """The body does not decode as its `Content-Encoding` says."""
+    """The body cannot be decoded by its `Content-Encoding`."""
     redirect = "redirect"
-    """Too many redirects, or one that leads nowhere."""
+    """Too many redirects, or a `Location` that is not a usable URL."""
     too_large = "too_large"
     """The decoded body passed `max_body`."""
     blocked = "blocked"
-    """The address is one that may not be connected to."""
+    """The option `addresses` allows none of the host's addresses."""
     host_down = "host_down"
     """Not sent: the host failed too often in a row."""
     retry_after = "retry_after"
     """
-    The server asks for a longer wait than `Retry.retry_after_max`, or than the deadline of the
-    request or the end of its batch allows; or the host is paused for longer than the deadline.
+    The server asks for a longer wait than `Retry.retry_after_max`, the deadline of the request or
+    the end of the batch allows; or the host is paused for longer than the deadline allows.
     """
     invalid_request = "invalid_request"
-    """The request cannot be sent as it is: its URL, method, headers or body."""
+    """The request cannot be sent: its URL, method, headers or body is invalid."""
     callback = "callback"
     """
-    Code of the caller's raised: a hook, an authentication, `check`, `Retry.when`, what a body is
-    read from, a mock or a transport. The error is that exception, with its traceback.
+    Code of the caller raised: a hook, an authentication, `check`, `Retry.when`, the file or
+    iterable of a body, a mock or a transport. The error is that exception, with its traceback.
     """
     not_started = "not_started"
     """The batch ran out of time before the request was sent."""
@@ -106,7 +106,7 @@ class FetcherClosed(RuntimeError):
 
 
 class BodyTooLarge(httpx.RequestError):
-    """The decoded body passed the limit; nothing of it was kept."""
+    """The decoded body passed `max_body`; none of it was kept."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)
@@ -117,7 +117,7 @@ class BodyTooLarge(httpx.RequestError):
 
 
 class BodyConsumed(httpx.RequestError):
-    """The request was to be sent again, but its body has been read from and cannot be rewound."""
+    """The request had to be sent again, but its body has been read and cannot be rewound."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduced(self)
@@ -138,7 +138,7 @@ class HostPaused(httpx.RequestError):
     ) -> None:
         super().__init__(
             f"Not sent: {host} is paused for another {seconds:.3g} s, "
-            f"and {limit:.3g} s are left of deadline",
+            f"and {limit:.3g} s are left of the deadline",
             request=request,
         )
         self.host = host
@@ -154,7 +154,7 @@ class NotStarted(httpx.RequestError):
 
     def __init__(self, batch_timeout: float, *, request: httpx.Request | None = None) -> None:
         super().__init__(
-            f"Not sent: there is no time for it within batch_timeout={batch_timeout:g} seconds",
+            f"Not sent: batch_timeout={batch_timeout:g} s ended before its turn came",
             request=request,
         )
         self.batch_timeout = batch_timeout
@@ -169,7 +169,7 @@ class TLSError(httpx.ConnectError):
 
 
 class AddressBlocked(httpx.ConnectError):
-    """The option `addresses` allows none of the addresses that the host name resolved to."""
+    """The option `addresses` allows none of the addresses that the host name resolves to."""
 
 
 class HostDown(httpx.ConnectError):
@@ -244,8 +244,8 @@ class RetryAfterTooLong(httpx.HTTPStatusError):
         longer = f"more than retry_after_max={limit:g} s"
         if option != "retry_after_max":
             longer = f"and {limit:.3g} s are left of {option}"
-        # Not `super().__init__`: in the httpx2 variant of this class the next initialiser in line
-        # is the other library's, with arguments of its own.
+        # Not `super().__init__`: in the httpx2 variant of this class, the next initialiser is that
+        # of httpx2, which takes other arguments.
         Exception.__init__(
             self,
             f"{response.status_code} with Retry-After of {retry_after:g} s, {longer}",

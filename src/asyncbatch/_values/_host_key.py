@@ -1,8 +1,8 @@
 """
-The origin of a request: scheme, host and port, by which limits per host are kept, and its name.
+The origin of a request (scheme, host and port), which limits per host are kept by, and its name.
 
-Most URLs are plain strings, and parsing one with httpx costs more than scheduling it; so the plain
-ones are read with one regular expression, and only the others by the client.
+Most URLs are plain strings, and parsing one with httpx costs more than scheduling it. So one
+regular expression reads the plain ones, and the client parses only the others.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
 
     Args:
         item: The request.
-        locate: Returns its URL as the client sees it, or raises if there is none.
+        locate: Returns the URL as the client sees it, or raises if there is none.
 
     Raises:
-        Exception: What `locate` raises.
+        Exception: As raised by `locate`.
     """
     url = item.url if isinstance(item, Request) and native_of(item) is None else item
     if isinstance(url, str) and (match := ORIGIN.match(url)):
@@ -39,8 +39,8 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
 
 def origin_of_url(url: Any) -> Origin:
     """Return the origin of a client's URL, which has a host and is http or https."""
-    # With or without the dot that ends a name for the resolver, it is one server. As it is written
-    # in ASCII: a name with other letters is one host in both its forms.
+    # The final dot of an absolute DNS name makes no other server. The host is taken in ASCII, so
+    # that an internationalised name is one host in both its forms.
     host = url.raw_host.decode("ascii").removesuffix(".")
     return url.scheme, host, url.port or DEFAULT_PORTS[url.scheme]
 
@@ -53,7 +53,7 @@ def name_of(origin: Origin) -> str:
 
 
 def plain_host_in(url: object) -> str | None:
-    """Return what `host_in` returns, if `url` is text in which it is plain to see."""
+    """Return what `host_in` returns, or `None` if `url` is not a string that ORIGIN matches."""
     match = ORIGIN.match(text_of(url)) if isinstance(url, str) else None
     if match is None or "xn--" in (host := match[2].lower()):
         return None
@@ -62,16 +62,16 @@ def plain_host_in(url: object) -> str | None:
 
 def host_in(url: Any) -> str | None:
     """
-    Return the host that an absolute URL names, with its port if the scheme has another; else None.
+    Return the host of an absolute URL, with a port that is not the scheme's default; else `None`.
 
-    As a user would name it, and as a key of the option `hosts`: in lower case, without its
+    The form is that of the keys of the option `hosts`: in lower case, in Unicode rather than in its
     encoding for DNS, an IPv6 address in brackets.
     """
     try:
         found = httpx.URL(text_of(url)) if isinstance(url, str) else url
         host: str = found.host
         return _with_port(f"[{host}]" if ":" in host else host, found.scheme, found.port or 0)
-    except Exception:  # no URL
+    except Exception:  # not a URL
         return None
 
 

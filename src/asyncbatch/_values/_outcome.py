@@ -1,7 +1,7 @@
 """
-The outcome of one attempt: what a lane hands up and the policies look at.
+The outcome of one attempt: a lane returns it, and the policies judge it.
 
-A value without behaviour; made once per attempt, so plain slots.
+A value without behaviour, made once per attempt, so with plain slots.
 """
 
 from __future__ import annotations
@@ -25,59 +25,59 @@ class Outcome:
     """How one attempt ended."""
 
     response: Any = None
-    """The complete response, of whatever status: an `httpx.Response`, or what builds one."""
+    """The complete response of any status: an `httpx.Response`, or an object that builds one."""
     content: bytes = b""
-    """Its decoded body."""
+    """The decoded body."""
     error: Exception | None = None
-    """Why it failed; `None` if `kind` is, or says that the response does (`status`)."""
+    """Why it failed; `None` if `kind` is `None` or `status`."""
     kind: FailureKind | None = None
-    """`None`: it succeeded."""
+    """The kind of failure; `None` for a success."""
     timing: Timing | Course = NO_TIMING
-    """The phases on the network; `queued` and `throttled` are left to the batch."""
+    """The phases on the network; the batch adds `queued` and `throttled`."""
     status_code: int | None = None
     """The response's status."""
     retry_after: float | None = None
     """Seconds, from a valid `Retry-After`."""
     connect_failed: bool = False
-    """No connection could be made: by name, address, handshake or time."""
+    """No connection was made: resolving, connecting or the handshake failed or took too long."""
     local: bool = False
-    """Our own side failed (no free place in the pool): says nothing about the server."""
+    """The failure is on our side (no free place in the pool) and says nothing about the server."""
     undone: bool = False
-    """The server has refused it by 429, or 503 with `Retry-After`: nothing was done."""
+    """The server refused it with 429, or 503 with `Retry-After`, and did not carry it out."""
     wish: bool | float | None = None
-    """What `Retry.when` said."""
+    """What `Retry.when` returned."""
     permanent: bool = False
-    """Another try cannot end otherwise: a certificate that does not verify, a name that is not."""
+    """Another try would end the same: the certificate does not verify, the name does not exist."""
     is_spent: bool = False
-    """Its body cannot be sent again."""
+    """The request's body cannot be sent again."""
     heard: bool | None = None
     """
-    Where there is no response: whether a byte of one came. `None`: it cannot be told, or the server
-    has nothing to do with it.
+    If there is no response: whether any byte of one came. `None` if that is unknown, or the server
+    is not involved.
     """
     target_silent: bool = False
-    """Whether a redirect led to where not a byte of an answer came from; `url` is there."""
+    """A redirect led to a host (that of `url`) which did not send a byte of an answer."""
     url: httpx.URL | None = None
-    """The URL it ended at, if it got as far as having one."""
+    """The URL it ended at; `None` if it ended before it had one."""
     cut: bool = False
-    """Our own limit on the whole attempt ended it, not one of a phase."""
+    """The limit on the whole attempt ended it, not the limit of a phase."""
     queued: float = 0.0
-    """Seconds of the attempt in which it waited for a connection of a pool that is not ours."""
+    """Seconds of the attempt spent waiting for a connection of a pool that is not ours."""
     started_at: float = 0.0
     """When the attempt began, on the batch's clock."""
 
     @property
     def is_answer(self) -> bool:
-        """Has the server answered, whatever it was?"""
+        """Whether the server sent at least a byte of an answer."""
         return self.status_code is not None or self.heard is True
 
     @property
     def is_silent(self) -> bool:
-        """Has the server, or the way to it, left the request without a byte of an answer?"""
+        """Whether the request got no byte of an answer, from the server or from the way to it."""
         return self.connect_failed or self.heard is False
 
     def of_target(self) -> Outcome:
-        """Return what a silent attempt says of the host that its redirect led to."""
+        """Return the outcome to record for the silent host that a redirect led to."""
         return Outcome(
             kind=self.kind, permanent=self.permanent, heard=False, started_at=self.started_at
         )

@@ -1,11 +1,11 @@
 """
-What lets results travel to another process: values and exceptions, taken apart for `pickle`.
+Pickling of results, requests and exceptions, so that they can be sent to another process.
 
-Exceptions of httpx and ours are made with arguments that `pickle` does not know of: some unpickle
-as something else, some not at all, and then only where they arrive. What a caller has put into a
-request, or raised, need not pickle at all: a result travels without it, and a request that is
-pickled by itself is refused. And what is pickled outlives the layout of this package: it names
-public modules only.
+Exceptions of httpx and of this package take arguments that `pickle` does not know: some would
+unpickle as something else, some would fail, and only at the receiver. Objects that a caller has put
+into a request, or raised, may not pickle at all: a result is pickled without them, and a request
+pickled by itself is refused. Pickles outlive the layout of this package, so they name public
+modules only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import attrs
 
 _LIBRARIES = {"httpx", "httpx2", "asyncbatch"}
 
-# What pickles whatever its value.
+# Types of which every value pickles.
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 
-# What errors of httpx hold beside their text; it pickles, and may be large.
+# Attributes of httpx's errors. They always pickle, and may be large, so they are not tried first.
 _THEIRS = {"_request", "response"}
 
 _variants: dict[tuple[type[Exception], str], type[Exception]] = {}
@@ -34,12 +34,13 @@ _variants: dict[tuple[type[Exception], str], type[Exception]] = {}
 
 def publish(namespace: dict[str, Any], *inner: Any) -> None:
     """
-    Let the public names of a module say that they are defined there.
+    Set `__module__` of a module's public names to that module.
 
     Args:
-        namespace: The module's own, with `__all__`. Names that it does not have yet are left out.
-        inner: Classes and functions that are pickled with public values without being public
-            themselves. They become names of the module that begin with an underscore.
+        namespace: The namespace of the module, with `__all__`. Names it does not have yet are
+            skipped.
+        inner: Private classes and functions that are pickled with public values. They become names
+            of the module that begin with an underscore.
     """
     module = namespace["__name__"]
     for name in namespace.keys() & namespace["__all__"]:
@@ -52,7 +53,7 @@ def publish(namespace: dict[str, Any], *inner: Any) -> None:
 
 def _move(value: Any, module: str) -> None:
     if isinstance(value, type):
-        # What they name is found where they were written.
+        # Annotations are resolved in the module where they were written.
         value.__annotations__ = {
             name: ForwardRef(text, module=value.__module__, is_class=True)
             if isinstance(text, str)
@@ -74,10 +75,10 @@ def _functions_of(cls: type) -> Iterator[FunctionType]:
 
 def variant_of(error_type: type[Exception], library: str) -> type[Exception]:
     """
-    Return `error_type`, one of ours, so that it is an exception of `library` as well.
+    Return the variant of `error_type`, a class of this package, that is an exception of `library`.
 
-    For httpx that is the class itself; for httpx2 a subclass of it and of the httpx2 exception
-    that answers to its httpx base.
+    For httpx, that is the class itself. For httpx2, it is a subclass of it and of the httpx2
+    exception with the name of its httpx base.
     """
     if library == "httpx":
         return error_type
@@ -103,10 +104,10 @@ def _variant(error_type: type[Exception], library: str) -> type[Exception]:
 
 class Absent:
     """
-    Stands for what did not pickle, in a request that has travelled with its result.
+    Placeholder for a field that did not pickle, in the request of an unpickled result.
 
     Args:
-        what: The name of its type.
+        what: The name of the type of the field.
     """
 
     def __init__(self, what: str) -> None:
@@ -118,7 +119,7 @@ class Absent:
 
 class Parcel:
     """
-    Stands for a value in what is pickled, and is unpickled as that.
+    Placeholder for a value in a pickle; it is unpickled as the value.
 
     Args:
         value: The value.
@@ -129,7 +130,7 @@ class Parcel:
 
 
 class ErrorParcel(Parcel):
-    """Stands for an exception, and is unpickled as what of it can be."""
+    """Placeholder for an exception; it is unpickled as the exception, or the nearest equivalent."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         error = self.value
@@ -140,11 +141,11 @@ class ErrorParcel(Parcel):
 
 class FieldParcel(Parcel):
     """
-    Stands for a field of a request that is pickled by itself.
+    Placeholder for a field of a request that is pickled by itself.
 
     Args:
-        value: The field.
-        name: Its name.
+        value: The value of the field.
+        name: The name of the field.
     """
 
     def __init__(self, value: Any, name: str) -> None:
@@ -158,8 +159,8 @@ class FieldParcel(Parcel):
         if travels(self.value):
             return same, (self.value,)
         raise TypeError(
-            f"a Request with {self.name}= a {type(self.value).__name__} cannot be pickled; give it "
-            "bytes for a generator or a file, and functions and classes that a module has by name"
+            f"a Request whose {self.name} is a {type(self.value).__name__} cannot be pickled; give "
+            "bytes in place of a generator or file, and only functions and classes of a module"
         )
 
 
@@ -176,7 +177,7 @@ def _text_of(error: Exception) -> str:
 
 
 def travels(value: object) -> bool:
-    """Whether a value can be pickled, and unpickled as one of its type."""
+    """Whether a value can be pickled, and unpickles as its own type."""
     if is_plain(value):
         return True
     try:
@@ -186,12 +187,12 @@ def travels(value: object) -> bool:
 
 
 def same(value: Any) -> Any:
-    """Return `value`; what stands for a value is unpickled by this."""
+    """Return `value`; placeholders are unpickled by this function."""
     return value
 
 
 def made_of(kind: type[Any], state: dict[str, Any]) -> Any:
-    """Make an attrs object of its fields, those that are not the default."""
+    """Make an attrs object from those of its fields that are not the default."""
     value = object.__new__(kind)
     restore(value, state)
     return value
@@ -199,9 +200,9 @@ def made_of(kind: type[Any], state: dict[str, Any]) -> Any:
 
 def reduced(self: Exception) -> tuple[Any, ...]:
     """
-    Return how to make an error again; it serves as the `__reduce__` of those with arguments.
+    Return what `restored` makes the error from; the `__reduce__` of errors with arguments.
 
-    Without its causes, which `pickle` leaves out of any exception.
+    Causes are left out, as `pickle` does for every exception.
     """
     kind = type(self)
     kind, library = getattr(kind, "_variant_of", (kind, "httpx"))
@@ -211,14 +212,14 @@ def reduced(self: Exception) -> tuple[Any, ...]:
 
 
 def _portable_parts(error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of an error, as text where they do not pickle, and what else does."""
+    """Return the arguments of an error, as text unless they pickle, and attributes that pickle."""
     args = tuple(each if travels(each) else str(each) for each in error.args)
     state = vars(error).items()
     return args, {name: each for name, each in state if name in _THEIRS or travels(each)}
 
 
 def name_encoding(response: Any) -> None:
-    """Have a response name the encoding for which a function would have been asked."""
+    """Replace a function given as `default_encoding` of a response by the encoding it returns."""
     for each in (response, *getattr(response, "history", ())):
         default = getattr(each, "default_encoding", None)
         if callable(default):
@@ -229,7 +230,7 @@ def name_encoding(response: Any) -> None:
 
 
 def _remains_of(error: Exception) -> tuple[Any, ...]:
-    """Return how to make an error of the caller's again, or another one that says the same."""
+    """Return how to make a caller's error again, or a `RuntimeError` with the same text."""
     kind = type(error)
     args, state = _portable_parts(error)
     text = _text_of(error)
@@ -242,9 +243,9 @@ def _remains_of(error: Exception) -> tuple[Any, ...]:
 
 def state_of(value: Any) -> dict[str, Any]:
     """
-    Return the fields of an attrs object, for its `__getstate__`: those that are not the default.
+    Return the fields of an attrs object that are not the default, for its `__getstate__`.
 
-    So that a value which was pickled before its class had a field is still one of it.
+    A value pickled before its class got a new field can thus still be unpickled.
     """
     return {name: _packed(each) for name, each in given_in(value).items()}
 
@@ -261,7 +262,7 @@ def restore(value: Any, state: dict[str, Any]) -> None:
     """Set the fields of an attrs object, for its `__setstate__`."""
     for field in attrs.fields(type(value)):
         given = state.get(field.name, field.default)
-        # `copy.copy` hands over what `state_of` returned as it is.
+        # `copy.copy` passes on what `state_of` returned, placeholders included.
         unpacked = given.value if isinstance(given, Parcel) else given
         object.__setattr__(value, field.name, unpacked)
 
@@ -273,7 +274,7 @@ def _packed(field: object) -> object:
 def restored(
     kind: type[Exception], library: str, args: tuple[Any, ...], state: dict[str, Any]
 ) -> Exception:
-    """Make an error again of what `reduced` took it apart into."""
+    """Make an error from what `reduced` returned."""
     kind = variant_of(kind, library)
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)

@@ -1,9 +1,9 @@
 """
 Quantiles of many durations, in bounded memory.
 
-Exact up to a number of values; beyond it a log-linear histogram, as HdrHistogram keeps one: 64
-buckets of equal width between each two powers of two. A bucket is at most 1/64 of its lower bound
-wide and answers with its middle, so that the error stays below 1/128 (0.8 %).
+They are exact up to a number of values. Beyond it, a log-linear histogram like that of HdrHistogram
+is kept: 64 buckets of equal width between successive powers of two. A bucket is at most 1/64 of its
+lower bound wide and stands for its middle, so that the error stays below 1/128 (0.8 %).
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import ClassVar
 
 import attrs
 
-# Of a double's 52 bits of mantissa, those that its bucket does not tell: 6 are left, that is 64.
+# Bits of a double's 52-bit mantissa that a bucket drops: 6 are left, which makes 64 buckets.
 DROPPED_BITS = 46
 
 
 @attrs.frozen(kw_only=True)
 class Quantiles:
-    """How many durations there were, and how they spread; in seconds."""
+    """Number and distribution of durations, in seconds."""
 
     COLUMNS: ClassVar = ("mean", "p50", "p90", "p99", "max")
 
     count: int
-    """How many values."""
+    """The number of values."""
     mean: float
-    """Their mean, exact."""
+    """The mean, exact."""
     p50: float
-    """The median: half of the values are not above it."""
+    """The median: half of the values are at most this."""
     p90: float
-    """90 % of the values are not above it."""
+    """90 % of the values are at most this."""
     p99: float
-    """99 % of the values are not above it."""
+    """99 % of the values are at most this."""
     max: float
-    """The largest of them, exact."""
+    """The largest value, exact."""
 
     def columns(self) -> tuple[float, ...]:
         """Return the values under `COLUMNS`."""
@@ -46,7 +46,7 @@ class Quantiles:
 
 
 class QuantilesBuilder:
-    """Collects durations: all of them up to `exact_up_to`, and a histogram beyond."""
+    """Collects durations: each value up to `exact_up_to` values, a histogram beyond."""
 
     def __init__(self, exact_up_to: int) -> None:
         self._exact_up_to = exact_up_to
@@ -61,9 +61,9 @@ class QuantilesBuilder:
 
     def extend(self, values: Sequence[float]) -> None:
         """
-        Collect durations; a negative one counts as zero.
+        Add durations; a negative one counts as zero.
 
-        Many at a time: what is done for each of them is done in C.
+        Takes many at a time, so that the work for each is done in C.
         """
         if not values:
             return
@@ -82,7 +82,7 @@ class QuantilesBuilder:
             self._values = None
 
     def build(self) -> Quantiles | None:
-        """Return the quantiles of what was collected so far; `None` if that is nothing."""
+        """Return the quantiles of the values so far; `None` if there are none."""
         if not self._count:
             return None
         p50, p90, p99 = self._at_ranks([_rank(percent, self._count) for percent in (50, 90, 99)])
@@ -102,13 +102,13 @@ class QuantilesBuilder:
         return [min(max(value, self._min), self._max) for value in self._in_buckets(ranks)]
 
     def _count_buckets(self, values: array[float]) -> None:
-        # The bits of a double, read as an integer, are its exponent and then its mantissa: without
-        # the last of them they are the number of a bucket of equal width within its octave.
+        # The bits of a double, read as an integer, are its exponent and then its mantissa. Without
+        # the lowest bits they number buckets of equal width between powers of two.
         bits = memoryview(values).cast("B").cast("q")
         self._buckets.update([each >> DROPPED_BITS for each in bits])
 
     def _in_buckets(self, ranks: list[int]) -> list[float]:
-        """Return the middles of the buckets that the ascending `ranks` fall into."""
+        """Return the middle of the bucket of each of the ascending `ranks`."""
         found: list[float] = []
         seen = 0
         for bucket in sorted(self._buckets):

@@ -1,9 +1,9 @@
 """
-What of a URL may be shown: everything but the user name and the password.
+Redaction of URLs in messages: everything may be shown but the user name and the password.
 
-A URL whose scheme, slashes, host and port are well-formed has them before the last "@" of its
-authority; an "@" in its path or query is no secret. A URL that is misspelt is read by nobody, and
-so nobody can say where its password ends: all of it is hidden up to the last "@", however that is
+If the scheme, slashes, host and port of a URL are well-formed, user name and password end at the
+last "@" of the authority; an "@" in the path or query marks no secret. In a malformed URL, the end
+of the password is unknown, so everything is hidden up to the last "@", in whatever form that is
 written.
 """
 
@@ -16,7 +16,7 @@ from asyncbatch._values._urls import text_of
 
 HIDDEN = "[secure]@"
 
-# An at sign as it is, in full width, small, and percent-encoded.
+# The at sign itself, its full-width and small forms, and all three percent-encoded.
 _AT = re.compile("@|\uff20|\ufe6b|%40|%EF%BC%A0|%EF%B9%AB")
 _LAST_AT = re.compile(f".*(?:{_AT.pattern})", re.DOTALL)
 
@@ -24,31 +24,31 @@ _PORT = r"(?::(?:0*[1-9][0-9]{0,3}|0*[1-5][0-9]{4}|0*6[0-5][0-9]{3})?)?"
 _WELL_FORMED = re.compile(
     r"(?P<start>[\0-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)"
     r"(?P<userinfo>[^/?#\\\s\0-\x20\uff20\ufe6b]*@)?"
-    # A scheme written twice, and no host that is called http.
+    # "http:" in the place of the host is a scheme written twice, not a host.
     r"(?P<host>(?!https?:[/?#]|https?//)"
     r"(?:[^/?#\\\s\0-\x20@:\[\]%\uff20\ufe6b\uff0f\uff1a\uff3c]+|\[[0-9A-Fa-f:.]*\])"
     rf"{_PORT})(?=[/?#]|\Z)"
 )
-# A URL within another: in a query, say.
+# A URL within another, as in a query.
 _NESTED = re.compile(r"(?<=://)[^/?#@:\s]*:[^/?#@\s]*@")
 
-# What is shown of a misspelt URL: its scheme, if it is one that URLs are known to begin with.
+# What is shown of a malformed URL before the hidden part: its scheme, if it is a known one.
 _START = re.compile(
     r"[\s\0-\x20]*(?:(?:https?|ftps?|wss?|socks[45][ah]?):[/\\\s\0-\x20]*|[/\\\s\0-\x20]+)?",
     re.IGNORECASE,
 )
 
-# A path, perhaps with a query, in which an "@" is one of the path: relative to a `base_url`. Before
-# it there is nothing of what stands between the parts of an authority, in any form, or around it.
+# A path relative to a `base_url`, perhaps with a query, whose "@" belongs to the path. No character
+# that delimits the parts of an authority, in any form, stands before the "@".
 _PART = rf"(?!{_AT.pattern}|%(?:3A|2F|5C))[^:\\\s'\"<>\[\]\uff0f\uff1a\uff3c"
 _BEFORE_AT = rf"(?:{_PART}])*(?:(?:{_AT.pattern}).*)?"
 _RELATIVE = re.compile(
-    r"/?(?!/|h?t{1,3}p?s?[;.,/])"  # not a scheme, misspelt
+    r"/?(?!/|h?t{1,3}p?s?[;.,/])"  # not a misspelt scheme
     rf"(?:(?<=/){_BEFORE_AT}|(?<!/)(?:{_PART}/?#])*(?:[/?#]{_BEFORE_AT})?)",
     re.DOTALL | re.IGNORECASE,
 )
 
-# In a text: what stands between quotes, or between blanks.
+# In a text: a quoted string, and a word between blanks.
 _QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
 _WORD = re.compile(r"[^\s'\"<>]+")
 
@@ -57,24 +57,24 @@ _READ = 100_000
 
 
 def has_at(text: str) -> bool:
-    """Whether `text` has an "@" in it, in whatever form."""
+    """Whether `text` contains an "@" in any form."""
     return _AT.search(text) is not None
 
 
 def redacted_url(url: object) -> str:
-    """Return a URL, or what somebody took for one, without its user name and password."""
+    """Return a URL, well-formed or not, without its user name and password."""
     start, secret, rest = _parts(str.__str__(url) if isinstance(url, str) else str(url))
     return f"{start}{HIDDEN if secret else ''}{_NESTED.sub(HIDDEN, rest)}"
 
 
 def secrets_in(url: str) -> set[str]:
-    """Return the words of a URL that must not be shown, as they are and as they may be quoted."""
+    """Return the words of a URL that must not be shown, each as it is and percent-encoded."""
     words = re.split(rf"[:\s/\\]|{_AT.pattern}", _parts(url)[1])
     return {form for word in words if word for form in (word, quote(word, errors="ignore"))}
 
 
 def _parts(text: str) -> tuple[str, str, str]:
-    """Return what is before the user name, that and the password with its "@", and the rest."""
+    """Split a URL into the part before the user name, user name to "@", and the rest."""
     if not has_at(text) or _RELATIVE.fullmatch(text):
         return "", "", text
     match = _WELL_FORMED.match(text)
@@ -96,7 +96,7 @@ def redacted(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a short text to stand for `value` in a message, without user names and passwords."""
+    """Return a short text for `value` in a message, without user names and passwords."""
     if isinstance(value, str):
         return repr(redacted_url(value))[:_SHOWN]
     try:
@@ -108,7 +108,7 @@ def shown(value: object) -> str:
 
 
 def start_of_url(url: object) -> str:
-    """Return the first 100 characters of a URL that is refused, as they may be shown."""
+    """Return the first 100 characters of a refused URL, without user name and password."""
     return redacted_url(text_of(url))[:100]
 
 

@@ -1,8 +1,8 @@
 """
-What a caller asks for: the `Request` value and the other forms a request may be given in.
+The `Request` value, and the other forms that a request may be given in.
 
-Nothing here sends, and nothing here parses a URL: whether a request can be sent is the lane's to
-say, because it depends on the client (`base_url`, the library it comes from).
+Nothing here sends a request or parses a URL. The lane decides whether a request can be sent,
+because that depends on the client (its `base_url`, and the library it comes from).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ AuthTypes: TypeAlias = (
 TimeoutTypes: TypeAlias = float | httpx.Timeout
 
 
-# Of the requests that are no `Request`: what their bodies were read from.
+# The body sources of requests given as an httpx or httpx2 request.
 _sources: WeakKeyDictionary[Any, Sequence[BodySource]] = WeakKeyDictionary()
 
 
@@ -90,7 +90,7 @@ def _check_url(_: object, __: object, url: Any) -> None:
 
 
 def _by_value(method: Any) -> Any:
-    # A member of an Enum has a hash of its own, and would be missed in `Retry.methods`.
+    # A member of an Enum has its own hash, and so would not be found in `Retry.methods`.
     return str.__str__(method) if isinstance(method, str) else method
 
 
@@ -117,30 +117,30 @@ def _check_max_body(_: object, __: object, max_body: object) -> None:
 @attrs.frozen(kw_only=True)
 class Request:
     """
-    One request, with a `tag` that the caller finds again in its result.
+    One request, with a `tag` that its result carries.
 
     The arguments have the names and types of `httpx.AsyncClient.request`. Every call also takes a
     `str`, an `httpx.URL` or an `httpx.Request` in place of a `Request`. A URL that cannot be
-    fetched is not an error here; it makes a `Failure` of kind `invalid_request`.
+    fetched raises nothing here; its result is a `Failure` of kind `invalid_request`.
     """
 
     url: str | httpx.URL = attrs.field(kw_only=False, validator=_check_url, repr=_shown_url)
     """
-    Absolute, or relative to the client's `base_url`; sent without blanks and line ends around it.
+    Absolute, or relative to the client's `base_url`. Blanks and line ends around it are removed.
     """
     method: str = attrs.field(
         default="GET", kw_only=False, converter=_by_value, validator=_check_method
     )
-    """Any method; a failed one is tried again only if `Retry.methods` has it."""
+    """Any method. A failed request is tried again only if `Retry.methods` contains its method."""
     headers: HeaderTypes | None = attrs.field(default=None, repr=False)
-    """Added to the client's own headers, and winning over them."""
+    """Added to the client's headers; they replace headers of the same name."""
     params: ParamTypes | None = None
-    """Added to the URL's query, behind it; httpx would drop that."""
+    """Appended to the query of the URL; httpx would replace that query."""
     content: ContentTypes | None = attrs.field(default=None, repr=False)
     """
     The body: bytes, text, a file opened in binary mode, or an iterable or async iterable of bytes.
 
-    A file is sent from where it stands, and stands there again afterwards. What can be read only
+    A file is sent from its position, which is restored afterwards. A body that can be read only
     once (an iterator, a pipe) is never sent a second time.
     """
     data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
@@ -148,35 +148,37 @@ class Request:
     json: Any = attrs.field(default=None, repr=False)
     """A value to send as JSON."""
     files: FilesTypes | None = attrs.field(default=None, repr=False)
-    """Files for a multipart body. One that cannot be rewound is never sent a second time."""
+    """Files for a multipart body. A file that cannot be rewound is never sent a second time."""
     cookies: CookieTypes | None = attrs.field(default=None, repr=False)
-    """Added to the client's own cookies, for this request."""
+    """Added to the client's cookies, for this request only."""
     auth: AuthTypes | Unset | None = attrs.field(default=UNSET, repr=False)
-    """Instead of the client's; `None`: no authentication."""
+    """Replaces the client's authentication; `None`: no authentication."""
     timeout: TimeoutTypes | Unset | None = UNSET
-    """Seconds for one attempt, instead of the fetcher's; `None`: no limit."""
+    """Seconds for one attempt. Replaces the fetcher's `timeout`; `None`: no limit."""
     deadline: float | Unset | None = attrs.field(default=UNSET, validator=_check_deadline)
-    """Seconds for it with all its retries, instead of the fetcher's; `None`: no limit."""
+    """Seconds for the request with all its retries. Replaces the fetcher's `deadline`; `None`: no
+    limit."""
     retry: RetryPolicy | Unset | None = attrs.field(default=UNSET, validator=_check_retry)
-    """Instead of the fetcher's; `None`: it is tried once, and its 429 or 503 pauses nobody."""
+    """Replaces the fetcher's `retry`; `None`: it is tried once, and a 429 or 503 does not pause its
+    host."""
     max_body: int | Unset | None = attrs.field(default=UNSET, validator=_check_max_body)
-    """Bytes of its decoded body at most, instead of the fetcher's; `None`: no limit."""
+    """Most bytes of the decoded body. Replaces the fetcher's `max_body`; `None`: no limit."""
     follow_redirects: bool | None = None
-    """Instead of the fetcher's; `None`: as the fetcher does."""
+    """Whether to follow redirects; `None`: as the fetcher does."""
     extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-    """As httpx passes them to its transport. A `trace` of the caller's is called too."""
+    """Extensions as httpx passes them to its transport. A `trace` function is called too."""
     tag: Any = None
-    """Anything; handed back untouched in `result.request.tag`."""
+    """Any object; returned unchanged as `result.request.tag`."""
 
-    # The caller's own `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It
-    # counts for `==`, by identity as in httpx, since what stands above does not tell its body.
+    # The caller's `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It counts
+    # for `==`, by identity as in httpx, since the fields above do not contain its body.
     _native: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
-    # What the body was read from, where it does not lie in memory: set by `hold` alone. In a pickle
-    # too, or the copy of a request whose iterator has been read would be sent without a body.
+    # The sources of the body, if it is not in memory: set by `hold` alone. They are pickled too, or
+    # the copy of a request whose iterator has been read would be sent without a body.
     _sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # By themselves, requests are pickled to be sent elsewhere: whole, or not at all.
+        # A request pickled by itself is meant to be sent elsewhere: whole, or not at all.
         state = given_in(self)
         return {
             name: each if is_plain(each) else FieldParcel(each, name.lstrip("_"))
@@ -189,10 +191,10 @@ class Request:
     @classmethod
     def of(cls, item: object) -> Request:
         """
-        Return `item` as a `Request`; never fails.
+        Return `item` as a `Request`; never raises.
 
-        Something that is no request at all becomes one whose URL is what `str()` makes of it, so
-        that its result can name it; `is_request` tells.
+        An object that is not a request (see `is_request`) becomes one with its `str()` as the URL,
+        so that the result can name it.
         """
         if isinstance(item, Request):
             return item
@@ -206,10 +208,10 @@ class Request:
 
 
 class RequestParcel(Parcel):
-    """Stands for the request of a result: what does not pickle is left behind."""
+    """Placeholder for the request of a result; fields that do not pickle are left out."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        # Without the memo: one that fails leaves objects in it that are gone.
+        # Without the memo: a failed copy would leave objects in it that no longer exist.
         try:
             return copy.deepcopy(self.value)
         except Exception:
@@ -232,10 +234,10 @@ class RequestParcel(Parcel):
 
 def check_present(request: Request) -> None:
     """
-    Refuse a request that has travelled without something that did not pickle.
+    Raise if a field of an unpickled request is missing because it did not pickle.
 
     Raises:
-        TypeError: With the name of the field.
+        TypeError: Names the field.
     """
     for field in attrs.fields(Request):
         given = getattr(request, field.name)
@@ -247,13 +249,13 @@ def check_present(request: Request) -> None:
 
 
 native_of: Callable[[Request], httpx.Request | None] = attrgetter("_native")
-"""Return the caller's own `httpx.Request`, if the request was made of one."""
+"""Return the `httpx.Request` that the request was made from, if any."""
 
 _sources_of: Callable[[Request], Sequence[BodySource]] = attrgetter("_sources")
 
 
 def plain_url(item: object) -> str | None:
-    """Return the URL of a GET that is a URL and perhaps a tag, and nothing else; else `None`."""
+    """Return the URL of a GET without any option but a tag; else `None`."""
     if type(item) is not Request:
         return text_of_url(item)
     if item.method != "GET":
@@ -264,8 +266,8 @@ def plain_url(item: object) -> str | None:
         and item.deadline is UNSET
         and item.retry is UNSET
         and item.max_body is UNSET
-        # One by one and by identity: it takes 0.2 µs, and what a caller gives may have an `==` of
-        # its own, as tables of numbers do.
+        # One by one and by identity: it takes 0.2 µs, and an object of the caller may define `==`
+        # in its own way, as arrays of numbers do.
         and item.headers is None
         and item.params is None
         and item.content is None
@@ -281,16 +283,16 @@ def plain_url(item: object) -> str | None:
 
 
 def text_of_url(url: object) -> str | None:
-    """Return a URL as text, if it is one in a form of which nobody has made something else."""
+    """Return a URL as text if it is a string or exactly an `httpx.URL`; else `None`."""
     if type(url) is str:
         return url
     if isinstance(url, str):
-        return str.__str__(url)  # its value: `str()` of a member of an Enum is its name
+        return str.__str__(url)  # the value; `str()` of a member of an Enum is its name
     return str(url) if type(url) is httpx.URL else None
 
 
 def is_request(item: object) -> bool:
-    """Whether `item` is of a type that a request may be given in."""
+    """Whether `item` is of a type that is accepted as a request."""
     return isinstance(item, str | Request) or is_url(item) or is_prepared(item)
 
 
@@ -305,7 +307,7 @@ def is_prepared(item: object) -> bool:
 
 
 def hold(request: Request, sources: Sequence[BodySource]) -> None:
-    """Keep what the body of `request` is read from, for as long as that may be sent again."""
+    """Keep the sources of the body of `request` alive for as long as it may be sent again."""
     object.__setattr__(request, "_sources", sources)
     native = native_of(request)
     if native is not None and sources:
@@ -313,7 +315,7 @@ def hold(request: Request, sources: Sequence[BodySource]) -> None:
 
 
 def is_repeatable(item: object) -> bool:
-    """Whether the body of `item`, a request in any form that has been tried, can be sent again."""
+    """Whether the body of `item`, a request that has been tried, can be sent again."""
     if isinstance(item, Request):
         return all(source.is_readable for source in _sources_of(item))
     if is_prepared(item):
@@ -322,7 +324,7 @@ def is_repeatable(item: object) -> bool:
 
 
 def _is_library_type(item: object, name: str) -> bool:
-    # By name, so that httpx2 need not be installed, nor imported before its user does.
+    # By name, so that httpx2 need be neither installed nor imported here.
     return any(
         base.__name__ == name and base.__module__.partition(".")[0] in ("httpx", "httpx2")
         for base in type(item).__mro__

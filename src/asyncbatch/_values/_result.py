@@ -1,7 +1,7 @@
 """
-What became of one request: `Success | Failure`, a closed union of values.
+The result of one request: `Success | Failure`, a closed union of values.
 
-Made by the batch; nothing here knows how.
+The batch makes them; nothing here knows how.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asyncbatch._values._request import Request, RequestParcel
 from asyncbatch._values._text import encoding_of, parse_json, text_of
 from asyncbatch._values._timing import Attempt, Course, Timing, timing_of
 
-# httpx tells with each failed status where to read about it.
+# httpx adds a link to the description of a failed status.
 _LINK = re.compile(r"\s*For more information check: \S+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHOWN = 300
@@ -28,41 +28,41 @@ _SHOWN = 300
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class _Result:
-    """What a success and a failure have in common."""
+    """The fields that a success and a failure have in common."""
 
     index: int
     """Position of the request in the input, from 0."""
     _item: Any = attrs.field(alias="item")
-    # The request as it was given: most are plain strings, and most callers never ask for the rest.
+    # The request as given. Most are plain strings, and most callers never ask for a `Request`.
     _url: httpx.URL | None = attrs.field(alias="url")
-    # The URL asked for, where there is no response that knows better; None if it is no URL.
+    # The URL of the request, if there is no response with its own; None if it is not a URL.
     elapsed: float
-    """Seconds from when it first got a slot to the end, retries and their waits included."""
+    """Seconds from its first slot to its end, retries and their waits included."""
     attempts: int
-    """How many times it was tried; 0 if it never was."""
+    """How many times it was tried; 0 if it was never tried."""
     history: tuple[Attempt, ...]
-    """The tries before the last."""
+    """The tries before the last one."""
     _queued: float = attrs.field(alias="queued")
     _throttled: float = attrs.field(alias="throttled")
     _network: Timing | Course = attrs.field(alias="network")
-    # Put together when somebody asks: of a million results, few are asked for their phases.
+    # `timing` is put together when asked for: of a million results, few are.
     _content: bytes = attrs.field(default=b"", alias="content")
     _answer: Any = attrs.field(default=None, alias="response")
-    # The response, or what builds it: neither is needed to ask for its status or its content.
+    # The response, or an object that builds it. Status and content need no built response.
 
     @property
     def timing(self) -> Timing:
-        """Where the time went."""
+        """The seconds spent in each phase."""
         return timing_of(self._network, queued=self._queued, throttled=self._throttled)
 
     @property
     def request(self) -> Request:
-        """The request, with its `tag`; the caller's own object where a `Request` was given."""
+        """The request, with its `tag`. If a `Request` was given, it is that object."""
         return Request.of(self._item)
 
     @property
     def url(self) -> httpx.URL | None:
-        """The final URL, after redirects; `None` only if the request's own was invalid."""
+        """The final URL, after redirects; `None` only if the URL of the request is invalid."""
         answer = self._answer
         if answer is None:
             return self._url
@@ -75,45 +75,45 @@ class _Result:
 
     @property
     def status_code(self) -> int | None:
-        """The response's status, `None` where there is no response."""
+        """The status of the response; `None` without a response."""
         return None if self._answer is None else self._answer.status_code
 
     @property
     def headers(self) -> httpx.Headers:
-        """The response's headers, empty where there is no response."""
+        """The headers of the response; empty without a response."""
         response = self._built()
         return httpx.Headers() if response is None else response.headers
 
     @property
     def content(self) -> bytes:
-        """The decoded body, `b""` where there is no response."""
+        """The decoded body; `b""` without a response."""
         return self._content
 
     @property
     def reason_phrase(self) -> str:
-        """The words after the response's status, `""` where there is no response."""
+        """The reason phrase of the status line; `""` without a response."""
         response = self._built()
         return "" if response is None else response.reason_phrase
 
     @property
     def cookies(self) -> httpx.Cookies:
-        """The cookies that this response sets, none where there is no response."""
+        """The cookies that this response sets; none without a response."""
         response = self._built()
         return httpx.Cookies() if response is None else response.cookies
 
     @property
     def links(self) -> dict[str | None, dict[str, str]]:
-        """The response's `Link` fields by their `rel`, as httpx parses them; else `{}`."""
+        """The `Link` headers by their `rel`, as httpx parses them; `{}` without a response."""
         response = self._built()
         return {} if response is None else response.links
 
     @property
     def encoding(self) -> str | None:
         """
-        The encoding that `text` is decoded by, `None` where there is no response.
+        The encoding used for `text`; `None` without a response.
 
-        The charset that the server names, if it is one; else the client's `default_encoding`, which
-        is UTF-8.
+        It is the charset that the server names, if Python knows it. Otherwise it is the client's
+        `default_encoding`, by default UTF-8.
         """
         response = self._built()
         return None if response is None else encoding_of(response)
@@ -121,22 +121,22 @@ class _Result:
     @property
     def text(self) -> str:
         """
-        The decoded body as text, `""` where there is no response.
+        The decoded body as text; `""` without a response.
 
-        Never fails, whatever charset the server names: what does not decode becomes U+FFFD. Only
-        a `default_encoding` that is a function of yours may raise.
+        It never raises, whatever charset the server names: bytes that do not decode become U+FFFD.
+        Only a function given as `default_encoding` may raise.
         """
         response = self._built()
         return "" if response is None else text_of(response)
 
     def json(self, **kwargs: Any) -> Any:
         """
-        Parse the body as JSON, in UTF-8, UTF-16 or UTF-32; arguments as for `json.loads`.
+        Parse the body as JSON, in UTF-8, UTF-16 or UTF-32. Takes the arguments of `json.loads`.
 
         Raises:
-            json.JSONDecodeError: If the body is no JSON, or there is none; it names the URL. What
-                is too much for Python's parser (very long numbers, very deep nesting) counts as
-                none, and so does a `ValueError` that a function among the arguments raises.
+            json.JSONDecodeError: If the body is not JSON, or there is none. The message names the
+                URL. It is also raised for JSON that Python's parser refuses (very long numbers,
+                very deep nesting), and for a `ValueError` of a function among the arguments.
         """
         url = self.url
         shown = redacted_url(self.request.url if url is None else url)
@@ -156,14 +156,14 @@ class _Result:
         )
 
     def _built(self) -> httpx.Response | None:
-        """Return the response, built the first time that somebody asks for it."""
+        """Return the response; it is built on the first call."""
         build = getattr(self._answer, "build", None)
         if build is not None:
             object.__setattr__(self, "_answer", build(self._item, self._content, self._network))
         return self._answer  # type: ignore[no-any-return]  # a response of either library
 
     def _state(self) -> dict[str, Any]:
-        """Return the fields for `pickle`, with the response: connections cannot be sent."""
+        """Return the fields for `pickle`, with the response built: its builder does not pickle."""
         name_encoding(self._built())
         state = state_of(self)
         if isinstance(self._item, Request):
@@ -173,12 +173,12 @@ class _Result:
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Success(_Result):
-    """A request that was answered with a status below 400, body and all."""
+    """The result of a request that got a complete response with a status below 400."""
 
     ok: ClassVar[Literal[True]] = True
-    """Always `True`; tells the two kinds of `Result` apart."""
+    """Always `True`; `False` on a `Failure`."""
     kind: ClassVar[None] = None
-    """Always `None`: nothing went wrong."""
+    """Always `None`."""
     error: ClassVar[None] = None
     """Always `None`."""
 
@@ -191,11 +191,11 @@ class Success(_Result):
     @property
     def url(self) -> httpx.URL:
         """The final URL, after redirects."""
-        return super().url  # type: ignore[return-value]  # what was answered has one
+        return super().url  # type: ignore[return-value]  # a response has one
 
     @property
     def status_code(self) -> int:
-        """The response's status."""
+        """The status of the response."""
         return self._answer.status_code  # type: ignore[no-any-return]
 
     @property
@@ -216,13 +216,13 @@ class Success(_Result):
 
 
 class _Draft(Success):
-    # Both, as they share a place in the type: one left frozen would slow the other down.
+    # Both, since they share a slot of the type: one left frozen would slow the other down.
     __setattr__ = object.__setattr__
     __delattr__ = object.__delattr__
 
 
 def _as_drafted(cls: type, fields: list[Any]) -> list[Any]:
-    """Let a draft be given its fields by position, and no URL: its response knows better."""
+    """Make the fields positional, and leave the URL out: the response has it."""
     return [
         field.evolve(init=False, default=None)
         if field.name == "_url"
@@ -235,15 +235,15 @@ draft: Callable[..., Success] = attrs.define(eq=False, repr=False, field_transfo
     _Draft
 )
 """
-Begin a `Success`, with its fields in their order but for the URL; its class is still to be set.
+Make a draft of a `Success` from its fields, in their order, without the URL.
 
-A frozen class pays for each of its fields when an object is made, 1.1 µs in all. A draft sets them
-as any object would (0.3 µs), and becomes what it should be when its `__class__` is set to that.
+Making an object of a frozen class costs 1.1 µs, since each field is set through
+`object.__setattr__`. A draft is not frozen (0.3 µs); setting its `__class__` to `Success` ends it.
 """
 
 
 def success(*fields: Any) -> Success:
-    """Make a `Success` of its fields, in their order but for the URL."""
+    """Make a `Success` from its fields, in their order, without the URL."""
     made = draft(*fields)
     made.__class__ = Success
     return made
@@ -251,20 +251,20 @@ def success(*fields: Any) -> Success:
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Failure(_Result):
-    """A request that was not answered, or answered with a status of 400 or above."""
+    """The result of a request without a complete response, or with a status of 400 or above."""
 
     ok: ClassVar[Literal[False]] = False
-    """Always `False`; tells the two kinds of `Result` apart."""
-    # None until somebody asks, where the response says what it is.
+    """Always `False`; `True` on a `Success`."""
+    # None for a failed status until `error` is read, which makes it from the response.
     _error: Exception | None = attrs.field(alias="error")
     kind: FailureKind
-    """The error in one word."""
+    """Why it failed, in one word."""
     out_of_budget: bool = False
-    """Whether there were tries left, but no retry in the budget of its host (`Retry.budget`)."""
+    """Whether tries were left, but the retry budget of the host was spent (`Retry.budget`)."""
 
     @property
     def error(self) -> Exception:
-        """The last error; for a failed status an `httpx.HTTPStatusError`."""
+        """The error of the last try; for a failed status, an `httpx.HTTPStatusError`."""
         if self._error is None:
             object.__setattr__(self, "_error", status_error(self._built()))
         return self._error  # type: ignore[return-value]
@@ -279,7 +279,7 @@ class Failure(_Result):
 
     @property
     def response(self) -> httpx.Response | None:
-        """The response, if a complete one arrived."""
+        """The response, if a complete one arrived; else `None`."""
         return self._built()
 
     def unwrap(self) -> NoReturn:
@@ -303,18 +303,18 @@ Result: TypeAlias = Success | Failure
 
 
 figures_of: Callable[[Result], tuple[Any, ...]] = _Result._figures  # pyright: ignore[reportPrivateUsage]
-"""Return what is counted of a result, and nothing that would have to be built."""
+"""Return the figures that a summary counts, without building the response."""
 
 
 def status_error(response: Any) -> Exception:
-    """Return the error that a response of a failed status is, of its own library."""
+    """Return the `HTTPStatusError` of a failed response, of the response's own library."""
     try:
         response.raise_for_status()
     except Exception as error:
-        # As httpx words it, but without the user and password of the URL, and without a link to
-        # what the status means. A new object, because the traceback would hold this frame.
+        # The text of httpx without user and password of the URL, and without the link to the
+        # description of the status. A new object, because the traceback would hold this frame.
         kind: Any = type(error)
-        # The URL as a whole first: where it ends is hard to tell from within a text.
+        # The whole URL first: within a text, its end is hard to find.
         text = str(error).replace(str(response.url), redacted_url(response.url))
         text = _LINK.sub("", redacted(text))
         found: Exception = kind(text, request=response.request, response=response)
@@ -328,5 +328,5 @@ def _one_line(text: str) -> str:
 
 
 def _shown(url: httpx.URL | None) -> str:
-    # httpx leaves out the password in the repr of a URL, but not the user, nor either in its str.
+    # httpx hides only the password in the repr of a URL, and nothing in its str.
     return redacted_url(url)

@@ -1,8 +1,7 @@
 """
-The results of a whole batch: at once and in the order of its input, or one after the other.
+The results of a batch: `Results`, all at once in input order, and `ResultStream`, one by one.
 
-A sequence and a few views of it, and what a stream of them promises. How results come about is the
-batch's business.
+A sequence with a few views, and the contract of a stream. The batch makes the results.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ NAMED_WIDTH = 120
 
 
 class ResultStream(AsyncIterator[Result]):
-    """The results of a running batch, for `async for`: what `Fetcher.stream` gives."""
+    """The results of a running batch, for `async for`; made by `Fetcher.stream`."""
 
     @abstractmethod
     def summary(self) -> Summary:
         """
         Return the figures of the results taken so far; printing them shows a report.
 
-        While the stream runs and after it, also outside its `async with`. Its `duration` ends with
-        the batch. It takes no more memory for more results: beyond 10,000 the quantiles are within
-        0.8 % of the true values.
+        It may be called while the stream runs and afterwards, also outside the `async with`. The
+        `duration` ends with the batch. Memory does not grow with the number of results: beyond
+        10,000, quantiles are within 0.8 % of the true values.
         """
 
 
 class Results(Sequence[Result]):
     """
-    One result for each request, in the order of the input.
+    The results of a batch, one for each request, in the order of the input.
 
-    A sequence that cannot be changed. To fetch again what failed:
+    An immutable sequence. To fetch the failed requests again:
 
         again = await fetcher.fetch_many([failure.request for failure in results.failures])
     """
@@ -56,17 +55,17 @@ class Results(Sequence[Result]):
 
     @property
     def duration(self) -> float:
-        """Seconds the batch took; a slice keeps those of the batch it was cut from."""
+        """Seconds that the batch took; a slice has the duration of the whole batch."""
         return self._duration
 
     @property
     def successes(self) -> list[Success]:
-        """Those that succeeded."""
+        """The results that are a `Success`."""
         return [result for result in self._results if isinstance(result, Success)]
 
     @property
     def failures(self) -> list[Failure]:
-        """Those that failed."""
+        """The results that are a `Failure`."""
         return [result for result in self._results if isinstance(result, Failure)]
 
     def summary(self) -> Summary:
@@ -80,10 +79,10 @@ class Results(Sequence[Result]):
         """
         Return the results of each host, in the order in which the hosts first appear.
 
-        The keys are the hosts of the URLs asked for, wherever redirects led: `example.org`, or
-        `example.org:8080` where the port is not the scheme's own; in lower case, IPv6 addresses in
-        brackets. A URL relative to `base_url` counts for the host that it ended at. What names no
-        host at all is under `""`.
+        The keys are the hosts of the requested URLs, whatever redirects followed: `example.org`, or
+        `example.org:8080` if the port is not the scheme's default. They are in lower case, IPv6
+        addresses in brackets. A URL relative to `base_url` counts for the host of its final URL.
+        Results without any host are under `""`.
         """
         found: dict[str, list[Result]] = {}
         for result in self._results:
@@ -95,11 +94,11 @@ class Results(Sequence[Result]):
 
     def raise_for_failures(self) -> None:
         """
-        Raise the errors of all failures together, or do nothing if there are none.
+        Raise the errors of the failures as one group; do nothing if there are none.
 
         Raises:
             ExceptionGroup: If a request failed. It holds the first 100 errors of each kind, in the
-                order of the input; all of them are in `failures`.
+                order of the input; `failures` has all of them.
         """
         failures = self.failures
         if failures:
@@ -129,13 +128,13 @@ def _host_of(result: Result) -> str:
     asked = result.request.url
     if (plain := plain_host_in(asked)) is not None:
         return plain
-    # httpx makes a URL of much that cannot be fetched.
+    # httpx parses many a text that cannot be fetched as a URL.
     return "" if result.url is None else host_in(asked) or host_in(result.url) or ""
 
 
 def _raised(failures: list[Failure]) -> Iterator[Exception]:
-    # Whoever prints or logs the group formats every error in it (20 µs and more each), before
-    # all but 15 are left out of the text: the errors of a million failures would take minutes.
+    # Printing or logging the group formats every error in it (20 µs and more each), before all but
+    # 15 are left out of the text: the errors of a million failures would take minutes.
     seen: Counter[FailureKind] = Counter()
     for failure in failures:
         seen[failure.kind] += 1

@@ -1,5 +1,5 @@
 """
-`Retry`, the public retry policy: the rules of `RetryPolicy`, and a function of the caller's.
+`Retry`, the public retry policy: the rules of `RetryPolicy`, and a function of the caller.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ def _check_when(_: object, field: attrs.Attribute[Any], value: object) -> None:
 @attrs.frozen(kw_only=True)
 class Retry(RetryPolicy):
     """
-    Say which failed requests are tried again, how often and when.
+    The retry policy: which failed requests are tried again, how often and when.
 
-    The `statuses` are tried again, and so are failures that may pass: no connection, a timeout, a
-    broken or truncated response. Failures that would happen again are not: a name that does not
-    exist, a certificate that does not verify, a body that does not decode or is too large, a
-    redirect that leads nowhere, a refused address, an invalid request.
+    Responses with one of the `statuses` are tried again, and so are temporary failures: no
+    connection, a timeout, a broken or truncated response. Permanent failures are not: a name that
+    does not exist, a certificate that does not verify, a body that does not decode or is too large,
+    an invalid redirect, a refused address, an invalid request.
     """
 
     when: Callable[[Failure], bool | float | None] | None = attrs.field(
         default=None, validator=_check_when
     )
-    """A function that is called with each failure that may be tried again at all. `True` tries it
-    again, whatever its kind or method, after the usual wait; a number, after that many seconds;
-    `False` does not; `None` leaves it to the rest of the policy. `attempts`, `budget` and deadlines
-    still apply. If it raises, the result is a failure of kind `callback`."""
+    """A function that is called with each failure that can be tried again (tries are left, and the
+    body can be sent again). It returns `True` to try again after the usual wait, whatever the kind
+    or method; a number, to try again after that many seconds; `False`, to not try again; `None`, to
+    let the rest of the policy decide. `attempts`, `budget` and deadlines still apply. If it raises,
+    the result is a failure of kind `callback`."""

@@ -1,8 +1,7 @@
 """
-What became of a batch, in figures: `Summary`, and `SummaryBuilder` that makes one from results.
+The figures of a batch: `Summary`, and `SummaryBuilder`, which makes one from results.
 
-Counting and quantiles only: how long the batch took is told by whoever ran it, and where the
-figures are shown is the caller's business.
+Counting and quantiles only: the batch measures its duration, and the caller shows the figures.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from asyncbatch._values._timing import NETWORK_PHASES, phases_of
 PHASES = ("queued", "throttled", *NETWORK_PHASES)
 EXACT_UP_TO = 10_000
 FIGURES = 8
-"""How many figures there are of each result."""
+"""Number of figures of each result."""
 COUNTED_AT_ONCE = 500 * FIGURES
 LINE_WIDTH = 80
 # So that a batch with hundreds of different statuses still fits on a screen.
@@ -36,36 +35,37 @@ _VIEWS = ("kinds", "statuses", "phases")
 @attrs.frozen(kw_only=True)
 class Summary:
     """
-    The figures of a batch; `str()` of it is a report for people.
+    The figures of a batch; its `str()` is a readable report.
 
-    The quantiles are over the requests that were tried at least once: what was never sent took no
-    time, and would only make the others look better.
+    The quantiles cover the requests that were tried at least once. A request that was never sent
+    took no time, and would only make the others look faster.
     """
 
     total: int
-    """How many results there are."""
+    """Number of results."""
     succeeded: int
-    """How many of them are a `Success`."""
+    """Number of results that are a `Success`."""
     failed: int
-    """How many of them are a `Failure`."""
+    """Number of results that are a `Failure`."""
     kinds: Mapping[FailureKind, int]
-    """How many failures of each kind, the most frequent first."""
+    """Number of failures of each kind, the most frequent first."""
     statuses: Mapping[int, int]
-    """How many final responses with each status, in the order of the statuses."""
+    """Number of final responses with each status, in the order of the statuses."""
     retries: int
-    """How many tries beyond the first, over all requests."""
+    """Number of tries beyond the first, over all requests."""
     bytes: int
-    """Length of all final bodies, decoded."""
+    """Total length of the final bodies, decoded."""
     duration: float
-    """Seconds the batch took."""
+    """Seconds that the batch took."""
     slots_full: float = 0.0
-    """Seconds of them for which all `concurrency` slots were taken, so that more could not start:
-    where that is most of the time, more `concurrency` makes the batch faster."""
+    """Seconds of the duration in which all `concurrency` slots were taken, so that no further
+    request could start. If that is most of the time, a higher `concurrency` may make the batch
+    faster."""
     elapsed: Quantiles | None
-    """Seconds for one request, retries and their waits included: `mean`, `p50` (the median), `p90`,
-    `p99`, `max`, and of how many (`count`). `None` if none was tried."""
+    """Seconds per request, retries and their waits included: `mean`, `p50` (the median), `p90`,
+    `p99`, `max`, and the number of requests (`count`). `None` if none was tried."""
     phases: Mapping[str, Quantiles]
-    """The same for each phase of `Timing` that occurred, by its name."""
+    """The same for each phase of `Timing` that occurred, by the name of the phase."""
 
     def __getstate__(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in attrs.fields(Summary)}
@@ -87,18 +87,18 @@ class Summary:
 
 class SummaryBuilder:
     """
-    Counts results one by one and keeps none of them, so that a stream needs no more memory.
+    Makes a `Summary` from results that are added one by one. It keeps none of them.
 
     Quantiles are exact up to 10,000 results, and within 0.8 % of the true value beyond.
 
     Args:
-        exact_up_to: Another number of results up to which the quantiles are exact. Each result
-            costs up to 72 bytes until then.
+        exact_up_to: Number of results up to which the quantiles are exact. Each result up to that
+            number takes up to 72 bytes.
     """
 
     def __init__(self, *, exact_up_to: int = EXACT_UP_TO) -> None:
-        # The figures of the latest results, one behind the other: they are counted many at a time,
-        # which takes a tenth of the time for each.
+        # The figures of the latest results, one after the other. Counting many at a time takes a
+        # tenth of the time per result.
         self._latest: list[Any] = []
         self._total = 0
         self._retries = 0
@@ -109,7 +109,7 @@ class SummaryBuilder:
         self._phases = {name: QuantilesBuilder(exact_up_to) for name in PHASES}
 
     def add(self, result: Result) -> None:
-        """Count one result."""
+        """Add one result."""
         latest = self._latest
         latest += figures_of(result)
         if len(latest) >= COUNTED_AT_ONCE:
@@ -117,11 +117,11 @@ class SummaryBuilder:
 
     def build(self, *, duration: float, slots_full: float = 0.0) -> Summary:
         """
-        Return the figures of what was added so far.
+        Return the summary of the results added so far.
 
         Args:
             duration: Seconds that the batch took.
-            slots_full: Seconds of them for which all slots were taken.
+            slots_full: Seconds of the duration in which all slots were taken.
         """
         self._count()
         failed = self._kinds.total()
@@ -164,7 +164,7 @@ class SummaryBuilder:
 
 
 class RunningSummary:
-    """The summary of a batch under way, and of how long it has taken."""
+    """The summary of a running batch, with its duration so far."""
 
     def __init__(self) -> None:
         self._builder = SummaryBuilder()
@@ -173,29 +173,29 @@ class RunningSummary:
         self._begun_at = 0.0
         self._ended_at: float | None = None
         self.add: Callable[[Result], None] = self._builder.add
-        """Count one result."""
+        """Add one result."""
 
     def begin(self, clock: Callable[[], float], slots_full: Callable[[], float] = float) -> None:
         """
-        Let time count.
+        Begin to measure the duration.
 
         Args:
-            clock: Tells seconds.
-            slots_full: Tells for how many seconds of the batch all slots have been taken.
+            clock: Returns the time in seconds.
+            slots_full: Returns the seconds of the batch in which all slots were taken.
         """
         self._clock = clock
         self._slots_full = slots_full
         self._begun_at = clock()
 
     def end(self) -> None:
-        """Let no more time count."""
+        """Stop measuring the duration."""
         if self._ended_at is None:
             self._ended_at = self._clock()
             seconds = self._slots_full()
             self._slots_full = lambda: seconds
 
     def build(self) -> Summary:
-        """Return the figures of what was added so far."""
+        """Return the summary of the results added so far."""
         now = self._clock() if self._ended_at is None else self._ended_at
         return self._builder.build(duration=now - self._begun_at, slots_full=self._slots_full())
 
@@ -239,7 +239,7 @@ def _counts(counts: Mapping[FailureKind, int] | Mapping[int, int]) -> str:
 
 
 def _wrapped(label: str, figure: str, details: str) -> list[str]:
-    # Counts stay beside what they count: the blank between the two does not break.
+    # A count stays on the line of its name: the blank between the two does not break.
     start = f"  {label:<9}  {figure}"
     text = details.replace(", ", ",\n").replace(" ", "\xa0").replace("\n", " ")
     lines = textwrap.wrap(
@@ -261,7 +261,7 @@ def _row(name: str, *cells: str) -> str:
 
 
 def shown_seconds(seconds: float) -> str:
-    """Return a duration for people: three digits, in the unit that fits."""
+    """Return a duration as text: three digits, in a fitting unit."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 99.95:
@@ -270,12 +270,12 @@ def shown_seconds(seconds: float) -> str:
 
 
 def shown_rate(per_second: float) -> str:
-    """Return a rate for people: three digits, or all of a whole number."""
+    """Return a rate as text: three digits, or a whole number."""
     return f"{per_second:,.0f}/s" if per_second >= 99.95 else f"{per_second:.3g}/s"
 
 
 def shown_bytes(count: float) -> str:
-    """Return a number of bytes for people: three digits, in the unit that fits."""
+    """Return a number of bytes as text: three digits, in a fitting unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"

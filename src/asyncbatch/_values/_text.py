@@ -1,8 +1,8 @@
 """
-How a body is read as text and as JSON, whatever its server says of it.
+Reading of a body as text and as JSON, whatever charset its server names.
 
-What a server names is not to be trusted: Python's codecs decompress, unescape or fail by names that
-a server may give. Here only what encodes text counts, and only what is documented is raised.
+The charset named by a server cannot be trusted: some of Python's codecs decompress, unescape or
+always fail. Only codecs that encode text are used here, and only documented errors are raised.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ FALLBACK = "utf-8"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+ -]{0,39}")
 
-# Text encodings to Python, but not of a body: escapes, host names, and one that always fails.
+# Text encodings of Python that are no charset of a body: escapes, host names, and one that always
+# fails.
 _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
 
 
 def is_charset(name: str) -> bool:
-    """Whether `name` is a codec of Python's by which bytes are text."""
+    """Whether `name` is a codec of Python that decodes bytes to text."""
     if not _NAME.fullmatch(name):
         return False
     try:
         codec = codecs.lookup(name)
-        # Of the other codecs (rot13, zip, base64, ...), this refuses to look one up.
+        # `decode` refuses codecs that do not decode to text (rot13, zip, base64, ...).
         b" ".decode(codec.name, "replace")
-    except Exception:  # a codec may be anybody's
+    except Exception:  # a registered codec may raise anything
         return False
     return codec.name.replace("-", "_") not in _NO_CHARSETS
 
 
 def encoding_of(response: Any) -> str:
     """
-    Return the encoding by which the body of a response is text.
+    Return the encoding for the text of a response.
 
-    As httpx finds it, but for what is no charset: then it is the client's `default_encoding`.
+    It is the one that httpx finds, if it is a charset; else the client's `default_encoding`.
     """
     try:
         found: str = response.encoding
     except Exception:
-        # Python's parser of `Content-Type` fails at some values, and so does the look-up of a name.
+        # Python's parser of `Content-Type` raises for some values, and so does the codec look-up.
         found = ""
     if is_charset(found):
         return found
@@ -52,13 +53,13 @@ def encoding_of(response: Any) -> str:
 
 
 def text_of(response: Any) -> str:
-    """Return the body of a response as text; what does not decode becomes U+FFFD."""
+    """Return the body of a response as text; bytes that do not decode become U+FFFD."""
     encoding = encoding_of(response)
     try:
         if response.encoding == encoding:
             text: str = response.text
             return text
-    except Exception:  # noqa: S110  # as UTF-16 without a byte order mark
+    except Exception:  # noqa: S110  # raised for UTF-16 without a byte order mark
         pass
     content: bytes = response.content
     return content.decode(encoding, "replace")
@@ -70,11 +71,11 @@ def parse_json(content: bytes, url: str, options: dict[str, Any]) -> Any:
 
     Args:
         content: The body.
-        url: Where it is from, for the message.
-        options: As for `json.loads`.
+        url: The URL of the response, for the message.
+        options: Arguments for `json.loads`.
 
     Raises:
-        json.JSONDecodeError: If it is no JSON.
+        json.JSONDecodeError: If it is not JSON.
     """
     try:
         return json.loads(content, **options)
@@ -86,7 +87,7 @@ def parse_json(content: bytes, url: str, options: dict[str, Any]) -> Any:
     except RecursionError:
         message, document, position = "Nested too deeply", content.decode(errors="replace"), 0
     except ValueError as error:
-        # A number of too many digits; or what a function among the options raises.
+        # Raised for a number of too many digits, or by a function among the options.
         message, document, position = str(error), content.decode(errors="replace"), 0
     where = f"in the body of {url}" if content else f"as there is no body from {url}"
     raise json.JSONDecodeError(f"{message}, {where}", document, position)

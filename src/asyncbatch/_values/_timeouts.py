@@ -1,7 +1,7 @@
 """
-How long one attempt may take: values only.
+The time limits of one attempt: values only.
 
-The scheduler's waits are not in here: no limit runs while a request queues with us.
+Waits of the schedule have no limit here: none of these runs while a request is in our queue.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ DEFAULT_TIMEOUT = 30.0
 DEFAULT_CONNECT_TIMEOUT = 10.0
 
 CLOSE_SECONDS = 1.0
-"""How long closing waits for what may not end by itself: tasks, TLS, code of the caller's."""
+"""How long closing waits for tasks, TLS and code of the caller that may not end by itself."""
 
 
 @attrs.frozen
 class TimeLimits:
-    """What bounds one attempt: seconds and the size of its body. `None` is no limit."""
+    """The limits of one attempt: seconds, and the size of its body. `None`: no limit."""
 
     total: float | None
-    """All of one attempt: redirects and body included."""
+    """Seconds for the whole attempt, redirects and body included."""
     connect: float | None
-    """Opening a connection; again for its TLS handshake."""
+    """Seconds for opening a connection, and again for its TLS handshake."""
     read: float | None = None
-    """Each wait for bytes."""
+    """Seconds for each wait for bytes."""
     write: float | None = None
-    """Each wait to send bytes."""
+    """Seconds for each wait to send bytes."""
     pool: float | None = None
-    """Waiting for a place in the client's pool."""
+    """Seconds of waiting for a place in the client's pool."""
     max_body: int | Unset | None = UNSET
-    """Bytes of the decoded body, where they are others than those of all requests."""
+    """Most bytes of the decoded body; `UNSET`: the limit of the lane."""
 
     def by_phase(self) -> dict[str, float | None]:
-        """Return the limits of the phases as httpx names them, in its extension `timeout` too."""
+        """Return the limits of the phases by httpx's names, as in its `timeout` extension."""
         return {
             "connect": self.connect,
             "read": self.read,
@@ -49,9 +49,9 @@ class TimeLimits:
 
 def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> TimeLimits:
     """
-    Return the limits that the options `timeout` and `connect_timeout` stand for.
+    Return the limits given by the options `timeout` and `connect_timeout`.
 
-    An `httpx.Timeout` sets the phases, and its longest one limits the attempt.
+    An `httpx.Timeout` sets the phases; the longest of them limits the attempt.
 
     Raises:
         TypeError: If `timeout` is neither a number nor a `Timeout`.
@@ -73,7 +73,7 @@ def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> Ti
 
 
 def limits_of_client(timeout: Any) -> TimeLimits:
-    """Return the limits for a client of the caller's, from its own `timeout`: its phases stand."""
+    """Return the limits for a client of the caller, whose `timeout` sets the phases."""
     longest = _longest(timeout)
     return TimeLimits(
         total=None if longest is None else max(longest, DEFAULT_TIMEOUT),

@@ -1,7 +1,7 @@
 """
-Where the time of a request went: values only.
+The time that a request spent in each phase: values only.
 
-Whoever measures (lanes, scheduler) builds these; nothing here reads a clock.
+The lanes and the schedule measure; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from asyncbatch._values._pickling import restore, state_of
 @attrs.frozen
 class Timing:
     """
-    Seconds a request spent in each phase, named as in HAR 1.2.
+    Seconds that a request spent in each phase; the names are those of HAR 1.2.
 
-    `None` means that the phase did not occur or cannot be told apart. `queued` and `throttled` add
-    up over the request's life; the others belong to its last attempt, all redirects included.
+    `None`: the phase did not occur or cannot be told apart. `queued` and `throttled` are sums over
+    all tries; the others belong to the last try, all redirects included.
     """
 
     queued: float = 0.0
-    """Waiting in our queue because no slot was free, or the consumer was slow. For an input with a
-    length it counts from the beginning of the batch; else from when the item was read."""
+    """Waiting in our queue because no slot was free, or the consumer was slow. It counts from the
+    beginning of the batch if the input has a length, else from when the item was read."""
     throttled: float = 0.0
     """Waiting in our queue because of `per_host`, a rate, a pause of the host, or a back-off."""
     dns: float | None = None
-    """Resolving the host name. `None` where it cannot be told from `connect`."""
+    """Resolving the host name. `None` if it cannot be told apart from `connect`."""
     connect: float | None = None
-    """Opening the TCP connection. `None` on a connection used before."""
+    """Opening the TCP connection. `None` on a reused connection."""
     tls: float | None = None
     """The TLS handshake."""
     send: float | None = None
     """Sending the request."""
     wait: float | None = None
-    """From the request's last byte to the end of the response's head."""
+    """From the last byte of the request to the end of the response's head."""
     receive: float | None = None
     """Receiving the body."""
 
     def following(self, earlier: Timing) -> Timing:
-        """Return the same waits, and the phases of both on the network, added up."""
+        """Return the waits of this timing, with the network phases of both added up."""
         sums = dict(earlier.phases())
         for name, seconds in self.phases():
             sums[name] = sums.get(name, 0.0) + seconds
         return attrs.evolve(self, **sums)
 
     def phases(self) -> Iterator[tuple[str, float]]:
-        """Yield name and seconds of each phase on the network that is known."""
+        """Yield the name and seconds of each known network phase."""
         for name in NETWORK_PHASES:
             seconds = getattr(self, name)
             if seconds is not None:
@@ -60,15 +60,17 @@ Course: TypeAlias = tuple[
     float, float, float, float, float, float | None, float | None, float | None, int
 ]
 """
-How one exchange went, for its timing to be worked out when somebody asks: when it was begun, begun
-to be sent, sent, first answered and ended, on one clock and 0.0 where not reached; the seconds of
-`dns`, `connect` and `tls`; and the bytes of the body as transferred. A plain tuple: of a kept
-result, it is one thing less that the garbage collector has to look at.
+The times of one exchange, from which `timing_of` makes a `Timing` when it is asked for.
+
+When the exchange began, when sending began and ended, when the first byte came, and when it ended:
+on one clock, 0.0 if not reached. Then the seconds of `dns`, `connect` and `tls`, and the bytes of
+the body as transferred. It is a plain tuple of numbers, which the garbage collector need not track
+in kept results.
 """
 
 
 def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float = 0.0) -> Timing:
-    """Return what happened on the network behind other waits with us."""
+    """Return the network phases together with the given waits in our queue."""
     if isinstance(network, Timing):
         return attrs.evolve(network, queued=queued, throttled=throttled)
     _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = network
@@ -85,13 +87,13 @@ def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float
 
 
 def _between(start: float, end: float) -> float | None:
-    # A server may answer before it has been sent everything.
+    # A server may answer before the whole request is sent.
     return max(0.0, end - start) if start else None
 
 
 def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[float]]]:
-    """Yield each phase on the network with the seconds that it took where it is known."""
-    # What `timing_of` works out for one, here for many at a time.
+    """Yield each network phase with its known durations."""
+    # Computes for many at a time what `timing_of` computes for one.
     courses = [network for network in networks if type(network) is tuple]
     timings = [network for network in networks if type(network) is not tuple]
     columns: Iterable[Sequence[Any]] = zip(*courses, strict=True) if courses else [()] * 9
@@ -110,7 +112,7 @@ def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[f
 
 
 def _known(column: Sequence[float | None]) -> list[float]:
-    # On connections used before, which most are, there is nothing.
+    # Reused connections, which are most, have only `None` here.
     if column.count(None) == len(column):
         return []
     return [seconds for seconds in column if seconds is not None]
@@ -136,9 +138,9 @@ class Attempt:
     status_code: int | None
     """The status of its response; `None` if it ended without one."""
     error: Exception
-    """What made it fail."""
+    """The error it failed with."""
     timing: Timing
-    """Its own phases; `queued` and `throttled` are those up to this try."""
+    """The phases of this try; `queued` and `throttled` are the sums up to it."""
     delay: float
     """Seconds from its end until the next try was due."""
 

@@ -1,10 +1,9 @@
 """
-The grammar of URLs: what stands around them, what is a host and a port, and which are plain.
+The grammar of URLs: surrounding blanks, host and port, and plain URLs.
 
-A plain URL is one that httpx neither changes nor reads in another way: a lower-case scheme and
-host, and only characters that need no percent-encoding. Dot segments would be resolved, a fragment
-cut off. One that is not plain is no worse for it: httpx reads it. What of a URL may be shown is in
-`_redaction`.
+A plain URL is one that httpx would not change: its scheme and host are in lower case, and all its
+characters need no percent-encoding. It has no dot segments, which httpx would resolve, and no
+fragment, which httpx would cut off. httpx parses all other URLs. Redaction is in `_redaction`.
 """
 
 from __future__ import annotations
@@ -16,25 +15,23 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 BLANKS = "".join(map(chr, range(0x21)))
 """
-What is no part of a URL at its ends: C0 controls and the space (WHATWG URL, §4.4).
+Characters removed at both ends of a URL: C0 controls and the space (WHATWG URL, §4.4).
 
-Spreadsheets, HTML attributes and the lines of a file have them.
+URLs from spreadsheets, HTML attributes and lines of files have them.
 """
 
 ORIGIN = re.compile(
     r"(https?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?=[/?#]|\Z)", re.IGNORECASE
 )
 """
-Scheme, host and port of a URL that can be read in one way only.
-
-So without userinfo, IPv6, backslashes and letters beyond ASCII.
+Scheme, host and port of an unambiguous URL: no userinfo, IPv6, backslashes or non-ASCII letters.
 """
 
 ABSOLUTE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|:)")
 """
-What names a scheme or a host (RFC 3986 §4.2), and so is not relative to a `base_url`.
+A URL with a scheme or a host (RFC 3986 §4.2), which thus is not relative to a `base_url`.
 
-httpx would join what follows the scheme to that.
+httpx would join the part after the scheme to the `base_url`.
 """
 
 HTTP = re.compile(r"https?://(?P<authority>[^/?#]*)|https?:", re.IGNORECASE)
@@ -42,26 +39,26 @@ LOCATION = re.compile(r"(?:https?:)?//(?P<authority>[^/?#]+)", re.IGNORECASE)
 
 HOST_AND_PORT = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]{0,20})?|\[[^\]]*|[^\[]*\]")
 """
-RFC 3986 §3.2.3. httpx hands the port to `int`, which reads "+80", " 80" and "8_0" as well.
+Host and port (RFC 3986 §3.2.3). httpx passes the port to `int`, which accepts "+80", " 80", "8_0".
 
-One bracket alone is left to httpx to refuse.
+A single bracket matches, since httpx refuses it itself.
 """
 
-# Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx lets some
-# of them pass, percent-encoded or not, and leaves it to the resolver what they mean.
+# Forbidden in a domain (https://url.spec.whatwg.org/#forbidden-domain-code-point). httpx accepts
+# some of them, percent-encoded or not, and passes them to the resolver.
 _BAD_HOST = re.compile(r"[\x00-\x20\"#%/:<>?@\[\\\]^`{|}\x7f]")
 
 _PATH_CHARS = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]*+"
 _QUERY_CHARS = r"[A-Za-z0-9\-._~!$&()*+,;=:@/?]*+"
 _ESCAPE = "%[0-9A-Fa-f]{2}"
-# Early releases of Python 3.11 do not go back to where a possessive turn began that fails, and so
-# take the dot segment behind this slash. An atomic group is right everywhere, and 100 ns slower.
+# Early releases of Python 3.11 do not backtrack to the start of a failed possessive repetition, and
+# so match the dot segment after this slash. An atomic group works everywhere, and is 100 ns slower.
 _HAS_POSSESSIVE_GROUPS = re.fullmatch(r"(?:/(?!\.)\.*+)*+", "/.") is None
 _REPEATED = "(?:{})*+" if _HAS_POSSESSIVE_GROUPS else "(?>(?:{})*)"
 
 
 def _with_escapes(characters: str) -> str:
-    # Runs of one class, which the engine of `re` scans four times as fast as a choice of two.
+    # Runs of one character class, which `re` scans four times as fast as an alternation.
     return characters + _REPEATED.format(_ESCAPE + characters)
 
 
@@ -73,9 +70,9 @@ SIMPLE_TARGET = re.compile(
     r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*+(?:\?[A-Za-z0-9\-._~!$&()*+,;=:@/?]++)?"
 )
 """
-What follows the origin in most plain URLs, if "/." is not in it.
+The part after the origin in most plain URLs; valid only if it does not contain "/.".
 
-All of the path is one run of one class, which is scanned twice as fast as its segments.
+The whole path is one run of one character class, scanned twice as fast as segment by segment.
 """
 _PLAIN_URL = re.compile(
     r"(https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
@@ -90,7 +87,7 @@ def text_of(url: object) -> str:
     """
     Return a URL, given as text or as an object, as plain text without blanks around it.
 
-    Of a subclass of `str` the value is taken: `str()` of a member of an Enum is its name.
+    Of a subclass of `str`, it takes the value: `str()` of a member of an Enum is its name.
     """
     text = str.__str__(url) if isinstance(url, str) else str(url)
     return text.strip(BLANKS)
@@ -98,9 +95,9 @@ def text_of(url: object) -> str:
 
 def with_ascii_host(url: str) -> str | None:
     """
-    Return a URL whose host has emoji in it with that host in ASCII, or `None` for any other host.
+    Return a URL with its emoji host encoded in ASCII, or `None` for any other host.
 
-    IDNA 2008 knows no emoji, but there are such names, and browsers ask for them (UTS 46).
+    IDNA 2008 excludes emoji, but such names exist, and browsers resolve them (UTS 46).
     """
     match = HTTP.match(url)
     if match is None or not match["authority"]:
@@ -115,14 +112,14 @@ def with_ascii_host(url: str) -> str | None:
     return f"{url[:start]}{userinfo}{at}{name}{colon}{port}{url[end:]}"
 
 
-# What chooses between a coloured emoji and a black one.
+# Variation selectors, which choose between a coloured emoji and a black one.
 _JOINED = re.compile("[\ufe0e\ufe0f]")
 _EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 _ASCII_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\.?")
 
 
 def _ascii_label(label: str) -> str:
-    """Return a label of a host in ASCII, or nothing if it has what is neither letter nor emoji."""
+    """Return a label of a host in ASCII; `""` if it has other characters than letters and emoji."""
     if label.isascii():
         return label
     if not all(char.isalnum() or char in "_-" or _EMOJI.match(char) for char in label):
@@ -131,7 +128,7 @@ def _ascii_label(label: str) -> str:
 
 
 def split_plain(url: str) -> tuple[str, bytes] | None:
-    """Return the origin of a plain URL and the target to ask it for; `None` for any other URL."""
+    """Return the origin and the request target of a plain URL; `None` for any other URL."""
     match = _PLAIN_URL.fullmatch(url) if len(url) <= MAX_PLAIN_LENGTH else None
     if match is None:
         return None
@@ -140,10 +137,10 @@ def split_plain(url: str) -> tuple[str, bytes] | None:
 
 
 def is_possible_host(host: str) -> bool:
-    """Whether a host, in ASCII and without the brackets of IPv6, is one that can exist."""
+    """Whether a host, in ASCII and without the brackets of IPv6, can exist."""
     if ":" in host:  # an IPv6 address, which httpx has parsed
         return True
     if len(host) > 254 or _BAD_HOST.search(host):
         return False
-    # Some resolvers raise what is no resolver's error for a label that is too long or empty.
+    # For a label that is too long or empty, some resolvers raise errors that are not OSErrors.
     return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))

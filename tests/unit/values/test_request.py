@@ -200,7 +200,7 @@ def test_a_method_is_taken_by_its_value() -> None:
 
 
 NO_PARAMS: dict[str, Any] = {
-    "an iterator": ({"a": iter("x")}, "the value of 'a' is a .*iterator, and not text"),
+    "an iterator": ({"a": iter("x")}, "the value of 'a' is a .*iterator, not a text"),
     "a generator in a list": ({"a": [1, (x for x in "x")]}, "the value of 'a' is a generator"),
     "a dict": ({"a": {"b": 1}}, "the value of 'a' is a dict"),
     "a set": ({"a": {1}}, "the value of 'a' is a set"),
@@ -210,7 +210,7 @@ NO_PARAMS: dict[str, Any] = {
     "a function": ({"a": len}, "the value of 'a' is a builtin_function_or_method"),
     "a tuple in a pair": ([("a", (1, 2))], "the value of 'a' is a tuple"),
     "pairs by and by": (iter([("a", "b")]), "params must be a dict .*, not a list_iterator"),
-    "no pairs": (["ab"], "params must be a dict .*; a str is no pair"),
+    "no pairs": (["ab"], "params must be a dict .*; a str is not a pair"),
     "a number": (5, "params must be a dict .*, not a int"),
 }
 

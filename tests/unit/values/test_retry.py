@@ -32,5 +32,5 @@ def test_a_changed_policy_keeps_the_rest() -> None:
 
 def test_a_request_takes_a_policy_and_nothing_else() -> None:
     """The error says what to write."""
-    with pytest.raises(TypeError, match="for 4 tries in all give"):
+    with pytest.raises(TypeError, match="for 4 tries in all, give"):
         asyncbatch.Request("http://a/", retry=4)  # type: ignore[arg-type]
