@@ -12,11 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import trustme
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from asyncbatch import Fetcher, HTTPTransport, Request
-from asyncbatch._values._urls import SIMPLE_TARGET, split_plain
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -312,15 +309,3 @@ async def test_a_name_with_a_dot_and_one_without_are_one_host_to_limits(
         hosts = fetcher.statistics().hosts
 
     assert hosts <= 1
-
-
-CHARACTERS = "aZ9-._~!$&'()*+,;=:@/?%#[]\\ \"|\u00e9"
-
-
-@settings(max_examples=300, deadline=None)
-@given(path=st.text(CHARACTERS, max_size=12))
-def test_what_is_read_at_a_glance_is_plain(path: str) -> None:
-    """`SIMPLE_TARGET` against the whole grammar: what the first takes, that takes as it is."""
-    target = "/" + path
-    if SIMPLE_TARGET.fullmatch(target) and "/." not in target:
-        assert split_plain("http://a.test" + target) == ("http://a.test", target.encode())
