@@ -28,7 +28,7 @@ from asyncbatch._api._stream import Streaming
 from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
-from asyncbatch._lanes import binding_of
+from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
 from asyncbatch._runtime._slots import Slots
@@ -105,7 +105,7 @@ class Fetcher:
             self._client = make_client(own, client_options)
         else:
             refuse_with_client(own, client_options)
-            binding_of(client)
+            check_transports(client, binding_of(client))
             # Of either library; the types of both are the same.
             self._client = cast("httpx.AsyncClient", client)
         self._options = fitted(own, self._client, asked="concurrency" in options)

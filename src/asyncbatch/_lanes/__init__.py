@@ -8,7 +8,7 @@ from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._lane import Lane
 from asyncbatch._lanes._relay import OnAnswer, Relay, can_relay
-from asyncbatch._lanes.client._binding import Binding, binding_of
+from asyncbatch._lanes.client._binding import Binding, binding_of, check_transports
 from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
@@ -29,6 +29,7 @@ __all__ = [
     "callers_error",
     "can_relay",
     "capacity_of",
+    "check_transports",
     "exit_of_caller",
     "field_of",
     "slots_of",

@@ -28,8 +28,8 @@ _CORE_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
 def _core_of(library: ModuleType) -> Any:
-    origin = library.AsyncHTTPTransport.__module__.partition(".")[0]
-    return importlib.import_module(origin.replace("httpx", "httpcore"))
+    """Return the httpcore of a library, by its name: others may have replaced its classes."""
+    return importlib.import_module(library.__name__.replace("httpx", "httpcore"))
 
 
 @functools.cache
@@ -43,6 +43,16 @@ def pool_class(library: ModuleType) -> type[Any]:
     core = _core_of(library)
     members = {"core": core, "byte_stream": library.ByteStream, "__module__": __name__}
     return type("EnginePool", (EnginePoolMixin, core.AsyncConnectionPool), members)
+
+
+class ForAsyncClients(TypeError, AttributeError):
+    """A transport of ours was given to a plain client."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__(
+            f"HTTPTransport is for {library}.AsyncClient, not for {library}.Client: "
+            "in plain code use asyncbatch.SyncFetcher or fetch_many_sync"
+        )
 
 
 class TransportMixin:
@@ -132,6 +142,38 @@ class TransportMixin:
         if policy is not None:
             pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
 
+    def handle_async_request(self, request: Any) -> Any:
+        """
+        Send a request as the base class does, whoever has patched that.
+
+        Raises:
+            TypeError: The request is of another library.
+        """
+        library = self._library
+        if not isinstance(request, library.Request):
+            other = type(request).__module__.partition(".")[0]
+            raise TypeError(
+                f"this transport is for {library.__name__}.AsyncClient, and got a request of "
+                f"{other}: for its clients take {_made_by(other)}"
+            )
+        # No coroutine of its own, which each wait of a request would have to pass through.
+        return super().handle_async_request(request)  # type: ignore[misc]  # of a base to come
+
+    def __getattr__(self, name: str) -> Any:
+        # Not a method: OpenTelemetry takes what has one for a transport of plain clients.
+        if name == "handle_request":
+            raise ForAsyncClients(self._library.__name__)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __enter__(self) -> Any:
+        raise ForAsyncClients(self._library.__name__)
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing; never called."""
+
+    def close(self) -> None:
+        """Do nothing: a plain client that was never served closes its transport all the same."""
+
     def _mend_proxy_pool(self) -> None:
         """Have httpcore's pool close what it leaves open, and read all of a SOCKS proxy's reply."""
         pool = self._pool
@@ -174,17 +216,48 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
 
     _library: ClassVar[ModuleType] = httpx
 
+    @classmethod
+    def for_library(cls, library: ModuleType) -> type[Any]:
+        """
+        Return this class for the clients of `library`, which is `httpx` or `httpx2`.
+
+        `httpx2.AsyncClient(transport=HTTPTransport.for_library(httpx2)())` is a client of httpx2 on
+        our engine, and goes wherever such a client is asked for, as SDKs do with `http_client`.
+
+        Raises:
+            TypeError: `library` is neither of the two.
+        """
+        return transport_class(library)
+
+
+def transport_class(library: ModuleType) -> type[Any]:
+    """
+    Return `HTTPTransport` for httpx, or the same class made for its continuation httpx2.
+
+    Raises:
+        TypeError: `library` is neither of the two.
+    """
+    if getattr(library, "__name__", None) not in ("httpx", "httpx2"):
+        raise TypeError(f"library must be the module httpx or httpx2, not {library!r}")
+    return _transport_class(library)
+
 
 @functools.cache
-def transport_class(library: ModuleType) -> type[Any]:
-    """Return `HTTPTransport` for httpx, or the same class made for its continuation httpx2."""
+def _transport_class(library: ModuleType) -> type[Any]:
     if library is httpx:
         return HTTPTransport
     return type(
         "HTTPTransport",
         (TransportMixin, library.AsyncHTTPTransport),
-        {"_library": library, "__doc__": HTTPTransport.__doc__, "__module__": __name__},
+        {"_library": library, "__doc__": HTTPTransport.__doc__, "__module__": "asyncbatch"},
     )
+
+
+def _made_by(library: str) -> str:
+    """Return how to write the class of transports for a library."""
+    if library == "httpx":
+        return "asyncbatch.HTTPTransport"
+    return f"asyncbatch.HTTPTransport.for_library({library})"
 
 
 def _bounds(limits: Any) -> Bounds:

@@ -286,13 +286,31 @@ def binding_of(client: object) -> Binding:
     Return the binding for `client`'s library.
 
     Raises:
-        TypeError: If `client` is no `AsyncClient` of httpx or httpx2.
+        TypeError: `client` is no `AsyncClient` of httpx or httpx2.
     """
     for base in type(client).__mro__:
         root = base.__module__.partition(".")[0]
         if base.__name__ == "AsyncClient" and root in ("httpx", "httpx2"):
             return _binding(root)
     raise TypeError(f"client must be an httpx.AsyncClient or httpx2.AsyncClient, not {client!r}")
+
+
+def check_transports(client: Any, binding: Binding) -> None:
+    """
+    Refuse a transport of ours that takes the requests of the other library only.
+
+    Raises:
+        TypeError: `client` has one.
+    """
+    library: str = binding.library.__name__
+    for transport in (client._transport, *client._mounts.values()):
+        made_for: ModuleType | None = getattr(transport, "_library", None)
+        if made_for is not None and made_for.__name__ != library:
+            name = type(transport).__name__
+            raise TypeError(
+                f"the client is of {library}, and its transport of {made_for.__name__}: "
+                f"for that client take {name}.for_library({library})"
+            )
 
 
 @functools.cache

@@ -87,6 +87,7 @@ class Conditions:
             *_methods_of(self._own_client),
             *_auth_methods_of(httpx.BasicAuth),
             HTTPTransport.handle_async_request,
+            httpx.AsyncHTTPTransport.handle_async_request,
             core.AsyncConnectionPool.handle_async_request,
             core.AsyncHTTPConnection.handle_async_request,
         )
@@ -103,10 +104,11 @@ class Conditions:
         steps = (
             *((self._own_client, name) for name in _CLIENT_METHODS),
             *((httpx.BasicAuth, name) for name in _AUTH_METHODS),
-            (HTTPTransport, _HANDLE),
         )
         if not all(_is_httpx(cls, name) for cls, name in steps):
             return "a method of httpx has been replaced"
+        if not _is_our_handle_untouched():
+            return "a method of the transport has been replaced"
         return None if is_pristine(core) else "a method of httpcore has been replaced"
 
 
@@ -132,10 +134,26 @@ def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:
     if not all(_is_httpx(type(client), name) for name in _CLIENT_METHODS):
         return False
     return all(
-        _is_httpx(type(transport), _HANDLE)
+        _hands_on(type(transport))
         and _HANDLE not in transport.__dict__
         and _HANDLE not in transport._pool.__dict__
         for transport in transports
+    )
+
+
+def _hands_on(cls: type) -> bool:
+    """Say whether a transport class hands requests to its pool as httpx's own or as ours does."""
+    if _is_httpx(cls, _HANDLE):
+        return True
+    handle = HTTPTransport.handle_async_request
+    is_ours = issubclass(cls, HTTPTransport) and cls.handle_async_request is handle
+    return is_ours and _is_our_handle_untouched()
+
+
+def _is_our_handle_untouched() -> bool:
+    """Say whether our transport passes requests on to httpx's, and nobody has patched either."""
+    return is_untouched(HTTPTransport.handle_async_request, "asyncbatch") and _is_httpx(
+        httpx.AsyncHTTPTransport, _HANDLE
     )
 
 

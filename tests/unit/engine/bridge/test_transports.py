@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ import respx
 import trustme
 from pytest_httpx import HTTPXMock
 
+import asyncbatch
 from asyncbatch._engine import (
     EXCHANGE_EXTENSION,
     AddressRefused,
@@ -481,3 +483,70 @@ def test_an_unpatched_httpcore_is_pristine(core: Any) -> None:
     finally:
         core.AsyncConnectionPool.handle_async_request = original
     assert is_pristine(core)
+
+
+OTHER = pytest.mark.parametrize(("library", "other"), [(httpx, httpx2), (httpx2, httpx)])
+
+
+@LIBRARIES
+def test_there_is_a_class_for_each_library(library: Any) -> None:
+    """It is that library's transport, the same class each time, and named as the public one."""
+    made = asyncbatch.HTTPTransport.for_library(library)
+
+    assert issubclass(made, library.AsyncHTTPTransport)
+    assert made is asyncbatch.HTTPTransport.for_library(library)
+    assert f"{made.__module__}.{made.__qualname__}" == "asyncbatch.HTTPTransport"
+
+
+@pytest.mark.parametrize("library", ["httpx2", None, asyncbatch, httpx.AsyncClient])
+def test_there_is_none_for_anything_else(library: Any) -> None:
+    """The error says what it takes."""
+    with pytest.raises(TypeError, match="library must be the module httpx or httpx2, not"):
+        asyncbatch.HTTPTransport.for_library(library)
+
+
+@OTHER
+async def test_a_client_of_the_other_library_is_told_which_class_it_takes(
+    library: Any, other: Any
+) -> None:
+    """Each takes objects of its own only: the error comes with the first request."""
+    right = "HTTPTransport" if other is httpx else "HTTPTransport.for_library(httpx2)"
+    async with other.AsyncClient(transport=transport_class(library)()) as client:
+        with pytest.raises(TypeError, match=re.escape(f"for its clients take asyncbatch.{right}")):
+            await client.get("http://127.0.0.1/")
+
+
+@OTHER
+async def test_a_fetcher_refuses_such_a_client_at_once(library: Any, other: Any) -> None:
+    """Not each of a million requests for itself."""
+    async with other.AsyncClient(transport=transport_class(library)()) as client:
+        with pytest.raises(TypeError, match=f"take HTTPTransport.for_library.{other.__name__}."):
+            asyncbatch.Fetcher(client=client)
+
+
+@LIBRARIES
+def test_a_plain_client_is_told_what_plain_code_takes(library: Any) -> None:
+    """As it is entered, and as it sends."""
+    with (
+        pytest.raises(TypeError, match=r"in plain code use asyncbatch\.SyncFetcher"),
+        library.Client(transport=transport_class(library)()),
+    ):
+        pass
+    client = library.Client(transport=transport_class(library)())
+    with pytest.raises(TypeError, match=f"not for {library.__name__}.Client"):
+        client.get("http://127.0.0.1/")
+    client.close()
+
+
+@LIBRARIES
+def test_a_class_that_others_have_replaced_names_no_library(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Httpcore belongs to the library, wherever its transport class comes from now."""
+
+    class Theirs(library.AsyncHTTPTransport):  # type: ignore[misc]  # the base is a parameter
+        __module__ = "somewhere.else"
+
+    monkeypatch.setattr(library, "AsyncHTTPTransport", Theirs)
+
+    assert transport_class(library)()._pool.core.__name__ == library.__name__.replace("x", "core")
