@@ -24,12 +24,13 @@ from asyncbatch._engine import (
     TimedOut,
     Upload,
 )
-from asyncbatch._engine.http11 import ExchangeError, ResponseTooLarge
+from asyncbatch._engine.http11 import ExchangeError, ResponseHead, ResponseTooLarge
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, standing_reason_against
+from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, has_usual_rules
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._of_client import decoding_outcome, invalid_outcome
 from asyncbatch._lanes.failures._of_engine import engine_outcome
@@ -37,7 +38,7 @@ from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
-from asyncbatch._lanes.response._head_fields import sets_cookies
+from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
 from asyncbatch._lanes.response._response_builder import (
     PreparedResponseBuilder,
     ResponseBuilder,
@@ -135,14 +136,17 @@ class DirectLane:
                 and "/." not in url
                 and client._headers._list == origin_head.client_headers
                 and client._auth is origin_head.auth
-                and not (jar._cookies and origin_head.may_match(jar))
                 and len(url) <= MAX_PLAIN_LENGTH
                 and not client._params._dict
                 and not (hooks["request"] or hooks["response"])
             ):
                 self._origin_head = origin_head
-                target = url[origin_head.prefix_length :].encode("ascii")
-                return item, url, origin_head, b"GET " + target + origin_head.head
+                target = url[origin_head.prefix_length :]
+                if jar._cookies:
+                    origin_head = origin_head.for_target(jar, target)
+                if origin_head is not None:
+                    payload = b"GET " + target.encode("ascii") + origin_head.head
+                    return item, url, origin_head, payload
         return self._look_closer(item, url, limits)
 
     def _look_closer(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
@@ -195,6 +199,7 @@ class DirectLane:
             self._decoder,
             self._rules.max_body,
             self._response_builder,
+            self._take_cookies,
             self._conclude,
             on_answer,
         )
@@ -267,19 +272,29 @@ class DirectLane:
             prepared.closes,
         )
 
+    def _take_cookies(self, encoded: Encoded, head: ResponseHead) -> bool:
+        """Take the cookies that a head sets, if the jar is one of ours; say whether it is."""
+        jar = self._client._cookies.jar
+        lines = set_cookie_lines(head.block)
+        if lines is None or not (type(jar) is UserAgentJar and has_usual_rules(jar)):
+            return False
+        url = encoded.url if isinstance(encoded, PreparedRequest) else encoded[1]
+        jar.take(lines, AskedUrl.of(url))
+        return True
+
     def _note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
         """Do what a client does as soon as a head has come: take its cookies, and log it."""
         head = exchange.head
         assert head is not None
-        has_cookies = sets_cookies(head.block)
-        if not has_cookies and not _log.isEnabledFor(logging.INFO):
-            return
-        request = prepared.native()
-        if has_cookies:
+        if sets_cookies(head.block) and not self._take_cookies(prepared, head):
+            request = prepared.native()
             response = self.binding.library.Response(
                 head.status, headers=head.fields, request=request
             )
             self._client.cookies.extract_cookies(response)
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        request = prepared.native()
         # Word for word what httpx writes for each exchange.
         _log.info(
             'HTTP Request: %s %s "%s %d %s"',

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, ExchangeLimits
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
-from asyncbatch._lanes.response._head_fields import sets_cookies
 from asyncbatch._lanes.response._response_builder import (
     PlainResponseBuilder,
     PreparedResponseBuilder,
@@ -25,6 +24,7 @@ from asyncbatch._lanes.response._response_builder import (
 from asyncbatch._values._timing import Course
 
 if TYPE_CHECKING:
+    from asyncbatch._engine.http11 import ResponseHead
     from asyncbatch._values._outcome import Outcome
     from asyncbatch._values._timeouts import TimeLimits
 
@@ -53,6 +53,7 @@ class Relay:
         decoder: decodes short bodies.
         max_body: bytes that a decoded body may have.
         response_builders: make the `PreparedResponseBuilder` of an exchange.
+        take_cookies: takes the cookies that a head sets, or says that it takes a client.
         conclude: takes what the relay stops at.
         on_answer: takes each response that needs no second look.
     """
@@ -70,6 +71,7 @@ class Relay:
         "_on_answer",
         "_response_builders",
         "_seconds",
+        "_take_cookies",
     )
 
     def __init__(
@@ -80,6 +82,7 @@ class Relay:
         decoder: WholeBodyDecoder,
         max_body: int | None,
         response_builders: Callable[[Exchange, PreparedRequest], PreparedResponseBuilder],
+        take_cookies: Callable[[Encoded, ResponseHead], bool],
         conclude: Conclude,
         on_answer: OnAnswer,
     ) -> None:
@@ -90,6 +93,7 @@ class Relay:
         self._decoder = decoder
         self._max_body = NEVER if max_body is None else max_body
         self._response_builders = response_builders
+        self._take_cookies = take_cookies
         self._conclude = conclude
         self._on_answer = on_answer
         # The request under way, or the one that `conclude` is to look at, and its exchange.
@@ -208,6 +212,8 @@ class Relay:
             content = self._decoder.decode_nowait(exchange.content, response_builder.coding)
         if content is None or len(content) > self._max_body:
             return None
+        if response_builder.sets_cookies and not self._take_cookies(encoded, response_builder.head):
+            return None
         course = (
             exchange.begun_at,
             exchange.send_at,
@@ -227,7 +233,7 @@ class Relay:
         head, connection = exchange.head, exchange.connection
         assert head is not None
         assert connection is not None
-        if head.status >= 300 or sets_cookies(head.block):
+        if head.status >= 300:
             return None
         if isinstance(encoded, PreparedRequest):
             encoded.forget_payload()

@@ -8,14 +8,21 @@ of a jar that one host can get. What a cookie header looks like stays httpx's ow
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import http.cookiejar
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
-from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from http.cookiejar import Cookie, CookieJar, CookiePolicy, DefaultCookiePolicy
+from types import SimpleNamespace
 from typing import Any
 
-from asyncbatch._lanes.client._set_cookie import as_netscape
+from asyncbatch._lanes.client._set_cookie import SetCookie, as_netscape, read_set_cookie
+
+# Its own reading of a URL; not documented, and unchanged since Python 2.4.
+_cookiejar: Any = http.cookiejar
 
 
 class SendableCookies(DefaultCookiePolicy):
@@ -32,11 +39,18 @@ class SendableCookies(DefaultCookiePolicy):
 
 
 class UserAgentJar(CookieJar):
-    """A jar that keeps what user agents keep, and whose size does not matter for one host."""
+    """
+    A jar that keeps what user agents keep, and whose size does not matter for one host.
+
+    Attributes:
+        version: another number after each change of what it holds; what is done to a `Cookie`
+            that it holds is not seen.
+        joined_at: when each domain got its first cookie: cookies go out in that order.
+    """
 
     def __init__(self, cookies: Iterable[Cookie] = ()) -> None:
+        self.version = 0
         super().__init__(SendableCookies())
-        # When each domain got its first cookie: cookies go out in that order.
         self.joined_at: dict[str, int] = {}
         self._count = 0
         # The number of domains at which expired cookies are removed from all of them.
@@ -55,6 +69,58 @@ class UserAgentJar(CookieJar):
         for line in response.info().get_all("Set-Cookie", []):
             super().extract_cookies(_OneField(as_netscape(line, host)), request)  # type: ignore[arg-type]
 
+    def take(self, lines: Iterable[str], asked: Any) -> None:
+        """
+        Keep the cookies that a response sets, as `extract_cookies` does, without its objects.
+
+        Args:
+            lines: The values of the fields, in ASCII.
+            asked: The `AskedUrl` that the response answers.
+        """
+        for line in lines:
+            read = read_set_cookie(line, asked.hostname)
+            if read is None:
+                continue
+            now = int(time.time())
+            cookie = _cookie_of(read, asked, now)
+            if cookie.expires is not None and cookie.expires <= now:
+                with contextlib.suppress(KeyError):
+                    self.clear(cookie.domain, cookie.path, cookie.name)
+            elif cookie.domain_specified:
+                self.set_cookie_if_ok(cookie, asked)
+            elif _is_sendable(cookie):
+                self.set_cookie(cookie)
+
+    def line_for(self, domains: Iterable[str], asked: AskedUrl) -> str:
+        """
+        Return the `Cookie` field of a request, "" if it has none; remove what has expired.
+
+        Args:
+            domains: Those under which the host has cookies.
+            asked: What the request is for.
+        """
+        jar, policy = self, self._policy  # type: ignore[attr-defined]
+        policy._now = int(time.time())
+        cookies: list[Cookie] = []
+        for domain in _in_order(jar, [each for each in domains if each in _by_domain(jar)]):
+            cookies += jar._cookies_for_domain(domain, asked)  # type: ignore[attr-defined]
+        line = "; ".join(jar._cookie_attrs(cookies))  # type: ignore[attr-defined]
+        for cookie in self.under(domains):
+            if cookie.is_expired(policy._now):
+                self.clear(cookie.domain, cookie.path, cookie.name)
+        return line
+
+    def under(self, domains: Iterable[str]) -> list[Cookie]:
+        """Return the cookies that are kept under some domains."""
+        by_domain = _by_domain(self)
+        return [
+            cookie
+            for domain in domains
+            if domain in by_domain
+            for by_name in by_domain[domain].values()
+            for cookie in by_name.values()
+        ]
+
     def set_cookie(self, cookie: Cookie) -> None:
         """Keep a cookie, whether it may be kept or not."""
         by_domain = _by_domain(self)
@@ -63,7 +129,23 @@ class UserAgentJar(CookieJar):
                 self._sweep()
             self._count += 1
             self.joined_at[cookie.domain] = self._count
+        known = by_domain.get(cookie.domain, {}).get(cookie.path, {}).get(cookie.name)
+        # Many a server sets the same cookie with each response.
+        if known is None or known is cookie or vars(known) != vars(cookie):
+            self.version += 1
         super().set_cookie(cookie)
+
+    def clear(
+        self, domain: str | None = None, path: str | None = None, name: str | None = None
+    ) -> None:
+        """Remove a cookie, or those of a path, of a domain, or all."""
+        self.version += 1
+        super().clear(domain, path, name)
+
+    def set_policy(self, policy: CookiePolicy) -> None:
+        """Keep and send by other rules from now on."""
+        self.version += 1
+        super().set_policy(policy)
 
     def _sweep(self) -> None:
         """
@@ -77,6 +159,75 @@ class UserAgentJar(CookieJar):
             del by_domain[domain]
         self.joined_at = {domain: self.joined_at[domain] for domain in by_domain}
         self._sweep_at = max(64, 2 * len(by_domain))
+
+
+class AskedUrl:
+    """
+    A request, as far as `http.cookiejar` looks at one: where it goes to.
+
+    Args:
+        base: Scheme, host and port of a URL, as in `http://example.org:8080`.
+        path: The rest of it; the query may be missing.
+    """
+
+    unverifiable = False
+
+    def __init__(self, base: str, path: str) -> None:
+        self._url = base + path
+        self.type, _, self.host = base.partition("://")
+        self.hostname, self.effective_host = _hosts_of(base)
+
+    @classmethod
+    def of(cls, url: str) -> AskedUrl:
+        """Make one of a URL that has a host."""
+        base, slash, path = url.partition("?")[0].partition("#")[0].partition("://")
+        host, _, path = path.partition("/")
+        return cls(f"{base}{slash}{host}", f"/{path}")
+
+    def get_full_url(self) -> str:
+        """Return the URL."""
+        return self._url
+
+
+@functools.lru_cache(maxsize=1024)
+def _hosts_of(base: str) -> tuple[str, str]:
+    """Return the host of a URL without brackets and port, and what cookies of it are kept under."""
+    request = SimpleNamespace(get_full_url=lambda: base)
+    return urllib.parse.urlsplit(base).hostname or "", _cookiejar.eff_request_host(request)[1]
+
+
+def _cookie_of(read: SetCookie, asked: AskedUrl, now: int) -> Cookie:
+    """Return what `http.cookiejar` makes of a field."""
+    domain, path = read.domain, read.path
+    has_dot = domain is not None and domain.startswith(".")
+    if domain is None:
+        domain = asked.effective_host
+    elif not has_dot:
+        domain = f".{domain}"
+    if path:
+        path = _cookiejar.escape_path(path)
+    else:
+        path = _cookiejar.request_path(asked)
+        path = path[: path.rfind("/")] or "/"
+    expires = read.expires if read.max_age is None else now + read.max_age
+    return Cookie(
+        0,
+        read.name,
+        read.value,
+        None,
+        False,
+        domain,
+        read.domain is not None,
+        has_dot,
+        path,
+        bool(read.path),
+        read.secure,
+        expires,
+        expires is None,
+        None,
+        None,
+        read.rest,
+    )
 
 
 class _OneField:
@@ -95,7 +246,7 @@ class _OneField:
 
 def adopt(cookies: Any) -> None:
     """Let `httpx.Cookies` of ours follow our rules; a jar with rules of its own is left alone."""
-    if _has_usual_rules(cookies.jar) and not isinstance(cookies.jar, UserAgentJar):
+    if has_usual_rules(cookies.jar) and not isinstance(cookies.jar, UserAgentJar):
         cookies.jar = UserAgentJar(cookies.jar)
 
 
@@ -111,7 +262,7 @@ def narrowed(cookies: Any, host: str) -> Any:
         host: As it stands in a URL, without brackets.
     """
     jar = cookies.jar
-    if not _has_usual_rules(jar):
+    if not has_usual_rules(jar):
         return cookies
     by_domain = _by_domain(jar)
     domains = [domain for domain in cookie_domains(host) if domain in by_domain]
@@ -170,7 +321,7 @@ def may_match(jar: CookieJar, domains: tuple[str, ...]) -> bool:
     return any(domain in by_domain for domain in domains)
 
 
-def _has_usual_rules(jar: CookieJar) -> bool:
+def has_usual_rules(jar: CookieJar) -> bool:
     policy: object = jar._policy  # type: ignore[attr-defined]
     return type(jar) in (CookieJar, UserAgentJar) and type(policy) in (
         DefaultCookiePolicy,

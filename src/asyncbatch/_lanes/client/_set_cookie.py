@@ -1,9 +1,9 @@
 """
 `Set-Cookie`, read as user agents read it, and written as `http.cookiejar` understands it.
 
-Pure: one field in, one field out. RFC 6265 §5.2 ignores an attribute that it cannot read, and takes
-the last of several; `http.cookiejar` drops the cookie, or all cookies of the response, and takes
-the first. RFC 6265 §5.1.1 reads dates in nearly every form.
+Pure: one field in, what it says out. RFC 6265 §5.2 ignores an attribute that it cannot read, and
+takes the last of several; `http.cookiejar` drops the cookie, or all cookies of the response, and
+takes the first. RFC 6265 §5.1.1 reads dates in nearly every form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+import attrs
 
 _MAX_AGE = re.compile(r"-?[0-9]+")
 # More digits than this would be a date that no clock reaches.
@@ -39,20 +41,82 @@ def as_netscape(line: str, host: str) -> str:
         line: The value of the field.
         host: That it came from, in lower case.
     """
+    pair, attributes = _split(line, host)
+    kept = [pair]
+    kept += [f"{key}={read}" if read else key for key, read in attributes.items()]
+    return "; ".join(kept)
+
+
+@attrs.define
+class SetCookie:
+    """A `Set-Cookie` field, read as user agents read it."""
+
+    name: str
+    value: str | None
+    """None where there is no equals sign."""
+    domain: str | None
+    """In lower case, without a leading dot."""
+    path: str | None
+    max_age: int | None
+    expires: int | None
+    """In seconds since 1970; None where there is a `max_age`."""
+    secure: bool
+    rest: dict[str, Any]
+    """Other attributes, as they are spelled."""
+
+
+def read_set_cookie(line: str, host: str) -> SetCookie | None:
+    """
+    Return what `http.cookiejar` reads in what `as_netscape` returns; `None` if that is no cookie.
+
+    Args:
+        line: The value of the field, in ASCII.
+        host: That it came from, in lower case.
+    """
+    pair, attributes = _split(line, host)
+    name, equals, value = pair.partition("=")
+    name = name.strip()
+    if not name:
+        return None
+    pop = attributes.pop
+    max_age, expires = pop("max-age", None), pop("expires", None)
+    return SetCookie(
+        name,
+        value.strip() if equals else None,
+        pop("domain", None),
+        pop("path", None),
+        None if max_age is None else int(max_age),
+        None if expires is None else _seconds(expires),
+        pop("secure", None) is not None,
+        {key: read or None for key, read in attributes.items()},
+    )
+
+
+def _split(line: str, host: str) -> tuple[str, dict[str, str]]:
+    """Return name and value as they stand, and the attributes that count, "" for no value."""
     pair, *rest = line.split(";")
-    attributes: dict[str, str | None] = {}
+    given: dict[str, str | None] = {}
     for attribute in rest:
         name, equals, value = attribute.partition("=")
         if key := name.strip():
-            attributes[_spelling(key)] = value.strip() if equals else None
-    if _max_age(attributes.get("max-age"), host) is not None:
-        attributes.pop("expires", None)
-    kept = [pair.strip()]
-    for key, given in attributes.items():
-        read = _READERS.get(key, _as_it_is)(given, host)
+            given[_spelling(key)] = value.strip() if equals else None
+    if "max-age" in given and _max_age(given["max-age"], host) is not None:
+        given.pop("expires", None)
+    attributes: dict[str, str] = {}
+    for key, value_given in given.items():
+        read = _READERS.get(key, _as_it_is)(value_given, host)
         if read is not None:
-            kept.append(f"{key}={read}" if read else key)
-    return "; ".join(kept)
+            attributes[key] = read
+    return pair.strip(), attributes
+
+
+def _seconds(expires: str) -> int:
+    """Return the seconds since 1970 of a date that `_expires` has written."""
+    _, day, month, year, time, _ = expires.split()
+    hour, minute, second = map(int, time.split(":"))
+    at = int(year), _MONTHS.index(month.lower()) + 1, int(day), hour, minute, second
+    date = datetime.datetime(*at, tzinfo=datetime.UTC)
+    return int((date - _EPOCH).total_seconds())
 
 
 def _spelling(name: str) -> str:

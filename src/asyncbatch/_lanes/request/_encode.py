@@ -72,9 +72,10 @@ class RequestEncoder:
         origin_head = self._origin_heads.of(origin)
         if not origin_head.is_ours:
             return None
-        if origin_head.may_match(self._client.cookies.jar):
+        with_cookies = origin_head.for_target(self._client.cookies.jar, target.decode("ascii"))
+        if with_cookies is None:
             return self._with_cookies(item, url, target, origin_head, limits)
-        return item, url, origin_head, origin_head.payload(target)
+        return item, url, with_cookies, with_cookies.payload(target)
 
     def _with_cookies(
         self, item: Any, url: str, target: bytes, origin_head: OriginHead, limits: TimeLimits

@@ -67,7 +67,10 @@ class FastEncoder:
             return None
         origin, target = parts
         origin_head = self._origin_heads.of(origin)
-        if not origin_head.is_ours or origin_head.may_match(self._client._cookies.jar):
+        if not origin_head.is_ours:
+            return None
+        cookie = origin_head.cookie_line(self._client._cookies.jar, target.decode("ascii"))
+        if cookie is None:
             return None
         given = _lines(request.headers)
         encoded = self._encoded(request)
@@ -75,7 +78,7 @@ class FastEncoder:
             return None
         described, body = encoded
         authorization = self._authorization(request, origin_head.builder)
-        fields = _fields(origin_head, given, described, authorization, request.method)
+        fields = _fields(origin_head, given, described, authorization, request.method, cookie)
         if fields is None:
             return None
         line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
@@ -124,6 +127,7 @@ def _fields(
     described: Mapping[str, str],
     authorization: str | None,
     method: str,
+    cookie: str,
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
     builder, known = origin_head.builder, origin_head.builder.known
@@ -141,6 +145,8 @@ def _fields(
     else:
         lines.extend(_without(builder, given))
     lines.extend(given.values())
+    if cookie:
+        lines.append(f"Cookie: {cookie}\r\n".encode("ascii"))
     for name, value in described.items():
         lowered = name.lower()
         if lowered not in given and lowered not in builder.names:

@@ -132,6 +132,11 @@ class PreparedRequest:
         prepared._has_own_head = True
         return prepared
 
+    @property
+    def url(self) -> str:
+        """The URL that is asked for."""
+        return self._url or str(self._native.url)
+
     def whole(self) -> bytes:
         """Return head and body, to be sent in one write."""
         return self.payload if self.body is None else self.payload + self.body

@@ -10,8 +10,8 @@ from typing import Any
 from asyncbatch._engine import Origin
 from asyncbatch._engine.http11 import RequestFields, encode_fields
 from asyncbatch._lanes.client._binding import Binding, readable, with_host
-from asyncbatch._lanes.client._cookies import cookie_domains, may_match
 from asyncbatch._lanes.request._basic_auth import authorization_of
+from asyncbatch._lanes.request._cookie_line import CookieLines
 from asyncbatch._lanes.request._ranges import ask_for_identity
 from asyncbatch._lanes.request._sendable import check_head, check_url
 from asyncbatch._values._host_key import Origin as HostKey
@@ -20,6 +20,9 @@ from asyncbatch._values._urls import DEFAULT_PORTS
 
 _MAX_ORIGINS = 10_000
 """Origins whose head is kept. Beyond that, all are dropped and made again."""
+
+_MAX_LINES = 100
+"""Heads of one origin that are kept, one for each `Cookie` field; beyond that all are dropped."""
 
 
 class RequestBuilder:
@@ -34,6 +37,7 @@ class RequestBuilder:
         "auth",
         "authorization",
         "client_headers",
+        "cookie",
         "default_encoding",
         "has_host",
         "headers",
@@ -51,6 +55,8 @@ class RequestBuilder:
         # Basic, or none: its field goes behind all others, also those that describe a body.
         self.auth = client._auth
         self.authorization = authorization_of(client._auth)
+        # Of the cookies in the client's jar; it goes between those two.
+        self.cookie = ""
         # What they are sent as behind the `Host`, once they have been checked with one; with a host
         # of their own they are encoded for each origin.
         self.known: RequestFields | None = None
@@ -83,7 +89,15 @@ class RequestBuilder:
             extensions={"timeout": limits.by_phase()},
         )
         native.url = readable(native.url, self.library)
+        if self.cookie and headers is None:
+            native.headers["Cookie"] = self.cookie
         return native
+
+    def with_cookie(self, line: str) -> RequestBuilder:
+        """Return one that builds requests with these cookies."""
+        builder: RequestBuilder = _copy(self)
+        builder.cookie = line
+        return builder
 
     def authorize(self, native: Any) -> Any:
         """Give a request that has been built the client's authorization, and return it."""
@@ -96,7 +110,8 @@ class OriginHead:
     """What all plain GETs to one origin have in common."""
 
     __slots__ = (
-        "_cookie_domains",
+        "_cookie_lines",
+        "_with_cookies",
         "auth",
         "builder",
         "client_headers",
@@ -126,15 +141,51 @@ class OriginHead:
         self.host: bytes = url.netloc
         # By which limits per host are kept.
         self.key = host_key_of(url, self.origin)
-        self._cookie_domains: tuple[str, ...] | None = None
+        self._cookie_lines: CookieLines | None = None
+        # The heads with cookies, by their lines; made when there is one.
+        self._with_cookies: dict[str, OriginHead] = {}
 
-    def may_match(self, jar: CookieJar) -> bool:
-        """Whether the jar may have a cookie for a request."""
+    def cookie_line(self, jar: CookieJar, target: str) -> str | None:
+        """
+        Return the `Cookie` field of a plain request, "" for none; `None` if httpx has to say it.
+
+        Args:
+            jar: That of the client, as it is now.
+            target: What is asked for.
+        """
         if not jar._cookies:  # type: ignore[attr-defined]  # or walk all of it
-            return False
-        if self._cookie_domains is None:
-            self._cookie_domains = cookie_domains(self.origin.host)
-        return may_match(jar, self._cookie_domains)
+            return ""
+        if "cookie" in self.builder.names:
+            return None
+        if self._cookie_lines is None:
+            self._cookie_lines = CookieLines(self.prefix, self.origin.host)
+        return self._cookie_lines.of(jar, target)
+
+    def for_target(self, jar: CookieJar, target: str) -> OriginHead | None:
+        """Return the head for a plain target, with its cookies; `None` if httpx has to make it."""
+        line = self.cookie_line(jar, target)
+        if not line:
+            return None if line is None else self
+        origin_head = self._with_cookies.get(line)
+        if origin_head is None:
+            if len(self._with_cookies) >= _MAX_LINES:
+                self._with_cookies.clear()
+            origin_head = self._with_cookies[line] = self._with_cookie(line)
+        return origin_head
+
+    def _with_cookie(self, line: str) -> OriginHead:
+        origin_head: OriginHead = _copy(self)
+        origin_head._with_cookies = {}
+        builder = origin_head.builder = self.builder.with_cookie(line)
+        # An authorization that the headers have anyway stands where they have it.
+        is_behind = builder.authorization is not None and "authorization" not in builder.names
+        end = "\r\n"
+        if is_behind:
+            end = f"Authorization: {builder.authorization}\r\n\r\n"
+        field = f"Cookie: {line}\r\n"
+        start = self.head.removesuffix(end.encode("ascii"))
+        origin_head.head = start + (field + end).encode("ascii")
+        return origin_head
 
     def payload(self, target: bytes) -> bytes:
         """Return the request for `target` as it is sent."""
@@ -195,6 +246,14 @@ class OriginHeads:
         return OriginHead(
             origin, url, fields, builder, leads_to(self._transport, self._client, url)
         )
+
+
+def _copy(made: Any) -> Any:
+    """Return a copy of an object that has slots, and no more."""
+    copy = object.__new__(type(made))
+    for name in made.__slots__:
+        setattr(copy, name, getattr(made, name))
+    return copy
 
 
 def leads_to(transport: Any, client: Any, url: Any) -> bool:

@@ -33,7 +33,17 @@ def value_in(head: bytes, name: bytes) -> str | None:
     return b", ".join(value.rstrip() for value in values).decode("latin-1") if values else None
 
 
-@functools.lru_cache(maxsize=1024)
+_SET_COOKIE = re.compile(rb"\nset-cookie:[ \t]*([^\r]*)", re.IGNORECASE)
+
+
 def sets_cookies(head: bytes) -> bool:
     """Whether a head has a `Set-Cookie`, or a `Set-Cookie2`."""
     return b"\nset-cookie" in head.lower()
+
+
+def set_cookie_lines(head: bytes) -> list[str] | None:
+    """Return the values of `Set-Cookie` in a head; `None` if one of them is not ASCII."""
+    lines = _SET_COOKIE.findall(head)
+    if not all(map(bytes.isascii, lines)):
+        return None
+    return [line.rstrip(b" \t").decode("ascii") for line in lines]

@@ -14,7 +14,7 @@ from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import RequestBuilder
-from asyncbatch._lanes.response._head_fields import coding_in, coding_of, value_in
+from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_cookies, value_in
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import Course
@@ -32,7 +32,15 @@ class ResponseBuilder:
     one less for the garbage collector to look at.
     """
 
-    __slots__ = ("_default_encoding", "_library", "coding", "connection", "head", "status_code")
+    __slots__ = (
+        "_default_encoding",
+        "_library",
+        "coding",
+        "connection",
+        "head",
+        "sets_cookies",
+        "status_code",
+    )
 
     def __init__(self, library: Any, default_encoding: Any, head: Any, connection: Any) -> None:
         self._library = library
@@ -43,6 +51,8 @@ class ResponseBuilder:
         """The responses' status."""
         self.coding = coding_of(self.head.status, coding_in(self.head.block))
         """The `Content-Encoding` by which their bodies are decoded; `None`: they are not."""
+        self.sets_cookies = sets_cookies(self.head.block)
+        """Whether they set cookies."""
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncbatch._lanes.client._cookies import adopt
+from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, adopt
 from asyncbatch._lanes.client._set_cookie import as_netscape, cookie_date
 
 HOST = "www.example.org"
@@ -168,3 +171,60 @@ def test_a_date_is_written_as_it_was_read(date: datetime.datetime) -> None:
     line = as_netscape(f"a=1; Expires={date:%d %b} {date.year:04} {date:%H:%M:%S}", HOST)
 
     assert cookie_date(line.partition("expires=")[2]) == date
+
+
+_ATTRIBUTES = st.one_of(
+    st.sampled_from(
+        [
+            *("Path=/", "path=/a/b", "Path=no", "PATH=/a b%2f", "Path", "Secure", "HttpOnly"),
+            *("SameSite=Lax", "samesite", "Max-Age=60", "max-age=0", "Max-Age=-1", "Max-Age=x"),
+            *("Expires=Wed, 09 Jun 2100 10:18:14 GMT", "Expires=Thu, 01-Jan-1970 00:00:00 GMT"),
+            *("expires=1 Jan 2030 1:2:3", "Expires=soon", "Domain=example.org", "Domain=."),
+            *("Domain=.example.org", "Domain=..example.org", "Domain=org", "Domain=other.test"),
+            *("domain=www.EXAMPLE.org", "Domain=localhost", "Domain=127.0.0.1", "Version=1"),
+            *("Port=80", "Discard", "Comment=c", "x", "=", "X=1", "x=2", ""),
+        ]
+    ),
+    st.text('aD=/., "-;', max_size=8),
+)
+_LINES = st.builds(
+    lambda pair, attributes: ";".join([pair, *attributes]),
+    st.one_of(
+        st.sampled_from(["a=1", "b = 2 ", "a", "=x", "", 'a="q;r"', "a==", "$v=1", "a=\t1"]),
+        st.text('ab=" ,~', max_size=6),
+    ),
+    st.lists(_ATTRIBUTES, max_size=4),
+)
+_URLS = st.sampled_from(
+    [
+        *("http://www.example.org/a/b?c=/d/", "https://www.example.org:8443/", "http://localhost"),
+        *("http://127.0.0.1:80/x", "http://[::1]:8080/a/", "http://example.org/%7e/x#/y/z"),
+        *("http://www.example.org?q", "http://org/a//b", "http://a.b.example.org/a;b/c"),
+    ]
+)
+
+
+@given(st.lists(st.lists(_LINES, min_size=1, max_size=3), max_size=3), _URLS)
+@settings(deadline=None)
+def test_a_jar_takes_what_it_would_extract(responses: list[list[str]], url: str) -> None:
+    """Without a response and a request of httpx's: the same cookies, in the same order."""
+    extracting, taking = UserAgentJar(), UserAgentJar()
+    request = httpx.Request("GET", url)
+    with held_clock():
+        for lines in responses:
+            fields = [("set-cookie", line) for line in lines]
+            response = httpx.Response(200, headers=fields, request=request)
+            cookies = httpx.Cookies(extracting)
+            cookies.extract_cookies(response)
+            taking.take([line.strip(" \t") for line in lines], AskedUrl.of(url))
+
+    assert [vars(cookie) for cookie in taking] == [vars(cookie) for cookie in extracting]
+    assert list(taking.joined_at) == list(extracting.joined_at)
+
+
+@contextmanager
+def held_clock() -> Iterator[None]:
+    """Hold the clock that lifetimes count from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: 1_700_000_000.5)
+        yield
