@@ -112,10 +112,15 @@ class LoopTransport(asyncio.BufferedProtocol):
         Say whether a request that was written, and not held up, has gone to the kernel.
 
         Over TLS that is not known from pauses: the plain transport below takes all at once and
-        tells nobody above it. asyncio lets look at that one; uvloop does not, and a large body
-        counts as not sent.
+        tells nobody above it. asyncio lets look at that one; uvloop does not, and a large body,
+        or one of a length that nobody knows beforehand, counts as not sent.
         """
-        below = getattr(getattr(self._transport, "_ssl_protocol", None), "_transport", None)
+        transport = self._transport
+        if transport is None:
+            return False
+        if transport.get_extra_info("ssl_object") is None:
+            return not transport.get_write_buffer_size()
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         if below is not None:
             return bool(below.get_write_buffer_size() == 0)
         return isinstance(body, bytes) and len(body) <= _HIDDEN

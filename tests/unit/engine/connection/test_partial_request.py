@@ -254,9 +254,31 @@ def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out
     assert over(SimpleNamespace()).is_out(b"x" * size) is is_out
 
 
-def over(upper: Any) -> LoopTransport:
+@pytest.mark.parametrize(("left", "is_out"), [(0, True), (1, False)])
+@pytest.mark.parametrize(
+    "body", [b"x" * 100_000, Upload(pieces_of(b"ab"))], ids=["bytes", "upload"]
+)
+def test_a_plain_transport_says_what_it_has_not_sent(
+    left: int, is_out: bool, body: bytes | Upload
+) -> None:
+    """So that a connection of the event loop's serves another request, whatever the body was."""
+    plain = SimpleNamespace(get_write_buffer_size=lambda: left)
+
+    assert over(plain, tls=None).is_out(body) is is_out
+
+
+def test_what_was_closed_counts_as_not_sent() -> None:
+    """There is nothing left to ask."""
+    transport = over(SimpleNamespace(abort=lambda: None), tls=None)
+    transport.abort()
+
+    assert not transport.is_out(b"")
+
+
+def over(upper: Any, tls: object = "a session") -> LoopTransport:
     """Put a transport of ours on one of an event loop's."""
     upper.set_write_buffer_limits = lambda high, low: None
+    upper.get_extra_info = lambda name: {"ssl_object": tls}[name]
     loop: Any = SimpleNamespace()
     transport = LoopTransport(memoryview(b""), never, Closing(loop))
     transport.connection_made(upper)
