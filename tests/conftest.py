@@ -46,6 +46,15 @@ SECONDS_TO_END = 20.0
 DESCRIPTORS = "/proc/self/fd"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the suite run with what another machine has for sockets."""
+    parser.addoption(
+        "--sockets-of",
+        choices=["macos", "windows"],
+        help="take the sockets as on that machine, which has no epoll (see tests/machines.py)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the project's own markers, and let the tests' own processes have their Ctrl-C."""
     # What a script starts with `&` ignores it, and so does everything that comes of that.
@@ -60,6 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "once: run on one Python; it tells nothing about others.")
     config.addinivalue_line("markers", "slow: run only where `-m` asks for it by name.")
+    if machine := config.getoption("--sockets-of"):
+        from tests.machines import use_sockets_of
+
+        use_sockets_of(machine)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

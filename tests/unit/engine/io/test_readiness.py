@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch._engine import ConnectFailed
+from asyncbatch._engine.io import _readiness
 from asyncbatch._engine.io._readiness import (
     MAX_EVENTS,
     EpollWatch,
@@ -25,7 +26,12 @@ from tests.raw_server import OK, answers, engine_for, get, serve
 pytestmark = pytest.mark.asyncio_only
 
 DESCRIPTORS = Path("/proc/self/fd")
-KINDS = [EpollWatch, LoopWatch]
+needs_epoll = pytest.mark.skipif(
+    # As the library finds it: see tests/machines.py.
+    not hasattr(_readiness.select, "epoll"),
+    reason="there is no epoll",
+)
+KINDS = [pytest.param(EpollWatch, marks=needs_epoll), LoopWatch]
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -71,6 +77,7 @@ async def test_who_has_something_to_read_is_called(
     assert len(called) == before
 
 
+@needs_epoll
 async def test_one_that_raises_does_not_stop_the_others() -> None:
     """The event loop is told of it."""
     loop = asyncio.get_running_loop()
@@ -99,6 +106,7 @@ async def test_one_that_raises_does_not_stop_the_others() -> None:
     assert [str(error) for error in told] == ["broken"]
 
 
+@needs_epoll
 async def test_what_one_removes_is_not_called_any_more() -> None:
     """Not even if it was ready in the same look."""
     watch = EpollWatch(asyncio.get_running_loop())
@@ -120,6 +128,7 @@ async def test_what_one_removes_is_not_called_any_more() -> None:
     assert len(called) == 1
 
 
+@needs_epoll
 async def test_more_than_fit_into_one_look_are_all_served() -> None:
     """In several turns of the event loop."""
     watch = EpollWatch(asyncio.get_running_loop())
@@ -160,6 +169,7 @@ async def test_nothing_stays_open_when_nothing_is_watched() -> None:
         assert descriptors() == before
 
 
+@needs_epoll
 async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,6 +190,7 @@ async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
         assert (await get(engine, server)).content == b"ok"
 
 
+@needs_epoll
 async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
     """Were it kept, it would stay open with nothing in it."""
     watch = EpollWatch(asyncio.get_running_loop())
@@ -189,6 +200,7 @@ async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
     assert watch._epoll is None
 
 
+@needs_epoll
 async def test_before_requests_go_out_all_that_has_come_is_read() -> None:
     """Also by more sockets than are served in one turn of the event loop."""
     watch = EpollWatch(asyncio.get_running_loop())
