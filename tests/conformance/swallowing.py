@@ -17,10 +17,10 @@ from typing import Any
 
 import brotli
 import httpx
-import zstandard
 
 import asyncbatch
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.zstd_encoder import encoder
 
 MIB = 1024 * 1024
 SIZE = 96 * MIB
@@ -38,7 +38,7 @@ def _brotli() -> bytes:
 
 
 def _zstd() -> bytes:
-    packer = zstandard.ZstdCompressor(1).compressobj()
+    packer = encoder(level=1)
     return b"".join([*(packer.compress(bytes(MIB)) for _ in range(SIZE // MIB)), packer.flush()])
 
 

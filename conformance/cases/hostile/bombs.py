@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable
 
 import brotli
-import zstandard
 
+from conformance import _zstd
 from conformance._case import Case, Request
 from conformance._expected import either, fails, ok
 from conformance._steps import Close, ReadRequest, Script, Send
@@ -26,7 +26,7 @@ CODERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "deflate": ("deflate", zlib.compress),
     "raw deflate": ("deflate", lambda body: zlib.compress(body, 6, wbits=-15)),
     "br": ("br", lambda body: brotli.compress(body, quality=5)),
-    "zstd": ("zstd", lambda body: zstandard.compress(body, 3)),
+    "zstd": ("zstd", _zstd.compress),
 }
 
 SOURCE = "curl tests 293, 457, 1618; undici max-response-size.js; CVE-2025-69223 (aiohttp)"
