@@ -25,7 +25,7 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-SUPPORTED = ["3.11", "3.12", "3.13"]
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 AT_HAND = ".".join(map(str, sys.version_info[:2]))
 # Three on two cores: some of the tests wait.
 AT_ONCE = ["-n", "3", "--dist", "worksteal"]
@@ -118,6 +118,19 @@ def others(session: nox.Session) -> None:
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
+
+
+@nox.session
+@nox.parametrize("machine", ["macos", "windows"], ids=["macos", "windows"])
+def portable(session: nox.Session, machine: str) -> None:
+    """Run the suite with what macOS and Windows have in place of an epoll; see tests/machines.py.
+
+    `portable(windows)` is one of them; arguments go to pytest.
+    """
+    session.install("-e", ".", *group("test"))
+    keep_bytecode(session)
+    arguments = session.posargs or [*AT_ONCE, "-m", EVERYWHERE]
+    session.run("pytest", f"--sockets-of={machine}", *arguments)
 
 
 @nox.session(python=PYTHONS[:1] or None)
