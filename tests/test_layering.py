@@ -46,6 +46,7 @@ ENGINE = [
     [frozenset({"connection"}), frozenset({"connect"})],
     [frozenset({"io"}), frozenset({"_minimum_rate"})],
     [frozenset({"_exchange", "_errors"})],
+    [frozenset({"_event_loop"})],
     [frozenset({"http11"})],
 ]
 
@@ -77,7 +78,7 @@ LIBRARIES = {
     "rich": {"_progress", "_cli"},
     "tqdm": {"_progress", "_cli"},
     "uvloop": set(),  # chosen by name, through anyio
-    "trio": set(),
+    "trio": {"_runtime"},  # where it runs
     "h11": set(),
 }
 

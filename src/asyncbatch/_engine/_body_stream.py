@@ -4,8 +4,6 @@ Response bodies that are read while they come.
 
 from __future__ import annotations
 
-import asyncio
-
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine._exchange import Exchange
 
@@ -39,7 +37,7 @@ class BodyStream:
             piece = connection.take_body()
             if piece:
                 return piece
-            exchange.reader = asyncio.get_running_loop().create_future()
+            exchange.reader = exchange.future.get_loop().create_future()
             connection.limit_wait(exchange, exchange.limits.read_timeout)
             try:
                 await exchange.reader

@@ -8,6 +8,7 @@ import asyncio
 from time import monotonic
 
 from asyncbatch._engine._errors import EngineClosed
+from asyncbatch._engine._event_loop import EventLoop, running_loop
 from asyncbatch._engine._exchange import (
     NEVER,
     Body,
@@ -27,7 +28,7 @@ DEFAULT_LIMITS = ExchangeLimits()
 
 class Engine:
     """
-    Sends HTTP/1.1 requests over kept connections, on asyncio and uvloop.
+    Sends HTTP/1.1 requests over kept connections, on asyncio, uvloop and trio.
 
     Bound to the event loop of its first exchange; when that loop has been closed, the next
     exchange binds it anew.
@@ -114,12 +115,12 @@ class Engine:
 
         Whoever begins one must wait for its `future` or `abandon` it.
         """
-        loop = asyncio.get_running_loop()
+        loop = asyncio._get_running_loop()
         pool = self._pool
-        if pool is None or pool.loop is not loop:
-            pool = self._bind(loop)
+        if loop is None or pool is None or pool.loop is not loop:
+            pool = self._pool_here()
         exchange = Exchange(
-            loop.create_future(),
+            pool.loop.create_future(),
             origin,
             method,
             payload,
@@ -166,14 +167,21 @@ class Engine:
         """Close every connection; what is under way fails. Takes a second at most."""
         self._is_closed = True
         pool, self._pool = self._pool, None
-        if pool is not None and pool.loop is asyncio.get_running_loop():
+        if pool is not None and pool.loop is running_loop():
             await pool.aclose()
 
     def counts(self) -> dict[str, int]:
         """Count connections and waiters."""
         return {} if self._pool is None else self._pool.counts()
 
-    def _bind(self, loop: asyncio.AbstractEventLoop) -> Pool:
+    def _pool_here(self) -> Pool:
+        """Return the pool of the running loop, be it asyncio's or not."""
+        loop = running_loop()
+        return (
+            self._pool if self._pool is not None and self._pool.loop is loop else self._bind(loop)
+        )
+
+    def _bind(self, loop: EventLoop) -> Pool:
         if self._is_closed:
             raise EngineClosed("the engine is closed")
         if self._pool is not None and not self._pool.loop.is_closed():

@@ -7,12 +7,12 @@ its future; that future is all that whoever asked for it waits on.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
+from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead
 
 NEVER = float("inf")
@@ -191,7 +191,7 @@ class Exchange:
 
     def __init__(
         self,
-        future: asyncio.Future[None],
+        future: Future[None],
         origin: Origin,
         method: bytes,
         payload: bytes,
@@ -229,7 +229,7 @@ class Exchange:
         self.expires = NEVER
         self.order = 0
         # Streaming only: settled when there is more to read, or the end.
-        self.reader: asyncio.Future[None] | None = None
+        self.reader: Future[None] | None = None
         self.observer: Observer | None = None
         self.follow: Follow | None = None
 

@@ -8,29 +8,71 @@ everything.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken
+
+if TYPE_CHECKING:
+    from asyncbatch._runtime._trio_loop import TrioLoop
 
 Clock = Callable[[], float]
 
 
 def running_clock() -> Clock:
     """Return a cheap function that reads the running event loop's clock, in seconds."""
-    loop = anyio.lowlevel.current_token().native_token
-    loop_time: Clock | None = getattr(loop, "time", None)
-    if loop_time is None:
-        return anyio.current_time
-    if "time" in getattr(loop, "__dict__", ()):
-        return loop_time  # made virtual
+    if has_virtual_time():
+        loop = anyio.lowlevel.current_token().native_token
+        loop_time: Clock = getattr(loop, "time", anyio.current_time)
+        return loop_time
+    # trio's own clock counts from elsewhere; nobody is told its time.
     # What asyncio's own clock reads, without a method call around it. uvloop's counts from the same
     # origin, but in milliseconds, and moves on once per turn of its loop.
     return time.monotonic
+
+
+def runs_on_trio() -> bool:
+    """
+    Say whether the running task is one of trio's.
+
+    As sniffio does, which trio brings along: a run of trio may itself be a guest of an event loop
+    of asyncio's, or the other way round.
+    """
+    sniffio = sys.modules.get("sniffio")
+    return getattr(getattr(sniffio, "thread_local", None), "name", None) == "trio"
+
+
+def trio_loop() -> TrioLoop | None:
+    """Return what stands in for an event loop where trio runs; None elsewhere."""
+    if not runs_on_trio():
+        return None
+    from asyncbatch._runtime._trio_loop import running_trio_loop
+
+    return running_trio_loop()
+
+
+def has_virtual_time() -> bool:
+    """
+    Say whether somebody has made the time of the running event loop virtual.
+
+    On asyncio as `asyncbatch.testing.FakeClock` does. On trio every clock but trio's own is.
+    """
+    return is_virtual(running_loop())
+
+
+def running_loop() -> Any:
+    """Return the event loop of the running task, or what stands in for one on trio."""
+    return trio_loop() or anyio.lowlevel.current_token().native_token
+
+
+def is_virtual(loop: object) -> bool:
+    """Say whether the time of an event loop is."""
+    return "time" in getattr(loop, "__dict__", ()) or bool(getattr(loop, "is_virtual", False))
 
 
 def call_soon(loop: EventLoopToken | None, function: Callable[[], object]) -> None:

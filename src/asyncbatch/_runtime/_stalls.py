@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
-import anyio.lowlevel
 
-from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._event_loop import Clock, is_virtual, running_loop
 
 R = TypeVar("R")
 
@@ -115,9 +114,8 @@ class TimeLimit:
         return self._scope.__exit__(error_type, error, traceback)
 
     def _begin(self, seconds: float) -> None:
-        loop = anyio.lowlevel.current_token().native_token
-        if not hasattr(loop, "call_at") or "time" in getattr(loop, "__dict__", ()):
-            # trio, which reads before it looks at the time; or time that nothing can hold up.
+        loop = running_loop()
+        if is_virtual(loop):  # which nothing can hold up
             self._scope.deadline = anyio.current_time() + seconds
             return
         self._loop = loop

@@ -8,7 +8,6 @@ they patch the transport's and the pool's methods, and win over the engine.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -53,7 +52,7 @@ class EnginePoolMixin:
     What makes an httpcore connection pool an engine; combined with either httpcore's class.
 
     Hands to `super()` what the engine does not do: HTTP/2, CONNECT and upgrades, schemes other
-    than http and https, event loops other than asyncio's, and whatever a patched httpcore wants.
+    than http and https, and whatever a patched httpcore wants.
     """
 
     core: ClassVar[Any]
@@ -74,11 +73,6 @@ class EnginePoolMixin:
         if self._ssl_context is None and origin.scheme in _SECURE_SCHEMES:
             self._ssl_context = self._make_ssl_context()
         return super().create_connection(origin)  # type: ignore[misc]  # the pool's
-
-    @property
-    def is_without_engine(self) -> bool:
-        """Whether httpcore does it all, since the event loop is not asyncio's."""
-        return not _runs_on_asyncio()
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request, and return the response when its head has come."""
@@ -126,9 +120,7 @@ class EnginePoolMixin:
     def _is_ours(self, request: Any) -> bool:
         if not self.speaks_http11_only or not is_pristine(self.core):
             return False
-        if request.url.scheme not in _DEFAULT_PORTS or request.method == b"CONNECT":
-            return False
-        return _runs_on_asyncio()
+        return request.url.scheme in _DEFAULT_PORTS and request.method != b"CONNECT"
 
     async def _exchange(self, request: Any, fields: RequestFields) -> Exchange:
         url = request.url
@@ -237,14 +229,6 @@ class EnginePoolMixin:
             name = "ReadError"
         core_error: Exception = getattr(core, name)(str(error))
         return core_error
-
-
-def _runs_on_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 _CORE_ERRORS = {

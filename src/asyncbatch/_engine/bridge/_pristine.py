@@ -30,16 +30,8 @@ def is_pristine(core: types.ModuleType) -> bool:
 
 
 def is_stock_pool(pool: object) -> bool:
-    """
-    Say whether this is a pool of httpcore's own for HTTP/1.1 without a proxy, and unpatched.
-
-    So is one of ours where there is no engine for it.
-    """
+    """Say whether this is a pool of httpcore's own for HTTP/1.1 without a proxy, and unpatched."""
     core = sys.modules.get("httpcore")  # not imported here, as it would bring trio along
-    if core is None:
+    if core is None or type(pool) is not core.AsyncConnectionPool:
         return False
-    if type(pool) is not core.AsyncConnectionPool:
-        is_ours = getattr(pool, "core", None) is core and getattr(pool, "is_without_engine", False)
-        if not is_ours:
-            return False
     return getattr(pool, "_http2", True) is False and is_pristine(core)

@@ -7,11 +7,11 @@ events are queued, and awaited in order by the task that sent the request.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from asyncbatch._engine._event_loop import Future, cancelled_class
 from asyncbatch._engine._exchange import Exchange
 
 _SEND = ("http11.send_request_headers", "http11.send_request_body")
@@ -23,7 +23,7 @@ class EventLog:
     def __init__(self, request: Any) -> None:
         self._request = request
         self._events: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self._wake: asyncio.Future[None] | None = None
+        self._wake: Future[None] | None = None
 
     def observe(self, name: str, info: Mapping[str, Any]) -> None:
         """Take what the engine reports."""
@@ -42,7 +42,7 @@ class EventLog:
         exchange.future.add_done_callback(lambda _: self._rouse())
         try:
             await self._tell_until_done(exchange, trace)
-        except asyncio.CancelledError:
+        except cancelled_class():
             # Perhaps in the turn in which it was sent: who looks at the events must not take it
             # for a request that never left, and send it again.
             await self._tell(trace)
@@ -60,7 +60,7 @@ class EventLog:
             await self._tell(trace)
             if exchange.future.done():
                 return
-            self._wake = asyncio.get_running_loop().create_future()
+            self._wake = exchange.future.get_loop().create_future()
             await self._wake
 
     async def _tell(self, trace: Any) -> None:

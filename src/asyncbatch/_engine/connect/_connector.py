@@ -6,7 +6,6 @@ The address that was checked is the one that is connected to; nothing is resolve
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import socket
 import ssl
@@ -19,6 +18,7 @@ from asyncbatch._engine._errors import (
     HandshakeFailed,
     ResolveFailed,
 )
+from asyncbatch._engine._event_loop import cancelled_class
 from asyncbatch._engine._exchange import Origin
 from asyncbatch._engine.connect._addresses import AddressPolicy, allowed_by
 from asyncbatch._engine.connect._happy_eyeballs import HEAD_START, race
@@ -186,7 +186,7 @@ class Connector:
         phases.enter("connect", begun.started)
         try:
             return await self._opener.finish(begun)
-        except asyncio.CancelledError:
+        except cancelled_class():
             if monotonic() - begun.started >= HEAD_START:
                 self.resolver.forget(origin.host, origin.port)
             raise
@@ -203,7 +203,7 @@ class Connector:
         phases.enter("connect")
         try:
             return await race(addresses, self._opener.connect, silent.extend)
-        except asyncio.CancelledError:
+        except cancelled_class():
             # Out of time: as if they had refused. What is tried first next time are others.
             if silent:
                 self.resolver.forget(host, port)

@@ -4,11 +4,11 @@ Happy eyeballs (RFC 8305): try the addresses of a name with a head start each, k
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from itertools import zip_longest
 
+from asyncbatch._engine._event_loop import Task, cancelled_class, first_done, running_loop
 from asyncbatch._engine.connect._resolver import Address
 
 HEAD_START = 0.25
@@ -55,11 +55,11 @@ async def _connect_to_one(
     connect: Callable[[Address], Awaitable[socket.socket]],
     on_silent: Callable[[list[Address]], object],
 ) -> socket.socket:
-    time = asyncio.get_running_loop().time
+    time = running_loop().time
     begun_at = time()
     try:
         return await connect(address)
-    except asyncio.CancelledError:
+    except cancelled_class():
         if time() - begun_at >= HEAD_START:
             on_silent([address])
         raise
@@ -76,16 +76,17 @@ class _Race:
         self._connect = connect
         self._on_silent = on_silent
         # Each with its address, and when it began.
-        self._running: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
+        self._running: dict[Task[socket.socket], tuple[Address, float]] = {}
         self._errors: list[OSError] = []
-        self._time = asyncio.get_running_loop().time
+        self._loop = running_loop()
+        self._time = self._loop.time
 
     async def run(self) -> socket.socket:
         try:
             while self._todo or self._running:
                 if self._has_next:
                     address = self._todo.pop()
-                    task = asyncio.ensure_future(_as_coroutine(self._connect, address))
+                    task = self._loop.create_task(_as_coroutine(self._connect, address))
                     self._running[task] = (address, self._time())
                 winner = await self._wait()
                 if winner is not None:
@@ -105,11 +106,7 @@ class _Race:
 
     async def _wait(self) -> socket.socket | None:
         """Wait for the first to succeed, a failure that frees the way, or the head start."""
-        done, _ = await asyncio.wait(
-            self._running,
-            timeout=HEAD_START if self._has_next else None,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        done = await first_done(self._running, HEAD_START if self._has_next else None)
         winner: socket.socket | None = None
         for task in done:
             del self._running[task]
@@ -142,6 +139,6 @@ async def _as_coroutine(
     return await connect(address)
 
 
-def _close_late_winner(task: asyncio.Task[socket.socket]) -> None:
+def _close_late_winner(task: Task[socket.socket]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()

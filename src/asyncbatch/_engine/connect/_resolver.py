@@ -7,7 +7,6 @@ there show as time-outs of all others (CPython issue 112169).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import functools
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from asyncbatch._engine._errors import ResolveFailed
+from asyncbatch._engine._event_loop import EventLoop, Future, running_loop, shielded
 
 T = TypeVar("T")
 
@@ -104,14 +104,14 @@ class Threads:
         self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def call(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def call(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """
         Call in a thread; the future belongs to the running loop.
 
         It fails with `EAGAIN` where the system has no thread for it.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        loop = running_loop()
+        future: Future[T] = loop.create_future()
 
         def run() -> None:
             try:
@@ -150,7 +150,7 @@ class Threads:
             with contextlib.suppress(RuntimeError):
                 self._start(self._most)
 
-    def _refuse(self, future: asyncio.Future[Any], error: RuntimeError) -> None:
+    def _refuse(self, future: Future[Any], error: RuntimeError) -> None:
         """Fail the last call, unless a thread that there is already will come to it."""
         with self._lock:
             if self._running:
@@ -178,8 +178,8 @@ class Threads:
 
 
 def _settle(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[T],
+    loop: EventLoop,
+    future: Future[T],
     result: T | None,
     error: BaseException | None,
 ) -> None:
@@ -219,7 +219,7 @@ class Resolver:
         self._clock = clock
         # Oldest first, since every answer lives equally long.
         self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()
-        self._running: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+        self._running: dict[tuple[str, int], Future[list[Address]]] = {}
         # Addresses that did not answer, and until when they come last; oldest first.
         self._silent: OrderedDict[Address, float] = OrderedDict()
 
@@ -237,13 +237,13 @@ class Resolver:
             return known
         key = (host, port)
         running = self._running.get(key)
-        if running is None or running.get_loop() is not asyncio.get_running_loop():
+        if running is None or running.get_loop() is not running_loop():
             running = self._threads.call(self._look_up, host, port)
             self._running[key] = running
             running.add_done_callback(lambda future: self._keep(key, future))
         try:
             # Shielded: one caller that gives up must not take the answer from the others.
-            addresses = await asyncio.shield(running)
+            addresses = await shielded(running)
         except (OSError, UnicodeError) as exc:
             raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
         if not addresses:
@@ -280,7 +280,7 @@ class Resolver:
         in_order = sorted(addresses, key=lambda one: self._silent.get(one, now) > now)
         return in_order[:MAX_ADDRESSES]
 
-    def _keep(self, key: tuple[str, int], future: asyncio.Future[list[Address]]) -> None:
+    def _keep(self, key: tuple[str, int], future: Future[list[Address]]) -> None:
         if self._running.get(key) is future:
             del self._running[key]
         if future.cancelled() or future.exception() is not None:

@@ -7,7 +7,6 @@ is a detour for each connection, and those threads make a forked child that exit
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 
+from asyncbatch._engine._event_loop import EventLoop, Future, running_loop
 from asyncbatch._engine.connect._resolver import Address
 
 CAN_WATCH = os.name != "nt"
@@ -118,7 +118,7 @@ async def connect_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, path)
+        await running_loop().sock_connect(sock, path)
     except BaseException:
         sock.close()
         raise
@@ -154,7 +154,7 @@ async def finish_connect(sock: socket.socket, address: tuple[Any, ...]) -> None:
     Raises:
         OSError: it cannot be reached.
     """
-    await _until_writable(asyncio.get_running_loop(), sock.fileno())
+    await _until_writable(running_loop(), sock.fileno())
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, f"Connect call failed {address}")
@@ -168,13 +168,13 @@ async def connect_socket(sock: socket.socket, address: tuple[Any, ...]) -> None:
         OSError: it cannot be reached.
     """
     if not CAN_WATCH:
-        await asyncio.get_running_loop().sock_connect(sock, address)
+        await running_loop().sock_connect(sock, address)
     elif not begin_connect(sock, address):
         await finish_connect(sock, address)
 
 
-async def _until_writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-    writable = loop.create_future()
+async def _until_writable(loop: EventLoop, descriptor: int) -> None:
+    writable: Future[None] = loop.create_future()
 
     def wake() -> None:
         if not writable.done():

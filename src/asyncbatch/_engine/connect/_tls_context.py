@@ -4,10 +4,10 @@ What all TLS connections of one engine share, made when the first of them is ope
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Callable
 
+from asyncbatch._engine._event_loop import Future, running_loop, shielded
 from asyncbatch._engine.connect._resolver import Threads
 from asyncbatch._engine.io._tls_transport import report_cuts
 
@@ -33,7 +33,7 @@ class TLSContext:
         # None before it has been made.
         self._context: ssl.SSLContext | None = None
         # That it is being made, or has been; None before, and once that has failed.
-        self._future: asyncio.Future[ssl.SSLContext] | None = None
+        self._future: Future[ssl.SSLContext] | None = None
         self.encrypted = memoryview(b"")
 
     async def get(self) -> ssl.SSLContext:
@@ -44,10 +44,10 @@ class TLSContext:
             Exception: what `make` raises.
         """
         if self._context is None:
-            if self._future is None:
+            if self._future is None or self._future.get_loop() is not running_loop():
                 self._future = self._threads.call(self._make)
             try:
-                context = await asyncio.shield(self._future)
+                context = await shielded(self._future)
             except Exception:
                 self._future = None
                 raise

@@ -7,12 +7,12 @@ core, and when an exchange is over it tells the pool whether it may be used agai
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine, Sized
 from time import monotonic
 from typing import Any, Protocol
 
+from asyncbatch._engine._event_loop import Task
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._partial_request import (
     PartialRequest,
@@ -60,7 +60,7 @@ class ConnectionPool(Protocol):
         """Give up a connection that is closed."""
         ...
 
-    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
         """Start a task that the pool's end waits for."""
         ...
 

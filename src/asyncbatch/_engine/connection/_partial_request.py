@@ -7,13 +7,14 @@ out piece by piece, at the peer's pace.
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import Protocol, cast
 
+from asyncbatch._engine._event_loop import Future, Task, cancelled_class, running_loop
 from asyncbatch._engine._exchange import SHORT_BODY, Exchange, Upload
 from asyncbatch._engine.http11 import LAST_CHUNK, InvalidRequest, encode_chunk
 from asyncbatch._engine.io._transport import Transport
+from asyncbatch._runtime._event_loop import runs_on_trio
 
 
 class PartialRequestConnection(Protocol):
@@ -59,13 +60,13 @@ class PartialRequest:
         # Written by the connection, and here when the pause is over.
         self.is_paused = False
         # What produces the body; None where it is in memory, and once it has ended.
-        self._upload: asyncio.Task[None] | None = None
+        self._upload: Task[None] | None = None
         # Settled when the pause is over; None unless the upload waits for that.
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Future[None] | None = None
 
     # What the connection calls.
 
-    def begin_upload(self, upload: asyncio.Task[None]) -> None:
+    def begin_upload(self, upload: Task[None]) -> None:
         """Take the task that produces the body, and will end with `upload_ended`."""
         self._upload = upload
 
@@ -104,7 +105,7 @@ class PartialRequest:
         """Wait until the peer has taken what was written."""
         if not self.is_paused:
             return
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = running_loop().create_future()
         try:
             await self._waiter
         finally:
@@ -154,13 +155,15 @@ async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Uploa
 
     So an early response ends the upload, and a limit of time ends it even while the iterable
     has nothing to give. An exception of the iterable becomes the exchange's, unless it ends the
-    event loop.
+    event loop: on trio there is none to end.
     """
     try:
         await _send_pieces(sending, upload)
-    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+    except cancelled_class():
         raise
     except BaseException as exc:
+        if not runs_on_trio() and isinstance(exc, KeyboardInterrupt | SystemExit):
+            raise
         # No `Exception` perhaps, but whoever waits for the answer would wait for ever.
         sending.upload_ended(exchange, cast("Exception", exc))
     else:

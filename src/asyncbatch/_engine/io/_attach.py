@@ -10,7 +10,9 @@ import asyncio
 import os
 import socket
 import ssl
+from typing import cast
 
+from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import Watch, poll_of
@@ -34,7 +36,7 @@ class Attacher:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         watch: Watch,
         buffer: memoryview,
         closing: Closing,
@@ -45,7 +47,11 @@ class Attacher:
         self._closing = closing
         # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
         # read, an epoll does; the loop of Windows has no `add_reader`.
-        self._can_watch = watch.can_look or isinstance(loop, asyncio.SelectorEventLoop)
+        self._can_watch = (
+            watch.can_look
+            or isinstance(loop, asyncio.SelectorEventLoop)
+            or not isinstance(loop, asyncio.AbstractEventLoop)
+        )
 
     def attach_nowait(self, sock: socket.socket) -> Transport | None:
         """Put a transport on a socket, or return None where the event loop has to."""
@@ -95,7 +101,7 @@ class Attacher:
         context: ssl.SSLContext | None = None,
         server_name: str | None = None,
     ) -> Transport:
-        loop = self._loop
+        loop = cast("asyncio.AbstractEventLoop", self._loop)
         transport = LoopTransport(self.buffer, poll_of(sock), self._closing)
         inode = _inode(sock)
         try:

@@ -4,10 +4,12 @@ What the event loop has not ended yet of what a pool has begun: its own transpor
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import anyio
+
+from asyncbatch._engine._event_loop import EventLoop, Future, Task, first_done, is_current
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 T = TypeVar("T")
@@ -18,12 +20,12 @@ class Closing:
 
     __slots__ = ("_all_lost", "_loop", "_open", "_tasks")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
         self._open: set[object] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[Task[Any]] = set()
         # Settled when the last transport is gone; None unless somebody waits for that.
-        self._all_lost: asyncio.Future[None] | None = None
+        self._all_lost: Future[None] | None = None
 
     def transport_opened(self, transport: object) -> None:
         """Remember a transport until the event loop lets go of it."""
@@ -35,7 +37,7 @@ class Closing:
         if self._all_lost is not None and not self._open and not self._all_lost.done():
             self._all_lost.set_result(None)
 
-    def start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start_task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
         """Start a task that closing waits for."""
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
@@ -44,10 +46,13 @@ class Closing:
 
     async def wait_until_ended(self) -> None:
         """Wait for what has been cancelled and aborted, within `CLOSE_SECONDS`."""
-        tasks = self._tasks - {asyncio.current_task()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_SECONDS / 2)
+        with anyio.move_on_after(CLOSE_SECONDS / 2):
+            pending = [task for task in self._tasks if not is_current(task)]
+            while pending:
+                await first_done(pending)
+                pending = [task for task in pending if not task.done()]
         if self._open:
             # Aborted transports let go of their sockets within the next rounds of the loop.
             self._all_lost = self._loop.create_future()
-            await asyncio.wait([self._all_lost], timeout=CLOSE_SECONDS / 2)
+            with anyio.move_on_after(CLOSE_SECONDS / 2):
+                await self._all_lost

@@ -10,11 +10,12 @@ says that the loop stood still: then no limit may be enforced before what has co
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 
+from asyncbatch._engine._event_loop import EventLoop, Timer
 from asyncbatch._engine._exchange import NEVER
+from asyncbatch._runtime._event_loop import is_virtual
 from asyncbatch._runtime._stalls import GRACE, LATE
 
 SWEEP_INTERVAL = 0.02
@@ -56,7 +57,7 @@ class Deadlines:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         look: Callable[[float], float],
         *,
         is_busy: Callable[[], bool],
@@ -66,7 +67,7 @@ class Deadlines:
         self._look = look
         self._is_busy = is_busy
         self._on_stall = on_stall
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: Timer | None = None
         # When the timer goes off, and when it was seen last that the loop is alive.
         self._due = NEVER
         self._beat_at = -NEVER
@@ -106,7 +107,7 @@ class Deadlines:
 
     def _arm(self, now: float) -> None:
         # Where somebody has made the time of the loop virtual, nothing holds it up.
-        beats = "time" not in getattr(self._loop, "__dict__", ()) and self._is_busy()
+        beats = not is_virtual(self._loop) and self._is_busy()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -9,10 +9,11 @@ went from 10 to 13 µs to 5 to 6.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
+
+from asyncbatch._engine._event_loop import EventLoop
 
 WORTH_WAITING = 8
 """Exchanges under way from which on a request waits. Below, the turn costs more than it saves."""
@@ -36,7 +37,7 @@ class Outbox:
 
     __slots__ = ("_look", "_loop", "senders")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    def __init__(self, loop: EventLoop, look: Callable[[], None]) -> None:
         self._loop = loop
         self._look = look
         self.senders: deque[Sender] = deque()

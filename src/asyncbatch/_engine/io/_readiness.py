@@ -9,12 +9,13 @@ loop.
 
 from __future__ import annotations
 
-import asyncio
 import select
 import socket
 from collections.abc import Callable, Sized
 from time import monotonic
 from typing import Protocol
+
+from asyncbatch._engine._event_loop import EventLoop
 
 MAX_EVENTS = 128
 """Sockets served in one turn of the event loop, so that others get theirs."""
@@ -62,7 +63,7 @@ class StallDetector(Protocol):
         ...
 
 
-def watch_on(loop: asyncio.AbstractEventLoop, stall_detector: StallDetector | None = None) -> Watch:
+def watch_on(loop: EventLoop, stall_detector: StallDetector | None = None) -> Watch:
     """
     Return the best way to watch sockets on this machine.
 
@@ -96,7 +97,7 @@ class LoopWatch:
 
     can_look = False
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
@@ -119,9 +120,7 @@ class EpollWatch:
 
     can_look = True
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, stall_detector: StallDetector | None = None
-    ) -> None:
+    def __init__(self, loop: EventLoop, stall_detector: StallDetector | None = None) -> None:
         self._loop = loop
         self._stall_detector = stall_detector
         self._callbacks: dict[int, Callable[[], None]] = {}

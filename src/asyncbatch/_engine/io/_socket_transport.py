@@ -8,10 +8,10 @@ that refuses an upload answers and closes, and asyncio would drop that answer wi
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections import deque
 
+from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Watch, poll_of
 from asyncbatch._engine.io._transport import SocketOwner
@@ -45,7 +45,7 @@ class SocketTransport:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         watch: Watch,
         sock: socket.socket,
         buffer: memoryview,

@@ -7,11 +7,11 @@ Here what is received goes through OpenSSL into the buffer of the connection, al
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ssl
 from typing import Any
 
+from asyncbatch._engine._event_loop import EventLoop, Future
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._socket_transport import SocketTransport
@@ -62,7 +62,7 @@ class TLSTransport:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         context: ssl.SSLContext,
         server_name: str,
         buffer: memoryview,
@@ -82,7 +82,7 @@ class TLSTransport:
         # Whether the handshake is under way.
         self._is_shaking = False
         # Settled when it has ended; None once that is known.
-        self._shaken: asyncio.Future[None] | None = loop.create_future()
+        self._shaken: Future[None] | None = loop.create_future()
 
     def begin(self, lower: SocketTransport) -> None:
         """Begin the handshake over a transport that calls back."""

@@ -8,10 +8,12 @@ exchange when it fails, is for the pool to say.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+from typing import Protocol, cast
+
+import anyio
 
 from asyncbatch._engine._errors import ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut
+from asyncbatch._engine._event_loop import EventLoop, Task
 from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
@@ -65,7 +67,7 @@ class Dialler:
     def __init__(
         self,
         owner: DialOwner,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         connector: Connector,
         attacher: Attacher,
         closing: Closing,
@@ -129,7 +131,7 @@ class Dial:
         dialler.dials[self] = None
         # What `begin` has begun, until the task takes it over.
         self._begun: StartedConnect | None = None
-        self._task: asyncio.Task[Connection] | None = None
+        self._task: Task[Connection] | None = None
         # While it connects in a task.
         self._limit: TimeLimit | None = None
 
@@ -206,7 +208,7 @@ class Dial:
                     raise
             retries -= 1
             self._phases.observe("connection.retry.started")
-            await asyncio.sleep(delay)
+            await anyio.sleep(delay)
             self._phases.observe("connection.retry.complete", return_value=None)
             delay = delay * 2 or RETRY_BACKOFF
 
@@ -220,14 +222,14 @@ class Dial:
             return dialler.owner.connection_on(transport, origin)
         raise TimedOut("connect")
 
-    def _ended(self, task: asyncio.Task[Connection]) -> None:
+    def _ended(self, task: Task[Connection]) -> None:
         if task.cancelled():
             if self._begun is not None:
                 self._begun.sock.close()
             self._failed(None)
         elif (error := task.exception()) is not None:
-            assert isinstance(error, Exception), error
-            self._failed(error)
+            # No `Exception` perhaps, on trio: it ends whoever waits for the exchange.
+            self._failed(cast("Exception", error))
         else:
             self._succeeded(task.result())
 

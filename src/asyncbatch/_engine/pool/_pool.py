@@ -7,7 +7,6 @@ and no moment at which a connection belongs to nobody.
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 
 from asyncbatch._engine._errors import (
@@ -19,6 +18,7 @@ from asyncbatch._engine._errors import (
     is_exhausted,
     lacks_descriptors,
 )
+from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
@@ -53,7 +53,7 @@ class Pool:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         connector: Connector,
         *,
         max_connections: int,
@@ -83,6 +83,7 @@ class Pool:
         # The adopted connections that are neither idle nor closed. Nobody else writes it.
         self.in_use: set[Connection] = set()
         self.is_closed = False
+        call_at_end(loop, self.close_nowait)
 
     # What the engine calls.
 
@@ -110,6 +111,7 @@ class Pool:
     def close_nowait(self) -> None:
         """Fail what is under way and close everything, without waiting for its end."""
         self.is_closed = True
+        forget_at_end(self.loop, self.close_nowait)
         self.deadlines.stop()
         self.dialler.stop()
         for exchange in list(self.waiters.everyone):

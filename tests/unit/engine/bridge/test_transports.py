@@ -338,21 +338,6 @@ def test_addresses_that_could_not_be_checked_are_refused(options: Any) -> None:
 
 
 @LIBRARIES
-async def test_httpcore_works_where_the_engine_does_not(
-    library: Any, anyio_backend_name: str
-) -> None:
-    """On trio the same transport is httpx's own."""
-    if anyio_backend_name != "trio":
-        pytest.skip("asyncio has the engine")
-    async with client_for(library) as client:
-        with pytest.raises(library.ConnectError):
-            await client.get("http://127.0.0.1:1/")
-
-        assert client._transport.engine.counts() == {}
-
-
-@asyncio_only
-@LIBRARIES
 async def test_an_upgrade_is_left_to_httpcore(library: Any) -> None:
     """Whose network stream can speak what comes after."""
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n"

@@ -597,14 +597,14 @@ async def test_a_virtual_clock_needs_the_client(echoing: LoopbackServer) -> None
     assert during.content == after.content
 
 
-async def test_on_trio_httpcore_does_it(echoing: LoopbackServer, anyio_backend_name: str) -> None:
-    """The engine runs on asyncio, and the result is the same."""
+async def test_the_engine_does_it_on_every_event_loop(echoing: LoopbackServer) -> None:
+    """On asyncio, on uvloop and on trio."""
     async with Fetcher(retry=None) as fetcher:
         lanes = lanes_of(fetcher)
         result = await fetcher.fetch(echoing.url())
 
     assert seen(result.unwrap())["method"] == "GET"
-    assert lanes == ([] if anyio_backend_name == "trio" else ["direct"])
+    assert lanes == ["direct"]
 
 
 def test_what_is_not_laid_out_as_expected_is_left_to_the_client() -> None:

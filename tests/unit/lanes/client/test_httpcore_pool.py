@@ -262,30 +262,6 @@ async def test_clients_of_the_callers_run_together(library: Any, server: Loopbac
     await fetch_together(Patient(trust_env=False), server)
 
 
-async def test_our_own_pool_has_an_admission_where_there_is_no_engine(
-    anyio_backend_name: str, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On trio, where httpcore serves: left to itself, it takes three times as long."""
-    real = httpcore.AsyncHTTP11Connection.handle_async_request
-    away: list[str] = []
-
-    async def noting(self: Any, request: Any) -> Any:
-        try:
-            return await real(self, request)
-        except httpcore.ConnectionNotAvailable:
-            away.append("taken")
-            raise
-
-    monkeypatch.setattr(httpcore.AsyncHTTP11Connection, "handle_async_request", noting)
-    async with Fetcher(trust_env=False, concurrency=MANY) as fetcher:
-        has_admission = admission_of(fetcher.client) is not None
-        results = await fetcher.fetch_many([server.url()] * 10 * MANY)
-
-    assert has_admission == (anyio_backend_name == "trio")
-    assert not results.failures
-    assert away == []
-
-
 @pytest.mark.parametrize("place", ["client", "transport", "pool", "class"])
 async def test_what_has_been_replaced_runs_together(
     library: Any, server: LoopbackServer, place: str, monkeypatch: pytest.MonkeyPatch

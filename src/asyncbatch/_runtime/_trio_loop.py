@@ -1,0 +1,480 @@
+"""
+What stands in for an event loop on trio: callbacks, timers, watched descriptors, futures, tasks.
+
+trio has tasks only. What an event loop calls back is called here by system tasks of trio's: one for
+callbacks and timers, which lives while there is something for it to call, and one for each watched
+descriptor. They are ours, in the context of the run: no task of the caller's is resumed for them,
+and an exception of a callback ends none of them.
+
+Import it only where trio runs.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import trio
+import trio.lowlevel
+
+T = TypeVar("T")
+Callback: TypeAlias = Callable[..., object]
+WaitFor: TypeAlias = Callable[[int], Awaitable[None]]
+
+MOST_CANCELLED = 64
+"""Cancelled timers that are kept until their time, at least."""
+
+_log = logging.getLogger("asyncbatch")
+
+
+def running_trio_loop() -> TrioLoop:
+    """Return what stands in for the event loop of the trio run at hand."""
+    try:
+        return _running.get()
+    except LookupError:
+        loop = TrioLoop()
+        _running.set(loop)
+        return loop
+
+
+class TrioFuture(Generic[T]):
+    """
+    A result that is still to come.
+
+    A task that waits for it and is cancelled cancels it, as on asyncio; `wait` does not.
+    """
+
+    __slots__ = ("_callbacks", "_error", "_is_cancelled", "_is_done", "_loop", "_result", "_tasks")
+
+    def __init__(self, loop: TrioLoop) -> None:
+        self._loop = loop
+        self._is_done = False
+        self._is_cancelled = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+        # Who waits for it; tuples, since mostly it is nobody or one.
+        self._tasks: tuple[trio.lowlevel.Task, ...] = ()
+        self._callbacks: tuple[Callable[[Any], object], ...] = ()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if not self._is_done:
+            yield from self._wait(self.cancel).__await__()
+        return self.result()
+
+    async def wait(self) -> None:
+        """Wait until it is done; who gives up takes it from nobody else."""
+        if not self._is_done:
+            await self._wait(_nothing)
+
+    def get_loop(self) -> TrioLoop:
+        """Return the loop that it belongs to."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Say whether it has a result, has failed, or was cancelled."""
+        return self._is_done
+
+    def cancelled(self) -> bool:
+        """Say whether it was cancelled."""
+        return self._is_cancelled
+
+    def result(self) -> T:
+        """
+        Return the result of a future that is done.
+
+        Raises:
+            BaseException: that it has failed of.
+            RuntimeError: it was cancelled, which nobody who waits for it can have asked of trio.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._is_cancelled:
+            raise RuntimeError("what was waited for has been given up")
+        result: T = self._result
+        return result
+
+    def exception(self) -> BaseException | None:
+        """Return what it has failed of."""
+        return self._error
+
+    def set_result(self, result: T) -> None:
+        """Be done, with a result."""
+        self._result = result
+        self._end()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Be done, having failed."""
+        self._error = error
+        self._end()
+
+    def cancel(self) -> bool:
+        """Be done, without a result; say whether it was not before."""
+        if self._is_done:
+            return False
+        self._is_cancelled = True
+        self._end()
+        return True
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Call `callback` with this soon after it is done."""
+        if self._is_done:
+            self._loop.call_soon(callback, self)
+        else:
+            self._callbacks = (*self._callbacks, callback)
+
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
+        """Call it no more, and return how many times it would have been called."""
+        left = tuple(one for one in self._callbacks if one != callback)
+        removed = len(self._callbacks) - len(left)
+        self._callbacks = left
+        return removed
+
+    def _end(self) -> None:
+        self._is_done = True
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
+            trio.lowlevel.reschedule(task)
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
+            self._loop.call_soon(callback, self)
+
+    async def _wait(self, on_abort: Callable[[], object]) -> None:
+        task = trio.lowlevel.current_task()
+        self._tasks = (*self._tasks, task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._tasks = tuple(one for one in self._tasks if one is not task)
+            on_abort()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class TrioTask(TrioFuture[T]):
+    """A coroutine in a task of its own, and what becomes of it."""
+
+    __slots__ = ("_scope", "_task")
+
+    def __init__(self, loop: TrioLoop, coroutine: Coroutine[Any, Any, T]) -> None:
+        super().__init__(loop)
+        self._scope = trio.CancelScope()
+        try:
+            self._task = trio.lowlevel.spawn_system_task(
+                self._run, coroutine, name=coroutine, context=contextvars.copy_context()
+            )
+        except BaseException:
+            coroutine.close()
+            raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is what runs."""
+        return self._task is trio.lowlevel.current_task()
+
+    def cancel(self) -> bool:
+        """Cancel what runs; it is done when that has ended."""
+        if self._is_done:
+            return False
+        self._scope.cancel()
+        return True
+
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        if self._scope.cancel_called:
+            coroutine.close()  # as on asyncio: never entered
+            super().cancel()
+            return
+        try:
+            with self._scope:
+                self.set_result(await coroutine)
+                return
+        except trio.Cancelled:
+            pass  # the run is over, and what ends in it is nobody's any more
+        except BaseException as error:
+            self.set_exception(error)
+            return
+        super().cancel()
+
+
+class Timer:
+    """A call at a point in time."""
+
+    __slots__ = ("_loop", "args", "callback")
+
+    def __init__(self, loop: TrioLoop, callback: Callback, args: tuple[Any, ...]) -> None:
+        self._loop = loop
+        # None once it is cancelled, or has gone off.
+        self.callback: Callback | None = callback
+        self.args = args
+
+    def cancel(self) -> None:
+        """Make no call."""
+        if self.callback is not None:
+            self.callback = None
+            self.args = ()
+            self._loop.timer_cancelled()
+
+
+class _Watcher:
+    """Calls back whenever one descriptor is ready."""
+
+    def __init__(self, loop: TrioLoop, fd: int, wait: WaitFor, callback: Callback) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._wait = wait
+        self._callback = callback
+        self._scope = trio.CancelScope()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Call no more; at once, since the descriptor may be closed next."""
+        self._is_stopped = True
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Watch until stopped."""
+        with self._scope:
+            # Not by the scope alone: a wait for a descriptor that is closed would not get to it.
+            while not self._is_stopped:
+                try:
+                    await self._wait(self._fd)
+                except (OSError, trio.BusyResourceError, trio.ClosedResourceError) as error:
+                    self._loop.report(error, "a descriptor cannot be watched")
+                    return
+                if not self._is_stopped:
+                    self._loop.call(self._callback, ())
+
+
+class TrioLoop:
+    """
+    The few things that are asked of an event loop, on one run of trio.
+
+    Made by `running_trio_loop`. Its methods are those of asyncio's loops, and mean the same.
+    """
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        clock = type(trio.lowlevel.current_clock())
+        self.is_virtual = clock.__name__ != "SystemClock" or clock.__module__[:5] != "trio."
+        """Whether the run has another clock than trio's own, such as its `MockClock`."""
+        self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
+        # By time, then first in, first out.
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._timer_count = 0
+        self._cancelled_timers = 0
+        self._watchers: dict[tuple[WaitFor, int], _Watcher] = {}
+        # What has to be closed when the run ends first.
+        self._at_end: dict[Callable[[], object], None] = {}
+        # Whether the task of the turns is there, and it where it has nothing to call.
+        self._is_turning = False
+        self._parked: trio.lowlevel.Task | None = None
+        # Ends the wait for the next timer; None unless the task is there.
+        self._alarm: trio.CancelScope | None = None
+        # Whether the run is over for all system tasks.
+        self._has_ended = False
+
+    # Callbacks.
+
+    def call_soon(self, callback: Callback, *args: Any) -> None:
+        """Call in the next turn."""
+        self._ready.append((callback, args))
+        parked = self._parked
+        if parked is not None:
+            self._parked = None
+            trio.lowlevel.reschedule(parked)
+        elif not self._is_turning:
+            self._begin_turns()
+
+    def call_soon_threadsafe(self, callback: Callback, *args: Any) -> None:
+        """
+        Call in one of the next turns; from any thread.
+
+        Raises:
+            RuntimeError: the run is over.
+        """
+        self._token.run_sync_soon(self.call, callback, args)
+
+    def call_later(self, delay: float, callback: Callback, *args: Any) -> Timer:
+        """Call after some seconds."""
+        return self.call_at(trio.current_time() + delay, callback, *args)
+
+    def call_at(self, when: float, callback: Callback, *args: Any) -> Timer:
+        """Call at a point in time."""
+        timer = Timer(self, callback, args)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, timer))
+        if self._alarm is None:
+            self._begin_turns()
+        elif when < self._alarm.deadline:
+            self._alarm.deadline = when
+        return timer
+
+    def timer_cancelled(self) -> None:
+        """Drop the cancelled timers when they are many."""
+        self._cancelled_timers += 1
+        if self._cancelled_timers > max(MOST_CANCELLED, len(self._timers) // 2):
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._cancelled_timers = 0
+
+    def time(self) -> float:
+        """Return the time of the run."""
+        return trio.current_time()
+
+    # Descriptors.
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        """Call whenever a descriptor can be read from."""
+        self._watch(fd, trio.lowlevel.wait_readable, callback)
+
+    def remove_reader(self, fd: int) -> bool:
+        """Call no more."""
+        return self._stop_watching(fd, trio.lowlevel.wait_readable)
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        """Call whenever a descriptor can be written to."""
+        self._watch(fd, trio.lowlevel.wait_writable, callback)
+
+    def remove_writer(self, fd: int) -> bool:
+        """Call no more."""
+        return self._stop_watching(fd, trio.lowlevel.wait_writable)
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """
+        Connect a non-blocking socket to an address that is resolved.
+
+        Raises:
+            OSError: it cannot be reached.
+        """
+        try:
+            sock.connect(address)
+        except BlockingIOError as error:
+            if sock.family == getattr(socket, "AF_UNIX", None):
+                raise error from None  # its queue is full, and no connect is under way
+            await trio.lowlevel.wait_writable(sock)
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, f"Connect call failed {address}") from None
+
+    # Futures and tasks.
+
+    def create_future(self) -> TrioFuture[Any]:
+        """Return a future."""
+        return TrioFuture(self)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, T]) -> TrioTask[T]:
+        """Run a coroutine in a task of its own, which ends with the run at the latest."""
+        return TrioTask(self, coroutine)
+
+    # The end.
+
+    def is_closed(self) -> bool:
+        """Say whether the run is over."""
+        try:
+            self._token.run_sync_soon(_nothing)
+        except trio.RunFinishedError:
+            return True
+        return False
+
+    def call_at_end(self, function: Callable[[], object]) -> None:
+        """Call `function` where the run ends before `forget_at_end`, while it still can close."""
+        self._at_end[function] = None
+        if not self._is_turning:
+            self._begin_turns()
+
+    def forget_at_end(self, function: Callable[[], object]) -> None:
+        """Do not call it."""
+        if self._at_end.pop(function, function) is None and not self._has_ended:
+            self.call_soon(_nothing)  # the task may end
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report an exception that nobody waits for."""
+        self.report(context["exception"], context["message"])
+
+    def report(self, error: BaseException, message: str) -> None:
+        """Log an exception that nobody waits for; raised in a system task, it would crash trio."""
+        _log.error(message, exc_info=error)
+
+    def call(self, callback: Callback, args: tuple[Any, ...]) -> None:
+        """Call at once, and report what is raised."""
+        try:
+            callback(*args)
+        except BaseException as error:
+            self.report(error, f"exception in callback {callback!r}")
+
+    # Private.
+
+    def _watch(self, fd: int, wait: WaitFor, callback: Callback) -> None:
+        self._stop_watching(fd, wait)
+        watcher = _Watcher(self, fd, wait, callback)
+        trio.lowlevel.spawn_system_task(watcher.run, name="asyncbatch: sockets")
+        self._watchers[wait, fd] = watcher
+
+    def _stop_watching(self, fd: int, wait: WaitFor) -> bool:
+        watcher = self._watchers.pop((wait, fd), None)
+        if watcher is None:
+            return False
+        watcher.stop()
+        return True
+
+    def _begin_turns(self) -> None:
+        if not self._has_ended:
+            trio.lowlevel.spawn_system_task(self._turn, name="asyncbatch: callbacks")
+            self._is_turning = True
+
+    async def _turn(self) -> None:
+        """Make the calls, each at its time, as long as there may be any."""
+        try:
+            while self._ready or self._timers or self._at_end:
+                deadline = self._timers[0][0] if self._timers else float("inf")
+                with trio.CancelScope(deadline=deadline) as self._alarm:
+                    await self._call_until(self._alarm)
+                self._call_due()
+        except trio.Cancelled:
+            self._has_ended = True
+            for function in list(self._at_end):
+                self.call(function, ())
+            raise
+        finally:
+            self._is_turning = False
+            self._alarm = None
+
+    async def _call_until(self, alarm: trio.CancelScope) -> None:
+        """Make the calls of one turn after the other, until the alarm, or there is nothing left."""
+        ready = self._ready
+        while ready or self._timers or self._at_end:
+            for _ in range(len(ready)):
+                callback, args = ready.popleft()
+                self.call(callback, args)
+            if alarm.cancel_called:
+                return
+            if ready:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            else:
+                self._parked = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._unpark)
+
+    def _unpark(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _call_due(self) -> None:
+        now = trio.current_time()
+        while self._timers and self._timers[0][0] <= now:
+            _, _, timer = heapq.heappop(self._timers)
+            callback, timer.callback = timer.callback, None
+            if callback is None:
+                self._cancelled_timers -= 1
+            else:
+                self.call(callback, timer.args)
+
+
+def _nothing() -> None:
+    """Take the place of a callback."""
+
+
+_running: trio.lowlevel.RunVar[TrioLoop] = trio.lowlevel.RunVar("asyncbatch loop")
