@@ -66,8 +66,11 @@ class Collected:
 
     def in_order(self) -> list[Result]:
         """Hand the results over, in the order of the input, once there are no more to come."""
-        self._results.sort(key=_index_of)
-        return self._results
+        in_order = sorted(self._results, key=_index_of)
+        # What is left of a batch waits for the garbage collector. Its results must not: they may be
+        # gigabytes, and the collector would free all of them in one go, within the event loop.
+        self._results.clear()
+        return in_order
 
     def take(self) -> Result:
         """Hand the only result over; another one may be kept then."""

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, FetcherClosed, Rate, Request, Retry
+from asyncbatch import Fetcher, FetcherClosed, Rate, Request, Result, Retry
 from asyncbatch._schedule import Schedule
 from asyncbatch.testing import Fault, FaultTransport, LoopbackServer, Reply
 from tests.transports import HeldTransport, mock, run_virtually, settle, texts, urls
@@ -298,6 +298,26 @@ async def test_a_fetcher_keeps_nothing_of_a_single_fetch(server: LoopbackServer)
             gc.collect()
 
             assert [ref() for ref in gone] == [None, None]
+
+
+async def test_results_of_a_batch_do_not_wait_for_the_garbage_collector():
+    """They may be gigabytes: all of them go when the caller lets go of them."""
+
+    # In a frame of its own: what looks for blocking calls keeps the variables of those it has seen.
+    async def fetch_and_forget() -> list[weakref.ref[Result]]:
+        return [weakref.ref(result) for result in await fetcher.fetch_many(urls(20))]
+
+    async with Fetcher(transport=mock()) as fetcher:
+        gc.collect()
+        gc.disable()
+        try:
+            gone = await fetch_and_forget()
+            left = [number for number, ref in enumerate(gone) if ref() is not None]
+        finally:
+            gc.enable()
+
+    assert len(gone) == 20
+    assert not left
 
 
 async def test_a_long_batch_does_not_starve_a_short_one():

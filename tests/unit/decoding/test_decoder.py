@@ -9,6 +9,7 @@ import importlib
 import os
 import pickle
 import sys
+import threading
 import tracemalloc
 import types
 import zlib
@@ -580,6 +581,76 @@ def test_no_stage_hands_on_more_than_a_step(name: str, encode: Encode) -> None:
 
     assert sum(sizes) == 2 * MIB
     assert max(sizes) <= _stage.MAX_PIECE
+
+
+@every_coding
+def test_no_byte_of_a_body_is_moved_while_it_grows(name: str, encode: Encode) -> None:
+    """What is kept of 16 MiB are pieces; a buffer that grows is copied with the lock held."""
+    size = 16 * MIB
+    raw = encode(bytes(size)) if encode is not zstd_streamed else zstd(bytes(size))
+    decoder = decoder_for(name, max_size=None)
+
+    tracemalloc.start()
+    try:
+        decoder.feed(raw)
+        blocks = [trace.size for trace in tracemalloc.take_snapshot().traces]
+    finally:
+        tracemalloc.stop()
+
+    assert sum(blocks) >= size
+    # The list of the pieces itself is small; brotli's window is not Python's.
+    assert max(blocks) <= _stage.MAX_PIECE + 100
+
+
+def test_short_pieces_are_put_together_before_they_are_kept() -> None:
+    """As objects they would take more memory than their bytes do."""
+    body = os.urandom(3) * 200_000
+    raw = zstd_streamed(body)
+    decoder = decoder_for("zstd", max_size=None)
+
+    tracemalloc.start()
+    try:
+        for start in range(0, len(raw), 50):
+            decoder.feed(raw[start : start + 50])
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert kept < len(body) + MIB
+    assert decoder.finish() == body
+
+
+@pytest.mark.skipif(not hasattr(sys, "setswitchinterval"), reason="no interpreter's lock")
+def test_other_threads_run_while_a_large_body_is_put_together() -> None:
+    """The lock is let go, not taken away: nothing takes it away within a minute here."""
+    interval = sys.getswitchinterval()
+    woken = threading.Event()
+    asleep = threading.Lock()
+
+    def wake() -> None:
+        asleep.acquire()
+        woken.set()
+
+    for _ in range(100):  # the other thread may get no processor for a while
+        decoder = decoder_for("gzip", max_size=None)
+        decoder.feed(gzip.compress(bytes(16 * MIB), 1))
+        asleep.acquire()
+        thread = threading.Thread(target=wake)
+        thread.start()
+        sys.setswitchinterval(60)
+        try:
+            asleep.release()
+            decoder.finish()
+            has_run = woken.is_set()
+        finally:
+            sys.setswitchinterval(interval)
+        thread.join()
+        asleep.release()
+        if has_run:
+            break
+        woken.clear()
+
+    assert has_run
 
 
 def test_what_a_body_passes_between_codings_is_bounded_too() -> None:
