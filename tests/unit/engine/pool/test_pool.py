@@ -327,7 +327,7 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
 
         engine.connector.begin = begin  # type: ignore[assignment, method-assign]
         exchanges = [asyncio.ensure_future(get(engine, server, "/0"))]
-        await until(lambda: engine.counts()["connections"] == 1)
+        await until(lambda: engine.counts().get("connections") == 1)
         exchanges += [asyncio.ensure_future(get(engine, server, f"/{n}")) for n in range(1, 5)]
         await until(lambda: refused == 4)
         for target in range(5):
