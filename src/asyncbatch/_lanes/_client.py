@@ -76,6 +76,16 @@ class Rules:
     minimum_rate: float | None
 
 
+@attrs.frozen
+class Resumed:
+    """An attempt that was begun elsewhere, and goes on behind its first redirects."""
+
+    native: Any
+    """The request that has been sent, or is to be sent next."""
+    history: list[Any]
+    """The responses that led to it."""
+
+
 class ClientLane:
     """Carries out attempts on one client."""
 
@@ -131,14 +141,15 @@ class ClientLane:
         left: float | None = None,
         *,
         first: Exchange | None = None,
+        resumed: Resumed | None = None,
         spent: float = 0.0,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
         The outcome of a response has its status, but no verdict on it. For the arguments see
-        `Lane.exchange`; `first` answers the first hop, if that took place on the engine, in `spent`
-        seconds.
+        `Lane.exchange`; `first` answers the first hop, if that took place on the engine, or with
+        `resumed` the one after its history. `spent` seconds have passed then.
         """
         trace = PhaseTrace(clock)
         hops = Hops(
@@ -153,7 +164,7 @@ class ClientLane:
         rules = self.rules
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
-        exchange = _Exchange(self._client, self.binding, item, rules, hops)
+        exchange = _Exchange(self._client, self.binding, item, rules, hops, resumed)
         outcome: Outcome | None = None
         limit = TimeLimit(None if seconds is None else max(0.0, seconds - spent))
         self._under_way[limit] = trace
@@ -206,7 +217,13 @@ class _Exchange:
     """One attempt: its request, its hops, and what is going on."""
 
     def __init__(
-        self, client: Any, binding: Binding, item: object, rules: Rules, hops: Hops
+        self,
+        client: Any,
+        binding: Binding,
+        item: object,
+        rules: Rules,
+        hops: Hops,
+        resumed: Resumed | None = None,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -215,18 +232,23 @@ class _Exchange:
         self._rules = rules
         self._hops = hops
         self._state = hops.state
+        self._resumed = resumed
         # The last one that has come and been read.
         self._response: Any = None
 
     async def outcome(self, limits: TimeLimits) -> Outcome:
         """Run the exchange; every `Exception` becomes an outcome."""
+        resumed = self._resumed
         try:
-            native = self._build(limits)
+            native = self._build(limits) if resumed is None else resumed.native
         except Exception as error:
             return invalid_outcome(error, self._binding)
         self._state.request = native
         try:
-            await self._respond(native)
+            if resumed is None:
+                await self._respond(native)
+            else:
+                await self._resume(resumed)
         except UnreadableBody as error:
             return self._answered(unreadable_outcome(error, self._state.request, self._binding))
         except Exception as error:
@@ -307,6 +329,13 @@ class _Exchange:
                 response.history = list(history)
                 history.append(response)
                 native = following
+
+    async def _resume(self, resumed: Resumed) -> None:
+        """Go on behind redirects, where no authentication flow has anything more to say."""
+        self._state.redirected = True
+        self._state.hops = len(resumed.history)
+        self._response = resumed.history[-1]
+        await self._follow(resumed.native, resumed.history)
 
     def _step(self, step: Awaitable[Any], by_caller: bool) -> Awaitable[Any]:
         """Return what awaits a step of an authentication flow, the library's or the caller's."""

@@ -25,7 +25,7 @@ from asyncbatch._engine import (
     Upload,
 )
 from asyncbatch._engine.http11 import ExchangeError, ResponseHead, ResponseTooLarge
-from asyncbatch._lanes._client import ClientLane
+from asyncbatch._lanes._client import ClientLane, Resumed
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
@@ -37,19 +37,25 @@ from asyncbatch._lanes.failures._of_engine import engine_outcome
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
+from asyncbatch._lanes.request._redirect import redirection_of
+from asyncbatch._lanes.response._body import redirect_limit
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
 from asyncbatch._lanes.response._response_builder import (
+    Hop,
     PreparedResponseBuilder,
+    RedirectedResponseBuilder,
     ResponseBuilder,
     course_of,
+    history_of,
 )
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
+from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import Unset, plain_url
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._timing import timing_of
+from asyncbatch._values._timing import course_of_all, timing_of
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
 _log = logging.getLogger("httpx")
@@ -70,7 +76,7 @@ class DirectLane:
         # Why no request of the present batches may take this lane; None if they may.
         self._reason_against: str | None = "no batch has begun"
         self._encoder = RequestEncoder(client, binding, self._transport)
-        self._origin_heads = self._encoder.origin_heads
+        self._origin_heads = self._encoder.origin_heads.made
         # Of the origin that was asked last.
         self._origin_head: OriginHead | None = None
         self._default_encoding: Any = self._client._default_encoding
@@ -207,17 +213,82 @@ class DirectLane:
     async def _conclude(
         self, encoded: Encoded, exchange: Exchange, limits: TimeLimits, seconds: float | None
     ) -> Outcome:
-        """Return the outcome of an exchange that is over."""
+        """Return the outcome of an exchange that is over, and of those that it leads to."""
         prepared = PreparedRequest.of(encoded, limits)
-        if _leads_on(exchange):
-            return await self._replay(prepared.item, limits, seconds, exchange)
+        hops: list[Hop] = []
+        while _leads_on(exchange):
+            following = self._follow(exchange, prepared, hops)
+            if following is None:
+                return await self._replay(exchange, prepared, hops, seconds)
+            exchange, prepared = following
+            try:
+                await exchange.future
+            except BaseException:
+                self._engine.abandon(exchange)
+                raise
+        outcome = await self._end(exchange, prepared, hops, seconds)
+        if hops:
+            _add_hops(outcome, hops, exchange)
+        return outcome
+
+    def _follow(
+        self, exchange: Exchange, prepared: PreparedRequest, hops: list[Hop]
+    ) -> tuple[Exchange, PreparedRequest] | None:
+        """
+        Begin the exchange that a redirect leads to, and add the redirect to `hops`.
+
+        Returns:
+            It and its request, or `None` if that is for the client to do.
+        """
+        wanted, head = prepared.follow_redirects, exchange.head
+        assert head is not None
+        follows = self._rules.follow_redirects if wanted is None else wanted
+        if not follows or len(hops) >= self._rules.max_redirects or exchange.error is not None:
+            return None
+        redirection = redirection_of(prepared, head, self._encoder.origin_heads)
+        response_builder = self._response_builder(exchange, prepared)
+        content = self._redirect_body(exchange, response_builder, prepared.limits)
+        if redirection is None or content is None:
+            return None
+        # Twice does no harm: the client takes them again where it goes on from here.
+        if sets_cookies(head.block) and not self._take_cookies(prepared, head):
+            return None
+        following = redirection.compose(self._client._cookies.jar)
+        if following is None:
+            return None
+        try:
+            begun = self._begin(following, following.limits, exchange.deadline)
+        except (EngineClosed, RuntimeError):
+            return None
+        self._log_head(head, prepared)
+        hops.append(Hop(response_builder, content, course_of(exchange)))
+        return begun, following
+
+    def _redirect_body(
+        self, exchange: Exchange, response_builder: ResponseBuilder, limits: TimeLimits
+    ) -> bytes | None:
+        """Return the body of a redirect, decoded, unless that is too much or takes time."""
+        content: bytes | None = bytes(exchange.content)
+        if content and response_builder.coding is not None:
+            content = self._decoder.decode_nowait(content, response_builder.coding)
+        limit = redirect_limit(self._max_body_of(limits))
+        return None if content is None or len(content) > limit else content
+
+    async def _end(
+        self,
+        exchange: Exchange,
+        prepared: PreparedRequest,
+        hops: list[Hop],
+        seconds: float | None,
+    ) -> Outcome:
+        """Return the outcome of an exchange that is over, and leads no further."""
         if exchange.head is not None:
             self._note_head(exchange, prepared)
         if exchange.error is not None:
             return self._failed(exchange, prepared, seconds)
         prepared.forget_payload()
         assert exchange.head is not None  # there was no error
-        response_builder = self._response_builder(exchange, prepared)
+        response_builder = self._response_builder(exchange, prepared, hops)
         try:
             raw = bytes(exchange.content)
         except MemoryError as error:
@@ -227,27 +298,43 @@ class DirectLane:
         return await self._decoded(exchange, prepared, response_builder, raw, seconds)
 
     def _response_builder(
-        self, exchange: Exchange, prepared: PreparedRequest
+        self, exchange: Exchange, prepared: PreparedRequest, hops: list[Hop] | None = None
     ) -> PreparedResponseBuilder:
-        return PreparedResponseBuilder(
-            self.binding.library, self._default_encoding, exchange, prepared
-        )
+        common = self.binding.library, self._default_encoding, exchange, prepared
+        if hops:
+            return RedirectedResponseBuilder(*common, hops)
+        return PreparedResponseBuilder(*common)
 
     def _max_body_of(self, limits: TimeLimits) -> int | None:
         own = limits.max_body
         return self._rules.max_body if isinstance(own, Unset) else own
 
     async def _replay(
-        self, item: object, limits: TimeLimits, seconds: float | None, exchange: Exchange
+        self,
+        exchange: Exchange,
+        prepared: PreparedRequest,
+        hops: list[Hop],
+        seconds: float | None,
     ) -> Outcome:
-        """Let the client go on from a response that has come: the network sees the request once."""
-        first_hop = timing_of(course_of(exchange))
-        spent = monotonic() - exchange.begun_at
+        """Let the client go on from a response that has come: no request is sent twice."""
+        courses = [*(hop.course for hop in hops), course_of(exchange)]
+        # All hops have the same deadline, which stalls of the loop put off.
+        spent = 0.0 if seconds is None else seconds - (exchange.deadline - monotonic())
         exchange.error = None  # of a body that is too long, and left empty
+        resumed = Resumed(prepared.native(), history_of(hops)) if hops else None
         outcome = await self._client_lane.exchange(
-            item, None, limits, seconds, monotonic, left=seconds, first=exchange, spent=spent
+            prepared.item,
+            None,
+            prepared.limits,
+            seconds,
+            monotonic,
+            left=seconds,
+            first=exchange,
+            resumed=resumed,
+            spent=spent,
         )
-        outcome.timing = timing_of(outcome.timing).following(first_hop)
+        earlier = timing_of(course_of_all(courses))
+        outcome.timing = timing_of(outcome.timing).following(earlier)
         return outcome
 
     @property
@@ -292,6 +379,9 @@ class DirectLane:
                 head.status, headers=head.fields, request=request
             )
             self._client.cookies.extract_cookies(response)
+        self._log_head(head, prepared)
+
+    def _log_head(self, head: ResponseHead, prepared: PreparedRequest) -> None:
         if not _log.isEnabledFor(logging.INFO):
             return
         request = prepared.native()
@@ -394,6 +484,25 @@ def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:
     if outcome.cut and exchange.send_at and is_uploading:
         return None  # perhaps the caller has produced the body too slowly
     return outcome.heard
+
+
+_SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
+
+
+def _add_hops(outcome: Outcome, hops: list[Hop], exchange: Exchange) -> None:
+    """Make of the outcome of the last exchange that of all."""
+    outcome.timing = course_of_all([*(hop.course for hop in hops), course_of(exchange)])
+    if isinstance(outcome.response, ResponseBuilder) and outcome.response.status_code >= 400:
+        # The history of what fails is looked at.
+        outcome.response = outcome.response.build(None, outcome.content, outcome.timing)
+    if outcome.response is not None:
+        return
+    # As of a chain that a client follows: see `AttemptState`.
+    if outcome.kind in _SILENT and not (outcome.local or outcome.permanent):
+        outcome.target_silent = not exchange.first_byte_at
+    outcome.connect_failed, outcome.heard = False, True
+    if outcome.kind is FailureKind.invalid_request:
+        outcome.kind = FailureKind.redirect
 
 
 def _leads_on(exchange: Exchange) -> bool:

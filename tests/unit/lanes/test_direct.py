@@ -264,7 +264,9 @@ async def test_a_redirect_is_followed_however_long_its_own_body(
     server.on("/", Reply(302, b"x" * size, {"location": "/there"}))
     server.on("/there", Reply(body=b"there"))
 
-    result = await fetch(server.url(), lanes=("direct", "client"), max_body=1000)
+    # What has been left out of it is for the client to say.
+    lanes = ("direct", "direct" if size < 1000 else "client")
+    result = await fetch(server.url(), lanes=lanes, max_body=1000)
 
     assert result.text == "there"
     assert [response.status_code for response in result.unwrap().history] == [302]
@@ -326,7 +328,7 @@ async def test_the_time_limit_is_for_all_hops_together(server: LoopbackServer) -
     server.on("/", Reply.redirect("/slow").delayed(0.05))
     server.on("/slow", Reply().hang())
 
-    result = await fetch(server.url(), lanes=("direct", "client"), timeout=0.15)
+    result = await fetch(server.url(), lanes=("direct", "direct"), timeout=0.15)
 
     assert isinstance(result.error, asyncbatch.AttemptTimeout)
     assert result.error.timeout == 0.15
@@ -376,12 +378,12 @@ async def test_a_server_that_takes_its_time_is_seen_in_the_right_phase(
 
 
 async def test_the_phases_of_all_hops_add_up(server: LoopbackServer) -> None:
-    """The replayed first hop included, and counted once."""
+    """The first hop included, and counted once."""
     server.on("/", Reply.redirect("/b").delayed(0.03))
     server.on("/b", Reply.redirect("/c").delayed(0.03))
     server.on("/c", Reply(body=b"c").delayed(0.03))
 
-    result = await fetch(server.url(), lanes=("direct", "client", "client"))
+    result = await fetch(server.url(), lanes=("direct",) * 3)
 
     assert phases(result) == ["connect", "send", "wait", "receive"]
     assert result.timing.wait >= 0.085

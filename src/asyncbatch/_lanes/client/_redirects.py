@@ -11,11 +11,11 @@ from typing import Any
 
 from asyncbatch._values._urls import DEFAULT_PORTS
 
-# What describes a body, and goes with it (RFC 9110 §15.4).
-_BODY_FIELDS = (
+BODY_FIELDS = (
     *("Content-Type", "Content-Encoding", "Content-Language", "Content-Location"),
     *("Digest", "Last-Modified"),
 )
+"""What describes a body, and goes with it (RFC 9110 §15.4)."""
 
 
 def leave_behind(native: Any, following: Any) -> None:
@@ -26,7 +26,7 @@ def leave_behind(native: Any, following: Any) -> None:
         following.headers.pop("Proxy-Authorization", None)
     # Of a body that is not sent again, httpx removes the length only.
     if following.method != native.method:
-        for name in _BODY_FIELDS:
+        for name in BODY_FIELDS:
             following.headers.pop(name, None)
 
 

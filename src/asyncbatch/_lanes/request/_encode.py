@@ -33,10 +33,9 @@ class RequestEncoder:
         self._client = client
         self._binding = binding
         self._transport = transport
-        self._origin_heads = OriginHeads(client, binding, transport)
-        self.origin_heads = self._origin_heads.made
+        self.origin_heads = OriginHeads(client, binding, transport)
         """Of the origins that have been asked, each to be compared with the client as it is."""
-        self._fast_encoder = FastEncoder(client, binding, self._origin_heads)
+        self._fast_encoder = FastEncoder(client, binding, self.origin_heads)
 
     def encode(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         """
@@ -69,7 +68,7 @@ class RequestEncoder:
     def _encode_plain(
         self, item: Any, url: str, origin: str, target: bytes, limits: TimeLimits
     ) -> Encoded | None:
-        origin_head = self._origin_heads.of(origin)
+        origin_head = self.origin_heads.of(origin)
         if not origin_head.is_ours:
             return None
         with_cookies = origin_head.for_target(self._client.cookies.jar, target.decode("ascii"))

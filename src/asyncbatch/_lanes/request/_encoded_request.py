@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from asyncbatch._engine import Origin
 from asyncbatch._engine.http11 import RequestFields
+from asyncbatch._lanes.client._binding import readable
 from asyncbatch._lanes.request._origin_head import (
     OriginHead,
     RequestBuilder,
@@ -29,6 +30,7 @@ class PreparedRequest:
 
     __slots__ = (
         "_builder",
+        "_follows",
         "_has_own_head",
         "_native",
         "_url",
@@ -72,6 +74,8 @@ class PreparedRequest:
         # Whether its fields are others than those of the client: they are read from `payload`.
         self._has_own_head = False
         self._native: Any = None
+        # The request that was redirected here.
+        self._follows: PreparedRequest | None = None
 
     @classmethod
     def of(cls, encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
@@ -132,6 +136,37 @@ class PreparedRequest:
         prepared._has_own_head = True
         return prepared
 
+    def redirected(
+        self, origin_head: OriginHead, url: str, method: bytes, payload: bytes
+    ) -> PreparedRequest:
+        """Return the request that a redirect of this one leads to."""
+        following = PreparedRequest(
+            self.item,
+            origin_head.key,
+            origin_head.origin,
+            method,
+            payload,
+            self.limits,
+            closes=self.closes,
+        )
+        if method == self.method:
+            following.body = self.body
+        following.follow_redirects = self.follow_redirects
+        following._url = url
+        following._builder = origin_head.builder
+        following._has_own_head = True
+        following._follows = self
+        return following
+
+    def fields(self) -> list[tuple[bytes, bytes]] | None:
+        """Return the header fields in the order in which httpx has them, if that is known."""
+        if self._native is not None:
+            fields: list[tuple[bytes, bytes]] = self._native.headers.raw
+            return fields
+        assert self._builder is not None
+        # One that the client has set is sent first, wherever it stands.
+        return None if self._builder.has_host else _fields_in(self.payload)
+
     @property
     def url(self) -> str:
         """The URL that is asked for."""
@@ -150,7 +185,9 @@ class PreparedRequest:
         """Return the native request, built the first time that somebody asks for it."""
         if self._native is None:
             assert self._builder is not None
-            if self._has_own_head:
+            if self._follows is not None:
+                self._native = self._build_following(self._follows.native())
+            elif self._has_own_head:
                 self._native = self._builder.build(
                     self._url,
                     self.limits,
@@ -162,6 +199,21 @@ class PreparedRequest:
                 native = self._builder.build(self._url, self.limits)
                 self._native = self._builder.authorize(native)
         return self._native
+
+    def _build_following(self, before: Any) -> Any:
+        """Build a request as httpx does that makes it of the one before."""
+        assert self._builder is not None
+        method = self.method.decode("ascii")
+        library = self._builder.library
+        native = library.Request(
+            method,
+            self._url,
+            headers=_fields_in(self.payload),
+            stream=before.stream if method == before.method else None,
+            extensions=before.extensions,
+        )
+        native.url = readable(native.url, library)
+        return native
 
 
 Plain: TypeAlias = tuple[Any, str, OriginHead, bytes]

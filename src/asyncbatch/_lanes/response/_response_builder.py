@@ -8,7 +8,7 @@ status or their content. Whatever a response is built from was frozen when the r
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
@@ -117,6 +117,53 @@ class PreparedResponseBuilder(ResponseBuilder):
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`, always the same."""
         return self._prepared.native()
+
+
+class Hop(NamedTuple):
+    """A redirect that was followed: what its response is built from."""
+
+    response_builder: ResponseBuilder
+    content: bytes
+    course: Course
+
+    def build(self, history: list[Any]) -> Any:
+        """Return its response, which came after those of `history`."""
+        response = self.response_builder.build(None, self.content, self.course)
+        response.history = list(history)
+        return response
+
+
+class RedirectedResponseBuilder(PreparedResponseBuilder):
+    """Builds the response that a chain of redirects has led to, with theirs as its history."""
+
+    __slots__ = ("_course", "_hops")
+
+    def __init__(
+        self,
+        library: Any,
+        default_encoding: Any,
+        exchange: Exchange,
+        prepared: PreparedRequest,
+        hops: list[Hop],
+    ) -> None:
+        super().__init__(library, default_encoding, exchange, prepared)
+        self._hops = hops
+        # Its own; what it is given when it builds is that of all hops.
+        self._course = course_of(exchange)
+
+    def build(self, item: Any, content: bytes, course: Course) -> Any:
+        """Return the response, read and closed, with its history."""
+        response = super().build(item, content, self._course)
+        response.history = history_of(self._hops)
+        return response
+
+
+def history_of(hops: list[Hop]) -> list[Any]:
+    """Return the responses of a chain of redirects."""
+    history: list[Any] = []
+    for hop in hops:
+        history.append(hop.build(history))
+    return history
 
 
 class PlainResponseBuilder(ResponseBuilder):

@@ -234,8 +234,7 @@ async def test_a_cookie_set_in_the_middle_of_a_batch_is_sent_from_then_on(
         lanes = lanes_of(fetcher)
         results = await fetcher.fetch_many(map(server.url, paths))
 
-    assert lanes.count("direct") == len(paths)
-    assert lanes.count("client") == 1  # the second hop
+    assert lanes == ["direct"] * (len(paths) + 1)  # one has two hops
     assert "cookie" not in dict(seen(results[0])["headers"])
     sent = dict(seen(results[-1])["headers"])["cookie"]
     assert sent == "a=1; b=2; c=3; d=4; e=5"

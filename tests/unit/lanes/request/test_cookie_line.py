@@ -20,7 +20,7 @@ from asyncbatch._lanes.request._cookie_line import CookieLines
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
-from tests.unit.lanes.served import lanes_of, prepared_by
+from tests.served import lanes_of, prepared_by
 from tests.unit.lanes.test_relay import begun_by
 
 LIMITS = TimeLimits(total=30, connect=10)

@@ -1,0 +1,150 @@
+"""
+The request that a redirect leads to, put together without httpx.
+
+What comes out is what httpx's `_build_redirect_request` makes, but for what `client/_redirects.py`
+mends of it, to the byte; whatever could make a difference is left to httpx.
+"""
+
+from __future__ import annotations
+
+import re
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.parse import urljoin
+
+from asyncbatch._lanes.client._redirects import BODY_FIELDS
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads
+from asyncbatch._values._urls import split_plain
+
+_CHARS = r"A-Za-z0-9\-._~!$&'()*+,;=@%"
+# Without a scheme: from a host on, a path or a query. What else is not plain shows when it has been
+# joined to the URL before.
+_RELATIVE = re.compile(
+    rf"(?://[{_CHARS}][{_CHARS}:/]*|/(?!/)[{_CHARS}:/]*|[{_CHARS}]+(?:/[{_CHARS}:/]*)?)?"
+    rf"(?:\?[{_CHARS}:/?]+)?"
+)
+_FRAGMENT = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=@:/?]+")
+
+_BODY_FIELDS = frozenset(
+    {b"content-length", b"transfer-encoding", *(name.lower().encode() for name in BODY_FIELDS)}
+)
+
+
+class Redirection:
+    """
+    Where a redirect leads, and what is asked for there.
+
+    Attributes:
+        url: the next URL.
+        origin_head: what the requests to its origin have in common.
+    """
+
+    __slots__ = ("_method", "_prepared", "_target", "origin_head", "url")
+
+    def __init__(
+        self,
+        prepared: PreparedRequest,
+        url: str,
+        origin_head: OriginHead,
+        target: bytes,
+        method: bytes,
+    ) -> None:
+        self._prepared = prepared
+        self.url = url
+        self.origin_head = origin_head
+        self._target = target
+        self._method = method
+
+    def compose(self, jar: CookieJar) -> PreparedRequest | None:
+        """
+        Return the next request, or `None` if it takes httpx to say what it is sent as.
+
+        Args:
+            jar: Of the client, with the cookies that the redirect has set.
+        """
+        prepared = self._prepared
+        line = self.origin_head.cookie_line(jar, self._target.decode("ascii"))
+        fields = prepared.fields()
+        if line is None or fields is None:
+            return None
+        kept = self._kept(fields)
+        if line:
+            kept.append((b"Cookie", line.encode("ascii")))
+        head = b"".join([b"%b: %b\r\n" % field for field in kept])
+        payload = b"%b %b HTTP/1.1\r\n%b\r\n" % (self._method, self._target, head)
+        return prepared.redirected(self.origin_head, self.url, self._method, payload)
+
+    def _kept(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the fields of the request before that are sent again."""
+        prepared, origin_head = self._prepared, self.origin_head
+        dropped = {b"cookie"}
+        if self._method != prepared.method:
+            dropped |= _BODY_FIELDS
+        if origin_head.origin == prepared.origin:
+            return [field for field in fields if field[0].lower() not in dropped]
+        dropped.add(b"proxy-authorization")
+        if not _is_upgrade(prepared.origin, origin_head.origin):
+            dropped.add(b"authorization")
+        kept = [(name, value) for name, value in fields if name.lower() not in dropped]
+        return [
+            (b"Host", origin_head.host) if name.lower() == b"host" else (name, value)
+            for name, value in kept
+        ]
+
+
+def redirection_of(
+    prepared: PreparedRequest, head: Any, origin_heads: OriginHeads
+) -> Redirection | None:
+    """
+    Return where a redirect leads, or `None` if it takes httpx to say it.
+
+    Args:
+        prepared: The request that was redirected.
+        head: Of its response.
+        origin_heads: Of the client.
+    """
+    locations = [value for name, value in head.fields if name.lower() == b"location"]
+    if len(locations) != 1 or not locations[0].isascii():
+        return None
+    followed = _followed(prepared.url, locations[0].decode("ascii"))
+    if followed is None:
+        return None
+    url, origin, target = followed
+    try:
+        origin_head = origin_heads.of(origin)
+    except Exception:
+        return None  # httpx will meet the same mistake, and report it
+    if not origin_head.is_ours:
+        return None
+    return Redirection(prepared, url, origin_head, target, _method(prepared.method, head.status))
+
+
+def _followed(base: str, location: str) -> tuple[str, str, bytes] | None:
+    """Return the URL that a `Location` means, its origin and its target, if all is plain."""
+    base, _, base_fragment = base.partition("#")
+    reference, hash_sign, fragment = location.partition("#")
+    if hash_sign and not _FRAGMENT.fullmatch(fragment):
+        return None
+    parts, url = split_plain(reference), reference
+    if parts is None and reference and _RELATIVE.fullmatch(reference):
+        url = urljoin(base, reference)
+        parts = split_plain(url)
+    if parts is None:
+        return None
+    fragment = fragment or base_fragment
+    return f"{url}#{fragment}" if fragment else url, *parts
+
+
+def _method(method: bytes, status: int) -> bytes:
+    """Return the method of the request after a redirect, as httpx and browsers choose it."""
+    if status in (302, 303) and method != b"HEAD":
+        return b"GET"
+    return b"GET" if status == 301 and method == b"POST" else method
+
+
+def _is_upgrade(origin: Any, following: Any) -> bool:
+    """Whether a redirect leads from a host to the same by TLS, both on their default ports."""
+    if origin.is_tls or not following.is_tls or origin.host != following.host:
+        return False
+    return (origin.port, following.port) == (80, 443)
