@@ -49,6 +49,8 @@ def _run(options: argparse.Namespace) -> int:
     print(report.tables(record))
     print(report.targets(record))
     print(f"Written to {options.output}.")
+    if options.publish:
+        report.publish(record, Path())
     return 1 if any(reason.startswith(FAILED) for reason in record.missing.values()) else 0
 
 
@@ -80,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure, and say what was reached")
     run.add_argument(
         "--quick", action="store_true", help="a minute instead of a quarter of an hour"
+    )
+    run.add_argument(
+        "--publish", action="store_true", help="make the pages in docs/ of it, as `publish` does"
     )
     run.add_argument("--million", action="store_true", help="stream 1,000,000 requests too")
     run.add_argument("--workloads", nargs="+", metavar="NAME", choices=list(BY_NAME))

@@ -15,21 +15,36 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.entrant import Client, Fetch, Setting, httpx_options, pulling, through_httpx
-from benchmarks.workloads import POSTED
+from benchmarks.workloads import COOKIE, POSTED
 
 
 @asynccontextmanager
 async def aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
     import aiohttp
+    from yarl import URL
 
+    workload = setting.workload
     connector = aiohttp.TCPConnector(
         limit=setting.connections,
-        limit_per_host=setting.workload.per_host or 0,
+        limit_per_host=workload.per_host or 0,
         ssl=setting.ssl_context() or True,
     )
-    # Without a cookie jar, which costs it time and finds nothing here.
-    jar = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:
+    options: dict[str, Any] = {"connector": connector}
+    if workload.way in ("cookie", "any cookie"):
+        # The hosts are addresses, from which it would take none.
+        options["cookie_jar"] = aiohttp.CookieJar(unsafe=True)
+    elif workload.way != "defaults":
+        # Without a cookie jar, which costs it time and finds nothing here.
+        options["cookie_jar"] = aiohttp.DummyCookieJar()
+    if workload.way == "deadline":
+        options["timeout"] = aiohttp.ClientTimeout(total=30.0)
+    if workload.way == "hook":
+        options["trace_configs"] = [_looking(aiohttp)]
+    if setting.proxy is not None:
+        options["proxy"] = setting.proxy
+    async with aiohttp.ClientSession(**options) as session:
+        if workload.way == "cookie":
+            session.cookie_jar.update_cookies(dict([COOKIE]), URL(setting.first_url))
 
         async def get(url: str) -> tuple[int, bytes]:
             async with session.get(url) as response:
@@ -39,7 +54,18 @@ async def aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
             async with session.post(url, json=POSTED, headers={"x-id": url[-6:]}) as response:
                 return response.status, await response.read()
 
-        yield pulling(post if setting.workload.posts else get, setting)
+        yield pulling(post if workload.posts else get, setting)
+
+
+def _looking(aiohttp: Any) -> Any:
+    """Return what has aiohttp call a function with each response."""
+
+    async def look(_session: Any, _context: Any, params: Any) -> None:
+        assert params.response.status == 200
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(look)
+    return trace
 
 
 @asynccontextmanager
@@ -71,8 +97,15 @@ async def httpx_aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
 @asynccontextmanager
 async def pyreqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
     from pyreqwest.client import ClientBuilder
+    from pyreqwest.proxy import ProxyBuilder
 
-    builder = ClientBuilder().pool_max_idle_per_host(setting.connections).no_proxy()
+    builder = ClientBuilder().pool_max_idle_per_host(setting.connections)
+    if setting.proxy is None:
+        builder = builder.no_proxy()
+    else:
+        builder = builder.proxy(ProxyBuilder.all(setting.proxy))
+    if setting.workload.way in ("cookie", "any cookie"):
+        builder = builder.default_cookie_store(True)
     if setting.workload.tls:
         builder = builder.add_root_certificate_pem(_authority(setting))
     async with builder.build() as client:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +43,8 @@ class Setting:
     """What each body must be."""
     ca_file: str
     first_url: str
+    proxy: str | None = None
+    """The URL of a forward proxy, where the workload goes through one."""
 
     @property
     def connections(self) -> int:
@@ -67,19 +69,41 @@ def pulling(get: Get, setting: Setting) -> Fetch:
     """Return a fetch by workers that pull from one iterator."""
     size, tail = len(setting.content), setting.tail
 
+    def check(status: int, body: Any) -> None:
+        if status != 200 or len(body) != size or body[-_TAIL:] != tail:
+            raise WrongAnswer(f"status {status}, {len(body)} bytes")
+
     async def work(urls: Iterator[str]) -> None:
         for url in urls:
-            status, body = await get(url)
-            if status != 200 or len(body) != size or body[-_TAIL:] != tail:
-                raise WrongAnswer(f"status {status}, {len(body)} bytes")
+            check(*await get(url))
+
+    async def work_async(urls: AsyncIterator[str]) -> None:
+        async for url in urls:
+            check(*await get(url))
 
     async def fetch(urls: Iterable[str]) -> None:
-        iterator = iter(urls)
+        source = AsyncUrls(urls) if setting.workload.way == "async input" else iter(urls)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(setting.connections):
-                tasks.create_task(work(iterator))
+                is_async = isinstance(source, AsyncUrls)
+                tasks.create_task(work_async(source) if is_async else work(source))
 
     return fetch
+
+
+class AsyncUrls:
+    """An async iterator over URLs that never waits, and that several tasks may pull from."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self._urls = iter(urls)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        for url in self._urls:
+            return url
+        raise StopAsyncIteration
 
 
 def httpx_options(library: Any, setting: Setting) -> dict[str, Any]:

@@ -58,6 +58,25 @@ def running_slow_server() -> Iterator[int]:
         yield port
 
 
+def find_squid() -> str | None:
+    """Return the path of squid, if it is installed."""
+    return shutil.which("squid", path=_SBIN)
+
+
+@contextlib.contextmanager
+def running_squid(folder: Path) -> Iterator[int]:
+    """Run squid as a forward proxy that keeps nothing; yield its port."""
+    executable = find_squid()
+    if executable is None:
+        raise ServerFailed("squid is missing: apt install squid")
+    (port,) = free_ports(1)
+    configuration = folder / "squid.conf"
+    configuration.write_text(_SQUID.format(folder=folder, port=port))
+    folder.chmod(0o755)  # started by root, squid goes on as somebody else
+    with _running([executable, "-N", "-n", f"asyncbatch{port}", "-f", str(configuration)], port):
+        yield port
+
+
 def requests_served(port: int) -> int:
     """Return how many requests nginx has had, this one included: what a client says is checked."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
@@ -113,19 +132,47 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     raise ServerFailed(f"{process.args!r} did not listen on port {port}")
 
 
+_SQUID = """
+http_port 127.0.0.1:{port}
+pid_filename none
+visible_hostname localhost
+http_access allow localhost
+http_access deny all
+cache deny all
+cache_mem 8 MB
+memory_pools off
+access_log none
+cache_log /dev/null
+cache_store_log none
+netdb_filename none
+coredump_dir {folder}
+shutdown_lifetime 0 seconds
+client_persistent_connections on
+server_persistent_connections on
+pconn_lifetime 0
+"""
+
+
 def _file_name(name: str) -> str:
     return name.replace(" ", "") + ".body"
 
 
 def _location(folder: Path, name: str, resource: Resource) -> str:
     lines = ["default_type application/json;"]
-    if len(resource.content) < 100:
+    if resource.wants_cookie:
+        name, value = resource.wants_cookie
+        lines.append(f"if ($cookie_{name} != '{value}') {{ return 403; }}")
+    if resource.redirects_to:
+        lines.append(f"return 302 {resource.redirects_to}?$args;")
+    elif len(resource.content) < 100:
         # From the configuration: the file system is not what is measured.
         lines.append(f"return 200 '{resource.content.decode()}';")
     else:
         lines.append(f"alias {folder / _file_name(name)};")
     if resource.gzipped:
         lines.append("add_header Content-Encoding gzip;")
+    if resource.sets_cookie:
+        lines.append(f"add_header Set-Cookie '{resource.sets_cookie}';")
     if resource.closes:
         lines.append("keepalive_timeout 0;")
     return f"location = {resource.path} {{ {' '.join(lines)} }}"
@@ -164,6 +211,7 @@ http {{
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.pem;
         ssl_protocols TLSv1.2 TLSv1.3;
+        absolute_redirect off;
         {locations}
         location = {STATUS_PATH} {{ stub_status; }}
     }}

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncbatch
 from benchmarks.entrant import (
+    AsyncUrls,
     Client,
     Fetch,
     Setting,
@@ -20,7 +21,7 @@ from benchmarks.entrant import (
     pulling,
     through_httpx,
 )
-from benchmarks.workloads import POSTED
+from benchmarks.workloads import COOKIE, POSTED, Way
 
 
 def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
@@ -29,15 +30,21 @@ def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
 
     Large bodies are streamed: to keep gigabytes that no peer keeps would measure the kernel.
     """
-    check = checking(setting)
-    asked = posting if setting.workload.posts else iter
+    check, workload = checking(setting), setting.workload
+    if workload.way == "single":
+        return _single(fetcher, setting)
+    asked: Callable[[Iterable[str]], Any] = _INPUTS.get(workload.way, iter)
+    if workload.posts:
+        asked = posting
+    elif workload.kind == "batches":
+        asked = list
 
     async def stream(urls: Iterable[str]) -> None:
-        async with fetcher.stream(asked(urls)) as results:
+        async with fetcher.stream(asked(urls), ordered=workload.way == "ordered") as results:
             async for result in results:
                 check(result)
 
-    if setting.workload.is_large:
+    if workload.is_large or workload.way == "ordered":
         return stream
 
     async def fetch(urls: Iterable[str]) -> None:
@@ -45,6 +52,38 @@ def fetching(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
             check(result)
 
     return fetch
+
+
+def _single(fetcher: asyncbatch.Fetcher, setting: Setting) -> Fetch:
+    """Return a fetch by as many tasks as there are connections, a `fetch` call for each URL."""
+
+    async def get(url: str) -> tuple[int, bytes]:
+        result = await fetcher.fetch(url)
+        return result.status_code or 0, result.content
+
+    return pulling(get, setting)
+
+
+def tagging(urls: Iterable[str]) -> Iterator[asyncbatch.Request]:
+    """Yield a request with a tag of its own for each of the URLs."""
+    return (asyncbatch.Request(url, tag=number) for number, url in enumerate(urls))
+
+
+_INPUTS: dict[Way, Callable[[Iterable[str]], Any]] = {"async input": AsyncUrls, "tags": tagging}
+
+
+async def _look(response: Any) -> None:
+    assert response.status_code == 200
+
+
+_OPTIONS: dict[Way, dict[str, Any]] = {
+    "progress": {"progress": True},
+    "rate": {"rate": asyncbatch.Rate(1_000_000, burst=1_000)},
+    "deadline": {"deadline": 30.0},
+    "cookie": {"cookies": dict([COOKIE])},
+    "hook": {"event_hooks": {"response": [_look]}},
+}
+"""What a fetcher is given beside what all workloads give it."""
 
 
 def posting(urls: Iterable[str]) -> Iterator[asyncbatch.Request]:
@@ -70,12 +109,17 @@ def checking(setting: Setting) -> Callable[[asyncbatch.Result], None]:
 
 def open_fetcher(setting: Setting) -> asyncbatch.Fetcher:
     """Return the fetcher of a workload; nothing is tried twice, so that nothing hides."""
-    options: dict[str, Any] = {"trust_env": False}
-    if setting.workload.tls:
+    workload = setting.workload
+    if workload.way == "defaults":
+        return asyncbatch.Fetcher()
+    options: dict[str, Any] = {"trust_env": False, **_OPTIONS.get(workload.way, {})}
+    if workload.tls:
         options["verify"] = setting.ssl_context()
+    if setting.proxy is not None:
+        options["proxy"] = setting.proxy
     return asyncbatch.Fetcher(
         concurrency=setting.connections,
-        per_host=setting.workload.per_host,
+        per_host=workload.per_host,
         retry=None,
         **options,
     )

@@ -28,6 +28,7 @@ from benchmarks.workloads import (
     OURS_UVLOOP,
     RESOURCES,
     RUST,
+    WAYS,
     WORKLOADS,
     Entrant,
     Workload,
@@ -104,7 +105,30 @@ def summary(record: Record) -> str:
     header = ["what is fetched", "asyncbatch", "aiohttp", "fastest Rust client", "httpx"]
     rows = [_summary_row(record, BY_NAME[name]) for name in _SUMMARIZED if record.of(name)]
     python = record.machine.get("python", "")
-    return f"{_table(header, rows)}\n\n{record.date}, {python}, {_some_versions(record)}."
+    found = f"{record.date}, {python}, {_some_versions(record)}."
+    return "\n\n".join(part for part in (_table(header, rows), ways(record), found) if part)
+
+
+def ways(record: Record) -> str:
+    """Return the CPU time of the ordinary ways of use, in multiples of ours; empty without any."""
+    names = [workload.name for workload in WAYS if record.of(workload.name)]
+    if not names:
+        return ""
+    header = ["used with", "asyncbatch", "aiohttp (from, to)", "fastest Rust client (from, to)"]
+    rows = []
+    for name in names:
+        ours = cpu_of(record, name, OURS)
+        cells = [
+            _shown(ratio_of(record, Case(name, theirs), Case(name, (on,)), cpu=True))
+            for theirs, on in (((AIOHTTP,), OURS), (RUST, OURS_UVLOOP))
+        ]
+        time = "" if ours is None else _duration(ours.middle)
+        title = BY_NAME[name].title
+        rows.append([f"{title[0].upper()}{title[1:]}", time, *cells])
+    return (
+        "The same for ordinary ways of use, by the CPU time of the client's process:\n\n"
+        + _table(header, rows)
+    )
 
 
 _SUMMARIZED = (

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.clients import PEERS
-from benchmarks.origin import running_nginx, running_slow_server
+from benchmarks.origin import ServerFailed, running_nginx, running_slow_server, running_squid
 from benchmarks.record import Measurement, Record, tool_versions
 from benchmarks.worker import Job, Servers
 from benchmarks.workloads import Entrant, Workload
@@ -81,13 +81,28 @@ class Run:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncbatch-")))
             port, tls_port = stack.enter_context(running_nginx(folder))
             slow_port = stack.enter_context(running_slow_server())
+            proxy = self._start_squid(stack)
             for workload in self._plan.workloads:
+                if workload.way == "proxy" and proxy is None:
+                    continue
                 origin = (
                     f"https://127.0.0.1:{tls_port}" if workload.tls else f"http://127.0.0.1:{port}"
                 )
-                servers = Servers(origin, port, slow_port, str(folder / "ca.pem"))
+                servers = Servers(origin, port, slow_port, str(folder / "ca.pem"), proxy)
                 self._measure(workload, servers)
             self._measure_layers()
+
+    def _start_squid(self, stack: contextlib.ExitStack) -> str | None:
+        """Return the URL of a proxy, if a workload goes through one; what is missing is named."""
+        if not any(workload.way == "proxy" for workload in self._plan.workloads):
+            return None
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncbatch-")))
+        try:
+            port = stack.enter_context(running_squid(folder))
+        except ServerFailed as error:
+            self.record.missing["squid"] = str(error)
+            return None
+        return f"http://127.0.0.1:{port}"
 
     def _measure(self, workload: Workload, servers: Servers) -> None:
         for number in range(self._plan.rounds_of(workload)):

@@ -50,6 +50,8 @@ class Servers:
     """nginx's port without TLS."""
     slow_port: int
     ca_file: str
+    proxy: str | None = None
+    """The URL of squid, where it runs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Job:
         workload = BY_NAME[self.workload]
         resource_ = RESOURCES[workload.resource]
         first_url = self.servers.origin + resource_.path
-        return Setting(workload, resource_.content, self.servers.ca_file, first_url)
+        proxy = self.servers.proxy if workload.way == "proxy" else None
+        return Setting(workload, resource_.content, self.servers.ca_file, first_url, proxy)
 
 
 Figures = dict[str, Any]
@@ -130,6 +133,8 @@ async def measure(job: Job) -> Figures:
     async with find_client(job.client)(setting) as fetch:
         if workload.kind == "makespan":
             return await measure_makespan(fetch, workload, job.servers.slow_port)
+        if workload.kind == "batches":
+            return await measure_batches(fetch, setting, job)
         return await measure_rate(fetch, setting, job)
 
 
@@ -142,10 +147,23 @@ async def measure_rate(fetch: Fetch, setting: Setting, job: Job) -> Figures:
     while (spent := await _timed(fetch, setting, count)) < job.seconds * _LEAST_SHARE:
         count *= 4
     count = max(least, int(count * job.seconds / spent))
-    with checked_count(job.servers.port, count):
+    with checked_count(job.servers.port, count * RESOURCES[setting.workload.resource].hops):
         meter = Meter()
         await fetch(asked(setting.workload, setting.first_url, count))
         return meter.figures(count)
+
+
+async def measure_batches(fetch: Fetch, setting: Setting, job: Job) -> Figures:
+    """Fetch batches of a fixed size, for about so many seconds and one at least."""
+    count = setting.workload.count
+    assert count is not None
+    await _timed(fetch, setting, _LEAST_CALIBRATION)
+    batches = max(1, int(job.seconds / await _timed(fetch, setting, count)))
+    with checked_count(job.servers.port, count * batches):
+        meter = Meter()
+        for _ in range(batches):
+            await fetch(asked(setting.workload, setting.first_url, count))
+        return meter.figures(count * batches)
 
 
 async def _timed(fetch: Fetch, setting: Setting, count: int) -> float:

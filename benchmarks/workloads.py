@@ -15,7 +15,22 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Loop = Literal["asyncio", "uvloop"]
-Kind = Literal["rate", "makespan", "stream"]
+Kind = Literal["rate", "makespan", "stream", "batches"]
+Way = Literal[
+    "plain",
+    "defaults",
+    "progress",
+    "ordered",
+    "async input",
+    "rate",
+    "tags",
+    "deadline",
+    "single",
+    "cookie",
+    "any cookie",
+    "hook",
+    "proxy",
+]
 Mode = Literal["quick", "full"]
 
 
@@ -83,12 +98,26 @@ class Resource:
     gzipped: bool = False
     closes: bool = False
     """The server closes the connection after it."""
+    redirects_to: str | None = None
+    """The path of what is served in the end, of a redirect."""
+    sets_cookie: str | None = None
+    """The value of Set-Cookie."""
+    wants_cookie: tuple[str, str] | None = None
+    """The cookie without which it is refused."""
+
+    @property
+    def hops(self) -> int:
+        """Requests that it takes to have it."""
+        return 1 if self.redirects_to is None else 2
 
     @property
     def encoded(self) -> bytes:
         """The body as it travels."""
         return gzip.compress(self.content, mtime=0) if self.gzipped else self.content
 
+
+COOKIE = ("session", "0123456789abcdef")
+"""A cookie that the jar of a client has, and a resource may ask for."""
 
 RESOURCES = {
     "json": Resource("/json", _JSON),
@@ -97,6 +126,9 @@ RESOURCES = {
     "100 KB": Resource("/100k", _content(100_000)),
     "10 MB": Resource("/10m", _content(10_000_000)),
     "gzip": Resource("/gzip", _RECORDS, gzipped=True),
+    "redirect": Resource("/redirect", _JSON, redirects_to="/json"),
+    "sets a cookie": Resource("/sets-cookie", _JSON, sets_cookie="visit=1; Path=/sets-cookie"),
+    "wants a cookie": Resource("/wants-cookie", _JSON, wants_cookie=COOKIE),
 }
 
 
@@ -115,9 +147,12 @@ class Workload:
     connections: int = 100
     tls: bool = False
     kind: Kind = "rate"
-    """`rate`: requests for some seconds, and their cost. `makespan`: a fixed number against a slow
-    server, and how long all of them took over the least possible. `stream`: a fixed number through
-    `Fetcher.stream`, with the memory on the way."""
+    """`rate`: requests for some seconds, and their cost. `batches`: as many batches of a fixed size
+    as it takes for about that time. `makespan`: a fixed number against a slow server, and how long
+    all of them took over the least possible. `stream`: a fixed number through `Fetcher.stream`,
+    with the memory on the way."""
+    way: Way = "plain"
+    """How the clients are used: see `_options` in ours.py, and `aiohttp_client`."""
     count: int | None = None
     """Requests, where their number is fixed."""
     hosts: int | None = 1
@@ -203,6 +238,39 @@ def address(number: int) -> str:
     """Return one of some millions of addresses of this machine, none of them 127.0.0.1."""
     return f"127.{1 + number // 62_500 % 200}.{number // 250 % 250}.{1 + number % 250}"
 
+
+_HEADLINE_ENTRANTS = (OURS, AIOHTTP)
+_WITH_RUST = (*_HEADLINE_ENTRANTS, OURS_UVLOOP, PYREQWEST)
+
+WAYS = (
+    Workload("defaults", "all options at their defaults", _HEADLINE_ENTRANTS, way="defaults"),
+    Workload("progress", "`progress=True`", _HEADLINE_ENTRANTS, way="progress"),
+    Workload("ordered", "`stream(ordered=True)`", _HEADLINE_ENTRANTS, way="ordered"),
+    Workload("async input", "an async iterator as input", _HEADLINE_ENTRANTS, way="async input"),
+    Workload("per_host", "`per_host=100`", _HEADLINE_ENTRANTS, per_host=100),
+    Workload("rate", "a rate that is never reached", _HEADLINE_ENTRANTS, way="rate"),
+    Workload("tags", "a `Request` with a tag for each URL", _HEADLINE_ENTRANTS, way="tags"),
+    Workload("deadline", "`deadline=30`", _HEADLINE_ENTRANTS, way="deadline"),
+    Workload("single fetches", "single `fetch` calls of 100 tasks", _WITH_RUST, way="single"),
+    Workload("one redirect", "a redirect to 17-byte JSON", _WITH_RUST, resource="redirect"),
+    Workload(
+        "set-cookie",
+        "17-byte JSON that sets a cookie",
+        _WITH_RUST,
+        resource="sets a cookie",
+        way="any cookie",
+    ),
+    Workload(
+        "cookie",
+        "17-byte JSON for a cookie from the jar",
+        _HEADLINE_ENTRANTS,
+        resource="wants a cookie",
+        way="cookie",
+    ),
+    Workload("hook", "a response hook", _HEADLINE_ENTRANTS, way="hook"),
+    Workload("proxy", "through a forward proxy (squid)", _WITH_RUST, way="proxy"),
+)
+"""Ordinary ways of use, each beside aiohttp used for the same thing."""
 
 WORKLOADS = (
     Workload(
@@ -302,6 +370,11 @@ WORKLOADS = (
         count=10_000,
         repeats=5,
         in_quick=True,
+    ),
+    *WAYS,
+    Workload("batches of 200", "batches of 200", (OURS, AIOHTTP), kind="batches", count=200),
+    Workload(
+        "batches of 20,000", "batches of 20,000", (OURS, AIOHTTP), kind="batches", count=20_000
     ),
     Workload("stream 100k", "100,000 requests streamed", _OURS, kind="stream", count=100_000),
     Workload(

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from asyncbatch.testing import LoopbackServer, Reply
 from benchmarks import report
+from benchmarks.clients import find_client
+from benchmarks.entrant import Setting
 from benchmarks.layers import LAYERS
-from benchmarks.record import Record
+from benchmarks.record import Measurement, Record
+from benchmarks.targets import TARGETS
+from benchmarks.workloads import AIOHTTP, OURS, RESOURCES, WAYS, Workload
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +35,38 @@ def test_the_docs_show_the_record_that_is_kept() -> None:
 
     assert report.with_summary(record, summary) == summary
     assert report.page(record) == page
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("workload", WAYS, ids=lambda workload: workload.name)
+async def test_a_way_of_use_can_be_measured(workload: Workload, server: LoopbackServer) -> None:
+    """Its options and its input are taken, and every answer comes."""
+    resource = RESOURCES[workload.resource]
+    headers = {"set-cookie": resource.sets_cookie} if resource.sets_cookie else {}
+    server.on(resource.path, Reply(body=resource.content, headers=headers))
+    if resource.redirects_to:
+        server.on(resource.path, Reply(302, headers={"location": resource.redirects_to}))
+        server.on(resource.redirects_to, Reply(body=resource.content))
+    first_url = server.url(resource.path)
+
+    async with find_client("asyncbatch")(
+        Setting(workload, resource.content, "", first_url)
+    ) as fetch:
+        await fetch(f"{first_url}?{n}" for n in range(20))
+
+    assert server.statistics().requests == 20 * resource.hops
+    if resource.wants_cookie:
+        assert "=".join(resource.wants_cookie) in str(server.requests[-1].headers)
+
+
+@pytest.mark.parametrize("workload", WAYS, ids=lambda workload: workload.name)
+def test_a_way_of_use_has_a_target_and_is_shown(workload: Workload) -> None:
+    """By CPU time, which the server disturbs less."""
+    record = Record.read(ROOT / "benchmarks" / "results.json")
+    figures = {"requests": 1, "wall": 1.0, "cpu": 1.0}
+    record.measurements = [
+        Measurement(workload.name, *entrant, 1, figures) for entrant in (OURS, AIOHTTP)
+    ]
+
+    assert [target for target in TARGETS if target.above.workload == workload.name]
+    assert workload.title[1:] in report.ways(record)
