@@ -1,1 +1,1 @@
-"""The asynchronous way in: `fetch_many`, `Fetcher`, and their options."""
+"""The asynchronous API: `fetch_many`, `Fetcher`, and their options."""

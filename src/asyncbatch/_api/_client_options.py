@@ -1,8 +1,8 @@
 """
-The options that go to the `httpx.AsyncClient`: their names and types, looked at before httpx does.
+Checks of the options that are passed to `httpx.AsyncClient`: their names and types.
 
-httpx takes what it is given and fails later, in words that do not name the option, or does not
-fail at all: `verify=None` would go unnoticed. What it says of wrong values is clear enough.
+httpx does not check them: it fails later, with an error that does not name the option, or not at
+all, as for `verify=None`. Its errors for wrong values of the right type are clear enough.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _PROXY = re.compile(r"(?:https?|socks5h?)://", re.IGNORECASE)
 
 _BOOL = (_is(bool), "True or False")
 
-# By name: whether a value is of a type that httpx knows, and what to give. None is looked at apart.
+# By name: a check of the type, and what to give instead. None is checked separately.
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "auth": (_is_auth, "a (user, password) tuple, a callable or an httpx.Auth"),
     "base_url": (_is(str, httpx.URL), "a str or an httpx.URL"),
@@ -85,17 +85,17 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 _NEVER_NONE = {"http1", "http2", "trust_env", "verify", "base_url", "default_encoding"}
 
-# Their values are not shown, since they may be secrets.
+# Values that messages must not show, since they may be secrets.
 _SECRET = {"auth", "cert", "cookies", "headers", "params", "proxy"}
 
 
 def check_client_options(client_options: dict[str, Any]) -> None:
     """
-    Refuse what neither we nor httpx take.
+    Raise for options that neither this package nor httpx accepts.
 
     Raises:
-        TypeError: With the name, and what was probably meant.
-        ValueError: For a proxy that is no URL of one, and an encoding that Python does not know.
+        TypeError: For an unknown name or a wrong type; the message names the option.
+        ValueError: For a proxy that is not a proxy URL, or an encoding that Python does not know.
     """
     _refuse_unknown(client_options)
     for name, value in client_options.items():
@@ -118,7 +118,7 @@ def check_client_options(client_options: dict[str, Any]) -> None:
 
 
 def _check_proxy(proxy: str) -> None:
-    # httpx says what it was given, and that may have a password in it.
+    # httpx's message would show the URL, which may contain a password.
     if not _PROXY.match(proxy):
         raise ValueError("proxy must be a URL that begins with http://, https:// or socks5://")
     try:
@@ -127,8 +127,8 @@ def _check_proxy(proxy: str) -> None:
         host = b""
     if not host:
         raise ValueError(
-            "proxy must be a URL such as http://user:password@host:3128, with whatever else than "
-            "letters and digits stands in user and password percent-encoded"
+            "proxy must be a URL such as http://user:password@host:3128; percent-encode all "
+            "characters of user and password but letters and digits"
         )
 
 

@@ -1,4 +1,4 @@
-"""The one-call way in: `fetch_many`, a batch on a fetcher of its own."""
+"""`fetch_many`: one batch, on a fetcher of its own."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ async def fetch_many(
     **options: Unpack[FetcherOptions],
 ) -> Results:
     """
-    Fetch all `requests` at once and return one result each, in the order of the input.
+    Fetch all `requests` concurrently and return one result each, in the order of the input.
 
-    Nothing that concerns one request is raised; it is in that request's result. The options are
-    those of `Fetcher`.
+    A failed request raises nothing; its result is a `Failure`. The options are those of `Fetcher`.
 
     Args:
         requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
             read lazily.
-        client: A client of yours, used as it is and left open.
-        batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
+        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it is left open.
+        batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
     Raises:
         TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
         ValueError: If an option has an impossible value.
-        Exception: What the iterable raises, after every request read before has ended.
+        Exception: As raised by the iterable, once every request read before has ended.
     """
     async with Fetcher(client, **options) as fetcher:
         return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)

@@ -1,7 +1,7 @@
 """
-`Fetcher`: owns the client, the policies and what all its batches share, for as long as it is open.
+`Fetcher`: owns the client, the policies, and the state that its batches share, while it is open.
 
-How a batch runs is `_batch`'s affair; how a request is sent, the lane's.
+`_batch` runs the batches; a lane of `_lanes` sends the requests.
 """
 
 from __future__ import annotations
@@ -46,46 +46,47 @@ class Fetcher:
     """
     Fetch many URLs with one client and one set of limits.
 
-    Use it as an async context manager. Several batches may run on it one after the other or at
-    once; they share its slots, its hosts' limits and its connections. It belongs to the event loop
-    in which it was entered.
+    Use it as an async context manager. Several batches may run on it, one after the other or at the
+    same time; they share its slots, its limits per host and its connections. It belongs to the
+    event loop in which it was entered.
 
     Args:
-        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours. It keeps its settings, and
-            stays open. Without one, the fetcher makes its own and closes it.
-        concurrency: How many requests may be in flight at once: 100, and never more than half the
-            files that the process may open, or than the client's pool holds.
-        per_host: How many of them at one origin (scheme, host and port); `None`: no cap.
+        client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use. It keeps its settings and
+            stays open. Without one, the fetcher makes a client and closes it at the end.
+        concurrency: Most requests in flight at a time. It is lowered to half of the files that the
+            process may open, and to the size of the client's pool.
+        per_host: Most requests in flight at one origin (scheme, host and port); `None`: no limit.
         rate: A `Rate` for each origin.
-        total_rate: A `Rate` over all.
+        total_rate: A `Rate` for all requests together.
         hosts: Limits of single hosts, by name: a mapping such as
-            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.` matches every name below a
-            name, but not the name itself; a key with a port is for that port. An exact name takes
-            precedence over a wildcard, a longer wildcard over a shorter one.
-        retry: A `Retry`, or `None` to try everything once.
+            `{"api.example.org": HostLimits(rate=Rate(5))}`. `*.example.org` matches every name
+            below `example.org`, but not `example.org` itself. A key with a port applies to that
+            port. An exact name takes precedence over a wildcard, a longer wildcard over a shorter
+            one.
+        retry: A `Retry`, or `None` to try every request once.
         timeout: Seconds for one attempt, its redirects and body included; `None`: no limit. An
-            `httpx.Timeout` limits the phases too, and the attempt by the longest of them. Time in
-            our queue never counts.
+            `httpx.Timeout` limits each phase, and the attempt by the longest of them. Time in our
+            queue does not count.
         connect_timeout: Seconds for opening a connection, and again for its TLS handshake.
-        deadline: Seconds for a request with all its retries, from when it first gets a slot.
+        deadline: Seconds for a request with all its retries, from its first slot on.
         follow_redirects: Whether to follow redirects; `True` unless `client` says otherwise.
-        max_redirects: How many for one request: 20 unless `client` says otherwise.
-        max_body: Bytes of a decoded body at most; `None`: no limit.
-        minimum_rate: Bytes per second at which a response has to come, averaged over 10 s; `None`:
-            no minimum. The wait for the first byte does not count.
-        addresses: Which addresses may be connected to: `"public"` refuses private, loopback,
-            link-local and other special ones (see `is_public`), or a callable that takes an
-            `ipaddress` address and returns `True` or `False`. Checked on each hop, for the address
-            connected to. An IPv4-mapped IPv6 address is given as IPv4, and without its zone.
-        give_up_host_after: After so many attempts in a row without a byte of an answer, over at
-            least 3 s, requests to that host fail at once for 30 s; then one is sent as a
+        max_redirects: Most redirects of one request; 20 unless `client` says otherwise.
+        max_body: Most bytes of a decoded body; `None`: no limit.
+        minimum_rate: Lowest rate of a response, in bytes per second averaged over 10 s; `None`: no
+            minimum. The wait for the first byte does not count.
+        addresses: Which addresses may be connected to. `"public"` refuses private, loopback,
+            link-local and other special addresses (see `is_public`). A callable takes an
+            `ipaddress` address and returns `True` or `False`; an IPv4-mapped IPv6 address is passed
+            as IPv4, and without its zone. The address connected to is checked on each hop.
+        give_up_host_after: Number of attempts in a row without a byte of an answer, over at least
+            3 s, after which all requests to a host fail at once for 30 s; then one is sent as a
             probe. `None`: never.
         check: A function that is called with each `httpx.Response` of a status below 400 before it
             becomes a `Success`. If it raises, the result is a failure of kind `callback`, with
-            the response; it is tried again only if `Retry.when` says so.
-        progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for theirs, or a callable that
-            takes a `Progress`, ten times a second.
-        options: Anything else `httpx.AsyncClient` takes; not together with `client`.
+            the response; it is tried again only if `Retry.when` returns so.
+        progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for a bar of that library, or a
+            callable that is called with a `Progress` ten times a second.
+        options: Any other option of `httpx.AsyncClient`; not together with `client`.
 
     Raises:
         TypeError: If an option is unknown or of a wrong type.
@@ -106,20 +107,20 @@ class Fetcher:
         else:
             refuse_with_client(own, client_options)
             check_transports(client, binding_of(client))
-            # Of either library; the types of both are the same.
+            # It may be of httpx2, whose types are the same.
             self._client = cast("httpx.AsyncClient", client)
         self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: EventLoopToken | None = None
-        # Of the event loop that it is opened in.
+        # That of the event loop, once the fetcher is open.
         self._clock: Clock = monotonic
         self._batches: set[Batch] = set()
-        # Batches of one request that have ended, for the next ones, and their outputs.
+        # Finished batches of one request, with their outputs, to be used again.
         self._spare: list[tuple[Batch, Collected]] = []
 
     @property
     def client(self) -> httpx.AsyncClient:
-        """The client all requests go through."""
+        """The client that sends all requests."""
         return self._client
 
     async def __aenter__(self) -> Self:
@@ -161,8 +162,8 @@ class Fetcher:
     def __del__(self) -> None:
         opened = getattr(self, "_shared", None) is not None
         if opened and not self._closed and self._owns_client:
-            # No more than closing the sockets: the rest takes a task, and nobody waits for it. If
-            # the loop is over, they go with their objects.
+            # Only the sockets are closed here: the rest would take a task, and nothing would wait
+            # for it. If the loop has ended, they are closed with their objects.
             transport = getattr(self._client, "own_transport", None)
             if transport is not None and transport.engine is not None:
                 call_soon(self._loop, transport.engine.close_nowait)
@@ -177,20 +178,20 @@ class Fetcher:
         Fetch one request, under the same limits as a batch.
 
         Args:
-            request: What to fetch, in any form.
-            batch_timeout: Seconds for the whole call, whatever it waits for: a slot, its host, its
-                next try. If they pass, the result is a failure of kind `timeout`, or `not_started`
-                if it has not been sent.
+            request: A `str`, `httpx.URL`, `httpx.Request` or `Request`.
+            batch_timeout: Seconds for the whole call, including all waits for a slot, the host or
+                the next try. After that, the result is a failure of kind `timeout`, or
+                `not_started` if the request has not been sent.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `request` is not a request.
             ValueError: If `batch_timeout` has an impossible value.
         """
         if not is_request(request):
             raise TypeError(
                 f"a request must be a str, a URL or a Request, not {shown(request)}; "
-                "for several at once use fetch_many"
+                "for several at once, use fetch_many"
             )
         if batch_timeout is not None:
             batch_timeout = check_seconds("batch_timeout", batch_timeout)
@@ -213,13 +214,13 @@ class Fetcher:
             requests: Any iterable or async iterable; read lazily.
             batch_timeout: Seconds for the whole call. Requests that have not ended by then are
                 failures of kind `timeout` or `not_started`. Items of an iterable without a length
-                that have not been read by then have no result.
+                that have not been read by then get no result.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
-            Exception: What the iterable raises, after every request read before has ended; the
-                results are then in its attribute `results`.
+            Exception: As raised by the iterable, once every request read before has ended. Its
+                attribute `results` holds their results.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         batch = self._new_batch(Input(requests), output := Collected(), batch_timeout)
@@ -231,7 +232,7 @@ class Fetcher:
             output.in_order(), duration=clock() - begun, slots_full=batch.slots_full()
         )
         if batch.input_error is not None:
-            # Nothing is lost: who wants what was fetched before the input failed finds it here.
+            # The results fetched before the input failed are not lost.
             with contextlib.suppress(AttributeError):  # an error may refuse attributes
                 batch.input_error.results = results  # type: ignore[attr-defined]
             raise batch.input_error
@@ -246,25 +247,25 @@ class Fetcher:
         batch_timeout: float | None = None,
     ) -> AbstractAsyncContextManager[ResultStream]:
         """
-        Fetch `requests` and yield results as they come, in flat memory.
+        Fetch `requests` and yield results as they come, in constant memory.
 
-        An async context manager over an async iterator (a `ResultStream`, which also has a
-        `summary`). Leaving it early cancels the requests in flight.
+        Returns an async context manager over an async iterator, a `ResultStream`, which also has a
+        `summary`. Leaving it early cancels the requests in flight.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily.
             ordered: Whether to yield in the order of the input rather than of completion. One slow
                 request then holds up the results after it.
-            backlog: How many results may wait to be consumed. Requests in flight count too, so
-                fewer than `concurrency` slow the batch down. With `ordered`, how many requests may
-                be read and not consumed. Twice `concurrency`, or with `ordered` 1,000 and at least
-                ten times `concurrency`, by default.
+            backlog: Most results that wait to be consumed, requests in flight included, so that a
+                value below `concurrency` slows the batch down; twice `concurrency` by default. With
+                `ordered`: most requests that are read and not consumed; 1,000 by default, or ten
+                times `concurrency` if that is more.
             batch_timeout: As for `fetch_many`.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
-            Exception: What the iterable raises, after the last result.
+            Exception: As raised by the iterable, after the last result.
         """
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
@@ -289,17 +290,17 @@ class Fetcher:
 
     def reopen(self, host: str) -> bool:
         """
-        End the pause of a host, or try it again although it was given up.
+        End the pause of a host, or use it again after it was given up.
 
-        Requests that have failed stay failed, and one that waits for its own next try goes on
-        waiting; all others may start, slowly at first.
+        Failed requests stay failed, and a request that waits for its next try continues to wait.
+        All others may start, slowly at first.
 
         Args:
-            host: Its name, as a key of the option `hosts`: `"example.org"` for all its ports,
-                `"example.org:8080"` for one, `"*.example.org"` for all names below it.
+            host: The name of the host, as a key of the option `hosts`: `"example.org"` for all
+                ports, `"example.org:8080"` for one, `"*.example.org"` for all names below it.
 
         Returns:
-            Whether there was such a host that was paused or given up.
+            Whether a host of that name was paused or given up.
 
         Raises:
             FetcherClosed: If the fetcher is not open.
@@ -307,9 +308,9 @@ class Fetcher:
             ValueError: If `host` does not name a host.
         """
         if self._shared is None or self._closed:
-            raise FetcherClosed("this fetcher is not open: it knows no hosts")
+            raise FetcherClosed("this fetcher is not open, so it knows no hosts")
         pattern, now = HostPatterns({host: True}), self._clock()
-        # All of them, also behind one that was open.
+        # A list, so that all of them are reopened: `any` would stop at the first.
         reopened = [
             each.reopen(now)
             for each in self._shared.hosts.busy_or_closed(now)
@@ -318,12 +319,12 @@ class Fetcher:
         return any(reopened)
 
     def _batch_of_one(self, batch_timeout: float | None) -> tuple[Batch, Collected]:
-        """Return a batch for one request, one that has served another if there is one."""
+        """Return a batch for one request, a finished one if there is one."""
         clock = running_clock()
         while self._spare and batch_timeout is None:
             self._check_open()
             batch, output = self._spare.pop()
-            # Somebody may have made the time virtual meanwhile, or real again.
+            # A test may have made the time virtual, or real again, since that batch.
             if batch.clock is clock:
                 return batch, output
         output = Collected()

@@ -1,8 +1,8 @@
 """
 The options of a fetcher: names, types, defaults, and their validation.
 
-One `TypedDict` for type checkers, shared by every entry point; one frozen class with the values
-that were given or defaulted.
+All entry points share one `TypedDict`, for type checkers. A frozen class holds the values given
+and the defaults of the others.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from asyncbatch._values._retry_policy import check_retry
 from asyncbatch._values._timeouts import DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, limits_of
 
 if TYPE_CHECKING:
-    # Whoever has it may give its clients; whoever has not sees `Any` in its place.
+    # A type checker takes it for `Any` if httpx2 is not installed.
     import httpx2
 
     ClientTypes: TypeAlias = httpx.AsyncClient | httpx2.AsyncClient
-else:  # which other libraries look at, where httpx2 may not be installed
+else:  # for libraries that read annotations; httpx2 may not be installed
     ClientTypes = httpx.AsyncClient
 
 CheckTypes: TypeAlias = Callable[[httpx.Response], object] | None
@@ -51,7 +51,7 @@ DEFAULT_MAX_BODY = 32 * 1024 * 1024
 
 
 class BatchOptions(TypedDict, total=False):
-    """Options about fetching; see `Fetcher` for what each does."""
+    """The options about fetching; `Fetcher` explains each of them."""
 
     concurrency: int
     per_host: int | None
@@ -74,10 +74,11 @@ class BatchOptions(TypedDict, total=False):
 
 class FetcherOptions(BatchOptions, total=False):
     """
-    All options: those about fetching, and those that go to the `httpx.AsyncClient`.
+    All options: those about fetching, and those passed to `httpx.AsyncClient`.
 
-    For functions that pass them on: `def crawl(site: str, **options: Unpack[FetcherOptions])` is
-    checked like a call of `fetch_many`. `Fetcher` explains each option.
+    Use it for functions that pass options on: type checkers check a call of
+    `def crawl(site: str, **options: Unpack[FetcherOptions])` like one of `fetch_many`. `Fetcher`
+    explains each option.
     """
 
     auth: AuthTypes | None
@@ -117,15 +118,15 @@ CLIENT_DEFAULTS: Mapping[str, Any] = {
     "default_encoding": "utf-8",
 }
 """
-What the client does where an option of its own is not given, for those who want to see it.
+The defaults of the client's options, to be shown in signatures.
 
-As httpx has it, but for `limits`: None stands for what `concurrency` asks for.
+They are those of httpx, except for `limits`: `None` stands for limits that fit `concurrency`.
 """
 
 
 @attrs.frozen(repr=False)
 class NotGiven:
-    """Stands for an option that was not given: the client's own setting counts, or else `value`."""
+    """Placeholder for an option that was not given: the client's setting applies, else `value`."""
 
     value: Any
 
@@ -159,14 +160,14 @@ def _check_rate(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def _to_patterns(value: Any) -> HostPatterns[HostLimits]:
-    if isinstance(value, HostPatterns):  # of options that these are evolved from
+    if isinstance(value, HostPatterns):  # converted before: `attrs.evolve` passes it again
         return value
     patterns: HostPatterns[HostLimits] = HostPatterns({} if value is None else value)
     for limits in patterns.values():
         if not isinstance(limits, HostLimits):
             raise TypeError(
                 f"a value of hosts must be an asyncbatch.HostLimits, not {limits!r}; "
-                "for two requests at once give asyncbatch.HostLimits(per_host=2)"
+                "for two requests at a time, give asyncbatch.HostLimits(per_host=2)"
             )
     return patterns
 
@@ -182,7 +183,7 @@ def _check_time(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 def _check_timeout(_: object, __: object, value: object) -> None:
     if not isinstance(value, NotGiven):
-        limits_of(value, None)  # type: ignore[arg-type]  # it looks
+        limits_of(value, None)  # type: ignore[arg-type]  # it checks the type
 
 
 def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -237,7 +238,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def shows_options(function: F) -> F:
-    """Let the signature of a function that takes `**options` show each with its default."""
+    """Make the signature of a function with `**options` show each option with its default."""
     signature = inspect.signature(function)
     given = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     function.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -263,7 +264,7 @@ def _parameters() -> list[inspect.Parameter]:
 def _shown_default(default: Any) -> Any:
     if isinstance(default, NotGiven):
         return default.value
-    # To attrs, what makes a default is one.
+    # To attrs, a factory of a default is a default.
     return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
@@ -292,7 +293,7 @@ def split_options(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
 
 
 def warn_caller(message: str) -> None:
-    """Warn with the line outside this package that the present call comes from."""
+    """Warn with the location of the caller outside this package."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals["__name__"].startswith("asyncbatch."):
         frame, level = frame.f_back, level + 1
@@ -300,7 +301,7 @@ def warn_caller(message: str) -> None:
 
 
 def _affordable_concurrency() -> int:
-    """Return how many connections leave the program half of its file descriptors."""
+    """Return half of the number of files that this process may open."""
     try:
         import resource  # not on Windows
     except ImportError:

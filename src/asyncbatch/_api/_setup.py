@@ -1,7 +1,7 @@
 """
-Setting a fetcher up: from its options to a client, and from a client to what its batches share.
+Set-up of a fetcher: makes its client from the options, and the `Shared` state of its batches.
 
-Everything is decided here once; nothing here runs a batch.
+It decides everything once; nothing here runs a batch.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from asyncbatch._values._timeouts import (
 
 
 def make_client(options: Options, client_options: dict[str, Any]) -> httpx.AsyncClient:
-    """Return the client of a fetcher that is given none."""
+    """Return a new client for a fetcher that was not given one."""
     limits = _limits(options, None)
     settings: dict[str, Any] = {
-        # Of the proxies' pools, which are httpcore's: as many kept as there may be, since it closes
-        # idle connections beyond the second number even while others wait to be opened.
+        # For the pools of proxies, which are httpcore's. Both numbers are equal, since httpcore
+        # closes idle connections beyond the second even while requests wait for connections.
         "limits": httpx.Limits(
             max_connections=options.concurrency, max_keepalive_connections=options.concurrency
         ),
@@ -63,17 +63,17 @@ def make_client(options: Options, client_options: dict[str, Any]) -> httpx.Async
 
 def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:
     """
-    Refuse what only the maker of a client can set.
+    Raise for options that can only be set when the client is made.
 
     Raises:
-        TypeError: If there is an option of the client.
-        ValueError: If there are `addresses`.
+        TypeError: If an option of the client was given.
+        ValueError: If `addresses` was given.
     """
     for name in client_options:
         raise TypeError(f"{name} is set on the client; give either client or {name}, not both")
     if options.addresses is not None:
         raise ValueError(
-            "addresses needs a transport of ours; with a client of yours, make that "
+            "addresses cannot be set on a client of yours; make the client with "
             "httpx.AsyncClient(transport=asyncbatch.HTTPTransport(addresses=...))"
         )
 
@@ -85,7 +85,7 @@ def fitted(options: Options, client: httpx.AsyncClient, *, asked: bool) -> Optio
     Args:
         options: The options.
         client: The client.
-        asked: Whether somebody asked for this concurrency, and so is told.
+        asked: Whether the caller gave this concurrency, and so is to be warned.
     """
     capacity = capacity_of(client)
     if capacity is None or options.concurrency <= capacity:
@@ -93,13 +93,13 @@ def fitted(options: Options, client: httpx.AsyncClient, *, asked: bool) -> Optio
     if asked:
         warn_caller(
             f"concurrency={options.concurrency} is lowered to {capacity}: the client's pool "
-            "holds no more; give it limits=httpx.Limits(max_connections=...) to match"
+            "holds no more; give the client limits=httpx.Limits(max_connections=...) to match"
         )
     return attrs.evolve(options, concurrency=capacity)
 
 
 def window_of(options: Options) -> int:
-    """Return how many requests of a batch may have been read and not ended."""
+    """Return how many requests of a batch may be read and unfinished."""
     return max(1000, 10 * options.concurrency)
 
 
@@ -108,7 +108,8 @@ def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
     Return the backlog of a stream: as given, or the default for `None`.
 
     Raises:
-        TypeError, ValueError: If what is given is no backlog.
+        TypeError: If it is not a whole number.
+        ValueError: If it is below 1.
     """
     if backlog is None:
         return window_of(options) if ordered else 2 * options.concurrency
@@ -118,7 +119,7 @@ def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
 def equip(
     options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
 ) -> Shared:
-    """Return what all batches of a fetcher share."""
+    """Return the state that all batches of a fetcher share."""
     permits: Permits = slots
     capacity = capacity_of(client)
     if capacity is not None and not owns_client:
@@ -154,7 +155,7 @@ def equip(
 
 
 def _rules_for(options: Options, limits: TimeLimits) -> RulesFor | None:
-    """Return what says how single hosts differ from all others."""
+    """Return a function from an origin to the rules of the option `hosts`, if that is given."""
     own = options.hosts.values()
     if not own:
         return None
@@ -165,7 +166,7 @@ def _rules_for(options: Options, limits: TimeLimits) -> RulesFor | None:
 
 
 def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
-    """Return the limits of attempts at a host, if they are others than `limits`."""
+    """Return the limits of attempts at a host, or `None` if they are `limits`."""
     if own.timeout is None and own.connect_timeout is None and own.max_body is None:
         return None
     if own.timeout is not None:
@@ -183,14 +184,14 @@ def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
         "minimum_rate": options.minimum_rate,
     }
     binding = binding_of(client)
-    # Exactly ours: a subclass may do anything.
+    # Exactly this class: a subclass may behave differently.
     if type(client) is OwnClient:
         return DirectLane(client, binding, **rules)
     return ClientLane(client, binding, **rules)
 
 
 def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
-    """Return the time limits; those of a client of the caller's stand, unless options say more."""
+    """Return the time limits of the options; those not given are the client's, if there is one."""
     if client is None or not isinstance(options.timeout, NotGiven):
         timeout = _given(options.timeout, DEFAULT_TIMEOUT)
         limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)

@@ -1,4 +1,4 @@
-"""What a fetcher is doing at this moment, in all and with each host."""
+"""The current state of a fetcher, in total and by host."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from asyncbatch._values._host_key import Origin, name_of
 
 @attrs.frozen
 class HostStatistics:
-    """What a fetcher is doing at one host at this moment."""
+    """The current state of one host, as seen by a fetcher."""
 
     in_flight: int
-    """Requests that are being tried."""
+    """Number of requests being tried."""
     waiting: int
-    """Requests read from the inputs and waiting: for a slot, the host, or their next try."""
+    """Number of requests read from the inputs that wait for a slot, the host or their next try."""
     paused_until: float | None
-    """In how many seconds from now the host's pause ends; `None`: it is not paused."""
+    """Seconds from now until the pause of the host ends; `None`: it is not paused."""
     given_up: bool
-    """Whether its requests fail at once, because it has not answered for too long."""
+    """Whether its requests fail at once, because it failed to answer (`give_up_host_after`)."""
 
 
 @attrs.frozen
 class Statistics:
-    """What a fetcher is doing at this moment."""
+    """The current state of a fetcher."""
 
     batches: int
-    """Batches under way, single fetches included."""
+    """Number of running batches, single fetches included."""
     in_flight: int
-    """Requests that hold one of the `concurrency` slots."""
+    """Number of requests that hold one of the `concurrency` slots."""
     waiting: int
-    """Requests read from the inputs and waiting: for a slot, their host, or their next try."""
+    """Number of requests read from the inputs that wait for a slot, a host or their next try."""
     hosts: int
-    """Hosts that are remembered, because something is in flight or their past matters."""
+    """Number of hosts with a state to keep: requests in flight, or recent events that matter."""
     concurrency: int
-    """How many slots there are."""
+    """Number of slots."""
     by_host: Mapping[str, HostStatistics] = attrs.field(factory=dict)
     """Each host that has unfinished requests, is paused or is given up, by its name as in
     `Results.by_host`."""
@@ -50,7 +50,7 @@ class Statistics:
 def statistics_by_host(
     hosts: Hosts, batches: Iterable[Batch], now: float
 ) -> dict[str, HostStatistics]:
-    """Return what is being done with each host for which that is not nothing."""
+    """Return the state of each host that has unfinished requests, is paused or is given up."""
     unfinished = Counter[Host]()
     for batch in batches:
         unfinished.update(batch.unfinished_by_host())
@@ -68,7 +68,7 @@ def statistics_by_host(
 
 
 def _together(one: HostStatistics, other: HostStatistics) -> HostStatistics:
-    """Add up what there is of one name: http and https are two hosts to us."""
+    """Add up the states of two origins with one name: http and https are two hosts here."""
     pauses = [each.paused_until for each in (one, other) if each.paused_until is not None]
     return HostStatistics(
         in_flight=one.in_flight + other.in_flight,

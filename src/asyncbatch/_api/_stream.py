@@ -1,7 +1,7 @@
 """
-A stream of results as a context manager: the task group that its batch runs in, opened and closed.
+A stream of results as a context manager, which opens and closes the task group of its batch.
 
-How the batch runs is `_batch`'s affair, how its results are handed over `_output`'s.
+`_batch` runs the batch; its `_output` hands the results over.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 class Streaming(AbstractAsyncContextManager[ResultStream]):
     """
-    Runs a batch from entering to leaving, and yields its results. Use it once.
+    Context manager that runs a batch from entering to leaving, over its results. Use it once.
 
-    A class of its own rather than a generator: one that is dropped must not be resumed by the
-    garbage collector, in a task that is not its own.
+    It is a class rather than a generator: the garbage collector would resume a dropped generator in
+    another task.
 
     Args:
-        output: Where the results come.
-        begin: Makes the batch, or raises what speaks against it.
-        running: The batches of the fetcher, to which this one belongs while it runs.
+        output: The output of the batch, which yields the results.
+        begin: Makes the batch, or raises if it cannot run.
+        running: The running batches of the fetcher; the batch is a member while it runs.
     """
 
     def __init__(self, output: Delivered, begin: Callable[[], Batch], running: set[Batch]) -> None:
         self._output = output
         self._begin = begin
         self._running = running
-        # None until it is entered; then they stay.
+        # None until the stream is entered; they stay afterwards.
         self._batch: Batch | None = None
         self._tasks: TaskGroup | None = None
         self._loop: anyio.lowlevel.EventLoopToken | None = None
@@ -50,7 +50,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
 
     def __aiter__(self) -> NoReturn:
         """
-        Refuse the loop without the context.
+        Refuse iteration without entering.
 
         Raises:
             TypeError: Always.
@@ -76,7 +76,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         tasks.start_soon(lambda: coroutine)
         return self._output
 
-    @staticmethod  # or the task would keep alive what warns when it is dropped
+    @staticmethod  # else the task would keep this object alive, whose `__del__` warns
     async def _run(batch: Batch, output: Delivered, running: set[Batch]) -> None:
         try:
             await batch.run_and_deliver(output)
@@ -101,7 +101,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         try:
             if isinstance(error, anyio.get_cancelled_exc_class()):
                 return await tasks.__aexit__(error_type, error, traceback)
-            # The group is not told of other errors, which it would wrap in an ExceptionGroup.
+            # Other errors are not passed to the group, which would wrap them in an ExceptionGroup.
             await tasks.__aexit__(None, None, None)
         finally:
             self._running.discard(self._batch)
@@ -111,16 +111,16 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
 
     async def _leave_behind(self, batch: Batch) -> None:
         """
-        End the batch, from another task than the one that began it.
+        End the batch from a task other than the one that entered the stream.
 
-        The task group cannot be closed from here, and its cancellation would hit whoever began it.
+        The task group cannot be closed from here, and cancelling it would cancel the other task.
         """
         batch.abandon()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await batch.wait_ended()
         warnings.warn(
-            "a stream was left by another task than the one that entered it, as happens to an "
-            "async generator that is dropped; close that with contextlib.aclosing",
+            "a stream was left by another task than the one that entered it, as happens when an "
+            "async generator is dropped; close the generator with contextlib.aclosing",
             ResourceWarning,
             stacklevel=3,
         )
@@ -129,6 +129,6 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         batch = getattr(self, "_batch", None)
         if batch is None or self._left:
             return
-        # In whatever thread the garbage collector runs.
+        # The garbage collector may run in any thread.
         call_soon(self._loop, batch.abandon)
         warnings.warn("a stream was not left; use it in an async with", ResourceWarning, 1, self)
