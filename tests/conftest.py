@@ -19,6 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import certifi
+import hypothesis
 import pytest
 import trustme
 from blockbuster import BlockBuster
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from asyncbatch.testing import LoopbackServer
 
 pytest_plugins = ["pytester"]
+
+# No wall times: an example of a few milliseconds may take a second on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {"use_uvloop": False}),
