@@ -1,1 +1,1 @@
-"""The way in for plain code: `fetch_many_sync`, `SyncFetcher`, and the event loop behind them."""
+"""The synchronous API: `fetch_many_sync`, `SyncFetcher`, and the event loop that serves them."""

@@ -1,7 +1,7 @@
 """
-The way in for plain code: `fetch_many_sync` and `SyncFetcher`, the asynchronous API without await.
+The synchronous API: `fetch_many_sync` and `SyncFetcher`, the asynchronous API without await.
 
-Thin: batches are the `Fetcher`'s, threads the portal's.
+A thin layer: the `Fetcher` runs the batches, the `Portal` the thread.
 """
 
 from __future__ import annotations
@@ -43,26 +43,25 @@ def fetch_many_sync(
     **options: Unpack[FetcherOptions],
 ) -> Results:
     """
-    Fetch all `requests` at once and return one result each: `fetch_many` without await.
+    Fetch all `requests` concurrently and return one result each: `fetch_many` without await.
 
-    It works in a script, in any thread, and where an event loop is running already, as in a
-    notebook; that loop then waits meanwhile. Ctrl-C cancels what is in flight, closes
-    everything and raises `KeyboardInterrupt`. In a script the event loop runs in the calling
-    thread, elsewhere in a thread that ends before this returns; `requests` is read there.
+    It works in a script, in any thread, and in a thread whose event loop is running, as in a
+    notebook; it blocks that loop until it returns. Ctrl-C cancels the requests in flight, closes
+    everything and raises `KeyboardInterrupt`. In a script, the event loop runs in the calling
+    thread, elsewhere in a thread that ends before this returns. `requests` is read in that thread.
 
     Args:
         requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
-            read lazily. A plain one must not block, because everything else waits for its
-            next item.
-        client: A function that makes an `httpx.AsyncClient`, to be used as it is and closed at the
-            end. Not a client itself: that would belong to another event loop.
-        batch_timeout: Seconds for all of it; see `Fetcher.fetch_many`.
+            read lazily. A plain iterable must not block, because all requests wait while it does.
+        client: A function that makes the `httpx.AsyncClient` to use; the client is closed at the
+            end. A client itself is refused, since it would belong to another event loop.
+        batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
     Raises:
         TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
         ValueError: If an option has an impossible value.
-        Exception: What the iterable raises, after every request read before has ended.
+        Exception: As raised by the iterable, once every request read before has ended.
     """
     make_fetcher = _fetcher_maker(client, options)
     if _may_run_here():
@@ -80,25 +79,24 @@ def fetch_many_sync(
 
 class SyncFetcher:
     """
-    Fetch many URLs with one client and one set of limits: `Fetcher` for plain code.
+    Fetch many URLs with one client and one set of limits: `Fetcher` for code without await.
 
-    Use it as a context manager. It may be used by several threads at once, all sharing its limits
-    and its connections, and where an event loop is running already. Its own event loop runs in a
-    thread of its own, from entering to leaving; inputs are read in that thread, and a callable
-    `progress` is called there. Leaving it while other threads wait for it ends their calls with
-    `FetcherClosed`.
+    Use it as a context manager. Several threads may use it at the same time, and share its limits
+    and its connections; so may a thread whose event loop is running. From entering to leaving, the
+    fetcher runs an event loop in a thread of its own, which reads the inputs and calls a callable
+    `progress`. When it is left, calls of other threads end with `FetcherClosed`.
 
-    It does not survive a fork: make a new one in the child.
+    It does not survive a fork: make a new one in the child process.
 
     Args:
-        client: A function that makes an `httpx.AsyncClient` or `httpx2.AsyncClient`, to be used as
-            it is and closed at the end. Not a client itself: that would belong to another event
-            loop.
+        client: A function that makes the `httpx.AsyncClient` or `httpx2.AsyncClient` to use; the
+            client is closed at the end. A client itself is refused, since it would belong to
+            another event loop.
         options: Every option of `Fetcher`.
 
     Raises:
-        TypeError: If an option is unknown or of a wrong type. With `client`, some of this is
-            raised when the fetcher is entered.
+        TypeError: If an option is unknown or of a wrong type. With `client`, some of these errors
+            are raised when the fetcher is entered.
         ValueError: If an option has an impossible value.
     """
 
@@ -108,16 +106,17 @@ class SyncFetcher:
     ) -> None:
         self._portal = Portal(_fetcher_maker(client, options))
         self._entered = False
-        # None until it has been opened; then they stay.
+        # None until the fetcher is opened; they stay afterwards.
         self._fetcher: CrossingFetcher | None = None
         self._finalizer: weakref.finalize[[Portal[CrossingFetcher]], SyncFetcher] | None = None
 
     @property
     def client(self) -> httpx.AsyncClient:
         """
-        The client all requests go through.
+        The client that sends all requests.
 
-        It belongs to the event loop of this fetcher: look at it, but do not await its methods.
+        It belongs to the event loop of this fetcher: read its attributes, but do not await its
+        methods.
 
         Raises:
             FetcherClosed: If the fetcher has never been opened.
@@ -132,7 +131,7 @@ class SyncFetcher:
             self._fetcher = self._portal.open()
             self._finalizer = weakref.finalize(self, _abandon, self._portal)
         except BaseException:
-            self._portal.abandon()  # an interruption may have come when it was open already
+            self._portal.abandon()  # an interruption may have come after it was opened
             raise
         return self
 
@@ -157,11 +156,13 @@ class SyncFetcher:
         Fetch one request, under the same limits as a batch.
 
         Args:
-            request: What to fetch, in any form.
+            request: A `str`, `httpx.URL`, `httpx.Request` or `Request`.
             batch_timeout: As for `Fetcher.fetch`.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
+            TypeError: If `request` is not a request.
+            ValueError: If `batch_timeout` has an impossible value.
         """
         return self._portal.call(_fetch, self._opened(), request, batch_timeout)
 
@@ -172,15 +173,15 @@ class SyncFetcher:
         If the call ends early, for example by Ctrl-C, the requests in flight are cancelled.
 
         Args:
-            requests: Any iterable or async iterable; read lazily, in the fetcher's own thread. A
-                plain one must not block, because all batches wait for its next item.
+            requests: Any iterable or async iterable; read lazily, in the fetcher's thread. A plain
+                iterable must not block, because all batches wait while it does.
             batch_timeout: As for `Fetcher.fetch_many`.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
-            Exception: What the iterable raises, after every request read before has ended; the
-                results are then in its attribute `results`.
+            Exception: As raised by the iterable, once every request read before has ended. Its
+                attribute `results` holds their results.
         """
         return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout)
 
@@ -193,24 +194,24 @@ class SyncFetcher:
         batch_timeout: float | None = None,
     ) -> SyncResultStream:
         """
-        Fetch `requests` and yield results as they come, in flat memory.
+        Fetch `requests` and yield results as they come, in constant memory.
 
-        An iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving the loop
-        early drops the iterator and cancels the requests in flight. If you keep it in a variable,
-        as for its `summary`, close it, or use it as a context manager.
+        Returns an iterator, to be used directly in a `for` loop. Fetching begins at once. Leaving
+        the loop early drops the iterator and cancels the requests in flight. If you keep it in a
+        variable, as for its `summary`, close it, or use it as a context manager.
 
         Args:
             requests: Any iterable or async iterable, endless ones included; read lazily, in the
-                fetcher's own thread. A plain one must not block, because all batches wait for its
-                next item.
+                fetcher's thread. A plain iterable must not block, because all batches wait while it
+                does.
             ordered: Whether to yield in the order of the input rather than of completion.
-            backlog: How many results may wait to be consumed; see `Fetcher.stream`.
+            backlog: Most results that wait to be consumed; see `Fetcher.stream`.
             batch_timeout: As for `Fetcher.fetch_many`.
 
         Raises:
-            FetcherClosed: If the fetcher is not open, or closes meanwhile.
+            FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
-            Exception: What the iterable raises, after the last result.
+            Exception: As raised by the iterable, after the last result.
         """
         stream = self._opened().begin_stream(
             self._portal,
@@ -233,13 +234,13 @@ class SyncFetcher:
 
     def reopen(self, host: str) -> bool:
         """
-        End the pause of a host, or try it again although it was given up.
+        End the pause of a host, or use it again after it was given up.
 
         Args:
             host: As for `Fetcher.reopen`.
 
         Returns:
-            Whether there was such a host that was paused or given up.
+            Whether a host of that name was paused or given up.
 
         Raises:
             FetcherClosed: If the fetcher is not open.
@@ -259,8 +260,8 @@ def _fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> Fet
     Return a function that opens a fetcher, to be called in the event loop.
 
     Raises:
-        TypeError: If `client` is no function, or an option is wrong.
-        ValueError: If an option is wrong.
+        TypeError: If `client` is not a function, or an option is unknown or of a wrong type.
+        ValueError: If an option has an impossible value.
     """
     if client is None:
         fetcher = CrossingFetcher(None, **options)
@@ -268,8 +269,8 @@ def _fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> Fet
     if not callable(client):
         raise TypeError(
             "client must be a function that makes a client, such as "
-            f"client=lambda: httpx.AsyncClient(...), not {client!r}: plain code has no event loop "
-            "that a client could belong to, so it must be made inside of ours"
+            f"client=lambda: httpx.AsyncClient(...), not {client!r}: a client must be made in the "
+            "event loop that uses it, which the fetcher starts"
         )
     return functools.partial(_open_with_client, client, options)
 
@@ -288,8 +289,8 @@ def _may_run_here() -> bool:
     """
     Whether the event loop may run in the calling thread.
 
-    Not elsewhere than in the main thread, where Ctrl-C could not end the wait; but once that has
-    ended, there may be no further threads.
+    It may in the main thread, where Ctrl-C ends it. After the main thread has ended, it runs in any
+    thread, since no further thread can be started then.
     """
     main = threading.main_thread()
     return (threading.current_thread() is main or not main.is_alive()) and not is_loop_running()
@@ -313,7 +314,7 @@ def _run_here(
     try:
         results = anyio.run(run, backend_options=options)
     except KeyboardInterrupt as interrupt:
-        # Its context is the cancellation by which the loop was ended: nothing that the caller did.
+        # Its context is the cancellation that ended the loop, which does not concern the caller.
         interrupt.__suppress_context__ = True
         raise
     if raised:
@@ -346,7 +347,7 @@ async def _statistics(fetcher: Fetcher) -> Statistics:
 
 
 def _abandon(portal: Portal[CrossingFetcher]) -> None:
-    """Close a fetcher that was dropped, or still is open when the interpreter exits."""
+    """Close a fetcher that was dropped, or that is open when the interpreter exits."""
     try:
         portal.abandon()
     finally:

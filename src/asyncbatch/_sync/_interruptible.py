@@ -1,7 +1,7 @@
 """
-How plain code waits for what another thread brings, so that Ctrl-C can end the wait.
+Waits of synchronous code for another thread, which Ctrl-C can end.
 
-Waits only; whoever stops waiting cancels what it waited for.
+Waits only: the caller cancels what it waited for.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import anyio.lowlevel
 R = TypeVar("R")
 
 POLL_SECONDS = 0.05
-"""How often a wait that no signal can end looks whether it should end."""
+"""Interval at which a wait that no signal can end checks whether to end."""
 
 
 class Patience:
     """
-    How long to wait at a stretch, and when to give up.
+    How long one wait may take, and when to give up.
 
-    A signal ends a wait by raising, as Ctrl-C does: except under `asyncio.run`, which takes the
-    first Ctrl-C for a cancellation of its main task, and that is the one which is blocked. On
-    Windows no signal ends a wait without a time limit.
+    A signal handler ends a wait by raising, as that of Ctrl-C does. There are two exceptions: under
+    `asyncio.run`, the first Ctrl-C only cancels the main task, which is the one that is blocked; on
+    Windows, no signal ends a wait without a time limit.
     """
 
     def __init__(self) -> None:
@@ -36,27 +36,27 @@ class Patience:
 
     @property
     def seconds(self) -> float | None:
-        """What to give as the time limit of one wait; then `check`, and wait again."""
+        """The time limit of one wait; `None`: no limit. After it, call `check` and wait again."""
         polls = self._task is not None or sys.platform == "win32"
         return POLL_SECONDS if polls and _in_main_thread() else None
 
     def check(self) -> None:
-        """Raise the loop's cancellation if the blocked task has been cancelled as Ctrl-C does."""
+        """Raise the loop's cancellation if Ctrl-C has cancelled the blocked task."""
         if self._task is None or not self._task.has_pending_cancellation():
             return
-        # In a cancelled scope of anyio's a task stays cancelled: what it still calls is clean-up.
+        # A task in a cancelled scope of anyio stays cancelled, so a call from there is clean-up.
         if anyio.current_effective_deadline() > -math.inf:
             raise anyio.get_cancelled_exc_class() from None
 
 
 def _blocked_task() -> anyio.TaskInfo | None:
-    """Return the asyncio task that the caller blocks, if that is one Ctrl-C may cancel."""
+    """Return the asyncio task that the caller blocks, if Ctrl-C may cancel it."""
     try:
         loop = anyio.lowlevel.current_token().native_token
         task = anyio.get_current_task()
     except RuntimeError:
         return None
-    # trio's own handler raises right where we wait.
+    # trio's signal handler raises within the wait.
     return task if _in_main_thread() and hasattr(loop, "call_soon_threadsafe") else None
 
 
@@ -68,7 +68,7 @@ class Outcome(Generic[R]):
     """A value or an error that one thread leaves for another; the first one counts."""
 
     def __init__(self) -> None:
-        # Looked up now: gevent may have put one of its own in its place since we were imported.
+        # Looked up now: gevent may have replaced the class since this module was imported.
         self._left: queue.SimpleQueue[Callable[[], R]] = queue.SimpleQueue()
 
     def leave(self, value: R) -> None:
@@ -84,7 +84,7 @@ class Outcome(Generic[R]):
         self._left.put(fail)
 
     def wait(self) -> R:
-        """Wait until something has been left, and return or raise it; once."""
+        """Wait for the value or error, and return or raise it. Call it once."""
         patience = Patience()
         while True:
             try:

@@ -1,12 +1,12 @@
 """
-An event loop in a thread of its own, for code without one; and how plain code waits for it.
+`Portal`: an event loop in a thread of its own, for synchronous code.
 
-Knows nothing of fetching. asyncio always, on uvloop where that is installed.
+It knows nothing of fetching. The loop is always asyncio's, on uvloop if that is installed.
 
-Not anyio's portal: that waits for the loop through `concurrent.futures`, and where Ctrl-C comes
-between taking one of its locks and using it, the lock stays taken and the loop waits for it forever
-(seen in 1 of 80 programs interrupted as a batch began). Here starting a task waits for nothing, and
-an `Outcome` is waited for in C.
+anyio's portal is not used: it waits for the loop through `concurrent.futures`. If Ctrl-C comes
+just after one of its locks is taken, the lock stays taken and the loop waits for it forever (seen
+in 1 of 80 programs interrupted at the beginning of a batch). Here, starting a task waits for
+nothing, and the wait for an `Outcome` is in C.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ R = TypeVar("R")
 P = TypeVarTuple("P")
 
 EXIT_SECONDS = 1.0
-"""How long to wait for a thread that may not end: at exit, and after an interrupted start."""
+"""How long to wait for a thread that may not end: at exit and after an interrupted start."""
 
 
 def loop_options() -> dict[str, Any]:
-    """Return anyio's options for the event loops of plain code."""
-    # uvloop waits in C, which stops all greenlets, also those that stand for other threads.
+    """Return anyio's options for the event loop."""
+    # uvloop waits in C, which blocks all greenlets, also those that replace threads.
     return {"use_uvloop": _has_uvloop() and not are_threads_patched()}
 
 
@@ -51,8 +51,8 @@ def _has_uvloop() -> bool:
 
 def is_loop_running() -> bool:
     """Whether an event loop is running in this thread, of whatever library."""
-    # anyio tells by the current task, and a plain callback of a loop is in none. asyncio is asked
-    # only where it has been imported: where it has not, no loop of it runs.
+    # anyio looks for a current task, which a plain callback of a loop lacks. asyncio is asked only
+    # if it has been imported: otherwise no loop of it runs.
     asyncio: Any = sys.modules.get("asyncio")
     for ask in (anyio.lowlevel.current_token, getattr(asyncio, "get_running_loop", None)):
         with suppress(RuntimeError):
@@ -62,9 +62,9 @@ def is_loop_running() -> bool:
 
 
 def _variables() -> Context:
-    """Return the caller's context variables, for a task of asyncio's."""
+    """Return the caller's context variables, for a task of asyncio."""
     context = copy_context()
-    # Where sniffio is in use, one of them names the library whose loop the caller is in.
+    # If sniffio is in use, one of them names the caller's library, which may not be asyncio.
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
@@ -77,7 +77,7 @@ class Call(Generic[R]):
     def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._portal = portal
         self.refuse_own_thread: Callable[[], None] = portal.refuse_own_thread
-        """Refuse the thread that runs it, which must not wait for its outcome."""
+        """Raise in the loop's thread, which must not wait for the outcome."""
         self._function = function
         self._scope: anyio.CancelScope | None = None  # once its task runs
         self._cancelled = False
@@ -98,11 +98,11 @@ class Call(Generic[R]):
             self.give_up()
 
     def give_up(self) -> None:
-        """End the wait for an outcome, if there is none."""
+        """Leave `FetcherClosed` as the outcome, if there is none."""
         self.outcome.leave_error(FetcherClosed("the fetcher was closed during the call"))
 
     def cancel(self) -> None:
-        """Cancel it, without waiting: from any thread, and from garbage collection."""
+        """Cancel the call without waiting; from any thread, also during garbage collection."""
         self._portal.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
@@ -136,10 +136,10 @@ class Portal(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="asyncbatch", daemon=True)
         self._process = os.getpid()
         self._started: Outcome[None] = Outcome()
-        # Set by the loop's thread as soon as it can be reached.
+        # Set by the loop's thread as soon as the loop accepts calls.
         self._loop: _Loop | None = None
-        self._holding: Call[None] | None = None  # what holds the context open
-        # Held while a call is started: behind the request to stop, it would never be answered.
+        self._holding: Call[None] | None = None  # the call that keeps the context open
+        # Held while a call is started: one started after the request to stop would never end.
         self._closing = threading.Lock()
         self._closed = False
         self._calls: set[Call[Any]] = set()  # started and not ended
@@ -154,7 +154,7 @@ class Portal(Generic[T]):
             return opened.wait()
         except BaseException:
             self._stop()
-            # An interruption may have come before the thread started, or so that it never will.
+            # An interruption may have come before the thread started, or prevented its start.
             with suppress(RuntimeError):
                 self._thread.join(EXIT_SECONDS if self._holding is None else None)
             self._holding = None
@@ -166,9 +166,9 @@ class Portal(Generic[T]):
 
         Raises:
             FetcherClosed: If the portal is closed, or was opened before this process was forked.
-            RuntimeError: In the loop's own thread, which must not wait for itself.
-            BaseException: The cancellation of the calling task, if Ctrl-C has come; the wait for a
-                short call may end before it looks.
+            RuntimeError: In the loop's thread, which must not wait for itself.
+            BaseException: The cancellation of the calling task, if Ctrl-C has come. It is checked
+                here since the wait for a short call may end before its first check.
         """
         self.refuse_own_thread()
         if os.getpid() != self._process:
@@ -189,10 +189,10 @@ class Portal(Generic[T]):
 
     def refuse_own_thread(self) -> None:
         """
-        Refuse to let the loop's thread wait for itself.
+        Raise in the loop's thread, which must not wait for itself.
 
         Raises:
-            RuntimeError: If it is the one that asks.
+            RuntimeError: If the current thread is that of the loop.
         """
         if threading.get_ident() == self._thread.ident:
             raise RuntimeError(
@@ -201,7 +201,7 @@ class Portal(Generic[T]):
             )
 
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
-        """Run a coroutine function in the loop; whatever ends the wait for it cancels it."""
+        """Run a coroutine function in the loop and wait; cancel it if the wait ends early."""
         call = self.start(function, *args)
         try:
             return call.outcome.wait()
@@ -211,10 +211,10 @@ class Portal(Generic[T]):
 
     def close(self) -> None:
         """
-        Leave the context, end the loop, and wait for both; raise what leaving raised.
+        Leave the context, end the loop, and wait for both. An error of leaving is raised.
 
         Raises:
-            RuntimeError: In the loop's own thread; nothing is closed then.
+            RuntimeError: In the loop's thread; nothing is closed then.
         """
         self.refuse_own_thread()
         with self._closing:
@@ -228,9 +228,9 @@ class Portal(Generic[T]):
 
     def abandon(self) -> None:
         """
-        Let everything end that nobody closed, without waiting: for garbage collection.
+        Make an unclosed loop end, without waiting: for garbage collection.
 
-        At the interpreter's exit, wait for it a while.
+        At the exit of the interpreter, wait up to `EXIT_SECONDS` for it.
         """
         if os.getpid() != self._process:
             return
@@ -240,30 +240,30 @@ class Portal(Generic[T]):
             self._thread.join(EXIT_SECONDS)
 
     def call_soon(self, function: Callable[[], object]) -> None:
-        """Have `function` called in the next turn of the loop; from the loop's own thread."""
+        """Have the loop call `function` in its next turn; from the loop's thread only."""
         assert self._loop is not None
         self._loop.native.call_soon(function)
 
     def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
-        """Have `function` called by the loop, from any thread; a loop that has ended does not."""
+        """Have the loop call `function`, unless it has ended; from any thread."""
         if self._loop is not None:
             with suppress(RuntimeError):
                 self._loop.native.call_soon_threadsafe(function)
 
     def _stop(self) -> None:
-        # Here the flag is set before the loop is looked for, in `_serve` it is the other way round:
-        # one of the two sees the other.
+        # Here the flag is set before `_loop` is read; `_serve` sets `_loop` before it reads the
+        # flag. So at least one of the two sees the other.
         self._closed = True
         if self._loop is not None:
             self.call_soon_threadsafe(self._loop.stop.set)
 
-    # In the loop's thread
+    # In the loop's thread:
 
     def _run(self) -> None:
         try:
             anyio.run(self._serve, backend_options=loop_options())
         except BaseException as error:
-            # After the start, this is what ended a call, or comes of it.
+            # After the start, the calls have this error, or a consequence of it, already.
             self._started.leave_error(error)
         finally:
             with self._closing:

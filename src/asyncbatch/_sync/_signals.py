@@ -1,9 +1,9 @@
 """
-What a signal handler raises, carried out of an event loop that runs in the main thread.
+Passes exceptions of signal handlers out of an event loop that runs in the main thread.
 
-uvloop runs handlers itself and logs what they raise; asyncio's own loop raises it in whatever runs
-at the moment, a task or a callback, which may take it for a failure of its own. Here it ends what
-the loop was started for, and comes out of that.
+uvloop runs the handlers itself and logs their exceptions. asyncio's own loop raises them in the
+task or callback that is running, which may take them for its own failure. Here, the exception ends
+the call that started the loop, and is raised from it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Handlers: TypeAlias = dict[int, Callable[[int, FrameType | None], Any]]
 
 
 def handlers_here() -> Handlers:
-    """Return the handlers of the caller's own, by signal; none outside of the main thread."""
+    """Return the caller's own handlers, by signal; none outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     installed = {number: signal.getsignal(number) for number in signal.valid_signals()}
     return {
         number: handler
         for number, handler in installed.items()
-        # For Ctrl-C as Python has it both event loops have a way of their own.
+        # Both event loops take care of Python's default handler of Ctrl-C.
         if callable(handler) and handler is not signal.default_int_handler
     }
 
@@ -36,12 +36,12 @@ def interrupting(
     handlers: Handlers, interrupt: Callable[[], object], raised: list[BaseException]
 ) -> Generator[None]:
     """
-    Call `interrupt` where one of the handlers raises; the second time it is raised right there.
+    Call `interrupt` when a handler raises. The second exception is raised from the handler.
 
     Args:
-        handlers: What `handlers_here` returned; where there is another one by now, it stays.
-        interrupt: Ends what is under way, from any thread.
-        raised: Where what they raise is put.
+        handlers: The result of `handlers_here`. A handler that was replaced since then is left.
+        interrupt: Ends the running call; from any thread.
+        raised: Receives the exceptions.
     """
     ours: Handlers = {}
 

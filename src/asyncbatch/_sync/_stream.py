@@ -1,7 +1,8 @@
 """
-The results of a batch under way, as an iterator for plain code.
+`SyncResultStream`: the results of a running batch, as a plain iterator.
 
-One end in the consumer's thread, one in the event loop's; in between, a `ThreadOutput`.
+The consumer reads in its thread, the batch runs in that of the event loop, and a `ThreadOutput`
+connects them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from asyncbatch._values._summary import Summary
 
 
 class CrossingFetcher(Fetcher):
-    """A fetcher whose streams are consumed in another thread than that of its event loop."""
+    """A fetcher whose streams are consumed outside of the thread of its event loop."""
 
     def begin_stream(
         self,
@@ -61,7 +62,7 @@ class CrossingFetcher(Fetcher):
         thread_output: ThreadOutput,
         batch_timeout: float | None,
     ) -> None:
-        """Run a batch, and tell its consumer how it ended."""
+        """Run a batch, and pass its error to the consumer, if it has one."""
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = self._new_batch(source, thread_output, batch_timeout)
@@ -80,23 +81,24 @@ class CrossingFetcher(Fetcher):
 
 class SyncResultStream(Iterator[Result]):
     """
-    The results of a running batch, for `for`: what `SyncFetcher.stream` gives.
+    The results of a running batch, for a `for` loop; made by `SyncFetcher.stream`.
 
-    An iterator that can be closed. Threads may share one: each result goes to one of them.
+    An iterator that can be closed. Threads may share it: each result goes to one of them.
     """
 
-    # The event loop knows the output, not the stream: so it can be dropped while the batch runs.
+    # The event loop refers to the output only, so that a dropped stream is collected, and ends the
+    # batch.
 
     def __init__(self, thread_output: ThreadOutput, running: Call[None]) -> None:
         self._thread_output = thread_output
         self._patience = Patience()
         self._running = running
         self._taking = threading.Lock()
-        # Another lock: who asks for the figures does not wait for a result.
+        # A separate lock, so that `summary` does not wait for a result.
         self._counting = threading.RLock()
         self._closed = False
         self.owner: object = None
-        """What must not be dropped while this is in use."""
+        """An object to keep alive while the stream is in use: its fetcher."""
 
     def __iter__(self) -> Self:
         return self
@@ -107,10 +109,10 @@ class SyncResultStream(Iterator[Result]):
 
         Raises:
             StopIteration: After the last one, or once the stream is closed.
-            FetcherClosed: If the fetcher was closed meanwhile.
+            FetcherClosed: If the fetcher was closed.
             RuntimeError: In the input or a callback of the same fetcher, which would wait for
                 itself.
-            Exception: What the input of the batch raised, after the last one.
+            Exception: As raised by the input of the batch, after the last result.
         """
         self._running.refuse_own_thread()
         with self._taking:
@@ -119,10 +121,9 @@ class SyncResultStream(Iterator[Result]):
                 if not self._closed:
                     result = self._take()
             except BaseException:
-                if self._closed:  # by another thread: that is why it ended
+                if self._closed:  # by another thread, which ended the wait
                     raise StopIteration from None
-                # Whoever holds the exception holds this frame, and with it the stream: it would
-                # not be dropped yet.
+                # The traceback refers to this frame, and so keeps the stream alive: close it here.
                 self.close()
                 raise
             if result is None:
@@ -135,14 +136,15 @@ class SyncResultStream(Iterator[Result]):
         """
         Return the figures of the results taken so far; printing them shows a report.
 
-        While the stream runs and after it. Its `duration` ends with the batch. It takes no more
-        memory for more results: beyond 10,000 the quantiles are within 0.8 % of the true values.
+        It may be called while the stream runs and afterwards. The `duration` ends with the batch.
+        Memory does not grow with the number of results: beyond 10,000, quantiles are within 0.8 %
+        of the true values.
         """
         with self._counting:
             return self._thread_output.figures.build()
 
     def close(self) -> None:
-        """Cancel the requests in flight without waiting for them; there are no more results."""
+        """Cancel the requests in flight without waiting for them. No more results follow."""
         self._closed = True
         self._thread_output.figures.end()
         self._running.cancel()
@@ -163,7 +165,7 @@ class SyncResultStream(Iterator[Result]):
 
     def _take(self) -> Result | None:
         while True:
-            # Before each of them: where results are always waiting, no wait is long enough.
+            # Before each result: if results are always ready, no wait times out.
             self._patience.check()
             with suppress(queue.Empty):
                 return self._thread_output.take(self._patience.seconds)
