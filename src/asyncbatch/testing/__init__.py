@@ -1,10 +1,10 @@
 """
-What tests of a batch need instead of the internet: a server, faults and a clock.
+Tools to test code that fetches, without the internet: a server, faults and a clock.
 
-`LoopbackServer` answers over real sockets as scripted, on the event loop of the test or in a
+`LoopbackServer` gives scripted answers over real sockets, on the event loop of the test or in a
 thread. `FaultTransport` makes any httpx transport fail, without a socket. `FakeClock` makes
-asyncio's time virtual, so that waits cost none. The three go together. `success` and `failure` make
-results by hand.
+asyncio's time virtual, so that waits take no real time. The three can be combined. `success` and
+`failure` make results by hand.
 """
 
 from __future__ import annotations

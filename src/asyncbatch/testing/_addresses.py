@@ -1,7 +1,7 @@
 """
-The addresses of the loopback server on 127.0.0.0/8: many hosts, living and not, on one port.
+The addresses of the loopback server on 127.0.0.0/8: live, dead and silent hosts on one port.
 
-Owns the listening sockets; accepting from them is the server's.
+Owns the listening sockets; the server accepts from them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 BACKLOG = 1024
 PORT_ATTEMPTS = 20
 QUEUE_PLACES = 2
-"""Connections that fill a queue of length 0, which holds one more than it says."""
+"""Number of connections that fill a backlog of 0, which holds more than its length."""
 FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.0")
 MAX_HOSTS = 32_000
 FIRST_SILENT_HOST = 65_536
@@ -22,20 +22,20 @@ FIRST_SILENT_HOST = 65_536
 
 class Addresses:
     """
-    Host number n is 127.0.0.n, and so on above 255.
+    The addresses by host number: n is 127.0.0.n, and so on above 255.
 
-    Dead hosts come behind the living, silent ones begin at 127.1.0.1.
+    Dead hosts follow the live ones; silent hosts begin at 127.1.0.1.
     """
 
     def __init__(self, hosts: int, port: int) -> None:
-        """Prepare `hosts` hosts on `port`, where 0 means any; nothing is bound yet."""
+        """Prepare `hosts` hosts on `port` (0: any free port). Nothing is bound yet."""
         if not 1 <= hosts <= MAX_HOSTS:
             raise ValueError(f"hosts must be from 1 to {MAX_HOSTS}, not {hosts}")
         self._hosts = hosts
         self._wanted_port = port
         # Bound sockets by host number; empty before `listen` and after `close`.
         self._sockets: dict[int, socket.socket] = {}
-        # Known from `listen` on, and still after `close`.
+        # None until `listen`; it stays after `close`.
         self._port: int | None = None
 
     @property
@@ -43,7 +43,7 @@ class Addresses:
         """Return the port of all hosts.
 
         Raises:
-            RuntimeError: The server has not started.
+            RuntimeError: If the server has not started.
         """
         if self._port is None:
             raise RuntimeError("the server has not started: use `async with` or `in_thread()`")
@@ -60,7 +60,7 @@ class Addresses:
         return f"{_address(host)}:{self.port}"
 
     def dead(self, host: int) -> str:
-        """Return the authority of a host that does not, and keep others from listening there."""
+        """Return the authority of a host that does not listen, and reserve its address."""
         if not 1 <= host <= MAX_HOSTS:
             raise ValueError(f"host must be from 1 to {MAX_HOSTS}, not {host}")
         number = self._hosts + host
@@ -69,7 +69,7 @@ class Addresses:
         return f"{_address(number)}:{self.port}"
 
     def silent(self, host: int) -> str:
-        """Return the authority of a host whose queue of new connections is full for good."""
+        """Return the authority of a host whose backlog of new connections stays full."""
         if not 1 <= host <= MAX_HOSTS:
             raise ValueError(f"host must be from 1 to {MAX_HOSTS}, not {host}")
         number = FIRST_SILENT_HOST + host
@@ -83,7 +83,7 @@ class Addresses:
         """Listen on one port that is free on all hosts.
 
         Raises:
-            OSError: There is none, or the machine lacks an address.
+            OSError: If no port is free on all hosts, or the machine lacks an address.
         """
         for _ in range(1 if self._wanted_port else PORT_ATTEMPTS):
             try:
@@ -95,7 +95,7 @@ class Addresses:
         raise OSError(errno.EADDRINUSE, f"no port is free on {self._hosts} hosts at once")
 
     def close(self) -> None:
-        """Close what was bound."""
+        """Close all sockets."""
         for bound in self._sockets.values():
             bound.close()
         self._sockets.clear()
@@ -111,7 +111,7 @@ class Addresses:
         return listeners
 
     def _fill(self, number: int) -> None:
-        """Take up the places in a host's queue: Linux then drops what else asks for one."""
+        """Fill the backlog of a host; Linux then drops further connection attempts."""
         for place in range(QUEUE_PLACES):
             client = socket.socket()
             self._sockets[-number * QUEUE_PLACES - place] = client
@@ -119,13 +119,13 @@ class Addresses:
             client.connect_ex((_address(number), self.port))
 
     def _bind(self, host: int, port: int) -> int:
-        """Bind one address, and return the port that it got."""
+        """Bind one address, and return its port."""
         bound = socket.socket()
         self._sockets[host] = bound
         bound.setblocking(False)
         if os.name != "nt":
-            # There it would let two servers share a port; elsewhere it lets one start again on a
-            # port that old connections still linger on.
+            # On Windows it would let two servers share a port. Elsewhere it lets a server start
+            # on a port with old connections in TIME_WAIT.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((_address(host), port))
         number: int = bound.getsockname()[1]

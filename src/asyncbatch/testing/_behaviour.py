@@ -1,8 +1,8 @@
 """
 How the loopback server delivers an answer: frozen values that compose.
 
-Pure: a behaviour is turned into a sequence of steps. Sending, sleeping and closing are the
-connection's; which behaviour a request gets is the routes'.
+Pure: a behaviour is turned into a sequence of steps. `Connection` sends, sleeps and closes;
+`Routes` picks the behaviour of a request.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ._request import RecordedRequest
 
 
 class End(enum.Enum):
-    """How the server leaves the connection once it has sent what it was told to send."""
+    """What the server does with the connection after an answer."""
 
     KEEP = "keep"
-    """Open, for the next request."""
+    """Keep it open for the next request."""
     CLOSE = "close"
-    """Closed in good order: under TLS with a close_notify."""
+    """Close it in good order; under TLS, with a close_notify."""
     CUT = "cut"
-    """Closed by a FIN and nothing else: under TLS a truncation."""
+    """Close it with a FIN only; under TLS, this is a truncation."""
     RESET = "reset"
-    """Closed by a RST."""
+    """Close it with a RST."""
     HANG = "hang"
-    """Open, and silent until the client or the server closes it."""
+    """Keep it open and silent until the client or the server closes it."""
 
 
 Step = bytes | float | End
@@ -37,37 +37,38 @@ Step = bytes | float | End
 
 @attrs.frozen
 class Break:
-    """A place in the response at which the connection ends early."""
+    """A position in the response at which the connection ends early."""
 
     end: End
     part: Literal["head", "body"] = "head"
     after: int = attrs.field(default=0, validator=attrs.validators.ge(0))
-    """Bytes of that part that are still sent."""
+    """Bytes of that part that are sent before."""
 
 
 @attrs.frozen
 class Pace:
-    """A slow delivery: `size` bytes, then a wait of `every` seconds, and so on."""
+    """A slow delivery: `size` bytes, a wait of `every` seconds, and so on."""
 
     size: int = attrs.field(validator=attrs.validators.ge(1))
     every: float = attrs.field(validator=attrs.validators.ge(0))
     head: bool = False
-    """Whether the head is slow as well."""
+    """Whether the head is slow too."""
 
 
 @attrs.frozen(kw_only=True)
 class Behaviour:
     """
-    How an answer is delivered. `Reply` and `Raw` add what it is; every method returns a copy.
+    How an answer is delivered. `Reply` and `Raw` add its content.
 
-    The methods compose in any order: `Reply(body=1_000).delayed(0.2).paced(100, every=0.1)`.
-    Lengths are bytes, times are seconds on the event loop's clock.
+    Every method returns a copy, and they compose in any order:
+    `Reply(body=1_000).delayed(0.2).paced(100, every=0.1)`. Lengths are in bytes, times in seconds
+    on the event loop's clock.
     """
 
     delay: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     """Seconds before the first byte."""
     jitter: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
-    """Up to so many seconds more, drawn from the server's seed for each request."""
+    """Maximum of the additional seconds, drawn from the server's seed for each request."""
     pace: Pace | None = None
     fault: Break | None = None
 
@@ -82,7 +83,7 @@ class Behaviour:
     def reset(self, *, head: int | None = None, body: int | None = None) -> Self:
         """Send a RST: before the response, after `head` bytes, or after the head and `body` bytes.
 
-        Bytes of the body are counted as they travel, after coding and chunking.
+        Bytes of the body are counted as transferred, after coding and chunking.
         """
         return attrs.evolve(self, fault=_break(End.RESET, head, body))
 
@@ -91,15 +92,15 @@ class Behaviour:
         return attrs.evolve(self, fault=_break(End.CUT, head, body))
 
     def hang(self, *, head: int | None = None, body: int | None = None) -> Self:
-        """Fall silent at the place that `reset` describes, and keep the connection open."""
+        """Stop sending at the place that `reset` describes, and keep the connection open."""
         return attrs.evolve(self, fault=_break(End.HANG, head, body))
 
     def steps(self, request: RecordedRequest, draw: float = 0.0) -> Iterator[Step]:
-        """Return what to do with `request`, in order; the last step is an `End`.
+        """Return the steps that answer `request`, in order; the last one is an `End`.
 
         Args:
             request: The request to answer.
-            draw: The random number of this request, 0 to 1, which scales `jitter`.
+            draw: A random number from 0 to 1, which scales `jitter`.
         """
         head, body, end = self._wire(request)
         if self.fault is not None:
@@ -119,12 +120,12 @@ class Behaviour:
         yield end
 
     def _wire(self, request: RecordedRequest) -> tuple[bytes, bytes, End]:
-        """Return the head, the body and the end of an answer that nothing goes wrong with."""
+        """Return the head, the body and the end of the answer without any fault."""
         raise NotImplementedError
 
 
 Answer = Behaviour | Callable[[RecordedRequest], Behaviour]
-"""A behaviour, or a function that picks one for a request: plain, quick, and not `async`."""
+"""A behaviour, or a function that returns one for a request; not `async`, and not blocking."""
 
 
 def _break(end: End, head: int | None, body: int | None) -> Break:

@@ -1,9 +1,9 @@
 """
-Virtual time for asyncio's event loops: the one that runs, or those that plain code starts.
+Virtual time for asyncio's event loops: the running one, or those that synchronous code starts.
 
-A loop's `time` and its selector's `select` are replaced while the clock is entered: whatever keeps
-time by the loop then keeps virtual time. Of what is being tested nothing is known here but
-the name of its threads.
+While the clock is entered, the loop's `time` and its selector's `select` are replaced, so that all
+code that takes its time from the loop uses virtual time. The clock knows nothing of the tested code
+but the name of its threads.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LOOP_DESCRIPTORS = 1
-"""What an idle asyncio loop has registered with its selector: the pipe that wakes it."""
+"""Number of descriptors of an idle asyncio loop: the pipe that wakes it."""
 TICK = 2.0**-20
 """
-A clock starts at a multiple of this, so that whole seconds add up exactly.
+The clock starts at a multiple of this, so that whole seconds add up exactly.
 
-Time since the machine's start has digits that are rounded away where it passes a power of two, and
-119 sleeps of a second were then less than 119 seconds.
+The machine's uptime has digits that are rounded away at the next power of two; 119 sleeps of a
+second then took less than 119 seconds.
 """
 LOOK_UP_THREAD = "asyncbatch-dns"
-"""How the threads are called in which the engine looks names up and makes its TLS context."""
+"""Name of the engine's threads that resolve names and make TLS contexts."""
 
 
 class FakeClock:
     """
-    Make asyncio's time virtual, so that waiting costs none.
+    Make asyncio's time virtual, so that waits take no real time.
 
-    When nothing is left to run, the clock jumps to the next timer: a batch that is told to retry
-    after 60 seconds takes milliseconds, and `elapsed` says 60. Inside a running event loop it is
-    for that one; in plain code, for those that are started under it:
+    When nothing is left to run, the clock jumps to the next timer: a batch that has to retry after
+    60 seconds takes milliseconds, and `elapsed` is 60. Inside a running event loop, the clock
+    applies to that loop; in synchronous code, to the loops started under it:
 
         with FakeClock() as clock:
             await anyio.sleep(3600)
@@ -55,20 +55,23 @@ class FakeClock:
 
     What works under it:
 
-    - everything that takes its time from the event loop: `asyncio`, `anyio`, asyncbatch, and a
-      `FaultTransport`. `time.monotonic()` and the wall clock go on as ever;
-    - real sockets within the same event loop, as those of a `LoopbackServer` opened with
-      `async with`: what was sent arrives before time moves;
-    - peers in another thread or process only if they answer within `grace`: a `LoopbackServer` in
-      a thread should be started before the clock, and then answers in real time;
-    - threads started through the loop's executor or `anyio.to_thread`, and those in which names are
-      looked up: while one works, time passes at its real pace;
-    - in plain code one event loop at a time, as that of `fetch_many_sync` or of a `SyncFetcher`,
-      which then runs on asyncio's own loop also where uvloop is installed. Between the calls of a
-      `SyncFetcher` its loop goes on, and time may jump to a timer of its connections.
+    What works under it:
 
-    Timers that outlive the `with` come late, since time falls back to real time: let what was
-    started inside end inside. For trio there is `trio.testing.MockClock(autojump_threshold=0)`.
+    - everything that takes its time from the event loop: `asyncio`, `anyio`, asyncbatch, and a
+      `FaultTransport`. `time.monotonic()` and the wall clock stay real;
+    - real sockets within the same event loop, as those of a `LoopbackServer` opened with
+      `async with`: sent bytes arrive before time moves;
+    - peers in another thread or process, if they answer within `grace`. Start a `LoopbackServer` in
+      a thread before the clock; it then answers in real time;
+    - threads started through the loop's executor or `anyio.to_thread`, and threads that resolve
+      names: while one works, time passes at its real pace;
+    - in synchronous code, one event loop at a time, as that of `fetch_many_sync` or of a
+      `SyncFetcher`. It is then asyncio's own loop, even if uvloop is installed. Between the calls
+      of a `SyncFetcher`, its loop continues, and time may jump to a timer of its connections.
+
+    Timers that are still set when the `with` ends fire late, since time falls back to real time:
+    end everything inside that was started inside. For trio, use
+    `trio.testing.MockClock(autojump_threshold=0)`.
     """
 
     def __init__(self, *, grace: float = 0.001) -> None:
@@ -82,7 +85,7 @@ class FakeClock:
         self._grace = grace
         self._now = 0.0
         self._start = 0.0
-        # Undoes what entering did.
+        # Undoes the replacements.
         self._leave = contextlib.ExitStack()
 
     @property
@@ -96,17 +99,17 @@ class FakeClock:
         return self._now - self._start
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once, as if the event loop had been kept from running for so long."""
+        """Move the time forward at once, as if the event loop had been blocked for so long."""
         if seconds < 0:
-            raise ValueError(f"time does not run backwards: {seconds}")
+            raise ValueError(f"seconds must be 0 or more, not {seconds}")
         self._now += seconds
 
     def __enter__(self) -> Self:
-        """Take over the time of the running event loop, or else of those to come.
+        """Take over the time of the running event loop, or else of the loops started under it.
 
         Raises:
-            RuntimeError: The running loop is not one of asyncio's own selector loops, or there is a
-                fake clock already.
+            RuntimeError: If the running loop is not a selector loop of asyncio, or there is a fake
+                clock already.
         """
         loop = _running_loop()
         began_at = time.monotonic() if loop is None else loop.time()
@@ -128,7 +131,7 @@ class FakeClock:
 
 
 class _LoopTime:
-    """The time of one event loop, as long as a clock has taken it over."""
+    """The replaced methods of one event loop."""
 
     def __init__(
         self, loop: Any, clock: FakeClock, grace: float, threads: Callable[[], Any]
@@ -140,16 +143,16 @@ class _LoopTime:
         self._threads = threads
         self._select: Callable[[float | None], list[Any]] = loop._selector.select
         self._start_job: Callable[..., Any] = loop.run_in_executor
-        # Futures of what the loop has handed to threads.
+        # Futures of the jobs in the executor of the loop.
         self._jobs: set[Any] = set()
 
     def jump(self, timeout: float | None = None) -> list[Any]:
-        """Stand in for `select`: report I/O that is ready, or move the clock by `timeout`."""
+        """Replace `select`: report I/O that is ready, or move the clock by `timeout`."""
         events = self._select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
         if timeout is None:
-            # No timer is set, so that there is nothing to jump to.
+            # No timer is set to jump to.
             return self._select(None)
         if self._is_waiting_for_threads():
             return self._wait_really(timeout)
@@ -160,7 +163,7 @@ class _LoopTime:
         return events
 
     def run_in_executor(self, *args: Any) -> Any:
-        """Stand in for the loop's own, and count the jobs that threads are at."""
+        """Replace the loop's method, and keep the running jobs."""
         job = self._start_job(*args)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
@@ -182,7 +185,7 @@ class _LoopTime:
 def _taken_over(
     loop: Any, clock: FakeClock, grace: float, threads: Callable[[], Any]
 ) -> Generator[None]:
-    """Let one event loop keep the time of a clock."""
+    """Make one event loop use the time of a clock."""
     own = _LoopTime(loop, clock, grace, threads)
     loop.time = lambda: clock.time
     loop.run_in_executor = own.run_in_executor
@@ -190,13 +193,13 @@ def _taken_over(
     try:
         yield
     finally:
-        # The class's own methods show again.
+        # Restores the methods of the class.
         del loop.time, loop.run_in_executor, loop._selector.select
 
 
 @contextlib.contextmanager
 def _loops_to_come(clock: FakeClock, grace: float) -> Generator[None]:
-    """Let each event loop that runs from now on keep the time of a clock, while it runs."""
+    """Make each event loop that is run from now on use the time of a clock."""
     asyncio: Any = importlib.import_module("asyncio")
     run_forever = asyncio.BaseEventLoop.run_forever
     if hasattr(run_forever, "keeps_time_of"):
@@ -217,7 +220,7 @@ def _loops_to_come(clock: FakeClock, grace: float) -> Generator[None]:
     with contextlib.ExitStack() as undo:
         _replace(undo, asyncio.BaseEventLoop, "run_forever", run_virtually)
         if importlib.util.find_spec("uvloop") is not None:
-            # Its loops keep a time that nobody can replace.
+            # The time of its loops cannot be replaced.
             uvloop = importlib.import_module("uvloop")
             _replace(undo, uvloop, "new_event_loop", asyncio.SelectorEventLoop)
         yield
@@ -229,7 +232,7 @@ def _replace(undo: contextlib.ExitStack, owner: Any, name: str, value: object) -
 
 
 def _is_looking_up() -> bool:
-    """Is one of the engine's own threads at work? There are none while there is nothing to do."""
+    """Whether a thread of the engine is at work; idle ones do not exist."""
     return any(thread.name == LOOK_UP_THREAD for thread in threading.enumerate())
 
 
@@ -238,7 +241,7 @@ def _running_loop() -> Any:
     Return the running event loop, `None` if there is none.
 
     Raises:
-        RuntimeError: Its time cannot be replaced.
+        RuntimeError: If its time cannot be replaced.
     """
     try:
         loop: Any = anyio.lowlevel.current_token().native_token
@@ -247,7 +250,7 @@ def _running_loop() -> Any:
     name = type(loop).__module__.partition(".")[0]
     if name == "trio":
         raise RuntimeError(
-            "FakeClock is for asyncio; on trio run with "
+            "FakeClock is for asyncio; on trio, run with "
             "clock=trio.testing.MockClock(autojump_threshold=0)"
         )
     if not isinstance(getattr(loop, "_selector", None), selectors.BaseSelector):

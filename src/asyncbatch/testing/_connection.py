@@ -1,7 +1,7 @@
 """
-One connection of the loopback server: read a request, carry out the steps of its answer, repeat.
+One connection of the loopback server: reads a request, carries out its steps, and repeats.
 
-What the steps are is decided elsewhere, and so is what is counted and kept.
+`Routes` decides the steps; the server counts and keeps the requests.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Connection:
         """Take over `stream`.
 
         Args:
-            stream: Is closed when `serve` returns.
+            stream: The stream, which is closed when `serve` returns.
             begin: Called with each request that has arrived; returns the steps of the answer.
-            finish: Called when that answer is over, or was given up.
+            finish: Called when an answer has ended or was given up.
         """
         self._stream = stream
         self._begin = begin
         self._finish = finish
         self._reader = RequestReader()
         self._scope = anyio.CancelScope()
-        # How to close; written by the last step of an answer, or by `drop`.
+        # How to close the connection; set by the last step of an answer, or by `drop`.
         self._ending = End.CLOSE
 
     async def serve(self) -> None:
@@ -49,15 +49,15 @@ class Connection:
                 await self._stream.handshake()
                 await self._answer_all()
         except OSError:
-            # The client went away, or does not like our certificate: nobody is left to tell.
+            # The client has closed the connection, or refuses the certificate.
             pass
         finally:
             self._close()
 
     def drop(self, *, reset: bool) -> None:
-        """Close the connection in whatever state it is, from the event loop of the server."""
-        # The socket is closed by the task that waits on it: closed from outside, its number could
-        # be another connection's by the time the event loop forgets it.
+        """Close the connection in any state; call it in the event loop of the server."""
+        # The task that waits on the socket closes it. If it were closed here, its number could
+        # belong to another connection before the event loop has unregistered it.
         self._ending = End.RESET if reset else End.CUT
         self._scope.cancel()
 
@@ -70,14 +70,14 @@ class Connection:
             await self._refuse(error)
 
     async def _next_request(self) -> RecordedRequest | None:
-        """Return the next request, or None when the client has closed."""
+        """Return the next request, or `None` if the client has closed."""
         while not self._reader.requests:
             if not await self._receive():
                 return None
         return self._reader.requests.popleft()
 
     async def _receive(self) -> bool:
-        """Take in what has arrived, and return False when the client has closed."""
+        """Read what has arrived; return `False` if the client has closed."""
         content = await self._stream.receive()
         if content:
             self._reader.feed(content)
@@ -102,7 +102,7 @@ class Connection:
         return True
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait, and return False at once if the client goes away in the meantime."""
+        """Wait; return `False` at once if the client closes meanwhile."""
         with anyio.move_on_after(seconds):
             await self._wait_closed()
             return False
@@ -129,7 +129,7 @@ class Connection:
                 self._stream.close()
 
     async def _refuse(self, error: BadRequestError) -> None:
-        """Tell the client what was wrong with its bytes."""
+        """Answer malformed bytes with an error."""
         reply = f"HTTP/1.1 {error.status} Refused\r\nconnection: close\r\n\r\n{error}\n"
         with anyio.move_on_after(GOODBYE_TIMEOUT):
             await self._stream.send(reply.encode())

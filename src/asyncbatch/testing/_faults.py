@@ -1,8 +1,8 @@
 """
-What can go wrong with a request: frozen values that compose.
+Faults of a `FaultTransport`: frozen values that compose.
 
-Each fault is a layer around the rest of the transport. Which requests it strikes is written on it;
-the counting and the dice are the transport's.
+Each fault is a layer around the rest of the transport. It says which requests it strikes; the
+transport counts the tries and draws the random numbers.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Phase = Literal["connect", "read", "write", "pool"]
 
 
 class Effect(Protocol):
-    """What a fault does to a request; `forward` hands it on to what would have answered it.
+    """What a fault does to a request; `forward` passes the request on to the inner transport.
 
-    `library` is httpx or httpx2: the responses and errors must be those of the client.
-    `extra` is this request's share of the jitter, in seconds.
+    `library` is httpx or httpx2, whose responses and errors the client expects. `extra` is the
+    jitter of this request, in seconds.
     """
 
     async def __call__(
@@ -48,7 +48,7 @@ class Effect(Protocol):
 @attrs.frozen
 class Fault:
     """
-    Something that goes wrong with requests: made by one of its class methods, then narrowed.
+    A fault that strikes requests. Make it with a class method, then narrow it.
 
         Fault.dns().on("https://gone.example/*")
         Fault.status(503, retry_after=2).first(2)
@@ -58,7 +58,7 @@ class Fault:
     """
 
     name: str
-    """What `FaultTransport.injected` counts it as."""
+    """Its name in `FaultTransport.injected`."""
     effect: Effect
     pattern: re.Pattern[str] = ANY_URL
     method: str | None = None
@@ -70,7 +70,7 @@ class Fault:
     )
 
     jitter: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
-    """Up to so many seconds more, for a fault that takes time."""
+    """Maximum of the additional seconds, for a fault that takes time."""
 
     # What goes wrong
 
@@ -82,13 +82,13 @@ class Fault:
 
     @classmethod
     def dns(cls) -> Self:
-        """Know no such name: `ConnectError`, caused by a `socket.gaierror`."""
+        """Fail to resolve the name: `ConnectError`, caused by a `socket.gaierror`."""
         cause = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return cls("dns", _Raise("ConnectError", cause))
 
     @classmethod
     def tls(cls) -> Self:
-        """Show a bad certificate: `ConnectError`, caused by `ssl.SSLCertVerificationError`."""
+        """Fail to verify the certificate: `ConnectError`, from `ssl.SSLCertVerificationError`."""
         cause = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed")
         return cls("tls", _Raise("ConnectError", cause))
 
@@ -96,7 +96,7 @@ class Fault:
     def timeout(cls, phase: Phase = "read") -> Self:
         """Raise the timeout error of a phase at once, as `ReadTimeout` for `"read"`.
 
-        `hang` lets the time pass as well.
+        `hang` raises it after the time has passed.
         """
         return cls("timeout", _Raise(f"{phase.capitalize()}Timeout", TimeoutError()))
 
@@ -108,7 +108,7 @@ class Fault:
 
     @classmethod
     def cut(cls, *, body: int | None = None) -> Self:
-        """Close it there instead: `RemoteProtocolError`."""
+        """Close the connection at the place that `reset` describes: `RemoteProtocolError`."""
         error = _Raise("RemoteProtocolError", EOFError("server disconnected"))
         return cls("cut", error if body is None else _BreakBody(error, body))
 
@@ -116,7 +116,7 @@ class Fault:
     def latency(cls, seconds: float, *, jitter: float = 0.0) -> Self:
         """Answer late, by `seconds` and up to `jitter` more, on the event loop's clock.
 
-        The read timeout of the request applies: if it is shorter, `ReadTimeout` is raised.
+        If the read timeout of the request is shorter, `ReadTimeout` is raised.
         """
         return cls("latency", _Wait(seconds), jitter=jitter)
 
@@ -141,20 +141,20 @@ class Fault:
         return attrs.evolve(self, pattern=wildcard(url), method=method)
 
     def sometimes(self, probability: float) -> Self:
-        """Strike with this probability, 0 to 1; the seed, the URL and the try settle it."""
+        """Strike with this probability, 0 to 1, determined by the seed, the URL and the try."""
         return attrs.evolve(self, probability=probability)
 
     def first(self, tries: int) -> Self:
-        """Strike only the first so many tries of each method and URL."""
+        """Strike only the first `tries` tries of each method and URL."""
         return attrs.evolve(self, tries=tries)
 
     @property
     def is_random(self) -> bool:
-        """Return whether dice are thrown for it."""
+        """Whether it needs random numbers."""
         return self.probability < 1 or self.jitter > 0
 
     def matches(self, request: httpx.Request) -> bool:
-        """Does this fault concern a request of this method and URL at all?"""
+        """Whether this fault may strike a request of this method and URL."""
         if self.method is not None and self.method != request.method:
             return False
         return self.pattern.fullmatch(str(request.url)) is not None
@@ -172,7 +172,7 @@ class _Raise:
         self.strike(library, request)
 
     def strike(self, library: Any, request: httpx.Request) -> NoReturn:
-        # A new cause each time: a shared one would collect the tracebacks of all.
+        # A new cause each time: a shared one would collect all tracebacks.
         cause = type(self.cause)(*self.cause.args)
         raise getattr(library, self.name)(str(cause), request=request) from cause
 
@@ -225,12 +225,12 @@ class _Answer:
 
 
 EFFECTS = (_Raise, _BreakBody, _Wait, _Answer)
-"""What faults are made of."""
+"""The classes of effects."""
 
 
 @functools.cache
 def _broken_stream(library: Any) -> Any:
-    """Return a class of bodies of the library's own type, which its client insists on."""
+    """Return a class of bodies of the type that the client of `library` requires."""
 
     class BrokenStream(library.AsyncByteStream):  # type: ignore[misc]
         """The first bytes of a response, and then an error."""
@@ -250,7 +250,7 @@ def _broken_stream(library: Any) -> Any:
                     if self._left <= 0:
                         break
             finally:
-                # A generator that was left early must not wait for the garbage collector.
+                # Close a generator that was left early, rather than leave it to garbage collection.
                 if isinstance(pieces, AsyncGenerator):
                     await pieces.aclose()
             self._strike()

@@ -1,7 +1,7 @@
 """
-What the loopback server counts.
+The counters of the loopback server.
 
-Numbers only: the requests themselves are the server's.
+Numbers only: the server keeps the requests.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class ServerStatistics:
-    """What a `LoopbackServer`, or one host of it, has seen so far."""
+    """Figures of a `LoopbackServer`, or of one of its hosts."""
 
     requests: int
-    """Requests read to their end."""
+    """Number of requests read to their end."""
     active: int
-    """Requests being answered now: hanging and slow ones too, until the client goes away."""
+    """Number of requests being answered; hanging and slow ones count until the client closes."""
     peak_active: int
-    """The most requests that were being answered at one time."""
+    """Highest number of requests being answered at the same time."""
     connections: int
-    """Connections accepted."""
+    """Number of connections accepted."""
     open_connections: int
-    """Connections open now."""
+    """Number of open connections."""
     peak_connections: int
-    """The most connections that were open at one time."""
+    """Highest number of connections open at the same time."""
 
 
 @attrs.define
 class Figures:
-    """The counters behind one `ServerStatistics`."""
+    """The counters that a `ServerStatistics` is made from."""
 
     requests: int = 0
     active: int = 0
@@ -39,25 +39,25 @@ class Figures:
     peak_connections: int = 0
 
     def connection_opened(self) -> None:
-        """Count a connection."""
+        """Count an accepted connection."""
         self.connections += 1
         self.open_connections += 1
         self.peak_connections = max(self.peak_connections, self.open_connections)
 
     def connection_closed(self) -> None:
-        """Count a connection no more."""
+        """Count a closed connection."""
         self.open_connections -= 1
 
     def request_arrived(self) -> None:
-        """Count a request, which is now being answered."""
+        """Count a request that is now being answered."""
         self.requests += 1
         self.active += 1
         self.peak_active = max(self.peak_active, self.active)
 
     def request_answered(self) -> None:
-        """Count a request as answered, or given up."""
+        """Count a request that was answered or given up."""
         self.active -= 1
 
     def statistics(self) -> ServerStatistics:
-        """Return the counters as they stand."""
+        """Return a copy of the counters."""
         return ServerStatistics(**attrs.asdict(self))

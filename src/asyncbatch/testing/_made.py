@@ -1,5 +1,5 @@
 """
-Results made by hand, for tests of what is done with results.
+Results made by hand, for tests of code that takes results.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from asyncbatch import Attempt, Failure, FailureKind, Request, Success, Timing
 
 NEVER_SENT = {FailureKind.host_down, FailureKind.invalid_request, FailureKind.not_started}
 ANSWERED = {FailureKind.status, FailureKind.retry_after, FailureKind.callback}
-"""The kinds of which there may be a response."""
+"""The kinds of failure that may have a response."""
 
 _UNKNOWN_URL = "https://example.org/"
 
@@ -36,33 +36,33 @@ def success(
     history: Sequence[Attempt] = (),
 ) -> Success:
     """
-    Make a `Success` as a batch would give it, for a test of what is done with one.
+    Make a `Success` like that of a batch, for a test of code that takes results.
 
         assert title_of(success(text="<title>JobOwner</title>")) == "JobOwner"
 
     Args:
-        url: What was asked for, and answered.
+        url: The URL of the request and of the response.
         method: The method of the request.
         status_code: A status from 200 to 399.
         content: The decoded body; or give `text` or `json`.
         text: The body as text.
-        json: A value that is the body as JSON.
-        headers: The response's.
-        tag: The request's.
-        index: Its place in the input.
-        elapsed: Seconds.
-        attempts: How many tries it took.
-        timing: Where the time went.
-        history: The tries before the last.
+        json: A value to be the body as JSON.
+        headers: The headers of the response.
+        tag: The tag of the request.
+        index: Position of the request in the input.
+        elapsed: Seconds that the request took.
+        attempts: Number of tries.
+        timing: The seconds spent in each phase.
+        history: The tries before the last one.
 
     Raises:
-        TypeError: If there is more than one body.
-        ValueError: If `status_code` is not a success, or another value is impossible.
+        TypeError: If more than one body is given.
+        ValueError: If `status_code` is not that of a success, or another value is impossible.
     """
     if not 200 <= status_code < 400:
         raise ValueError(
             f"a success has a status_code from 200 to 399, not {status_code!r}; "
-            "testing.failure makes the others"
+            "use testing.failure for other statuses"
         )
     response = _response(url, method, status_code, headers, content, text, json)
     common = _common(url, method, tag, index, elapsed, attempts, timing, history)
@@ -88,31 +88,31 @@ def failure(
     history: Sequence[Attempt] = (),
 ) -> Failure:
     """
-    Make a `Failure` as a batch would give it, for a test of what is done with one.
+    Make a `Failure` like that of a batch, for a test of code that takes results.
 
         report = describe(failure("https://example.org/", kind="timeout"))
 
     Args:
-        url: What was asked for.
+        url: The URL of the request.
         kind: The kind, as a `FailureKind` or its name.
-        error: The error; by default one that a batch gives with this kind.
+        error: The error; by default a typical one of this kind.
         method: The method of the request.
-        status_code: For the kinds `status` (by default 500), `retry_after` (429) and `callback`,
-            which have a response: its status.
-        content: Its decoded body; or give `text` or `json`.
-        text: Its body as text.
-        json: A value that is its body as JSON.
-        headers: Its headers.
-        tag: The request's.
-        index: Its place in the input.
-        elapsed: Seconds.
-        attempts: How many times it was tried; by default once, or never for what is not sent.
-        timing: Where the time went.
-        history: The tries before the last.
+        status_code: The status of the response, for the kinds `status` (500 by default),
+            `retry_after` (429 by default) and `callback`. Other kinds have no response.
+        content: The decoded body of the response; or give `text` or `json`.
+        text: The body as text.
+        json: A value to be the body as JSON.
+        headers: The headers of the response.
+        tag: The tag of the request.
+        index: Position of the request in the input.
+        elapsed: Seconds that the request took.
+        attempts: Number of tries; by default 1, or 0 for a kind that is never sent.
+        timing: The seconds spent in each phase.
+        history: The tries before the last one.
 
     Raises:
-        TypeError: If there is more than one body, or `error` is not an exception.
-        ValueError: If there is no such kind, or values do not go together.
+        TypeError: If more than one body is given, or `error` is not an exception.
+        ValueError: If there is no such kind, or values contradict each other.
     """
     kind = _kind(kind)
     if error is not None and not isinstance(error, Exception):
@@ -199,7 +199,7 @@ def _common(
 
 
 def _url(url: str | httpx.URL) -> httpx.URL | None:
-    # As in a batch: what cannot be fetched has none.
+    # As in a batch: a URL that cannot be fetched is None.
     try:
         found = httpx.URL(url)
     except Exception:

@@ -1,5 +1,5 @@
 """
-How paths and URLs are matched, in routes and in faults alike.
+Matching of paths and URLs, for routes and faults.
 """
 
 from __future__ import annotations
@@ -8,5 +8,5 @@ import re
 
 
 def wildcard(pattern: str) -> re.Pattern[str]:
-    """Compile a text in which `*` stands for any text, for use with `fullmatch`."""
+    """Compile a pattern in which `*` matches any text, for use with `fullmatch`."""
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)

@@ -1,7 +1,7 @@
 """
-What the loopback server answers: an HTTP response, or any bytes.
+Answers of the loopback server: an HTTP response, or any bytes.
 
-Pure. How the answer is delivered is `_behaviour`'s.
+Pure. `_behaviour` delivers them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ Headers = tuple[tuple[str, str], ...]
 @attrs.frozen(kw_only=True)
 class Raw(Behaviour):
     """
-    A response sent byte for byte as written, right or wrong.
+    A response sent byte for byte as given, valid or not.
 
-    `head` and `body` of the faults count from the first byte, and from the end of the first blank
-    line.
+    For the faults, the head begins at the first byte, and the body after the first blank line.
     """
 
     content: bytes = attrs.field(kw_only=False)
     end: End = attrs.field(default=End.CLOSE, kw_only=False)
-    """What becomes of the connection afterwards; `End.KEEP` waits for the next request."""
+    """What the server does with the connection afterwards; `End.KEEP` keeps it open."""
 
     def _wire(self, request: RecordedRequest) -> tuple[bytes, bytes, End]:
         head, blank_line, body = self.content.partition(b"\r\n\r\n")
@@ -42,7 +41,7 @@ class Raw(Behaviour):
 
 
 def _content(value: bytes | str | int) -> bytes:
-    """Take a body as bytes, as text in UTF-8, or as a length."""
+    """Convert a body given as bytes, as text, or as a length."""
     match value:
         case bytes():
             return value
@@ -51,7 +50,7 @@ def _content(value: bytes | str | int) -> bytes:
         case int() if value >= 0:
             return b"x" * value
         case _:
-            raise TypeError(f"a body is bytes, text or a length of 0 or more, not {value!r}")
+            raise TypeError(f"body must be bytes, text or a length of 0 or more, not {value!r}")
 
 
 def _headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
@@ -65,24 +64,24 @@ class Reply(Behaviour):
     """
     An HTTP/1.1 response: `Reply()` is an empty 200.
 
-    The server adds the framing header and, where it closes the connection, `Connection: close`;
-    a `Content-Length` or `Transfer-Encoding` among `headers` is sent instead, true or not.
-    Answers to HEAD and those of status 1xx, 204 and 304 have no body.
+    The server adds the framing header and, if it closes the connection, `Connection: close`. A
+    `Content-Length` or `Transfer-Encoding` among `headers` is sent instead, correct or not.
+    Answers to HEAD, and those of status 1xx, 204 and 304, have no body.
     """
 
     status: int = attrs.field(default=200, kw_only=False)
     body: bytes = attrs.field(default=b"", converter=_content, kw_only=False)
-    """Bytes, text (sent as UTF-8), or a number of bytes to make up."""
+    """Bytes, text (sent as UTF-8), or a number of filler bytes."""
     headers: Headers = attrs.field(default=(), converter=_headers, kw_only=False)
-    """A mapping, or pairs where a name occurs twice."""
+    """A mapping, or a list of pairs, in which a name may occur twice."""
     framing: Literal["length", "chunked", "close"] = "length"
-    """Content-Length, chunks, or the end of the connection."""
+    """How the body ends: by `Content-Length`, by chunks, or by closing the connection."""
     chunk: int = attrs.field(default=16_384, validator=attrs.validators.ge(1))
-    """Bytes in a chunk, where the framing is by chunks."""
+    """Bytes per chunk, if `framing` is `"chunked"`."""
     reason: str | None = None
-    """The reason phrase; None: the usual one."""
+    """The reason phrase; `None`: the standard one of the status."""
     close: bool = False
-    """Whether the server says `Connection: close` and does so."""
+    """Whether the server sends `Connection: close` and closes the connection."""
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200) -> Self:
@@ -91,7 +90,7 @@ class Reply(Behaviour):
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 302) -> Self:
-        """Send the client to `location`: a path, or a URL of another host."""
+        """Redirect to `location`: a path or a URL."""
         return cls(status, headers={"location": location})
 
     def with_header(self, name: str, value: str) -> Self:
@@ -99,9 +98,9 @@ class Reply(Behaviour):
         return attrs.evolve(self, headers=(*self.headers, (name, value)))
 
     def retry_after(self, when: float | datetime | str) -> Self:
-        """Add `Retry-After`: seconds, a date (aware), or any text.
+        """Add `Retry-After`: seconds, an aware `datetime`, or any text.
 
-        RFC 9110 knows whole seconds only; a fraction is sent as it is, and rounded up by a fetcher.
+        RFC 9110 allows whole seconds only; a fraction is sent as it is, and a fetcher rounds it up.
         """
         if isinstance(when, datetime):
             return self.with_header("retry-after", format_datetime(when.astimezone(UTC), True))
@@ -116,22 +115,22 @@ class Reply(Behaviour):
         return self._coded("gzip", b"".join(gzip.compress(part, mtime=0) for part in parts))
 
     def deflated(self, *, raw: bool = False) -> Self:
-        """Code the body with deflate: in the zlib format, as RFC 9110 has it, or raw."""
+        """Code the body with deflate: in the zlib format, as RFC 9110 requires, or raw."""
         coder = zlib.compressobj(wbits=-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
         return self._coded("deflate", coder.compress(self.body) + coder.flush())
 
     def without_tail(self, size: int) -> Self:
-        """Drop the last `size` bytes of the body; the framing then tells of no loss."""
+        """Drop the last `size` bytes of the body; the framing matches the shorter body."""
         return attrs.evolve(self, body=self.body[: max(0, len(self.body) - size)])
 
     def corrupted(self) -> Self:
-        """Turn over the byte in the middle of the body."""
+        """Invert the byte in the middle of the body."""
         middle = len(self.body) // 2
         turned = bytes(byte ^ 0xFF for byte in self.body[middle : middle + 1])
         return attrs.evolve(self, body=self.body[:middle] + turned + self.body[middle + 1 :])
 
     def _coded(self, coding: str, body: bytes) -> Self:
-        """Return a copy with the coded body, and the coding named behind earlier ones."""
+        """Return a copy with the coded body, and the coding named after earlier ones."""
         earlier = [value for name, value in self.headers if name.lower() == "content-encoding"]
         others = tuple(pair for pair in self.headers if pair[0].lower() != "content-encoding")
         value = ", ".join([*earlier, coding])
@@ -163,7 +162,7 @@ class Reply(Behaviour):
                 lines.append("transfer-encoding: chunked")
         if "connection" not in named and (closes or http_version == "1.0"):
             lines.append(f"connection: {'close' if closes else 'keep-alive'}")
-        # Latin-1, so that any byte can be written into a header; a wider letter travels as UTF-8.
+        # Latin-1, so that a header can contain any byte; other characters are sent as UTF-8.
         text = "\r\n".join([*lines, "", ""])
         return text.encode("latin-1") if text.isascii() else _latin_or_utf8(text)
 

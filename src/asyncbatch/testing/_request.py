@@ -1,13 +1,12 @@
 """
-What the loopback server reads: the bytes of a connection, split into requests.
+Reader of the loopback server: splits the bytes of a connection into requests.
 
-Sans-IO. Which requests are kept, and for how long, is the server's.
+Sans-IO. The server decides which requests are kept.
 
-The grammar is the server's own: a server that read with the client's grammar would share its
-mistakes. It is strict where requests could be read in two ways, and asks for no field, `Host`
-included, so that a test can send what it likes. h11 fits badly: it refuses a request without
-`Host`, and reads the next request only after it has been given the response as its own events,
-while this server sends whatever the script says.
+The grammar is separate from the client's, which could share its mistakes. It is strict where a
+request could be read in two ways. It requires no field, not even `Host`, so that a test can send
+any request. h11 is not used: it refuses a request without `Host`, and reads the next request only
+after it was given the response as its own events, while this server sends what the script says.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import attrs
 import httpx
 
 MAX_REQUEST = 16 * 1024 * 1024
-"""Bytes of a request, head and body, above which it is refused."""
+"""Most bytes of a request, head and body; a larger one is refused."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,14 +28,14 @@ class RecordedRequest:
 
     method: str
     target: str
-    """The request target as sent: path and query, or whatever else stood there."""
+    """The request target as sent, usually path and query."""
     raw_headers: tuple[tuple[bytes, bytes], ...]
     """The header fields as sent, in order."""
     body: bytes
     http_version: str
     """`"1.1"` or `"1.0"`."""
     keep_alive: bool
-    """Whether the client will take another response on this connection."""
+    """Whether the client accepts another response on this connection."""
     host: int = 1
     """The number of the host that the client connected to: 3 for 127.0.0.3."""
     connection: int = 0
@@ -51,17 +50,17 @@ class RecordedRequest:
 
     @property
     def query(self) -> str:
-        """Return what follows the first `?` of the target."""
+        """Return the part of the target after the first `?`."""
         return self.target.partition("?")[2]
 
     @property
     def headers(self) -> httpx.Headers:
-        """Return the header fields, to be looked up in any case."""
+        """Return the header fields, case-insensitive."""
         return httpx.Headers(self.raw_headers)
 
 
 class BadRequestError(Exception):
-    """The client sent what is no request, or too much of one."""
+    """The client sent a malformed request, or one that is too large."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -76,34 +75,34 @@ _FIELDS = re.compile(rb"(?:" + _FIELD + rb")*+")
 _SPLIT = re.compile(rb"([^:\r]++):[\t ]*+([^\r]*+)\r\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[\t ]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-# What no line may hold, so that another protocol's bytes are refused before a line has ended.
+# Bytes that no line may contain: bytes of another protocol are refused before a line ends.
 _IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class RequestReader:
-    """Turn the bytes that arrive on one connection into requests."""
+    """Turns the bytes that arrive on one connection into requests."""
 
     def __init__(self) -> None:
         self.requests: deque[RecordedRequest] = deque()
-        """What has arrived and waits for its answer; whoever answers takes it from the left."""
+        """Requests that wait for their answer; the connection takes them from the left."""
         self.wants_continue = False
         """Whether the client waits for a 100 before it sends the body. The reader sets and unsets
-        it; who sends the 100 unsets it as well."""
-        # What has arrived and has not been read.
+        it; the connection unsets it after sending the 100."""
+        # Bytes that have arrived and are not read yet.
         self._buffer = bytearray()
-        # How much of the request at hand has been read.
+        # Bytes of the current request that have been read.
         self._size = 0
-        # Stops at each `yield` for more bytes. It never ends, but by a BadRequestError.
+        # Stops at each `yield` for more bytes. It ends with a BadRequestError only.
         self._reading = self._read()
         next(self._reading)
 
     def feed(self, content: bytes) -> None:
-        """Take bytes in. What follows the last request of a connection is passed over.
+        """Read bytes. Those after the last request of a connection are ignored.
 
         Raises:
-            BadRequestError: They are not HTTP, or the request is larger than `MAX_REQUEST`.
+            BadRequestError: If they are not HTTP, or the request is larger than `MAX_REQUEST`.
         """
         self._buffer += content
         next(self._reading)
@@ -141,7 +140,7 @@ class RequestReader:
         return request.keep_alive
 
     def _skip_empty_lines(self) -> Generator[None]:
-        # Some clients end a body with a line end of their own (RFC 9112 §2.2).
+        # Some clients send a line end after a body (RFC 9112 §2.2).
         while not self._buffer or self._buffer.startswith(b"\r"):
             if self._buffer.startswith(b"\r\n"):
                 self._take(2)
@@ -185,10 +184,10 @@ class RequestReader:
         return b"".join(chunks), _split(trailers)
 
     def _line(self, end: bytes) -> Generator[None, None, bytes]:
-        """Read up to `end`, and return what stands before it."""
+        """Read up to `end`, and return the part before it."""
         seen = 0
         while (length := self._buffer.find(end, max(0, seen - len(end) + 1))) < 0:
-            # Two bytes back, so that a line end that was cut in two is seen whole.
+            # Two bytes back, so that a line end in two pieces is seen whole.
             if _IMPOSSIBLE.search(self._buffer, max(0, seen - 2)) is not None:
                 raise _malformed("request", self._buffer)
             seen = len(self._buffer)
@@ -203,7 +202,7 @@ class RequestReader:
         return self._take(length)
 
     def _more(self) -> Generator[None]:
-        """Wait for more bytes of the request at hand, to which all belongs that has arrived."""
+        """Wait for more bytes of the current request."""
         if self._size + len(self._buffer) > MAX_REQUEST:
             raise BadRequestError(413, f"request above {MAX_REQUEST} bytes")
         yield
@@ -224,7 +223,7 @@ def _split(lines: bytes) -> Fields:
 
 
 def _by_name(fields: Fields) -> dict[bytes, bytes]:
-    """Return the values by name in lower case; those of one name are joined by commas."""
+    """Return the values by name, in lower case; values of one name are joined by commas."""
     named: dict[bytes, bytes] = {}
     for name, value in fields:
         key = name.lower()
@@ -233,8 +232,8 @@ def _by_name(fields: Fields) -> dict[bytes, bytes]:
 
 
 def _keeps_connection(named: dict[bytes, bytes], method: bytes, version: bytes) -> bool:
-    """Say by RFC 9112 §9.3 whether another request may follow."""
-    # CONNECT and Upgrade are answered as any other request, in the old protocol.
+    """Whether another request may follow (RFC 9112 §9.3)."""
+    # CONNECT and Upgrade are answered like any other request, in HTTP/1.1.
     if method == b"CONNECT":
         return False
     if b"connection" not in named:

@@ -1,7 +1,7 @@
 """
-Which behaviour a request gets: routes, and the turn of each URL.
+Choice of the behaviour for a request: routes, and the number of requests for each URL.
 
-Pure: it knows neither sockets nor clocks.
+Pure: no sockets and no clocks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ WELCOME = Reply(body=b"ok")
 
 
 def unscripted(request: RecordedRequest) -> Reply:
-    """Answer 404, and say why."""
+    """Answer 404, with the reason as the body."""
     return Reply(404, f"no answer is scripted for {request.method} {request.path}\n")
 
 
 @attrs.frozen(eq=False)
 class Route:
-    """The answers to the requests that match, one after the other; the last one stays."""
+    """The answers to matching requests, one after the other; the last one is repeated."""
 
     pattern: re.Pattern[str]
     answers: tuple[Answer, ...]
@@ -36,7 +36,7 @@ class Route:
     method: str | None
 
     def matches(self, request: RecordedRequest) -> bool:
-        """Is this a request of the route's method, host and path?"""
+        """Whether the method, host and path of the request are those of the route."""
         return (
             (self.method is None or self.method == request.method)
             and (self.host is None or self.host == request.host)
@@ -45,29 +45,29 @@ class Route:
 
 
 class Routes:
-    """The script of a server: the route added last comes first."""
+    """The script of a server; routes added later take precedence."""
 
     def __init__(self, default: Answer | None, seed: int) -> None:
         self._seed = seed
         self._routes: list[Route] = []
-        # Of a server on which something is scripted, the rest is misspelt; but for the path that a
-        # URL has where none is given.
+        # Once something is scripted, any other path is taken for a misspelling, except for "/", the
+        # path of a URL without one.
         self._welcome = Route(wildcard("*"), (WELCOME,), None, None)
         self._rest = Route(wildcard("*"), (default or unscripted,), None, None)
         self._has_default = default is not None
-        # Only what depends on the turn is counted, so that a million URLs cost no memory.
+        # Counted only for answers that depend on it, so that a million URLs take no memory.
         self._turns: Counter[tuple[Route | None, str, int, str]] = Counter()
 
     def add(
         self, path: str, answers: tuple[Answer, ...], host: int | None, method: str | None
     ) -> None:
-        """Put a route in front of the others. In `path`, `*` stands for any text."""
+        """Put a route before the others. In `path`, `*` matches any text."""
         if not answers:
-            raise ValueError(f"no behaviour for {path!r}: give one or more")
+            raise ValueError(f"no answer for {path!r}: give one or more, such as Reply(200)")
         self._routes.insert(0, Route(wildcard(path), answers, host, method))
 
     def steps(self, request: RecordedRequest) -> Iterator[Step]:
-        """Return what to do with `request`, and move its URL on to the next turn."""
+        """Return the steps that answer `request`, and count it."""
         route = self._route_of(request)
         answer = route.answers[0]
         if len(route.answers) > 1:
@@ -85,7 +85,7 @@ class Routes:
         return self._welcome if not self._routes or request.path == "/" else self._rest
 
     def _draw(self, request: RecordedRequest) -> float:
-        """Return a number from 0 to 1 that depends on the URL and its turn, not on the others."""
+        """Return a number from 0 to 1 that depends only on the seed, the URL and its count."""
         turn = self._turn(None, request)
         url = f"{request.method} {request.host} {request.target}"
         return random.Random(f"{self._seed} {turn} {url}").random()  # noqa: S311

@@ -1,7 +1,7 @@
 """
-The loopback server: listeners on 127.0.0.0/8, their connections, and what is recorded of them.
+The loopback server: listeners on 127.0.0.0/8, their connections, and the recorded requests.
 
-What an answer looks like is `_behaviour`'s, which one a request gets `_routes`'.
+`_behaviour` delivers an answer, `_routes` picks it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from ._routes import Routes
 from ._stream import PlainStream, Stream, TLSStream
 
 ACCEPT_PAUSE = 0.05
-"""Seconds without an accept after one failed, as when the process has no descriptor left."""
+"""Seconds to wait after a failed accept, as when the process has no descriptor left."""
 
 
 class LoopbackServer:
     """
-    An HTTP/1.1 server inside this process, for tests, with an answer to each request as scripted.
+    An HTTP/1.1 server for tests, inside this process, that gives scripted answers.
 
     It runs on the event loop (asyncio, uvloop or trio) of the `async with` that opens it, and its
-    delays follow that loop's clock; or in a thread of its own, for plain code:
+    delays follow that loop's clock; or in a thread of its own, for synchronous code:
 
         async with LoopbackServer(hosts=20) as server:
             server.on("/flaky", Reply(503).retry_after(1), Reply(body="at last"))
@@ -49,7 +49,7 @@ class LoopbackServer:
     Host number n is the address 127.0.0.n; all share one port. Linux and Windows answer on all of
     127.0.0.0/8; on macOS the addresses above 127.0.0.1 must be added to lo0 first.
 
-    Leaving the context closes every connection at once, whatever state it is in.
+    Leaving the context closes every connection at once, in any state.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class LoopbackServer:
         """Prepare a server; `async with` or `in_thread` starts it, once.
 
         Args:
-            hosts: How many hosts to listen on, 1 or more.
-            default: What a request gets that no route matches. By default a 404, so that a misspelt
-                URL fails; but 200 and "ok" for the path `/`, and for all on a server on which
-                nothing has been scripted.
+            hosts: Number of hosts to listen on, 1 or more.
+            default: The answer to a request that no route matches. By default it is a 404, so that
+                a misspelt URL fails; but 200 and "ok" for the path `/`, and for all paths while
+                nothing is scripted.
             port: The port to listen on; 0 picks a free one.
-            ssl_context: Speaks TLS with this, made for `ssl.Purpose.CLIENT_AUTH`.
-            seed: Settles every jitter, together with the URL and how often it was asked for.
-            record: How many of the latest requests `requests` keeps.
+            ssl_context: Serves TLS with this context, made for `ssl.Purpose.CLIENT_AUTH`.
+            seed: Determines every jitter, together with the URL and its number of requests.
+            record: Number of the latest requests that `requests` keeps.
         """
         self._addresses = Addresses(hosts, port)
         self._ssl_context = ssl_context
@@ -83,9 +83,9 @@ class LoopbackServer:
         self._per_host: dict[int, Figures] = defaultdict(Figures)
         self._connections: dict[Connection, int] = {}
         self._changed: anyio.Event | None = None
-        # Made when the server starts, and left in place when it stops.
+        # None until the server starts; it stays when the server stops.
         self._group: anyio.abc.TaskGroup | None = None
-        # While the server runs in a thread of its own.
+        # Set while the server runs in a thread of its own.
         self._portal: BlockingPortal | None = None
 
     # Scripting
@@ -95,16 +95,16 @@ class LoopbackServer:
     ) -> None:
         """Script the answers to requests for `path`, now or while the server runs.
 
-        With several answers each URL (its method, host, path and query) gets the first one for its
-        first request, the second for its second, and so on; the last one stays. The route added
-        last wins.
+        With several answers, the first request for a URL (its method, host, path and query) gets
+        the first answer, the second request the second, and so on; the last answer is repeated. A
+        route added later takes precedence.
 
         Args:
-            path: The path without the query; `*` stands for any text.
-            answers: A behaviour each, or a function from the request to a behaviour. If that
+            path: The path without the query; `*` matches any text.
+            answers: Behaviours, or functions from the request to a behaviour. If a function
                 raises, the answer is a 500 with the exception as its body.
-            host: Only on this host, by number.
-            method: Only for this method.
+            host: Number of the only host that the route is for.
+            method: The only method that the route is for.
         """
         if host is not None:
             self._addresses.check(host)
@@ -115,23 +115,23 @@ class LoopbackServer:
         return self._url(self._addresses.live(host), path)
 
     def dead_url(self, path: str = "/", *, host: int = 1) -> str:
-        """Return a URL that refuses connections: that of a further host without a server.
+        """Return a URL that refuses connections: that of another host, without a server.
 
-        Dead hosts are numbered from 1 by themselves. The address stays reserved until the server
-        stops, so that no other process can bring it to life.
+        Dead hosts have numbers of their own, from 1. The address stays reserved until the server
+        stops, so that no other process can listen there.
         """
         return self._url(self._addresses.dead(host), path)
 
     def silent_url(self, path: str = "/", *, host: int = 1) -> str:
-        """Return a URL whose connections are never made: the client waits until it gives up.
+        """Return a URL of a host that never accepts: a client waits until its connect timeout.
 
-        Silent hosts are numbered from 1 by themselves. Linux only.
+        Silent hosts have numbers of their own, from 1. Linux only.
         """
         return self._url(self._addresses.silent(host), path)
 
     def _url(self, authority: str, path: str) -> str:
         if not path.startswith("/"):
-            raise ValueError(f"a path begins with a slash, not as {path!r}")
+            raise ValueError(f"path must begin with a slash, not {path!r}")
         return self._scheme + authority + path
 
     # Looking
@@ -143,15 +143,15 @@ class LoopbackServer:
 
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
-        """Return the requests that arrived, the latest last, bounded by `record`."""
+        """Return the latest requests, in order, at most `record` of them."""
         return tuple(self._requests)
 
     def statistics(self, host: int | None = None) -> ServerStatistics:
-        """Return what the server has counted: in all, or on one host."""
+        """Return the figures of the server, or of one host."""
         return (self._total if host is None else self._per_host[host]).statistics()
 
     async def wait_until(self, condition: Callable[[ServerStatistics], bool]) -> None:
-        """Wait until the statistics satisfy `condition`; for tests on the server's own event loop.
+        """Wait until the statistics satisfy `condition`; for tests on the server's event loop.
 
         `await server.wait_until(lambda seen: seen.active == 3)` replaces a guessed sleep.
         """
@@ -163,7 +163,7 @@ class LoopbackServer:
             await self._changed.wait()
 
     def drop_connections(self, host: int | None = None, *, reset: bool = False) -> None:
-        """Close the connections that are open now, idle or not: with a FIN, or with a RST."""
+        """Close all open connections, idle or not, with a FIN or with a RST."""
         if self._portal is not None:
             self._portal.call(self._drop_connections, host, reset)
         else:
@@ -173,9 +173,9 @@ class LoopbackServer:
 
     @contextlib.contextmanager
     def in_thread(self) -> Generator[Self]:
-        """Run the server in a thread of its own, for as long as the `with` lasts.
+        """Run the server in a thread of its own, while the `with` lasts.
 
-        All methods but `wait_until` may be called from the thread of the caller.
+        The caller's thread may call all methods but `wait_until`.
         """
         with (
             start_blocking_portal("asyncio", name="asyncbatch loopback server") as portal,
@@ -189,7 +189,7 @@ class LoopbackServer:
 
     async def __aenter__(self) -> Self:
         if self._group is not None:
-            raise RuntimeError("a LoopbackServer starts once: make another one")
+            raise RuntimeError("a LoopbackServer can be started once; make a new one")
         listeners = self._addresses.listen()
         self._group = group = anyio.create_task_group()
         await group.__aenter__()
@@ -208,7 +208,7 @@ class LoopbackServer:
             return
         group.cancel_scope.cancel()
         try:
-            # Not told of the caller's exception, which it would wrap in a group.
+            # The caller's exception is not passed on, as the group would wrap it.
             await group.__aexit__(None, None, None)
         finally:
             self._addresses.close()
@@ -266,7 +266,7 @@ class LoopbackServer:
             return Reply(500, repr(error)).steps(request)
 
     def _notify(self) -> None:
-        """Wake those who wait for the statistics to change."""
+        """Wake the tasks in `wait_until`."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None

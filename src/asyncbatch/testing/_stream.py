@@ -1,9 +1,8 @@
 """
 One accepted TCP connection, plain or under TLS, on asyncio and trio.
 
-Made of a bare socket, because a RST and a FIN without anything before it cannot be had from
-`anyio.abc.SocketStream`, whose `aclose()` shuts the connection down first. What is sent is not
-decided here.
+It uses a bare socket, because `anyio.abc.SocketStream` cannot send a RST, or a FIN alone under TLS:
+its `aclose()` shuts the connection down first. The bytes to send are decided elsewhere.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ RECEIVE_SIZE = 65_536
 
 
 class Stream(Protocol):
-    """A connection. Losing it is an `OSError` when sending, and the end when receiving."""
+    """A connection. If it is lost, sending raises an `OSError`, and receiving ends."""
 
     async def handshake(self) -> None:
-        """Make the connection ready; comes before anything else."""
+        """Make the connection ready. Call it before anything else."""
 
     async def receive(self) -> bytes:
-        """Return what has arrived, waiting for it; empty when the client has closed."""
+        """Wait for bytes and return them; empty if the client has closed."""
         ...
 
     async def send(self, content: bytes) -> None:
@@ -42,7 +41,7 @@ class Stream(Protocol):
         """Close in good order, without waiting. Closing again does nothing."""
 
     def cut(self) -> None:
-        """Send a FIN and nothing before it."""
+        """Send a FIN only, without a close_notify."""
 
     def reset(self) -> None:
         """Send a RST."""
@@ -57,10 +56,10 @@ class PlainStream:
         self._socket = connection
 
     async def handshake(self) -> None:
-        """Make the connection ready, which TCP has done."""
+        """Do nothing: TCP has made the connection ready."""
 
     async def receive(self) -> bytes:
-        """Return what has arrived, waiting for it; empty when the client has closed."""
+        """Wait for bytes and return them; empty if the client has closed."""
         while True:
             try:
                 return self._socket.recv(RECEIVE_SIZE)
@@ -79,7 +78,7 @@ class PlainStream:
                 await anyio.wait_writable(self._socket)
 
     def send_nowait(self, content: bytes) -> None:
-        """Send as much as the socket takes at once, and forget the rest."""
+        """Send as much as the socket takes at once, and drop the rest."""
         with contextlib.suppress(OSError):
             self._socket.send(content)
 
@@ -91,13 +90,13 @@ class PlainStream:
 
     def close(self) -> None:
         """Close in good order, without waiting. Closing again does nothing."""
-        # To close with bytes unread would be a RST (RFC 1122, section 4.2.2.13).
+        # Closing with unread bytes would send a RST (RFC 1122, section 4.2.2.13).
         with contextlib.suppress(OSError):
             self._socket.recv(RECEIVE_SIZE)
         self._socket.close()
 
     def cut(self) -> None:
-        """Send a FIN and nothing before it."""
+        """Send a FIN."""
         self.close()
 
     def reset(self) -> None:
@@ -109,7 +108,7 @@ class PlainStream:
 
 
 class TLSStream:
-    """A connection under TLS. `handshake` comes before anything else."""
+    """A connection under TLS. Call `handshake` before anything else."""
 
     def __init__(self, plain: PlainStream, context: ssl.SSLContext) -> None:
         self._plain = plain
@@ -119,15 +118,15 @@ class TLSStream:
         self._is_open = True
 
     async def handshake(self) -> None:
-        """Agree with the client.
+        """Do the TLS handshake.
 
         Raises:
-            OSError: The client, or OpenSSL, refused.
+            OSError: If the client or OpenSSL refuses.
         """
         await self._drive(self._tls.do_handshake)
 
     async def receive(self) -> bytes:
-        """Return what has arrived, waiting for it; empty when the client has closed."""
+        """Wait for bytes and return them; empty if the client has closed."""
         try:
             return await self._drive(lambda: self._tls.read(RECEIVE_SIZE))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -159,7 +158,7 @@ class TLSStream:
         self._plain.reset()
 
     def _say_goodbye(self) -> None:
-        """Send a close_notify, once, and do not wait for the client's."""
+        """Send a close_notify, once, without waiting for the client's."""
         if not self._is_open:
             return
         self._is_open = False
@@ -168,7 +167,7 @@ class TLSStream:
         self._plain.send_nowait(self._outgoing.read())
 
     async def _drive(self, step: Callable[[], T]) -> T:
-        """Repeat a step of OpenSSL's until it has all the bytes that it asks for."""
+        """Repeat a step of OpenSSL until it has all the bytes that it needs."""
         while True:
             try:
                 result = step()
@@ -180,7 +179,7 @@ class TLSStream:
                 else:
                     self._incoming.write_eof()
             except ssl.SSLError:
-                # The alert that says why.
+                # Sends the alert that names the reason.
                 self._plain.send_nowait(self._outgoing.read())
                 raise
             else:

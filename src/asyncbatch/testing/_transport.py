@@ -1,7 +1,7 @@
 """
-An httpx transport in which things go wrong, as told.
+`FaultTransport`: an httpx transport with injected faults.
 
-What a fault does is `_faults`'.
+`_faults` defines what a fault does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 class FaultTransport(httpx.AsyncBaseTransport):
     """
-    Answer requests through another transport, or a function, and let faults strike some of them.
+    An httpx transport that answers through another one, or a function, and injects faults.
 
         transport = FaultTransport(
             lambda request: httpx.Response(200, json={"path": request.url.path}),
@@ -34,11 +34,11 @@ class FaultTransport(httpx.AsyncBaseTransport):
         async with asyncbatch.Fetcher(transport=transport) as fetcher:
             ...
 
-    The same seed, URLs and tries meet the same faults, in whatever order the requests come. To that
-    end the transport counts the tries of each method and URL, if any fault depends on them.
+    The same seed, URLs and tries get the same faults, in any order of the requests. For that, the
+    transport counts the tries of each method and URL, if a fault depends on them.
     """
 
-    # What the responses and errors are made of; another for the clients of httpx2.
+    # The library of the responses and errors; `for_library` changes it.
     _library: Any = httpx
 
     def __init__(
@@ -52,12 +52,12 @@ class FaultTransport(httpx.AsyncBaseTransport):
         """Wrap `inner`.
 
         Args:
-            inner: What answers: a transport, which is closed with this one; or a function of a
-                request, plain or `async`, as `httpx.MockTransport` takes it; None: an empty 200.
-            faults: Each one that strikes wraps those behind it: a latency in front of a connect
-                error is waited for before that is raised.
-            seed: Settles probabilities and jitters.
-            record: How many of the latest requests `requests` keeps.
+            inner: A transport, which is closed with this one; or a function of a request, plain or
+                `async`, as for `httpx.MockTransport`. `None` answers with an empty 200.
+            faults: The faults, each wrapped around those after it: a latency before a connect error
+                passes before that error is raised.
+            seed: Determines probabilities and jitters.
+            record: Number of the latest requests that `requests` keeps.
         """
         self._transport: httpx.AsyncBaseTransport | None = None
         self._handler: Handler = self._empty
@@ -76,13 +76,13 @@ class FaultTransport(httpx.AsyncBaseTransport):
 
     @classmethod
     def for_library(cls, library: ModuleType) -> Any:
-        """Return this class for the clients of `library`: `FaultTransport.for_library(httpx2)`."""
+        """Return a variant for the clients of `library`: `FaultTransport.for_library(httpx2)`."""
         bases = (FaultTransport, library.AsyncBaseTransport)
         return type("FaultTransport", bases, {"_library": library})
 
     @property
     def requests(self) -> tuple[httpx.Request, ...]:
-        """Return the requests that came in, the latest last, bounded by `record`."""
+        """Return the latest requests, in order, at most `record` of them."""
         return tuple(self._requests)
 
     @property
@@ -91,7 +91,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
         return dict(self._injected)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer `request`, or raise what the faults that strike it raise."""
+        """Answer `request`, with the faults that strike it."""
         self._requests.append(request)
         forward: Forward = functools.partial(self._forward, request)
         for fault, extra in reversed(self._striking(request)):
@@ -106,7 +106,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
     async def _forward(self, request: httpx.Request) -> httpx.Response:
         if self._transport is not None:
             return await self._transport.handle_async_request(request)
-        # What a function looks at must have been read, as under httpx.MockTransport.
+        # As httpx.MockTransport does, so that the function can look at the content.
         await request.aread()
         answer = self._handler(request)
         return await answer if inspect.isawaitable(answer) else answer
@@ -116,7 +116,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
         return answer
 
     def _striking(self, request: httpx.Request) -> list[tuple[Fault, float]]:
-        """Return the faults that strike, each with its seconds of jitter."""
+        """Return the faults that strike, each with its jitter in seconds."""
         url = (request.method, str(request.url))
         if self._counts_tries:
             self._tries[url] += 1

@@ -66,7 +66,7 @@ async def test_a_method_is_named_in_any_case(server: LoopbackServer, client: Raw
 
 async def test_a_path_begins_with_a_slash(server: LoopbackServer) -> None:
     """A path that would run into the port is refused."""
-    with pytest.raises(ValueError, match="begins with a slash, not as 'a'"):
+    with pytest.raises(ValueError, match="must begin with a slash, not 'a'"):
         server.url("a")
 
 

@@ -117,7 +117,7 @@ def test_a_function_picks_the_answer() -> None:
 
 def test_a_route_needs_an_answer() -> None:
     """A route without answers is a mistake, and says so."""
-    with pytest.raises(ValueError, match="no behaviour for '/'"):
+    with pytest.raises(ValueError, match="no answer for '/'"):
         routes()
 
 

@@ -187,7 +187,7 @@ async def test_a_server_starts_once() -> None:
     server = LoopbackServer()
     async with server:
         pass
-    with pytest.raises(RuntimeError, match="starts once"):
+    with pytest.raises(RuntimeError, match="started once"):
         async with server:
             pass
 
