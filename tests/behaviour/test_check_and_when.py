@@ -213,7 +213,7 @@ async def test_a_check_that_returns_a_coroutine_is_a_failure():
         result = await fetcher.fetch(URL)
 
     assert result.kind == FailureKind.callback
-    assert "check must not have to be awaited" in str(result.error)
+    assert "check must be a plain function" in str(result.error)
 
 
 def test_a_check_is_tried_again_where_when_says_so():
@@ -357,10 +357,10 @@ def _fail(_: Failure) -> bool:
     [
         (_fail, Wrong, "my own"),
         (lambda _: "yes", TypeError, "Retry.when must return True, .* not 'yes'"),
-        (lambda _: -1, ValueError, "from 0 on, not -1"),
-        (lambda _: float("nan"), ValueError, "from 0 on, not nan"),
-        (lambda _: float("inf"), ValueError, "from 0 on, not inf"),
-        (lambda _: _async_check(_), TypeError, "must not have to be awaited"),
+        (lambda _: -1, ValueError, "0 or more seconds, not -1"),
+        (lambda _: float("nan"), ValueError, "0 or more seconds, not nan"),
+        (lambda _: float("inf"), ValueError, "0 or more seconds, not inf"),
+        (lambda _: _async_check(_), TypeError, "must be a plain function"),
     ],
 )
 def test_what_when_raises_or_must_not_return_is_of_kind_callback(

@@ -1,7 +1,7 @@
 """
-One try of one request: its time limit, its lane, and the verdict on what came back.
+One try of one request: its time limit, its lane, and the judgement of the response.
 
-Knows nothing of hosts, retries or the batch around it.
+Knows nothing of hosts, retries or the batch.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._timeouts import TimeLimits, limits_of
 
-# Asked for credentials, or sent elsewhere as it is: nothing was done there.
+# Statuses that ask for credentials, or redirect the request unchanged: nothing was carried out.
 _ACTED_NOT = frozenset({307, 308, 401, 407})
 
 LEAST_TO_ANSWER = 1.0
 """
-Seconds after which a deadline that cuts an attempt off, of which nothing has come, counts against
-its host: before, a single lost packet would do (RFC 6298 §2: the first is sent again after a
-second).
+Least seconds of an unanswered attempt, cut off by a deadline, that count against its host.
+
+In less time, a single lost packet explains the silence (RFC 6298 §2: a lost first packet is sent
+again after a second).
 """
 
 
 @attrs.frozen
 class Attempter:
-    """What all tries of a fetcher have in common."""
+    """Makes the tries of a fetcher."""
 
     lane: Lane
     limits: TimeLimits
-    """For a request that does not say otherwise."""
+    """The limits of a request that has none of its own."""
 
     async def run(
         self,
@@ -49,15 +50,15 @@ class Attempter:
         encoded: Encoded | Unset | None = UNSET,
     ) -> Outcome:
         """
-        Try `item` once and return how it ended; only cancellation is raised.
+        Try `item` once and return its outcome; only cancellation is raised.
 
         Args:
             item: The request, in any form.
             deadline_at: When the request must have ended, on `clock`.
             clock: The batch's clock.
-            limits: For its host; `None`: those of the fetcher.
-            allowed: Seconds from its first start to `deadline_at`, for the error to name.
-            encoded: How its lane sends it, if that has been decided.
+            limits: The limits of its host; `None`: those of the fetcher.
+            allowed: Seconds from its first start to `deadline_at`, for the message.
+            encoded: The request as encoded by the lane, if it was encoded already.
         """
         started_at = clock()
         try:
@@ -74,7 +75,7 @@ class Attempter:
         outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left)
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
-            # What has had no time says nothing about its host.
+            # An attempt with so little time says nothing about its host.
             if left < LEAST_TO_ANSWER:
                 outcome.target_silent = False
                 if outcome.is_silent:
@@ -82,7 +83,7 @@ class Attempter:
         return _judged(outcome, started_at)
 
     async def conclude(self, relay: Relay) -> Outcome:
-        """Return how the try ended that `relay` has stopped at."""
+        """Return the outcome of the try at which `relay` has stopped."""
         started_at = relay.begun_at
         return _judged(await relay.conclude(), started_at)
 
@@ -93,14 +94,14 @@ class Attempter:
 
 
 def has_own_limits(item: object) -> bool:
-    """Whether a request has a time limit, or one for its body, that is not the fetcher's."""
+    """Whether a request has a time limit or a `max_body` of its own."""
     return isinstance(item, Request) and not (
         item.timeout is UNSET and item.deadline is UNSET and item.max_body is UNSET
     )
 
 
 def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:
-    """Return `limits`, but for what the request itself says."""
+    """Return `limits` with the limits that the request sets itself."""
     if not isinstance(item, Request):
         return limits
     if not isinstance(item.timeout, Unset):
@@ -111,7 +112,7 @@ def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:
 
 
 def _judged(outcome: Outcome, started_at: float) -> Outcome:
-    """Return the outcome with its verdict: a status of 400 or above is a failure."""
+    """Return the outcome, as a failure if its status is 400 or above."""
     outcome.started_at = started_at
     response = outcome.response
     if response is None or outcome.kind is not None or response.status_code < 400:
@@ -132,6 +133,6 @@ def _judged(outcome: Outcome, started_at: float) -> Outcome:
 
 
 def _has_acted(response: Any) -> bool:
-    """Whether a server may have done something before the request was led to where it ended."""
+    """Whether a server may have carried the request out before it redirected it."""
     earlier = getattr(response, "history", ())
     return any(each.status_code not in _ACTED_NOT for each in earlier)

@@ -1,8 +1,8 @@
 """
 One batch: its task group, its time limit and its end.
 
-What goes next is the schedule's to say, what becomes of it the ledger's, how a request is sent the
-lane's; the workers do the work.
+The schedule picks the next request, the lane sends it, the ledger records its result; the workers
+drive them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Batch:
         self._output = output
         self._batch_timeout = batch_timeout
         self.clock = running_clock()
-        """What the batch runs by."""
+        """The clock that all times of the batch are on."""
         self._begun = self.clock()
         self._schedule = Schedule(shared.hosts)
         self._schedule.on_ready = self.notify
@@ -73,36 +73,36 @@ class Batch:
         )
         self._scope = anyio.CancelScope()
         self._abandoned = False
-        # What ends the batch at once: no request's failure, but a KeyboardInterrupt or the like.
+        # An error that ends the batch: a KeyboardInterrupt or the like, not a failed request.
         self._fatal: BaseException | None = None
         # The parts of the batch whose tasks have not taken their first step.
         self._unstarted: dict[Work, Coroutine[Any, Any, None]] = {}
-        # Made when somebody waits for the end.
+        # None until `wait_ended` is called.
         self._ended: anyio.Event | None = None
         self._is_running = True
-        # Set by whoever changes something that the end of the batch waits for.
+        # Set on every change that may end the batch.
         self._changed = anyio.Event()
 
     def slots_full(self) -> float:
-        """Return for how many seconds of the batch all slots of its fetcher have been taken."""
+        """Return the seconds of the batch in which all slots of its fetcher were taken."""
         return self._shared.slots.full_at(self.clock()) - self._full_before
 
     @property
     def waiting(self) -> int:
-        """How many requests have been read and are not in flight."""
+        """Number of requests that have been read and are not in flight."""
         return self._schedule.pending
 
     def unfinished_by_host(self) -> dict[Host, int]:
-        """Return how many requests of each host have been read and not ended."""
+        """Return the number of unfinished requests of each host."""
         return self._schedule.unfinished_by_host()
 
     @property
     def input_error(self) -> Exception | None:
-        """What the input raised."""
+        """The error that the input raised."""
         return self._source.error
 
     def notify(self) -> None:
-        """Say that something has changed: a request may start now that might not before."""
+        """Report a change that may let a request start."""
         self._changed.set()
         self._workers.notify()
         self._reader.notify()
@@ -113,7 +113,7 @@ class Batch:
         self._scope.cancel()
 
     async def wait_ended(self) -> None:
-        """Wait until the batch has let go of everything that it shares with others."""
+        """Wait until the batch has released everything that it shares with others."""
         if not self._is_running:
             return
         if self._ended is None:
@@ -124,11 +124,11 @@ class Batch:
 
     async def run(self) -> None:
         """
-        Run the batch to its end, or to the end of its time; every request read has a result then.
+        Run the batch to its end, or to its time limit. Every request read then has a result.
 
         Raises:
-            FetcherClosed: If the fetcher closed meanwhile.
-            BaseException: What is no `Exception` and was raised by the input or while sending.
+            FetcherClosed: If the fetcher was closed.
+            BaseException: As raised by the input or while sending, if it is not an `Exception`.
         """
         reporter = open_reporter(self._shared.progress, total=self._source.size)
         self._shared.trial.lane.begin_batch(self.clock)
@@ -153,7 +153,7 @@ class Batch:
         self._check_whole()
 
     async def run_and_deliver(self, output: Delivered) -> None:
-        """Run the batch, and tell the consumer of `output` how it ended."""
+        """Run the batch, and close `output` with its error, if it has one."""
         error: BaseException | None
         try:
             await self.run()
@@ -166,13 +166,13 @@ class Batch:
 
     async def run_one(self, item: object) -> bool:
         """
-        Run a batch of one request, and none from its input, in the calling task as its worker.
+        Run a batch of one request, without its input, with the calling task as the worker.
 
         Returns:
-            Whether nothing is left of it, so that it may be run again with another request.
+            Whether the batch has no state left, so that it may be run again with another request.
 
         Raises:
-            FetcherClosed: If the fetcher closed meanwhile.
+            FetcherClosed: If the fetcher was closed.
         """
         self._is_running = True
         self._scope = scope = anyio.CancelScope()
@@ -209,8 +209,9 @@ class Batch:
 
     def _leave_schedule(self) -> None:
         self._schedule.close(self.clock())
-        # Or batch and schedule would keep one another, and all results, for the garbage collector.
-        self._schedule.on_ready = _tell_nobody
+        # Else batch and schedule would form a cycle, which keeps all results alive until garbage
+        # collection.
+        self._schedule.on_ready = _ignore
 
     def _check_whole(self) -> None:
         if self._fatal is not None:
@@ -240,10 +241,10 @@ class Batch:
 
     async def _guard(self, function: Work) -> None:
         """
-        Run a part of the batch, and end the batch with what it raises.
+        Run a part of the batch, and end the batch with its error.
 
-        A task group would put it into an exception group; and would take no notice at all of a
-        cancellation that is not its own, as of an input that waits for a task which was cancelled.
+        A task group would wrap the error in an exception group. It would ignore a cancellation that
+        is not its own, as of an input that waits for a cancelled task.
         """
         try:
             del self._unstarted[function]
@@ -260,7 +261,7 @@ class Batch:
     # Ending
 
     async def _end_unfinished(self) -> None:
-        """Give a result to everything that the batch had no time for."""
+        """Give a result to every request that has none at the end of the time limit."""
         assert self._batch_timeout is not None
         now = self.clock()
         turn = TimeSlice()
@@ -276,7 +277,7 @@ class Batch:
             self._ledger.reject_unread(item, index, self._batch_timeout)
 
     async def _wait_for(self, turn: TimeSlice, has_room: Callable[[int], bool]) -> None:
-        """Wait until the consumer has made room for one more result."""
+        """Wait until there is room for one more result."""
         if turn.is_over:
             await turn.end()
         while not has_room(0):
@@ -302,7 +303,7 @@ class Batch:
         )
 
     def _last_hosts(self) -> tuple[str, ...]:
-        """Return whose requests the batch still waits for, once all of them are known."""
+        """Return the hosts with most unfinished requests, once the whole input is read."""
         if not self._source.exhausted:
             return ()
         unfinished = self._schedule.unfinished_by_host()
@@ -313,14 +314,14 @@ class Batch:
 
 def _is_own_cancellation(error: BaseException) -> bool:
     """
-    Whether `error` says that the running task is being cancelled.
+    Whether `error` is a cancellation of the running task.
 
-    An asyncio.CancelledError may as well come from a task of the caller's that was cancelled, and
-    that his input or his transport waited for.
+    An asyncio.CancelledError may also come from a cancelled task of the caller, for which the input
+    or a transport of the caller waited.
     """
     cancelled = anyio.get_cancelled_exc_class()
     if isinstance(error, BaseExceptionGroup):
-        # trio's nurseries wrap it, as that does in which `trio.open_tcp_stream` tries addresses.
+        # trio's nurseries wrap it, as in `trio.open_tcp_stream`.
         if error.split(cancelled)[1] is not None:
             return False
     elif not isinstance(error, cancelled):
@@ -328,5 +329,5 @@ def _is_own_cancellation(error: BaseException) -> bool:
     return anyio.current_effective_deadline() == -math.inf
 
 
-def _tell_nobody() -> None:
-    """Stand in for a batch that is over."""
+def _ignore() -> None:
+    """Do nothing: the batch has ended."""

@@ -1,7 +1,7 @@
 """
-The caller's functions that are asked about results: `check`, and `Retry.when`.
+Calls of the caller's functions on results: `check` and `Retry.when`.
 
-They are called here, their time is taken, and what they raise becomes an error of that request.
+Their time is measured, and their exceptions become the error of the request.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from asyncbatch._values._result import Failure
 
 class Callbacks:
     """
-    Asks the caller's functions.
+    Calls the caller's functions.
 
     Args:
-        clock: The batch's.
-        stalls: Are told of what takes long.
+        clock: The clock of the batch.
+        stalls: Receive the time of a call that takes long.
     """
 
     def __init__(self, clock: Clock, stalls: Stalls) -> None:
@@ -31,7 +31,7 @@ class Callbacks:
         self._stalls = stalls
 
     def examine(self, check: Callable[[Any], object], response: Any) -> Exception | None:
-        """Return what `check` raises about a response."""
+        """Call `check` with a response, and return its exception, if it raises one."""
         try:
             refuse_awaitable("check", self._call(check, response))
         except Exception as error:
@@ -43,7 +43,7 @@ class Callbacks:
     def ask(
         self, when: Callable[[Failure], object], failure: Failure
     ) -> bool | float | Exception | None:
-        """Return what `when` says about a failure, or the error that it raises."""
+        """Call `when` with a failure, and return its answer, or the exception that it raises."""
         try:
             return _wish_of(self._call(when, failure))
         except Exception as error:
@@ -62,8 +62,8 @@ class Callbacks:
 
 
 def _called(function: Callable[[Any], object], about: Any) -> Generator[object]:
-    # From a generator: its frame lets go of those behind it when it ends, and a traceback that is
-    # kept with a result would hold them, and the whole batch.
+    # In a generator, whose frame drops the reference to its caller when it ends: a traceback that
+    # is kept with a result would otherwise keep the whole batch alive.
     yield function(about)
 
 
@@ -76,18 +76,18 @@ def _wish_of(answer: object) -> bool | float | None:
             f"Retry.when must return True, False, a number of seconds or None, not {answer!r}"
         )
     if not 0 <= answer < math.inf:
-        raise ValueError(f"Retry.when must return a number of seconds from 0 on, not {answer!r}")
+        raise ValueError(f"Retry.when must return 0 or more seconds, not {answer!r}")
     return float(answer)
 
 
 def refuse_awaitable(name: str, answer: object) -> None:
     """
-    Refuse an answer that would have to be awaited.
+    Raise if an answer would have to be awaited.
 
     Raises:
-        TypeError: It is one.
+        TypeError: If it is awaitable.
     """
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
-        raise TypeError(f"{name} must not have to be awaited; it returned {answer!r}")
+        raise TypeError(f"{name} must be a plain function, not async; it returned {answer!r}")

@@ -1,7 +1,7 @@
 """
 The input of a batch: any iterable of requests, read lazily, item by item.
 
-Decides nothing about when to read; the batch does.
+The batch decides when to read.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
     import httpx2
 
     RequestLike: TypeAlias = str | httpx.URL | httpx.Request | Request | httpx2.URL | httpx2.Request
-else:  # which other libraries look at, where httpx2 may not be installed
+else:  # for libraries that read annotations; httpx2 may not be installed
     RequestLike = str | httpx.URL | httpx.Request | Request
-    """What a request may be given as; URLs and requests of httpx2 serve as well."""
+    """The forms of a request; URLs and requests of httpx2 are accepted too."""
 
 Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
-"""What a batch may be given: an iterable or async iterable of `RequestLike`."""
+"""The requests of a batch: an iterable or async iterable of `RequestLike`."""
 
 END: Final = object()
-"""What `Input.read` returns when there is no more to read."""
+"""Returned by `Input.read` at the end of the input."""
 
 
 class Input:
     """
     One pass over the requests of a batch.
 
-    A file that is open for text has a URL on each line, blank lines apart.
+    A file opened as text has one URL on each line; blank lines are ignored.
 
     Raises:
-        TypeError: If `requests` cannot be iterated over, is a single request, or is a file that is
-            open for bytes.
+        TypeError: If `requests` cannot be iterated over, is a single request, or is a file opened
+            in binary mode.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -64,18 +64,18 @@ class Input:
         name = _name_of_file(requests)
         self.read_count = 0
         self.exhausted = False
-        """Nothing more is to be read: it ended or raised."""
+        """Whether the input has ended or raised."""
         self.is_callers_code = True
-        """Whether reading runs code of the caller's, which may take any time."""
+        """Whether reading runs code of the caller, which may take any time."""
         self.is_at_hand = False
         """Whether `read` may be called: reading needs no waiting, and there may be more."""
         self.take: Callable[[], Any] | None = None
-        """What returns the next item with its index, or `END`, without a call of ours and without
-        noting the end; only of a container, and `None` for any other input."""
+        """Returns the index and the next item, or `END`, without calling a method of this class and
+        without noting the end. `None` unless the input is a container."""
         self.error: Exception | None = None
-        """What the iterable raised."""
+        """The error that the iterable raised."""
         self.size = len(requests) if isinstance(requests, Collection) else None
-        """How many requests there are, if that is known before reading them."""
+        """Number of requests, if it is known before reading."""
         self._next: Callable[[], Any] = _nothing
         self._async_iterator: AsyncIterator[Any] | None = None
         if isinstance(requests, AsyncIterable):
@@ -99,14 +99,14 @@ class Input:
 
     @property
     def is_async(self) -> bool:
-        """Whether reading may wait: then `read_async` is to be used, else `read`."""
+        """Whether reading may wait. If so, use `read_async`, else `read`."""
         return self._async_iterator is not None
 
     def read(self) -> Any:
         """
         Return the index of the next item and the item, or `END`.
 
-        What the iterable raises is kept in `error`.
+        An error of the iterable is stored in `error`.
         """
         try:
             numbered = self._next()
@@ -124,7 +124,7 @@ class Input:
         return numbered
 
     async def read_async(self) -> Any:
-        """Wait for the next item and return what `read` does."""
+        """Wait for the next item and return it as `read` does."""
         assert self._async_iterator is not None
         try:
             item = await anext(self._async_iterator)
@@ -146,8 +146,8 @@ class Input:
         """
         Close an async generator that was not read to its end.
 
-        What was read ahead is gone, so nobody can go on with it; and one that waits for the garbage
-        collector runs its clean-up in another task, if at all.
+        The caller could not continue it, since items were read ahead. Garbage collection would run
+        its clean-up in another task, if at all.
         """
         if not isinstance(self._async_iterator, AsyncGenerator):
             return
@@ -158,7 +158,7 @@ class Input:
                 self._fail(error)
 
     def _fail_for(self, error: BaseException) -> None:
-        # Raised to the consumer of a stream, it would be no error but the end of the results.
+        # If raised to the consumer of a stream, it would end the results like a normal end.
         wrapped = RuntimeError(f"the iterable raised {type(error).__name__}")
         wrapped.__cause__ = error
         self._fail(wrapped)
@@ -176,24 +176,24 @@ def _nothing() -> Any:
 
 def _in_own_context(iterator: Iterator[Any]) -> Callable[[], Any]:
     """
-    Return what reads an iterator in the context of whoever made the input.
+    Return a function that reads an iterator in the context in which the input was made.
 
-    It is read from wherever there is room for a request, the callbacks of the event loop included;
-    the context variables that a generator of the caller's sees must not depend on that.
+    Items are read in any task, and in callbacks of the event loop. The context variables that the
+    caller's generator sees must not depend on that.
     """
     return functools.partial(contextvars.copy_context().run, next, iterator)
 
 
-# These run no code of the caller's.
+# Iterators that run no code of the caller.
 _OF_CONTAINERS = {type(iter(list[Any]())), type(iter(tuple[Any]())), type(iter(range(0)))}
 
 
 def _name_of_file(requests: Any) -> str | None:
     """
-    Return what an open file of text is called in messages, or `None` for what is no file.
+    Return the name of an open text file for messages, or `None` if `requests` is not a file.
 
     Raises:
-        TypeError: If the file is open for bytes.
+        TypeError: If the file is opened in binary mode.
     """
     if isinstance(requests, type) or not callable(getattr(requests, "readline", None)):
         return None
@@ -206,13 +206,13 @@ def _name_of_file(requests: Any) -> str | None:
 
 
 _OF_BYTES = (
-    "{} is open for bytes: open it as text, as in open(path), or with gzip.open(path, 'rt') "
+    "{} is open in binary mode; open it as text, with open(path), or with gzip.open(path, 'rt') "
     "if it is compressed"
 )
 
 
 def _lines(file: Iterable[Any], name: str) -> Iterator[str]:
-    """Yield the URLs in a file of text, one on each line; blank lines are passed over."""
+    """Yield the URLs of a text file, one on each line; ignore blank lines."""
     with _naming(name):
         for number, line in enumerate(file, 1):
             if url := _url_in(line, number, name):
@@ -220,7 +220,7 @@ def _lines(file: Iterable[Any], name: str) -> Iterator[str]:
 
 
 async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
-    """Do as `_lines` does for a file that is read without blocking."""
+    """Yield the URLs of an async file, as `_lines` does."""
     number = 0
     with _naming(name):
         while line := await file.readline():
@@ -231,38 +231,38 @@ async def _lines_async(file: Any, name: str) -> AsyncGenerator[str]:
 
 @contextlib.contextmanager
 def _naming(name: str) -> Generator[None]:
-    """Say which file it is that does not decode."""
+    """Name the file in the error if it does not decode."""
     try:
         yield
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name} is no list of URLs in {error.encoding}: {error.reason} at byte {error.start}; "
-            "if it is compressed, open it with gzip.open(path, 'rt'), or else with its encoding="
+            f"{name} is not text in {error.encoding}: {error.reason} at byte {error.start}; "
+            "open it with the right encoding=, or with gzip.open(path, 'rt') if it is compressed"
         ) from error
 
 
 def _url_in(line: Any, number: int, name: str) -> str:
     """
-    Return the URL of a line, or nothing.
+    Return the URL of a line, or `""`.
 
     Raises:
         TypeError: If the file gives bytes.
-        ValueError: If what is in it is no text.
+        ValueError: If the line is not text.
     """
     if not isinstance(line, str):
         raise TypeError(_OF_BYTES.format(name))
     if "\0" in line:
         raise ValueError(
-            f"{name} is no list of URLs: line {number} has a NUL character; "
+            f"{name} is not a list of URLs: line {number} contains a NUL character; "
             "if it is UTF-16, open it with encoding='utf-16'"
         )
-    # Some editors put a mark of the encoding before the first line.
+    # Some editors write a byte order mark before the first line.
     return (line.removeprefix("\ufeff") if number == 1 else line).strip(BLANKS)
 
 
 def _refuse_single(requests: object) -> None:
     """
-    Refuse what can be iterated over, but not for requests.
+    Raise for iterables that are not iterables of requests.
 
     Raises:
         TypeError: For a single request, bytes and mappings.
@@ -270,12 +270,12 @@ def _refuse_single(requests: object) -> None:
     if is_request(requests):
         raise TypeError(
             f"requests must be an iterable of requests, not a single one: {shown(requests)}; "
-            "use Fetcher.fetch, or put it into a list"
+            "use Fetcher.fetch, or a list of one request"
         )
     if isinstance(requests, bytes | bytearray | memoryview):
         raise TypeError(f"requests must be an iterable of str, not bytes: {shown(requests)}")
     if isinstance(requests, Mapping):
         raise TypeError(
-            "requests must be an iterable of requests, not a mapping; its values may be meant, "
-            "or Request(url, tag=key) for each key"
+            "requests must be an iterable of requests, not a mapping; give its values(), or a "
+            "Request(url, tag=key) for each item"
         )

@@ -1,8 +1,8 @@
 """
-The ledger of a batch: which requests have been read, and what becomes of each.
+The ledger of a batch: enters each request that is read, and gives it its result.
 
-Everything that is read is entered here once and gets its result here once. Nothing waits: who runs
-what, and when, is the batch's.
+Every request is entered here once and gets its result here once. Nothing here waits; `Workers` run
+the requests.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from asyncbatch._values._retry import Retry
 
 
 def _ignore(job: Job) -> None:
-    """Stand in for a batch that need not be told."""
+    """Do nothing: no batch is to be notified."""
 
 
 class Ledger:
@@ -60,29 +60,29 @@ class Ledger:
         is_at_hand: bool,
     ) -> None:
         self.unfinished = 0
-        """Requests read that have no result yet."""
+        """Number of requests read that have no result yet."""
         self.on_retry: Callable[[Job], object] = _ignore
-        """Called with a request that is left to be tried again."""
+        """Called with a request that will be tried again."""
         self.window = Window(shared.window)
-        """How many requests may have been read that have no result yet."""
+        """Decides how many requests may be read that have no result yet."""
         self.batch_timeout = 0.0
-        """Seconds for the whole batch, if it has an end; for errors to name."""
+        """Seconds for the whole batch, if it has a time limit; for messages."""
         self._shared = shared
         self._hosts = shared.hosts
         self._lane = shared.trial.lane
         self._schedule = schedule
         self._progress_count = progress_count
         self.publish: Callable[[Result], object] = output.put
-        """Hands a result over; what else its end comes to is for `_finish` or `succeeded`."""
+        """Hands a result over. `_finish` or `succeeded` do the rest of the bookkeeping."""
         if progress_count is not None:
             self.publish = functools.partial(_count_and_put, progress_count, output)
         self._clock = clock
         self._slots = shared.slots
-        # What requests of an input that is at hand have waited before they were read is the time
-        # for which no slot was free since then; None for any other input.
+        # For an input that is at hand, requests wait from the beginning of the batch: `queued`
+        # counts the time since then in which no slot was free. None for any other input.
         self.full_before = shared.slots.full_at(clock()) if is_at_hand else None
         self._callbacks = Callbacks(clock, shared.stalls)
-        # Cancelled in the middle of an attempt.
+        # Requests that were cancelled during an attempt.
         self._interrupted: list[Job] = []
 
     def enter(
@@ -95,13 +95,13 @@ class Ledger:
         is_beyond: bool = False,
     ) -> None:
         """
-        Hand `item` to the schedule, or give it its result at once if it cannot be sent.
+        Add `item` to the schedule, or give it a result at once if it cannot be sent.
 
         Args:
             item: The request, as it was read.
-            index: Its place in the input.
-            now: The time.
-            origin: Its origin, if that has been found already.
+            index: Its position in the input.
+            now: The current time.
+            origin: Its origin, if it is known already.
             is_beyond: Whether it was read beyond the size of the window.
         """
         self.unfinished += 1
@@ -132,7 +132,7 @@ class Ledger:
         return job
 
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
-        """Leave `job` to be tried again or give it its result, as the schedule decides."""
+        """Let `job` be tried again, or give it its result, as the schedule decides."""
         job.queued += outcome.queued
         check = self._shared.check
         if outcome.kind is None and check is not None:
@@ -162,7 +162,7 @@ class Ledger:
         self._finish(result_of(job, outcome, now, self._lane), job)
 
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
-        """Ask the policy's own function about a failure, if it has one; return the time after."""
+        """Call `Retry.when` with a failure, if there is one; return the time afterwards."""
         retry = self._schedule.policy_for(job)
         if not isinstance(retry, Retry) or retry.when is None:
             return now
@@ -185,7 +185,7 @@ class Ledger:
         outcome.error = callers_error(error)
 
     def _time_after(self, job: Job, before: float) -> float:
-        """Return the time, after code of the caller's that `job` does not pay for."""
+        """Return the time after code of the caller, whose time `job` does not pay for."""
         now = self._clock()
         if job.first_started_at is not None:
             job.first_started_at += now - before
@@ -194,12 +194,12 @@ class Ledger:
         return now
 
     def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
-        """Take note of a success that has been published, and that no other request replaces."""
+        """Record a success that is published already, if no other request replaces it."""
         self.unfinished -= 1
         self._schedule.succeeded(job, status_code, started_at, now)
 
     def settle_unsent(self, job: Job, now: float) -> None:
-        """Give `job` the result of one that its host, or its deadline, kept from being sent."""
+        """Give `job` its result if its host, its deadline or its batch kept it from being sent."""
         binding = self._lane.binding
         if job.state is JobState.LATE:
             self.end(job, self.batch_timeout, now)
@@ -213,18 +213,18 @@ class Ledger:
         self._finish(result_of(job, outcome, now, self._lane), job)
 
     def interrupt(self, job: Job, now: float) -> None:
-        """Take note that the attempt of `job` was cancelled."""
+        """Record that the attempt of `job` was cancelled."""
         self._schedule.release(job, now)
         self._interrupted.append(job)
 
     def withdraw(self, now: float) -> list[Job]:
-        """Return all requests without a result, in the order of the input; nothing starts again."""
+        """Return all requests without a result, in input order; none of them starts again."""
         jobs = [*self._interrupted, *self._schedule.close(now)]
         self._interrupted.clear()
         return sorted(jobs, key=lambda job: job.index)
 
     def end(self, job: Job, batch_timeout: float, now: float) -> None:
-        """Give `job` the result of one that its batch had no time for."""
+        """Give `job` its result at the time limit of the batch."""
         if not job.attempts:
             self._finish(not_started(job.request, job.index, batch_timeout, self._lane), job)
             return
@@ -232,12 +232,12 @@ class Ledger:
         self._finish(result_of(job, outcome, now, self._lane), job)
 
     def reject_unread(self, item: Any, index: int, batch_timeout: float) -> None:
-        """Enter `item` and give it the result of one that its batch had no time to look at."""
+        """Enter `item`, read after the time limit of the batch, and give it its result."""
         self.unfinished += 1
         self._finish(not_started(item, index, batch_timeout, self._lane))
 
     def let_go(self, job: Job) -> None:
-        """Let go of the bytes that were held for a request beyond the size of the window."""
+        """Stop counting the bytes of a request beyond the size of the window."""
         self.window.let_go(job.weight)
         job.weight = 0
 

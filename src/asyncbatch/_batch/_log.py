@@ -1,7 +1,8 @@
 """
-What a fetcher writes to the logger `asyncbatch`: what becomes of hosts, and which tries follow.
+Log lines of the logger `asyncbatch`: events of hosts, and retries.
 
-Hosts are named as in `Results.by_host`; no line has a URL, a header or a body, which may be secret.
+Hosts are named as in `Results.by_host`. No line contains a URL, a header or a body, since they may
+be secret.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ logger = logging.getLogger("asyncbatch")
 
 
 class HostLog:
-    """Writes down what happens to single hosts: a `HostListener`."""
+    """A `HostListener` that logs the events of single hosts."""
 
     def paused(self, host: Hashable, seconds: float, *, is_asked: bool) -> None:
-        """Write down that a pause begins."""
+        """Log that a pause begins."""
         why = "it refuses requests" if is_asked else "it does not answer"
         logger.info("%s: paused for %.3g s, as %s", _name(host), seconds, why)
 
     def resumed(self, host: Hashable) -> None:
-        """Write down that a pause is over."""
+        """Log that a pause is over."""
         logger.info("%s: the pause is over", _name(host))
 
     def given_up(self, host: Hashable, failures: int, seconds: float) -> None:
-        """Write down that a host is left alone."""
+        """Log that a host is given up."""
         logger.warning(
             "%s: given up for %.3g s, after %d attempts in %.3g s without an answer",
             _name(host),
@@ -41,16 +42,16 @@ class HostLog:
         )
 
     def probed(self, host: Hashable) -> None:
-        """Write down that a host that was given up is asked again."""
+        """Log that a host that was given up is probed."""
         logger.info("%s: one request looks whether it answers again", _name(host))
 
     def is_back(self, host: Hashable) -> None:
-        """Write down that a host is no longer given up."""
+        """Log that a host is no longer given up."""
         logger.info("%s: no longer given up", _name(host))
 
 
 def log_retry(job: Job, outcome: Outcome, delay: float) -> None:
-    """Write down that a request will be tried again."""
+    """Log that a request will be tried again."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     status = f", status {outcome.status_code}" if outcome.status_code is not None else ""

@@ -1,7 +1,7 @@
 """
-How a request ends: from what happened to it to the `Result` that its caller gets.
+Makes the `Result` of a request from its job and its last outcome.
 
-Builds values only; what happened has been decided by then.
+Builds values only; all decisions are made before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNPAID = "not tried again: the retry budget of its host was used up"
 
 
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
-    """Return the entry that a try which is followed by another leaves in the history."""
+    """Return the history entry of a try that is followed by another."""
     return Attempt(
         status_code=outcome.status_code,
         error=outcome.error or status_error(built(job.request, outcome)),
@@ -40,14 +40,14 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
 
 
 def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
-    """Return the result of `job` that its last outcome makes."""
+    """Return the result of `job` with its last outcome."""
     if outcome.kind is None:
         assert outcome.response is not None
         return success_of(job, outcome, now)
     elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
     history = () if job.history is None else tuple(job.history)
     if history and len(history) == job.attempts:
-        # It has ended between two tries: the last one is part of the result, as if it had ended it.
+        # It ended between two tries: the last one is part of the result, not of its history.
         *earlier, last = history
         history = tuple(earlier)
         outcome.timing = last.timing
@@ -74,7 +74,7 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
 
 
 def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
-    """Return the result of `job` that would have been tried again, but for its host's budget."""
+    """Return the result of `job`, which was not tried again for lack of retry budget."""
     if outcome.error is None:
         outcome.error = status_error(built(job.request, outcome))
     if _UNPAID not in getattr(outcome.error, "__notes__", ()):  # it may be raised again and again
@@ -85,7 +85,7 @@ def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
 
 
 def built(item: object, outcome: Outcome) -> Any:
-    """Return the response, built if it has not been."""
+    """Return the response, and build it first if necessary."""
     if isinstance(outcome.response, ResponseBuilder):
         course = cast("Course", outcome.timing)
         outcome.response = outcome.response.build(item, outcome.content, course)
@@ -93,7 +93,7 @@ def built(item: object, outcome: Outcome) -> Any:
 
 
 def success_of(job: Job, outcome: Outcome, now: float) -> Success:
-    """Return the result of `job` that a good response makes."""
+    """Return the result of `job` with a good response."""
     started_at = job.first_started_at
     return success(
         job.index,
@@ -110,12 +110,12 @@ def success_of(job: Job, outcome: Outcome, now: float) -> Success:
 
 
 def rejected(item: object, index: int, error: Exception, lane: Lane) -> Failure:
-    """Return the result of something that cannot be sent at all."""
+    """Return the result of an item that cannot be sent."""
     return _unsent(item, index, error, FailureKind.invalid_request, lane)
 
 
 def not_started(item: object, index: int, batch_timeout: float, lane: Lane) -> Failure:
-    """Return the result of a request that the batch had no time left for."""
+    """Return the result of a request that was not sent before the time limit of the batch."""
     error = lane.binding.error(NotStarted)(batch_timeout)
     return _unsent(item, index, error, FailureKind.not_started, lane)
 
@@ -156,13 +156,13 @@ def _origin_of(job: Job) -> str:
 
 
 def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
-    """Return the outcome of a request whose time ran out while nothing was being tried."""
+    """Return the outcome of a request whose time limit passed between two tries."""
     error = binding.error(DeadlineExceeded)(option, seconds)
     return Outcome(kind=FailureKind.timeout, error=error)
 
 
 def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) -> Outcome:
-    """Return `outcome` as that of a server which wants to be left alone for too long."""
+    """Return `outcome` as that of a server that asks for too long a wait."""
     response = built(job.request, outcome)
     assert outcome.retry_after is not None
     error = binding.error(RetryAfterTooLong)(
@@ -176,7 +176,7 @@ def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) ->
 
 
 def url_of(item: object, lane: Lane) -> Any:
-    """Return the URL that `item` asks for, `None` if it is none that can be fetched."""
+    """Return the URL of `item`, `None` if it cannot be fetched."""
     try:
         return lane.locate(item)
     except Exception:
@@ -184,7 +184,7 @@ def url_of(item: object, lane: Lane) -> Any:
 
 
 def method_of(item: Any) -> str:
-    """Return the method of a request in any form; "GET" where the form has none."""
+    """Return the method of a request in any form; "GET" if the form has none."""
     if isinstance(item, Request):
         return item.method.upper()
     return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"

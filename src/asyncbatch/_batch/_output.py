@@ -1,8 +1,8 @@
 """
-The output of a batch: where results go, and how many may wait there.
+The output of a batch: where its results go, and how many may wait there.
 
-`Collected` keeps all of them, for `fetch_many`; `Delivered` hands them to a consumer and says when
-he is too far behind, for `stream`.
+`Collected` keeps all of them, for `fetch_many`. `Delivered` hands them to a consumer and slows the
+batch down if too many wait, for `stream`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from asyncbatch._values._summary import RunningSummary, Summary
 
 
 class Output(Protocol):
-    """What a batch needs to know of the place where its results go."""
+    """The interface of an output to its batch."""
 
     is_bounded: bool
-    """Whether `may_take` and `may_start` ever say no."""
+    """Whether `may_take` and `may_start` ever return `False`."""
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
@@ -34,7 +34,7 @@ class Output(Protocol):
         ...
 
     def may_start(self, running: int) -> bool:
-        """Whether another request may start while `running` are under way."""
+        """Whether another request may start while `running` are in flight."""
         ...
 
     def put(self, result: Result, /) -> None:
@@ -53,27 +53,27 @@ class Collected:
         """Keep one result."""
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
-        """Everything may be read, and start."""
+        """Whether another request may be read and start: always."""
         return True
 
     def may_take(self, unfinished: int) -> bool:
-        """Everything may be read."""
+        """Whether another request may be read: always."""
         return True
 
     def may_start(self, running: int) -> bool:
-        """Everything may start."""
+        """Whether another request may start: always."""
         return True
 
     def in_order(self) -> list[Result]:
-        """Hand the results over, in the order of the input, once there are no more to come."""
+        """Return the results in the order of the input, after the last one has come."""
         in_order = sorted(self._results, key=_index_of)
-        # What is left of a batch waits for the garbage collector. Its results must not: they may be
-        # gigabytes, and the collector would free all of them in one go, within the event loop.
+        # The rest of a batch waits for the garbage collector. Its results must not: they may be
+        # gigabytes, and the collector would free all of them at once, within the event loop.
         self._results.clear()
         return in_order
 
     def take(self) -> Result:
-        """Hand the only result over; another one may be kept then."""
+        """Remove and return the only result."""
         return self._results.pop()
 
 
@@ -81,17 +81,17 @@ _index_of = operator.attrgetter("index")
 
 
 def _ignore() -> None:
-    """Stand in for a batch that need not be told."""
+    """Do nothing: no batch has begun."""
 
 
 class Delivered(ResultStream):
     """
-    Hands results to one consumer, at most `backlog` of them waiting for him.
+    Hands results to a consumer; at most `backlog` of them wait.
 
-    In completion order, a request may start while those under way and those waiting for the
-    consumer are fewer than `backlog`. In input order, a request may be *read* while those read and
-    not consumed are fewer: were it the started ones, `backlog` results could wait for an earlier
-    request that in turn waits for them.
+    In completion order, a request may start while the requests in flight and the waiting results
+    are fewer than `backlog`. In input order, a request may be *read* while the requests read and
+    not consumed are fewer. If starts were limited instead, `backlog` results could wait for an
+    earlier request that in turn waits for them.
     """
 
     is_bounded = True
@@ -100,17 +100,17 @@ class Delivered(ResultStream):
         self._ordered = ordered
         self._backlog = backlog
         self.on_room: Callable[[], None] = _ignore
-        """Called when there is room again after somebody was told that there is none."""
-        self._refused = False  # somebody was told to wait, and must be told when there is room
+        """Called when there is room again after a refusal."""
+        self._refused = False  # the batch was refused room, and must be notified when there is room
         self._ready: deque[Result] = deque()
-        self._early: dict[int, Result] = {}  # in input order: those whose turn has not come
+        self._early: dict[int, Result] = {}  # in input order: results before their turn
         self._next_index = 0
         self._closed = False
-        self._left = False  # by its consumer; what comes after that is for nobody
+        self._left = False  # the consumer has left; later results are dropped
         self._error: BaseException | None = None
         self._changed = anyio.Event()
         self.figures = RunningSummary()
-        """Of the results that its consumer has taken."""
+        """Figures of the results that the consumer has taken."""
 
     def summary(self) -> Summary:
         """Return the figures of the results taken so far."""
@@ -129,7 +129,7 @@ class Delivered(ResultStream):
         return self._room_for(unfinished + len(self._early) + len(self._ready))
 
     def may_start(self, running: int) -> bool:
-        """Whether another request may start while `running` are under way."""
+        """Whether another request may start while `running` are in flight."""
         return self._ordered or self._room_for(running + len(self._ready))
 
     def put(self, result: Result) -> None:
@@ -147,7 +147,7 @@ class Delivered(ResultStream):
             self._changed.set()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Say that no more results come; the consumer gets `error` behind the last of them."""
+        """End the results; `error` is raised to the consumer after the last one."""
         self.figures.end()
         if self._left:
             return
@@ -156,7 +156,7 @@ class Delivered(ResultStream):
         self._changed.set()
 
     def give_up_order(self) -> None:
-        """Let what waits for an earlier result go first, in its order: that will not come."""
+        """Release the results that wait for an earlier one, in their order: it will not come."""
         self._ordered = False
         for index in sorted(self._early):
             self._ready.append(self._early.pop(index))
@@ -164,7 +164,7 @@ class Delivered(ResultStream):
             self._changed.set()
 
     def leave(self) -> None:
-        """Say that the consumer has left: who reads on would take what there is for everything."""
+        """Mark the consumer as gone. A later read raises instead of ending quietly."""
         self._ready.clear()
         self.close(RuntimeError("the stream has been left; read its results inside the async with"))
         self._left = True
@@ -177,14 +177,14 @@ class Delivered(ResultStream):
         Wait for the next result.
 
         Raises:
-            StopAsyncIteration: After the last one.
-            BaseException: What the input of the batch raised, after the last one.
+            StopAsyncIteration: After the last result.
+            BaseException: As raised by the input of the batch, after the last result.
         """
         while not self._ready:
             if self._closed:
                 error, self._error = self._error, None
                 raise error or StopAsyncIteration
-            # Several tasks may share the iterator, and wait for one and the same event.
+            # Several tasks may share the iterator, and wait for the same event.
             if self._changed.is_set():
                 self._changed = anyio.Event()
             await self._changed.wait()

@@ -1,4 +1,4 @@
-"""The running count of a batch: what has ended how, for whoever shows its progress."""
+"""The running count of the results of a batch, for its progress report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from asyncbatch._values._result import Result
 
 
 class ProgressCount:
-    """Counts results as they come."""
+    """Counts results."""
 
     def __init__(self, total: int | None) -> None:
         self._total = total
@@ -15,7 +15,7 @@ class ProgressCount:
         self._failed = 0
         self._bytes = 0
         self.retries = 0
-        """Tries beyond the first; counted by the batch."""
+        """Number of tries beyond the first; the batch counts them."""
 
     def add(self, result: Result) -> None:
         """Count `result`."""

@@ -1,8 +1,8 @@
 """
-The reader of a batch: what is taken from the input, and when.
+The reader of a batch: decides when to read the input.
 
-An input that can be read without waiting is read by whoever looks for work, one item at a time; one
-that has to be waited for is read ahead by a task of its own.
+Workers and dispatcher read an input that needs no waiting when they look for work, one item at a
+time. A task of its own reads ahead from an async input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncbatch._schedule import Schedule
 
 
 class Reader:
-    """Reads an input into the ledger, no further than is needed."""
+    """Reads an input into the ledger, as far as needed."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class Reader:
         self._output = output
         self._concurrency = shared.concurrency
         self._window = ledger.window
-        # Of what is not fed: whether there was no room when somebody wanted to read.
+        # Whether the last `read` found no room. Not used with `feed`.
         self._was_full = False
         self._clock = clock
         self._stalls = shared.stalls
-        self._hungry = anyio.Event()  # set by whoever changes what the feeder waits for
+        self._hungry = anyio.Event()  # set on every change that `feed` waits for
 
     @property
     def is_finished(self) -> bool:
@@ -55,9 +55,9 @@ class Reader:
 
     def read(self, now: float) -> bool:
         """
-        Read one request if that needs no waiting and there is room; say whether one came.
+        Read one request, if that needs no waiting and there is room; return whether one came.
 
-        To be called where a slot is free and nothing that has been read may start.
+        Call it when a slot is free and no request that has been read may start.
         """
         if not self.source.is_at_hand:
             return False
@@ -78,16 +78,16 @@ class Reader:
         return True
 
     def has_room_again(self) -> bool:
-        """Say whether `read` found no room and is worth another call, though others may start."""
+        """Whether `read` found no room and has room now, even if other requests may start."""
         return self._was_full and self._window.is_worth_a_look(
             self._ledger.unfinished, self._schedule.hosts, is_at_hand=self._is_at_hand
         )
 
     def take(self) -> Any:
         """
-        Return what `Input.read` does.
+        Read the next item, as `Input.read` does.
 
-        The time that making an item takes is in no request's account.
+        The time that the caller's code takes to make it counts for no request.
         """
         source, clock = self.source, self._clock
         if not source.is_callers_code:
@@ -100,11 +100,11 @@ class Reader:
         return numbered
 
     def notify(self) -> None:
-        """Say that something has changed: there may be room now."""
+        """Report a change after which there may be room."""
         self._hungry.set()
 
     async def feed(self) -> None:
-        """Read an input that has to be waited for, ahead of what can be started."""
+        """Read an async input to its end, ahead of the requests that can start."""
         turn = TimeSlice()
         turn.begin()
         while True:
@@ -130,20 +130,20 @@ class Reader:
         schedule = self._schedule
         if schedule.has_ready and schedule.pending >= self._concurrency:
             return False
-        # A request that cannot be sent is a result at once, for which there must be room as well.
+        # An invalid request becomes a result at once, so there must be room for one.
         unfinished = self._ledger.unfinished
         if not self._output.may_take(unfinished) or not self._output.may_start(schedule.in_flight):
             return False
         if unfinished < self._window.size:
             return True
-        # As the dispatcher and the workers read on: a slot is free, and nothing may start.
+        # As for `read`: a slot is free, and no request that has been read may start.
         is_free = schedule.in_flight < self._concurrency and not schedule.has_ready
         return is_free and self._widens(unfinished)
 
     def _widens(self, unfinished: int) -> bool:
-        """Say whether to read on beyond the size of the window, where nothing may start."""
+        """Whether to read beyond the size of the window when no request may start."""
         schedule = self._schedule
-        # What the rate over all holds back is not held back less for having been read.
+        # Reading more does not help if the total rate holds the requests back.
         return not schedule.is_held and self._window.widens(
             unfinished, schedule.hosts, is_at_hand=self._is_at_hand
         )

@@ -1,4 +1,4 @@
-"""What all batches of a fetcher share: a value, made by the fetcher."""
+"""The state that all batches of a fetcher share: a value, made by the fetcher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asyncbatch._values._retry import Retry
 
 @attrs.frozen
 class Shared:
-    """What all batches of a fetcher share."""
+    """The state and the options that all batches of a fetcher share."""
 
     trial: Attempter
     hosts: Hosts
@@ -25,7 +25,7 @@ class Shared:
     permits: Permits
     concurrency: int
     window: int
-    """How many requests of a batch may have been read and not ended, for whatever hosts."""
+    """How many requests of a batch may be read and unfinished, over all hosts."""
     retry: Retry | None
     deadline: float | None
     check: Callable[[Any], object] | None

@@ -1,8 +1,8 @@
 """
-The output of a batch whose consumer lives in another thread.
+The output of a batch whose consumer runs in another thread.
 
-What `Delivered` is within one event loop, across two threads. The methods that a batch calls belong
-to the loop's thread, `take` to the consumer's; each counter has one writer, and there is no lock.
+It is `Delivered` across two threads. The loop's thread calls all methods but `take`, which the
+consumer's thread calls. Each counter has one writer, so that no lock is needed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from asyncbatch._values._summary import RunningSummary
 
 
 def _ignore() -> None:
-    """Stand in for a batch that has not begun."""
+    """Do nothing: no batch has begun."""
 
 
 class ThreadOutput:
     """
-    Hands results to one consumer in another thread, at most `backlog` of them waiting for him.
+    Hands results to a consumer in another thread; at most `backlog` of them wait.
 
-    `backlog` counts as in `Delivered`: with the requests under way, or in input order with those
-    that have been read.
+    `backlog` counts as in `Delivered`: together with the requests in flight, or in input order with
+    those that have been read.
 
     Args:
         ordered: Whether results come in the order of the input.
-        backlog: How many may wait.
-        call_soon: Has a function called in the next turn of the loop, from the loop's thread.
+        backlog: Most results that wait.
+        call_soon: Has the loop call a function in its next turn; used in the loop's thread.
     """
 
     is_bounded = True
@@ -47,20 +47,20 @@ class ThreadOutput:
         self.wake: Callable[[], object] = _ignore
         """Called in the consumer's thread when there is room again after a refusal."""
         self.figures: RunningSummary = RunningSummary()
-        """Of the results that its consumer has taken; counted by him, begun and ended by either."""
+        """Figures of the results taken. The consumer adds them; both threads begin and end them."""
         self._chunks: queue.SimpleQueue[deque[Result] | None] = queue.SimpleQueue()
-        # Set by the loop's thread when it was told to wait, cleared by the consumer's.
+        # Set by the loop's thread when it is refused room, cleared by the consumer's thread.
         self._refused = False
         # Only the loop's thread writes these.
         self._gathering: deque[Result] = deque()
-        self._early: dict[int, Result] = {}  # in input order: those whose turn has not come
-        self._given = 0  # results whose turn has come; in input order, the next one's index
+        self._early: dict[int, Result] = {}  # in input order: results before their turn
+        self._given = 0  # number of results given; in input order, the index of the next one
         self._error: BaseException | None = None
         # Only the consumer's thread writes these.
         self._taking: deque[Result] | None = deque()
         self._taken = 0
 
-    # In the loop's thread
+    # In the loop's thread:
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
@@ -71,7 +71,7 @@ class ThreadOutput:
         return not self._ordered or self._has_room(unfinished + len(self._early))
 
     def may_start(self, running: int) -> bool:
-        """Whether another request may start while `running` are under way."""
+        """Whether another request may start while `running` are in flight."""
         return self._ordered or self._has_room(running)
 
     def put(self, result: Result) -> None:
@@ -84,15 +84,15 @@ class ThreadOutput:
             self._give(turn)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Say that no more results come; the consumer gets `error` behind the last of them."""
+        """End the results; `error` is raised to the consumer after the last one."""
         self._hand_over()
         self.figures.end()
         self._error = error
         self._chunks.put(None)
 
     def _give(self, result: Result) -> None:
-        # All results of a turn of the loop cross together: 2.2 µs each. One by one it is 5.3 µs,
-        # for each of them wakes the consumer, who takes the interpreter away from the loop.
+        # All results of a turn of the loop are handed over together, at 2.2 µs each. One by one, it
+        # would be 5.3 µs: each wakes the consumer, which takes the GIL from the loop.
         if not self._gathering:
             self._call_soon(self._hand_over)
         self._gathering.append(result)
@@ -104,8 +104,8 @@ class ThreadOutput:
             self._gathering = deque()
 
     def _has_room(self, others: int) -> bool:
-        # The flag goes up before the count is read, as the consumer counts before he looks at the
-        # flag: one of the two sees the other, and no refusal is left without a wake-up.
+        # The flag is set before `_taken` is read; the consumer writes `_taken` before it reads the
+        # flag. So at least one of the two sees the other, and no refusal is left without a wake-up.
         refused_before = self._refused
         self._refused = True
         if others + self._given - self._taken >= self._backlog:
@@ -113,7 +113,7 @@ class ThreadOutput:
         self._refused = refused_before
         return True
 
-    # In the consumer's thread
+    # In the consumer's thread:
 
     def take(self, timeout: float | None = None) -> Result | None:
         """
@@ -121,7 +121,7 @@ class ThreadOutput:
 
         Raises:
             queue.Empty: If none came within `timeout` seconds.
-            BaseException: What `close` was given, once, after the last result.
+            BaseException: The error given to `close`, once, after the last result.
         """
         if self._taking is not None and not self._taking:
             self._taking = self._chunks.get(timeout=timeout)
@@ -132,7 +132,7 @@ class ThreadOutput:
             return None
         result = self._taking.popleft()
         self._taken += 1
-        # Half of the backlog is kept in hand: a wake-up is a system call, too dear for each result.
+        # Only at half of the backlog: a wake-up is a system call, too expensive for each result.
         if self._refused and self._given - self._taken <= self._backlog // 2:
             self._refused = False
             self.wake()

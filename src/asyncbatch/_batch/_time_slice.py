@@ -1,8 +1,8 @@
 """
-A slice of time: for how long a batch may keep the event loop to itself.
+A slice of time: how long a batch may run without giving way to other tasks.
 
-Input that can be read without waiting and transports that answer without waiting (mocks, caches)
-never give others their turn by themselves.
+An input that can be read without waiting, and transports that answer without waiting (mocks,
+caches), never yield to the event loop by themselves.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import time
 import anyio.lowlevel
 
 SLICE = 0.005
-"""Seconds."""
+"""Length of a slice in seconds."""
 
 
 class TimeSlice:
     """
     The time that the tasks of one batch share before they let others run.
 
-    Real time, also where a test has made the batch's own clock virtual: that stands still while
-    nobody waits.
+    It is real time, even if a test has made the clock of the batch virtual: virtual time stands
+    still while no task waits.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class TimeSlice:
         return time.perf_counter() >= self._end
 
     def begin(self) -> None:
-        """Begin a slice, after having waited."""
+        """Begin a slice, after a wait."""
         self._end = time.perf_counter() + SLICE
 
     async def end(self) -> None:
         """Let all others run once, and begin the next slice if none of them has."""
         ended = self._end
         await anyio.lowlevel.checkpoint()
-        # Were it begun by each that comes back, a hundred workers would get a slice each in turn,
-        # and the event loop would stand still for the sum of them.
+        # If each task began a new slice here, a hundred workers would take a slice each in turn,
+        # and block the event loop for the sum of them.
         if self._end == ended:
             self.begin()

@@ -1,7 +1,7 @@
 """
-The window of a batch: how far it reads ahead of what it has finished.
+The window of a batch: how many unfinished requests it may have read.
 
-Pure: counts in, decisions out. What is read, and when, is for the `Reader` to say.
+Pure: counts in, decisions out. The `Reader` reads.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ from typing import Any
 from asyncbatch._values._request import Request, native_of
 
 PER_HOST = 10
-"""How many times its size a window may have, for each host that there are requests for."""
+"""A window may grow to this many times its size, for each host that has requests."""
 
 MOST = 100_000
-"""Unfinished requests from which on nothing is read on, however many hosts they are for."""
+"""Most unfinished requests, for any number of hosts."""
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of URLs and bodies beyond the size of the window, from which on nothing is read on."""
+"""Most bytes of URLs and bodies that are read beyond the size of the window."""
 
 _SAMPLE = 100
-"""Members of a collection that are looked at; the others are taken to be like these."""
+"""Number of members of a collection that are weighed; the others are taken to be like them."""
 
 _DEPTH = 4
 
 _OTHER = 64
-"""Bytes that anything else is taken for."""
+"""Assumed bytes of any other object."""
 
 
 class Window:
     """
-    Says how many requests may have been read and not finished.
+    Decides how many requests may be read and unfinished.
 
-    So many as its size, always. More, where a slot is free and nothing that has been read may
-    start, since then the few hosts that fill the window hold up all that come behind them: as in a
-    list that is sorted by host. It grows by hosts, and is bounded in requests and in bytes.
+    Its size is always allowed. It is exceeded if a slot is free and no request that has been read
+    may start: the few hosts that fill the window then hold up all later ones, as in a list sorted
+    by host. The excess grows with the number of hosts, and is bounded in requests and in bytes.
 
-    An input that takes the caller's code to read is not read beyond the size while all of it is for
-    one host: nothing tells that there is another one.
+    An input that runs code of the caller is not read beyond the size while all requests are for one
+    host, since another host may never come.
     """
 
     __slots__ = ("_worth_it", "size", "weight")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        # Room for so many is worth waking somebody for.
+        # Room for this many requests is worth waking the dispatcher for.
         self._worth_it = max(1, size // 16)
         self.weight = 0
-        """Bytes of what was read beyond the size, and is not finished."""
+        """Bytes of the unfinished requests that were read beyond the size."""
 
     def widens(self, unfinished: int, hosts: int, *, is_at_hand: bool = True) -> bool:
         """
-        Say whether to read on beyond the size, while a slot is free and nothing may start.
+        Whether to read beyond the size when a slot is free and no request may start.
 
         Args:
-            unfinished: How many requests have been read and not finished.
-            hosts: For how many hosts these are.
-            is_at_hand: Whether the input lies ready in a list or the like.
+            unfinished: Number of requests read and unfinished.
+            hosts: Number of their hosts.
+            is_at_hand: Whether the input is a container such as a list.
         """
         return unfinished < self._limit(hosts, is_at_hand) and self.weight < MOST_BYTES
 
     def is_worth_a_look(self, unfinished: int, hosts: int, *, is_at_hand: bool = True) -> bool:
-        """Say whether there is so much room that one who found none should look again."""
+        """Whether there is enough room to read again after there was none."""
         unfinished += self._worth_it
         if unfinished <= self.size:
             return True
@@ -75,25 +75,25 @@ class Window:
         return max(self.size, min(MOST, PER_HOST * self.size * hosts))
 
     def hold(self, item: object) -> int:
-        """Count what was read beyond the size; return the bytes to be let go of at its end."""
+        """Count a request read beyond the size; return its bytes, for `let_go` at its end."""
         weight = weight_of(item)
         self.weight += weight
         return weight
 
     def let_go(self, weight: int) -> None:
-        """Take note that such a request has ended."""
+        """Stop counting the bytes of a request that has ended."""
         self.weight -= weight
 
 
 def weight_of(item: object) -> int:
-    """Return about how many bytes a request in any form takes for its URL and its body."""
+    """Return roughly the bytes that the URL and the body of a request in any form take."""
     if type(item) is str:
         return len(item)
     if isinstance(item, Request):
         parts: list[Any] = [item.url, item.params, item.headers, item.content, item.data]
         parts += [item.json, item.files, getattr(native_of(item), "_content", None)]
         return sum(map(_weight, parts))
-    # Of a library's request; one that is a stream has no content yet, or never.
+    # A request of httpx or httpx2. The content of a stream is not there, and counts nothing.
     return _weight(getattr(item, "_content", None)) + _weight(getattr(item, "url", item))
 
 

@@ -1,12 +1,12 @@
 """
 The workers of a batch, and the dispatcher that starts them.
 
-A worker is a task that holds a permit and goes from one request to the next; it is started when
-there is work for it and ends when there is none. The dispatcher starts workers and sleeps until
-something changes. Between two awaits all of this is atomic; there are no locks.
+A worker is a task that holds a permit and tries one request after another. It is started when there
+is work for it and ends when there is none. The dispatcher starts workers and sleeps until something
+changes. All of this is atomic between two awaits, so there are no locks.
 
-Where the lane allows it a worker sleeps, and a relay does its work in the callbacks that receive
-the responses; it wakes up for whatever takes more than that.
+If the lane allows it, a worker sleeps while a relay does its work in the callbacks that receive the
+responses. The worker wakes up for everything that the relay cannot do.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Workers:
         self.slots = shared.slots
         self.permits = shared.permits
         self.trial = shared.trial
-        # A relay knows one limit for all its requests, and builds no response to be looked at.
+        # A relay has the same limits for all its requests, and builds no response for `check`.
         self.may_relay = shared.deadline is None and shared.check is None
         self.schedule = schedule
         self.reader = reader
@@ -64,36 +64,36 @@ class Workers:
         self.output = output
         self.clock = clock
         self.slice = TimeSlice()
-        # Set by whoever changes something that the dispatcher waits for.
+        # Set on every change that the dispatcher waits for.
         self._changed = anyio.Event()
-        # Set when something is left to be tried again, and when there is room for results.
+        # Set when a request begins to wait for its next try, and when there is room for results.
         self._retried = anyio.Event()
-        # Starts a part of the batch in a task of its own; without one, all is done in one task.
+        # Starts a part of the batch in a task of its own; None if one worker works alone.
         self._spawn: Callable[[Work], None] | None = None
         self._is_watching = False
         ledger.on_retry = self._note_retry
-        # When it wakes up by itself, while it sleeps.
+        # When the dispatcher wakes up by itself, while it sleeps.
         self._sleeps_until = math.inf
         self._workers: set[Worker] = set()
-        # The one that works alone.
+        # The worker of `work_alone`.
         self._only: Worker | None = None
         self.last_at_work: Job | None = None
-        # The last look for a job ended only because the slice of time did.
+        # Whether the last search for a job stopped at the end of the time slice.
         self._cut_short = False
 
     def notify(self) -> None:
-        """Say that something has changed: a request may start now that might not before."""
+        """Report a change that may let a request start."""
         self._changed.set()
         self._retried.set()
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take `seconds` in which the loop stood still out of what runs since before `before`."""
+        """Take `seconds` of a blocked loop out of the times that began before `before`."""
         for worker in self._workers:
             worker.take_out(seconds, before)
         self.schedule.take_out(seconds, before)
 
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
-        """Start workers, by `spawn`, for as long as there is anything to be done."""
+        """Start workers with `spawn` until every request has its result."""
         self._spawn = spawn
         is_working = True
         while is_working:
@@ -102,10 +102,10 @@ class Workers:
 
     async def watch_deadlines(self) -> None:
         """
-        End those on time whose deadline passes while they wait for their next try.
+        End requests whose deadline passes while they wait for their next try.
 
-        Workers and dispatcher do so when they look for work; but they may all be busy, or wait for
-        slots that another batch has.
+        Workers and dispatcher do so too when they look for work. But they may all be busy, or wait
+        for slots that another batch holds.
         """
         while True:
             now = self.clock()
@@ -115,7 +115,7 @@ class Workers:
                 await self._retried.wait()
 
     def _end_expired(self, now: float) -> float:
-        """End those whose deadline has passed, and return when to look again."""
+        """End requests whose deadline has passed, and return when to look again."""
         while self.output.may_start(self.schedule.in_flight):
             job = self.schedule.take_expired(now)
             if job is None:
@@ -123,10 +123,10 @@ class Workers:
             self.ledger.settle_unsent(job, now)
             self.notify()
             self.reader.notify()
-        return math.inf  # when there is room for results
+        return math.inf  # `notify` wakes the caller when there is room for results
 
     def _note_retry(self, job: Job) -> None:
-        """See that the deadline of a request which waits for its next try is watched."""
+        """Make sure that the deadline of a request which waits for its next try is watched."""
         if job.deadline is None:
             return
         self._retried.set()
@@ -138,7 +138,7 @@ class Workers:
         """Do all the work in the calling task."""
         is_working = True
         while is_working:
-            # To look at deadlines lets rests end, and what is ready then is nobody else's to start.
+            # Looking at deadlines may make requests ready, which only this task can start.
             if not await self._acquire_in_time():
                 is_working = not self.reader.is_finished
                 continue
@@ -153,7 +153,7 @@ class Workers:
         self.last_at_work = None
 
     async def _acquire_in_time(self) -> bool:
-        """Take a permit, unless a deadline passes before; say whether it was taken."""
+        """Take a permit, unless a deadline passes before; return whether it was taken."""
         now = self.clock()
         alarm = self.schedule.next_alarm
         if alarm < math.inf:
@@ -170,8 +170,7 @@ class Workers:
         """
         Start as many workers as there is work for.
 
-        First one, then two, then four: the first may well do all the work there is, without ever
-        waiting for anything.
+        First one, then two, then four: the first worker may do all the work without ever waiting.
         """
         burst = 1
         while True:
@@ -182,7 +181,7 @@ class Workers:
             await anyio.lowlevel.checkpoint()
 
     async def _start_worker(self, spawn: Callable[[Work], None]) -> bool:
-        """Start a worker if there is work for one; say whether there was."""
+        """Start a worker if there is work for one; return whether there was."""
         if len(self._workers) >= self._concurrency:
             return False
         await self.permits.acquire()
@@ -201,10 +200,10 @@ class Workers:
 
     async def _wait(self) -> bool:
         """
-        Wait until something changes, or the schedule has something for us by itself.
+        Wait until something changes, or until the next timer of the schedule.
 
         Returns:
-            Whether there is anything left to be done.
+            Whether there is anything left to do.
         """
         if self._cut_short:
             self._cut_short = False
@@ -215,7 +214,7 @@ class Workers:
         self._changed = anyio.Event()
         wake_at = self._wake_at()
         is_full = len(self._workers) >= self._concurrency
-        # Where there is no room for results, nobody asks the schedule when its time has come.
+        # Timers do not matter while all workers are busy, or while there is no room for results.
         if is_full or wake_at == math.inf or not self.output.may_start(self.schedule.in_flight):
             await self._changed.wait()
             return not self.reader.is_finished
@@ -229,15 +228,15 @@ class Workers:
         wake_at = self.schedule.wake_at
         return math.inf if wake_at is None else wake_at
 
-    # What workers call.
+    # Called by workers:
 
     def has_had_its_slice(self, job: Job) -> bool:
-        """Whether it is time to let others run: nobody else has worked since `job` was begun."""
+        """Whether to let others run: the slice is over, and no other worker has run since `job`."""
         return self.last_at_work is job and self.slice.is_over
 
     def call_dispatcher(self) -> None:
-        """Wake the dispatcher if there is work for another worker, or it must wake up earlier."""
-        if self._spawn is None:  # somebody works alone
+        """Wake the dispatcher if there is work for another worker, or an earlier timer."""
+        if self._spawn is None:  # one worker works alone
             return
         if len(self._workers) < self._concurrency and self._needs_dispatcher():
             self._changed.set()
@@ -250,21 +249,21 @@ class Workers:
         )
 
     def tell_feeder(self) -> None:
-        """Tell whoever reads an input that has to be waited for that there may be room."""
+        """Notify the task that reads an async input that there may be room."""
         if self._is_fed:
             self.reader.notify()
 
     def leave(self, worker: Worker) -> None:
-        """Take note that a worker ends."""
+        """Remove a worker that ends."""
         self._workers.discard(worker)
         self._changed.set()
 
     def next_job(self, begun: float) -> Job | None:
         """
-        Return a request to be started now, reading only as much input as it takes to find it.
+        Return a request to start now, reading only as much input as needed to find one.
 
         Args:
-            begun: The time.
+            begun: The current time.
         """
         schedule = self.schedule
         if not schedule.pending and not self.reader.source.is_at_hand:
@@ -276,7 +275,7 @@ class Workers:
             job = schedule.next(now)
             if job is None:
                 if not self.reader.read(now):
-                    # A slot is free: who reads ahead may go further now.
+                    # A slot is free: the feeder may read further ahead now.
                     self.tell_feeder()
                     return None
             elif job.state is _START:
@@ -296,13 +295,13 @@ class Workers:
 
 
 class Worker:
-    """A task that holds a permit and goes from one request to the next."""
+    """A task that holds a permit and tries one request after another."""
 
     __slots__ = ("_encode", "_job", "_limits", "_made_at", "_relay", "_workers")
 
     def __init__(self, workers: Workers, job: Job | None = None) -> None:
         self._workers = workers
-        # The one that is being tried, or is to be tried next; the schedule has started it.
+        # The request that is being tried, or tried next; the schedule has started it.
         self._job = job
         self._made_at = workers.clock()
         trial = workers.trial
@@ -313,12 +312,12 @@ class Worker:
             self._relay = trial.lane.relay(trial.limits, self._take_and_go_on)
 
     async def work(self) -> None:
-        """Go from one request to the next until there is none; the permit is given back then."""
+        """Try one request after another until there is none; then release the permit."""
         workers = self._workers
         permits = workers.permits
         held = True
         if (late := workers.clock() - self._made_at) >= LATE:
-            # The first request has had its slot meanwhile, and nothing under way that could tell.
+            # The loop was blocked before this task began: the first request must not pay for it.
             self.take_out(late, self._made_at)
         try:
             while (job := self._job) is not None:
@@ -340,14 +339,14 @@ class Worker:
             workers.leave(self)
 
     async def work_alone(self) -> None:
-        """Do all that can be done now."""
+        """Try one request after another until none can start."""
         workers = self._workers
         while (job := self._job or workers.next_job(workers.clock())) is not None:
             self._job = job
             await self._try(job)
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of what is being tried."""
+        """Take the time of a blocked loop out of the request that is being tried."""
         job = self._job
         if job is None or job.first_started_at is None or job.first_started_at > before:
             return
@@ -356,7 +355,7 @@ class Worker:
             job.deadline += seconds
 
     async def _try(self, job: Job) -> None:
-        """Try a request once, and by relay those after it; one of these may be left untried."""
+        """Try a request once, and by relay those after it; `_job` is one left untried, if any."""
         workers, relay = self._workers, self._relay
         workers.last_at_work = job
         encoded: Encoded | Unset | None = UNSET
@@ -393,14 +392,14 @@ class Worker:
     def _take_and_go_on(
         self, response_builder: ResponseBuilder, content: bytes, course: Course, now: float
     ) -> Encoded | None:
-        """Give a request its result, and return the next one, if there is one for the relay."""
+        """Record the result of a request, and return the next one, if the relay can send it."""
         workers, job = self._workers, self._job
         assert job is not None
         ledger = workers.ledger
         if job.weight:
             ledger.let_go(job)
         history = job.history
-        # What `success_of` makes, without the calls.
+        # The same as `success_of`, without the calls.
         result = draft(
             job.index,
             job.request,
@@ -438,10 +437,11 @@ class Worker:
 
     def _replace(self, done: Job, now: float) -> Encoded | None:
         """
-        Put the next request of the input in the place of one that has succeeded, if it can go.
+        Replace a request that has succeeded by the next one of the input, if that may start now.
 
-        The way most requests go: nobody waits, the next is for the same host, and nothing is wrong
-        with that. Then no queue changes, and no count; where this says no, `next_job` knows more.
+        This is the common case: no permit is waited for, and the next request is for the same host,
+        which accepts it. Then no queue and no count changes. Else, return `None`; `next_job` then
+        decides.
         """
         workers = self._workers
         schedule, source, ledger = workers.schedule, workers.reader.source, workers.ledger
@@ -477,7 +477,7 @@ class Worker:
                     done.retry = item.retry if isinstance(item, Request) else UNSET
                 before = ledger.full_before
                 if before is not None:
-                    # What `Ledger.enter` finds, without the call.
+                    # The same as in `Ledger.enter`, without the call.
                     since = workers.slots.full_since
                     seconds = workers.slots.full_seconds - before
                     done.queued = seconds + (now - since if since else 0.0)
@@ -488,7 +488,7 @@ class Worker:
 
 
 def _is_usual(job: Job) -> bool:
-    """Whether the limits of a job are those of most: a relay knows no others."""
+    """Whether a job has the limits of the fetcher, as a relay requires."""
     if job.host.limits is not None or job.allowed is not None:
         return False
     return type(job.request) is str or not has_own_limits(job.request)

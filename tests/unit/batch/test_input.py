@@ -102,9 +102,9 @@ async def test_what_is_no_request_is_a_failure_of_its_own():
 @pytest.mark.parametrize(
     ("given", "cure"),
     [
-        ("http://host.test/", "put it into a list"),
-        (httpx.URL("http://host.test/"), "put it into a list"),
-        (Request("http://host.test/"), "put it into a list"),
+        ("http://host.test/", "or a list of one request"),
+        (httpx.URL("http://host.test/"), "or a list of one request"),
+        (Request("http://host.test/"), "or a list of one request"),
         (b"http://host.test/", "must be an iterable of str, not bytes"),
         ({"a": "http://host.test/"}, "Request\\(url, tag=key\\)"),
         (None, "must be an iterable or async iterable, not None"),
@@ -540,7 +540,7 @@ def test_a_file_that_is_open_for_bytes_is_refused(path: Path, buffering: int):
     """Each of its lines would be a failure; it is named instead, with the cure."""
     with (
         path.open("rb", buffering) as file,
-        pytest.raises(TypeError, match=r"urls\.txt is open for"),
+        pytest.raises(TypeError, match=r"urls\.txt is open in binary"),
     ):
         Input(file)
     with tempfile.NamedTemporaryFile() as file, pytest.raises(TypeError, match="open it as text"):
@@ -560,7 +560,7 @@ class Reader:
 async def test_a_reader_of_bytes_is_refused():
     """Only its first line tells."""
     async with Fetcher(transport=mock()) as fetcher:
-        with pytest.raises(TypeError, match="the file is open for bytes"):
+        with pytest.raises(TypeError, match="the file is open in binary mode"):
             await fetcher.fetch_many(Reader())  # type: ignore[arg-type]  # on purpose
 
 
@@ -569,7 +569,7 @@ async def test_a_file_of_another_encoding_is_no_list_of_urls():
     file = io.StringIO("http://a.test/0".encode("utf-16-le").decode("latin-1"))
 
     async with Fetcher(transport=mock()) as fetcher:
-        with pytest.raises(ValueError, match=r"line 1 has a NUL .* encoding='utf-16'"):
+        with pytest.raises(ValueError, match=r"line 1 contains a NUL .* encoding='utf-16'"):
             await fetcher.fetch_many(file)
 
 
@@ -584,9 +584,7 @@ async def test_a_file_that_does_not_decode_is_named(tmp_path: Path):
         path.write_bytes(content)
         with path.open(encoding="utf-8") as file:
             async with Fetcher(transport=mock()) as fetcher:
-                with pytest.raises(
-                    ValueError, match=rf"{name} is no list of URLs in utf-8: .* byte"
-                ):
+                with pytest.raises(ValueError, match=rf"{name} is not text in utf-8: .* byte"):
                     await fetcher.fetch_many(file)
 
 
