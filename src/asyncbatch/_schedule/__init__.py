@@ -1,5 +1,5 @@
 """
-Which request of a batch goes next, and when.
+The schedule: picks the next request of a batch, and the time of its start.
 
 Pure: no `async`, no clock, no sockets, no randomness of its own.
 """

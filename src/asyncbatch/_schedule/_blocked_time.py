@@ -1,7 +1,7 @@
 """
-How long one host has let nothing start: what `throttled` is measured by.
+The time for which a host let no request start, by which `throttled` is measured.
 
-Pure, like the rest. When the host lets something start, the host says.
+Pure. The host passes the times in.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 class BlockedTime:
     """
-    A clock that runs only while a host, or the rate over all, lets nothing start.
+    A clock that runs only while a host, or the total rate, lets no request start.
 
-    The time for which a request has been held back is the difference of two readings.
+    The time for which a request was held back is the difference of two readings.
     """
 
     __slots__ = ("_held", "_settled_at", "_total", "seconds")
 
     def __init__(self, total: Gcra | None) -> None:
         self._total = total
-        # Three that `settle` alone writes, and together. Seconds in which the host, but not the
-        # rate over all, let nothing start. An attribute, since each request to a plain host reads
-        # it: to such a host there is no rate over all, and the clock stands.
+        # `settle` writes these three together. Seconds in which the host, but not the total rate,
+        # let no request start. An attribute, since each request to a plain host reads it: such a
+        # host has no total rate, so that its clock stands.
         self.seconds = 0.0
-        # Seconds in which the rate over all let nothing start, whatever the host did.
+        # Seconds in which the total rate let no request start, whatever the host did.
         self._held = 0.0
         self._settled_at = -math.inf
 
     def settle(self, now: float, blocked_until: float) -> float:
         """
-        Bring the clock up to `now`, and return what it shows.
+        Advance the clock to `now`, and return its reading.
 
         Args:
-            now: The time.
-            blocked_until: Until when, since it was settled last, the host let nothing start.
+            now: The current time.
+            blocked_until: Until when the host let no request start, since the last call.
         """
         since = self._settled_at
         if now <= since:

@@ -1,8 +1,8 @@
 """
-What becomes of a request after an attempt.
+`RetryDecider`: decides whether a request is tried again after an attempt.
 
-Looks at the outcome, the request, its host and the policy, and decides; nothing is changed here but
-what a retry is paid from: the budget, or the count of failures on our own side.
+It looks at the outcome, the request, its host and the policy. It changes only the retry budget, and
+the count of failures on our side.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from asyncbatch._values._retry_policy import RetryPolicy
 
 LOCAL_TRIES = 10
-"""How often an attempt that failed on our own side is repeated."""
+"""How often an attempt that failed on our side is repeated."""
 
-# Seconds before the first repetition; each further one waits twice as long, up to the maximum.
+# Seconds before the first repetition. The wait doubles with each further one, up to the maximum.
 _LOCAL_DELAY = 0.01
 _LOCAL_DELAY_MAX = 1.0
 
 
 class Action(Enum):
-    """What becomes of a request after an attempt."""
+    """What the batch does with a request after an attempt."""
 
     FINISH = "finish"
     """The outcome is the result."""
     OUT_OF_BUDGET = "out_of_budget"
-    """The outcome is the result: there are tries left, but the host's budget has none."""
+    """The outcome is the result: tries are left, but the retry budget of the host is spent."""
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
-    """The outcome is the result: the server asks for a longer wait than the policy allows."""
+    """The outcome is the result: the server asks for a longer wait than allowed."""
     RETRY = "retry"
-    """It will come again from `next`."""
+    """`next` will return the request again."""
 
 
 @attrs.frozen
 class Decision:
-    """What becomes of a request after an attempt."""
+    """What the batch does with a request after an attempt, and the figures for it."""
 
     action: Action
     delay: float = 0.0
-    """Seconds until it may be tried again, for `RETRY`; its host may make it wait longer."""
+    """For `RETRY`: seconds until it may be tried again; its host may make it wait longer."""
     limit: float = 0.0
-    """Seconds that are waited at most, for `RETRY_AFTER_TOO_LONG`."""
+    """For `RETRY_AFTER_TOO_LONG`: seconds that the wait may take."""
     option: str = "retry_after_max"
-    """What says so: the policy's `retry_after_max`, or a `deadline` or `batch_timeout` that is over
-    before; then `limit` is what is left of it."""
+    """The option that limits the wait: `retry_after_max`, or a `deadline` or `batch_timeout` that
+    ends before; then `limit` is the rest of it."""
 
 
 FINISH: Final = Decision(Action.FINISH)
@@ -61,7 +61,7 @@ OUT_OF_BUDGET: Final = Decision(Action.OUT_OF_BUDGET)
 
 
 class RetryDecider:
-    """Decides what becomes of requests whose attempt failed, by one policy."""
+    """Decides whether requests whose attempt failed are tried again."""
 
     __slots__ = ("_random", "_retry", "ends_at")
 
@@ -72,19 +72,18 @@ class RetryDecider:
         self.ends_at = math.inf
 
     def policy_for(self, job: Job) -> RetryPolicy | None:
-        """Return the policy for a request: its own, or that for all; `None`: it is tried once."""
+        """Return the policy of a request: its own, or the fetcher's; `None`: it is tried once."""
         return self._retry if isinstance(job.retry, Unset) else job.retry
 
     def decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> Decision:
         """
-        Decide what becomes of a request whose attempt failed.
+        Decide whether a request whose attempt failed is tried again.
 
         Args:
             job: The request.
-            outcome: How its last attempt ended.
-            pause: Seconds for which this very outcome has paused the host: the request takes the
-                same wait.
-            now: The time.
+            outcome: The outcome of its last attempt.
+            pause: Seconds for which this outcome has paused the host; the request waits as long.
+            now: The current time.
         """
         if outcome.local:
             return _decide_local(job, now)
@@ -92,7 +91,7 @@ class RetryDecider:
         if retry is None or job.attempts >= retry.attempts:
             return FINISH
         wish = outcome.wish
-        # Of a host that is down it would only learn after seconds that it is.
+        # A retry would only wait for seconds to learn that the host is down.
         if host.is_down or wish is False:
             return FINISH
         if wish is None and not retry.permits(outcome, job.method):
@@ -100,7 +99,7 @@ class RetryDecider:
         wanted = None if wish is None or wish is True else float(wish)
         if wanted is None and retry.asks_too_long(outcome):
             return Decision(Action.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
-        # 0 says that the refusal was not about the time: it is waited for as if nothing were said.
+        # A Retry-After of 0 gives no time to wait for, so it counts as none.
         delay = (outcome.retry_after or None) if pause is None else pause
         if wanted is not None:
             delay = wanted
@@ -114,7 +113,7 @@ class RetryDecider:
         held = max(host.paused_until, now + (outcome.retry_after or 0.0))
         if now < self.ends_at <= held:
             return _too_long(outcome, self.ends_at - now, "batch_timeout")
-        # A retry at the time that the server named itself is no storm, and costs nothing.
+        # A retry at the time given by the server adds no unwanted load, and costs no budget.
         asked = bool(outcome.retry_after)
         if not asked and not host.pays(outcome, now):
             return OUT_OF_BUDGET
@@ -122,7 +121,7 @@ class RetryDecider:
 
 
 def _too_long(outcome: Outcome, left: float, option: str) -> Decision:
-    """Give up what has no time to wait: for what the server asks for, if it does, else at all."""
+    """Return the decision for a request with no time to wait: `FINISH` without a `Retry-After`."""
     if outcome.retry_after is None:
         return FINISH
     return Decision(Action.RETRY_AFTER_TOO_LONG, limit=max(0.0, left), option=option)

@@ -1,8 +1,8 @@
 """
-One host: what is in flight to it, and when it may be sent more.
+One host: its requests in flight, and when the next one may start.
 
-Pure: no clock and no randomness of its own. Which request goes next, and what becomes of a failed
-one, is not decided here.
+Pure: no clock and no randomness of its own. The schedule picks the next request, and decides on
+retries.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from asyncbatch._values._outcome import Outcome
     from asyncbatch._values._retry_policy import RetryPolicy
 
-# A name that does not exist, a certificate that does not verify: no pause helps.
+# Permanent failures of these kinds (a name that does not exist, a certificate that does not verify)
+# pause no host, since they would not pass.
 _LASTING = frozenset({FailureKind.dns, FailureKind.tls})
 
 
 class Host:
-    """One origin: what is in flight to it, and when it may be sent more."""
+    """One origin: its requests in flight, and when the next one may start."""
 
     __slots__ = (
         "_health",
@@ -62,10 +63,9 @@ class Host:
     def __init__(self, key: Hashable, policies: Policies) -> None:
         self.key = key
         self._policies = policies
-        # Of each attempt, where they are others than those for all.
+        # Limits of each attempt; None for those of the fetcher.
         self.limits = policies.limits
-        # How many may be in flight: the cap, or less while the host opens. Written by
-        # `_limit_load`.
+        # Most requests in flight: the cap, or less while the host opens. Written by `_limit_load`.
         self._listener = policies.listener
         self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
         self._rate = None if policies.rate is None else Gcra(policies.rate)
@@ -73,36 +73,37 @@ class Host:
         # (`_learn_from_status`): most hosts never see one.
         self._health: Health | None = None
         self._pauses: Pauses | None = None
-        # How many may be in flight before the host is opened slowly (`hold`): one more for each
-        # answer, and infinite once that is as many as there ever are.
+        # Requests in flight at which slow start begins (`hold`): one more for each answer, and
+        # infinite once it is the most that can be in flight.
         self.width: float = FIRST
         # Made when the width is reached, which most hosts never do, and at the beginning of a pause
-        # (`_pause`); until the host is open (`recover`).
+        # (`_pause`); None again when the host is open (`recover`).
         self.slow_start: SlowStart | None = None
         # Whether it has ever answered.
         self.has_answered = False
         self._turns = Turns()
         self.blocked = BlockedTime(policies.total)
-        # First tries are counted by the schedule, retries are paid where they are decided on.
+        # The schedule counts first tries; `RetryDecider` pays for retries.
         self.budget = policies.new_budget()
         # Written by `book` and `release`; for a plain host by the schedule.
         self.in_flight = 0
-        # Batches with requests for this host that are not finished; written by the schedule.
+        # Number of batches with unfinished requests for this host; written by the schedule.
         self.queues = 0
-        # Nothing limits this host but its width, and nothing is wrong with it. The hot path reads
-        # this flag and little else; written by `recover` and `hold`.
+        # Only the width limits this host, and no failure is remembered. The hot path reads this
+        # flag and little else; written by `recover` and `hold`.
         self.plain = policies.is_unlimited
-        # Plain and wide open: there is nothing to be counted. Written with the two above.
+        # Plain with an infinite width, so that nothing need be counted. Written with `plain` and
+        # `width`.
         self.steady = False
         # The end of the last pause; it never moves back. Written by `_pause`.
         self.paused_until = -math.inf
         # Whether the listener has been told of a pause, and not of its end. Written by `_pause` and
         # `settle`.
         self.is_told_paused = False
-        # The later one of that and the rate's next slot. It never moves back. Written by `book` and
-        # `_pause`.
+        # The later of `paused_until` and the next slot of the rate. It never moves back. Written by
+        # `book` and `_pause`.
         self.opens_at = -math.inf
-        # Had nothing to do when it was last looked at; written by Hosts.
+        # Whether the host had no requests when Hosts last looked at it; written by Hosts.
         self.is_lingering = False
         # Written by Timers.
         self.timer: float | None = None
@@ -110,32 +111,32 @@ class Host:
     # Starting
 
     def admits(self, now: float) -> bool:
-        """May a request start, whosoever it is?"""
+        """Whether a request of any queue may start."""
         return now >= self.opens_at and self.in_flight < self._limit
 
     def admits_from(self, queue: HostQueue, now: float) -> bool:
-        """May a request of this queue start?"""
+        """Whether a request of this queue may start."""
         return self._turns.allows(queue, now) and self.admits(now)
 
     @property
     def is_down(self) -> bool:
-        """Can it not be connected to?"""
+        """Whether the host is given up."""
         return self._health is not None and self._health.is_down
 
     def is_paused(self, now: float) -> bool:
-        """Is it to be left alone for a while?"""
+        """Whether a pause is under way."""
         return now < self.paused_until
 
     def fails_fast(self, now: float) -> bool:
-        """Is the host down, and nobody wanted to probe it?"""
+        """Whether requests fail at once: the host is down, and needs no probe now."""
         return self._health is not None and self._health.fails_fast(now)
 
     def is_out(self, now: float) -> bool:
-        """Is there an outage, with pauses between its rounds?"""
+        """Whether there is an outage, with pauses between its rounds."""
         return self._health is not None and self._health.is_out(now)
 
     def hold(self, now: float) -> None:
-        """Open slowly from now on: as many are in flight as may be."""
+        """Begin slow start, as the requests in flight have reached the width."""
         if self.slow_start is None:
             self.settle(now)
             self.slow_start = SlowStart(self.width, has_answered=self.has_answered)
@@ -143,7 +144,7 @@ class Host:
             self._limit_load()
 
     def book(self, now: float, request: object) -> float:
-        """Take a slot for `request`, which this host admits; return what `settle` does."""
+        """Take a slot for `request`, which this host admits; return the clock as `settle` does."""
         clock = self.settle(now)
         self.in_flight += 1
         if self._health is not None and self._health.started(request) and self._listener:
@@ -157,11 +158,11 @@ class Host:
 
     def settle(self, now: float) -> float:
         """
-        Return the clock of the time for which nothing could start, brought up to `now`.
+        Advance the clock of blocked time to `now`, and return it.
 
-        To be called before anything that it depends on changes. While the host waits for a moment
-        its timer is set to that moment, so that no start can have been booked at the rate over all
-        between the end of the wait and this call.
+        Call it before anything that the clock depends on changes. While the host is closed, its
+        timer is set to the time at which it opens, so that no start can have been booked at the
+        total rate between that time and this call.
         """
         if self.is_told_paused and now >= self.paused_until:
             self.is_told_paused = False
@@ -173,7 +174,7 @@ class Host:
     # Ending
 
     def release(self, now: float, request: object) -> None:
-        """Give the slot of `request` back, of which there is nothing to be learned."""
+        """Release the slot of `request`, whose end says nothing about the host."""
         self.settle(now)
         self.in_flight -= 1
         if self._health is not None:
@@ -183,7 +184,7 @@ class Host:
             self._limit_load()
 
     def succeeded(self) -> None:
-        """Take note of a success at a plain host that is not wide open."""
+        """Record a success at a plain host that is not steady."""
         self.has_answered = True
         self.width += 1
         if self.width >= self._policies.full:
@@ -194,16 +195,16 @@ class Host:
         self, request: object, outcome: Outcome, now: float, retry: RetryPolicy | None
     ) -> float | None:
         """
-        Give the slot of `request` back, and learn from how its attempt ended.
+        Release the slot of `request`, and learn from its outcome.
 
         Args:
-            request: It.
-            outcome: How its attempt ended.
-            now: The time.
-            retry: The policy for it: `None` if its refusal is to pause nobody.
+            request: The request.
+            outcome: The outcome of its attempt.
+            now: The current time.
+            retry: Its policy; `None` if its refusal pauses no host.
 
         Returns:
-            The seconds for which the host is paused from now on because of this very outcome.
+            The seconds for which this outcome pauses the host, from now on.
         """
         if outcome.local:
             self.release(now, request)
@@ -217,13 +218,13 @@ class Host:
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
     def overhear(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> None:
-        """Learn from what came of a request that had been sent to another host."""
+        """Learn from the outcome of a request that was redirected here from another host."""
         self.settle(now)
         self._learn(outcome, now, retry, was_probe=False)
         self.recover(now)
 
     def refund(self, now: float) -> None:
-        """Give back what the budget has paid for tries that an outage has cost."""
+        """Return to the budget what was paid for tries during an outage."""
         health = self._health
         if health is not None and self.budget is not None and health.unrefunded:
             self.budget.refund(health.unrefunded, now)
@@ -231,10 +232,10 @@ class Host:
 
     def pays(self, outcome: Outcome, now: float) -> bool:
         """
-        Take the price of a retry from the budget; return whether there was enough.
+        Take a retry from the budget; return whether one was left.
 
-        The tries that an outage of the host costs are not what the budget is for: its pauses, and
-        the opening after each, bound them already.
+        Tries during an outage of the host cost nothing: the pauses of the outage, and the slow
+        start after each, bound them already.
         """
         if self.budget is None or (outcome.is_silent and self.is_out(now)):
             return True
@@ -274,8 +275,8 @@ class Host:
         if self._health is None:
             self._health = Health(self._policies.give_up_after)
         health, started_at = self._health, outcome.started_at
-        # A host that has answered may have done so up to now, and a connection that was cut was one
-        # until then.
+        # When the silence began. A host that has answered may have answered until now, and a
+        # connection that was closed was open until now.
         waited = outcome.connect_failed or outcome.kind is FailureKind.timeout
         finding = health.failed(
             started_at if waited and not self.has_answered else now,
@@ -290,7 +291,7 @@ class Host:
         if finding is Finding.DOWN:
             if self._listener is not None:
                 self._listener.given_up(self.key, health.row, now - health.began)
-            # They need no slot to fail.
+            # Failing at once needs no slot.
             self._turns.make_all_ready()
         elif finding is Finding.OUTAGE:
             assert retry is not None
@@ -300,7 +301,7 @@ class Host:
             self._narrow(health.room, now)
 
     def _narrow(self, width: int, now: float) -> None:
-        """Let no more be in flight, unless there has been an answer, than it takes to give up."""
+        """Limit a host without an answer to the requests that it takes to give it up."""
         if self.slow_start is None:
             if self.has_answered:
                 return
@@ -311,10 +312,10 @@ class Host:
             self._limit_load()
 
     def _end_round(self, retry: RetryPolicy, now: float, *, lasted: float) -> None:
-        """Leave the host alone for a moment, and then let one request find out."""
+        """Pause the host, and let a single request try it afterwards."""
         assert self._health is not None
         if lasted >= ROUND_MAX:
-            # They have waited for longer than the pause would be.
+            # The attempts took longer than the pause would.
             self._reopen(FIRST, has_answered=False)
             return
         pause = retry.silence_delay(self._health.rounds, self._policies.random, ROUND_MAX)
@@ -350,7 +351,7 @@ class Host:
         self.pass_on(now)
 
     def reopen(self, now: float) -> bool:
-        """End a pause, and take a host that was given up for one that was not; say if it was."""
+        """End a pause, or use the host again after it was given up; return whether it was so."""
         if not self.is_down and not self.is_paused(now):
             return False
         self.settle(now)
@@ -360,7 +361,7 @@ class Host:
             self._health.answered()
         if self._pauses is not None:
             self._pauses.end(now)
-        # The clock of blocked time stands at `now`: that these move back is nobody's loss.
+        # These may move back, since the clock of blocked time is settled at `now`.
         self.paused_until = min(self.paused_until, now)
         self.opens_at = now if self._rate is None else max(now, self._rate.open_at)
         self._reopen(FIRST, has_answered=False)
@@ -371,13 +372,13 @@ class Host:
     # Waiting
 
     def park(self, queue: HostQueue, now: float) -> None:
-        """Let a queue wait until it may start."""
+        """Make a queue wait until a request of it may start."""
         self._turns.join(queue)
         if not self.watch(now) and self.in_flight < self._limit:
             self._arm(self._turns.turn_until)
 
     def watch(self, now: float) -> bool:
-        """Set the timer to when the host will open by itself; return whether it is closed."""
+        """Set the timer to the time at which the host opens; return whether it is closed."""
         if now < self.opens_at:
             self._arm(self.opens_at)
             return True
@@ -388,7 +389,7 @@ class Host:
         return False
 
     def pass_on(self, now: float) -> None:
-        """Give the turn to the first queue that waits, or see to it that this happens in time."""
+        """Give the turn to the first queue that waits, or set the timer for it."""
         line = self._turns
         if not self.queues or self.watch(now):
             return
@@ -399,17 +400,17 @@ class Host:
             self._arm(line.turn_until)
 
     def end_turn(self, queue: HostQueue, now: float) -> None:
-        """Pass the turn on, if it was this queue's."""
+        """Pass the turn on, if this queue had it."""
         if self._turns.end_turn(queue):
             self.pass_on(now)
 
     def withdraw(self, queue: HostQueue, now: float) -> None:
-        """Forget a queue that has nothing left to start."""
+        """Remove a queue that has nothing left to start."""
         self._turns.leave(queue)
         self.pass_on(now)
 
     def on_time(self, when: float) -> None:
-        """Let the next one start, if the time has come for that."""
+        """Let the next request start, at the time of the timer."""
         self.settle(when)
         if self.slow_start is not None:
             self.slow_start.on_time(when, self.in_flight)
@@ -417,18 +418,19 @@ class Host:
         self.pass_on(when)
 
     def _arm(self, when: float) -> None:
-        """Set the timer to `when`, unless it goes off earlier."""
+        """Set the timer to `when`, unless it is set to an earlier time."""
         if self.timer is not None and self.timer <= when:
             return
         self._policies.timers.set(self, when)
-        # Whoever waits for the end of a request has not been waiting for a moment so far.
+        # The dispatchers of the waiting batches sleep until a request ends, and must now wake up at
+        # this time.
         for queue in self._turns.waiting():
             queue.look_again()
 
-    # Being fine again
+    # Recovering
 
     def recover(self, now: float) -> None:
-        """Let the next one start where it may; go to the hot path if all is well, or leave it."""
+        """Let the next request start, and set `plain` and `steady` by the state of the host."""
         line = self._turns
         if self.width < math.inf:
             self._open_further(now)
@@ -448,7 +450,7 @@ class Host:
         self.steady = plain and self.width == math.inf
 
     def _open_further(self, now: float) -> None:
-        """Open the host if it has answered often enough; stop counting where nobody waits."""
+        """End slow start if the host has answered often enough, or no request waits for it."""
         slow_start, full = self.slow_start, self._policies.full
         if slow_start is None:
             if self.width >= full:
@@ -462,7 +464,7 @@ class Host:
             self.width, self.slow_start = slow_start.width, None
 
     def _limit_load(self) -> None:
-        """Say how many may be in flight; to be called when that changes."""
+        """Set how many requests may be in flight. Call it when that changes."""
         cap = self._policies.cap
         if self.slow_start is not None:
             self._limit = min(cap, self.slow_start.limit)
@@ -470,7 +472,7 @@ class Host:
             self._limit = cap if self.plain else min(cap, self.width)
 
     def worth_keeping_until(self) -> float:
-        """Return when a host with nothing to do may be forgotten without any harm."""
+        """Return the time after which an unused host may be forgotten."""
         until = self.opens_at
         if self._health is not None:
             until = max(until, self._health.matters_until)
@@ -479,6 +481,6 @@ class Host:
         if self._rate is not None:
             until = max(until, self._rate.full_at)
         if self.budget is not None:
-            # First tries are forgotten gladly: they only ever allow more retries.
+            # First tries may be forgotten: they only allow more retries.
             until = max(until, self.budget.spent_until())
         return until

@@ -1,4 +1,4 @@
-"""What holds for every host of a fetcher."""
+"""The rules and policies of hosts: those of all hosts of a fetcher, and those of single ones."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class HostRules:
-    """What holds for single hosts, where it is other than for all; `None`: it is not."""
+    """The rules of single hosts. `None`: the rule for all hosts applies."""
 
     per_host: int | None = None
     rate: Rate | None = None
     limits: TimeLimits | None = None
-    """Of each attempt; for whoever sends it."""
+    """Limits of each attempt; the batch passes them to the lane."""
 
 
 RulesFor: TypeAlias = "Callable[[Hashable], HostRules | None]"
-"""Says what holds for a single host, by its key."""
+"""Returns the rules of a single host, by its key."""
 
 
 class HostListener(Protocol):
-    """Is told what happens to single hosts, each thing once."""
+    """Receives the events of single hosts, each of them once."""
 
     def paused(self, host: Hashable, seconds: float, *, is_asked: bool) -> None:
-        """A pause has begun; `is_asked`: because the host said so, not for want of an answer."""
+        """Handle the beginning of a pause; `is_asked`: the host refused, else it did not answer."""
 
     def resumed(self, host: Hashable) -> None:
-        """A pause is over."""
+        """Handle the end of a pause."""
 
     def given_up(self, host: Hashable, failures: int, seconds: float) -> None:
-        """A host is left alone, after so many attempts without an answer over so many seconds."""
+        """Handle a host that is given up, after `failures` unanswered attempts over `seconds`."""
 
     def probed(self, host: Hashable) -> None:
-        """A host that was given up is being asked again."""
+        """Handle the probe of a host that was given up."""
 
     def is_back(self, host: Hashable) -> None:
-        """A host that was given up has answered, or was opened again."""
+        """Handle the answer of a host that was given up, or its reopening."""
 
 
 @attrs.define(eq=False)
 class Policies:
-    """What holds for every host of a fetcher, or for some."""
+    """The policies of all hosts of a fetcher, or of those with the same rules."""
 
     cap: float
-    """Requests in flight to one host at most; infinite for no bound."""
+    """Most requests in flight to one host; infinite for no limit."""
     rate: Rate | None
-    """Starts on one host."""
+    """Rate of the starts at one host."""
     total: Gcra | None
-    """Starts on all hosts together."""
+    """Rate of the starts at all hosts together."""
     slots: float
-    """Requests in flight to all hosts together at most."""
+    """Most requests in flight to all hosts together."""
     give_up_after: int | None
-    """Attempts without an answer in a row until a host counts as down; `None`: never."""
+    """Unanswered attempts in a row after which a host counts as down; `None`: never."""
     retry: RetryPolicy | None
     random: Callable[[], float]
     timers: Timers
     listener: HostListener | None = None
     limits: TimeLimits | None = None
-    """Of each attempt, where they are others than those for all."""
+    """Limits of each attempt; `None`: those of the fetcher."""
 
     def under(self, rules: HostRules) -> Policies:
-        """Return the same, but for what `rules` say."""
+        """Return these policies with the given rules."""
         return attrs.evolve(
             self,
             cap=self.cap if rules.per_host is None else rules.per_host,
@@ -83,12 +83,12 @@ class Policies:
 
     @property
     def is_unlimited(self) -> bool:
-        """May any number of requests start at any time, as long as nothing goes wrong?"""
+        """Whether any number of requests may start at any time, as long as none fails."""
         return self.cap == math.inf and self.rate is None and self.total is None
 
     @property
     def full(self) -> float:
-        """How many there are in flight to one host at most: one that is so wide is open."""
+        """Most requests that can be in flight to one host: a host with this width is open."""
         return min(self.cap, self.slots)
 
     def new_budget(self) -> RetryBudget | None:
@@ -99,18 +99,18 @@ class Policies:
 
     def pause_after(self, retry: RetryPolicy, retry_after: float | None, pauses: int) -> float:
         """
-        Return for how long a refusal pauses a host.
+        Return the seconds for which a refusal pauses a host.
 
         Args:
-            retry: The policy for the request that was refused.
-            retry_after: What the server asks for.
-            pauses: How many there have been in a row.
+            retry: The policy of the refused request.
+            retry_after: The wait that the server asks for.
+            pauses: Number of earlier pauses in a row.
         """
         asked = self.asked_pause(retry, retry_after)
         return retry.backoff_delay(pauses + 1, self.random) if asked is None else asked
 
     def asked_pause(self, retry: RetryPolicy, retry_after: float | None) -> float | None:
-        """Return for how long a `Retry-After` pauses a host; `None`, as for 0, if it does not."""
+        """Return the seconds for which a `Retry-After` pauses a host; `None` if it does not."""
         if not retry_after or retry_after > retry.retry_after_max:
             return None
         return retry_after

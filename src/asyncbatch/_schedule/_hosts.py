@@ -1,7 +1,7 @@
 """
-All hosts of one fetcher, and the rate over all of them.
+All hosts of one fetcher, and the total rate.
 
-Pure, like the rest. What is known of one host lives with it.
+Pure. The state of one host is in `Host`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 
 MOST_WARM = 2_048
-"""Hosts that are known at most when none of them is worth it: as many as connections are kept.
-Making one costs as much as scheduling five requests to it."""
+"""Most hosts that are kept without a need: as many as connections are kept. Making a host costs as
+much as scheduling five requests to it."""
 
 
 class RateWaiter(Protocol):
-    """A batch, as the rate over all batches sees it."""
+    """The interface of a batch to the total rate."""
 
     def is_startable(self) -> bool:
-        """Is there a request that perhaps only the rate holds back?"""
+        """Whether there is a request that only the rate may hold back."""
         ...
 
     def look_again(self) -> None:
-        """Tell the batch that it is its turn."""
+        """Notify the batch that it has the turn."""
 
 
 class Hosts:
     """
-    All hosts of one fetcher, and the rate over all of them.
+    All hosts of one fetcher, and the total rate.
 
-    Some hosts stay known though they have nothing to do: they may well be asked again. Beyond these
+    Some hosts without requests are kept, since they are likely to get requests again. Beyond these,
     a host is dropped once its past does not matter any more, so that a million hosts, one after the
-    other, run in flat memory.
+    other, run in constant memory.
     """
 
     def __init__(
@@ -78,18 +78,18 @@ class Hosts:
             listener=listener,
         )
         self._rules_for = rules_for
-        # What comes of rules for single hosts: one for all hosts with the same.
+        # Policies by their rules: hosts with the same rules share them.
         self._own_policies: dict[HostRules, Policies] = {}
-        # The batch that is inside a call of its own: it need not be told to look again.
+        # The batch that is calling now, which need not be notified.
         self.caller: object | None = None
         self._table: dict[Hashable, Host] = {}
-        # How many are known at most when none of them is worth it.
+        # Most hosts that are kept without a need.
         self._warm = warm
-        # When a host had nothing to do last.
+        # The last time at which a host ran out of requests.
         self._rested_at = -math.inf
-        # Hosts that had nothing to do when they were last looked at, two by two.
+        # Hosts that had no requests when they were last looked at.
         self._lingering: deque[Host] = deque()
-        # Batches that the rate over all holds back, in the order of their turns.
+        # Batches that the total rate holds back, in the order of their turns.
         self._turns: dict[RateWaiter, None] = {}
         self._turn: RateWaiter | None = None
         self._turn_until = -math.inf
@@ -98,13 +98,13 @@ class Hosts:
         return len(self._table)
 
     def remembered(self) -> int:
-        """Count the hosts that have something to do, or whose past matters. Looks at all."""
+        """Count the hosts that have requests, or whose past matters. O(n)."""
         now = self._rested_at
         hosts = self._table.values()
         return sum(bool(host.queues) or host.worth_keeping_until() > now for host in hosts)
 
     def busy_or_closed(self, now: float) -> list[Host]:
-        """Return the hosts that have something to do, are paused, or are given up."""
+        """Return the hosts that have requests, are paused, or are given up."""
         return [
             host
             for host in self._table.values()
@@ -112,7 +112,7 @@ class Hosts:
         ]
 
     def get(self, key: Hashable) -> Host:
-        """Return the host with this key, a new one if there is none."""
+        """Return the host with this key; make it if there is none."""
         host = self._table.get(key)
         if host is None:
             host = self._table[key] = Host(key, self._policies_for(key))
@@ -128,18 +128,18 @@ class Hosts:
         return policies
 
     def adopt(self, host: Host) -> Host:
-        """Return the host to use where `host` is asked for: it may have been dropped meanwhile."""
+        """Return the host with the key of `host`; `host` itself if that was dropped meanwhile."""
         return self._table.setdefault(host.key, host)
 
     def rest(self, host: Host, now: float) -> None:
-        """Let a host have nothing to do; drop those that there are too many of."""
+        """Record that a host has no requests, and drop hosts if there are too many."""
         self._rested_at = now
         if not host.is_lingering:
             host.is_lingering = True
             self._lingering.append(host)
         if len(self._table) <= self._warm:
             return
-        # Two out for one in: the line gets shorter whenever half of it is not worth keeping.
+        # Two are looked at for each that joins: the line shrinks whenever half of it can go.
         for _ in range(min(2, len(self._lingering))):
             self._look_at_lingering(self._lingering.popleft(), now)
 
@@ -157,10 +157,10 @@ class Hosts:
             del self._table[host.key]
         self.timers.cancel(host)
 
-    # The rate over all
+    # The total rate
 
     def held_until(self, batch: RateWaiter, now: float) -> float | None:
-        """Return until when the rate over all holds this batch back; `None`: it may start."""
+        """Return until when the total rate holds this batch back; `None`: it may start."""
         total = self.total
         if total is None:
             return None
@@ -185,13 +185,13 @@ class Hosts:
         return now < self._turn_until
 
     def book_total(self, batch: RateWaiter, now: float) -> None:
-        """Take a slot of the rate over all."""
+        """Take a slot of the total rate."""
         if self.total is not None:
             self.total.book(now)
             self.leave_line(batch)
 
     def leave_line(self, batch: RateWaiter) -> None:
-        """Forget that this batch waits for the rate over all."""
+        """Remove this batch from those that wait for the total rate."""
         self._turns.pop(batch, None)
         if self._turn is batch:
             self._turn = None

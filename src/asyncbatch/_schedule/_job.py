@@ -1,7 +1,7 @@
 """
-One request on its way through a schedule, and the account of its tries and its waiting.
+`Job`: one request in a schedule, with the count of its tries and of its waiting times.
 
-What happens to it next is decided elsewhere.
+The schedule decides what happens to it next.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class JobState(Enum):
-    """Where a job stands, or what is to be done with it."""
+    """The state of a job."""
 
     WAITING = "waiting"
-    """In the queue of its host."""
+    """It is in the queue of its host."""
     RESTING = "resting"
-    """Waiting for its next try; it is in no queue and holds nothing."""
+    """It waits for its next try, outside of any queue, and holds nothing."""
     START = "start"
-    """Start it, and say `done` or `release` after. It holds a slot of its host."""
+    """The caller must start it, and call `done` or `release` later. It holds a slot of its host."""
     HOST_DOWN = "host_down"
-    """It was not started, because its host is down. The schedule has let go of it."""
+    """It was not started, because its host is down. The schedule has dropped it."""
     EXPIRED = "expired"
-    """Its deadline passed while it waited to be tried again. The schedule has let go of it."""
+    """Its deadline passed while it waited to be tried again. The schedule has dropped it."""
     PAUSED = "paused"
-    """It was not started, because its host is paused beyond its deadline. The schedule has let go
-    of it."""
+    """It was not started, because its host is paused beyond its deadline. The schedule has dropped
+    it."""
     LATE = "late"
     """It was not started, because its host is paused beyond the end of its batch. The schedule has
-    let go of it."""
+    dropped it."""
     OVER = "over"
     """Finished, released or withdrawn."""
 
 
 class Place(Enum):
-    """Where the queue of a host stands."""
+    """Where the queue of a host is: in no line, in the ready ring, or parked at its host."""
 
     NOWHERE = 0
     READY = 1
@@ -49,25 +49,25 @@ class Place(Enum):
 
 
 class JobOwner(Protocol):
-    """Where a job belongs: the queue of its host, as far as it is about one job."""
+    """The interface of a host's queue to its jobs."""
 
     host: Host
     """The host."""
     jobs: int
-    """The jobs of this host that the batch has not finished, wherever they are."""
+    """Number of unfinished jobs of this host, in any state."""
     place: Place
-    """Where the queue itself stands."""
+    """Where the queue is."""
 
     def take_back(self, job: Job, when: float) -> None:
-        """Let a job whose rest is over wait for its next start."""
+        """Queue a job again whose rest is over."""
         ...
 
     def expire(self, job: Job) -> None:
-        """Let a job whose deadline has passed be handed out as expired."""
+        """Mark a job as expired, to be handed out."""
         ...
 
     def forget(self, job: Job) -> None:
-        """Let nothing happen to a job by itself any more."""
+        """Cancel the timer of a job."""
         ...
 
 
@@ -81,7 +81,7 @@ class Job:
     One request on its way through the schedule.
 
     The caller reads `state`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
-    `allowed`, `retry`, `deadline`, `history` and `weight`; the rest is the schedule's own.
+    `allowed`, `retry`, `deadline`, `history` and `weight`. Only the schedule uses the rest.
     """
 
     __slots__ = (
@@ -106,8 +106,8 @@ class Job:
         "weight",
     )
 
-    # Set by `Schedule.add`: where it belongs; when it began to wait, and what its host's clock of
-    # blocked time showed then, also set by whoever lets it wait again.
+    # Set by `Schedule.add`: its queue; when it began to wait, and the reading of its host's clock
+    # of blocked time then. `Resting.end` and `JobQueue.take_back` set these two again.
     queue: JobOwner
     since: float
     clock: float
@@ -120,26 +120,26 @@ class Job:
         self.state = _WAITING
         # Seconds from its first start to its deadline; `None` for none.
         self.allowed: float | None = None
-        # Its own policy; `None`: it is not tried again, and pauses nobody.
+        # Its own policy; `None`: it is not tried again, and pauses no host.
         self.retry: RetryPolicy | Unset | None = UNSET
-        # Tries that have been started, those that failed on our own side excepted.
+        # Number of tries started, without those that failed on our side.
         self.attempts = 0
         self.first_started_at: float | None = None
-        # The moment after which it is not tried again.
+        # The time after which it is not tried again.
         self.deadline: float | None = None
-        # The earlier tries: the caller's.
+        # The earlier tries; written by the caller.
         self.history: list[Any] | None = None
         self.local_failures = 0
-        # Bytes that its batch counts for it; the caller's.
+        # Bytes that its batch counts for it; written by the caller.
         self.weight = 0
-        # Seconds of waiting so far: for a free permit, and because of a limit or a back-off.
+        # Seconds of waiting so far: for a free permit, and for a limit or a back-off.
         self.queued = 0.0
         self.throttled = 0.0
         # The end of its rest, or its deadline while it waits in a queue; written by Timers.
         self.timer: float | None = None
 
     def start(self, host: Host, clock: float, now: float) -> None:
-        """Count a start and what was waited for it; `clock` is that of blocked time."""
+        """Count a start and the wait for it; `clock` is the reading of blocked time."""
         self.state = _START
         throttled = clock - self.clock
         if throttled:
@@ -155,23 +155,23 @@ class Job:
                     budget.turn(now)
                 budget.tries += 1
         else:
-            # The alarm at its deadline is for those that wait.
+            # The timer at its deadline is only for jobs that wait.
             self.queue.forget(self)
 
     def discount_try(self) -> None:
-        """Count the last try as one that failed on our own side."""
+        """Count the last try as one that failed on our side."""
         self.local_failures += 1
         self.attempts -= 1
 
     def stop_waiting(self, now: float) -> None:
-        """Count what was waited for a start that does not come."""
+        """Count the wait for a start that does not come."""
         waited = now - self.since
         throttled = min(self.host.settle(now) - self.clock, waited)
         self.throttled += throttled
         self.queued += waited - throttled
 
     def on_time(self, when: float) -> None:
-        """Go back into the queue after the rest, or expire."""
+        """Return to the queue after the rest, or expire."""
         if self.state is JobState.RESTING:
             self.queue.take_back(self, when)
         else:

@@ -1,7 +1,7 @@
 """
-The pauses of one host: what a server that asks to be left alone brings about.
+The pauses of one host, after refusals by status 429 or 503.
 
-Pure, like the rest.
+Pure.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from asyncbatch._values._retry_policy import RetryPolicy
 
 REFUSALS = frozenset({429, 503})
-"""The statuses by which a server asks to be left alone (RFC 6585 §4, RFC 9110 §15.6.4)."""
+"""The statuses by which a server asks for fewer requests (RFC 6585 §4, RFC 9110 §15.6.4)."""
 
 REMEMBERED_FOR = 30.0
-"""Seconds after the end of a pause for which it counts in a row of pauses."""
+"""Seconds for which a pause, after its end, counts in a row of pauses."""
 
 
 class Pauses:
@@ -28,46 +28,46 @@ class Pauses:
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
-        # When the last one ends; it never moves back. Written by `refused`, as the next three.
+        # When the last pause ends. `refused` writes this and the next three.
         self.until = -math.inf
-        # When the last one began: what was sent before says nothing about it.
+        # When the last pause began: answers to requests sent before say nothing about it.
         self._began = -math.inf
-        # When the one before it began.
+        # When the pause before it began.
         self._before = -math.inf
-        # Pauses in a row; `answered` ends it.
+        # Number of pauses in a row; `answered` ends the row.
         self._row = 0
 
     @property
     def is_over(self) -> bool:
-        """Has there been a success since the last pause began?"""
+        """Whether a request sent since the last pause began was answered without a refusal."""
         return not self._row
 
     @property
     def matters_until(self) -> float:
-        """Until when all of this is worth remembering."""
+        """Until when this state matters."""
         return self.until + REMEMBERED_FOR
 
     def answered(self, started_at: float) -> None:
-        """Take note of an answer that is no refusal, to what was sent at `started_at`."""
+        """Record an answer that is not a refusal, to a request sent at `started_at`."""
         if started_at > self._began:
             self._row = 0
         elif started_at > self._before:
-            # There was a success between the last two, though it came late.
+            # There was an answer between the last two pauses, which came late.
             self._row = min(self._row, 1)
 
     def end(self, now: float) -> None:
-        """Take the last pause for over."""
+        """End the last pause."""
         self.until = min(self.until, now)
 
     def refused(self, outcome: Outcome, now: float, retry: RetryPolicy) -> float | None:
         """
-        Take note of a refusal, of a request that has this policy.
+        Record a refusal of a request with this policy.
 
         Returns:
-            The seconds for which the host is paused from now on because of this very outcome.
+            The seconds for which this outcome pauses the host, from now on.
         """
-        # A server that is asked 100 things at once refuses 100 times. It is one refusal: only what
-        # was sent after the last pause began says anything about that pause.
+        # A server that gets 100 requests at the same time refuses 100 times, but it is one refusal:
+        # only requests sent after the last pause began say anything about that pause.
         if outcome.started_at <= self._began:
             asked = self._policies.asked_pause(retry, outcome.retry_after)
             if asked is not None:

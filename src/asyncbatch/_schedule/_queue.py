@@ -1,7 +1,7 @@
 """
-The requests of one batch for one host, and what they start by where the host has limits or trouble.
+The requests of one batch for one host, and their starts at a host with limits or failures.
 
-Pure, like the rest. For a host with neither, the schedule takes them out by itself.
+Pure. At a plain host, the schedule takes the requests out itself.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ class JobQueue:
         self.host = host
         self._ready_ring = ring
         self._resting = rests
-        # Filled by the schedule and by `take_back`. May hold jobs that have expired meanwhile.
+        # Filled by the schedule and by `take_back`. It may contain expired jobs.
         self.fifo: deque[Job] = deque()
-        # Jobs of this host that the batch has not finished, wherever they are; the schedule's.
+        # Number of unfinished jobs of this host, in any state; written by the schedule.
         self.jobs = 0
-        # Where the queue itself stands: in the batch's ring, with the host, or nowhere if empty.
-        # Written with the ring; for a plain host by the schedule.
+        # Where the queue is: in the batch's ring, parked at the host, or nowhere if empty. Written
+        # with the ring; for a plain host by the schedule.
         self.place = Place.NOWHERE
-        # The end of the pause by which all that waits has been looked at.
+        # The end of the last pause for which all waiting jobs were checked.
         self._pause_seen = -math.inf
 
     # Called by its host
 
     def make_ready(self) -> None:
-        """Join the hosts that may start, and tell the batch."""
+        """Join the ready ring, and notify the batch."""
         self.place = Place.READY
         self._ready_ring.queues.append(self)
         self._ready_ring.look_again()
 
     def look_again(self) -> None:
-        """Tell the batch that it may have to wake up earlier than it thought."""
+        """Notify the batch that it may have to wake up earlier."""
         self._ready_ring.look_again()
 
     def host_paused(self, now: float) -> None:
-        """Give up what waits and cannot wait for the end of the pause of the host."""
+        """Dismiss the waiting jobs that cannot wait for the end of the pause of the host."""
         until, rests = self.host.paused_until, self._resting
         if until <= max(now, self._pause_seen):
             return
@@ -65,7 +65,7 @@ class JobQueue:
             self._ready_ring.look_again()
 
     def dismisses(self, job: Job, now: float) -> bool:
-        """Give a job up that cannot wait for the end of a pause; return whether it is so."""
+        """Dismiss a job if it cannot wait for the end of a pause; return whether it was."""
         until = self.host.paused_until
         state = None if until <= now else self._resting.outlasted_by(until, job, now)
         if state is None:
@@ -77,10 +77,10 @@ class JobQueue:
 
     def take_back(self, job: Job, when: float) -> None:
         """
-        Let a job whose rest is over wait in front of all others.
+        Queue a job whose rest is over, before all others.
 
-        While its host opens after a pause, behind them: or one and the same would be the first
-        after each pause, and use up its tries.
+        During slow start after a pause, it goes after them: otherwise the same job would be the
+        first after each pause, and use up its tries.
         """
         self._resting.end(job, when)
         job.clock = self.host.settle(when)
@@ -96,22 +96,22 @@ class JobQueue:
             self.make_ready()
 
     def expire(self, job: Job) -> None:
-        """Let a job whose deadline has passed be handed out as expired."""
+        """Mark a job as expired, to be handed out."""
         self._resting.expire(job)
         self._ready_ring.look_again()
 
     def forget(self, job: Job) -> None:
-        """Let nothing happen to a job by itself any more."""
+        """Cancel the timer of a job."""
         self._resting.forget(job)
 
     # Called by the schedule
 
     def take(self, now: float) -> Job | None:
         """
-        Take out the next job, as far as a host with limits or trouble admits it.
+        Take out the next job, if the host, with its limits or failures, admits one.
 
-        The queue has just been taken from the ring, and goes back to where it belongs. If the rate
-        over all holds the batch back, the ring says so.
+        The queue has just been taken from the ring; this puts it where it belongs. If the total
+        rate holds the batch back, `held_until` of the ring is set.
         """
         host, ring = self.host, self._ready_ring
         ring.enter()
@@ -135,14 +135,14 @@ class JobQueue:
         return self._start(now)
 
     def withdraw(self) -> list[Job]:
-        """Take out all that wait, whatever the host says."""
+        """Take out all waiting jobs."""
         jobs = [job for job in self.fifo if job.state is JobState.WAITING]
         self.fifo.clear()
         self.place = Place.NOWHERE
         return jobs
 
     def _has_job(self) -> bool:
-        """Is there a job that has not expired?"""
+        """Whether there is a job that has not expired."""
         fifo = self.fifo
         while fifo and fifo[0].state is not JobState.WAITING:
             fifo.popleft()
@@ -153,7 +153,7 @@ class JobQueue:
         job.stop_waiting(now)
         job.state = JobState.HOST_DOWN
         self._resting.forget(job)
-        # At the front: what needs no slot need not wait for those that do.
+        # At the front: these jobs need no slot, so they need not wait for others.
         self._ready_ring.queues.appendleft(self)
         return job
 

@@ -1,7 +1,7 @@
 """
-At which hosts one batch has requests: its queues, and its part in keeping these hosts known.
+The queues of one batch, one for each host with unfinished requests.
 
-Pure, like the rest.
+Pure.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 MOST_SPARE = 256
-"""Queues without a host that are kept."""
+"""Most unused queues that are kept."""
 
 
 class Queues:
-    """The queues of one batch: one for each host that it has unfinished requests for."""
+    """The queues of one batch, one for each host with unfinished requests."""
 
     __slots__ = ("_hosts", "_ready_ring", "_resting", "_spare", "by_host")
 
@@ -32,13 +32,13 @@ class Queues:
         self._hosts = hosts
         self._ready_ring = ring
         self._resting = rests
-        # Written by `join` and `leave`, with the count of queues that each host has.
+        # Written by `join` and `leave`, together with `Host.queues`.
         self.by_host: dict[Host, JobQueue] = {}
-        # Those that were used, and serve another host: one costs more to make than to use.
+        # Queues to be used again for other hosts: making one costs more than using it.
         self._spare: list[JobQueue] = []
 
     def join(self, job: Job) -> JobQueue:
-        """Return the queue that a job belongs to, of a host that is known from now on."""
+        """Return the queue of a job, and make sure that `Hosts` has its host."""
         host = job.host
         if not host.queues:
             host = job.host = self._hosts.adopt(host)
@@ -60,12 +60,12 @@ class Queues:
             self.leave(queue.host, now)
 
     def leave(self, host: Host, now: float) -> None:
-        """Let go of the queue of a host, without unfinished jobs, and of it if nobody needs it."""
+        """Remove the queue of a host without unfinished jobs; keep it as a spare if it can be."""
         queue = self.by_host.pop(host)
         host.queues -= 1
         if not host.plain:
             host.withdraw(queue, now)
-        # Else it is still to be found somewhere, perhaps with jobs that have expired.
+        # A queue in the ring, or with expired jobs, is still referenced and cannot be used again.
         if queue.place is Place.NOWHERE and not queue.fifo and len(self._spare) < MOST_SPARE:
             self._spare.append(queue)
         if not host.queues:

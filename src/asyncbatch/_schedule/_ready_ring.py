@@ -1,7 +1,7 @@
 """
-The hosts at which one batch may start something, and what holds all of them back.
+The hosts at which one batch may start requests, and the total rate that may hold them back.
 
-Pure, like the rest.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ Q = TypeVar("Q")
 
 
 def _ignore() -> None:
-    """Stand in for a batch that has no dispatcher."""
+    """Do nothing: the batch has no dispatcher."""
 
 
 class ReadyRing(Generic[Q]):
     """
-    The queues of one batch that may start something, in the order of their turns.
+    The queues of one batch that may start a request, in the order of their turns.
 
-    To the rate over all it stands for the batch.
+    It represents the batch at the total rate.
     """
 
     __slots__ = ("_hosts", "held_until", "on_ready", "queues")
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
-        # Queues whose host may start one, or has not been looked at since it might not. They join
-        # when they get something to start, and are taken by the schedule.
+        # Queues whose host admits a request, or was not looked at since it did not. They join when
+        # they get a request to start; the schedule takes them out.
         self.queues: deque[Q] = deque()
-        # Until when the rate over all holds back everything that is in here, as far as was known
-        # when a queue was last looked at; written by `is_held`, and undone by what changes it.
+        # Until when the total rate holds all queues back, as found when a queue was last looked at.
+        # Written by `is_held`, and reset on every change.
         self.held_until: float | None = None
         # Wakes the dispatcher; written by the batch.
         self.on_ready: Callable[[], None] = _ignore
 
     def is_held(self, now: float) -> bool:
-        """Does the rate over all let nothing start?"""
+        """Whether the total rate lets no request start."""
         self.held_until = self._hosts.held_until(self, now)
         return self.held_until is not None
 
     def book(self, now: float) -> None:
-        """Take a slot of the rate over all."""
+        """Take a slot of the total rate."""
         self._hosts.book_total(self, now)
 
     def enter(self) -> None:
-        """Say that what changes from now on is of this batch's doing."""
+        """Mark this batch as the caller, which need not be notified of the changes it makes."""
         self._hosts.caller = self
 
     def clear(self) -> None:
-        """Forget all, and stand in no line any more."""
+        """Remove all queues, and leave the line of the total rate."""
         self.queues.clear()
         self.held_until = None
         self._hosts.leave_line(self)
@@ -64,11 +64,11 @@ class ReadyRing(Generic[Q]):
     # Called by hosts and timers
 
     def is_startable(self) -> bool:
-        """Is there a request that perhaps only the rate over all holds back?"""
+        """Whether there is a request that only the total rate may hold back."""
         return bool(self.queues)
 
     def look_again(self) -> None:
-        """Tell the dispatcher that something has changed, unless it is the one who changes it."""
+        """Notify the dispatcher of a change, unless this batch makes it."""
         if self._hosts.caller is not self:
             self.held_until = None
             self.on_ready()

@@ -1,7 +1,7 @@
 """
-The requests of a batch that wait for a moment: for their next try, or in fear of their deadline.
+Requests that wait for a timer: the end of a back-off, or their deadline.
 
-Pure, like the rest.
+Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Resting:
-    """The requests of a batch that wait for a moment."""
+    """The requests of a batch that wait for a timer."""
 
     __slots__ = ("_resting", "_timers", "ends_at", "expired")
 
@@ -26,21 +26,20 @@ class Resting:
         self._timers = timers
         # When the batch ends; written by the schedule.
         self.ends_at = math.inf
-        # From `begin` to `end`: waiting for their next try.
+        # Jobs that wait for their next try, from `begin` to `end`.
         self._resting: set[Job] = set()
-        # What is not to be started any more (`expire`, `dismiss`) and nobody has been told of;
-        # taken by the schedule.
+        # Jobs that must not be started any more (`expire`, `dismiss`); the schedule hands them out.
         self.expired: deque[Job] = deque()
 
     def begin(self, job: Job, delay: float, now: float) -> None:
-        """Let a job wait for its next try."""
+        """Make a job wait for its next try."""
         job.state = JobState.RESTING
         job.since = now
         self._resting.add(job)
         self._timers.set(job, now + delay)
 
     def end(self, job: Job, when: float) -> None:
-        """Let a job whose rest is over wait for its start, and no longer than to its deadline."""
+        """End the rest of a job, which then waits for its start, until its deadline at most."""
         self._resting.discard(job)
         job.throttled += when - job.since
         job.state = JobState.WAITING
@@ -49,32 +48,33 @@ class Resting:
             self._timers.set(job, job.deadline)
 
     def expire(self, job: Job) -> None:
-        """Take note that the deadline of a job has passed; it stays in its queue until seen."""
+        """Mark a job whose deadline has passed; it stays in its queue until that is looked at."""
         job.state = JobState.EXPIRED
         self.expired.append(job)
 
     def outlasted_by(self, pause_ends: float, job: Job, now: float) -> JobState | None:
-        """Say what is to be done with a job that cannot wait for the end of a pause."""
+        """Return the state of a job that cannot wait for the end of a pause; `None` if it can."""
         if pause_ends >= self.ends_at:
             return JobState.LATE
         deadline = job.deadline
         if deadline is None and job.allowed is not None:
-            # It begins with its first start; but what is held back for longer has no use for it.
+            # The deadline begins with the first start, but a pause longer than all of it is useless
+            # to wait for.
             deadline = now + job.allowed
         return JobState.PAUSED if deadline is not None and pause_ends > deadline else None
 
     def dismiss(self, job: Job, state: JobState) -> None:
-        """Let a job be handed out as one that is not to be started any more."""
+        """Set the state of a job that must not be started any more, and hand it out."""
         self._timers.cancel(job)
         job.state = state
         self.expired.append(job)
 
     def forget(self, job: Job) -> None:
-        """Let nothing happen to a job by itself any more."""
+        """Cancel the timer of a job."""
         self._timers.cancel(job)
 
     def end_all(self, now: float) -> list[Job]:
-        """Return all that rest; they do so no more."""
+        """End all rests, and return their jobs."""
         jobs = list(self._resting)
         self._resting.clear()
         for job in jobs:

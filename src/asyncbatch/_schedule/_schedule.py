@@ -1,11 +1,11 @@
 """
-Which request goes next, and when: the queues of one batch over the hosts that all batches share.
+`Schedule`: picks the next request of a batch, over the hosts that all batches of a fetcher share.
 
-Pure: no `async`, no clock, no sockets, no randomness of its own; the caller says what time it is.
+Pure: no `async`, no clock, no sockets, no randomness of its own; the caller passes the time in.
 Time must not go backwards between two calls, not even between those of two batches on one `Hosts`.
 
-The hot path is `add`, `next` and `done` for a host with no limits and no trouble (`Host.plain`): it
-is written out in these three, and whatever else there is lives in methods that they call.
+The hot path is `add`, `next` and `done` for a host without limits or failures (`Host.plain`). It is
+written out in these three; everything else is in methods that they call.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ _READY = Place.READY
 
 class Schedule:
     """
-    Hand out the requests of one batch: round robin over the hosts that may start, first in first
-    out within a host.
+    Hands out the requests of one batch: round robin over the hosts, first in, first out within one.
 
-    Each step is O(1), or O(log n) where a timer is set. What crosses batches costs as much as there
-    are batches that wait for one and the same host.
+    Each step is O(1), or O(log n) if it sets a timer. Steps that concern several batches are linear
+    in the number of batches that wait for the same host.
     """
 
     def __init__(self, hosts: Hosts) -> None:
@@ -52,23 +51,24 @@ class Schedule:
         self._resting = Resting(hosts.timers)
         self._ready_ring: ReadyRing[JobQueue] = ReadyRing(hosts)
         self._queues = Queues(hosts, self._ready_ring, self._resting)
-        # Parts of these three, that every request asks for.
+        # Parts of these three that every request uses.
         self._expired = self._resting.expired
         self._ready = self._ready_ring.queues
         self._by_host = self._queues.by_host
         self._leave = self._queues.leave
         # Set by `close`.
         self._is_closed = False
-        # Both counts are written by this class alone.
+        # Only this class writes the two counts.
         self.pending = 0
-        """Jobs taken and not in flight: in a queue, or waiting for their next try."""
+        """Number of jobs that are in a queue or wait for their next try."""
         self.in_flight = 0
-        """Jobs started, and neither done nor released."""
+        """Number of jobs started, and neither done nor released."""
 
     @property
     def on_ready(self) -> Callable[[], None]:
         """
-        Called when another batch's doing lets this one start something or wake up earlier.
+        Called when another batch makes a change that lets this one start a request, or wake up
+        earlier.
 
         It must only wake the dispatcher, and not call the schedule.
         """
@@ -80,7 +80,7 @@ class Schedule:
 
     @property
     def ends_at(self) -> float:
-        """When the batch ends: what is held back for longer is handed out as `LATE` at once."""
+        """When the batch ends. Jobs held back beyond it are handed out as `LATE` at once."""
         return self._resting.ends_at
 
     @ends_at.setter
@@ -88,7 +88,7 @@ class Schedule:
         self._resting.ends_at = self._judge.ends_at = when
 
     def add(self, job: Job, now: float) -> None:
-        """Take a job that is to be started for the first time."""
+        """Add a job that has not been started yet."""
         queue = self._by_host.get(job.host)
         if queue is None:
             queue = self._queues.join(job)
@@ -110,10 +110,10 @@ class Schedule:
 
     def next(self, now: float) -> Job | None:
         """
-        Return the next job, with its `state` saying what is to be done with it.
+        Return the next job; its `state` says what the caller must do.
 
         Returns:
-            `None` when nothing may start now: see `wake_at`.
+            `None` if no job may start now; see `wake_at`.
         """
         if self._timers.next_at <= now:
             self._run_timers(now)
@@ -150,18 +150,18 @@ class Schedule:
             self.in_flight += 1
             job.start(host, host.blocked.seconds, now)
             return job
-        # Of a queue that was looked at something may have been given up.
+        # Looking at a queue may have dismissed a job.
         return self._next_expired(now) if self._expired else None
 
     def replace(self, job: Job, request: Any, index: int, key: Hashable, now: float) -> bool:
         """
-        Let a request take the place of one that has succeeded, if both are for one host.
+        Replace a job that has succeeded by a request for the same host.
 
-        What `succeeded`, `add` and `next` come to for a host with no limits and no trouble when
-        nobody waits: nothing but the request changes, and its try is counted.
+        It does the same as `succeeded`, `add` and `next` for a steady host without waiting jobs:
+        only the request changes, and its try is counted.
 
         Returns:
-            `False`, and nothing has changed, where it is not like that.
+            Whether it was replaced. If not, nothing has changed.
         """
         assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
@@ -190,25 +190,25 @@ class Schedule:
         return True
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of the waiting for a slot."""
+        """Take the time of a blocked loop out of the waiting for a slot."""
         for queue in self._by_host.values():
             if not queue.host.plain:
-                continue  # what it waits for goes on meanwhile
+                continue  # it waits for a time, which passes while the loop is blocked
             for job in queue.fifo:
                 if job.since <= before:
                     job.since += seconds
 
     def policy_for(self, job: Job) -> RetryPolicy | None:
-        """Return the policy for a request; `None`: it is tried once."""
+        """Return the policy of a request; `None`: it is tried once."""
         return self._judge.policy_for(job)
 
     def take_expired(self, now: float) -> Job | None:
-        """Return a job whose deadline has passed while it waited, for `next` may not be asked."""
+        """Return a job whose deadline passed while it waited, when `next` cannot be called."""
         self._run_timers(now)
         return self._next_expired(now) if self._expired else None
 
     def done(self, job: Job, outcome: Outcome, now: float) -> Decision:
-        """Take note of how an attempt ended, and say what becomes of the request."""
+        """Record the outcome of an attempt, and decide whether the request is tried again."""
         assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
@@ -225,7 +225,7 @@ class Schedule:
         return FINISH
 
     def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
-        """Take note of a success: `done` without an `Outcome` where nobody would look at it."""
+        """Record a success: `done` without an `Outcome`, which a plain host does not need."""
         assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
@@ -244,9 +244,9 @@ class Schedule:
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """
-        Let the host to which a redirect led learn from its own answer, or its silence.
+        Let the host of a redirect's target learn from its answer, or from its silence.
 
-        The first host learns from it too (`done`): what it is asked would be led there again.
+        The first host learns from it too (`done`): its next requests would be redirected there too.
         """
         if key == job.host.key:
             return
@@ -257,7 +257,7 @@ class Schedule:
             self._hosts.rest(host, now)
 
     def release(self, job: Job, now: float) -> None:
-        """Give the slot of a job back whose attempt was cancelled. The schedule lets go of it."""
+        """Release the slot of a job whose attempt was cancelled. The schedule drops the job."""
         assert job.state is _START, f"{job.state} job is not in flight"
         self._run_timers(now)
         self.in_flight -= 1
@@ -266,14 +266,14 @@ class Schedule:
         job.host.pass_on(now)
 
     def unfinished_by_host(self) -> dict[Host, int]:
-        """Return how many requests of each host have been added and not ended."""
+        """Return the number of unfinished requests of each host."""
         return {host: queue.jobs for host, queue in self._by_host.items()}
 
     def close(self, now: float) -> list[Job]:
         """
         Withdraw all jobs that are not in flight and return them.
 
-        Those in flight are still to be reported; none of them is tried again.
+        The caller must still report those in flight; none of them is tried again.
         """
         self._run_timers(now)
         self._is_closed = True
@@ -296,9 +296,9 @@ class Schedule:
     @property
     def wake_at(self) -> float | None:
         """
-        After `next` has returned `None`: the earliest time at which it may return a job.
+        The earliest time at which `next`, after it has returned `None`, may return a job.
 
-        `None`: only `add`, `done` and `release` can change that, here or in another batch.
+        `None`: only `add`, `done` or `release`, here or in another batch, can make one startable.
         """
         if not self.pending:
             return None
@@ -308,24 +308,24 @@ class Schedule:
 
     @property
     def next_alarm(self) -> float:
-        """When `take_expired` is to be asked again: no deadline passes before, if nothing rests."""
-        if self._expired:  # another batch, which shares the timers, has looked first
+        """When to call `take_expired` again: no deadline passes before, if no job rests."""
+        if self._expired:  # another batch has run the timers, which it shares
             return -math.inf
         return self._timers.next_at if self.pending else math.inf
 
     @property
     def hosts(self) -> int:
-        """At how many hosts there are unfinished jobs."""
+        """Number of hosts with unfinished jobs."""
         return len(self._by_host)
 
     @property
     def is_held(self) -> bool:
-        """After `next` has returned `None`: is it the rate over all that held everything back?"""
+        """Whether `next` has returned `None` because of the total rate."""
         return self._ready_ring.held_until is not None
 
     @property
     def has_ready(self) -> bool:
-        """Is it worth calling `next`, as far as can be told without the time?"""
+        """Whether `next` may return a job, as far as can be told without the time."""
         return bool(self._expired) or (bool(self._ready) and self._ready_ring.held_until is None)
 
     # Off the hot path
@@ -341,7 +341,7 @@ class Schedule:
             self._timers.run(now)
 
     def _hand_out(self, job: Job, now: float) -> Job:
-        """Count a job that its queue has let out, and let go of it unless it has been started."""
+        """Count a job taken out of its queue, and drop it unless it has been started."""
         self.pending -= 1
         if job.state is _START:
             self.in_flight += 1

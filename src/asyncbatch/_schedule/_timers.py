@@ -1,7 +1,7 @@
 """
-One heap for everything that happens by itself when its time has come.
+Timers of hosts and requests, in one heap.
 
-Pure: the caller says what time it is. Nothing is known here of hosts and requests.
+Pure: the caller passes the time in.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ import heapq
 import math
 from typing import Protocol
 
-# Cancelled entries stay in the heap until they come up. When they are more than half of it (and
-# worth the work) the heap is built anew: O(1) per entry, spread over all.
+# Cancelled entries stay in the heap until they reach its top. When they are more than half of it
+# (and more than this number), the heap is rebuilt: amortised O(1) per entry.
 _WORTH_CLEANING = 64
 
 
 class Timed(Protocol):
-    """Something with one timer."""
+    """An object with one timer."""
 
     timer: float | None
-    """When its timer goes off; written by `Timers` alone."""
+    """When its timer fires; written by `Timers` alone."""
 
     def on_time(self, when: float) -> None:
-        """Do what was to be done at `when`."""
+        """Handle the timer, which was set to `when`."""
 
 
 class Timers:
-    """Call `on_time` of many objects, each at its time and in the order of time."""
+    """Calls `on_time` of many objects, in the order of their times."""
 
     __slots__ = ("_heap", "_serial", "_stale", "next_at")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
-        # Keeps entries of one time in the order in which they were set, and comparable.
+        # Keeps entries with the same time in the order in which they were set, and comparable.
         self._serial = 0
-        # Entries whose timer has been cancelled or moved.
+        # Number of entries whose timer was cancelled or moved.
         self._stale = 0
         # The time of the first entry. An attribute, as every request compares it with the clock.
         self.next_at = math.inf
@@ -43,7 +43,7 @@ class Timers:
         return len(self._heap)
 
     def set(self, target: Timed, when: float) -> None:
-        """Make `target`'s timer go off at `when`, and at no other time."""
+        """Set the timer of `target` to `when`; an earlier setting is dropped."""
         if target.timer is not None:
             self._stale += 1
         target.timer = when
@@ -52,7 +52,7 @@ class Timers:
         self._tidy()
 
     def cancel(self, target: Timed) -> None:
-        """Make `target`'s timer not go off; no harm if it has none."""
+        """Cancel the timer of `target`, if it is set."""
         if target.timer is None:
             return
         target.timer = None
@@ -60,7 +60,7 @@ class Timers:
         self._tidy()
 
     def run(self, now: float) -> None:
-        """Let every timer go off whose time has come, each with its own time, in order."""
+        """Fire all timers up to `now`, in order, each with its own time."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, target = heapq.heappop(heap)
@@ -72,7 +72,7 @@ class Timers:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Drop cancelled entries from the top, and all of them when they are the greater part."""
+        """Drop cancelled entries from the top, or all of them if they are the greater part."""
         heap = self._heap
         if self._stale > _WORTH_CLEANING and self._stale * 2 > len(heap):
             heap[:] = [entry for entry in heap if entry[2].timer == entry[0]]
