@@ -31,7 +31,7 @@ PUBLIC = """
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded
     FetcherClosed
-    HostDown           HostPaused     NotStarted     RetryAfterTooLong  TLSError
+    HostDown           HostPaused     NotStarted     ProxyError         RetryAfterTooLong  TLSError
     TooSlow            TruncatedBody
 """
 

@@ -1,7 +1,5 @@
 """
 What a proxy answers to CONNECT never becomes the answer of the server behind it.
-
-Proxies are httpx's and httpcore's: this is what they make of hostile ones, under our limits.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ async def test_a_hostile_proxy_makes_a_failure(name: str, scripted: ScriptedServ
     assert result.content == b""
     assert result.status_code is None
     assert result.kind in (
-        asyncbatch.FailureKind.connect,
+        asyncbatch.FailureKind.proxy,
         asyncbatch.FailureKind.tls,
         asyncbatch.FailureKind.protocol,
         asyncbatch.FailureKind.timeout,

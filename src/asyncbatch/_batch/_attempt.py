@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._lanes import Encoded, Lane, Relay, field_of
+from asyncbatch._lanes import Binding, Encoded, Lane, Relay, field_of
 from asyncbatch._policies._retry_after import parse_retry_after
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._values._errors import DeadlineExceeded, FailureKind
+from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._timeouts import TimeLimits, limits_of
@@ -80,12 +80,12 @@ class Attempter:
                 outcome.target_silent = False
                 if outcome.is_silent:
                     outcome.connect_failed, outcome.heard = False, None
-        return _judged(outcome, started_at)
+        return _judged(outcome, started_at, self.lane.binding)
 
     async def conclude(self, relay: Relay) -> Outcome:
         """Return the outcome of the try at which `relay` has stopped."""
         started_at = relay.begun_at
-        return _judged(await relay.conclude(), started_at)
+        return _judged(await relay.conclude(), started_at, self.lane.binding)
 
     def _deadline_error(self, outcome: Outcome, allowed: float) -> Exception:
         error_type = self.lane.binding.error(DeadlineExceeded)
@@ -111,12 +111,14 @@ def _limits_of(item: object, limits: TimeLimits) -> TimeLimits:
     return limits
 
 
-def _judged(outcome: Outcome, started_at: float) -> Outcome:
+def _judged(outcome: Outcome, started_at: float, binding: Binding) -> Outcome:
     """Return the outcome, as a failure if its status is 400 or above."""
     outcome.started_at = started_at
     response = outcome.response
     if response is None or outcome.kind is not None or response.status_code < 400:
         return outcome
+    if response.status_code == 407 and outcome.forwarded_by is not None:
+        return _refused_by_proxy(outcome, binding)
     outcome.kind = FailureKind.status
     value = field_of(response, "retry-after")
     if value is not None:
@@ -129,6 +131,20 @@ def _judged(outcome: Outcome, started_at: float) -> Outcome:
     status = response.status_code
     is_refused = status == 429 or (status == 503 and outcome.retry_after is not None)
     outcome.undone = is_refused and not _has_acted(response)
+    return outcome
+
+
+def _refused_by_proxy(outcome: Outcome, binding: Binding) -> Outcome:
+    """Say of a 407 that it is no answer of the host's, and that asking again is of no use."""
+    proxy = outcome.forwarded_by
+    outcome.kind = FailureKind.proxy
+    outcome.error = binding.error(ProxyError)(
+        f"the proxy {proxy}: it answers 407, and wants other credentials",
+        proxy=proxy,
+        status_code=407,
+    )
+    outcome.status_code = None
+    outcome.of_proxy = outcome.permanent = True
     return outcome
 
 

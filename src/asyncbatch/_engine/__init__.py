@@ -10,6 +10,7 @@ from __future__ import annotations
 from asyncbatch._engine.bridge._pool_bridge import (
     EXCHANGE_EXTENSION,
     MINIMUM_RATE_EXTENSION,
+    PROXY_EXTENSION,
     REPLAY_EXTENSION,
     NetworkStream,
 )
@@ -33,6 +34,7 @@ from ._errors import (
     ContextFailed,
     EngineClosed,
     HandshakeFailed,
+    ProxyFailed,
     ResolveFailed,
     SentTooSlowly,
     TimedOut,
@@ -46,6 +48,7 @@ __all__ = [
     "EXCHANGE_EXTENSION",
     "MINIMUM_RATE_EXTENSION",
     "NEVER",
+    "PROXY_EXTENSION",
     "REPLAY_EXTENSION",
     "SHORT_BODY",
     "AddressPolicy",
@@ -65,6 +68,7 @@ __all__ = [
     "IPAddress",
     "NetworkStream",
     "Origin",
+    "ProxyFailed",
     "ResolveFailed",
     "SentTooSlowly",
     "TimedOut",

@@ -7,6 +7,7 @@ What can end an exchange that only sockets, names and clocks can tell.
     ├── ConnectFailed    no address could be connected to
     ├── HandshakeFailed  TLS could not be agreed, or the certificate is not trusted
     │   └── ContextFailed    there are no roots to trust, or no certificate to show
+    ├── ProxyFailed      a proxy could not be reached, or did not connect to the origin
     ├── TimedOut         a time limit passed
     │   └── SentTooSlowly    the response came below the least rate
     └── EngineClosed     the engine was closed meanwhile
@@ -63,6 +64,35 @@ class HandshakeFailed(ExchangeError):
 
 class ContextFailed(HandshakeFailed):
     """There is nothing to shake hands with: no roots to trust, or no certificate to show."""
+
+
+class ProxyFailed(ExchangeError):
+    """
+    A proxy did not do its part: it cannot be reached, refuses, or does not speak as a proxy.
+
+    Attributes:
+        proxy: its URL, without credentials.
+        status: the status of its refusal, where it speaks HTTP and refused.
+        is_lasting: whether it is of no use to ask it again: it wants other credentials.
+        is_unsent: whether nothing of the request has been sent.
+    """
+
+    kind = "proxy"
+
+    def __init__(
+        self,
+        proxy: str,
+        message: str,
+        *,
+        status: int | None = None,
+        is_lasting: bool = False,
+        is_unsent: bool = True,
+    ) -> None:
+        super().__init__(f"the proxy {proxy}: {message}")
+        self.proxy = proxy
+        self.status = status
+        self.is_lasting = is_lasting
+        self.is_unsent = is_unsent
 
 
 class TimedOut(ExchangeError):

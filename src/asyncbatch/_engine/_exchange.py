@@ -14,6 +14,7 @@ import attrs
 
 from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead
+from asyncbatch._values._proxy import Proxy
 
 NEVER = float("inf")
 """A point in time that does not come."""
@@ -36,6 +37,13 @@ class Origin(NamedTuple):
     port: int
     server_name: str | None = None
     """The name for SNI and for the certificate, where it is not the host."""
+    route: Proxy | None = None
+    """The proxy on the way; None: there is none."""
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a proxy is handed whole requests, so that it is the other end."""
+        return self.route is not None and self.route.forwards(self.is_tls)
 
 
 @attrs.frozen
@@ -152,6 +160,7 @@ class Exchange:
         error: why it ended without a response, or in the middle of one.
         is_reused: whether the connection had served another exchange before.
         dns, connect, tls: seconds, or None where the phase did not occur for this exchange.
+        is_at_proxy: whether it ended before a proxy had connected it to its origin.
         begun_at, send_at, sent_at, first_byte_at, ended_at: points in time on the monotonic
             clock; 0.0 where not reached. The first to the second is the wait in the pool,
             the three phases above included.
@@ -175,6 +184,7 @@ class Exchange:
         "future",
         "has_resent",
         "head",
+        "is_at_proxy",
         "is_reused",
         "limits",
         "method",
@@ -220,6 +230,7 @@ class Exchange:
         self.content = b""
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.error: Exception | None = None
+        self.is_at_proxy = False
         self.is_reused = False
         self.has_resent = False
         # The connection it was started on last; it is under way there while that says so too.

@@ -35,6 +35,7 @@ from asyncbatch._lanes.failures._of_client import (
     outcome_of,
     unreadable_outcome,
 )
+from asyncbatch._lanes.failures._of_engine import blame_proxy
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._lanes.request._sendable import (
     check_extensions,
@@ -50,6 +51,7 @@ from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._request import (
     UNSET,
@@ -160,6 +162,7 @@ class ClientLane:
             minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: TimedSteps(sending, self._stalls, clock),
             first=first,
+            proxy=_proxy_for(item),
         )
         rules = self.rules
         if not isinstance(limits.max_body, Unset):
@@ -267,6 +270,7 @@ class _Exchange:
             outcome.response = response
             outcome.content = response.content
             outcome.status_code = response.status_code
+            outcome.forwarded_by = self._state.forwarded_by
         return outcome
 
     def timed_out(self, seconds: float) -> Outcome:
@@ -275,6 +279,8 @@ class _Exchange:
         outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
         outcome.connect_failed = self._state.trace.connecting and not self._state.hops
         outcome.heard = self._state.heard
+        if self._state.trace.is_at_proxy:
+            blame_proxy(outcome)
         return outcome
 
     @property
@@ -387,6 +393,12 @@ class _Exchange:
             response, self._binding, self._rules.max_body, self._rules.minimum_rate
         )
         return following
+
+
+def _proxy_for(item: object) -> Proxy | Unset | None:
+    """Return the proxy that a request names, if it does."""
+    given = item.proxy if isinstance(item, Request) else UNSET
+    return given if isinstance(given, Unset) or given is None else proxy_of(given)
 
 
 def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], None]:

@@ -32,6 +32,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, standing_reason_against
 from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, has_usual_rules
 from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.client._routes import forwarded_by
 from asyncbatch._lanes.failures._of_client import decoding_outcome, invalid_outcome
 from asyncbatch._lanes.failures._of_engine import engine_outcome
 from asyncbatch._lanes.request._encode import RequestEncoder
@@ -402,6 +403,7 @@ class DirectLane:
         in_body = exchange.head is not None
         error, exchange.error = exchange.error, None
         if isinstance(error, ExchangeError):
+            error.is_at_proxy = exchange.is_at_proxy
             outcome = engine_outcome(
                 error,
                 self.binding,
@@ -410,9 +412,10 @@ class DirectLane:
                 seconds=seconds,
                 max_body=self._max_body_of(prepared.limits),
             )
-            if outcome.cut and not exchange.send_at:
-                outcome.connect_failed = True
-            outcome.heard = _heard(exchange, outcome)
+            if not outcome.of_proxy:
+                if outcome.cut and not exchange.send_at:
+                    outcome.connect_failed = True
+                outcome.heard = _heard(exchange, outcome)
         elif isinstance(error, MemoryError):
             outcome = decoding_outcome(error, request, self.binding)
         else:
@@ -437,6 +440,7 @@ class DirectLane:
             content=content,
             timing=course_of(exchange),
             status_code=response_builder.status_code,
+            forwarded_by=forwarded_by(exchange),
         )
 
     async def _decoded(
@@ -496,6 +500,9 @@ def _add_hops(outcome: Outcome, hops: list[Hop], exchange: Exchange) -> None:
         # The history of what fails is looked at.
         outcome.response = outcome.response.build(None, outcome.content, outcome.timing)
     if outcome.response is not None:
+        return
+    if outcome.of_proxy:
+        outcome.undone = False  # the hosts before may have done something
         return
     # As of a chain that a client follows: see `AttemptState`.
     if outcome.kind in _SILENT and not (outcome.local or outcome.permanent):

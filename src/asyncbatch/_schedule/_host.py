@@ -237,7 +237,7 @@ class Host:
         Tries during an outage of the host cost nothing: the pauses of the outage, and the slow
         start after each, bound them already.
         """
-        if self.budget is None or (outcome.is_silent and self.is_out(now)):
+        if self.budget is None or outcome.of_proxy or (outcome.is_silent and self.is_out(now)):
             return True
         if not self.budget.spend(now):
             return False

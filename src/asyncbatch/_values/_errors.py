@@ -18,6 +18,8 @@ retrying live elsewhere.
         │   ├── TLSError          the TLS handshake or the certificate failed
         │   ├── AddressBlocked    `addresses` allows none of the host's addresses
         │   └── HostDown          not sent: the host failed too often in a row
+        ├── httpx.ProxyError
+        │   └── ProxyError        a proxy cannot be reached, refuses, or does not speak as one
         ├── httpx.RemoteProtocolError
         │   └── TruncatedBody     the connection ended before the body did
         └── httpx.TimeoutException
@@ -77,6 +79,11 @@ class FailureKind(StrEnum):
     """The body ended early."""
     decode = "decode"
     """The body cannot be decoded by its `Content-Encoding`."""
+    proxy = "proxy"
+    """
+    A proxy cannot be reached, refuses (407, any answer to CONNECT but 2xx, any reply of SOCKS5 but
+    success), ends early, or sends what is none of these. It says nothing of the request's host.
+    """
     redirect = "redirect"
     """Too many redirects, or a `Location` that is not a usable URL."""
     too_large = "too_large"
@@ -181,6 +188,31 @@ class HostDown(httpx.ConnectError):
     def __init__(self, host: str, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"Not sent: no answer from {host}, many times in a row", request=request)
         self.host = host
+
+
+class ProxyError(httpx.ProxyError):
+    """
+    A proxy did not do its part; what it is called in the message has no credentials.
+
+    Attributes:
+        proxy: the URL of the proxy, without credentials; None where none was left to be asked.
+        status_code: the status of its refusal, where it speaks HTTP and refused.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        proxy: str | None,
+        status_code: int | None = None,
+        request: httpx.Request | None = None,
+    ) -> None:
+        super().__init__(message, request=request)
+        self.proxy = proxy
+        self.status_code = status_code
 
 
 class TruncatedBody(httpx.RemoteProtocolError):

@@ -46,6 +46,13 @@ class Outcome:
     """The server refused it with 429, or 503 with `Retry-After`, and did not carry it out."""
     wish: bool | float | None = None
     """What `Retry.when` returned."""
+    of_proxy: bool = False
+    """
+    A proxy has failed, not the host: that counts against neither the host nor its budget.
+    """
+    forwarded_by: str | None = None
+    """The proxy, without credentials, that was handed the whole request, and so may have answered
+    it itself."""
     permanent: bool = False
     """Another try would end the same: the certificate does not verify, the name does not exist."""
     is_spent: bool = False

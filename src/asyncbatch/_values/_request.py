@@ -30,6 +30,7 @@ from asyncbatch._values._pickling import (
     same,
     travels,
 )
+from asyncbatch._values._proxy import ProxyTypes, proxy_of
 from asyncbatch._values._redaction import redacted_url, shown
 from asyncbatch._values._retry_policy import RetryPolicy, check_retry
 
@@ -114,6 +115,11 @@ def _check_max_body(_: object, __: object, max_body: object) -> None:
         check_size("max_body", max_body)
 
 
+def _check_proxy(_: object, __: object, proxy: object) -> None:
+    if proxy is not UNSET and proxy is not None:
+        proxy_of(proxy)
+
+
 @attrs.frozen(kw_only=True)
 class Request:
     """
@@ -165,6 +171,16 @@ class Request:
     """Most bytes of the decoded body. Replaces the fetcher's `max_body`; `None`: no limit."""
     follow_redirects: bool | None = None
     """Whether to follow redirects; `None`: as the fetcher does."""
+    proxy: ProxyTypes | Unset | None = attrs.field(
+        default=UNSET, repr=False, validator=_check_proxy
+    )
+    """
+    The proxy on its way, and on that of its redirects, instead of the fetcher's; `None`: none.
+
+    A URL that begins with `http://`, `https://`, `socks5://` (names are resolved here) or
+    `socks5h://` (they are resolved there), with user name and password if need be, or an
+    `httpx.Proxy`. It needs a transport of ours.
+    """
     extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     """Extensions as httpx passes them to its transport. A `trace` function is called too."""
     tag: Any = None
@@ -266,6 +282,7 @@ def plain_url(item: object) -> str | None:
         and item.deadline is UNSET
         and item.retry is UNSET
         and item.max_body is UNSET
+        and item.proxy is UNSET
         # One by one and by identity: it takes 0.2 µs, and an object of the caller may define `==`
         # in its own way, as arrays of numbers do.
         and item.headers is None

@@ -39,6 +39,7 @@ _TRANSIENT = frozenset(
         FailureKind.timeout,
         FailureKind.protocol,
         FailureKind.truncated,
+        FailureKind.proxy,
     }
 )
 

@@ -127,6 +127,7 @@ VALUES: list[Any] = [
     asyncbatch.HostDown("http://host.test:80"),
     asyncbatch.HostPaused("http://host.test:80", seconds=9.0, limit=2.0),
     asyncbatch.NotStarted(3.0),
+    asyncbatch.ProxyError("no", proxy="http://proxy.test:3128", status_code=407),
     asyncbatch.TLSError("no"),
     asyncbatch.TooSlow(3.0),
     asyncbatch.TruncatedBody("cut"),

@@ -165,6 +165,7 @@ OPTIONS: dict[str, Any] = {
     "retry": None,
     "max_body": None,
     "follow_redirects": False,
+    "proxy": None,
     "extensions": {},
 }
 

@@ -96,7 +96,16 @@ def test_every_kind_of_failure_is_decided() -> None:
         kind for kind in FailureKind if Retry().permits(Outcome(kind=kind, status_code=503), "GET")
     }
 
-    assert retried == {"status", "dns", "connect", "tls", "timeout", "protocol", "truncated"}
+    assert retried == {
+        "status",
+        "dns",
+        "connect",
+        "tls",
+        "timeout",
+        "protocol",
+        "truncated",
+        "proxy",
+    }
 
 
 def test_the_back_off_doubles_up_to_its_maximum() -> None:

@@ -29,6 +29,7 @@ from asyncbatch._engine.http11 import (
     encode_request_line,
 )
 from asyncbatch._runtime._threads import NoThreads, Threads
+from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._urls import DEFAULT_PORTS
 
 EXCHANGE_EXTENSION = "asyncbatch.exchange"
@@ -39,6 +40,9 @@ REPLAY_EXTENSION = "asyncbatch.replay"
 
 MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
 """The request extension for the least rate, in bytes per second, at which a head has to come."""
+
+PROXY_EXTENSION = "asyncbatch.proxy"
+"""The request extension for the proxy of one request, a `Proxy`, or None for none at all."""
 
 _threads = Threads("asyncbatch-tls", 4)
 
@@ -58,11 +62,18 @@ class EnginePoolMixin:
     core: ClassVar[Any]
     byte_stream: ClassVar[Any]
     _ssl_context: ssl.SSLContext | None
+    _proxy: Any
 
     def __init__(
-        self, engine: Engine, make_ssl_context: Callable[[], ssl.SSLContext], **options: Any
+        self,
+        engine: Engine,
+        make_ssl_context: Callable[[], ssl.SSLContext],
+        route: Proxy | None = None,
+        **options: Any,
     ) -> None:
         self.engine = engine
+        self.route = route
+        """The proxy of all requests that do not name one."""
         self._make_ssl_context = make_ssl_context
         self._limits: dict[tuple[float | None, ...], ExchangeLimits] = {}
         self.speaks_http11_only = options.get("http1", True) and not options.get("http2", False)
@@ -70,8 +81,11 @@ class EnginePoolMixin:
 
     def create_connection(self, origin: Any) -> Any:
         """Make httpcore's own connection, with the TLS context made when one is first needed."""
-        if self._ssl_context is None and origin.scheme in _SECURE_SCHEMES:
+        to_proxy = self.route is not None and self.route.is_tls
+        if self._ssl_context is None and (origin.scheme in _SECURE_SCHEMES or to_proxy):
             self._ssl_context = self._make_ssl_context()
+        if to_proxy and self._proxy.ssl_context is None:
+            self._proxy.ssl_context = self._ssl_context
         return super().create_connection(origin)  # type: ignore[misc]  # the pool's
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -92,6 +106,10 @@ class EnginePoolMixin:
         return self._as_response(exchange, request.extensions.get("trace"))
 
     async def _leave_to_httpcore(self, request: Any) -> Any:
+        if request.extensions.get(PROXY_EXTENSION, self.route) != self.route:
+            raise self.core.UnsupportedProtocol(
+                "a request with a proxy of its own needs the engine: HTTP/1.1, without an upgrade"
+            )
         if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
             # Reading the roots takes some 20 ms, in which the event loop would stand still.
             try:
@@ -127,7 +145,11 @@ class EnginePoolMixin:
         extensions = request.extensions
         server_name = extensions.get("sni_hostname")
         port = url.port or _DEFAULT_PORTS[url.scheme]
-        origin = Origin(url.scheme == b"https", url.host.decode("ascii"), port, server_name)
+        route = extensions.get(PROXY_EXTENSION, self.route)
+        if route is not None and self.engine.connector.has_policy:
+            raise InvalidRequest("addresses cannot be checked behind a proxy: drop either")
+        host = url.host.decode("ascii")
+        origin = Origin(url.scheme == b"https", host, port, server_name, route)
         payload = encode_request_line(request.method, url.target) + fields.block
         body = await self._body(request.stream, fields)
         trace = extensions.get("trace")
@@ -153,7 +175,7 @@ class EnginePoolMixin:
         if exchange.head is None:
             error = take_error(exchange)
             if isinstance(error, ExchangeError):
-                error.dns = exchange.dns
+                error.dns, error.is_at_proxy = exchange.dns, exchange.is_at_proxy
             raise error
         return exchange
 
@@ -233,6 +255,7 @@ class EnginePoolMixin:
 
 _CORE_ERRORS = {
     "dns": "ConnectError",
+    "proxy": "ProxyError",
     "connect": "ConnectError",
     "tls": "ConnectError",
     "blocked": "ConnectError",

@@ -34,4 +34,6 @@ def is_stock_pool(pool: object) -> bool:
     core = sys.modules.get("httpcore")  # not imported here, as it would bring trio along
     if core is None or type(pool) is not core.AsyncConnectionPool:
         return False
+    if getattr(pool, "_proxy", None) is not None:
+        return False
     return getattr(pool, "_http2", True) is False and is_pristine(core)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import httpx
 
@@ -19,9 +20,10 @@ from asyncbatch._engine._engine import Engine
 from asyncbatch._engine.bridge._backend import CheckedBackend, TidyBackend
 from asyncbatch._engine.bridge._pool_bridge import EnginePoolMixin
 from asyncbatch._engine.bridge._socks import SocksBackend
-from asyncbatch._engine.connect._addresses import AddressPolicyTypes, as_policy
+from asyncbatch._engine.connect._addresses import AddressPolicy, AddressPolicyTypes, as_policy
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._tls_roots import new_context
+from asyncbatch._values._proxy import Proxy, proxy_of
 
 # Of httpcore's own pools, where the caller says nothing: httpx's default.
 _CORE_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -83,25 +85,8 @@ class TransportMixin:
                 "drop either addresses or proxy/uds"
             )
         socket_options = None if socket_options is None else list(socket_options)
-        # The `Engine`; None behind a proxy. Untyped, since what is inside is nobody's to rely on.
-        self.engine: Any = None
+        route = None if proxy is None else proxy_of(proxy)
         make = functools.partial(new_context, self._library, verify, cert, trust_env)
-        if proxy is not None:
-            stock: dict[str, Any] = {
-                "verify": make(),
-                "trust_env": trust_env,
-                "http1": http1,
-                "http2": http2,
-                "limits": _core_limits(limits),
-                "proxy": proxy,
-                "uds": uds,
-                "local_address": local_address,
-                "retries": retries,
-                "socket_options": socket_options,
-            }
-            super().__init__(**stock)
-            self._mend_proxy_pool()
-            return
         if not isinstance(verify, bool) or cert is not None:
             # A wrong path must be told here, not at the first request. The default is made when
             # TLS is first needed: it takes 20 ms.
@@ -116,7 +101,8 @@ class TransportMixin:
             retries=retries,
         )
         bounds = _bounds(limits)
-        self.engine = Engine(
+        # The `Engine`. Untyped, since what is inside is nobody's to rely on.
+        self.engine: Any = Engine(
             connector,
             max_connections=bounds.total,
             max_in_use=bounds.in_use,
@@ -124,9 +110,12 @@ class TransportMixin:
             idle_expiry=bounds.idle_expiry,
         )
         core_limits = _core_limits(limits)
-        self._pool = pool_class(self._library)(
+        self._new_pool = functools.partial(
+            _new_pool,
+            self._library,
             self.engine,
             make,
+            policy,
             max_connections=core_limits.max_connections,
             max_keepalive_connections=core_limits.max_keepalive_connections,
             keepalive_expiry=core_limits.keepalive_expiry,
@@ -137,10 +126,7 @@ class TransportMixin:
             uds=uds,
             socket_options=socket_options,
         )
-        pool = self._pool
-        pool._network_backend = TidyBackend(pool._network_backend)
-        if policy is not None:
-            pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
+        self._pool = self._new_pool(route)
 
     def handle_async_request(self, request: Any) -> Any:
         """
@@ -174,13 +160,13 @@ class TransportMixin:
     def close(self) -> None:
         """Do nothing: a plain client that was never served closes its transport all the same."""
 
-    def _mend_proxy_pool(self) -> None:
-        """Have httpcore's pool close what it leaves open, and read all of a SOCKS proxy's reply."""
-        pool = self._pool
-        core = _core_of(self._library)
-        pool._network_backend = TidyBackend(pool._network_backend)
-        if isinstance(pool, core.AsyncSOCKSProxy):
-            pool._network_backend = SocksBackend(pool._network_backend, core)
+    def through(self, proxy: Any) -> Self:
+        """Return another transport on the same engine, whose requests go through a proxy."""
+        other = type(self).__new__(type(self))
+        other.engine = self.engine
+        other._new_pool = self._new_pool
+        other._pool = self._new_pool(proxy_of(proxy))
+        return other
 
 
 class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
@@ -189,7 +175,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
 
     Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's.
     It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does
-    what the engine does not: HTTP/2, proxies, CONNECT, upgrades, trio.
+    what the engine does not: HTTP/2, CONNECT, upgrades, trio.
 
     Args:
         verify: whether and how certificates are verified, as in httpx.
@@ -202,7 +188,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
             for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones beyond the limit
             are closed soon, not at once, so that a busy pool does not open a new connection for
             each request; without free descriptors the oldest one is closed at once.
-        proxy: a proxy; then httpcore does everything.
+        proxy: a proxy for all requests: a URL that begins with `http://`, `https://`, `socks5://`
+            or `socks5h://`, or an `httpx.Proxy`.
         uds: the path of a Unix domain socket to connect to.
         local_address: the address to connect from.
         retries: how many times a failed connect is tried again.
@@ -211,7 +198,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
             that is given an `ipaddress` address and returns True or False, or None for all.
 
     Raises:
-        ValueError: `addresses` together with `proxy` or `uds`.
+        ValueError: `addresses` together with `proxy` or `uds`, or a `proxy` that is none.
     """
 
     _library: ClassVar[ModuleType] = httpx
@@ -258,6 +245,39 @@ def _made_by(library: str) -> str:
     if library == "httpx":
         return "asyncbatch.HTTPTransport"
     return f"asyncbatch.HTTPTransport.for_library({library})"
+
+
+def _new_pool(
+    library: ModuleType,
+    engine: Engine,
+    make_context: Callable[[], ssl.SSLContext],
+    policy: AddressPolicy | None,
+    route: Proxy | None,
+    **options: Any,
+) -> Any:
+    """Return a pool whose requests go through `route`, in the engine or by httpcore."""
+    if route is not None:
+        if route.is_socks and options["http2"] and importlib.util.find_spec("socksio") is None:
+            raise ImportError("HTTP/2 through a SOCKS proxy needs 'socksio': httpx[socks]")
+        options["proxy"] = _core_proxy(_core_of(library), route)
+    pool = pool_class(library)(engine, make_context, route, **options)
+    # For what httpcore does in the engine's place.
+    pool._network_backend = TidyBackend(pool._network_backend)
+    if policy is not None:
+        pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
+    if route is not None and route.is_socks:
+        pool._network_backend = SocksBackend(pool._network_backend, pool.core)
+    return pool
+
+
+def _core_proxy(core: Any, route: Proxy) -> Any:
+    url = core.URL(scheme=route.scheme, host=route.host, port=route.port, target="/")
+    return core.Proxy(
+        url,
+        auth=route.credentials,
+        headers=None if route.is_socks else list(route.headers),
+        ssl_context=route.ssl_context,
+    )
 
 
 def _bounds(limits: Any) -> Bounds:

@@ -1,5 +1,5 @@
 """
-From an origin to an open transport: look-up, address policy, sockets, TLS.
+From an origin to an open transport: look-up, address policy, sockets, proxies, TLS.
 
 The address that was checked is the one that is connected to; nothing is resolved twice.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 
 from asyncbatch._engine._errors import (
     ConnectFailed,
     ContextFailed,
     HandshakeFailed,
+    ProxyFailed,
     ResolveFailed,
 )
 from asyncbatch._engine._event_loop import cancelled_class
@@ -38,8 +39,13 @@ from asyncbatch._engine.connect._sockets import (
     connect_unix,
 )
 from asyncbatch._engine.connect._tls_context import TLSContext
+from asyncbatch._engine.connect._tunnel import SocksRefused, open_tunnel
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._transport import Transport
+from asyncbatch._values._proxy import Proxy
+
+MOST_ADDRESSES = 4
+"""Addresses of an origin that a SOCKS proxy is asked for in turn, each on its own connection."""
 
 
 class Connector:
@@ -75,11 +81,18 @@ class Connector:
         self.resolver = Resolver(threads=threads) if resolver is None else resolver
         self.retries = retries
 
+    @property
+    def has_policy(self) -> bool:
+        """Whether addresses are checked, which cannot be done behind a proxy."""
+        return self._policy is not None
+
     def begin(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
     ) -> Transport | StartedConnect | None:
         """
         Begin to connect where nothing has to be waited for first: to the one address that there is.
+
+        With a proxy on the way, that is the proxy's.
 
         Args:
             origin: where to.
@@ -91,24 +104,38 @@ class Connector:
             `connect` has to begin.
 
         Raises:
-            AddressRefused, ConnectFailed: that step failed.
+            AddressRefused, ConnectFailed, ProxyFailed: that step failed.
         """
         if self._uds is not None or not CAN_WATCH:
             return None
+        route = origin.route
+        if route is None:
+            begun = self._begin(origin, phases)
+        else:
+            phases.is_at_proxy = True
+            try:
+                begun = self._begin(_place_of(route), phases)
+            except (ConnectFailed, ResolveFailed) as exc:
+                raise ProxyFailed(route.label, str(exc)) from exc
+        if begun is None or not begun.is_connected:
+            return begun
+        if origin.is_tls if route is None else route.is_tls or not origin.is_forwarded:
+            return begun
+        phases.is_at_proxy = False
+        return attacher.attach_nowait(begun.sock) or begun
+
+    def _begin(self, origin: Origin, phases: ConnectPhases) -> StartedConnect | None:
         addresses = self._known_addresses(origin, phases)
         if addresses is None or len(addresses) > 1:
             return None
         (address,) = self.check(origin.host, addresses)
         started = monotonic()
         try:
-            begun = self._opener.begin(address)
+            return self._opener.begin(address)
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
             phases.connect = monotonic() - started
-        if begun.is_connected and not origin.is_tls:
-            return attacher.attach_nowait(begun.sock) or begun
-        return begun
 
     async def connect(
         self,
@@ -127,8 +154,30 @@ class Connector:
             begun: what `begin` has begun.
 
         Raises:
-            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed: that step failed.
+            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, ProxyFailed: that step
+                failed.
         """
+        route = origin.route
+        if route is None:
+            return await self._connect(origin, phases, attacher, begun)
+        if self._uds is not None:
+            raise ProxyFailed(route.label, "it cannot be reached by a Unix domain socket")
+        phases.is_at_proxy = True
+        phases.observe("proxy.connect.started", proxy=route.label)
+        if origin.is_forwarded:
+            transport = await self._connect_to_proxy(route, phases, attacher, begun)
+            _leave_proxy(phases)
+            return transport
+        return await self._connect_through(route, origin, phases, attacher, begun)
+
+    async def _connect(
+        self,
+        origin: Origin,
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: StartedConnect | None,
+        own_context: ssl.SSLContext | None = None,
+    ) -> Transport:
         name = "connect_tcp" if self._uds is None else "connect_unix_socket"
         phases.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
@@ -139,14 +188,98 @@ class Connector:
         phases.observe(f"connection.{name}.complete", return_value=None)
         if not origin.is_tls:
             return await attacher.attach(sock)
-        phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
+
+        async def shake_hands() -> Transport:
+            try:
+                context = await self._context() if own_context is None else own_context
+            except BaseException:
+                sock.close()
+                raise
+            encrypted = self._tls.encrypted
+            phases.enter("tls")
+            return await attacher.attach_tls(sock, context, _server_name(origin), encrypted)
+
+        return await self._shake_hands(origin, phases, shake_hands)
+
+    async def _connect_to_proxy(
+        self,
+        proxy: Proxy,
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: StartedConnect | None,
+    ) -> Transport:
         try:
-            transport = await self._shake_hands(attacher, sock, origin, phases)
-        except BaseException as exc:
-            phases.observe("connection.start_tls.failed", exception=exc)
+            return await self._connect(_place_of(proxy), phases, attacher, begun, proxy.ssl_context)
+        except ContextFailed:  # which says nothing of the proxy
             raise
-        phases.observe("connection.start_tls.complete", return_value=None)
-        return transport
+        except (ConnectFailed, HandshakeFailed, ResolveFailed) as exc:
+            raise ProxyFailed(proxy.label, str(exc)) from exc
+
+    async def _connect_through(
+        self,
+        proxy: Proxy,
+        origin: Origin,
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: StartedConnect | None,
+    ) -> Transport:
+        """Open a tunnel, and in it TLS to the origin, if that is its scheme."""
+        try:
+            # Not when there is a tunnel: whatever came in it meanwhile would be taken for the
+            # origin's.
+            context = await self._context() if origin.is_tls else None
+            hosts = await self._hosts_for(proxy, origin, phases)
+        except BaseException:
+            if begun is not None:
+                begun.sock.close()
+            raise
+        transport = await self._open_tunnel(proxy, origin, hosts, phases, attacher, begun)
+        _leave_proxy(phases)
+        if context is None:
+            return transport
+
+        async def shake_hands() -> Transport:
+            phases.enter("tls")
+            return await attacher.attach_tls_in_tunnel(transport, context, _server_name(origin))
+
+        return await self._shake_hands(origin, phases, shake_hands)
+
+    async def _open_tunnel(
+        self,
+        proxy: Proxy,
+        origin: Origin,
+        hosts: list[str],
+        phases: ConnectPhases,
+        attacher: Attacher,
+        begun: StartedConnect | None,
+    ) -> Transport:
+        while True:
+            transport = await self._connect_to_proxy(proxy, phases, attacher, begun)
+            begun = None
+            phases.enter("connect")
+            phases.observe("proxy.tunnel.started", host=origin.host, port=origin.port)
+            try:
+                await open_tunnel(transport, attacher.listen_to, proxy, hosts.pop(0), origin.port)
+            except BaseException as exc:
+                phases.observe("proxy.tunnel.failed", exception=exc)
+                if not (isinstance(exc, SocksRefused) and hosts):
+                    raise
+            else:
+                phases.observe("proxy.tunnel.complete", return_value=None)
+                return transport
+            finally:
+                phases.leave()
+
+    async def _hosts_for(self, proxy: Proxy, origin: Origin, phases: ConnectPhases) -> list[str]:
+        """Return what a proxy is asked to connect to, in turn: a name, or the addresses of it."""
+        if proxy.scheme != "socks5":
+            return [without_escape(origin.host)]
+        phases.is_at_proxy = False
+        addresses = self._known_addresses(origin, phases)
+        if addresses is None:
+            addresses = await self._look_up(origin, phases)
+        phases.is_at_proxy = True
+        return [str(address.sockaddr[0]) for address in addresses[:MOST_ADDRESSES]]
 
     def check(self, host: str, addresses: list[Address]) -> list[Address]:
         """
@@ -183,6 +316,7 @@ class Connector:
     async def _finish(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
     ) -> socket.socket:
+        phases.connect = None  # of which `begin` has told a part
         phases.enter("connect", begun.started)
         try:
             return await self._opener.finish(begun)
@@ -231,7 +365,7 @@ class Connector:
         started = monotonic()
         known = self.resolver.known(host, port)
         if known is not None:
-            phases.dns = monotonic() - started
+            phases.dns = (phases.dns or 0.0) + monotonic() - started
         return known
 
     async def _look_up(self, origin: Origin, phases: ConnectPhases) -> list[Address]:
@@ -241,25 +375,51 @@ class Connector:
         finally:
             phases.leave()
 
-    async def _shake_hands(
-        self, attacher: Attacher, sock: socket.socket, origin: Origin, phases: ConnectPhases
-    ) -> Transport:
-        server_name = origin.server_name or _name_of(origin)
+    async def _context(self) -> ssl.SSLContext:
         try:
-            try:
-                context = await self._tls.get()
-            except Exception as exc:
-                sock.close()
-                raise ContextFailed(str(exc)) from exc
-            except BaseException:
-                sock.close()
-                raise
-            phases.enter("tls")
-            return await attacher.attach_tls(sock, context, server_name, self._tls.encrypted)
+            return await self._tls.get()
+        except Exception as exc:
+            raise ContextFailed(str(exc)) from exc
+
+    async def _shake_hands(
+        self, origin: Origin, phases: ConnectPhases, shake: Callable[[], Awaitable[Transport]]
+    ) -> Transport:
+        """Have `shake`, which enters the phase, speak TLS; say whose it is if it cannot."""
+        phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
+        try:
+            transport = await self._shaken(origin, phases, shake)
+        except BaseException as exc:
+            phases.observe("connection.start_tls.failed", exception=exc)
+            raise
+        phases.observe("connection.start_tls.complete", return_value=None)
+        return transport
+
+    async def _shaken(
+        self, origin: Origin, phases: ConnectPhases, shake: Callable[[], Awaitable[Transport]]
+    ) -> Transport:
+        try:
+            return await shake()
+        except ContextFailed:
+            raise
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError, CertificateError both
-            raise HandshakeFailed(f"{server_name!r}: {exc}") from exc
+            raise HandshakeFailed(f"{_server_name(origin)!r}: {exc}") from exc
         finally:
             phases.leave()
+
+
+def _leave_proxy(phases: ConnectPhases) -> None:
+    """Say that from now on it is the origin that is waited for."""
+    phases.is_at_proxy = False
+    phases.observe("proxy.connect.complete", return_value=None)
+
+
+def _place_of(proxy: Proxy) -> Origin:
+    """Return where a proxy is, as an origin that is connected to directly."""
+    return Origin(proxy.is_tls, proxy.host, proxy.port)
+
+
+def _server_name(origin: Origin) -> str:
+    return origin.server_name or _name_of(origin)
 
 
 def _name_of(origin: Origin) -> str:

@@ -22,9 +22,6 @@ class TLSContext:
         make: called for it, and again if it fails.
         threads: where.
 
-    Attributes:
-        encrypted: what every connection receives into, before it is decrypted; empty before there
-            is a context.
     """
 
     def __init__(self, make: Callable[[], ssl.SSLContext], threads: Threads) -> None:
@@ -34,7 +31,14 @@ class TLSContext:
         self._context: ssl.SSLContext | None = None
         # That it is being made, or has been; None before, and once that has failed.
         self._future: Future[ssl.SSLContext] | None = None
-        self.encrypted = memoryview(b"")
+        self._encrypted = memoryview(b"")
+
+    @property
+    def encrypted(self) -> memoryview:
+        """What every connection receives into, before it is decrypted."""
+        if not self._encrypted:
+            self._encrypted = memoryview(bytearray(_ENCRYPTED))
+        return self._encrypted
 
     async def get(self) -> ssl.SSLContext:
         """
@@ -55,5 +59,4 @@ class TLSContext:
             context.set_alpn_protocols(["http/1.1"])
             report_cuts(context)
             self._context = context
-            self.encrypted = memoryview(bytearray(_ENCRYPTED))
         return self._context

@@ -20,6 +20,7 @@ from asyncbatch._engine.connection._partial_request import (
     write_with_body,
 )
 from asyncbatch._engine.connection._partial_response import PartialResponse
+from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
 from asyncbatch._engine.connection._resend import may_send_again, passed_limit
 from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
@@ -85,6 +86,7 @@ class Connection:
         "_is_watched",
         "_outbox",
         "_pool",
+        "_proxied",
         "_ssl_object",
         "_transport",
         "deadline",
@@ -119,6 +121,8 @@ class Connection:
         # The next three are None once closed.
         self._buffer: memoryview = buffer
         self._transport: Transport = transport
+        # How requests are sent by way of a proxy; None where there is none.
+        self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self.protocol: ResponseProtocol = ResponseProtocol()
         self._ssl_object: object = None
         self._is_watched = transport.is_watched
@@ -254,18 +258,20 @@ class Connection:
         self._pool.submit(exchange)
 
     def _send(self, exchange: Exchange) -> None:
-        limits, body = exchange.limits, exchange.body
+        limits, body, payload = exchange.limits, exchange.body, exchange.payload
+        if self._proxied is not None:
+            payload = self._proxied.rewrite(payload)
         self.protocol.begin(exchange.method == b"HEAD", limits.max_body)
         if body is None:
-            self._transport.write(exchange.payload)
+            self._transport.write(payload)
         elif isinstance(body, Upload):
-            self._transport.write(exchange.payload)
+            self._transport.write(payload)
             if self.exchange is exchange:  # else the write has ended it
                 sending = self._hold_up()
                 upload = send_upload(sending, exchange, body)
                 sending.begin_upload(self._pool.start_task(upload))
         else:
-            write_with_body(self._transport, exchange.payload, body)
+            write_with_body(self._transport, payload, body)
         if self.sending is None and limits.read_timeout is None and exchange.observer is None:
             # `_expect_answer` for the way most exchanges go, without the calls.
             exchange.sent_at = monotonic()
@@ -360,7 +366,7 @@ class Connection:
             exchange.has_resent = True
             self._pool.resend(exchange)
         else:
-            exchange.fail(error, monotonic())
+            exchange.fail(as_proxys_fault(error, exchange), monotonic())
 
     # What sees to an exchange calls.
 

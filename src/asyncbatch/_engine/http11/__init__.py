@@ -8,6 +8,7 @@ looked at, so all of them are looked at here.
 from __future__ import annotations
 
 from ._body_reader import longest_transfer
+from ._connect import ConnectReply, encode_connect
 from ._errors import (
     ExchangeError,
     InvalidRequest,
@@ -34,6 +35,7 @@ __all__ = [
     "MAX_HEAD_BYTES",
     "MAX_INFORMATIONAL",
     "NO_LIMIT",
+    "ConnectReply",
     "ExchangeError",
     "InvalidRequest",
     "KnownHead",
@@ -45,6 +47,7 @@ __all__ = [
     "ResponseTooLarge",
     "TruncatedResponse",
     "encode_chunk",
+    "encode_connect",
     "encode_fields",
     "encode_request_line",
     "longest_transfer",

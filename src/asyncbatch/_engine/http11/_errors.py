@@ -24,6 +24,9 @@ class ExchangeError(Exception):
     dns: float | None = None
     """Seconds that the name was looked up for, where somebody above wants to know."""
 
+    is_at_proxy: bool = False
+    """Whether a proxy had not connected yet, likewise."""
+
 
 class ProtocolError(ExchangeError):
     """The peer sent something that is not HTTP/1.1."""

@@ -16,6 +16,7 @@ from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import Watch, poll_of
+from asyncbatch._engine.io._replies import Replies
 from asyncbatch._engine.io._socket_transport import SocketTransport
 from asyncbatch._engine.io._tls_transport import TLSTransport
 from asyncbatch._engine.io._transport import Transport
@@ -94,6 +95,38 @@ class Attacher:
         tls.begin(lower)
         await tls.wait_until_verified()
         return tls
+
+    async def attach_tls_in_tunnel(
+        self, lower: Transport, context: ssl.SSLContext, server_name: str
+    ) -> Transport:
+        """
+        Shake hands over a transport that leads to a server through a proxy.
+
+        What the transport receives from now on is the server's.
+
+        Raises:
+            OSError, ValueError: the handshake failed; the transport is closed.
+        """
+        try:
+            tls = TLSTransport(self._loop, context, server_name, self.buffer)
+            lower.deliver_to(tls)
+        except BaseException:
+            lower.abort()
+            raise
+        tls.begin(lower)
+        await tls.wait_until_verified()
+        return tls
+
+    def listen_to(self, transport: Transport) -> Replies:
+        """
+        Receive from a transport here, until it is given another owner.
+
+        Raises:
+            OSError: it cannot be watched.
+        """
+        replies = Replies(self._loop)
+        transport.deliver_to(replies)
+        return replies
 
     async def _attach_by_loop(
         self,

@@ -32,7 +32,15 @@ class LoopTransport(asyncio.BufferedProtocol):
         closing: has to know of it until the event loop has let go of the socket.
     """
 
-    __slots__ = ("_buffer", "_closing", "_is_aborted", "_owner", "_poll", "_transport")
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_is_aborted",
+        "_is_paused",
+        "_owner",
+        "_poll",
+        "_transport",
+    )
 
     # Of what is ready, the event loop alone knows.
     is_watched = False
@@ -45,6 +53,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         # Set when the event loop has made it, None again once it was aborted.
         self._transport: asyncio.Transport | None = None
         self._is_aborted = False
+        self._is_paused = False
 
     # What the event loop calls.
 
@@ -101,6 +110,8 @@ class LoopTransport(asyncio.BufferedProtocol):
         early, self._owner = self._owner, owner
         if isinstance(early, _Early):
             early.tell(owner)
+        if self._is_paused:  # by an owner before, to leave to this one what comes
+            self.resume_reading()
 
     def write(self, content: bytes) -> None:
         """Send, keeping what the kernel does not take at once."""
@@ -131,11 +142,13 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Leave what arrives with the kernel."""
+        self._is_paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take again what arrives."""
+        self._is_paused = False
         if self._transport is not None:
             self._transport.resume_reading()
 

@@ -14,8 +14,7 @@ from typing import Any
 from asyncbatch._engine._event_loop import EventLoop, Future
 from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll, never
-from asyncbatch._engine.io._socket_transport import SocketTransport
-from asyncbatch._engine.io._transport import TransportOwner
+from asyncbatch._engine.io._transport import Transport, TransportOwner
 
 # A large body is encrypted in pieces, so that not all of it is there twice.
 _PIECE = 256 * 1024
@@ -32,7 +31,9 @@ def report_cuts(context: ssl.SSLContext) -> None:
 
 class TLSTransport:
     """
-    The owner of a socket, and the transport of a connection.
+    The owner of a transport, and the transport of a connection.
+
+    Below it is a socket, or in the tunnel of a proxy that speaks TLS itself another one of these.
 
     What comes between the end of the handshake and `deliver_to` is kept as it came.
 
@@ -74,7 +75,7 @@ class TLSTransport:
         # None before the handshake is done and somebody wants what comes. Before, nothing is read:
         # OpenSSL would go on with the handshake. None again, as the next, once all is lost.
         self._owner: TransportOwner | None = None
-        self._lower: SocketTransport | None = None
+        self._lower: Transport | None = None
         self._buffer = buffer
         self._is_paused = False
         # What OpenSSL did not take, since it wants to hear from the peer first.
@@ -84,7 +85,7 @@ class TLSTransport:
         # Settled when it has ended; None once that is known.
         self._shaken: Future[None] | None = loop.create_future()
 
-    def begin(self, lower: SocketTransport) -> None:
+    def begin(self, lower: Transport) -> None:
         """Begin the handshake over a transport that calls back."""
         self._lower = lower
         self._is_shaking = True
@@ -108,7 +109,7 @@ class TLSTransport:
             # An error's traceback leads here, and must not lead back to it.
             self._shaken = shaken = None
 
-    # What the socket's transport calls.
+    # What the transport below calls.
 
     def received(self, content: bytes | memoryview) -> None:
         """Take what was received."""
@@ -125,6 +126,10 @@ class TLSTransport:
             self._shake_hands()
         elif self._owner is not None:
             self._read()
+
+    def cut_off(self, error: Exception | None) -> None:
+        """Take an end of the bytes below that need not be the peer's: as any, it takes an alert."""
+        self.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
@@ -163,7 +168,9 @@ class TLSTransport:
             owner.connection_lost(None)
             return
         self._owner = owner
-        if self._incoming.pending:
+        if self._is_paused:  # by an owner before, to leave to this one what comes
+            self.resume_reading()
+        elif self._incoming.pending:
             self._read()
 
     def write(self, content: bytes) -> None:

@@ -12,7 +12,13 @@ from typing import Protocol, cast
 
 import anyio
 
-from asyncbatch._engine._errors import ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut
+from asyncbatch._engine._errors import (
+    ConnectFailed,
+    HandshakeFailed,
+    ProxyFailed,
+    ResolveFailed,
+    TimedOut,
+)
 from asyncbatch._engine._event_loop import EventLoop, Task
 from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
@@ -203,10 +209,11 @@ class Dial:
         while True:
             try:
                 return await self._connect(limit)
-            except (ConnectFailed, HandshakeFailed, ResolveFailed, TimedOut):
-                if retries <= 0:
+            except (ConnectFailed, HandshakeFailed, ProxyFailed, ResolveFailed, TimedOut) as exc:
+                if retries <= 0 or (isinstance(exc, ProxyFailed) and exc.is_lasting):
                     raise
             retries -= 1
+            self._phases.begin_again()
             self._phases.observe("connection.retry.started")
             await anyio.sleep(delay)
             self._phases.observe("connection.retry.complete", return_value=None)

@@ -22,6 +22,7 @@ from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.connection._proxied import as_proxys_fault
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
@@ -218,7 +219,7 @@ class Pool:
             if exchange is not None:
                 # It ended between being opened and being used.
                 error = TruncatedResponse("the server closed at once", received=False)
-                self._fail_waiting(exchange, error)
+                self._fail_waiting(exchange, as_proxys_fault(error, exchange))
             self._tidy(dial.origin_pool)
             self._start_starved()
             return

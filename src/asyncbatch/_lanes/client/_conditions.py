@@ -80,8 +80,9 @@ class Conditions:
             return "the client is closed"
         if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
             return "a method of the client has been replaced"
-        if _HANDLE in transport.__dict__ or _HANDLE in pool.__dict__:
-            return "a method of the transport has been replaced"
+        for each in (transport, *client.proxied_transports):
+            if _HANDLE in each.__dict__ or _HANDLE in each._pool.__dict__:
+                return "a method of the transport has been replaced"
         core = pool.core
         methods = (
             *_methods_of(self._own_client),

@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asyncbatch._engine import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+from asyncbatch._engine import (
+    EXCHANGE_EXTENSION,
+    MINIMUM_RATE_EXTENSION,
+    PROXY_EXTENSION,
+    REPLAY_EXTENSION,
+)
 from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
+from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere
 from asyncbatch._lanes.failures._of_client import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes.request._upload import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._request import UNSET, Unset
 
 # What httpx calls the name for SNI and the certificate.
 _SERVER_NAME = "sni_hostname"
@@ -35,6 +43,7 @@ class Hops:
         minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
         stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
             up the event loop out of all accounts.
+        proxy: On the way of all of them, instead of the client's; `None`: none at all.
         first: What the first is answered with instead of being sent, if it took place before.
     """
 
@@ -48,6 +57,7 @@ class Hops:
         minimum_rate: float | None,
         stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
+        proxy: Proxy | Unset | None = UNSET,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -57,6 +67,7 @@ class Hops:
         self.stepped = stepped
         # None once it has answered.
         self._first = first
+        self._proxy = proxy
         self.state = AttemptState(trace)
         """How far they are; whoever makes the requests adds what he knows."""
 
@@ -74,6 +85,8 @@ class Hops:
         check_url(native.url, self._binding, native)
         check_head(native, self._binding)
         check_framing(native, self._binding)
+        if not isinstance(self._proxy, Unset):
+            refuse_elsewhere(self._client, native, self._binding)
         check_whole(native)
         state.sent = True
         hooks = self._client.event_hooks
@@ -95,11 +108,13 @@ class Hops:
             native.url = url
             # Before a copy is made of them, and from those that a redirect's request has inherited.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
+            native.extensions.pop(PROXY_EXTENSION, None)
             if is_named:
                 native.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(native, chained)
         exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
+        state.forwarded_by = None if exchange is None else forwarded_by(exchange)
         if response.next_request is not None:  # it has inherited the extensions
             if is_named:
                 response.next_request.extensions.pop(_SERVER_NAME, None)
@@ -114,6 +129,8 @@ class Hops:
     def _add_extensions(self, native: Any) -> None:
         if self._minimum_rate is not None:
             native.extensions[MINIMUM_RATE_EXTENSION] = self._minimum_rate
+        if not isinstance(self._proxy, Unset):
+            native.extensions[PROXY_EXTENSION] = self._proxy
         if self._first is not None:
             native.extensions[REPLAY_EXTENSION] = self._first
             self._first = None

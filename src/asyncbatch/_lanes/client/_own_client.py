@@ -47,6 +47,8 @@ class OwnClient(httpx.AsyncClient):
         self._addresses: AddressPolicyTypes = addresses
         self._bounds = bounds
         self.own_transport: HTTPTransport | None = None
+        self.proxied_transports: list[HTTPTransport] = []
+        """What leads through the client's own proxies, or those of the environment."""
         # What `cookies` shows while a request is built; None at all other times.
         self._cookies_shown: httpx.Cookies | None = None
         # The environment's; it is looked at while the client is made.
@@ -125,7 +127,13 @@ class OwnClient(httpx.AsyncClient):
     def _init_proxy_transport(  # type: ignore[override]  # as above
         self, proxy: Any, **options: Any
     ) -> Any:
-        return HTTPTransport(proxy=proxy, **options)
+        # On one engine with all others, unless the caller's transport is in its place.
+        if self.own_transport is None:
+            transport = HTTPTransport(proxy=proxy, **options)
+        else:
+            transport = self.own_transport.through(proxy)
+        self.proxied_transports.append(transport)
+        return transport
 
     def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
         if proxy is not None or not allow_env_proxies:

@@ -24,7 +24,7 @@ from asyncbatch._lanes.failures._callers import (
     note_places,
 )
 from asyncbatch._lanes.failures._causes import is_alert, is_of_connection, is_permanent
-from asyncbatch._lanes.failures._of_engine import engine_outcome
+from asyncbatch._lanes.failures._of_engine import blame_proxy, engine_outcome
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._body_source import UnreadableBody, WrongPiece
 from asyncbatch._values._errors import (
@@ -58,7 +58,17 @@ _NO_RESPONSE = "server disconnected"
 class AttemptState:
     """What an attempt was doing when it failed; kept up by the lane."""
 
-    __slots__ = ("hooked", "hops", "in_body", "queued", "redirected", "request", "sent", "trace")
+    __slots__ = (
+        "forwarded_by",
+        "hooked",
+        "hops",
+        "in_body",
+        "queued",
+        "redirected",
+        "request",
+        "sent",
+        "trace",
+    )
 
     def __init__(self, trace: PhaseTrace) -> None:
         self.trace = trace
@@ -68,6 +78,7 @@ class AttemptState:
         self.queued = False  # whether it waits with us for its turn at the client's pool
         self.hooked = False  # whether code of the caller's is called on its way
         self.in_body = False  # whether the head of its response has arrived
+        self.forwarded_by: str | None = None  # the proxy that was handed it, if any
         self.redirected = False  # whether the request under way is one that a redirect made
 
     def begin(self, request: Any) -> None:
@@ -99,6 +110,8 @@ class AttemptState:
         In doubt it has: a wait of our own, code of the caller's on the way, a certificate.
         """
         if not (self.hops and self.redirected and self.sent) or outcome.local or outcome.permanent:
+            return False
+        if outcome.of_proxy:
             return False
         if self.queued or self.hooked or self.in_body or outcome.kind not in _SILENT:
             return False
@@ -203,7 +216,8 @@ def _engine_outcome(error: ExchangeError, state: AttemptState, binding: Binding)
         state.trace.tell_dns(error.dns)
     if state.hops:
         outcome.connect_failed = False
-        outcome.heard = True
+        outcome.heard = None if outcome.of_proxy else True
+        outcome.undone = False
     if outcome.kind is FailureKind.invalid_request and state.redirected:
         outcome.kind = FailureKind.redirect
     return outcome
@@ -271,7 +285,7 @@ def _library_outcome(error: Exception, state: AttemptState, binding: Binding) ->
         case library.ConnectError():
             return _connect_outcome(error, state, binding)
         case library.ProxyError():
-            return Outcome(kind=FailureKind.connect, error=error)
+            return _proxy_outcome(error, state)
         case library.TooManyRedirects():
             return Outcome(kind=FailureKind.redirect, error=error)
         case library.DecodingError():
@@ -292,6 +306,16 @@ def _library_outcome(error: Exception, state: AttemptState, binding: Binding) ->
             return _unsendable(error, state)
         case _:
             return _foreign_outcome(error, state, binding)
+
+
+def _proxy_outcome(error: Exception, state: AttemptState) -> Outcome:
+    outcome = Outcome(kind=FailureKind.proxy, error=error)
+    # httpcore's, of a tunnel or of SOCKS5, in which nothing has been sent; a transport of the
+    # caller's may mean anything by it.
+    blame_proxy(outcome, is_unsent=not state.trace.sending)
+    # It says so by the status alone, first thing in its text.
+    outcome.permanent = str(error).startswith("407")
+    return outcome
 
 
 def _timeout_outcome(error: Exception, state: AttemptState, library: Any) -> Outcome:

@@ -10,6 +10,7 @@ from typing import Any
 from asyncbatch._engine import (
     ContextFailed,
     EngineClosed,
+    ProxyFailed,
     SentTooSlowly,
     TimedOut,
     causes_of,
@@ -29,6 +30,7 @@ from asyncbatch._values._errors import (
     BodyTooLarge,
     DNSError,
     FailureKind,
+    ProxyError,
     TLSError,
     TooSlow,
     TruncatedBody,
@@ -64,10 +66,21 @@ def engine_outcome(
         outcome.error = binding.error(BodyTooLarge)(max_body, request=request)
     assert outcome.error is not None
     outcome.heard = _heard(error, outcome, in_body=in_body)
+    if error.is_at_proxy and isinstance(error, TimedOut) and not outcome.local:
+        blame_proxy(outcome)
     outcome.error.__cause__ = error
     for cause in causes_of(outcome.error):
         cause.with_traceback(None)
     return outcome
+
+
+def blame_proxy(outcome: Outcome, *, is_unsent: bool = True) -> None:
+    """Have a failure say nothing of the host: a proxy has failed, or not connected in time."""
+    outcome.of_proxy = True
+    outcome.connect_failed = outcome.target_silent = False
+    outcome.heard = None
+    # Nothing has been sent, so that any method may be tried again.
+    outcome.undone = is_unsent
 
 
 def _heard(error: ExchangeError, outcome: Outcome, *, in_body: bool) -> bool | None:
@@ -116,6 +129,21 @@ def _connect(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
         connect_failed=not exhausted,
         local=exhausted,
     )
+
+
+def _proxy(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
+    assert isinstance(error, ProxyFailed)
+    if any(map(is_exhausted, causes_of(error))):
+        return _connect(error, binding, request, in_body)
+    outcome = Outcome(
+        kind=FailureKind.proxy,
+        error=binding.error(ProxyError)(
+            str(error), proxy=error.proxy, status_code=error.status, request=request
+        ),
+        permanent=error.is_lasting,
+    )
+    blame_proxy(outcome, is_unsent=error.is_unsent)
+    return outcome
 
 
 def _tls(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
@@ -172,12 +200,13 @@ def _invalid(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
 # Kinds of errors by which there is no connection, unless it is our own side that cannot make one.
 _CONNECTING = {"dns", "connect", "tls"}
 # Kinds of errors that the server has nothing to do with.
-_OURS = {"blocked", "invalid_request"}
+_OURS = {"blocked", "invalid_request", "proxy"}
 
 _SORTED = {
     "dns": _dns,
     "connect": _connect,
     "tls": _tls,
+    "proxy": _proxy,
     "blocked": _blocked,
     "protocol": _protocol,
     "truncated": _truncated,

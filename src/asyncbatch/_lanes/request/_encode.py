@@ -15,13 +15,14 @@ from asyncbatch._engine.http11 import encode_fields, encode_request_line
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._cookies import narrowed
 from asyncbatch._lanes.client._own_client import showing_cookies_of
+from asyncbatch._lanes.client._routes import route_to
 from asyncbatch._lanes.request._basic_auth import authorization_of, is_basic
 from asyncbatch._lanes.request._encode_fast import FastEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
-from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special, leads_to
+from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special
 from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
 from asyncbatch._lanes.request._upload import Body, is_produced
-from asyncbatch._values._request import UNSET, Request, native_of
+from asyncbatch._values._request import UNSET, Request, Unset, native_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import split_plain, text_of
 
@@ -57,6 +58,8 @@ class RequestEncoder:
         request = Request.of(item)
         if _needs_client(request) or not is_basic(self._auth(request)):
             return None
+        if self._transport.engine.connector.has_policy and _has_proxy(request):
+            return None
         composed = self._fast_encoder.compose(item, request, limits)
         return composed or self._prepare_built(item, request, limits)
 
@@ -85,7 +88,8 @@ class RequestEncoder:
         check_head(native, self._binding)
         fields = encode_fields(native.headers.raw)
         payload = b"GET " + target + b" HTTP/1.1\r\n" + fields.block
-        return PreparedRequest.built(item, native, payload, fields, limits)
+        route = origin_head.origin.route
+        return PreparedRequest.built(item, native, payload, fields, limits, route)
 
     def _prepare_built(
         self, item: Any, request: Request, limits: TimeLimits
@@ -97,7 +101,8 @@ class RequestEncoder:
             native.headers["Authorization"] = authorization
         check_url(native.url, self._binding)
         check_head(native, self._binding)
-        if native.url.userinfo or not leads_to(self._transport, self._client, native.url):
+        route = route_to(self._transport, self._client, native.url)
+        if native.url.userinfo or isinstance(route, Unset):
             return None
         body = self._stored_body(native)
         if body is None:
@@ -107,8 +112,9 @@ class RequestEncoder:
         fields = encode_fields(native.headers.raw)
         if is_special(method, fields, body):
             return None
-        prepared = PreparedRequest.built(item, native, line + fields.block, fields, limits)
+        prepared = PreparedRequest.built(item, native, line + fields.block, fields, limits, route)
         prepared.body = body or None
+        prepared.go_through(request.proxy)
         prepared.follow_redirects = request.follow_redirects
         return prepared
 
@@ -122,6 +128,10 @@ class RequestEncoder:
             return None
         content: bytes = native.content
         return content
+
+
+def _has_proxy(request: Request) -> bool:
+    return not isinstance(request.proxy, Unset) and request.proxy is not None
 
 
 def _needs_client(request: Request) -> bool:

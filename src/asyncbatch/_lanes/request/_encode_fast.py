@@ -82,9 +82,11 @@ class FastEncoder:
         if fields is None:
             return None
         line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
-        return PreparedRequest.composed(
+        prepared = PreparedRequest.composed(
             item, origin_head, url, request, line + fields, body, limits
         )
+        prepared.go_through(request.proxy)
+        return prepared
 
     def _url(self, request: Request) -> str | None:
         url, params = text_of_url(request.url), request.params

@@ -16,7 +16,8 @@ from asyncbatch._lanes.request._origin_head import (
     origin_of,
 )
 from asyncbatch._values._host_key import Origin as HostKey
-from asyncbatch._values._request import Request
+from asyncbatch._values._proxy import Proxy, proxy_of
+from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -42,6 +43,7 @@ class PreparedRequest:
         "limits",
         "method",
         "origin",
+        "own_route",
         "payload",
     )
 
@@ -68,6 +70,8 @@ class PreparedRequest:
         self.body: bytes | None = None
         # What the request itself says about following redirects; None: nothing.
         self.follow_redirects: bool | None = None
+        # The proxy that the request itself names, for its redirects too; `UNSET`: none is named.
+        self.own_route: Proxy | Unset | None = UNSET
         # What it is built of when somebody asks, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None
@@ -98,11 +102,17 @@ class PreparedRequest:
 
     @classmethod
     def built(
-        cls, item: Any, native: Any, payload: bytes, fields: RequestFields, limits: TimeLimits
+        cls,
+        item: Any,
+        native: Any,
+        payload: bytes,
+        fields: RequestFields,
+        limits: TimeLimits,
+        route: Proxy | None,
     ) -> PreparedRequest:
-        """Make one of a request that has been built."""
+        """Make one of a request that has been built, to be sent by way of `route`."""
         method = native.method.encode("ascii")
-        origin = origin_of(native.url)
+        origin = origin_of(native.url, route)
         key = host_key_of(native.url, origin)
         prepared = cls(item, key, origin, method, payload, limits, closes=fields.closes)
         prepared._native = native
@@ -143,12 +153,13 @@ class PreparedRequest:
         following = PreparedRequest(
             self.item,
             origin_head.key,
-            origin_head.origin,
+            self.way_to(origin_head.origin),
             method,
             payload,
             self.limits,
             closes=self.closes,
         )
+        following.own_route = self.own_route
         if method == self.method:
             following.body = self.body
         following.follow_redirects = self.follow_redirects
@@ -157,6 +168,18 @@ class PreparedRequest:
         following._has_own_head = True
         following._follows = self
         return following
+
+    def way_to(self, origin: Origin) -> Origin:
+        """Return an origin, with the proxy on the way there that the request itself names."""
+        if isinstance(self.own_route, Unset):
+            return origin
+        return origin._replace(route=self.own_route)
+
+    def go_through(self, given: Any) -> None:
+        """Go through the proxy that `Request.proxy` names, if that names any, or none at all."""
+        if not isinstance(given, Unset):
+            self.own_route = None if given is None else proxy_of(given)
+            self.origin = self.way_to(self.origin)
 
     def fields(self) -> list[tuple[bytes, bytes]] | None:
         """Return the header fields in the order in which httpx has them, if that is known."""

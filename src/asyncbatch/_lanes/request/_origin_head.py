@@ -10,11 +10,14 @@ from typing import Any
 from asyncbatch._engine import Origin
 from asyncbatch._engine.http11 import RequestFields, encode_fields
 from asyncbatch._lanes.client._binding import Binding, readable, with_host
+from asyncbatch._lanes.client._routes import route_to
 from asyncbatch._lanes.request._basic_auth import authorization_of
 from asyncbatch._lanes.request._cookie_line import CookieLines
 from asyncbatch._lanes.request._ranges import ask_for_identity
 from asyncbatch._lanes.request._sendable import check_head, check_url
 from asyncbatch._values._host_key import Origin as HostKey
+from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._request import Unset
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import DEFAULT_PORTS
 
@@ -126,7 +129,12 @@ class OriginHead:
     )
 
     def __init__(
-        self, prefix: str, url: Any, fields: RequestFields, builder: RequestBuilder, is_ours: bool
+        self,
+        prefix: str,
+        url: Any,
+        fields: RequestFields,
+        builder: RequestBuilder,
+        route: Proxy | Unset | None,
     ) -> None:
         # What the URLs begin with, up to their target.
         self.prefix = prefix
@@ -134,10 +142,10 @@ class OriginHead:
         self.builder = builder
         self.client_headers = builder.client_headers
         self.auth = builder.auth
-        self.is_ours = is_ours and not is_special(b"GET", fields, b"")
+        self.is_ours = not (isinstance(route, Unset) or is_special(b"GET", fields, b""))
         self.head = b" HTTP/1.1\r\n" + fields.block
         self.closes = fields.closes
-        self.origin = origin_of(url)
+        self.origin = origin_of(url, None if isinstance(route, Unset) else route)
         self.host: bytes = url.netloc
         # By which limits per host are kept.
         self.key = host_key_of(url, self.origin)
@@ -244,7 +252,7 @@ class OriginHeads:
             check_url(url, self._binding)
             fields = builder.known.with_host(url.netloc)
         return OriginHead(
-            origin, url, fields, builder, leads_to(self._transport, self._client, url)
+            origin, url, fields, builder, route_to(self._transport, self._client, url)
         )
 
 
@@ -256,21 +264,16 @@ def _copy(made: Any) -> Any:
     return copy
 
 
-def leads_to(transport: Any, client: Any, url: Any) -> bool:
-    """Whether no proxy and no mount takes this URL from `transport`."""
-    return client._transport_for_url(url) is transport
-
-
 def is_special(method: bytes, fields: RequestFields, body: bytes) -> bool:
     """Whether the request asks for more than one exchange of whole messages."""
     length = fields.length or 0
     return method == b"CONNECT" or fields.upgrades or fields.is_chunked or length != len(body)
 
 
-def origin_of(url: Any) -> Origin:
-    """Return the engine's origin for a native URL."""
-    host = url.raw_host.decode("ascii")
-    return Origin(url.scheme == "https", host, url.port or DEFAULT_PORTS[url.scheme])
+def origin_of(url: Any, route: Proxy | None) -> Origin:
+    """Return the engine's origin for a native URL, with the proxy on the way there."""
+    host, port = url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme]
+    return Origin(url.scheme == "https", host, port, None, route)
 
 
 def host_key_of(url: Any, origin: Origin) -> HostKey:

@@ -81,7 +81,7 @@ class Redirection:
         dropped = {b"cookie"}
         if self._method != prepared.method:
             dropped |= _BODY_FIELDS
-        if origin_head.origin == prepared.origin:
+        if prepared.way_to(origin_head.origin) == prepared.origin:
             return [field for field in fields if field[0].lower() not in dropped]
         dropped.add(b"proxy-authorization")
         if not _is_upgrade(prepared.origin, origin_head.origin):

@@ -21,6 +21,7 @@ TraceFunction = Callable[[str, dict[str, Any]], Awaitable[None]]
 _PHASES = {
     "connect_tcp": "connect",
     "connect_unix_socket": "connect",
+    "tunnel": "connect",
     "start_tls": "tls",
     "send_request_headers": "send",
     "send_request_body": "send",
@@ -60,6 +61,8 @@ class PhaseTrace:
         """Called with the seconds of each wait for a connection, when it is over."""
         self.queued = 0.0
         """The seconds of all of them."""
+        self.is_at_proxy = False
+        """Whether a proxy is being asked to connect, and has not yet."""
 
     @property
     def connecting(self) -> bool:
@@ -145,6 +148,8 @@ class PhaseTrace:
         name, phase, state = _meaning_of(event)
         if phase is not None:
             self._note(name, phase, state)
+        elif event.startswith("proxy.connect."):
+            self.is_at_proxy = state == "started"
         if self._chained is not None:
             await self._chained(event, info)
 

@@ -187,7 +187,7 @@ async def test_a_proxy_that_ends_its_handshake_is_asked_again() -> None:
         result = await fetcher.fetch("http://127.0.0.1:9/")
 
     assert result.ok
-    assert {type(attempt.error) for attempt in result.history} == {httpx.ProxyError}
+    assert {type(attempt.error) for attempt in result.history} == {asyncbatch.ProxyError}
     assert proxy.connections == result.attempts == 4
 
 

@@ -380,7 +380,7 @@ async def test_a_proxy_of_the_environment_is_asked(
 
     assert results.failures == []
     assert {request.target for request in server.requests} == {"http://name.invalid/a", "/b"}
-    assert lanes == ["direct"]
+    assert lanes == ["direct", "direct"]
 
 
 METHODS = (

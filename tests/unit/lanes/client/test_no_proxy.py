@@ -104,7 +104,7 @@ def way(client: OwnClient, url: str) -> str:
     transport: Any = client._transport_for_url(httpx.URL(url))
     if transport is client.own_transport:
         return "direct"
-    return str(getattr(transport, "name", None) or transport._pool._proxy_url.host.decode())
+    return str(getattr(transport, "name", None) or transport._pool.route.host)
 
 
 @pytest.mark.parametrize("case", [str.upper, str.lower])

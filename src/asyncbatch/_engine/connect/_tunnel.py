@@ -1,0 +1,114 @@
+"""
+Asking a proxy for a connection to an origin, over a transport that leads to the proxy.
+
+The bytes of either side are `_socks5`'s and `http11`'s; here they are moved, and what is wrong is
+said in the proxy's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from asyncbatch._engine._errors import ProxyFailed
+from asyncbatch._engine.connect._socks5 import Socks5Protocol, SocksFault
+from asyncbatch._engine.http11 import (
+    ConnectReply,
+    ProtocolError,
+    ResponseTooLarge,
+    encode_connect,
+)
+from asyncbatch._engine.io._replies import Replies
+from asyncbatch._engine.io._transport import Transport
+from asyncbatch._values._proxy import Proxy
+
+Listen: TypeAlias = Callable[[Transport], Replies]
+
+
+async def open_tunnel(
+    transport: Transport, listen: Listen, proxy: Proxy, host: str, port: int
+) -> None:
+    """
+    Have the proxy at the other end connect to an origin.
+
+    Afterwards the transport is paused, and has nothing to read that has come before.
+
+    Args:
+        transport: to the proxy; aborted if there is an error.
+        listen: puts `Replies` on it.
+        proxy: the proxy.
+        host: what it is to connect to, a name or an address.
+        port: likewise.
+
+    Raises:
+        ProxyFailed: it does not connect.
+        SocksRefused: it does not, and may by another address.
+        InvalidRequest: its header fields cannot be sent.
+    """
+    ask = _ask_socks if proxy.is_socks else _ask_http
+    try:
+        replies = listen(transport)
+        surplus = await ask(transport, replies, proxy, host, port)
+        if surplus or replies.has_more or transport.poll(0):
+            # The origin has been sent nothing yet, and servers of HTTP do not speak first.
+            raise ProxyFailed(proxy.label, "it sends something before the server is asked for it")
+        transport.pause_reading()
+    except OSError as exc:
+        transport.abort()
+        raise ProxyFailed(proxy.label, str(exc) or type(exc).__name__) from exc
+    except BaseException:
+        transport.abort()
+        raise
+
+
+class SocksRefused(ProxyFailed):
+    """It has been given an address that it cannot reach; another one may do."""
+
+
+async def _ask_http(
+    transport: Transport, replies: Replies, proxy: Proxy, host: str, port: int
+) -> bytes:
+    transport.write(encode_connect(host, port, proxy.fields))
+    reply = ConnectReply()
+    while True:
+        content = await _received(replies, proxy)
+        try:
+            is_whole = reply.receive(content)
+        except (ProtocolError, ResponseTooLarge) as exc:
+            raise ProxyFailed(proxy.label, str(exc)) from exc
+        if is_whole:
+            break
+    head = reply.head
+    assert head is not None
+    if not 200 <= head.status < 300:
+        reason = head.reason.decode("latin-1")
+        raise ProxyFailed(
+            proxy.label,
+            f"it answers {head.status} {reason}".rstrip() + f" to CONNECT {host}:{port}",
+            status=head.status,
+            is_lasting=head.status == 407,
+        )
+    return reply.surplus
+
+
+async def _ask_socks(
+    transport: Transport, replies: Replies, proxy: Proxy, host: str, port: int
+) -> bytes:
+    try:
+        protocol = Socks5Protocol(host, port, proxy.credentials)
+        transport.write(protocol.greeting())
+        while not protocol.is_done:
+            answer = protocol.receive(await _received(replies, proxy))
+            if answer:
+                transport.write(answer)
+    except SocksFault as exc:
+        kind = SocksRefused if exc.may_try_other else ProxyFailed
+        raise kind(proxy.label, str(exc), is_lasting=exc.wants_credentials) from exc
+    return protocol.surplus
+
+
+async def _received(replies: Replies, proxy: Proxy) -> bytes:
+    content = await replies.receive()
+    if not content:
+        raise ProxyFailed(proxy.label, "it closed the connection before it had answered")
+    return content

@@ -1,0 +1,84 @@
+"""
+Requests by way of a proxy: what it is told beside them, and what its silence means.
+
+Here alone credentials for a proxy are put onto the wire with a request, on connections that lead to
+the proxy itself; on those that lead through it to an origin they are taken off.
+"""
+
+from __future__ import annotations
+
+import re
+
+from asyncbatch._engine._errors import ProxyFailed
+from asyncbatch._engine._exchange import Exchange, Origin
+from asyncbatch._engine.http11 import TruncatedResponse, encode_fields
+from asyncbatch._values._proxy import Proxy
+
+_FOR_PROXY = re.compile(rb"\r\nproxy-authorization:[^\r\n]*", re.IGNORECASE)
+
+
+class ProxiedRequests:
+    """
+    Rewrites the requests of one connection.
+
+    Args:
+        origin: where they are for.
+        proxy: on the way.
+    """
+
+    __slots__ = ("_fields", "_prefix")
+
+    def __init__(self, origin: Origin, proxy: Proxy) -> None:
+        # What makes a target absolute; None in a tunnel.
+        self._prefix: bytes | None = None
+        self._fields = b""
+        if origin.is_forwarded:
+            name = f"[{origin.host}]" if ":" in origin.host else origin.host
+            port = "" if origin.port == 80 else f":{origin.port}"
+            self._prefix = f"http://{name}{port}".encode("ascii")
+            self._fields = encode_fields(proxy.fields).block[:-2]
+
+    def rewrite(self, payload: bytes) -> bytes:
+        """Return a request, the head of which is at the beginning of `payload`, as it is sent."""
+        if self._prefix is None:
+            return self._without_credentials(payload)
+        start = payload.index(b" ") + 1
+        end = payload.index(b"\r\n") + 2
+        fields = self._fields
+        if fields and _FOR_PROXY.search(payload, 0, payload.index(b"\r\n\r\n") + 2):
+            fields = b""  # the request has its own
+        target = payload[start : start + 1]
+        if target == b"*":  # RFC 9112 §3.2.4: of the whole server, and so without a path
+            return b"%b%b%b%b%b" % (
+                payload[:start],
+                self._prefix,
+                payload[start + 1 : end],
+                fields,
+                payload[end:],
+            )
+        prefix = self._prefix if target == b"/" else b""
+        return b"%b%b%b%b%b" % (payload[:start], prefix, payload[start:end], fields, payload[end:])
+
+    def _without_credentials(self, payload: bytes) -> bytes:
+        end = payload.index(b"\r\n\r\n") + 2
+        if _FOR_PROXY.search(payload, 0, end) is None:
+            return payload
+        return _FOR_PROXY.sub(b"", payload[:end]) + payload[end:]
+
+
+def as_proxys_fault(error: Exception, exchange: Exchange) -> Exception:
+    """
+    Return an error of an exchange, or that of the proxy which has forwarded the request.
+
+    A proxy that closes without a byte of an answer has not asked the origin, or says nothing of
+    what that has done: one that is in order answers 502 then.
+    """
+    origin = exchange.origin
+    if not (origin.is_forwarded and isinstance(error, TruncatedResponse)):
+        return error
+    if exchange.first_byte_at or error.received:
+        return error
+    assert origin.route is not None
+    fault = ProxyFailed(origin.route.label, str(error), is_unsent=not exchange.send_at)
+    fault.__cause__ = error
+    return fault

@@ -1,0 +1,179 @@
+"""
+A proxy as the caller names it: a URL, or httpx's `Proxy`, read once and checked.
+
+Nothing here connects. The engine keys its connections by this value, so two that are equal share
+them; what is shown of one never has its user name or password.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+import ssl
+from typing import Any, TypeAlias
+
+import attrs
+import httpx
+
+from asyncbatch._values._redaction import redacted_url, shown
+from asyncbatch._values._urls import text_of
+
+ProxyTypes: TypeAlias = str | httpx.URL | httpx.Proxy
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_LONGEST = 255  # RFC 1929 §2: a length is one byte
+
+_SCHEMES = "http://, https://, socks5:// or socks5h://"
+_CURE = (
+    "proxy must be a URL such as http://user:password@host:3128, with whatever else than "
+    "letters and digits stands in user and password percent-encoded"
+)
+
+
+@attrs.frozen(cache_hash=True, repr=False)
+class Proxy:
+    """A proxy, and how to be let in."""
+
+    scheme: str
+    """`http`, `https`, `socks5` (which is given addresses) or `socks5h` (which is given names)."""
+    host: str
+    port: int
+    credentials: tuple[bytes, bytes] | None = None
+    """User name and password."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Fields for an HTTP proxy alone, beside its `Proxy-Authorization`."""
+    ssl_context: ssl.SSLContext | None = None
+    """For TLS to the proxy itself; None: as for origins."""
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS5, and not HTTP."""
+        return self.scheme.startswith("socks")
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken to the proxy itself."""
+        return self.scheme == "https"
+
+    @property
+    def label(self) -> str:
+        """Its URL without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The header fields that it is given, and nobody behind it."""
+        has_own = any(name.lower() == b"proxy-authorization" for name, _ in self.headers)
+        if self.credentials is None or has_own:
+            return self.headers
+        basic = b"Basic " + base64.b64encode(b":".join(self.credentials))
+        return ((b"Proxy-Authorization", basic), *self.headers)
+
+    def forwards(self, is_tls: bool) -> bool:
+        """Whether it is handed whole requests to an origin, and does not tunnel to it."""
+        return not (is_tls or self.is_socks)
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.label}>"
+
+
+def proxy_of(given: object) -> Proxy:
+    """
+    Return the proxy that a caller names.
+
+    Raises:
+        TypeError: it is of no type that proxies are named by.
+        ValueError: it is not one; with the value, but for its credentials, and the cure.
+    """
+    if isinstance(given, Proxy):
+        return given
+    if isinstance(given, str):
+        return _of_text(text_of(given))
+    if _is_httpx(given, "URL"):
+        return _of_text(str(given))
+    if _is_httpx(given, "Proxy"):
+        return _of_native(given)
+    raise TypeError(f"proxy must be a URL, or an httpx.Proxy, not a {type(given).__name__}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_text(text: str) -> Proxy:
+    found = _SCHEME.match(text)
+    if found is None or found[1].lower() not in DEFAULT_PORTS:
+        raise ValueError(f"proxy must be a URL that begins with {_SCHEMES}, not {shown(text)}")
+    try:
+        url = httpx.URL(text)
+        auth = (url.username, url.password) if url.userinfo else None
+    except (httpx.InvalidURL, UnicodeError):
+        raise _wrong(text) from None
+    return _checked(url, auth)
+
+
+def _of_native(given: Any) -> Proxy:
+    url = given.url
+    if url.scheme not in DEFAULT_PORTS:
+        raise ValueError(f"proxy must be a URL that begins with {_SCHEMES}, not {shown(str(url))}")
+    fields = tuple((bytes(name), bytes(value)) for name, value in given.headers.raw)
+    for name, value in fields:
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise ValueError(
+                f"the header {name!r} of the proxy cannot be sent: names are tokens, and values "
+                "have no control characters"
+            )
+    return _checked(url, given.auth, fields, given.ssl_context)
+
+
+def _checked(
+    url: Any,
+    auth: tuple[str, str] | None,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    ssl_context: ssl.SSLContext | None = None,
+) -> Proxy:
+    host = url.raw_host.decode("ascii").strip("[]")
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    if not host or not 0 < port < 65536:
+        raise _wrong(str(url))
+    credentials = None if auth is None else _encoded(url, *auth)
+    return Proxy(url.scheme, host, port, credentials, headers, ssl_context)
+
+
+def _encoded(url: Any, user: str, password: str) -> tuple[bytes, bytes]:
+    """Return user name and password as they are sent."""
+    proxy = shown(str(url))
+    try:
+        credentials = user.encode(), password.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the user name or password of the proxy {proxy} is no text that UTF-8 can encode; "
+            "percent-encode its bytes"
+        ) from None
+    if url.scheme.startswith("socks"):
+        if not credentials[0] or max(map(len, credentials)) > _LONGEST:
+            raise ValueError(
+                f"the user name of the proxy {proxy} must have 1 to {_LONGEST} bytes, and its "
+                f"password {_LONGEST} at most: SOCKS5 can send no others"
+            )
+    elif b":" in credentials[0]:
+        raise ValueError(
+            f"the user name of the proxy {proxy} has a colon, which Basic authentication cannot "
+            "send; give httpx.Proxy(url, headers={'Proxy-Authorization': ...})"
+        )
+    return credentials
+
+
+def _wrong(text: str) -> ValueError:
+    return ValueError(f"{_CURE}, not {redacted_url(text)[:200]!r}")
+
+
+def _is_httpx(given: object, name: str) -> bool:
+    # By name, so that httpx2 need not be installed, nor imported before its user does.
+    return any(
+        base.__name__ == name and base.__module__.partition(".")[0] in ("httpx", "httpx2")
+        for base in type(given).__mro__
+    )
