@@ -337,6 +337,7 @@ def test_addresses_that_could_not_be_checked_are_refused(options: Any) -> None:
         HTTPTransport(addresses="public", **options)
 
 
+@asyncio_only
 @LIBRARIES
 async def test_an_upgrade_is_left_to_httpcore(library: Any) -> None:
     """Whose network stream can speak what comes after."""
