@@ -19,6 +19,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# The first transport for a library imports its httpcore, which reads files.
+import httpcore2  # noqa: F401
 import httpx
 import pytest
 from sybil.document import Document
