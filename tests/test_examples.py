@@ -17,11 +17,12 @@ import asyncio
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # The first transport for a library imports its httpcore, which reads files.
 import httpcore2  # noqa: F401
 import httpx
+import httpx2
 import pytest
 from sybil.document import Document
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
@@ -41,25 +42,31 @@ def is_invented(host: str) -> bool:
     return re.search(r"(^|\.)example\.(org|com)$", host) is not None
 
 
-def answer(request: httpx.Request) -> httpx.Response:
+def answer(request: Any, library: Any) -> Any:
     """Answer for an invented host."""
     status = re.fullmatch(r"/status/(\d{3})", request.url.path)
     found = {"url": str(request.url), "method": request.method}
-    return httpx.Response(int(status[1]) if status else 200, json=found)
+    return library.Response(int(status[1]) if status else 200, json=found)
 
 
 @pytest.fixture
 def invented_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer for the invented hosts in place of httpx's transport, and leave the others to it."""
-    send = httpx.AsyncHTTPTransport.handle_async_request
+    """Answer for the invented hosts in place of the libraries, and leave the others to them."""
+    for library in (httpx, httpx2):
+        monkeypatch.setattr(library.AsyncHTTPTransport, "handle_async_request", handle_for(library))
 
-    async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+
+def handle_for(library: Any) -> Any:
+    """Return what takes the place of the method of a library's transport."""
+    send = library.AsyncHTTPTransport.handle_async_request
+
+    async def handle(transport: Any, request: Any) -> Any:
         if not is_invented(request.url.host):
             return await send(transport, request)
         await request.aread()
-        return answer(request)
+        return answer(request, library)
 
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
+    return handle
 
 
 def runner_of(loop: asyncio.Runner) -> Callable[[Example], None]:
