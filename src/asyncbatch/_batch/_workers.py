@@ -1,12 +1,13 @@
 """
 The workers of a batch, and the dispatcher that starts them.
 
-A worker is a task that holds a permit and tries one request after another. It is started when there
-is work for it and ends when there is none. The dispatcher starts workers and sleeps until something
-changes. All of this is atomic between two awaits, so there are no locks.
+A worker holds a permit and tries one request after another. It is started when there is work for it
+and ends when there is none. The dispatcher starts workers and sleeps until something changes. All
+of this is atomic between two awaits, so there are no locks.
 
-If the lane allows it, a worker sleeps while a relay does its work in the callbacks that receive the
-responses. The worker wakes up for everything that the relay cannot do.
+If the lane allows it, a relay does the work of a worker in the callbacks that receive the
+responses. A worker has a task only while its requests take more than that, because starting a task
+costs as much as four requests.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from asyncbatch._values._result import Success, draft
 from asyncbatch._values._timing import Course
 
 _START = JobState.START
+
+MAX_BURST = 64
+"""Workers that are started in one turn of the event loop, which takes 2 ms."""
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -70,6 +74,9 @@ class Workers:
         self._retried = anyio.Event()
         # Starts a part of the batch in a task of its own; None if one worker works alone.
         self._spawn: Callable[[Work], None] | None = None
+        # Workers without a task that need one: a callback cannot start it.
+        self._taskless: list[Worker] = []
+        self._task_needed = anyio.Event()
         self._is_watching = False
         ledger.on_retry = self._note_retry
         # When the dispatcher wakes up by itself, while it sleeps.
@@ -96,9 +103,13 @@ class Workers:
         """Start workers with `spawn` until every request has its result."""
         self._spawn = spawn
         is_working = True
-        while is_working:
-            await self._start_workers(spawn)
-            is_working = await self._wait()
+        try:
+            while is_working:
+                await self._start_workers()
+                is_working = await self._wait()
+        finally:
+            for worker in [each for each in self._workers if not each.has_task]:
+                worker.abandon()
 
     async def watch_deadlines(self) -> None:
         """
@@ -166,7 +177,7 @@ class Workers:
             return True
         return False
 
-    async def _start_workers(self, spawn: Callable[[Work], None]) -> None:
+    async def _start_workers(self) -> None:
         """
         Start as many workers as there is work for.
 
@@ -174,17 +185,20 @@ class Workers:
         """
         burst = 1
         while True:
+            if self._taskless:
+                self._start_tasks()
             for _ in range(burst):
-                if not await self._start_worker(spawn):
+                if not await self._start_worker():
                     return
-            burst *= 2
+            burst = min(2 * burst, MAX_BURST)
             await anyio.lowlevel.checkpoint()
 
-    async def _start_worker(self, spawn: Callable[[Work], None]) -> bool:
+    async def _start_worker(self) -> bool:
         """Start a worker if there is work for one; return whether there was."""
         if len(self._workers) >= self._concurrency:
             return False
-        await self.permits.acquire()
+        if not self.permits.try_acquire():
+            await self._acquire_permit()
         job = None
         try:
             job = self.next_job(self.clock())  # reads the input, which may raise
@@ -195,8 +209,43 @@ class Workers:
             return False
         worker = Worker(self, job)
         self._workers.add(worker)
-        spawn(worker.work)
+        if not worker.begin_by_relay():
+            self._start_task(worker)
         return True
+
+    async def _acquire_permit(self) -> None:
+        """Wait for a permit, and meanwhile start the tasks that workers need."""
+        if all(worker.has_task for worker in self._workers):
+            await self.permits.acquire()
+            return
+        is_acquired = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._start_tasks_as_needed)
+                await self.permits.acquire()
+                is_acquired = True
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            if is_acquired:
+                self.permits.release()
+            raise
+
+    async def _start_tasks_as_needed(self) -> None:
+        while True:
+            self._start_tasks()
+            await self._task_needed.wait()
+
+    def _start_tasks(self) -> None:
+        """Start the tasks of those workers that have come to need one."""
+        taskless, self._taskless = self._taskless, []
+        self._task_needed = anyio.Event()
+        for worker in taskless:
+            self._start_task(worker)
+
+    def _start_task(self, worker: Worker) -> None:
+        assert self._spawn is not None
+        worker.has_task = True
+        self._spawn(worker.work)
 
     async def _wait(self) -> bool:
         """
@@ -211,6 +260,8 @@ class Workers:
             return not self.reader.is_finished
         if self.reader.is_finished:
             return False
+        if self._taskless:
+            return True
         self._changed = anyio.Event()
         wake_at = self._wake_at()
         is_full = len(self._workers) >= self._concurrency
@@ -252,6 +303,16 @@ class Workers:
         """Notify the task that reads an async input that there may be room."""
         if self._is_fed:
             self.reader.notify()
+
+    def need_task(self, worker: Worker) -> None:
+        """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
+        self._taskless.append(worker)
+        self._changed.set()
+        self._task_needed.set()
+
+    def has(self, worker: Worker) -> bool:
+        """Say whether a worker has been started and has not ended."""
+        return worker in self._workers
 
     def leave(self, worker: Worker) -> None:
         """Remove a worker that ends."""
@@ -295,9 +356,24 @@ class Workers:
 
 
 class Worker:
-    """A task that holds a permit and tries one request after another."""
+    """
+    Holds a permit and tries one request after another.
 
-    __slots__ = ("_encode", "_job", "_limits", "_made_at", "_relay", "_workers")
+    Attributes:
+        has_task: whether it has a task of its own, which ends with it.
+    """
+
+    __slots__ = (
+        "_encode",
+        "_encoded",
+        "_is_relaying",
+        "_job",
+        "_limits",
+        "_made_at",
+        "_relay",
+        "_workers",
+        "has_task",
+    )
 
     def __init__(self, workers: Workers, job: Job | None = None) -> None:
         self._workers = workers
@@ -307,16 +383,56 @@ class Worker:
         trial = workers.trial
         self._encode = trial.lane.encode
         self._limits = trial.limits
+        # The first request, where it was encoded before there was a task.
+        self._encoded: Encoded | Unset | None = UNSET
+        self.has_task = False
+        # The first request has been begun by the relay, and no task has waited for that.
+        self._is_relaying = False
         self._relay = None
         if workers.may_relay:
             self._relay = trial.lane.relay(trial.limits, self._take_and_go_on)
+
+    def begin_by_relay(self) -> bool:
+        """Begin the first request without a task, if it can go so; say whether it was begun."""
+        job, relay = self._job, self._relay
+        assert job is not None
+        if relay is None or not _is_usual(job):
+            return False
+        self._encoded = encoded = self._encode(job.request, self._limits)
+        if not relay.begin(encoded):
+            return False
+        self._workers.last_at_work = job
+        self._is_relaying = True
+        relay.call_when_stopped(self._relay_stopped)
+        return True
+
+    def _relay_stopped(self, _: object) -> None:
+        """End, or go on in a task if something is left that takes one."""
+        workers, relay = self._workers, self._relay
+        if not workers.has(self):
+            return  # abandoned meanwhile
+        assert relay is not None
+        if self._job is not None or relay.has_left_over:
+            workers.need_task(self)
+            return
+        workers.permits.release()
+        workers.leave(self)
+
+    def abandon(self) -> None:
+        """Give up what is under way, at the end of the batch."""
+        assert self._relay is not None
+        self._relay.abandon()
+        self._interrupt()
+        self._workers.permits.release()
+        self._workers.leave(self)
 
     async def work(self) -> None:
         """Try one request after another until there is none; then release the permit."""
         workers = self._workers
         permits = workers.permits
         held = True
-        if (late := workers.clock() - self._made_at) >= LATE:
+        late = 0.0 if self._is_relaying else workers.clock() - self._made_at
+        if late >= LATE:
             # The loop was blocked before this task began: the first request must not pay for it.
             self.take_out(late, self._made_at)
         try:
@@ -357,12 +473,17 @@ class Worker:
     async def _try(self, job: Job) -> None:
         """Try a request once, and by relay those after it; `_job` is one left untried, if any."""
         workers, relay = self._workers, self._relay
-        workers.last_at_work = job
-        encoded: Encoded | Unset | None = UNSET
+        is_relaying, self._is_relaying = self._is_relaying, False
+        if not is_relaying:
+            workers.last_at_work = job
         try:
-            if relay is not None and _is_usual(job):
-                encoded = self._encode(job.request, self._limits)
-            if relay is not None and not isinstance(encoded, Unset) and relay.begin(encoded):
+            encoded, self._encoded = self._encoded, UNSET
+            if not is_relaying and relay is not None and _is_usual(job):
+                if isinstance(encoded, Unset):
+                    encoded = self._encode(job.request, self._limits)
+                is_relaying = relay.begin(encoded)
+            if is_relaying:
+                assert relay is not None
                 if not await relay.wait():
                     return
                 outcome = await workers.trial.conclude(relay)

@@ -72,6 +72,7 @@ class Relay:
         "_response_builders",
         "_seconds",
         "_take_cookies",
+        "_when_stopped",
     )
 
     def __init__(
@@ -101,6 +102,8 @@ class Relay:
         self._exchange: Exchange | None = None
         # What `on_answer` raised.
         self._error: BaseException | None = None
+        # What is called in place of a task that waits.
+        self._when_stopped: Callable[[object], None] | None = None
 
     @property
     def begun_at(self) -> float:
@@ -136,6 +139,28 @@ class Relay:
         self._encoded = encoded
         return True
 
+    @property
+    def has_left_over(self) -> bool:
+        """Whether there is something left for `wait`, once the relay has stopped."""
+        return self._exchange is not None or self._error is not None
+
+    def call_when_stopped(self, callback: Callable[[object], None]) -> None:
+        """Call `callback` once the relay has stopped, in place of a task that waits."""
+        assert self._exchange is not None
+        self._when_stopped = callback
+        self._exchange.future.add_done_callback(callback)
+
+    def abandon(self) -> None:
+        """Give up the request under way; to be called where no task waits."""
+        exchange, self._exchange = self._exchange, None
+        self._encoded = None
+        if exchange is None:
+            return
+        if self._when_stopped is not None:
+            # Its event loop may be closed, and takes no more calls.
+            exchange.future.remove_done_callback(self._when_stopped)
+        self._engine.abandon(exchange)
+
     async def wait(self) -> bool:
         """
         Wait until the relay stops; return whether there is a request left for `conclude`.
@@ -144,13 +169,14 @@ class Relay:
             BaseException: What `on_answer` raised.
         """
         exchange = self._exchange
-        assert exchange is not None
-        try:
-            await exchange.future
-        except BaseException:
-            self._engine.abandon(exchange)
-            self._exchange = self._encoded = None
-            raise
+        # None where it has stopped before, with nothing left to conclude.
+        if exchange is not None:
+            try:
+                await exchange.future
+            except BaseException:
+                self._engine.abandon(exchange)
+                self._exchange = self._encoded = None
+                raise
         error, self._error = self._error, None
         if error is not None:
             raise error
