@@ -1,1 +1,1 @@
-"""What is allowed, and for how long a host is left alone: pure, without I/O and clocks."""
+"""Policies: rates, limits, retry budgets and the health of hosts; pure, without I/O and clocks."""

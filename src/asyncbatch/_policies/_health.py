@@ -1,8 +1,7 @@
 """
-Whether one host answers at all: its outages, and when it is given up.
+The health of one host: its outages, and when it is given up.
 
-Pure, like the rest. Says what a failure means; what becomes of those that wait is decided
-elsewhere.
+Pure. `Health` says what a failure means; `Host` acts on it.
 """
 
 from __future__ import annotations
@@ -13,33 +12,33 @@ from enum import Enum
 from asyncbatch._policies._slow_start import FIRST
 
 DOWN_FOR = 30.0
-"""Seconds for which a host that was given up is left alone before it is probed."""
+"""Seconds for which a host that was given up gets no request, before it is probed."""
 
 GIVE_UP_TIME = 3.0
-"""Seconds that a row of attempts without an answer must have lasted before the host is given up:
-most restarts take less, and a burst of refused connects takes a millisecond."""
+"""Least seconds of a row of unanswered attempts before the host is given up: most restarts take
+less, and a burst of refused connects takes a millisecond."""
 
 ROUND_MAX = 1.0
-"""Seconds that a pause between two rounds takes at most, so that the last round before a host is
-given up begins a second after `GIVE_UP_TIME` at the latest."""
+"""Longest pause between two rounds in seconds, so that the last round before a host is given up
+begins at most a second after `GIVE_UP_TIME`."""
 
 SIGNS = 10
-"""Attempts without an answer, one after the other, that are an outage whatever else is in flight.
-With fewer in flight, as many as those are enough, but never one alone."""
+"""Unanswered attempts in a row that are an outage, however many are in flight. If fewer are in
+flight, that number is enough, but never a single one."""
 
 
 class Finding(Enum):
-    """What an attempt without a byte of an answer means for its host."""
+    """What an unanswered attempt means for its host."""
 
     NOTHING = "nothing"
     OUTAGE = "outage"
-    """A round of attempts has failed: the host is to be left alone for a moment."""
+    """A round of attempts has failed: the host is to be paused."""
     DOWN = "down"
     """The host is given up."""
 
 
 class Health:
-    """What the attempts without a byte of an answer, one after the other, say of one host."""
+    """The row of unanswered attempts at one host, and what it means."""
 
     __slots__ = (
         "_down_until",
@@ -55,67 +54,67 @@ class Health:
 
     def __init__(self, give_up_after: int | None) -> None:
         self._give_up_after = give_up_after
-        # Attempts in a row that ended without a byte of an answer, and when the row began. Counted
-        # by `failed`, ended by `answered`, as the next four; nobody else writes them.
+        # Number of attempts in a row without a byte of an answer, and when the row began. `failed`
+        # counts these and the next ones, `answered` ends them.
         self.row = 0
         self.began = math.inf
-        # Rounds of the row that are over: none, as long as it may be chance.
+        # Number of rounds of the row that have ended: 0 as long as it may be chance.
         self.rounds = 0
-        # When the last one was: attempts begun before belong to it.
+        # When the last round ended: attempts begun before belong to it.
         self._round_ended = -math.inf
         # Retries of this row that the budget has paid; written by the host.
         self.unrefunded = 0
-        # None: up. Else requests fail at once until then, and then until a probe has succeeded.
+        # None: up. Else requests fail at once until then, and afterwards until a probe succeeds.
         self._down_until: float | None = None
-        # Until when all of this is worth remembering: as long as a host stays down.
+        # Until when this state matters: as long as a host stays down.
         self.matters_until = -math.inf
-        # The request that is let through to a host that is down, from `started` to `ended`.
+        # The probe of a host that is down, from `started` to `ended`.
         self._probe: object | None = None
 
     @property
     def is_good(self) -> bool:
-        """Has nothing failed since the last answer?"""
+        """Whether no attempt has failed since the last answer."""
         return not self.row and self._down_until is None
 
     @property
     def is_down(self) -> bool:
-        """Is the host left alone, but for probes?"""
+        """Whether the host is given up, and gets only probes."""
         return self._down_until is not None
 
     def fails_fast(self, now: float) -> bool:
-        """Is the host down, and nobody wanted to probe it?"""
+        """Whether requests fail at once: the host is down, and needs no probe now."""
         return self._down_until is not None and (self._probe is not None or now < self._down_until)
 
     @property
     def room(self) -> int:
-        """How many attempts at once it takes to find out whether the host is to be given up."""
+        """Number of attempts that it takes to find out whether to give the host up."""
         after = self._give_up_after
         return FIRST if after is None else min(FIRST, max(1, after - self.row))
 
     def has_lasted(self, now: float) -> bool:
-        """Has the row lasted for too long to be a short outage?"""
+        """Whether the row has lasted too long for a short outage."""
         return now - self.began >= GIVE_UP_TIME
 
     def is_out(self, now: float) -> bool:
-        """Is there an outage that may yet be a short one?"""
+        """Whether there is an outage that may still be a short one."""
         return self.rounds > 0 and not self.has_lasted(now)
 
     def started(self, request: object) -> bool:
-        """Take note that a request has been let through; return whether it is a probe."""
+        """Record the start of a request; return whether it is a probe."""
         if self._down_until is None:
             return False
         self._probe = request
         return True
 
     def ended(self, request: object) -> bool:
-        """Take note that a request has ended, however; return whether it was the probe."""
+        """Record the end of a request, whatever its outcome; return whether it was the probe."""
         if self._probe is not request:
             return False
         self._probe = None
         return True
 
     def answered(self) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         self.row = self.rounds = self.unrefunded = 0
         self._down_until = self._probe = None
 
@@ -130,15 +129,15 @@ class Health:
         may_pause: bool,
     ) -> Finding:
         """
-        Take note of an attempt that ended without a byte of an answer, and say what that means.
+        Record an attempt that ended without a byte of an answer, and return what it means.
 
         Args:
-            since: From when on the host may have been silent, as far as this attempt tells.
+            since: Since when the host may have been silent, as far as this attempt shows.
             started_at: When the attempt began.
             now: When it ended.
-            others: How many requests are in flight to the host beside it.
+            others: Number of other requests in flight to the host.
             was_probe: Whether it was the probe of a host that is down.
-            may_pause: Whether the host may be paused for it.
+            may_pause: Whether it may pause the host.
         """
         if not self.row:
             self.began = since

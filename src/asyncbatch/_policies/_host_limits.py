@@ -1,7 +1,7 @@
 """
-Limits of single hosts: the value that a caller writes down, and which one holds for a host.
+`HostLimits`, the limits of single hosts, and `HostPatterns`, which finds those of a host.
 
-Pure: names are compared as text, and nothing is resolved.
+Pure: names are compared as text, and not resolved.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ def _check_size(_: object, field: attrs.Attribute[Any], value: object) -> None:
 @attrs.frozen(kw_only=True)
 class HostLimits:
     """
-    Limits of one host, or of all that a pattern names: see the option `hosts` of `Fetcher`.
+    The limits of one host, or of the hosts of a pattern; see the option `hosts` of `Fetcher`.
 
-    Each is what the option of that name is for all hosts. `None`: as the fetcher has it.
+    Each field replaces the option of the same name. `None`: the option applies.
     """
 
     per_host: int | None = attrs.field(default=None, validator=_check_per_host)
-    """How many requests may be under way at it at once."""
+    """Most requests in flight at the host."""
     rate: Rate | None = attrs.field(default=None, validator=_check_rate)
-    """How many may start at it in a span of time."""
+    """Rate of the starts at the host."""
     timeout: TimeoutTypes | None = attrs.field(default=None, validator=_check_timeout)
     """Seconds for one attempt, or an `httpx.Timeout`."""
     connect_timeout: float | None = attrs.field(default=None, validator=_check_seconds)
-    """Seconds for opening a connection."""
+    """Seconds for opening a connection, and again for its TLS handshake."""
     max_body: int | None = attrs.field(default=None, validator=_check_size)
-    """Bytes of a decoded body."""
+    """Most bytes of a decoded body."""
 
 
 class _Name(NamedTuple):
-    """What one pattern stands for."""
+    """A parsed pattern."""
 
     host: str
     port: int | None
@@ -76,18 +76,18 @@ class _Name(NamedTuple):
 
 class HostPatterns(Generic[T]):
     """
-    Values by patterns of host names, and which of them holds for a host.
+    Values by patterns of host names.
 
-    An exact name comes before any wildcard, and a longer wildcard before a shorter one; of one
-    name, the one with the port comes before the one without.
+    An exact name takes precedence over a wildcard, and a longer wildcard over a shorter one. For
+    the same name, the pattern with the port takes precedence.
 
     Args:
-        given: Values by pattern: `example.org`, `*.example.org` for everything below it, either
-            with a port; an IPv6 address in brackets.
+        given: Values by pattern: `example.org`, or `*.example.org` for all names below it, either
+            of them with or without a port. An IPv6 address is in brackets.
 
     Raises:
-        TypeError: If `given` is no mapping, or a pattern no text.
-        ValueError: If a pattern is none, or two of them are the same.
+        TypeError: If `given` is not a mapping, or a pattern is not a `str`.
+        ValueError: If a pattern is invalid, or two patterns are the same.
     """
 
     def __init__(self, given: Mapping[str, T]) -> None:
@@ -112,13 +112,13 @@ class HostPatterns(Generic[T]):
         return list(self._values.values())
 
     def map(self, given: Mapping[int, V]) -> HostPatterns[V]:
-        """Return the same patterns, with other values by the `id` of those here."""
+        """Return the same patterns with other values, given by the `id` of the values here."""
         mapped: HostPatterns[V] = HostPatterns({})
         mapped._values = {name: given[id(value)] for name, value in self._values.items()}
         return mapped
 
     def get(self, origin: Origin) -> T | None:
-        """Return what holds for a host, if anything does."""
+        """Return the value for a host; `None` if no pattern matches."""
         _, host, port = origin
         host = _plain(host)
         values = self._values
@@ -150,21 +150,21 @@ def _name_of(pattern: object) -> _Name:
         _refuse(pattern, "give the host alone, without scheme, path or user")
     form = _FORM.fullmatch(pattern)
     if form is None:
-        _refuse(pattern, "an IPv6 address stands in brackets, and a port behind a colon")
+        _refuse(pattern, "write an IPv6 address in brackets, and a port after a colon")
     wildcard, host, port = form.groups()
     number = None if port is None else int(port)
     if number is not None and not 1 <= number <= 65535:
         _refuse(pattern, "a port is a number from 1 to 65535")
     if "*" in host:
-        _refuse(pattern, "a wildcard is '*.' before a name; what holds for all is the option's own")
+        _refuse(pattern, "a wildcard is '*.' before a name; for all hosts, use the option itself")
     name = _ascii(host, pattern)
     if wildcard and _is_address(name):
-        _refuse(pattern, "an address has nothing below it; give each one")
+        _refuse(pattern, "an address has no names below it; give each address")
     return _Name(name, number, bool(wildcard))
 
 
 def _ascii(host: str, pattern: str) -> str:
-    """Return a name as a URL would have it, by the client's own rules."""
+    """Return a name as it is in a URL, by the rules of httpx."""
     try:
         found = _plain(httpx.URL(f"http://{host}/").raw_host.decode("ascii"))
     except (httpx.InvalidURL, UnicodeError, ValueError):
@@ -175,7 +175,7 @@ def _ascii(host: str, pattern: str) -> str:
 
 
 def _plain(host: str) -> str:
-    """Return a host as it is compared: in lower case, without a trailing dot, addresses short."""
+    """Return a host for comparison: lower case, no trailing dot, IPv6 addresses compressed."""
     host = host.removesuffix(".").lower()
     if ":" not in host:
         return host
@@ -190,4 +190,4 @@ def _is_address(host: str) -> bool:
 
 
 def _refuse(pattern: str, cure: str) -> NoReturn:
-    raise ValueError(f"a key of hosts is no host: {redacted_url(pattern)!r}; {cure}")
+    raise ValueError(f"a key of hosts must be a host, not {redacted_url(pattern)!r}; {cure}")

@@ -1,7 +1,7 @@
 """
-Rates: how many requests may start in a span of time.
+Rates: how many requests may start in a period.
 
-Pure: no clock of its own and no waiting. The caller supplies the time and does the waiting.
+Pure: no clock and no waiting. The caller passes the time in, and waits.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ def _check_burst(_: object, field: attrs.Attribute[Any], value: object) -> None:
 @attrs.frozen
 class Rate:
     """
-    Let at most `count` requests start in `per` seconds, evenly spaced but for a `burst`.
+    A rate of at most `count` requests in `per` seconds, evenly spaced except for a `burst`.
 
-    `Rate(20)` is one start every 50 ms; `Rate(100, per=60, burst=10)` lets ten start at once and
-    then one every 0.6 seconds, and saves up for another burst while nothing starts.
+    `Rate(20)` allows one start every 50 ms. `Rate(100, per=60, burst=10)` allows ten starts at once
+    and then one every 0.6 seconds; it saves up for another burst while nothing starts.
     """
 
     count: float = attrs.field(validator=_check_positive)
     """How many requests may start in `per` seconds, on average."""
     per: float = attrs.field(default=1.0, validator=_check_positive)
-    """The span that `count` is meant for, in seconds."""
+    """The period of `count`, in seconds."""
     burst: int = attrs.field(default=1, validator=_check_burst)
-    """How many may start at one moment after a pause."""
+    """How many requests may start at once after a pause."""
 
     @property
     def interval(self) -> float:
-        """Seconds between two starts when there is always something to start."""
+        """Seconds between two starts at the full rate."""
         return self.per / self.count
 
 
 def check_rate(option: str, value: object) -> None:
     """
-    Refuse what is neither a `Rate` nor `None`.
+    Raise unless `value` is a `Rate` or `None`.
 
     Raises:
-        TypeError: That is so.
+        TypeError: If it is neither.
     """
     if value is not None and not isinstance(value, Rate):
         raise TypeError(
             f"{option} must be an asyncbatch.Rate or None, not {value!r}; "
-            f"for 20 requests a second give {option}=asyncbatch.Rate(20)"
+            f"for 20 requests a second, give {option}=asyncbatch.Rate(20)"
         )
 
 
 class Gcra:
     """
-    Space starts by the generic cell rate algorithm (ITU-T I.371), in two numbers at any rate.
+    Spaces starts by the generic cell rate algorithm (ITU-T I.371), with two numbers for any rate.
 
-    It also sums up the time during which it let nothing start. These spans never overlap, because
-    each begins with a start and a start happens only when the one before has ended.
+    It also sums up the time in which it allowed no start. These periods never overlap: each begins
+    with a start, and a start happens only after the period before has ended.
     """
 
     __slots__ = ("_closed", "_interval", "_tolerance", "full_at", "open_at")
@@ -74,9 +74,9 @@ class Gcra:
     def __init__(self, rate: Rate) -> None:
         self._interval = rate.interval
         self._tolerance = (rate.burst - 1) * rate.interval
-        # Seconds up to `open_at` in which nothing could start.
+        # Seconds up to `open_at` in which no start was allowed.
         self._closed = 0.0
-        # When the whole burst is there again, and so nothing of the past matters any more.
+        # When the whole burst is available again, so that the past no longer matters.
         self.full_at = -math.inf
         # The earliest next start.
         self.open_at = -math.inf
@@ -90,8 +90,8 @@ class Gcra:
 
     def closed_until(self, moment: float) -> float:
         """
-        Return how many seconds up to `moment` nothing could start.
+        Return the seconds up to `moment` in which no start was allowed.
 
-        Exact for any moment after the last start but one.
+        It is exact for any moment after the last start but one.
         """
         return self._closed - max(0.0, self.open_at - moment)

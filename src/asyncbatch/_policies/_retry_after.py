@@ -1,8 +1,8 @@
 """
-Reading `Retry-After`: for how long a server asks to be left alone.
+Parser of `Retry-After`, by which a server asks for a wait.
 
-Pure: the caller says what time of day it is. In doubt the longer wait counts: a request that comes
-back too early is refused again.
+Pure: the caller passes the time of day in. In doubt, the longer wait counts: a request that comes
+too early is refused again.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 from calendar import timegm
 from datetime import UTC, datetime
 
-# RFC 9111 §1.2.2: a number too large to be held is taken for this one.
+# RFC 9111 §1.2.2: a number that is too large counts as this one.
 _LONGEST_DELTA = 2.0**31
 
-# Rate limiters send fractions and plus signs, and languages print small fractions with exponents.
+# Some rate limiters send fractions, plus signs, and exponents of small fractions.
 _SECONDS = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
@@ -45,15 +45,15 @@ def parse_retry_after(
     Return the seconds that a `Retry-After` field asks to wait (RFC 9110 §10.2.3).
 
     Args:
-        value: The field's value: seconds, rounded up to whole ones, or a date in one of the three
-            forms of RFC 9110 §5.6.7. Of a list, or of several fields, the longest wait counts.
+        value: The value of the field: seconds, rounded up to whole ones, or a date in one of the
+            three forms of RFC 9110 §5.6.7. Of several values, the longest wait counts.
         wall_now: The time of day, in seconds since 1970.
-        date: The response's `Date`. A date in `value` is counted from it: both are by the server's
-            clock, which need not agree with ours.
-        age: The response's `Age`, the seconds since `date` that it has spent in a cache.
+        date: The `Date` of the response. A date in `value` is relative to it, since both are on the
+            server's clock, which may differ from ours.
+        age: The `Age` of the response: the seconds that it spent in a cache since `date`.
 
     Returns:
-        `None` for anything that is neither, and 0 for a date in the past. Never negative.
+        The seconds; 0 for a date in the past, `None` for an invalid value. Never negative.
     """
     server_now = _server_time(date, age, wall_now=wall_now)
     waits: list[float] = []
@@ -73,7 +73,7 @@ def parse_retry_after(
 
 
 def _server_time(date: str | None, age: str | None, *, wall_now: float) -> float | None:
-    """Return what time it is by the clock of the server that wrote `date`, if that is one."""
+    """Return the current time on the server's clock, by `date`; `None` if that is not a date."""
     if date is None:
         return None
     date = date.strip(" \t")
@@ -89,7 +89,7 @@ def _server_time(date: str | None, age: str | None, *, wall_now: float) -> float
 def _parse_item(
     value: str, position: int, server_now: float | None, *, wall_now: float
 ) -> tuple[float | None, int]:
-    """Return the wait that stands at `position`, and where it ends."""
+    """Return the wait at `position`, and the position after it."""
     if found := _match_http_date(value, position):
         return _wait_until(found, server_now, wall_now=wall_now), found.end()
     if found := _SECONDS.match(value, position):
@@ -115,7 +115,7 @@ def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
     if len(match["year"]) == 2:
         year = _full_year(year, datetime.fromtimestamp(wall_now, tz=UTC).year)
     try:
-        # A leap second, allowed by the grammar, has no datetime.
+        # The grammar allows a leap second, `datetime` does not.
         moment = datetime(
             year,
             _MONTHS.index(match["month"]) + 1,
@@ -131,7 +131,7 @@ def _to_timestamp(match: re.Match[str], *, wall_now: float) -> float | None:
 
 
 def _full_year(two_digits: int, this_year: int) -> int:
-    """Complete a year of two digits: never more than 50 years ahead (RFC 9110 §5.6.7)."""
+    """Complete a year of two digits, to at most 50 years ahead (RFC 9110 §5.6.7)."""
     year = this_year - this_year % 100 + two_digits
     if year > this_year + 50:
         return year - 100

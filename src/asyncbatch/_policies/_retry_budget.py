@@ -1,7 +1,7 @@
 """
-Retry budget: how many retries a host gets, whatever the policy would try again.
+Retry budget: limits the retries of one host, beyond the limits of the retry policy.
 
-Pure: the caller supplies the time.
+Pure: the caller passes the time in.
 """
 
 from __future__ import annotations

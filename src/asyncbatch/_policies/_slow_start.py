@@ -1,7 +1,7 @@
 """
-How one host opens: little by little, at its first requests as after a pause.
+Slow start of one host, at its first requests and after a pause.
 
-Pure, like the rest. When a pause begins and ends is not decided here.
+Pure. `Host` decides when it begins and ends.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 import math
 
 FIRST = 10
-"""Requests in flight at most to a host that has not answered: enough for a healthy one to be wide
-open after four rounds, and few enough that one which takes connections and never answers does not
-hold all slots."""
+"""Most requests in flight to a host that has not answered. It is enough for a healthy host to be
+open after four rounds, and few enough that a host which accepts connections and never answers does
+not hold all slots."""
 
 PATIENCE = 1.0
-"""Seconds after which the number in flight doubles without an answer, where that is allowed: a
-server whose answers take long must not be opened as slowly as it answers."""
+"""Seconds after which the width doubles without an answer, if that is allowed: the slow start of a
+server with slow answers must not take as long as its answers."""
 
 
 class SlowStart:
     """
-    How many requests may be in flight at a host that is not open yet.
+    The number of requests that may be in flight at a host during slow start.
 
-    The width grows by one for each answer, so that it doubles with each round. It doubles by itself
-    when it has been used up for a second: up to `FIRST` in any case, and beyond if the host has
-    answered. Requests that were in flight before the opening began take none of it.
+    The width grows by one for each answer, so that it doubles with each round. It also doubles when
+    it has been used up for a second: up to `FIRST` in any case, beyond if the host has answered.
+    Requests that were in flight before slow start do not count.
 
     Args:
-        width: With how many it begins.
-        before: How many are in flight from before, that take nothing of the width.
+        width: The width at the beginning.
+        before: Number of requests in flight from before, which do not count.
         has_answered: Whether the host has answered already.
     """
 
@@ -37,31 +37,31 @@ class SlowStart:
     def __init__(self, width: float, *, before: int = 0, has_answered: bool = False) -> None:
         self.width = width
         self.has_answered = has_answered
-        # Both change only while there are requests from before: those let in since, to tell them
-        # from the others. Written by `started` and `ended`.
+        # Number of requests from before, and the requests started since, which are kept apart only
+        # while there are any from before. Written by `started` and `ended`.
         self._before = before
         self._let_in: set[object] = set()
-        # When the width doubles, if it is used up until then.
+        # When the width doubles, if it stays used up until then.
         self.widens_at = math.inf
 
     @property
     def limit(self) -> float:
-        """How many may be in flight in all."""
+        """Most requests in flight, those from before included."""
         return self._before + self.width
 
     @property
     def is_alone(self) -> bool:
-        """Is nothing in flight from before?"""
+        """Whether no request from before is in flight."""
         return not self._before
 
     def started(self, request: object, now: float) -> None:
-        """Take note that a request has been let in."""
+        """Record the start of a request."""
         if self._before:
             self._let_in.add(request)
         self._begin_waiting(now)
 
     def ended(self, request: object) -> None:
-        """Take note that a request has ended, however."""
+        """Record the end of a request, whatever its outcome."""
         if not self._before:
             return
         if request in self._let_in:
@@ -72,7 +72,7 @@ class SlowStart:
             self._let_in.clear()
 
     def answered(self, now: float) -> None:
-        """Make room for one more, and for `FIRST` of them at the first answer."""
+        """Widen by one for an answer, and to at least `FIRST` for the first answer."""
         self.width += 1
         if not self.has_answered:
             self.has_answered = True
@@ -80,7 +80,7 @@ class SlowStart:
             self._begin_waiting(now)
 
     def on_time(self, when: float, in_flight: int) -> None:
-        """Double the width, if it is time for that."""
+        """Double the width, if it has been used up for long enough."""
         if when < self.widens_at or in_flight < self.limit:
             return
         self.width *= 2

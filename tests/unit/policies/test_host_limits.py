@@ -76,25 +76,25 @@ def test_the_most_specific_key_holds(host: str, port: int, found: str | None):
         ("", "give a name"),
         (".", "give a name"),
         ("*.", "give a name"),
-        ("*", "the option's own"),
-        ("a.*.example", "the option's own"),
-        ("*a.example", "the option's own"),
+        ("*", "use the option itself"),
+        ("a.*.example", "use the option itself"),
+        ("*a.example", "use the option itself"),
         ("::1", "in brackets"),
         ("[::1", "in brackets"),
-        ("a.example:", "behind a colon"),
-        ("a.example:http", "behind a colon"),
+        ("a.example:", "after a colon"),
+        ("a.example:http", "after a colon"),
         ("a.example:0", "from 1 to 65535"),
         ("a.example:65536", "from 1 to 65535"),
         ("a..example", "give a name"),
         ("a b.example", "without scheme"),
-        ("*.127.0.0.1", "give each one"),
-        ("*.[::1]", "give each one"),
+        ("*.127.0.0.1", "give each address"),
+        ("*.[::1]", "give each address"),
         ("[nonsense]", "give a name"),
     ],
 )
 def test_what_is_no_host_is_refused_with_the_cure(key: str, cure: str):
     """At the call, and without showing a password."""
-    with pytest.raises(ValueError, match="a key of hosts is no host") as caught:
+    with pytest.raises(ValueError, match="a key of hosts must be a host") as caught:
         Fetcher(hosts={key: HostLimits()})
 
     assert cure in str(caught.value)
