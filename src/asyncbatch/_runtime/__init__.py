@@ -1,1 +1,1 @@
-"""What runs beneath all rooms: the clock, slots, threads, and the time a loop stood still."""
+"""The runtime below all packages: clock, slots, threads, and the time of a blocked event loop."""

@@ -1,9 +1,8 @@
 """
-What is asked of the running event loop, and what can be told it from outside.
+Access to the running event loop: its clock, its state, and calls into it from other threads.
 
-Its clock is the one that a batch runs by: monotonic seconds on the loop's own clock, so that a test
-which makes that clock virtual (`asyncbatch.testing.FakeClock`, trio's `MockClock`) governs
-everything.
+All times of a batch are on the loop's clock, in monotonic seconds, so that a test can make them all
+virtual (`asyncbatch.testing.FakeClock`, trio's `MockClock`).
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ def running_clock() -> Clock:
         loop = anyio.lowlevel.current_token().native_token
         loop_time: Clock = getattr(loop, "time", anyio.current_time)
         return loop_time
-    # trio's own clock counts from elsewhere; nobody is told its time.
-    # What asyncio's own clock reads, without a method call around it. uvloop's counts from the same
-    # origin, but in milliseconds, and moves on once per turn of its loop.
+    # trio's clock has another origin, but no time of a batch is compared with it.
+    # The same as asyncio's own clock, without a method call. uvloop's clock has the same origin,
+    # but a resolution of milliseconds, and moves once per turn of its loop.
     return time.monotonic
 
 
 def runs_on_trio() -> bool:
     """
-    Say whether the running task is one of trio's.
+    Whether the running task is a task of trio.
 
-    As sniffio does, which trio brings along: a run of trio may itself be a guest of an event loop
-    of asyncio's, or the other way round.
+    It asks sniffio, which trio depends on: trio may run as a guest in an event loop of asyncio, or
+    the other way round.
     """
     sniffio = sys.modules.get("sniffio")
     return getattr(getattr(sniffio, "thread_local", None), "name", None) == "trio"
@@ -76,23 +75,23 @@ def is_virtual(loop: object) -> bool:
 
 
 def call_soon(loop: EventLoopToken | None, function: Callable[[], object]) -> None:
-    """Have `function` called by a loop, from any thread; one that has ended does not."""
+    """Have a loop call `function`, unless it has ended; from any thread."""
     native: Any = None if loop is None else loop.native_token
     call = getattr(native, "call_soon_threadsafe", None) or getattr(native, "run_sync_soon", None)
     if call is not None:
-        with suppress(RuntimeError):  # of asyncio and trio alike, for a loop that has ended
+        with suppress(RuntimeError):  # raised by asyncio and trio for a loop that has ended
             call(function)
 
 
 def is_running(loop: EventLoopToken | None) -> bool:
-    """Whether a loop is known to run; trio's do not tell."""
+    """Whether a loop is known to run; `False` for trio, which does not tell."""
     native: Any = None if loop is None else loop.native_token
     ask = getattr(native, "is_running", None)
     return ask is not None and bool(ask())
 
 
 def is_in_task() -> bool:
-    """Say whether a task runs: what is thrown away, or closed at the end of its loop, has none."""
+    """Whether a task runs; none does when a coroutine is dropped, or closed with its loop."""
     try:
         anyio.get_current_task()
     except Exception:

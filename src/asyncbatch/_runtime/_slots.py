@@ -1,8 +1,8 @@
 """
-Slots: how many requests may be under way at once.
+Slots: limit how many requests may be in flight.
 
-A semaphore that also tells whether somebody is waiting, so that a worker which goes on from one
-request to the next knows when to let another batch have its turn.
+A semaphore that also tells whether a task waits for it, so that a worker knows between two requests
+when to let another batch have its turn.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ class Slots:
     A number of slots, handed out first come, first served.
 
     Args:
-        total: How many.
-        clock: To tell for how long all of them were taken; without one nobody asks.
+        total: Number of slots.
+        clock: Measures for how long all of them are taken; unnecessary if that is not used.
     """
 
     def __init__(self, total: int, clock: Clock = float) -> None:
         self.total = total
         self._clock = clock
-        # For how long all were taken, up to the last time that one was given back; and since when
-        # they are. Attributes, as each request reads them.
+        # Seconds for which all slots were taken, up to the last time that ended; and since when all
+        # are taken now, if they are. Attributes, since each request reads them.
         self.full_seconds = 0.0
         self.full_since: float | None = None
         self.waiting = 0
-        """How many are waiting for a slot. An attribute, as each request asks."""
+        """Number of tasks that wait for a slot. An attribute, since each request reads it."""
         self._semaphore = anyio.Semaphore(total, fast_acquire=True)
 
     @property
     def taken(self) -> int:
-        """How many slots are in use."""
+        """Number of slots in use."""
         return self.total - self._semaphore.value
 
     async def acquire(self) -> None:
-        """Take a slot, waiting for one if none is free; taken or not at all if cancelled."""
+        """Take a slot, waiting for one if none is free. If cancelled, none is taken."""
         self.waiting += 1
         try:
             await self._semaphore.acquire()
@@ -60,19 +60,19 @@ class Slots:
         return True
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self._semaphore.release()
         if self.full_since is not None and self._semaphore.value:
             self.full_seconds += self._clock() - self.full_since
             self.full_since = None
 
     def full_at(self, now: float) -> float:
-        """Return for how many seconds all slots have been taken so far."""
+        """Return the seconds in which all slots were taken so far."""
         since = self.full_since
         return self.full_seconds if since is None else self.full_seconds + now - since
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of that."""
+        """Take the time of a blocked loop out of those seconds."""
         if self.full_since is not None and self.full_since <= before:
             self.full_since += seconds
 
@@ -81,8 +81,8 @@ class BothSlots:
     """
     A slot of each of two `Slots`, always taken in their order.
 
-    With a client of the caller's: the fetcher's `concurrency`, and the places of that client, which
-    other fetchers may share.
+    It is used with a client of the caller: one limits to the `concurrency` of the fetcher, the
+    other to the pool of the client, which other fetchers may share.
     """
 
     def __init__(self, first: Slots, second: Slots) -> None:
@@ -91,11 +91,11 @@ class BothSlots:
 
     @property
     def waiting(self) -> int:
-        """How many are waiting for what a holder of both holds."""
+        """Number of tasks that wait for either slot."""
         return self._first.waiting + self._second.waiting
 
     async def acquire(self) -> None:
-        """Take one slot of each; both or none if cancelled."""
+        """Take one slot of each. If cancelled, none is taken."""
         await self._first.acquire()
         try:
             await self._second.acquire()
@@ -113,10 +113,10 @@ class BothSlots:
         return False
 
     def release(self) -> None:
-        """Give back one slot of each."""
+        """Release one slot of each."""
         self._first.release()
         self._second.release()
 
 
 Permits: TypeAlias = Slots | BothSlots
-"""What a worker must hold while it works."""
+"""The permit that a worker holds while it works."""

@@ -1,8 +1,8 @@
 """
-Time in which the event loop stood still: how it is taken out of what runs, and limits without it.
+Stalls: the time in which the event loop was blocked, and time limits that do not count it.
 
-While code of the caller's keeps the loop, nobody reads what servers send. That time is in no
-request's account, and no limit passes in it: what has come is read first.
+While code of the caller blocks the loop, responses are not read. That time counts for no request,
+and no limit passes in it: bytes that have arrived are read first.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from asyncbatch._runtime._event_loop import Clock, is_virtual, running_loop
 R = TypeVar("R")
 
 LEAST = 0.005
-"""Seconds: what keeps the loop for less is not worth taking out."""
+"""Least seconds of a blocked loop that are taken out."""
 
 LATE = 0.1
-"""Seconds by which a timer is late where the loop stood still, and was not only busy."""
+"""Least seconds by which a timer of a blocked loop is late; in a busy loop, it is less."""
 
 GRACE = 0.25
-"""Seconds for reading what has come meanwhile, before a limit is enforced."""
+"""Seconds to read the bytes that have arrived meanwhile, before a limit is enforced."""
 
 TakeOut: TypeAlias = Callable[[float, float], object]
-"""Takes so many seconds out of the clocks that run since before a point in time."""
+"""Takes a number of seconds out of all times that began before a given time."""
 
 
 class Stalls:
-    """Tells everyone with running clocks that the loop stood still."""
+    """Tells its members, which measure times, how long the loop was blocked."""
 
     def __init__(self) -> None:
         self._members: dict[TakeOut, None] = {}
 
     def join(self, member: TakeOut) -> None:
-        """Tell `member` from now on."""
+        """Add a member."""
         self._members[member] = None
 
     def leave(self, member: TakeOut) -> None:
-        """Tell `member` no more."""
+        """Remove a member."""
         self._members.pop(member, None)
 
     def take_out(self, seconds: float, before: float, source: TakeOut | None = None) -> None:
         """
-        Take `seconds` out of all clocks that have been running since before `before`.
+        Take `seconds` out of all times that began before `before`.
 
         Args:
-            seconds: For which the loop stood still.
+            seconds: For how long the loop was blocked.
             before: When that began.
-            source: The member that found it out, and knows it already.
+            source: The member that measured it, which is not told.
         """
         for member in list(self._members):
             if member != source:
@@ -60,14 +60,14 @@ class Stalls:
 
 class TimeLimit:
     """
-    A scope that is cancelled after some seconds in which the loop did not stand still.
+    A scope that is cancelled after some seconds, without the time of a blocked loop.
 
-    To be used once, as a context manager.
+    Use it once, as a context manager.
 
     Args:
-        seconds: `None` for no limit.
-        grace: How much longer it may take at most, where the loop stood still; `None`: as long as
-            that was, and the time to read what has come.
+        seconds: The limit; `None` for no limit.
+        grace: Most seconds that are added for a blocked loop; `None`: as long as it was blocked,
+            and the time to read the bytes that have arrived.
     """
 
     __slots__ = ("_grace", "_handle", "_loop", "_scope", "_seconds", "_when")
@@ -76,18 +76,18 @@ class TimeLimit:
         self._seconds = seconds
         self._grace = grace
         self._scope = anyio.CancelScope()
-        # The loop's own time, where a timer of ours keeps the limit.
+        # The loop, if a timer of ours keeps the limit.
         self._loop: Any = None
         self._handle: Any = None
         self._when = 0.0
 
     @property
     def has_passed(self) -> bool:
-        """Whether the time was up, so that what was in the scope has been cut off."""
+        """Whether the limit has passed and cancelled the scope."""
         return self._scope.cancelled_caught
 
     def extend(self, seconds: float) -> None:
-        """Let the limit pass so much later, unless its scope has been left already."""
+        """Move the limit by `seconds`, unless its scope was left already."""
         if self._seconds is None:
             return
         if self._handle is None:
@@ -139,12 +139,12 @@ class TimeLimit:
 
 class TimedSteps(Awaitable[R]):
     """
-    An awaitable of the caller's, whose steps are timed: each keeps the loop for as long as it runs.
+    An awaitable of the caller whose steps are timed, since each blocks the loop while it runs.
 
     Args:
-        awaitable: It.
-        stalls: Are told of each step that takes long.
-        clock: The batch's.
+        awaitable: The awaitable.
+        stalls: Receive the time of each step that takes long.
+        clock: The clock of the batch.
     """
 
     __slots__ = ("_awaitable", "_clock", "_stalls")

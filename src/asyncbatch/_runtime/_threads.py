@@ -1,8 +1,8 @@
 """
-Calls that take long, in threads of our own, on any event loop.
+Calls that take long, in threads of this package, on any event loop.
 
-Not anyio's worker threads, of which there are 40 for the whole program: where all of them wait for
-a fetch, as sync endpoints of a web service do, that fetch must not wait for one of them.
+anyio's worker threads are not used: there are 40 for the whole program, and all of them may wait
+for a fetch, as sync endpoints of a web service do. That fetch must not wait for one of them.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 
 class NoThreads(Exception):
-    """There is no thread to be had, and none at work that will come to it."""
+    """No thread can be started, and none is running that would make the call."""
 
 
 class Threads:
     """
-    Threads that exist only while there is something to call in them.
+    Threads that exist only while there are calls to make.
 
-    Daemons, and never joined: they keep neither a fetcher from closing nor the interpreter from
-    exiting.
+    They are daemons and never joined, so that they delay neither the closing of a fetcher nor the
+    exit of the interpreter.
 
     Args:
-        name: of each thread.
-        limit: how many there are at a time; other calls wait for their turn.
+        name: Name of each thread.
+        limit: Most threads at a time; further calls wait for their turn.
     """
 
     def __init__(self, name: str, limit: int) -> None:
@@ -43,7 +43,7 @@ class Threads:
         self._limit = limit
         self._reset()
         if hasattr(os, "register_at_fork"):
-            # A child has none of the threads, and perhaps a lock that one of them held.
+            # A child process has none of the threads, but perhaps a lock that one of them held.
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
@@ -53,11 +53,11 @@ class Threads:
 
     async def call(self, function: Callable[[], T]) -> T:
         """
-        Call `function` in a thread and return what it returns; a cancellation does not wait for it.
+        Call `function` in a thread and return its value. A cancellation does not wait for it.
 
         Raises:
-            NoThreads: If the system has no thread for it, or threads are not real here.
-            BaseException: What it raises.
+            NoThreads: If no thread can be started, or gevent or eventlet has replaced threads.
+            BaseException: As raised by `function`.
         """
         if are_threads_patched():
             raise NoThreads
@@ -78,11 +78,11 @@ class Threads:
             self._running += 1
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        except RuntimeError as error:  # of the system, or of an interpreter that is shutting down
+        except RuntimeError as error:  # no more threads, or the interpreter is shutting down
             with self._lock:
                 self._running -= 1
                 if self._running or call not in self._calls:
-                    return  # another one will come to it
+                    return  # another thread will make the call
                 self._calls.remove(call)
             raise NoThreads from error
 
@@ -94,7 +94,7 @@ class Threads:
                     return
                 call = self._calls.popleft()
             call()
-            del call  # or what it holds would live as long as the thread waits for the lock
+            del call  # its references must not live until the lock is free
 
 
 class _Call:
@@ -103,7 +103,7 @@ class _Call:
     def __init__(self, function: Callable[[], Any]) -> None:
         self.ended = anyio.Event()
         self._loop = anyio.lowlevel.current_token()
-        # None once it has been called, or nobody wants it to be.
+        # None once it was called or given up.
         self._function: Callable[[], Any] | None = function
         self._is_given_up = False
         self._value: Any = None
@@ -116,7 +116,7 @@ class _Call:
             return
         try:
             value = function()
-        except BaseException as error:  # it belongs to whoever waits
+        except BaseException as error:  # `result` raises it
             if not self._is_given_up:
                 self._error = error
         else:
@@ -124,23 +124,23 @@ class _Call:
         call_soon(self._loop, self.ended.set)
 
     def give_up(self) -> None:
-        """Wait no more."""
+        """Drop the function, or its outcome."""
         self._is_given_up = True
         self._function = None
 
     def result(self) -> Any:
-        """Return what the function returned, or raise what it raised; once."""
+        """Return the value of the function, or raise its error. Call it once."""
         error, self._error = self._error, None
         if error is None:
             return self._value
         try:
             raise error
         finally:
-            del error  # its traceback leads here
+            del error  # its traceback refers to this frame
 
 
 def are_threads_patched() -> bool:
-    """Whether gevent or eventlet have put greenlets in the place of threads."""
+    """Whether gevent or eventlet has replaced threads by greenlets."""
     gevent: Any = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_module_patched("threading"):
         return True
