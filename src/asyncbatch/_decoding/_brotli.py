@@ -1,5 +1,5 @@
 """
-The coding br (RFC 7932), on whichever of the packages brotli and brotlicffi is installed.
+The coding br (RFC 7932), with the package brotli or brotlicffi.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 
 from ._stage import MAX_SLICE, BodyCut, CorruptBody, Sink, sliced
 
-# The packages stop at the first of their own blocks that reaches the limit:
-# 128 KiB make pieces of up to 224 KiB.
+# The packages stop after the first of their blocks that reaches the limit, so
+# that 128 KiB give pieces of up to 224 KiB.
 _OUTPUT_LIMIT = 128 * 1024
 
-# Before 1.2 the packages cannot bound their output, and a few bytes may stand
-# for a meta-block of 16 MiB (RFC 7932 §9.2). Such a cap may be passed by a few
-# of those; larger slices would add to it.
+# Before 1.2, the packages cannot bound their output, and a few bytes may decode
+# to a meta-block of 16 MiB (RFC 7932 §9.2). The cap may be exceeded by a few of
+# these blocks; larger slices would exceed it further.
 _SLICE_IF_UNBOUNDED = 32
 
 
@@ -32,7 +32,7 @@ def load_brotli() -> Any | None:
 
 
 class BrotliStage:
-    """Undo br. Bytes behind the end of the stream make the body corrupt."""
+    """Decodes br. Bytes after the end of the stream make the body corrupt."""
 
     __slots__ = ("_bound", "_decompressor", "_error", "_is_started", "_sink", "_slice")
 
@@ -51,7 +51,7 @@ class BrotliStage:
         self._is_started = True
         for part in sliced(chunk, self._slice):
             if self._decompressor.is_finished():
-                raise CorruptBody("br", "there are bytes behind its end")
+                raise CorruptBody("br", "there are bytes after its end")
             piece = self._decompress(part)
             while piece:
                 self._sink(piece)

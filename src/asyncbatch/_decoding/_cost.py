@@ -1,23 +1,23 @@
 """
-How much a body may decode to, from its first and last bytes, before anything is decoded.
+Estimate of the decoded size of a body, from its first and last bytes, without decoding it.
 """
 
 from __future__ import annotations
 
-# Up to here brotli gives its first bytes within a millisecond.
+# Up to this window, brotli returns its first bytes within a millisecond.
 _QUICK_WINDOW_BITS = 18
 
 
 def may_be_large(content_encoding: str, raw: bytes, limit: int) -> bool:
     """
-    Say whether decoding the first `limit` bytes of a body may take long, or cannot be enough.
+    Whether decoding the first `limit` bytes of a body may take long, or the body may be longer.
 
-    A gzip or deflate decoder gives what it has, a piece at a time. brotli first fills a window of
-    up to 16 MiB, in one call, which a body of some bytes may ask for; and of a body with several
-    codings nobody knows.
+    A gzip or deflate decoder returns its output piece by piece. brotli first fills a window of up
+    to 16 MiB in one call, even for a body of a few bytes. The cost of a body with several codings
+    is unknown.
     """
-    # RFC 1952 §2.3.1: the last member's size. It may be a lie: then the limit is met later.
-    if content_encoding == "gzip":  # nearly always
+    # RFC 1952 §2.3.1: the size of the last member. If it is false, the limit is checked later.
+    if content_encoding == "gzip":  # the most common case
         return int.from_bytes(raw[-4:], "little") > limit
     match content_encoding.strip().lower():
         case "gzip" | "x-gzip":
@@ -38,18 +38,18 @@ def _is_large_brotli(bits: int, limit: int) -> bool:
     bits >>= used
     is_last, is_empty = bits & 1, bits & 2
     if not is_last:
-        return True  # what follows the first block may be of any size
+        return True  # the next blocks may be of any size
     if is_empty:
         return False
     nibbles = 4 + (bits >> 2 & 3)
     if nibbles == 7:
-        return True  # metadata, which the last block may not be
+        return True  # metadata, which is not allowed in the last block
     length: int = (bits >> 4 & (1 << 4 * nibbles) - 1) + 1
     return length > limit
 
 
 def _window_bits(bits: int) -> tuple[int, int]:
-    """Return the size of the window, as a power of two, and how many bits say it."""
+    """Return the size of the window, as a power of two, and the number of bits that encode it."""
     if not bits & 1:
         return 16, 1
     size = bits >> 1 & 7

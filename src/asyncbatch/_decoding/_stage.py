@@ -1,8 +1,8 @@
 """
-What every content coding shares: the errors, the step sizes, and what a stage is.
+The parts that all content codings share: the errors, the step sizes, and the interface `Stage`.
 
-A stage undoes one coding. It is fed encoded chunks and hands decoded pieces of bounded size to its
-sink, which is the next stage or the body. No coding lives here.
+A stage decodes one coding. It takes encoded chunks and passes decoded pieces of bounded size to its
+sink, which is the next stage or the body. The codings are in other modules.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 MAX_PIECE = 256 * 1024
-"""Bytes that a stage hands to its sink at once, at most."""
+"""Most bytes that a stage passes to its sink at once."""
 
 MAX_SLICE = 64 * 1024
-"""Bytes that a stage gives its decompressor at once, at most.
+"""Most bytes that a stage passes to its decompressor at once.
 
-A decompressor that stops at its output bound copies the input it has left. Without slices a body of
+A decompressor that stops at its output bound copies its remaining input. Without slices, a body of
 n bytes would be copied n / MAX_PIECE times.
 """
 
 MAX_MEMBERS = 1024
-"""Members of one gzip body, or frames of one zstd body, at most. Each costs a new decompressor."""
+"""Most members of one gzip body, or frames of one zstd body. Each needs a new decompressor."""
 
 Sink = Callable[[bytes], object]
 
 
 class DecodingFailure(Exception):
-    """The content coding of a body could not be undone."""
+    """A body cannot be decoded."""
 
 
 class BodyLimitExceeded(DecodingFailure):
@@ -42,7 +42,7 @@ class BodyLimitExceeded(DecodingFailure):
 
 
 class BodyCut(DecodingFailure):
-    """The encoded body ends before its coding says that it is complete."""
+    """The encoded body ends before it is complete."""
 
     def __init__(self, coding: str) -> None:
         super().__init__(coding)
@@ -53,7 +53,7 @@ class BodyCut(DecodingFailure):
 
 
 class CorruptBody(DecodingFailure):
-    """The body is not what its Content-Encoding says, or asks for more than a client should do."""
+    """The body does not match its Content-Encoding, or exceeds the limits on its structure."""
 
     def __init__(self, coding: str, reason: str) -> None:
         super().__init__(coding, reason)
@@ -65,17 +65,17 @@ class CorruptBody(DecodingFailure):
 
 
 class Stage(Protocol):
-    """Undo one content coding."""
+    """Decodes one content coding."""
 
     def feed(self, chunk: bytes, /) -> None:
-        """Decode `chunk`, which is never empty, and hand on what it gives."""
+        """Decode `chunk`, which is never empty, and pass the output on."""
 
     def finish(self) -> None:
-        """Raise `BodyCut` unless what was fed is complete; nothing at all is complete too."""
+        """Raise `BodyCut` unless the input is complete, or empty."""
 
 
 def sliced(chunk: bytes, size: int = MAX_SLICE) -> Iterable[bytes]:
-    """Return `chunk` in slices of at most `size` bytes; a small one comes back uncopied."""
+    """Return `chunk` in slices of at most `size` bytes; a small one is not copied."""
     if len(chunk) <= size:
         return (chunk,)
     return (chunk[start : start + size] for start in range(0, len(chunk), size))

@@ -1,5 +1,5 @@
 """
-The codings on zlib: gzip (RFC 1952) and deflate (RFC 1950, or RFC 1951 without a wrapper).
+The codings that zlib decodes: gzip (RFC 1952) and deflate (RFC 1950, or RFC 1951 without wrapper).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _RAW = -zlib.MAX_WBITS
 
 
 class _Inflater(Protocol):
-    """What `zlib.decompressobj` returns, which has no public name."""
+    """The type that `zlib.decompressobj` returns, which has no public name."""
 
     @property
     def eof(self) -> bool: ...
@@ -28,17 +28,17 @@ class _Inflater(Protocol):
 
 class GzipStage:
     """
-    Undo gzip: every member (RFC 1952 §2.2), each checked against its own CRC and length.
+    Decodes gzip: every member (RFC 1952 §2.2), each checked against its CRC and length.
 
-    NUL bytes behind a member are padding, as gzip(1) and CPython's gzip have it. Anything else that
-    is not a member makes the body corrupt, as in Go's compress/gzip: it may be part of the body.
+    NUL bytes after a member are padding, as for gzip(1) and CPython's gzip. Any other bytes that
+    are not a member make the body corrupt, as in Go's compress/gzip: they may be part of the body.
     """
 
     __slots__ = ("_member", "_members", "_sink")
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        # The member being read, or the one read last; None before the first byte.
+        # The current or the last member; None before the first byte.
         self._member: _Inflater | None = None
         self._members = 0
 
@@ -63,10 +63,10 @@ class GzipStage:
             part = member.unused_data
 
     def _open_member(self, part: bytes) -> _Inflater:
-        # zlib judges the magic number from its second byte on, which a body
-        # that ends in one stray byte does not have.
+        # zlib checks the magic number only with its second byte, which a single
+        # stray byte at the end of a body lacks.
         if self._members and part[0] != 0x1F:
-            raise CorruptBody("gzip", "there are bytes behind the last member")
+            raise CorruptBody("gzip", "there are bytes after the last member")
         if self._members == MAX_MEMBERS:
             raise CorruptBody("gzip", f"it has more than {MAX_MEMBERS} members")
         self._members += 1
@@ -76,19 +76,19 @@ class GzipStage:
 
 class DeflateStage:
     """
-    Undo deflate, with the zlib wrapper that RFC 9110 §8.4.1.2 asks for or without, as some send it.
+    Decodes deflate, with the zlib wrapper that RFC 9110 §8.4.1.2 requires, or without it.
 
-    The first two bytes decide: a raw stream cannot look like a zlib header, unless its encoder set
-    padding bits of a stored block that every known one leaves zero.
+    Some servers omit the wrapper. The first two bytes tell: a raw stream looks like a zlib header
+    only if its encoder sets padding bits of a stored block, which all known encoders leave zero.
     """
 
     __slots__ = ("_head", "_inflater", "_sink")
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        # The first byte, while the second has not come.
+        # The first byte, until the second has come.
         self._head = b""
-        # None until two bytes have told which format it is.
+        # None until two bytes tell the format.
         self._inflater: _Inflater | None = None
 
     def feed(self, chunk: bytes, /) -> None:
@@ -116,11 +116,11 @@ class DeflateStage:
             if not inflater.eof:
                 return
         if part:
-            raise CorruptBody("deflate", "there are bytes behind its end")
+            raise CorruptBody("deflate", "there are bytes after its end")
 
 
 def gunzip_at_once(raw: bytes) -> bytes | None:
-    """Return the content of a small body of one whole member, None for any other."""
+    """Return the content of a small body of one whole member; `None` for any other body."""
     member = zlib.decompressobj(_GZIP)
     try:
         content = member.decompress(raw, MAX_PIECE)
@@ -130,18 +130,19 @@ def gunzip_at_once(raw: bytes) -> bytes | None:
 
 
 def _is_zlib_header(chunk: bytes) -> bool:
-    """Tell whether the first two bytes are CMF and FLG of RFC 1950 §2.2."""
+    """Whether the first two bytes are CMF and FLG of RFC 1950 §2.2."""
     method, flags = chunk[0], chunk[1]
     return method & 0x0F == 8 and method >> 4 <= 7 and (method << 8 | flags) % 31 == 0
 
 
 def _inflate(inflater: _Inflater, part: bytes, sink: Sink, coding: str) -> None:
-    """Hand all that `part` decodes to on to `sink`, in bounded pieces."""
+    """Decode `part` to `sink`, in bounded pieces."""
     try:
         piece = inflater.decompress(part, MAX_PIECE)
-        # A full piece may leave output pending inside zlib, even when no input
-        # is left. At the end of the stream nothing more may be fed: CPython then
-        # keeps what follows as unconsumed too, and would add it to the unused twice.
+        # After a full piece, output may be pending inside zlib, even without
+        # input. At the end of the stream, nothing more may be fed: CPython keeps
+        # the bytes after it as unconsumed too, and would add them to the unused
+        # data twice.
         while len(piece) == MAX_PIECE and not inflater.eof:
             sink(piece)
             piece = inflater.decompress(inflater.unconsumed_tail, MAX_PIECE)

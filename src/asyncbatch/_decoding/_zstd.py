@@ -1,8 +1,8 @@
 """
 The coding zstd (RFC 8878), on compression.zstd, backports.zstd or zstandard.
 
-The first two have one interface and can bound their output. zstandard cannot, so its input is cut
-at zstd's own blocks, each of which says how much it can become at most.
+The first two have the same interface and can bound their output. zstandard cannot, so its input is
+cut at the blocks of zstd, whose decoded size is bounded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from ._stage import MAX_MEMBERS, MAX_PIECE, BodyCut, CorruptBody, Sink, Stage, sliced
 
-# RFC 9659 §3: what asks for a larger window is not for HTTP.
+# RFC 9659 §3: the largest window allowed in HTTP.
 _WINDOW_LOG = 23
 
 # RFC 8878 §3.1.1.1
@@ -32,13 +32,13 @@ _RLE, _COMPRESSED, _RESERVED = 1, 2, 3
 
 _TOO_MANY = f"it has more than {MAX_MEMBERS} frames"
 
-# libzstd compares the two only where the last block has content, or all comes at once.
+# libzstd checks this only if the last block has content, or all input comes at once.
 _WRONG_SIZE = "a frame is not as long as it says"
 
 
 @functools.cache
 def load_zstd() -> Any | None:
-    """Return a zstd module, one that can bound its output if there is one, or None."""
+    """Return a zstd module, preferably one that can bound its output; `None` without any."""
     for name in ("compression.zstd", "backports.zstd", "zstandard"):
         try:
             return importlib.import_module(name)
@@ -48,7 +48,7 @@ def load_zstd() -> Any | None:
 
 
 def zstd_stage(sink: Sink) -> Stage:
-    """Return the stage for the module that is installed."""
+    """Return a stage that uses the installed module."""
     module = load_zstd()
     assert module is not None
     if hasattr(module, "DecompressionParameter"):
@@ -57,17 +57,17 @@ def zstd_stage(sink: Sink) -> Stage:
 
 
 class ZstdStage:
-    """Undo zstd with a module whose decompressor takes `max_length`: every frame, one by one."""
+    """Decodes zstd, frame by frame, with a module whose decompressor takes `max_length`."""
 
     __slots__ = ("_frame", "_frames", "_head", "_module", "_sink", "_size")
 
     def __init__(self, sink: Sink, module: Any) -> None:
         self._sink = sink
         self._module = module
-        # The frame being read, or the one read last; None before the first byte.
+        # The current or the last frame; None before the first byte.
         self._frame: Any | None = None
         self._frames = 0
-        # Of that frame, the first bytes, and how much it has become.
+        # The first bytes of that frame, and its decoded size so far.
         self._head = b""
         self._size = 0
 
@@ -116,20 +116,20 @@ class ZstdStage:
 
 class ZstandardStage:
     """
-    Undo zstd with zstandard, whose decompressor gives all that its input becomes in one piece.
+    Decodes zstd with zstandard, whose decompressor returns all its output in one piece.
 
-    Four bytes can stand for 128 KiB, so the frames are walked: what is handed to the decompressor
-    at once are whole blocks that, by their own headers, become at most `MAX_PIECE` together.
+    Four bytes can decode to 128 KiB. So the frames are parsed, and the decompressor gets only whole
+    blocks that, by their headers, decode to at most `MAX_PIECE` together.
     """
 
     __slots__ = ("_error", "_is_complete", "_pending", "_walk")
 
     def __init__(self, sink: Sink, module: Any) -> None:
         self._error: type[Exception] = module.ZstdError
-        # What was fed and is not yet a whole header, block or checksum.
+        # Bytes that are not yet a whole header, block or checksum.
         self._pending = bytearray()
         self._walk = _walk_frames(self._pending, module, sink)
-        # Whether the body may end with what was fed so far.
+        # Whether the body may end here.
         self._is_complete = True
 
     def feed(self, chunk: bytes, /) -> None:
@@ -146,7 +146,7 @@ class ZstandardStage:
 
 
 def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
-    """Decode what is pending; when it needs more, yield whether a frame has just ended."""
+    """Decode the pending bytes; if more are needed, yield whether a frame has just ended."""
     decompressor = module.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
     for frames in itertools.count():
         while not pending:
@@ -160,7 +160,7 @@ def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
             yield from _drop(pending, int.from_bytes(size, "little"))
             continue
         if number != _FRAME:
-            raise CorruptBody("zstd", "a frame was expected where there is none")
+            raise CorruptBody("zstd", "there are bytes that do not begin a frame")
         head = magic + (yield from _take(pending, 1))
         head += yield from _take(pending, module.frame_header_size(head) - len(head))
         decoded = yield from _walk_blocks(pending, head, decompressor.decompressobj(), sink)
@@ -172,7 +172,7 @@ def _walk_frames(pending: bytearray, module: Any, sink: Sink) -> Iterator[bool]:
 def _walk_blocks(
     pending: bytearray, head: bytes, frame: Any, sink: Sink
 ) -> Generator[bool, None, int]:
-    """Decode one frame, of which `head` was read, and return how much it became."""
+    """Decode one frame, whose `head` was read, and return its decoded size."""
     frame.decompress(head)
     is_last = False
     decoded = 0
@@ -192,12 +192,12 @@ def _walk_blocks(
 
 
 def _measure_blocks(pending: bytearray) -> tuple[int, bool]:
-    """Return how many bytes of whole blocks make one piece, and whether the last block is in."""
+    """Return the length of the blocks for one piece, and whether the last block is among them."""
     length, room = 0, MAX_PIECE
     while length + 3 <= len(pending):
         header = int.from_bytes(pending[length : length + 3], "little")
         kind, size = header >> 1 & 3, header >> 3
-        # Of an empty compressed block not even its own headers could be read.
+        # An empty compressed block lacks even its own headers.
         is_void = kind == _COMPRESSED and not size
         if kind == _RESERVED or is_void or size > _MAX_BLOCK:
             raise CorruptBody("zstd", "a block has an invalid header")
@@ -221,7 +221,7 @@ def _take(pending: bytearray, count: int) -> Generator[bool, None, bytes]:
 
 
 def _drop(pending: bytearray, count: int) -> Iterator[bool]:
-    """Wait until `count` bytes have come by, keeping none."""
+    """Skip `count` bytes, waiting for them."""
     while len(pending) < count:
         count -= len(pending)
         pending.clear()
