@@ -1,8 +1,8 @@
 """
-How far a batch is, and how it is shown.
+The progress of a batch, and its display.
 
-A reporter is called by the batch, ten times a second and once at the end. It has no clock and no
-task of its own, and it never raises: what cannot be shown must not cost a result.
+The batch calls a reporter ten times a second and once at the end. A reporter has no clock and no
+task of its own, and never raises: a display that fails must not cost a result.
 """
 
 from asyncbatch._progress._open import ProgressTypes, check_progress, open_reporter

@@ -1,8 +1,8 @@
 """
-The bar of our own: one line on stderr, drawn anew at each update.
+The built-in progress bar: one line on stderr, redrawn at each update.
 
-Where stderr is no terminal that can redraw a line, there is a line every ten seconds, and one at
-the end. Nothing is shown once stderr cannot be written to.
+If stderr is not a terminal that can redraw a line, a line is printed every ten seconds, and one at
+the end. After a failed write to stderr, nothing more is shown.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class LineReporter:
     Shows progress on one line.
 
     Args:
-        stream: Where to; stderr if `None`, as it is at each update, so that one who redirects it
-            is served.
+        stream: The stream to write to. `None`: `sys.stderr`, looked up at each update, since it may
+            be redirected.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
-        # Whether stderr took the last line.
+        # Whether the last write succeeded.
         self._is_writable = True
-        # Length of the line that stands on the terminal; 0: none does.
+        # Length of the line on the terminal; 0: none.
         self._drawn = 0
         # When the next plain line is due, on the batch's clock.
         self._plain_due = PLAIN_INTERVAL
@@ -48,7 +48,7 @@ class LineReporter:
         )
 
     def update(self, progress: Progress) -> None:
-        """Draw the line again, or print one if it is time."""
+        """Redraw the line, or print one if it is due."""
         self._recent.append((progress.elapsed, progress.done))
         if self._can_redraw():
             self._draw(progress)
@@ -57,7 +57,7 @@ class LineReporter:
             self._write("  ".join(self._parts(progress)) + "\n")
 
     def close(self, progress: Progress) -> None:
-        """Leave one last line."""
+        """Print the last line."""
         text = _last_line(progress)
         if self._can_redraw():
             text = _coloured(text, progress) + " " * max(self._drawn - len(text), 0)
@@ -68,13 +68,13 @@ class LineReporter:
         # One column stays free: some terminals wrap as soon as the last is written.
         width = max(shutil.get_terminal_size().columns - 1, 1)
         text = _fitted(progress, self._parts(progress), width)
-        # Blanks over what is left of the longer line before: needs no escape code.
+        # Blanks cover the rest of a longer line before; this needs no escape code.
         padding = " " * max(min(self._drawn, width) - len(text), 0)
         self._drawn = len(text)
         self._write(f"\r{_coloured(text, progress)}{padding}")
 
     def _parts(self, progress: Progress) -> list[str]:
-        """Return what to show, the most important first."""
+        """Return the parts of the line, the most important first."""
         of_total = " done" if progress.total is None else f"/{progress.total:,}"
         parts = [f"{progress.done:,}{of_total}", shown_rate(self._rate(progress))]
         if progress.remaining is not None:
@@ -114,14 +114,14 @@ class LineReporter:
         try:
             stream.write(text)
             stream.flush()
-        except BlockingIOError:  # a terminal that does not block: the next line will do
+        except BlockingIOError:  # a non-blocking terminal that is busy: the next update will do
             return
         except (OSError, ValueError):  # a broken pipe, a full disk; closed
             self._is_writable = False
 
 
 def _fitted(progress: Progress, parts: list[str], width: int) -> str:
-    """Return the parts that fit, with a bar if there is room for one and something to fill it."""
+    """Return the parts that fit, with a bar if there is room and the total is known."""
     while len(parts) > 1 and len("  ".join(parts)) > width:
         parts = parts[:-1]
     text = "  ".join(parts)
@@ -133,7 +133,7 @@ def _fitted(progress: Progress, parts: list[str], width: int) -> str:
 
 
 def _last_line(progress: Progress) -> str:
-    # The figures of a summary, written as it writes them.
+    # In the format of a summary.
     of_total = f" of {progress.total:,}" if progress.total is not None else ""
     done = f"{progress.done:,}{of_total} done in {shown_seconds(progress.elapsed)}"
     speed = f"({shown_rate(progress.rate)}, {shown_bytes(progress.bytes)})"
@@ -155,7 +155,7 @@ def _failures(progress: Progress) -> str:
 
 
 def _coloured(text: str, progress: Progress) -> str:
-    # https://no-color.org: any value but the empty one asks for no colour.
+    # https://no-color.org: any non-empty value switches colours off.
     if os.environ.get("NO_COLOR"):
         return text
     failures = _failures(progress)

@@ -1,7 +1,5 @@
 """
-From the option `progress` to a reporter, and the guard that keeps a reporter's errors in.
-
-Here alone it is decided which reporter serves; what each shows is its own business.
+Makes the reporter for the option `progress`, and keeps its errors from the batch.
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ def check_progress(progress: object) -> None:
     Check a value of the option `progress`.
 
     Raises:
-        TypeError: If it is of no type that serves.
-        ValueError: If it is a name other than those known.
+        TypeError: If it is of a wrong type.
+        ValueError: If it is an unknown name.
         ModuleNotFoundError: If it names a package that is not installed.
     """
     if isinstance(progress, bool):
@@ -36,7 +34,7 @@ def check_progress(progress: object) -> None:
         return
     cure = "use True, False, 'rich', 'tqdm', or a function that takes a Progress"
     if not callable(progress):
-        raise TypeError(f"progress={progress!r} is of no use: {cure}")
+        raise TypeError(f"progress={progress!r} is of a wrong type: {cure}")
     call = getattr(progress, "__call__", None)  # noqa: B004  # the method itself is looked at
     if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(call):
         raise TypeError(f"progress={progress!r} is an async function: {cure} and is not async")
@@ -44,7 +42,7 @@ def check_progress(progress: object) -> None:
 
 def open_reporter(progress: ProgressTypes, *, total: int | None) -> Reporter | None:
     """
-    Return what shows a batch of `total` requests as the option `progress` asks; `None` if nothing.
+    Return the reporter for the option `progress` of a batch of `total` requests, if it shows any.
 
     Raises:
         TypeError, ValueError, ModuleNotFoundError: As `check_progress` does.
@@ -80,7 +78,7 @@ def _check_package(name: str) -> None:
 
 
 class _CallingReporter:
-    """Hands each progress to a function of the user's."""
+    """Passes each progress to a function of the caller."""
 
     def __init__(self, function: Callable[[Progress], object]) -> None:
         self._function = function
@@ -93,7 +91,7 @@ class _CallingReporter:
 
 
 class _Guarded:
-    """Keeps the errors of a reporter from the batch: logs the first, and shows no more after it."""
+    """Keeps the errors of a reporter from the batch: logs the first one, and stops after it."""
 
     def __init__(self, reporter: Reporter) -> None:
         # None once it has failed or was closed.
@@ -117,6 +115,6 @@ class _Guarded:
         self._reporter = None
 
     def _give_up(self) -> None:
-        # The log, not `warnings.warn`: where warnings are errors, that would raise.
+        # Logged, since `warnings.warn` would raise if warnings are errors.
         self._reporter = None
         logger.exception("Showing the progress failed; this batch goes on without it")

@@ -1,4 +1,4 @@
-"""How far a batch is: the value `Progress`, and what shows it, a `Reporter`."""
+"""The progress of a batch: the value `Progress`, and the interface `Reporter`, which shows it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ INTERVAL = 0.1
 """Seconds between two updates of a reporter."""
 
 HOSTS_SHOWN = 10
-"""How many hosts a `Progress` names at most."""
+"""Most hosts that a `Progress` names."""
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     total: int | None
-    """How many requests there will be; `None` if the input does not tell its length."""
+    """Number of requests in the input; `None` if it has no length."""
     succeeded: int
-    """How many have succeeded."""
+    """Number of requests that have succeeded."""
     failed: int
-    """How many have failed."""
+    """Number of requests that have failed."""
     retries: int
-    """How many tries beyond the first there were, over all requests."""
+    """Number of tries beyond the first, over all requests."""
     in_flight: int
-    """How many are being tried now."""
+    """Number of requests being tried now."""
     bytes: int
-    """Length of all bodies received, decoded."""
+    """Total length of the bodies received, decoded."""
     elapsed: float
     """Seconds since the batch began."""
     hosts: tuple[str, ...] = ()
-    """Once the input has been read to its end: the hosts that unfinished requests are for, those
-    with most of them first, ten at most."""
+    """The hosts with unfinished requests, those with most of them first, at most ten. Empty until
+    the input has been read to its end."""
 
     @property
     def done(self) -> int:
-        """How many requests have ended."""
+        """Number of requests that have ended."""
         return self.succeeded + self.failed
 
     @property
     def rate(self) -> float:
-        """Requests ended per second since the batch began."""
+        """Requests that have ended per second since the batch began."""
         return self.done / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def remaining(self) -> float | None:
-        """Seconds to the end at this rate; `None` if that cannot be told."""
+        """Seconds to the end at this rate; `None` if that is unknown."""
         if self.total is None or not self.rate:
             return None
         return max(self.total - self.done, 0) / self.rate
@@ -57,9 +57,9 @@ class Reporter(Protocol):
     """Shows the progress of one batch."""
 
     def update(self, progress: Progress) -> None:
-        """Show how far the batch is."""
+        """Show the progress."""
         ...
 
     def close(self, progress: Progress) -> None:
-        """Show how the batch ended, and give the terminal back."""
+        """Show the end of the batch, and release the terminal."""
         ...

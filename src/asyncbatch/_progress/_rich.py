@@ -1,4 +1,4 @@
-"""The progress bar of rich, as a reporter. Only here is rich imported."""
+"""The progress bar of rich as a reporter. rich is imported only here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from asyncbatch._values._summary import shown_rate
 
 
 class RichReporter:
-    """Shows progress as a bar of rich's on stderr; it starts at the first update."""
+    """Shows progress as a bar of rich on stderr, from the first update on."""
 
     def __init__(self, total: int | None) -> None:
-        # Drawn at our updates, so that no thread is needed.
+        # Drawn only at our updates, so that no thread is needed.
         self._bar = Bar(
             BarColumn(),
             MofNCompleteColumn(),
@@ -33,12 +33,12 @@ class RichReporter:
         try:
             self._draw(progress)
         except BaseException:
-            # A started bar stands between the program and its stdout.
+            # A started bar redirects stdout.
             self._bar.stop()
             raise
 
     def close(self, progress: Progress) -> None:
-        """Draw the bar for the last time and leave it there."""
+        """Draw the bar for the last time, and keep it on the screen."""
         self.update(progress)
         self._bar.stop()
 

@@ -1,4 +1,4 @@
-"""The progress bar of tqdm, as a reporter. Only here is tqdm imported."""
+"""The progress bar of tqdm as a reporter. tqdm is imported only here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from asyncbatch._progress._progress import Progress
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]  # generic for the checker only
-    # Else each bar starts a thread that outlives it, to draw when nobody does. We always do.
+    # Else each bar would start a thread that outlives it, for updates that are overdue. Ours are
+    # not.
     monitor_interval = 0
 
 
 class TqdmReporter:
-    """Shows progress as a bar of tqdm's on stderr; it starts at the first update."""
+    """Shows progress as a bar of tqdm on stderr, from the first update on."""
 
     def __init__(self, total: int | None) -> None:
         self._total = total
@@ -35,6 +36,6 @@ class TqdmReporter:
         self._bar.refresh()
 
     def close(self, progress: Progress) -> None:
-        """Draw the bar for the last time and leave it there."""
+        """Draw the bar for the last time, and keep it on the screen."""
         self.update(progress)
         self._bar.close()

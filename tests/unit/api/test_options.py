@@ -145,7 +145,7 @@ def test_a_fetcher_of_the_callers_shows_its_own_signature() -> None:
         ({"minimum_rate": True}, TypeError, "minimum_rate must be a number .*, not True"),
         ({"give_up_host_after": 0}, ValueError, "give_up_host_after must be at least 1, not 0"),
         ({"progress": "bar"}, ValueError, "progress='bar' is unknown: use True, False"),
-        ({"progress": 7}, TypeError, "progress=7 is of no use"),
+        ({"progress": 7}, TypeError, "progress=7 is of a wrong type"),
         ({"concurency": 5}, TypeError, "unknown option 'concurency'; did you mean 'concurrency'?"),
         ({"retries": 5}, TypeError, "unknown option 'retries'"),
         ({"zzz": 5}, TypeError, "unknown option 'zzz'$"),
