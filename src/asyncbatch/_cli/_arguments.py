@@ -46,23 +46,23 @@ SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
 @attrs.frozen(kw_only=True)
 class Arguments:
-    """What the command was asked to do."""
+    """The parsed arguments of the command."""
 
     prog: str
-    """What the command is called."""
+    """The name of the command."""
     urls: list[str]
-    """Those given one by one."""
+    """The URLs given as arguments."""
     files: list[str] = attrs.field(factory=list)
-    """Where to read more from, in this order; `-` is stdin."""
+    """The files to read more URLs from, in this order; `-` is stdin."""
     jsonl: str | None = None
-    """Where to write one JSON object for each result; `-` is stdout."""
+    """The file for one JSON object per result; `-` is stdout."""
     method: str = "GET"
     body: bytes | None = None
     ordered: bool = False
     quiet: bool = False
     batch_timeout: float | None = None
     fetcher: Fetcher
-    """One with the options that were given, not yet open."""
+    """A fetcher with the given options, not yet open."""
 
     @property
     def wants_demo(self) -> bool:
@@ -78,13 +78,13 @@ OWN_OPTIONS = ("files", "jsonl", "method", "ordered", "quiet", "batch_timeout")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names what is wrong, without the passwords of URLs that stand in the wrong place."""
+    """An argument parser whose messages hide the passwords of misplaced URLs."""
 
     def error(self, message: str) -> NoReturn:
         super().error(redacted(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # The help, too, may go to a pipe that does not block.
+        # The help may go to a non-blocking pipe too.
         stream = file or sys.stderr
         if message and stream is not None:
             with suppress(ValueError):
@@ -119,7 +119,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 
 
 def _body(parser: _Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return body and method, and add what describes a body to the headers."""
+    """Return body and method, and add the headers that describe the body."""
     data, parts = given.pop("data", []), given.pop("json", [])
     if not data and not parts:
         return {}
@@ -134,8 +134,8 @@ def _body(parser: _Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[s
     except OSError as error:
         parser.error(f"argument {'--json' if parts else '--data'}: {error}")
     except ValueError as error:
-        # Where it is wrong, and not what it says: it may be a secret.
-        parser.error(f"argument --json: this is no JSON: {error}")
+        # The position of the error, and not the text, which may be a secret.
+        parser.error(f"argument --json: not valid JSON: {error}")
     headers = given.setdefault("headers", [])
     names = {name.lower() for name, _ in headers}
     kind = "application/json" if parts else "application/x-www-form-urlencoded"
@@ -155,7 +155,7 @@ def _content(text: str) -> bytes:
 
 
 def _has_room_for_a_bar(*, is_quiet: bool, prints_lines: bool) -> bool:
-    """Whether a bar on stderr is seen by somebody, and has no lines of ours in between."""
+    """Whether stderr is a terminal, and no lines go there in between."""
     if is_quiet or not _is_terminal(sys.stderr):
         return False
     return not (prints_lines and _is_terminal(sys.stdout))
@@ -182,7 +182,7 @@ def _prog() -> str:
 
 
 def _parser() -> _Parser:
-    # With SUPPRESS, only what was given is there afterwards: the defaults stay the fetcher's.
+    # SUPPRESS leaves out the options not given, so that the defaults of the fetcher apply.
     parser = _Parser(
         prog=_prog(),
         usage="%(prog)s [options] [URL ...]",
@@ -211,14 +211,14 @@ def _add_input_and_output(group: Any) -> None:
         action="append",
         type=_path,
         metavar="FILE",
-        help="read URLs from FILE, behind those given; - is stdin; may be given many times",
+        help="read URLs from FILE, after those given; - is stdin; may be repeated",
     )
     group.add_argument(
         "--jsonl",
         action="append",
         type=_path,
         metavar="FILE",
-        help="write JSON Lines to FILE, and no lines for people; - is stdout",
+        help="write JSON Lines to FILE instead of plain lines; - is stdout",
     )
     group.add_argument("--ordered", action="store_true", help="print in the order of the input")
     group.add_argument("-q", "--quiet", action="store_true", help="print no lines and no summary")
@@ -230,10 +230,13 @@ def _add_input_and_output(group: Any) -> None:
 
 
 def _add_limits(group: Any) -> None:
-    group.add_argument("-c", "--concurrency", type=int, metavar="N", help="requests at once")
-    group.add_argument("--per-host", type=int, metavar="N", help="requests at once for each host")
+    group.add_argument("-c", "--concurrency", type=int, metavar="N", help="most requests at a time")
+    group.add_argument("--per-host", type=int, metavar="N", help="most requests at a time per host")
     group.add_argument(
-        "--rate", type=_rate, metavar="N[/S]", help="requests a second, or in S, for each host"
+        "--rate",
+        type=_rate,
+        metavar="N[/S]",
+        help="requests per second, or per S seconds, per host",
     )
     group.add_argument("--total-rate", type=_rate, metavar="N[/S]", help="the same over all hosts")
     group.add_argument("--attempts", type=int, metavar="N", help="tries for each request")
@@ -241,10 +244,10 @@ def _add_limits(group: Any) -> None:
         "--give-up-host-after", type=int, metavar="N", help="attempts in a row without an answer"
     )
     group.add_argument(
-        "--max-body", type=_size, metavar="BYTES", help="of a decoded body; 32M, for instance"
+        "--max-body", type=_size, metavar="BYTES", help="most bytes of a decoded body, such as 32M"
     )
     group.add_argument(
-        "--minimum-rate", type=_size, metavar="BYTES", help="a second, on average over 10 s"
+        "--minimum-rate", type=_size, metavar="BYTES", help="least bytes per second, over 10 s"
     )
 
 
@@ -264,7 +267,7 @@ def _add_requests(group: Any) -> None:
         "--method",
         type=_method,
         metavar="NAME",
-        help="GET, or with a body POST, unless you say otherwise",
+        help="the method; by default GET, or POST with a body",
     )
     group.add_argument(
         "-H",
@@ -273,17 +276,17 @@ def _add_requests(group: Any) -> None:
         action="append",
         type=_header,
         metavar="NAME: VALUE",
-        help="send this header; may be given many times",
+        help="send this header; may be repeated",
     )
     group.add_argument(
         "-d",
         "--data",
         action="append",
         metavar="DATA",
-        help="a form as the body; @FILE reads it; several are joined by &",
+        help="send a form as the body; @FILE reads a file; several are joined by &",
     )
     group.add_argument(
-        "--json", action="append", metavar="JSON", help="JSON as the body; @FILE reads it"
+        "--json", action="append", metavar="JSON", help="send JSON as the body; @FILE reads a file"
     )
     group.add_argument(
         "-b",
@@ -292,7 +295,7 @@ def _add_requests(group: Any) -> None:
         action="append",
         type=_cookies,
         metavar="NAME=VALUE",
-        help="send this cookie to every host; may be given many times",
+        help="send this cookie to every host; may be repeated",
     )
     group.add_argument("-x", "--proxy", metavar="URL", help="http://, https:// or socks5://")
     group.add_argument(
@@ -300,13 +303,13 @@ def _add_requests(group: Any) -> None:
         "--insecure",
         dest="verify",
         action="store_false",
-        help="take any certificate",
+        help="accept any certificate",
     )
     group.add_argument(
         "--no-redirects",
         dest="follow_redirects",
         action="store_false",
-        help="take a redirect for the answer",
+        help="do not follow redirects",
     )
     group.add_argument("--max-redirects", type=int, metavar="N", help="for one request")
     group.add_argument(
@@ -327,7 +330,7 @@ def _path(text: str) -> str:
 
 def _method(text: str) -> str:
     if not METHOD.fullmatch(text):
-        raise ArgumentTypeError(f"{text!r} is no method: write GET or HEAD, for instance")
+        raise ArgumentTypeError(f"{text!r} is not a method; write one such as GET or HEAD")
     return text
 
 
@@ -337,7 +340,7 @@ def _rate(text: str) -> Rate:
         return Rate(float(count), per=float(seconds or 1))
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no rate: write 20 for twenty a second, or 100/60 for a hundred a minute"
+            f"{text!r} is not a rate; write 20 for twenty a second, 100/60 for a hundred a minute"
         ) from None
 
 
@@ -345,7 +348,7 @@ def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0 < (seconds := float(text)) < math.inf:
             return seconds
-    raise ArgumentTypeError(f"{text!r} is no time: write seconds above 0, such as 2.5")
+    raise ArgumentTypeError(f"{text!r} is not a time; write seconds above 0, such as 2.5")
 
 
 def _size(text: str) -> int:
@@ -353,20 +356,20 @@ def _size(text: str) -> int:
     if text[-1:].lower() in SUFFIXES:
         digits, factor = text[:-1], SUFFIXES[text[-1].lower()]
     if not (digits.isascii() and digits.isdigit()):
-        raise ArgumentTypeError(f"{text!r} is no size: write 500000, 500k, 32M or 1G")
+        raise ArgumentTypeError(f"{text!r} is not a size; write 500000, 500k, 32M or 1G")
     return int(digits) * factor
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        # Not shown: it may be a secret.
-        raise ArgumentTypeError("a header is written 'Name: value'")
+        # Without the text, which may be a secret.
+        raise ArgumentTypeError("write a header as 'Name: value'")
     return name.strip(), value.strip()
 
 
 def _cookies(text: str) -> list[tuple[str, str]]:
     pairs = [pair.partition("=") for pair in text.split(";") if pair.strip()]
     if not pairs or not all(name.strip() and equals for name, equals, _ in pairs):
-        raise ArgumentTypeError("a cookie is written NAME=VALUE, several with ; between them")
+        raise ArgumentTypeError("write a cookie as NAME=VALUE, and several with ; between them")
     return [(name.strip(), value.strip()) for name, _, value in pairs]

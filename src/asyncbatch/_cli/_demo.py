@@ -1,5 +1,5 @@
 """
-The demo: a batch on a server inside this process, in which much goes wrong, and as planned.
+The demo: a batch on a server inside this process, with many planned failures.
 
 It fails if a single result is not as planned, so that it serves as a test of an installation too.
 """
@@ -35,28 +35,28 @@ None of them may hold up the others; another try saves what it can; each URL get
 
 @attrs.frozen
 class Part:
-    """URLs of the batch that should all end alike."""
+    """URLs of the batch with the same expected outcome."""
 
     what: str
-    """What their hosts do, for people."""
+    """Description of their hosts."""
     urls: Sequence[str]
     outcomes: frozenset[FailureKind] = frozenset()
-    """The kinds of failure that they may end with; none: they succeed."""
+    """The expected kinds of failure; none if they succeed."""
     retries: int = 0
-    """How many tries beyond the first they need together, at least."""
+    """Least number of tries beyond the first that they need together."""
 
     @property
     def expected(self) -> str:
-        """What should become of them, for people."""
+        """The expected outcome, as text."""
         return f"{len(self.urls):,} {' or '.join(sorted(self.outcomes)) or 'ok'}"
 
 
 async def run_demo() -> bool:
-    """Run the demo, print what it shows, and return whether everything was as planned."""
+    """Run the demo, print its outcome, and return whether all of it was as planned."""
     _say(INTRODUCTION)
     async with LoopbackServer(hosts=LIVE_HOSTS) as server:
         plan = _plan(server)
-        # Taken in turns, as a batch of mixed URLs would be.
+        # Taken in turns, to get a mixed batch.
         turns = zip_longest(*(part.urls for part in plan))
         urls = [url for turn in turns for url in turn if url is not None]
         async with _fetcher() as fetcher:
@@ -71,14 +71,14 @@ def _fetcher() -> Fetcher:
     return Fetcher(
         concurrency=CONCURRENCY,
         per_host=PER_HOST,
-        # So many failures in a few seconds would use up any budget for retries.
+        # So many failures in a few seconds would use up a retry budget.
         retry=Retry(attempts=4, budget=None),
         progress=True,
     )
 
 
 def _plan(server: LoopbackServer) -> list[Part]:
-    """Script the server, and say what should come of it."""
+    """Script the server, and return the expected outcome."""
 
     def urls(path: str, *hosts: int, count: int = URLS_PER_HOST) -> list[str]:
         return [server.url(f"/{path}/{n}", host=host) for host in hosts for n in range(count)]
@@ -116,14 +116,14 @@ def _number(request: RecordedRequest) -> str:
 
 
 def _numbered(request: RecordedRequest) -> Reply:
-    """Answer with the last part of the URL, so that a body tells where it belongs."""
+    """Answer with the last part of the URL, which identifies the request."""
     return Reply(body=_number(request), framing="chunked")
 
 
 def _refusing(
     first: int, seconds: float, refusal: Behaviour
 ) -> Callable[[RecordedRequest], Behaviour]:
-    """Refuse request number `first` and all that come in the seconds after it."""
+    """Refuse request number `first` and all requests in the seconds after it."""
     seen = 0
     ends_at = math.inf
 
@@ -140,7 +140,7 @@ def _refusing(
 
 
 def _compared(plan: list[Part], results: Results) -> Iterator[str]:
-    """Print what became of each part, and yield what is not as planned."""
+    """Print the outcome of each part, and yield the differences from the plan."""
     by_url = {str(result.request.url): result for result in results}
     _say(f"\n  {'hosts':<38}{'plan':<28}outcome")
     for part in plan:
@@ -160,7 +160,7 @@ def _retried(retries: int) -> str:
 
 
 def _mixed_up(urls: list[str], results: Results) -> Iterator[str]:
-    """Yield what is wrong with the order of the results, and with the bodies they have."""
+    """Yield errors in the order of the results, and in their bodies."""
     if [str(result.request.url) for result in results] != urls:
         yield "NOT as planned: the results are not those of the URLs, in their order"
     for result in results.successes:

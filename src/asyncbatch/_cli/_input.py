@@ -1,5 +1,5 @@
 """
-What the command fetches: the URLs given one by one, then those of its files, each counted.
+The input of the command: the URLs given as arguments, then those of its files, all counted.
 
 That none is silently left out is shown by the counts: what was read, and what was not.
 """
@@ -19,12 +19,12 @@ from asyncbatch._cli._urls import opened, urls_in
 
 Urls: TypeAlias = Iterable[str] | AsyncIterator[str]
 
-# Lines that are counted, and not fetched, at the very most.
+# Most lines that are counted without being fetched.
 MOST_COUNTED = 1_000_000
 
 
 class UsageError(ValueError):
-    """The arguments make no sense together with what they name."""
+    """The arguments are valid, but not together with the files that they name."""
 
 
 class Source:
@@ -60,12 +60,12 @@ class Source:
         """Return the requests, to be read once."""
         if self._plain is None:
             return self._read_awaited()
-        # Without files it is known how many there are: a bar shows how far it is.
+        # Without files, a list, whose length a progress bar can show.
         return self._plain if self._arguments.files else list(self._plain)
 
     def refuse_nothing(self) -> None:
         """
-        Refuse files in which there was no URL.
+        Raise if the files contained no URL.
 
         Raises:
             UsageError: If nothing was read, although all has been.
@@ -75,7 +75,7 @@ class Source:
             raise UsageError(f"there is no URL in {names}")
 
     def holds(self, path: Path) -> bool:
-        """Whether this is one of the files that are read."""
+        """Whether this is one of the input files."""
         try:
             found = path.stat()
         except OSError:
@@ -83,11 +83,11 @@ class Source:
         return any(_is_same(found, file) for _, file in self._opened)
 
     def unread(self) -> str:
-        """Say what has not been read, as it may be said of URLs; nothing if all has been."""
+        """Return a text about the URLs not read; empty if all were read."""
         if self.is_exhausted:
             return ""
         if self._plain is None:
-            return "what was left of the input was"
+            return "the rest of the input was"
         count = sum(1 for _ in islice(self._plain, MOST_COUNTED))
         self.read -= count
         if not count:
@@ -134,7 +134,7 @@ class Source:
 def _stat_of(file: BinaryIO) -> os.stat_result | None:
     try:
         return os.fstat(file.fileno())
-    except OSError:  # no real file
+    except OSError:  # not a real file
         return None
 
 

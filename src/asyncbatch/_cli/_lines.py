@@ -18,7 +18,7 @@ from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
 
 
 def plain_line(result: Result) -> str:
-    """Return the line of `result`: status or kind, seconds, bytes, URL, and what went wrong."""
+    """Return the line of `result`: status or kind, seconds, bytes, URL, and the error."""
     url = str(result.request.url)
     what, error = str(result.status_code), ""
     if isinstance(result, Failure) and result.response is None:

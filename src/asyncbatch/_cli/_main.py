@@ -1,4 +1,4 @@
-"""The command itself: fetch, write, sum up, and say by the exit code how it went."""
+"""The command: fetches the URLs, writes the lines and the summary, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return BROKEN_PIPE
-    except OSError as error:  # the help, the version or the demo had nowhere to go
+    except OSError as error:  # the help, the version or the demo could not be written
         _say(f"{Path(sys.argv[0]).name}: {error}")
         return FAILED
     except KeyboardInterrupt:
@@ -69,7 +69,7 @@ def _run(arguments: Arguments) -> int:
 
 
 class Run:
-    """One run of the command: what it has fetched, and why it ended."""
+    """One run of the command."""
 
     def __init__(self, arguments: Arguments, source: Source, outputs: list[Output]) -> None:
         self._arguments = arguments
@@ -77,15 +77,15 @@ class Run:
         self._outputs = outputs
         self._builder = SummaryBuilder()
         self._results = 0
-        # The least number of lines that any output has taken and not written.
+        # Number of results that some output has taken and not written.
         self._unwritten = 0
-        # The signal that has ended it; None: none has.
+        # The signal that has ended the run, if any.
         self._signal: int | None = None
-        # Around the wait for the next result; None before the first.
+        # The scope of the wait for the next result; None before the first.
         self._waiting: anyio.CancelScope | None = None
 
     def run(self) -> int:
-        """Fetch everything, and sum up what was fetched even if it ends early."""
+        """Fetch all URLs, and print the summary, also after an early end."""
         begun, code = time.monotonic(), OK
         try:
             anyio.run(self._fetch)
@@ -111,18 +111,18 @@ class Run:
         return code or (FAILED if summary.failed or missing else OK)
 
     def _missing(self) -> list[str]:
-        """Return what is to be said of URLs that have no line."""
+        """Return texts about the URLs that have no line."""
         found = []
         try:
             unread = self._source.unread()
         except (OSError, ValueError) as error:
-            unread = f"what follows was ({error})"
+            unread = f"the rest of the input was ({error})"
         except KeyboardInterrupt:
-            unread = "what was left of the input was"
+            unread = "the rest of the input was"
         begun = self._source.read - self._results
         if begun:
             were = "1 URL was" if begun == 1 else f"{begun:,} URLs were"
-            found.append(f"{were} begun and not finished, and so without a line")
+            found.append(f"{were} begun but not finished, and so without a line")
         if unread:
             found.append(f"{unread} not read, and so not fetched")
         if self._unwritten:
@@ -138,7 +138,7 @@ class Run:
             try:
                 await self._write_results()
             except Exception as caught:
-                error = caught  # raised behind the task group, which would wrap it
+                error = caught  # raised after the task group, which would wrap it
             tasks.cancel_scope.cancel()
         if error is not None:
             raise error
@@ -150,7 +150,7 @@ class Run:
         *,
         task_status: anyio.abc.TaskStatus[None],
     ) -> None:
-        """End the run at the first signal, with all that has come; at the second, at once."""
+        """End the run at the first signal, writing all results so far; at the second, at once."""
         with anyio.open_signal_receiver(*signals) as received:
             task_status.started()
             async for number in received:
@@ -186,7 +186,7 @@ class Run:
             self._unwritten = max((writer.put - writer.written for writer in writers), default=0)
 
     async def _next(self, results: Any) -> Result | None:
-        """Wait for the next result; after a signal, take it only if it is there already."""
+        """Wait for the next result; after a signal, take only results that are ready."""
         while True:
             is_over = self._signal is not None
             if is_over:
@@ -202,28 +202,28 @@ class Run:
 
 
 def _signals() -> list[signal.Signals]:
-    """Return the signals that end a run; those that somebody else sees to are left alone."""
+    """Return the signals that end a run, without those that have other handlers."""
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
-        return []  # where there is no waiting for signals, Ctrl-C raises a KeyboardInterrupt
+        return []  # signals cannot be waited for; Ctrl-C raises a KeyboardInterrupt
     theirs = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     return [number for number, usual in theirs.items() if _is_usual(number, usual)]
 
 
 def _is_usual(number: int, usual: Any) -> bool:
     found = signal.getsignal(number)
-    # The event loop's runner has put a handler of its own in the place of Python's.
+    # The runner of the event loop replaces Python's handler by its own.
     return found is usual or (number == signal.SIGINT and found is not signal.SIG_IGN)
 
 
 def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Output]:
     """
-    Return the form in which results are written, with its stream, or none.
+    Return the format of the results with its stream, or an empty list.
 
     Raises:
         OSError: If the file of `--jsonl` cannot be opened.
         ValueError: If it is one that the URLs are read from.
     """
-    stdout: TextIO | None = sys.stdout  # None in a program started without one
+    stdout: TextIO | None = sys.stdout  # None in a program started without stdout
     if arguments.jsonl is None:
         return [] if stdout is None or arguments.quiet else [(plain_line, stdout)]
     if arguments.jsonl != "-":
@@ -237,20 +237,20 @@ def _created(path: Path, source: Source) -> Generator[TextIO]:
         raise ValueError(f"--jsonl {path} would overwrite the URLs that are read from it")
     for stream in (sys.stdout, sys.stderr):
         if _is_at(stream, path):
-            # As it stands: opened once more, a file would be emptied, and a socket cannot be.
+            # Not opened again: that would truncate a file, and is impossible for a socket.
             yield stream
             return
     stream = path.open("w", encoding="ascii")
     try:
         yield stream
     finally:
-        # Each line was flushed when it was written: what fails now has failed before.
+        # Each line was flushed when it was written, so an error now is not new.
         with suppress(OSError):
             stream.close()
 
 
 def _is_at(stream: TextIO | None, path: Path) -> bool:
-    """Whether a stream of this process leads to a path, as to `/dev/stdout`."""
+    """Whether a stream of this process is open at a path, such as `/dev/stdout`."""
     with suppress(OSError, ValueError, AttributeError):
         assert stream is not None
         return os.path.samestat(os.fstat(stream.fileno()), path.stat())
@@ -261,11 +261,11 @@ def _say_that_stdin_is_left_alone(arguments: Arguments) -> None:
     with suppress(OSError, ValueError, AttributeError):
         found = os.fstat(sys.stdin.fileno())
         if stat.S_ISFIFO(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_size):
-            _say(f"{arguments.prog}: stdin is not read; -f - fetches the URLs in it")
+            _say(f"{arguments.prog}: stdin is not read; use -f - to fetch the URLs in it")
 
 
 def _say(text: str) -> None:
-    # A closed stderr, or none at all, is no reason to fail.
+    # A closed or missing stderr is ignored.
     with suppress(OSError, ValueError, AttributeError):
         Sink(sys.stderr).write(f"{text}\n")
 

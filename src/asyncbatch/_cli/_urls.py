@@ -1,5 +1,5 @@
 """
-URLs from files or from stdin, line by line, and never more of them than are asked for.
+Reader of URLs from files or stdin, line by line, only as many as are needed.
 
 A pipe or a terminal may keep a reader waiting, which must not hold up what is under way: these are
 read as async iterators. Files are read as they are.
@@ -20,14 +20,14 @@ from typing import Any, BinaryIO, TextIO
 
 import anyio
 
-# No URL is longer; an endless line must not fill the memory.
+# Longest line, so that an endless line does not fill the memory.
 MAX_LINE = 1024 * 1024
 CHUNK = 65536
-# So much without a line end is looked at for what it is.
+# Bytes without a line end after which the format is detected.
 HEAD = 1024
 
 GZIP = b"\x1f\x8b"
-# What else begins like this is no list, and is told by its name.
+# First bytes of files that are not lists, with the name of their format.
 FOREIGN = {
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
@@ -42,7 +42,7 @@ FOREIGN = {
     b"\x7fELF": "a program",
     b"SQLite": "a database",
 }
-# utf-8-sig: some editors put a mark before the first line. The longer marks come first.
+# utf-8-sig: some editors write a byte order mark. The longer marks come first.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -53,12 +53,12 @@ _BEGINNINGS = (GZIP, *FOREIGN, *MARKS)
 
 
 class NotAList(ValueError):
-    """What was given as a list of URLs is none; the message says what it is instead."""
+    """The file is not a list of URLs; the message says what it is."""
 
 
 class Lines:
     """
-    Takes the bytes of a list, however they are cut, and returns the URLs in it.
+    Takes the bytes of a list, in pieces of any size, and returns its URLs.
 
     Args:
         name: What the list is called in messages.
@@ -66,14 +66,14 @@ class Lines:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        # What has come before it could be said what it is.
+        # The bytes before the format is detected.
         self._start: bytes | None = b""
-        # None where nothing is compressed.
+        # None if the file is not compressed.
         self._inflater: Any = None
-        # None until a first line of text has come, which shows what it is.
+        # None until the first line of text, which shows the encoding.
         self._decoder: codecs.IncrementalDecoder | None = None
         self._head = b""
-        # Of the line whose end has not come.
+        # The beginning of the unfinished last line.
         self._rest = ""
 
     def feed(self, data: bytes) -> Iterator[str]:
@@ -103,7 +103,7 @@ class Lines:
             data, self._start = self._start, None
             yield from self._urls_in(data)
         if self._inflater is not None and not self._inflater.eof:
-            raise NotAList(f"{self._name} is cut off: its gzip stream has no end")
+            raise NotAList(f"{self._name} is incomplete: its gzip stream has no end")
         if self._decoder is None:
             self._decoder = self._decoder_for(self._head)
         yield from self._lines_in(self._decoder.decode(self._head, final=True))
@@ -112,7 +112,7 @@ class Lines:
     def _look_at(self, start: bytes) -> None:
         for mark, what in FOREIGN.items():
             if start.startswith(mark):
-                raise NotAList(f"{self._name} is {what}, and no list of URLs")
+                raise NotAList(f"{self._name} is {what}, not a list of URLs")
         if start.startswith(GZIP):
             self._inflater = zlib.decompressobj(31)
 
@@ -124,17 +124,17 @@ class Lines:
             try:
                 content = self._inflater.decompress(data, CHUNK)
             except zlib.error as error:
-                raise NotAList(f"{self._name} is no gzip file: {error}") from None
+                raise NotAList(f"{self._name} is not a valid gzip file: {error}") from None
             if content:
                 yield content
             data = self._inflater.unconsumed_tail
             if self._inflater.eof:
-                # Several streams in a row are one; zeros behind the last pad it.
+                # Several streams in a row make one file; zeros after the last are padding.
                 data = self._inflater.unused_data.lstrip(b"\0")
                 if data:
                     self._inflater = zlib.decompressobj(31)
             elif not data and len(content) == CHUNK:
-                # There may be more than was asked for.
+                # There may be more output than the limit of one call.
                 content = self._inflater.decompress(b"", CHUNK)
                 while content:
                     yield content
@@ -154,7 +154,7 @@ class Lines:
         for line in lines:
             yield from _url(line)
         if len(self._rest) > MAX_LINE:
-            raise NotAList(f"{self._name} is no list of URLs: a line is longer than 1 MiB")
+            raise NotAList(f"{self._name} is not a list of URLs: a line is longer than 1 MiB")
 
     def _decoder_for(self, content: bytes) -> codecs.IncrementalDecoder:
         for mark, encoding in MARKS.items():
@@ -162,10 +162,10 @@ class Lines:
                 return codecs.getincrementaldecoder(encoding)("replace")
         if b"\0" in content:
             raise NotAList(
-                f"{self._name} is no list of URLs: it has NUL bytes. If it is UTF-16, "
+                f"{self._name} is not a list of URLs: it contains NUL bytes. If it is UTF-16, "
                 "save it with a byte order mark, or as UTF-8"
             )
-        # A line that is no UTF-8 is a URL that cannot be fetched, and no reason to lose the others.
+        # A line that is not UTF-8 becomes a URL that cannot be fetched; the others are not lost.
         return codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
 
 
@@ -178,7 +178,7 @@ def opened(path: str) -> Generator[BinaryIO]:
         OSError: If it cannot be opened.
     """
     if path == "-":
-        stdin: TextIO | None = sys.stdin  # None in a program started without one
+        stdin: TextIO | None = sys.stdin  # None in a program started without stdin
         if stdin is None:
             raise OSError("there is no stdin to read URLs from")
         yield stdin.buffer
@@ -198,7 +198,7 @@ def urls_in(file: BinaryIO, name: str) -> Iterable[str] | AsyncIterator[str]:
     if _may_wait(file):
         return _awaited_urls(file.fileno(), Lines(name))
     urls = _read_urls(file, Lines(name))
-    # The first one now, so that what is no list is told before anything is fetched.
+    # Reads the first one now, to raise for a file that is not a list before anything is fetched.
     return chain(list(_first_of(urls)), urls)
 
 
@@ -210,16 +210,16 @@ def _first_of(urls: Iterator[str]) -> Iterator[str]:
 
 def _may_wait(file: BinaryIO) -> bool:
     if os.name != "posix":
-        return False  # there only sockets can be waited for
+        return False  # on Windows, only sockets can be waited for
     try:
         mode = os.fstat(file.fileno()).st_mode
-    except OSError:  # no real file
+    except OSError:  # not a real file
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or file.isatty()
 
 
 def _read_urls(file: BinaryIO, lines: Lines) -> Iterator[str]:
-    # So much at once that it shows what it is.
+    # Enough bytes at once to detect the format.
     head = b""
     while len(head) < HEAD and (line := file.readline(CHUNK)):
         head += line

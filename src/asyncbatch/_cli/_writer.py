@@ -1,5 +1,5 @@
 """
-Writing lines where the reader may be slow: a full pipe holds up the batch, not its event loop.
+Writers of lines for a slow reader: a full pipe slows the batch down, not the event loop.
 
 If it held up the loop, everything under way would run into its time-out while somebody reads the
 first screen in a pager. And a pipe or terminal that another program shares may not block: it takes
@@ -21,15 +21,15 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 BACKLOG = 1000
-# So much a pipe takes at once if it takes anything (POSIX: PIPE_BUF).
+# Bytes that a writable pipe accepts at once (POSIX: PIPE_BUF).
 PIECE = 4096
-# Seconds after which a writer that waits for room looks whether it is still wanted.
+# Interval in seconds at which a writer that waits for room checks whether to stop.
 PATIENCE = 0.1
 
 
 class Sink:
     """
-    A stream that all of a text goes to, whether it blocks or not.
+    A stream, blocking or not, that texts are written to completely.
 
     Args:
         stream: Where to.
@@ -39,17 +39,17 @@ class Sink:
         self._stream = stream
         self._descriptor = _descriptor_of(stream)
         self.stopped = False
-        """Set this, from any thread, to let a `write` that waits for room give up."""
+        """Set this, from any thread, to make a `write` that waits for room give up."""
 
     def write(self, text: str) -> None:
         """
-        Write all of `text`, and wait for room if need be.
+        Write all of `text`, waiting for room if necessary.
 
         Raises:
             OSError: If the stream takes no more.
             ValueError: If it is closed.
         """
-        # The terminal's own encoding may lack a letter of a URL.
+        # The encoding of the terminal may lack a character of a URL.
         encoding = self._stream.encoding or "utf-8"
         content = text.encode(encoding, "backslashreplace")
         if self._descriptor is None:
@@ -60,7 +60,7 @@ class Sink:
         self._write_bytes(self._descriptor, content)
 
     def _flush(self, descriptor: int) -> None:
-        """Let what others have written to the stream go first."""
+        """Flush the text that other code has written to the stream."""
         while not self.stopped:
             try:
                 self._stream.flush()
@@ -71,7 +71,7 @@ class Sink:
 
     def _write_bytes(self, descriptor: int, content: bytes) -> None:
         rest = memoryview(content)
-        # What is written to a file is there at once.
+        # A regular file never has to be waited for.
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         while rest and not self.stopped:
             if not is_file and not _wait_for_room(descriptor):
@@ -81,17 +81,17 @@ class Sink:
 
 
 def _descriptor_of(stream: TextIO) -> int | None:
-    """Return the descriptor below a stream, where one can be waited for."""
+    """Return the descriptor of a stream, if it can be waited for."""
     if os.name != "posix":
         return None
     try:
         return stream.fileno()
-    except (OSError, ValueError, AttributeError):  # no real file; closed
+    except (OSError, ValueError, AttributeError):  # not a real file, or closed
         return None
 
 
 def _wait_for_room(descriptor: int) -> bool:
-    """Wait for a moment, and say whether something can be written, if only an error."""
+    """Wait briefly, and return whether the descriptor is writable, or in error."""
     if not hasattr(select, "poll"):
         time.sleep(PATIENCE)
         return True
@@ -122,7 +122,7 @@ class LineWriter:
 
     async def put_line(self, line: str) -> None:
         """
-        Take a line; wait while `BACKLOG` lines are waiting already.
+        Queue a line; wait while `BACKLOG` lines are queued.
 
         Raises:
             anyio.BrokenResourceError: If the stream takes no more.
@@ -142,7 +142,7 @@ class LineWriter:
                     self.written += len(batch)
             except (OSError, ValueError) as error:
                 self.error = error
-                # Whoever waits for something else than to put a line is told too.
+                # Ends the task too if it waits for something other than `put`.
                 self._stop.cancel()
             finally:
                 self._sink.stopped = True
@@ -151,7 +151,7 @@ class LineWriter:
 @asynccontextmanager
 async def writing_to(stream: TextIO) -> AsyncGenerator[LineWriter]:
     """
-    Yield what writes lines; when the context ends, they are out.
+    Yield a writer of lines. When the context ends, all lines are written.
 
     Raises:
         OSError: If the stream takes no more, when the context ends; it ends at once for that.
@@ -167,8 +167,8 @@ async def writing_to(stream: TextIO) -> AsyncGenerator[LineWriter]:
                 try:
                     yield writer
                 except Exception as error:
-                    # Raised behind the task group, which would wrap it. If the writer has stopped,
-                    # this only says so, and what stopped it is there already.
+                    # Raised after the task group, which would wrap it. If the writer has stopped,
+                    # its error, which is raised first, is the cause of this one.
                     errors.append(error)
     if writer.error is not None:
         raise writer.error

@@ -203,7 +203,7 @@ def test_a_list_that_breaks_off_is_told_with_what_was_fetched(
     assert main(["-f", str(path)]) == 1
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 3
-    assert f"{path} is cut off" in shown.err
+    assert f"{path} is incomplete" in shown.err
     assert "3 requests in" in shown.err
 
 
@@ -419,8 +419,8 @@ def test_a_signal_sums_up_what_was_fetched(
 
         assert process.wait(200) == code
     assert error.startswith(f"{said}\n1 request in ")
-    assert "1 URL was begun and not finished, and so without a line" in error
-    assert "what was left of the input was not read" in error
+    assert "1 URL was begun but not finished, and so without a line" in error
+    assert "the rest of the input was not read" in error
     assert "Traceback" not in error
 
 
@@ -480,7 +480,7 @@ def test_bad_usage_of_the_program_is_2():
     ended = subprocess.run([*COMMAND, "--rate", "x"], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
-    assert "'x' is no rate" in ended.stderr
+    assert "'x' is not a rate" in ended.stderr
 
 
 def test_the_demo_goes_as_planned():

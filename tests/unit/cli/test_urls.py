@@ -76,7 +76,7 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch):
     """`-f /dev/zero` does not fill the memory, and a blob of text is no list."""
     monkeypatch.setattr(_urls, "MAX_LINE", 4)
 
-    with pytest.raises(NotAList, match="mine is no list of URLs: a line is longer"):
+    with pytest.raises(NotAList, match="mine is not a list of URLs: a line is longer"):
         read(urls_in(io.BytesIO(b"abcdefgh"), "mine"))
 
 
@@ -121,12 +121,15 @@ def test_a_list_is_read_in_all_its_forms(form: str, size: int):
         (b"\x28\xb5\x2f\xfd\x20", "mine is compressed with zstd"),
         (b"PK\x03\x04" + TEXT, "mine is a zip archive"),
         (b"%PDF-1.7\n", "mine is a PDF"),
-        (TEXT.decode("latin-1").encode("utf-16-le"), "mine is no list of URLs: it has NUL bytes"),
+        (
+            TEXT.decode("latin-1").encode("utf-16-le"),
+            "mine is not a list of URLs: it contains NUL bytes",
+        ),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "mine is an image"),
-        (gzip.compress(TEXT, mtime=0)[:-9], "mine is cut off"),
-        (gzip.compress(TEXT, mtime=0) + b"rubbish", "mine is no gzip file"),
-        (b"\x1f\x8b" + b"x" * 99, "mine is no gzip file"),
-        (gzip.compress(b"\0" * 99, mtime=0), "mine is no list of URLs: it has NUL bytes"),
+        (gzip.compress(TEXT, mtime=0)[:-9], "mine is incomplete"),
+        (gzip.compress(TEXT, mtime=0) + b"rubbish", "mine is not a valid gzip file"),
+        (b"\x1f\x8b" + b"x" * 99, "mine is not a valid gzip file"),
+        (gzip.compress(b"\0" * 99, mtime=0), "mine is not a list of URLs: it contains NUL bytes"),
     ],
 )
 def test_what_is_no_list_is_told_by_its_name(content: bytes, said: str):
