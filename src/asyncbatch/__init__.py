@@ -1,6 +1,6 @@
 """Fetch many URLs at once: one typed result for each request, with its timing and its error."""
 
-# Once the main thread has ended it could not be imported any more, and event loops need it.
+# Event loops need it, and it cannot be imported once the main thread has ended.
 import concurrent.futures.thread  # pyright: ignore[reportUnusedImport]
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
-"""The version of what is installed."""
+"""The installed version."""
 
 __all__ = [
     "AddressBlocked",
@@ -103,8 +103,8 @@ __all__ = [
 publish(globals(), Absent, Unset, made_of, restored, same, source_of)
 del Absent, Unset, made_of, publish, restored, same, source_of
 
-# Requests and results are loaded at once, and what sends them when it is first asked for: most of
-# the library, asyncio and httpcore mean nothing to a program that does not send.
+# Requests and results are loaded at once, everything that sends them on first use: a program that
+# sends nothing needs neither most of the library nor asyncio and httpcore.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:

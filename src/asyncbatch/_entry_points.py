@@ -1,7 +1,7 @@
 """
-The public names that take the whole library to load: what sends requests, and its options.
+The public names whose import loads the whole library: the fetchers and their options.
 
-`asyncbatch` takes them from here when one of them is first asked for. No logic.
+`asyncbatch` imports them from here when one of them is first used. No logic.
 """
 
 from asyncbatch._api._fetch_many import fetch_many

@@ -88,7 +88,12 @@ def test_results_made_by_hand_make_a_batch() -> None:
 @pytest.mark.parametrize(
     ("make", "options", "error", "message"),
     [
-        (success, {"status_code": 404}, ValueError, "from 200 to 399, not 404; use testing.failure"),
+        (
+            success,
+            {"status_code": 404},
+            ValueError,
+            "from 200 to 399, not 404; use testing.failure",
+        ),
         (success, {"text": "a", "json": 1}, TypeError, "give one body, not text and json"),
         (success, {"elapsed": -1}, ValueError, "elapsed must be 0 or more, not -1"),
         (success, {"index": -1}, ValueError, "index must be 0 or more, not -1"),
