@@ -40,6 +40,7 @@ from asyncbatch._engine.connect._sockets import (
 )
 from asyncbatch._engine.connect._tls_context import TLSContext
 from asyncbatch._engine.connect._tunnel import SocksRefused, open_tunnel
+from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._values._proxy import Proxy
@@ -235,6 +236,10 @@ class Connector:
             raise
         transport = await self._open_tunnel(proxy, origin, hosts, phases, attacher, begun)
         _leave_proxy(phases)
+        if transport is None and context is not None:
+            raise HandshakeFailed(f"{_server_name(origin)!r}: the connection ended before it")
+        if transport is None:
+            raise TruncatedResponse("the server closed at once", received=False)
         if context is None:
             return transport
 
@@ -252,21 +257,23 @@ class Connector:
         phases: ConnectPhases,
         attacher: Attacher,
         begun: StartedConnect | None,
-    ) -> Transport:
+    ) -> Transport | None:
         while True:
             transport = await self._connect_to_proxy(proxy, phases, attacher, begun)
             begun = None
             phases.enter("connect")
             phases.observe("proxy.tunnel.started", host=origin.host, port=origin.port)
             try:
-                await open_tunnel(transport, attacher.listen_to, proxy, hosts.pop(0), origin.port)
+                is_open = await open_tunnel(
+                    transport, attacher.listen_to, proxy, hosts.pop(0), origin.port
+                )
             except BaseException as exc:
                 phases.observe("proxy.tunnel.failed", exception=exc)
                 if not (isinstance(exc, SocksRefused) and hosts):
                     raise
             else:
                 phases.observe("proxy.tunnel.complete", return_value=None)
-                return transport
+                return transport if is_open else None
             finally:
                 phases.leave()
 

@@ -7,6 +7,7 @@ said in the proxy's name.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -27,11 +28,15 @@ Listen: TypeAlias = Callable[[Transport], Replies]
 
 async def open_tunnel(
     transport: Transport, listen: Listen, proxy: Proxy, host: str, port: int
-) -> None:
+) -> bool:
     """
     Have the proxy at the other end connect to an origin.
 
     Afterwards the transport is paused, and has nothing to read that has come before.
+
+    Returns:
+        Whether the tunnel is open still; else it has ended as soon as it was there, be that the
+        proxy's doing or the origin's.
 
     Args:
         transport: to the proxy; aborted if there is an error.
@@ -49,9 +54,12 @@ async def open_tunnel(
     try:
         replies = listen(transport)
         surplus = await ask(transport, replies, proxy, host, port)
-        if surplus or replies.has_more or transport.poll(0):
+        if surplus or replies.has_more or _has_unread(transport):
             # The origin has been sent nothing yet, and servers of HTTP do not speak first.
             raise ProxyFailed(proxy.label, "it sends something before the server is asked for it")
+        if replies.has_ended:
+            transport.abort()
+            return False
         transport.pause_reading()
     except OSError as exc:
         transport.abort()
@@ -59,6 +67,19 @@ async def open_tunnel(
     except BaseException:
         transport.abort()
         raise
+    return True
+
+
+def _has_unread(transport: Transport) -> bool:
+    """Whether the kernel has bytes that the peer has sent, and not only their end."""
+    sock = transport.get_extra_info("socket")
+    if not isinstance(sock, socket.socket) or transport.get_extra_info("ssl_object") is not None:
+        # What the event loop receives it has told; and over TLS there may be records without bytes.
+        return False
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:  # nothing, or a reset
+        return False
 
 
 class SocksRefused(ProxyFailed):

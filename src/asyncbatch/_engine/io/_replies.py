@@ -18,7 +18,8 @@ class Replies:
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
         self._received = bytearray()
-        self._has_ended = False
+        self.has_ended = False
+        """Whether no more comes."""
         self._error: Exception | None = None
         # Who waits for more; None: nobody.
         self._waiter: Future[None] | None = None
@@ -30,7 +31,7 @@ class Replies:
         Raises:
             Exception: what the connection has broken of.
         """
-        if not (self._received or self._has_ended):
+        if not (self._received or self.has_ended):
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -45,7 +46,7 @@ class Replies:
     @property
     def has_more(self) -> bool:
         """Whether something has come that has not been returned."""
-        return bool(self._received) or self._has_ended
+        return bool(self._received)
 
     # What the transport calls.
 
@@ -73,8 +74,8 @@ class Replies:
         """Wait on."""
 
     def _end(self, error: Exception | None) -> None:
-        if not self._has_ended:
-            self._has_ended = True
+        if not self.has_ended:
+            self.has_ended = True
             self._error = error
         self._wake()
 
