@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import attrs
 
 from asyncbatch._engine._event_loop import Future
-from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead
+from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead, UnjoinedBody
 from asyncbatch._values._proxy import Proxy
 
 NEVER = float("inf")
@@ -227,7 +227,7 @@ class Exchange:
         self.connect: float | None = None
         self.tls: float | None = None
         self.head: ResponseHead | None = None
-        self.content = b""
+        self.content: bytes | UnjoinedBody = b""
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.error: Exception | None = None
         self.is_at_proxy = False

@@ -24,7 +24,12 @@ from asyncbatch._engine import (
     TimedOut,
     Upload,
 )
-from asyncbatch._engine.http11 import ExchangeError, ResponseHead, ResponseTooLarge
+from asyncbatch._engine.http11 import (
+    ExchangeError,
+    ResponseHead,
+    ResponseTooLarge,
+    UnjoinedBody,
+)
 from asyncbatch._lanes._client import ClientLane, Resumed
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._relay import OnAnswer, Relay
@@ -42,6 +47,7 @@ from asyncbatch._lanes.request._redirect import redirection_of
 from asyncbatch._lanes.response._body import redirect_limit
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
+from asyncbatch._lanes.response._join import join
 from asyncbatch._lanes.response._response_builder import (
     Hop,
     PreparedResponseBuilder,
@@ -290,10 +296,18 @@ class DirectLane:
         prepared.forget_payload()
         assert exchange.head is not None  # there was no error
         response_builder = self._response_builder(exchange, prepared, hops)
+        raw: bytes | None = None
         try:
-            raw = bytes(exchange.content)
+            if isinstance(exchange.content, UnjoinedBody):
+                with anyio.move_on_after(_left(exchange, seconds)):
+                    exchange.content = raw = await join(exchange.content)
+            else:
+                raw = bytes(exchange.content)
         except MemoryError as error:
             return self._undecodable(exchange, prepared, error)
+        if raw is None:
+            exchange.error = TimedOut("total")
+            return self._failed(exchange, prepared, seconds)
         if response_builder.coding is None:
             return self._arrived(exchange, prepared, response_builder, raw)
         return await self._decoded(exchange, prepared, response_builder, raw, seconds)
@@ -458,8 +472,7 @@ class DirectLane:
         try:
             content = decoder.decode_nowait(raw, coding)
             if content is None:
-                left = None if seconds is None else exchange.begun_at + seconds - monotonic()
-                with anyio.move_on_after(None if left is None else max(0.0, left)):
+                with anyio.move_on_after(_left(exchange, seconds)):
                     content = await decoder.decode(raw, coding)
         except Exception as error:
             error.with_traceback(None)  # its frames hold the body
@@ -478,6 +491,11 @@ class DirectLane:
         outcome.timing = course_of(exchange)
         outcome.url = request.url
         return outcome
+
+
+def _left(exchange: Exchange, seconds: float | None) -> float | None:
+    """Return what is left of an attempt's seconds."""
+    return None if seconds is None else max(0.0, exchange.begun_at + seconds - monotonic())
 
 
 def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:

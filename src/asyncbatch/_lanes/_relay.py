@@ -233,9 +233,12 @@ class Relay:
             response_builder = self._response_builder_for(exchange, encoded)
         if response_builder is None or _log.isEnabledFor(_INFO):
             return None
-        content: bytes | None = exchange.content
+        raw = exchange.content
+        if type(raw) is not bytes:  # large, and still to be joined
+            return None
+        content: bytes | None = raw
         if response_builder.coding is not None:
-            content = self._decoder.decode_nowait(exchange.content, response_builder.coding)
+            content = self._decoder.decode_nowait(raw, response_builder.coding)
         if content is None or len(content) > self._max_body:
             return None
         if response_builder.sets_cookies and not self._take_cookies(encoded, response_builder.head):
@@ -249,7 +252,7 @@ class Relay:
             exchange.dns,
             exchange.connect,
             exchange.tls,
-            len(exchange.content),
+            len(raw),
         )
         self._exchange = self._encoded = None
         return self._on_answer(response_builder, content, course, exchange.ended_at)

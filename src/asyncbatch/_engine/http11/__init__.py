@@ -7,6 +7,7 @@ looked at, so all of them are looked at here.
 
 from __future__ import annotations
 
+from ._body import UNJOINED, UnjoinedBody
 from ._body_reader import longest_transfer
 from ._connect import ConnectReply, encode_connect
 from ._errors import (
@@ -35,6 +36,7 @@ __all__ = [
     "MAX_HEAD_BYTES",
     "MAX_INFORMATIONAL",
     "NO_LIMIT",
+    "UNJOINED",
     "ConnectReply",
     "ExchangeError",
     "InvalidRequest",
@@ -46,6 +48,7 @@ __all__ = [
     "ResponseState",
     "ResponseTooLarge",
     "TruncatedResponse",
+    "UnjoinedBody",
     "encode_chunk",
     "encode_connect",
     "encode_fields",

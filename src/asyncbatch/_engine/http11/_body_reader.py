@@ -4,7 +4,7 @@ The body of one response while it comes: how long it is, what of it is here, and
 
 from __future__ import annotations
 
-from ._body import GrowingBody
+from ._body import GrowingBody, UnjoinedBody
 from ._chunked import ChunkedProtocol
 from ._errors import body_too_large
 from ._head import CHUNKED, UNTIL_CLOSE
@@ -90,6 +90,10 @@ class BodyReader:
     def take(self) -> bytes:
         """Hand over what has been decoded so far, and forget it."""
         return self._content.take()
+
+    def take_whole(self) -> bytes | UnjoinedBody:
+        """Hand over a body that has ended; a large one may still have to be joined."""
+        return self._content.take_whole()
 
     def place(self) -> memoryview | None:
         """

@@ -60,3 +60,5 @@ class PlacedBody:
         """Hand the whole body over."""
         self._view.release()
         return self._file.getvalue()
+
+    take_whole = take

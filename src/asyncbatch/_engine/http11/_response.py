@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
+from ._body import UnjoinedBody
 from ._body_reader import BodyReader, longest_transfer
 from ._errors import ProtocolError, TruncatedResponse, body_too_large
 from ._head import (
@@ -57,7 +58,8 @@ class ResponseProtocol:
     Attributes:
         state: how far the response has come.
         head: the final response's head, once `state` is past `HEAD`.
-        body: once the response is complete, what has not been taken of its body.
+        body: once the response is complete, what has not been taken of its body; a large one that
+            came in chunks, or until the close, is still to be joined.
         trailers: the trailer fields of a chunked body, once it has ended.
         is_reusable: whether another request may follow on the connection; true only once the
             response is complete, the peer keeps the connection and nothing lay behind it.
@@ -104,7 +106,7 @@ class ResponseProtocol:
         self._informational: InformationalCounter | None = None
         self.state = _HEAD
         self.head: ResponseHead | None = None
-        self.body = b""
+        self.body: bytes | UnjoinedBody = b""
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.is_reusable = False
 
@@ -153,7 +155,7 @@ class ResponseProtocol:
         reader = self._reader
         if reader is not None:
             if reader.is_until_close and is_clean:
-                self.body = reader.take()
+                self.body = reader.take_whole()
                 self._reader = None
                 self.state = _DONE
                 return
@@ -189,7 +191,7 @@ class ResponseProtocol:
         """Hand over what has been decoded so far, and forget it."""
         if self._reader is None:
             body, self.body = self.body, b""
-            return body
+            return bytes(body)
         return self._reader.take()
 
     def place_body(self) -> memoryview | None:
@@ -277,7 +279,7 @@ class ResponseProtocol:
         if surplus < 0:
             return False
         assert self.head is not None
-        self.body = reader.take()
+        self.body = reader.take_whole()
         self.trailers = reader.trailers
         self._reader = None
         self._complete(self.head, surplus)

@@ -17,10 +17,11 @@ import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._engine._minimum_rate import Pace
-from asyncbatch._engine.http11 import longest_transfer
+from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import coding_of
+from asyncbatch._lanes.response._join import join
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
@@ -117,7 +118,7 @@ async def _read(
         await close(response)
         await _abandon(chunks)
         raise
-    content = raw.content()
+    content = await raw.content()
     if not coding:
         return content
     return await WholeBodyDecoder(limit).decode(content, coding)
@@ -138,9 +139,12 @@ class _Raw:
             raise BodyLimitExceeded(self._limit or 0)
         self._pieces.append(piece)
 
-    def content(self) -> bytes:
-        # A single one comes back as the same object.
-        return b"".join(self._pieces)
+    async def content(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        if self._size < UNJOINED or len(pieces) == 1:
+            # A single one comes back as the same object.
+            return b"".join(pieces)
+        return await join(UnjoinedBody(pieces, self._size))
 
 
 async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: float) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._engine.http11._body import GrowingBody
+from asyncbatch._engine.http11._body import UNJOINED, GrowingBody, UnjoinedBody
 
 pieces = st.builds(
     lambda letter, size: bytes([letter]) * size,
@@ -56,3 +57,22 @@ def test_tiny_pieces_take_no_more_memory_than_large_ones() -> None:
         tracemalloc.stop()
 
     assert used < 2 * body.size
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])
+def test_a_large_body_is_handed_over_in_pieces(size: int) -> None:
+    """Of any sizes, all of them bytes: so they are joined without the interpreter's lock."""
+    body = GrowingBody()
+    piece = bytes(range(256)) * (size // 256)
+    count = UNJOINED // len(piece) + 1
+    for _ in range(count):
+        body.add(memoryview(piece))
+    whole = body.take_whole()
+
+    assert isinstance(whole, UnjoinedBody)
+    assert {type(each) for each in whole._pieces} == {bytes}
+    assert max(map(len, whole._pieces)) <= 300_000
+    assert len(whole) == len(piece) * count
+    assert bytes(whole) == piece * count
+    assert body.size == 0
+    assert body.take_whole() == b""
