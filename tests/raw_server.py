@@ -133,6 +133,10 @@ async def serve(
     try:
         yield server
     finally:
+        # A listener that is closed between accepting a connection and making its transport leaves
+        # that open (CPython issue 109564).
+        for _ in range(5):
+            await asyncio.sleep(0)
         listener.close()
         for task in list(server.tasks):
             task.cancel()

@@ -1,0 +1,222 @@
+"""Transports on sockets: whose they are, and what becomes of the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trustme
+
+from asyncbatch._engine.io._attach import Attacher
+from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.io._loop_transport import LoopTransport
+from asyncbatch._engine.io._readiness import EpollWatch, LoopWatch, Watch, watch_on
+from asyncbatch._engine.io._socket_transport import SocketTransport
+from asyncbatch._engine.io._tls_transport import TLSTransport
+
+pytestmark = pytest.mark.asyncio_only
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Make connected sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+    ours.setblocking(False)
+    peer.setblocking(False)
+    yield ours, peer
+    ours.close()
+    peer.close()
+
+
+class Blind:
+    """A watch on an event loop whose sockets cannot be watched."""
+
+    can_look = False
+
+
+class Owner:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.came = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    def received(self, content: bytes | memoryview) -> None:
+        self.content += bytes(content)
+        self.came.set()
+
+    def eof_received(self) -> None:
+        pass
+
+    def cut_off(self, error: Exception | None) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+
+def attacher(watch: Watch | None = None, *, is_blind: bool = False) -> tuple[Attacher, Closing]:
+    """Return an attacher on the running loop, that leaves all to the loop if it is blind."""
+    loop = asyncio.get_running_loop()
+    closing = Closing(loop)
+    one = Attacher(loop, watch or watch_on(loop), memoryview(bytearray(99)), closing)
+    if is_blind:
+        one._can_watch = False
+    return one, closing
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return those of a server for `server.test` and of a client that trusts it."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    AUTHORITY.issue_cert("server.test").configure_cert(server)
+    AUTHORITY.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize("kind", [EpollWatch, LoopWatch])
+async def test_a_transport_of_ours_is_put_where_sockets_can_be_watched(
+    kind: Any, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Without an epoll only on a loop of asyncio's own: uvloop's tells less of a reset."""
+    loop = asyncio.get_running_loop()
+    is_ours = kind is EpollWatch or isinstance(loop, asyncio.SelectorEventLoop)
+    one, _ = attacher(kind(loop))
+    transport = one.attach_nowait(pair[0])
+
+    assert isinstance(transport, SocketTransport) is is_ours
+    assert transport is not None or not is_ours
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+async def test_bytes_go_both_ways(
+    is_blind: bool, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Over a transport of ours and over the event loop's."""
+    (ours, peer), owner, loop = pair, Owner(), asyncio.get_running_loop()
+    one, closing = attacher(is_blind=is_blind)
+    transport = await one.attach(ours)
+    assert isinstance(transport, LoopTransport if is_blind else SocketTransport)
+    transport.deliver_to(owner)  # type: ignore[arg-type]
+    transport.write(b"out")
+    await loop.sock_sendall(peer, b"in")
+    assert await loop.sock_recv(peer, 9) == b"out"
+    await owner.came.wait()
+    transport.abort()
+    await owner.lost.wait()
+    await closing.wait_until_ended()
+
+    assert owner.content == b"in"
+
+
+async def shake_hands(
+    one: Attacher, pair: tuple[socket.socket, socket.socket], name: str
+) -> tuple[Any, asyncio.StreamWriter]:
+    """Shake hands over a pair of sockets, and return our transport and the server's end."""
+    server, client = contexts()
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    accepting = asyncio.ensure_future(
+        loop.connect_accepted_socket(lambda: protocol, pair[1], ssl=server)
+    )
+    try:
+        transport = await one.attach_tls(pair[0], client, name, memoryview(bytearray(99)))
+    except BaseException:
+        await asyncio.gather(accepting, return_exceptions=True)
+        raise
+    far, _ = await accepting
+    return transport, asyncio.StreamWriter(far, protocol, reader, loop)
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+async def test_bytes_go_encrypted(
+    is_blind: bool, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """By TLS of ours or the event loop's."""
+    owner = Owner()
+    one, closing = attacher(is_blind=is_blind)
+    transport, peer = await shake_hands(one, pair, "server.test")
+    assert isinstance(transport, LoopTransport if is_blind else TLSTransport)
+    transport.deliver_to(owner)
+    peer.write(b"in")
+    await owner.came.wait()
+    transport.abort()
+    peer.transport.abort()
+    await owner.lost.wait()
+    await closing.wait_until_ended()
+    await asyncio.sleep(0.01)
+
+    assert owner.content == b"in"
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+async def test_a_name_that_the_certificate_has_not_closes_the_socket(
+    is_blind: bool, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Nothing of it is left to wait for."""
+    one, closing = attacher(is_blind=is_blind)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await shake_hands(one, pair, "other.test")
+    await asyncio.sleep(0.01)
+    await closing.wait_until_ended()
+
+    assert pair[0].fileno() == -1
+    assert not closing._open
+
+
+async def test_a_socket_that_cannot_be_watched_for_tls_is_closed(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no transport that could close it."""
+    one, _ = attacher()
+    _, client = contexts()
+
+    def fail(*_: Any) -> None:
+        raise OSError(24, "no descriptor")
+
+    monkeypatch.setattr(SocketTransport, "deliver_to", fail)
+    with pytest.raises(OSError, match="no descriptor"):
+        await one.attach_tls(pair[0], client, "server.test", memoryview(bytearray(9)))
+
+    assert pair[0].fileno() == -1
+
+
+async def test_a_number_that_is_anothers_is_let_go(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a socket whose number was given away would close what has it now."""
+    one, _ = attacher(is_blind=True)
+    loop = asyncio.get_running_loop()
+    others: list[socket.socket] = []
+
+    async def fail(*_: Any, sock: socket.socket, **__: Any) -> None:
+        # As uvloop 0.23 does where the peer was quick to reset.
+        number = sock.fileno()
+        socket.close(number)
+        while not others or others[-1].fileno() != number:
+            others.append(socket.socket())
+        raise ConnectionResetError
+
+    monkeypatch.setattr(loop, "create_connection", fail, raising=False)
+    with pytest.raises(ConnectionResetError):
+        await one.attach(pair[0])
+
+    assert pair[0].fileno() == -1
+    assert others[-1].getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    for other in others:
+        other.close()

@@ -1,0 +1,255 @@
+"""Dials: how they end, for whom they go on, and how often a connect is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asyncbatch._engine import ConnectFailed, ExchangeLimits, Origin, TimedOut
+from asyncbatch._engine._exchange import Exchange
+from asyncbatch._engine.connect._resolver import Address
+from asyncbatch._engine.connect._sockets import StartedConnect
+from asyncbatch._engine.io._closing import Closing
+from asyncbatch._engine.pool import _dialing
+from asyncbatch._engine.pool._dialing import Dial, Dialler
+from asyncbatch._engine.pool._origin_pool import OriginPool
+
+pytestmark = pytest.mark.asyncio_only
+
+ORIGIN = Origin(is_tls=False, host="a.test", port=80)
+
+
+class Connector:
+    """Ends as it is told: `at_once` in `begin`, else in `connect`."""
+
+    def __init__(self, *ends: Any, at_once: Any = None, retries: int = 0) -> None:
+        self.ends = list(ends)
+        self.at_once = at_once
+        self.retries = retries
+        self.connects = 0
+        self.begun: Any = None
+        self.hold: asyncio.Event | None = None
+
+    def begin(self, *_: Any) -> Any:
+        if isinstance(self.at_once, Exception):
+            raise self.at_once
+        return self.at_once
+
+    async def connect(self, origin: Any, phases: Any, attacher: Any, begun: Any) -> Any:
+        self.connects += 1
+        self.begun = begun
+        phases.enter("connect")
+        if self.hold is not None:
+            await self.hold.wait()
+        phases.leave()
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+class Owner:
+    """A pool that remembers how its dials have ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, Exchange | None, Any]] = []
+        self.has_ended = asyncio.Event()
+
+    def connection_on(self, transport: Any, origin: Origin) -> Any:
+        if isinstance(transport, Exception):
+            raise transport
+        return f"connection on {transport}"
+
+    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Any) -> None:
+        self._end("succeeded", exchange, connection)
+
+    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Any) -> None:
+        self._end("failed", exchange, error)
+
+    def _end(self, how: str, exchange: Exchange | None, what: Any) -> None:
+        self.ended.append((how, exchange, what))
+        self.has_ended.set()
+
+
+class Rig:
+    """A dialler with one dial, for one exchange."""
+
+    def __init__(self, connector: Connector, **limits: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self.owner, self.connector = Owner(), connector
+        self.closing = Closing(loop)
+        attacher: Any = None
+        fake: Any = connector
+        self.dialler = Dialler(self.owner, loop, fake, attacher, self.closing)
+        self.exchange = self.new_exchange(**limits)
+        self.origin_pool = OriginPool(ORIGIN)
+        self.dial = Dial(self.dialler, self.origin_pool, self.exchange, is_fresh=False)
+
+    def new_exchange(self, **limits: Any) -> Exchange:
+        future = asyncio.get_running_loop().create_future()
+        return Exchange(
+            future, ORIGIN, b"GET", b"", None, ExchangeLimits(**limits), 9.0, False, 0.0
+        )
+
+    async def end(self) -> tuple[str, Exchange | None, Any]:
+        """Wait for the end of the dial, and look that nothing of it is left."""
+        await self.owner.has_ended.wait()
+        assert not self.dialler.dials
+        assert not self.origin_pool.spare_dials
+        await self.closing.wait_until_ended()
+        (ended,) = self.owner.ended
+        return ended
+
+
+async def test_what_is_connected_at_once_needs_no_task() -> None:
+    """The exchange is told of its connection before `begin` returns."""
+    rig = Rig(Connector(at_once="transport"))
+    rig.dial.begin()
+
+    assert rig.owner.ended == [("succeeded", rig.exchange, "connection on transport")]
+    assert rig.exchange.dial is None
+    assert rig.connector.connects == 0
+    await rig.end()
+
+
+@pytest.mark.parametrize("end", [ConnectFailed("refused"), ValueError("no such port")])
+async def test_what_fails_at_once_is_told_a_turn_later(end: Exception) -> None:
+    """Where all that wait fail in turn, the stack would not be deep enough."""
+    rig = Rig(Connector(at_once=end))
+    rig.dial.begin()
+    assert rig.owner.ended == []
+
+    assert await rig.end() == ("failed", rig.exchange, end)
+
+
+async def test_what_was_begun_is_gone_on_with() -> None:
+    """In a task, once."""
+    with socket.socket() as sock:
+        begun = StartedConnect(sock, Address(socket.AF_INET, ("", 0)), 0.0, False)
+        rig = Rig(Connector("transport", at_once=begun))
+        rig.dial.begin()
+
+        assert await rig.end() == ("succeeded", rig.exchange, "connection on transport")
+        assert rig.connector.begun is begun
+
+
+async def test_a_task_that_never_ran_closes_what_was_begun() -> None:
+    """Cancelled before its first step, it has not taken it over."""
+    sock = socket.socket()
+    begun = StartedConnect(sock, Address(socket.AF_INET, ("", 0)), 0.0, False)
+    rig = Rig(Connector("transport", at_once=begun))
+    rig.dial.begin()
+    rig.dial.cancel(rig.exchange)
+
+    assert await rig.end() == ("failed", None, None)
+    assert sock.fileno() == -1
+    assert rig.exchange.dial is None
+
+
+async def test_a_dial_tells_how_long_each_phase_took() -> None:
+    """Also of one that is under way still."""
+    rig = Rig(Connector("transport"))
+    rig.connector.hold = asyncio.Event()
+    rig.dial.begin()
+    await asyncio.sleep(0)
+    other = rig.new_exchange()
+    rig.dial.tell(other)
+    assert other.connect is not None
+    rig.connector.hold.set()
+    await rig.end()
+
+    assert rig.exchange.connect is not None
+    assert rig.exchange.dns is rig.exchange.tls is None
+
+
+async def test_a_dial_whose_exchange_was_served_goes_on_for_the_next() -> None:
+    """It is spare until somebody takes it over."""
+    rig = Rig(Connector("transport"))
+    rig.connector.hold = asyncio.Event()
+    rig.dial.begin()
+    await asyncio.sleep(0)
+    rig.dial.spare(rig.exchange)
+    assert list(rig.origin_pool.spare_dials) == [rig.dial]
+    assert rig.exchange.dial is None
+    next_exchange = rig.new_exchange()
+    rig.dial.take_over(next_exchange)
+    rig.connector.hold.set()
+
+    assert await rig.end() == ("succeeded", next_exchange, "connection on transport")
+    assert rig.dial.is_taken_over
+
+
+async def test_a_connect_has_its_time() -> None:
+    """The time in which the loop stood still is not taken from it."""
+    rig = Rig(Connector("transport"), connect_timeout=0.02)
+    rig.connector.hold = asyncio.Event()
+    rig.dial.begin()
+    how, exchange, error = await rig.end()
+
+    assert (how, exchange) == ("failed", rig.exchange)
+    assert isinstance(error, TimedOut)
+    assert error.phase == "connect"
+
+
+async def test_time_in_which_the_loop_stood_still_is_given_back() -> None:
+    """To the limit of each dial under way; one without a task has none."""
+    rig = Rig(Connector("transport"), connect_timeout=0.05)
+    rig.dialler.take_out(1.0)
+    rig.connector.hold = asyncio.Event()
+    rig.dial.begin()
+    await asyncio.sleep(0)
+    rig.dialler.take_out(60.0)
+    await asyncio.sleep(0.1)
+    rig.connector.hold.set()
+
+    assert (await rig.end())[0] == "succeeded"
+
+
+async def test_a_connect_is_tried_again_as_often_as_the_transport_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once, and then after waits that double, as httpcore does; the trace is told."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(_dialing, "asyncio", SimpleNamespace(sleep=sleep))
+    steps: list[str] = []
+    failures = [ConnectFailed("refused") for _ in range(3)]
+    rig = Rig(Connector(*failures, "transport", retries=3))
+    rig.dial._phases.observer = lambda name, _: steps.append(name)
+    rig.dial.begin()
+
+    assert await rig.end() == ("succeeded", rig.exchange, "connection on transport")
+    assert waits == [0.0, 0.5, 1.0]
+    assert steps == ["connection.retry.started", "connection.retry.complete"] * 3
+
+
+async def test_the_last_failure_of_a_connect_is_the_dials() -> None:
+    """So is at once what another try would not change."""
+    last = ConnectFailed("still refused")
+    rig = Rig(Connector(ConnectFailed("refused"), last, retries=1))
+    rig.dial.begin()
+    assert await rig.end() == ("failed", rig.exchange, last)
+    rig = Rig(Connector(ValueError("a bug"), retries=5))
+    rig.dial.begin()
+
+    assert (await rig.end())[0] == "failed"
+    assert rig.connector.connects == 1
+
+
+async def test_all_dials_can_be_stopped() -> None:
+    """They end as given up; one that has not begun has no task."""
+    rig = Rig(Connector("transport"))
+    rig.dialler.stop()
+    rig.connector.hold = asyncio.Event()
+    rig.dial.begin()
+    await asyncio.sleep(0)
+    rig.dialler.stop()
+
+    assert await rig.end() == ("failed", rig.exchange, None)
