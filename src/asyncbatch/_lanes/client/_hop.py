@@ -106,7 +106,7 @@ class Hops:
             self._trace.forget_wait()
         finally:
             native.url = url
-            # Before a copy is made of them, and from those that a redirect's request has inherited.
+            # Before a copy is made of them.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             native.extensions.pop(PROXY_EXTENSION, None)
             if is_named:
@@ -116,6 +116,7 @@ class Hops:
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         state.forwarded_by = None if exchange is None else forwarded_by(exchange)
         if response.next_request is not None:  # it has inherited the extensions
+            response.next_request.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             if is_named:
                 response.next_request.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(response.next_request, chained)
