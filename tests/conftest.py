@@ -65,9 +65,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a script starts with `&` ignores it, and so does everything that comes of that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # An example may take as long as it likes: on a busy machine any of them does.
-    hypothesis.settings.register_profile("any_time", deadline=None)
-    hypothesis.settings.load_profile("any_time")
     config.addinivalue_line("markers", "asyncio_only: run on asyncio and uvloop, not on trio.")
     config.addinivalue_line(
         "markers", "may_block: the test calls the blocking API inside a running loop on purpose."

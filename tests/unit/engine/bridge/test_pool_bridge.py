@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from typing import Any
 
@@ -218,17 +217,6 @@ async def test_a_pool_says_what_it_has() -> None:
         assert "unused" in repr(pool)
         await post(pool, server.url, [("Host", "x"), ("Content-Length", "0")], b"")
         assert "1 idle" in repr(pool)
-
-
-def test_without_an_event_loop_of_asyncio_httpcore_does_it_all() -> None:
-    """As on trio."""
-    pool: Any = HTTPTransport()._pool
-
-    async def inside() -> bool:
-        return pool.is_without_engine
-
-    assert pool.is_without_engine
-    assert not asyncio.run(inside())
 
 
 def test_the_network_stream_of_a_response_tells_what_httpxs_does() -> None:

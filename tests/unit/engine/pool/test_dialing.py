@@ -218,7 +218,7 @@ async def test_a_connect_is_tried_again_as_often_as_the_transport_says(
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(_dialing, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(_dialing, "anyio", SimpleNamespace(sleep=sleep))
     steps: list[str] = []
     failures = [ConnectFailed("refused") for _ in range(3)]
     rig = Rig(Connector(*failures, "transport", retries=3))

@@ -57,7 +57,7 @@ def test_a_client_is_bound_by_its_library(library: Any) -> None:
     assert binding_of(library.AsyncClient()) is binding
 
 
-@pytest.mark.parametrize("client", [None, "client", httpx.Client(), object()], ids=repr)
+@pytest.mark.parametrize("client", [None, "client", httpx.Client(), object()])
 def test_what_is_no_async_client_is_refused(client: object) -> None:
     """By the type that it should have."""
     with pytest.raises(TypeError, match=r"httpx\.AsyncClient"):
