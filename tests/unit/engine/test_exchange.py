@@ -14,7 +14,7 @@ SHARED = {"future", "body", "limits", "closes", "follow", "observer", "reader"}
 # Written when it waits in the pool, is started, or ends, before anybody reads them.
 WRITTEN_LATER = {"connection", "is_reused", "dial", "expires", "order", "trailers"}
 # Of one that has failed, and such a one is not renewed.
-OF_FAILURES = {"error"}
+OF_FAILURES = {"error", "is_at_proxy"}
 
 
 @pytest.mark.asyncio_only

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine import EXCHANGE_EXTENSION, MINIMUM_RATE_EXTENSION, REPLAY_EXTENSION
+from asyncbatch._engine import (
+    EXCHANGE_EXTENSION,
+    MINIMUM_RATE_EXTENSION,
+    REPLAY_EXTENSION,
+    Origin,
+)
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._httpcore_pool import Admission
@@ -156,6 +161,7 @@ async def test_the_exchange_below_tells_how_long_the_name_took(library: Any) -> 
 
     class Exchange:
         dns = 0.25
+        origin = Origin(is_tls=False, host="a.test", port=80)
 
     network = Network(library, library.Response(200, extensions={EXCHANGE_EXTENSION: Exchange}))
     hops = network.hops()
