@@ -338,7 +338,7 @@ class Pool:
         idle = origin_pool.idle
         # Just before it is sent with others, all connections are looked at together.
         is_looked_at = self.is_busy() and self.watch.can_look and exchange.body is None
-        while idle and len(self.in_use) < self._max_in_use:
+        while idle and len(self.in_use) + len(self.dialler.dials) < self._max_in_use:
             connection = next(reversed(idle))
             # Bytes or an end that have come and not been read yet are not the answer to a
             # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a

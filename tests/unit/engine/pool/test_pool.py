@@ -338,6 +338,33 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
         assert server.connections == 1
 
 
+async def test_connections_that_are_being_opened_count_where_an_idle_one_would_do() -> None:
+    """Else more would be in use than may be, once they are open."""
+    async with serve(answer_all) as server, engine_for(max_connections=9, max_in_use=2) as engine:
+        await get(engine, server)
+        going = asyncio.Event()
+        original = engine.connector.connect
+
+        async def slow(*args: object) -> object:
+            await going.wait()
+            return await original(*args)  # type: ignore[arg-type]
+
+        engine.connector.connect = slow  # type: ignore[assignment, method-assign]
+        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
+        other = Origin(is_tls=False, host="localhost", port=server.port)
+        opened = [asyncio.ensure_future(get(engine, other)) for _ in range(2)]
+        await until(lambda: engine.counts()["connecting"] == 2)
+        waiting = asyncio.ensure_future(get(engine, server))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+        taken = engine.counts()["idle"] == 0
+        going.set()
+        await asyncio.gather(*opened, waiting)
+        assert not taken
+        assert waiting.result().is_reused
+
+
 async def test_a_busy_origin_does_not_starve_another() -> None:
     """Whoever has waited longest gets the place, whatever its origin."""
     async with (
