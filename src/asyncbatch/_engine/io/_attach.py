@@ -48,7 +48,8 @@ class Attacher:
         self._closing = closing
         # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
         # read, an epoll does; the loop of Windows has no `add_reader`.
-        self._can_watch = (
+        # Whether the bytes are moved here; else the event loop does it, on a transport of its own.
+        self.can_watch = (
             watch.can_look
             or isinstance(loop, asyncio.SelectorEventLoop)
             or not isinstance(loop, asyncio.AbstractEventLoop)
@@ -56,7 +57,7 @@ class Attacher:
 
     def attach_nowait(self, sock: socket.socket) -> Transport | None:
         """Put a transport on a socket, or return None where the event loop has to."""
-        if not self._can_watch:
+        if not self.can_watch:
             return None
         return SocketTransport(self._loop, self._watch, sock, self.buffer)
 
@@ -83,7 +84,7 @@ class Attacher:
         Raises:
             OSError, ValueError: the handshake failed.
         """
-        if not self._can_watch:
+        if not self.can_watch:
             return await self._attach_by_loop(sock, context, server_name)
         try:
             tls = TLSTransport(self._loop, context, server_name, self.buffer)

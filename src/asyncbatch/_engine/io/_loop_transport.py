@@ -76,7 +76,12 @@ class LoopTransport(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was received into the buffer."""
-        self._owner.received(self._buffer[:nbytes])
+        try:
+            self._owner.received(self._buffer[:nbytes])
+        except MemoryError as exc:
+            # Else the event loop would tell its exception handler, and the owner of no reason.
+            self._owner.connection_lost(exc)
+            self.abort()
 
     def eof_received(self) -> None:
         """Pass on the end of the peer's bytes, for what it is."""

@@ -102,3 +102,24 @@ def test_one_that_was_given_up_meanwhile_is_closed(closing: Closing) -> None:
     transport.connection_made(native)  # type: ignore[arg-type]
 
     assert native.is_aborted
+
+
+def test_no_memory_for_what_was_received_ends_the_connection(closing: Closing) -> None:
+    """With that as the reason, and not as an error of the event loop."""
+    transport, native, owner = (
+        LoopTransport(memoryview(bytearray(9)), never, closing),
+        Native(),
+        Owner(),
+    )
+    error = MemoryError()
+
+    def received(content: bytes | memoryview) -> None:
+        raise error
+
+    owner.received = received  # type: ignore[method-assign]
+    transport.connection_made(native)  # type: ignore[arg-type]
+    transport.deliver_to(owner)
+    receive(transport, b"one")
+
+    assert owner.told == [("lost", error)]
+    assert native.is_aborted
