@@ -6,6 +6,7 @@ Decides only: takes an exception and what was going on, and returns the outcome.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import traceback
@@ -47,6 +48,9 @@ _TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
 
 # What h11 says before it quotes a value.
 _QUOTED = "Illegal header value"
+
+# What `json` says before it quotes a key.
+_DICT_ITEM = "when serializing dict item"
 
 # What h11 says of an end within a body, and within the framing of its chunks.
 _CUT = ("peer closed connection", "peer unexpectedly closed connection")
@@ -378,6 +382,7 @@ def _is_cut(error: Exception, library: Any) -> bool:
 
 def _without_value(error: Exception, request: Any, library: Any) -> Exception:
     """Return `error`, or one in its place that does not hold a text which may be a secret."""
+    _hide_keys(error)
     if isinstance(error, UnicodeEncodeError):
         # It keeps the whole text, a password perhaps, and its `repr` shows it.
         start, end = error.start, error.end
@@ -390,6 +395,15 @@ def _without_value(error: Exception, request: Any, library: Any) -> Exception:
         without: Exception = library.LocalProtocolError(_QUOTED, request=request)
         return without
     return error
+
+
+def _hide_keys(error: Exception) -> None:
+    """Take the keys of a body out of the notes of an error: `json` names them since Python 3.14."""
+    notes = getattr(error, "__notes__", None)
+    if notes:
+        shown = [_DICT_ITEM if str(note).startswith(_DICT_ITEM) else note for note in notes]
+        with contextlib.suppress(Exception):
+            error.__notes__ = shown
 
 
 def _unsendable(error: Exception, state: AttemptState) -> Outcome:

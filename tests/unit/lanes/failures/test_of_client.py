@@ -19,6 +19,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Failure, FailureKind, Fetcher, Request
+from asyncbatch._lanes import binding_of
+from asyncbatch._lanes.failures._of_client import invalid_outcome
 from asyncbatch.testing import Answer, LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING
 
@@ -714,3 +716,15 @@ async def test_what_a_socks_library_makes_of_a_broken_proxy_is_tried_again() -> 
         result = await fetcher.fetch("http://a.test/")
 
     assert (result.kind, result.attempts) == (FailureKind.protocol, 2)
+
+
+def test_the_notes_of_an_error_show_no_key_of_a_body() -> None:
+    """Since Python 3.14 `json` names the way to what it cannot encode, with the keys."""
+    error = TypeError("Object of type object is not JSON serializable")
+    error.add_note("when serializing list item 1")
+    error.add_note("when serializing dict item 's3cr3t'")
+
+    outcome = invalid_outcome(error, binding_of(httpx.AsyncClient()))
+
+    assert outcome.error is error
+    assert error.__notes__ == ["when serializing list item 1", "when serializing dict item"]
