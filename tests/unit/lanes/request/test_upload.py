@@ -304,43 +304,51 @@ async def test_the_callers_own_request_object_is_treated_likewise(
     assert all(_whole(arrived.body) for arrived in server.requests[1:])
 
 
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "dict": ({"content": {"a": 1}}, "content must be bytes.* not a dict"),
-    "int": ({"content": 42}, "not a int"),
-    "set": ({"content": {b"a"}}, "not a set"),
-    "object": ({"content": object()}, "not a object"),
-    "class": ({"content": bytes}, "not a type"),
-    "text file": ({"content": io.StringIO("a")}, "'rb'"),
-    "iterable of text": ({"content": ["a"]}, "must give bytes, not a str"),
-    "list of numbers": ({"content": [1, 2]}, "must give bytes, not a int"),
-    "None among the pieces": ({"content": [b"a", None, b"b"]}, "must give bytes, not a NoneType"),
-    "file that gives text": (
-        {"content": type("F", (), {"read": lambda *_: "a"})()},
-        "must give bytes, not a str",
-    ),
-    "data as pairs": ({"data": [("a", "b")]}, "data must be a mapping.* not a list"),
-    "data as number": ({"data": 42}, "data must be"),
-    "an iterator in a form": ({"data": {"a": iter([1])}}, "field 'a'.* not a list_iterator"),
-    "bytes in a form": ({"data": {"a": [b"b"]}}, "field 'a'.* not a bytes"),
-    "a file as data of a form": ({"data": {"a": io.BytesIO()}}, "field 'a'.* not a BytesIO"),
-    "a mapping in a form": ({"data": {"a": {}}}, "field 'a'.* not a dict"),
-    "files as iterator": ({"files": iter([("a", b"b")])}, "files must be .* not a list_iterator"),
-    "files as bytes": ({"files": b"abc"}, "files must be .* not a bytes"),
-    "files as names": ({"files": ["a"]}, "not a str in a list"),
-    "a file that is a number": ({"files": {"a": 42}}, "that of 'a' is a int"),
-    "a file that is an iterator": ({"files": {"a": ("n", iter([b"a"]))}}, "is a list_iterator"),
-    "a text file in a form": ({"files": {"a": io.StringIO("a")}}, "'rb'"),
-    "an async file in a form": ({"files": {"a": Once()}}, "is a Once"),
-    "json": ({"json": {1}}, "set is not JSON serializable"),
-}
+def wrong_bodies() -> dict[str, tuple[dict[str, Any], str]]:
+    """Make what is no body, and say what is told of it; anew, since what was read stays so."""
+    return {
+        "dict": ({"content": {"a": 1}}, "content must be bytes.* not a dict"),
+        "int": ({"content": 42}, "not a int"),
+        "set": ({"content": {b"a"}}, "not a set"),
+        "object": ({"content": object()}, "not a object"),
+        "class": ({"content": bytes}, "not a type"),
+        "text file": ({"content": io.StringIO("a")}, "'rb'"),
+        "iterable of text": ({"content": ["a"]}, "must give bytes, not a str"),
+        "list of numbers": ({"content": [1, 2]}, "must give bytes, not a int"),
+        "None among the pieces": (
+            {"content": [b"a", None, b"b"]},
+            "must give bytes, not a NoneType",
+        ),
+        "file that gives text": (
+            {"content": type("F", (), {"read": lambda *_: "a"})()},
+            "must give bytes, not a str",
+        ),
+        "data as pairs": ({"data": [("a", "b")]}, "data must be a mapping.* not a list"),
+        "data as number": ({"data": 42}, "data must be"),
+        "an iterator in a form": ({"data": {"a": iter([1])}}, "field 'a'.* not a list_iterator"),
+        "bytes in a form": ({"data": {"a": [b"b"]}}, "field 'a'.* not a bytes"),
+        "a file as data of a form": ({"data": {"a": io.BytesIO()}}, "field 'a'.* not a BytesIO"),
+        "a mapping in a form": ({"data": {"a": {}}}, "field 'a'.* not a dict"),
+        "files as iterator": (
+            {"files": iter([("a", b"b")])},
+            "files must be .* not a list_iterator",
+        ),
+        "files as bytes": ({"files": b"abc"}, "files must be .* not a bytes"),
+        "files as names": ({"files": ["a"]}, "not a str in a list"),
+        "a file that is a number": ({"files": {"a": 42}}, "that of 'a' is a int"),
+        "a file that is an iterator": ({"files": {"a": ("n", iter([b"a"]))}}, "is a list_iterator"),
+        "a text file in a form": ({"files": {"a": io.StringIO("a")}}, "'rb'"),
+        "an async file in a form": ({"files": {"a": Once()}}, "is a Once"),
+        "json": ({"json": {1}}, "set is not JSON serializable"),
+    }
 
 
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("kind", wrong_bodies())
 async def test_a_body_of_a_wrong_type_is_told_by_name(
     fetcher: Fetcher, server: LoopbackServer, kind: str
 ) -> None:
     """With what to give instead; and nothing of it counts as sent."""
-    arguments, message = WRONG[kind]
+    arguments, message = wrong_bodies()[kind]
     result = await fetcher.fetch(Request(server.url(), "POST", **arguments))
 
     assert not result.ok
