@@ -122,9 +122,11 @@ def test_a_public_name_says_that_it_is_public(module: types.ModuleType, name: st
     assert (public.__module__, public.__qualname__) == (module.__name__, name)
     assert pickle.loads(pickle.dumps(public)) is public
     typing.get_type_hints(public)
-    for member in vars(public).values() if isinstance(public, type) else ():
+    members = vars(public).items() if isinstance(public, type) else ()
+    for member_name, member in members:
         function = getattr(member, "__func__", member)
-        if isinstance(function, types.FunctionType):
+        # attrs gives all classes one `__replace__`, with the module of the class made last.
+        if isinstance(function, types.FunctionType) and member_name != "__replace__":
             assert not function.__module__.startswith("asyncbatch._")
 
 
