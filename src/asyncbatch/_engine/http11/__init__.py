@@ -1,8 +1,7 @@
 """
-A sans-IO HTTP/1.1 client core: requests to bytes, bytes to responses.
+A sans-IO HTTP/1.1 client core: encodes requests to bytes, and parses bytes to responses.
 
-Imports nothing of the project and no I/O. It is one of the few places where strangers' bytes are
-looked at, so all of them are looked at here.
+It imports nothing of the project and no I/O. All bytes of peers are checked here.
 """
 
 from __future__ import annotations

@@ -1,28 +1,27 @@
 """
-A body that grows while it comes.
+A body that grows while it is received.
 
-Large pieces are kept as they are and joined once. Against one bytearray, which moves as it grows
-and is copied in the end, that took 8.3 instead of 13.2 ms of CPU for each 10 MB, reading included,
-with eight connections, and 6.0 instead of 6.8 with one.
+Large pieces are kept as they are and joined once. A single bytearray moves as it grows and is
+copied at the end. Pieces took 8.3 ms of CPU per 10 MB instead of 13.2, reading included, with eight
+connections, and 6.0 ms instead of 6.8 with one.
 """
 
 from __future__ import annotations
 
 _LARGE = 16 * 1024
-"""From here on a piece is kept as it is. A small one costs more memory as an object than as bytes,
-and whoever sends could make a body of nothing else."""
+"""Least bytes of a piece that is kept as it is. As an object, a small piece takes more memory than
+its bytes, and a peer could send a body of small pieces only."""
 
 _LONGEST_TAIL = 256 * 1024
-"""Bytes of small pieces that are kept as one; a longer buffer would be moved while it grows."""
+"""Most bytes of small pieces that are joined in a buffer; a longer one would move as it grows."""
 
 UNJOINED = 1024 * 1024
-"""From here on a body is handed over in pieces, to be joined in a thread: 32 MiB take 8 to 20 ms.
-
-So many bytes CPython joins without its lock, if all pieces are `bytes`."""
+"""Least bytes of a body that is handed over in pieces, to be joined in a thread: 32 MiB take 8 to
+20 ms. From this size on, CPython joins without the GIL, if all pieces are `bytes`."""
 
 
 class UnjoinedBody:
-    """A large body in pieces. `bytes` of it joins them."""
+    """A large body in pieces; `bytes()` joins them."""
 
     __slots__ = ("_pieces", "_size")
 
@@ -39,10 +38,10 @@ class UnjoinedBody:
 
 class GrowingBody:
     """
-    What has been decoded of a body and not been taken.
+    The decoded bytes of a body that have not been taken.
 
     Attributes:
-        size: its bytes.
+        size: the number of bytes.
     """
 
     __slots__ = ("_pieces", "_tail", "size")
@@ -66,12 +65,12 @@ class GrowingBody:
         self._pieces.append(bytes(content))
 
     def take(self) -> bytes:
-        """Hand everything over, and forget it."""
-        # Of one piece of bytes, joining makes no copy.
+        """Return all bytes, and keep none."""
+        # Joining a single piece of bytes makes no copy.
         return b"".join(self._take_pieces())
 
     def take_whole(self) -> bytes | UnjoinedBody:
-        """Hand everything over, a large body in pieces, and forget it."""
+        """Return all bytes, those of a large body in pieces, and keep none."""
         size = self.size
         return self.take() if size < UNJOINED else UnjoinedBody(self._take_pieces(), size)
 

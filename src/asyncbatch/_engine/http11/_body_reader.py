@@ -1,5 +1,5 @@
 """
-The body of one response while it comes: how long it is, what of it is here, and where it lies.
+The body of one response while it is received: its length, its bytes so far, and their memory.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from ._errors import body_too_large
 from ._head import CHUNKED, UNTIL_CLOSE
 from ._preallocated import PlacedBody
 
-# A coding may make a body longer than what it decodes to: by a hundredth and this at most.
+# A coding may make a body longer than its decoded form, by at most a hundredth and this.
 _INFLATION = 1024
 
-# How much of a body must be missing for its place to be worth preparing, and how much memory may
-# be set aside because a server says so.
+# Least missing bytes of a body whose memory is allocated at once, and most bytes that are allocated
+# on the word of a server.
 _SHORTEST_PLACED = 64 * 1024
 _LONGEST_PLACED = 64 * 1024 * 1024
 
 
 class BodyReader:
     """
-    Reads a body that did not come whole with its head.
+    Reads a body that did not arrive completely with its head.
 
     Args:
-        length: its bytes, or `CHUNKED` or `UNTIL_CLOSE`.
-        max_body: what is asked of it, in bytes.
-        longest: what to accept where the length is not known beforehand; a coding may take more
-            than the body has.
+        length: the length in bytes, or `CHUNKED` or `UNTIL_CLOSE`.
+        max_body: the limit of the body in bytes, for messages.
+        longest: most bytes to accept if the length is not known beforehand; a coded body may be
+            longer than its decoded form.
         trailer_budget: bytes that are left for trailers.
 
     Attributes:
@@ -39,21 +39,21 @@ class BodyReader:
     def __init__(self, length: int, max_body: int, longest: int, trailer_budget: int) -> None:
         self.is_until_close = length == UNTIL_CLOSE
         self._max_body = max_body
-        # Bytes still to come, or still to be accepted; of a chunked body its protocol knows.
+        # Bytes still to come, or still to be accepted; not used for a chunked body.
         self._remaining = longest if self.is_until_close else length
         self._chunks: ChunkedProtocol | None = None
         if length == CHUNKED:
             self._chunks = ChunkedProtocol(max_body, longest, trailer_budget)
-        # What has been decoded and not been taken.
+        # The decoded bytes that have not been taken.
         self._content: GrowingBody | PlacedBody = GrowingBody()
 
     def receive(self, data: bytes | memoryview) -> int:
         """
-        Take what the connection delivered.
+        Read received bytes.
 
         Returns:
-            How many bytes at the end of `data` lie behind the body, or something negative while it
-            goes on.
+            The number of bytes at the end of `data` after the body; negative while the body is
+            incomplete.
 
         Raises:
             ProtocolError: the framing is malformed.
@@ -79,7 +79,7 @@ class BodyReader:
 
     @property
     def untaken(self) -> int:
-        """How many bytes have been decoded and not been taken."""
+        """Number of decoded bytes that have not been taken."""
         return self._content.size
 
     @property
@@ -88,19 +88,19 @@ class BodyReader:
         return () if self._chunks is None else self._chunks.trailer_fields
 
     def take(self) -> bytes:
-        """Hand over what has been decoded so far, and forget it."""
+        """Return the bytes decoded so far, and keep none."""
         return self._content.take()
 
     def take_whole(self) -> bytes | UnjoinedBody:
-        """Hand over a body that has ended; a large one may still have to be joined."""
+        """Return a complete body; a large one may still have to be joined."""
         return self._content.take_whole()
 
     def place(self) -> memoryview | None:
         """
-        Prepare the place of the whole body, if its length is known and worth it.
+        Allocate the memory of the whole body, if its length is known and large enough.
 
         Returns:
-            Where to receive next: `receive` then makes no copy of it. None: anywhere.
+            The memory to receive into next, which `receive` does not copy; `None`: any memory.
         """
         content = self._content
         if not isinstance(content, GrowingBody):
@@ -119,5 +119,5 @@ class BodyReader:
 
 
 def longest_transfer(limit: int) -> int:
-    """Return how long a body that has a coding may be on the wire to decode to `limit` bytes."""
+    """Return the most bytes on the wire of a coded body that decodes to `limit` bytes."""
     return limit + limit // 100 + _INFLATION

@@ -1,9 +1,10 @@
 """
 The chunked transfer coding, decoded (RFC 9112 §7.1).
 
-Strict: sizes are hexadecimal digits, lines end in CRLF, framing that outgrows the body is refused.
-Blanks behind a size are none of the grammar; servers that pad their sizes send them, and nobody
-reads them in two ways. Trailers are checked and kept apart from the header fields.
+Strict: sizes are hexadecimal digits, lines end in CRLF, and framing that outgrows the body is
+refused. Blanks after a size are accepted, although the grammar excludes them: servers that pad
+their sizes send them, and they are not ambiguous. Trailers are checked, and kept apart from the
+header fields.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ MAX_SIZE_LINE = 4 * 1024
 FREE_OVERHEAD = 64 * 1024
 OVERHEAD_PER_BYTE = 16
 
-# 64 bits, and any number of zeros before them. Extensions mean nothing to us; they only must not
-# hide a line end.
+# 64 bits, and any number of zeros before them. Extensions are ignored, but must not contain a line
+# end.
 _SIZE = rb"(?=[0-9A-Fa-f])0*+([1-9A-Fa-f][0-9A-Fa-f]{0,15})?[ \t]*+(?:;" + TEXT + rb"*+)?"
 _SIZE_LINE = re.compile(_SIZE)
 _PARTIAL_SIZE_LINE = re.compile(rb"(?:" + _SIZE + rb")?\r?")
@@ -29,16 +30,16 @@ _PARTIAL_TRAILER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?
 
 class ChunkedProtocol:
     """
-    One chunked body, from the byte behind the head to the byte behind the trailers.
+    Reads one chunked body, from its first byte to the end of the trailers.
 
     Args:
-        max_body: what is asked of the body, in bytes.
-        longest: what to accept of it; a coding may take more than the body has.
+        max_body: the limit of the body in bytes, for messages.
+        longest: most bytes to accept; a coded body may be longer than its decoded form.
         trailer_budget: bytes that the trailers may have.
 
     Attributes:
         trailers: the raw trailer lines, once the body has ended.
-        body_bytes: how many bytes of the body have come out.
+        body_bytes: the total size of the chunks so far.
     """
 
     __slots__ = (
@@ -61,12 +62,12 @@ class ChunkedProtocol:
         self._trailer_budget = min(trailer_budget, MAX_TRAILER_BYTES)
         # An unfinished line, size or trailer; never chunk content.
         self._pending = b""
-        # Content still to come of the chunk at hand.
+        # Bytes still to come of the current chunk.
         self._remaining = 0
         # Whether the CRLF that ends a chunk's content comes next.
         self._after_data = False
         self._in_trailers = False
-        # How much of the trailers has been found well-formed so far.
+        # Bytes of the trailers that have been checked so far.
         self._seen = 0
         self._overhead = 0
         self.body_bytes = 0
@@ -79,10 +80,10 @@ class ChunkedProtocol:
 
     def receive(self, data: bytes, body: GrowingBody) -> int:
         """
-        Decode, appending content to `body`.
+        Decode bytes, appending the content to `body`.
 
         Returns:
-            How many bytes at the end of `data` lie behind the message, or -1 while it goes on.
+            The number of bytes at the end of `data` after the message; -1 while it is incomplete.
 
         Raises:
             ProtocolError: the framing is malformed.
@@ -160,7 +161,7 @@ class ChunkedProtocol:
     def _receive_trailers(self, data: bytes) -> int:
         if data.startswith(b"\r\n"):
             return len(data) - 2
-        # Three bytes back: the end may have been cut anywhere.
+        # Three bytes back, since the end may arrive in pieces.
         block_end = data.find(b"\r\n\r\n", max(0, self._seen - 3))
         if block_end < 0:
             self._keep_trailers(data)

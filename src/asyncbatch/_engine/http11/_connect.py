@@ -1,8 +1,8 @@
 """
-The request for a tunnel, and the reply to it (RFC 9110 §9.3.6), from the first byte to the last.
+The request for a tunnel and its reply (RFC 9110 §9.3.6).
 
-Sans-IO. Whatever the head says of a body, a 2xx opens the tunnel, and what is behind the empty line
-is the tunnel's. Any other answer closes it: it is the proxy's, and never the origin's.
+Sans-IO. A 2xx opens the tunnel, whatever the head says about a body, and the bytes after the empty
+line belong to the tunnel. Any other answer is that of the proxy, never that of the origin.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def encode_connect(host: str, port: int, fields: Iterable[tuple[bytes, bytes]]) 
     Encode the request for a tunnel.
 
     Args:
-        host: the origin's, an IPv6 address without brackets.
-        port: the origin's.
-        fields: for the proxy.
+        host: the host of the origin; an IPv6 address without brackets.
+        port: the port of the origin.
+        fields: header fields for the proxy.
 
     Raises:
         InvalidRequest: a field cannot be sent.
@@ -37,8 +37,8 @@ class ConnectReply:
     Reads the reply to a CONNECT.
 
     Attributes:
-        head: the final head, once it has come.
-        surplus: what came behind it.
+        head: the final head, once it has arrived.
+        surplus: the bytes after it.
     """
 
     __slots__ = ("_informational", "_partial", "head", "surplus")
@@ -51,11 +51,11 @@ class ConnectReply:
 
     def receive(self, content: bytes | memoryview) -> bool:
         """
-        Take what was received; return whether the final head has come.
+        Read received bytes; return whether the final head has arrived.
 
         Raises:
-            ProtocolError: it is no reply.
-            ResponseTooLarge: it has no end.
+            ProtocolError: the bytes are not a reply.
+            ResponseTooLarge: the reply is too long.
         """
         partial = self._partial
         seen = len(partial)
@@ -67,7 +67,7 @@ class ConnectReply:
             head = parse_head(bytes(partial[: end + 2]))
             del partial[: end + 4]
             seen = 0
-            # 101 is final: it is another protocol that is spoken then, and not the tunnel.
+            # 101 is final: another protocol follows, and not the tunnel.
             if head.status >= 200 or head.status == 101:
                 self.head, self.surplus = head, bytes(partial)
                 return True

@@ -1,5 +1,5 @@
 """
-What can end an exchange without a complete response, as far as the bytes alone can tell.
+Errors that end an exchange without a complete response, as far as the bytes tell.
 
     ExchangeError
     ├── ProtocolError      the peer broke the rules of HTTP/1.1
@@ -7,7 +7,7 @@ What can end an exchange without a complete response, as far as the bytes alone 
     ├── ResponseTooLarge   the response passed one of our limits
     └── InvalidRequest     the request itself cannot be sent
 
-What only sockets can tell (names, connects, time) is added by the transport.
+The engine adds the errors of sockets (names, connects, timeouts).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import ClassVar
 
 
 class ExchangeError(Exception):
-    """The base of everything that ends an exchange without a response."""
+    """The base of all errors that end an exchange without a response."""
 
     kind: ClassVar[str] = "protocol"
     """The failure kind this condition is reported as."""
 
     dns: float | None = None
-    """Seconds that the name was looked up for, where somebody above wants to know."""
+    """Seconds that resolving the name took, if it was measured."""
 
     is_at_proxy: bool = False
-    """Whether a proxy had not connected yet, likewise."""
+    """Whether the exchange failed before the proxy had connected."""
 
 
 class ProtocolError(ExchangeError):
@@ -49,7 +49,7 @@ class TruncatedResponse(ExchangeError):
 
 class ResponseTooLarge(ExchangeError):
     """
-    The response passed a limit of ours.
+    The response passed one of our limits.
 
     Attributes:
         limit: the limit, in bytes or in pieces.
@@ -63,7 +63,7 @@ class ResponseTooLarge(ExchangeError):
 
 
 class InvalidRequest(ExchangeError):
-    """The request holds bytes that must not go onto the wire, or frames its body wrongly."""
+    """The request contains bytes that must not be sent, or frames its body wrongly."""
 
     kind = "invalid_request"
 

@@ -1,8 +1,8 @@
 """
-Response heads: from the bytes up to the empty line to a value.
+Parser of response heads: the bytes up to the empty line.
 
-Everything that decides where a message ends and whether its connection may be used again is
-judged here, once and strictly. No state, no body.
+Everything that decides where a message ends, and whether its connection may be used again, is
+checked here, once and strictly. No state, no body.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import re
 from ._errors import ProtocolError, ResponseTooLarge
 
 MAX_HEAD_BYTES = 64 * 1024
-"""All head lines of one exchange: informational responses and trailers included."""
+"""Most bytes of all heads of one exchange, informational responses and trailers included."""
 
 MAX_FIELDS = 256
-"""Header fields of one head."""
+"""Most header fields of one head."""
 
 CHUNKED = -1
 """In place of a length: the body is framed by chunks."""
 
 UNTIL_CLOSE = -2
-"""In place of a length: the body ends where the connection ends."""
+"""In place of a length: the body ends with the connection."""
 
 FAULTY = -3
-"""In place of a length: nobody can say where a body ends, and a response to HEAD has none."""
+"""In place of a length: the end of a body is unknown; a response to HEAD, without body, is valid."""
 
 _MAX_LENGTH_DIGITS = (
     18  # fits a signed 64-bit integer with room to add; zeros in front do not count
@@ -37,11 +37,12 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 
 _FIELD_LINE = TOKEN + rb"++:" + TEXT + rb"*+\r\n"
-# Any minor version: a higher one than is known is read as the highest known (RFC 9110 §2.5).
+# Any minor version: an unknown higher one is read as the highest known (RFC 9110 §2.5).
 _STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (" + TEXT + rb"*+))?\r\n"
 
-# One pass over the whole block: 0.5 µs for six lines, half of what llhttp's callbacks cost from
-# Python, and it refuses what llhttp lets pass (controls in values, other protocols' versions).
+# One pass over the whole block: 0.5 µs for six lines, half the cost of llhttp's callbacks from
+# Python. It refuses control characters in values and versions of other protocols, as llhttp does
+# not.
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + _FIELD_LINE + rb")*+)")
 _STATUS = re.compile(_STATUS_LINE)
 _FIELDS = re.compile(rb"(?:" + _FIELD_LINE + rb")*+")
@@ -55,8 +56,8 @@ _FRAMING = re.compile(
 _LENGTH = re.compile(rb"(?=[0-9])0*+([1-9][0-9]{0,%d})?" % (_MAX_LENGTH_DIGITS - 1))
 _IDLE_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
-# What a head that has not ended yet may not hold: controls, a line feed without its carriage
-# return, a carriage return without its line feed, a folded line.
+# Bytes that an incomplete head must not contain: control characters, a line feed without its
+# carriage return, a carriage return without its line feed, a folded line.
 _IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 
 
@@ -67,19 +68,19 @@ class ResponseHead:
     """
     A response head that passed every check.
 
-    Values are shared between responses whose heads are equal, so nothing here may be changed.
+    Responses with equal heads share one object, so it must not be changed.
 
     Attributes:
         block: the status line and the field lines, as received, without the empty line.
-        version: as received: `b"HTTP/1.1"`, `b"HTTP/1.0"`, or what nobody has specified yet.
+        version: as received: `b"HTTP/1.1"`, `b"HTTP/1.0"`, or another minor version.
         status: the status code, 100 to 999.
         reason: the reason phrase, maybe empty.
         length: the body's length in bytes by the head alone, or `CHUNKED`, or `UNTIL_CLOSE`, or
             `FAULTY`.
-        fault: what is wrong with the framing, where the length is `FAULTY`.
+        fault: the error in the framing, if the length is `FAULTY`.
         is_coded: whether there is a `Content-Encoding`.
         is_persistent: whether the peer keeps the connection open.
-        idle_timeout: seconds after which the peer says it closes an idle connection, or None.
+        idle_timeout: seconds after which the peer closes an idle connection, or None if unknown.
     """
 
     __slots__ = (
@@ -101,13 +102,13 @@ class ResponseHead:
         self.version = version
         self.status = status
         self.reason = reason
-        # Set by whoever judges the framing; until then nothing is promised.
+        # `_judge_framing` sets these; before, they promise nothing.
         self.length = UNTIL_CLOSE
         self.fault = ""
         self.is_coded = False
         self.is_persistent = False
         self.idle_timeout: int | None = None
-        # Where the field lines begin, and what they say once somebody has looked.
+        # Where the field lines begin, and the fields once they have been asked for.
         self._fields_at = at
         self._fields: tuple[tuple[bytes, bytes], ...] | None = None
 
@@ -120,7 +121,7 @@ class ResponseHead:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether it says where to go instead (RFC 9110 §15.4): by its status and a `Location`."""
+        """Whether it is a redirect (RFC 9110 §15.4): by its status and a `Location`."""
         return self.status in _REDIRECTS and b"\nlocation:" in self.block.lower()
 
 
@@ -131,7 +132,7 @@ def split_fields(block: bytes, start: int = 0) -> tuple[tuple[bytes, bytes], ...
 
 
 def are_field_lines(block: bytes) -> bool:
-    """Say whether the block consists of well-formed field lines, each with its CRLF."""
+    """Whether the block consists of well-formed field lines, each with its CRLF."""
     return _FIELDS.fullmatch(block) is not None
 
 
@@ -165,14 +166,14 @@ def head_too_large() -> ResponseTooLarge:
 
 def check_partial_head(partial: bytearray, seen: int) -> None:
     """
-    Refuse a head that cannot become valid any more, before its end has come.
+    Refuse an incomplete head that cannot become valid any more.
 
-    Without this, a peer that talks another protocol, or ends its lines with bare line feeds,
-    would be found out by the time-out only.
+    Without this, a peer that speaks another protocol, or ends its lines with bare line feeds, would
+    only be detected by the timeout.
 
     Args:
-        partial: what has arrived, without an empty line in it.
-        seen: how many bytes of it have been checked before.
+        partial: the bytes that have arrived, without an empty line.
+        seen: how many of them were checked before.
 
     Raises:
         ProtocolError: it is not the beginning of a head.
@@ -183,7 +184,7 @@ def check_partial_head(partial: bytearray, seen: int) -> None:
     start = b"HTTP/1."
     if not partial.startswith(start[: len(partial)]):
         raise ProtocolError(f"not an HTTP/1 response: {bytes(partial[:40])!r}")
-    # Two bytes back, so that a CR LF or a fold that was cut in two is seen whole.
+    # Two bytes back, so that a CR LF or a fold in two pieces is seen whole.
     bad = _IMPOSSIBLE.search(partial, max(0, seen - 2))
     if bad is not None:
         raise ProtocolError(f"malformed response head at byte {bad.start()}")
@@ -204,11 +205,11 @@ def _describe_malformed(block: bytes) -> str:
 
 def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
     """
-    Decide by RFC 9112 §6.3 how the body ends, and by §9.3 whether the connection lasts.
+    Decide by RFC 9112 §6.3 how the body ends, and by §9.3 whether the connection persists.
 
-    Stricter than the RFC demands where leniency has been the way in for smuggling: both framing
-    fields together, unknown transfer codings and unequal lengths are errors. Equal lengths that
-    are repeated are one length (RFC 9110 §8.6).
+    It is stricter than the RFC where leniency has allowed request smuggling: both framing fields
+    together, unknown transfer codings and unequal lengths are errors. Repeated equal lengths are
+    one length (RFC 9110 §8.6).
     """
     length: int | None = None
     codings: list[bytes] = []
@@ -228,7 +229,7 @@ def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
         else:
             head.idle_timeout = _idle_timeout(value)
     if head.status < 200 or head.status in (204, 304):
-        # Whatever the fields say (RFC 9112 §6.3, rule 1).
+        # No body, whatever the fields say (RFC 9112 §6.3, rule 1).
         head.length = 0
     elif has_codings:
         head.length = _length_of_coded(head, codings, length)
@@ -244,7 +245,7 @@ def _length_of_coded(head: ResponseHead, codings: list[bytes], length: int | Non
     elif names == [b"chunked"]:
         return CHUNKED
     elif names == [b"identity"]:
-        # Not registered any more, but old servers say so that there is none (RFC 2616 §3.6).
+        # No longer registered, but old servers use it for no coding (RFC 2616 §3.6).
         return UNTIL_CLOSE
     else:
         head.fault = f"unknown transfer coding: {b','.join(codings)[:80]!r}"
@@ -271,7 +272,7 @@ def _is_persistent(tokens: list[bytes], is_http11: bool, has_codings: bool) -> b
         return False
     if is_http11:
         return True
-    # A transfer coding in HTTP/1.0 is read, and the connection closed (RFC 9112 §6.1).
+    # A transfer coding in HTTP/1.0 is decoded, and the connection closed (RFC 9112 §6.1).
     return b"keep-alive" in options and not has_codings
 
 

@@ -1,5 +1,5 @@
 """
-The informational (1xx) responses in front of the one that is waited for (RFC 9110 §15.2).
+Informational (1xx) responses, which precede the final one (RFC 9110 §15.2).
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from ._errors import ProtocolError, ResponseTooLarge
 from ._head import MAX_HEAD_BYTES, ResponseHead, head_too_large
 
 MAX_INFORMATIONAL = 20
-"""Informational (1xx) responses in front of one response."""
+"""Most informational (1xx) responses before one response."""
 
 
 class InformationalCounter:
     """
-    Counts them: they mean nothing to us, and may not go on for ever.
+    Counts the informational responses, which are ignored but bounded.
 
     Attributes:
-        left: bytes that the heads to come may have.
+        left: bytes that the next heads may have.
     """
 
     __slots__ = ("_count", "left")
@@ -27,14 +27,14 @@ class InformationalCounter:
 
     def add(self, head: ResponseHead) -> None:
         """
-        Pass over one more.
+        Count one more.
 
         Raises:
-            ProtocolError: it is none to pass over.
+            ProtocolError: it is a 101, for which no request asks.
             ResponseTooLarge: there are too many, or they are too long.
         """
         if head.status == 101:
-            raise ProtocolError("the server switches protocols, and nobody asked it to")
+            raise ProtocolError("the server switches protocols without being asked to")
         self._count += 1
         if self._count > MAX_INFORMATIONAL:
             raise ResponseTooLarge(

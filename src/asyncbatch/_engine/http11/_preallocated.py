@@ -1,7 +1,7 @@
 """
-A body of known length, received where it stays.
+A body of known length, received into its final memory.
 
-A large body is otherwise copied twice: out of the receive buffer, and when its pieces are joined.
+Otherwise, a large body is copied twice: out of the receive buffer, and when its pieces are joined.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from __future__ import annotations
 import io
 
 TAIL = 4 * 1024
-"""Bytes at the end that are received elsewhere and copied. So bytes behind the body are seen, and
-nobody holds on to the memory when it becomes the body: uvloop does while it tells of a read."""
+"""Bytes at the end that are received elsewhere and copied. Bytes after the body are seen so, and
+the memory has no other user when it becomes the body: uvloop holds it while it reports a read."""
 
 
 WINDOW = 128 * 1024
-"""Bytes that are received at once: of a hundred bodies that come together each gets its turn."""
+"""Most bytes received at once, so that a hundred bodies that arrive together take turns."""
 
 
 class PlacedBody:
     """
-    A body on its way into memory of its size; the same to use as a `GrowingBody`.
+    A body received into memory of its size, with the interface of `GrowingBody`.
 
-    `BytesIO` over fresh zero bytes is what makes `bytes` that are written once: CPython lets its
-    buffer be filled and hands it out without a copy. The memory is the system's until bytes come,
-    except where the process had it before.
+    `BytesIO` over new zero bytes makes `bytes` that are written only once: CPython lets its buffer
+    be filled, and returns it without a copy. The system provides the memory only when bytes arrive,
+    unless the process had it before.
 
     Args:
-        length: of the whole.
+        length: the length of the body.
 
     Raises:
-        MemoryError: there is no room.
+        MemoryError: there is not enough memory.
 
     Attributes:
-        size: how many bytes have come.
+        size: the number of bytes received.
     """
 
     __slots__ = ("_file", "_view", "size")
@@ -44,12 +44,12 @@ class PlacedBody:
 
     @property
     def window(self) -> memoryview | None:
-        """Where to receive what comes next; None near the end."""
+        """The memory to receive into next; None near the end."""
         end = len(self._view) - TAIL
         return self._view[self.size : min(end, self.size + WINDOW)] if self.size < end else None
 
     def add(self, content: bytes | memoryview) -> None:
-        """Take the next piece, which may have been received into `window`."""
+        """Add the next piece, which may have been received into `window`."""
         start = self.size
         self.size += len(content)
         if type(content) is memoryview and content.obj is self._view.obj:
@@ -57,7 +57,7 @@ class PlacedBody:
         self._view[start : self.size] = content
 
     def take(self) -> bytes:
-        """Hand the whole body over."""
+        """Return the whole body."""
         self._view.release()
         return self._file.getvalue()
 

@@ -1,9 +1,8 @@
 """
-Request heads: from method, target and fields to bytes.
+Encoder of request heads: method, target and fields to bytes.
 
-Nothing that could end a line, a field or the head may come from outside: each part is checked
-by the grammar that it must have (RFC 9110 §5.6.2, §5.5; RFC 9112 §3), not searched for what it
-must not have.
+No part from outside may end a line, a field or the head: each part is matched against its grammar
+(RFC 9110 §5.6.2, §5.5; RFC 9112 §3), rather than searched for forbidden characters.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ._errors import InvalidRequest
 from ._head import TEXT, TOKEN
 
 IDEMPOTENT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
-"""Methods that mean the same once and twice (RFC 9110 §9.2.2)."""
+"""Methods with the same effect if sent twice (RFC 9110 §9.2.2)."""
 
 _METHOD = re.compile(TOKEN + rb"++")
 _TARGET = re.compile(rb"[\x21-\x7e]++")
@@ -23,7 +22,7 @@ _VALUE = re.compile(TEXT + rb"*+")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _REQUEST_LINE = re.compile(TOKEN + rb"++ [\x21-\x7e]++ HTTP/1\.1\r\n")
 
-# Names that need no look at their grammar, to what they mean for framing.
+# Common names, which need no check, by their spellings.
 _KNOWN_NAMES: dict[bytes, str] = {
     spelling: name
     for name in (
@@ -75,10 +74,10 @@ class RequestFields:
 
     def with_host(self, host: bytes) -> RequestFields:
         """
-        Return the same fields, of which none is a `Host`, behind one.
+        Return the same fields, which have no `Host`, after a `Host` field.
 
         Raises:
-            InvalidRequest: it holds a control character.
+            InvalidRequest: the host contains a control character.
         """
         if _VALUE.fullmatch(host) is None:
             raise InvalidRequest("the value of the field 'host' holds a control character")
@@ -99,10 +98,10 @@ def encode_request_line(method: bytes, target: bytes) -> bytes:
     Encode the request line.
 
     Raises:
-        InvalidRequest: the method is no token, or the target holds anything but visible ASCII.
+        InvalidRequest: the method is not a token, or the target is not visible ASCII.
     """
     line = b"%b %b HTTP/1.1\r\n" % (method, target)
-    # Neither a token nor a target can hold a space, so the whole line has one reading only.
+    # Neither a token nor a target can contain a space, so the whole line is unambiguous.
     if _REQUEST_LINE.fullmatch(line) is None:
         if _METHOD.fullmatch(method) is None:
             raise InvalidRequest(f"not a method: {method[:80]!r}")
@@ -115,8 +114,8 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
     Check and encode header fields.
 
     Raises:
-        InvalidRequest: a name is no token, a value holds a control character other than a tab,
-            or the fields contradict one another about the body or the host.
+        InvalidRequest: a name is not a token, a value contains a control character other than a
+            tab, or the fields contradict one another about the body or the host.
     """
     encoded = RequestFields()
     lines: list[bytes] = []
@@ -134,7 +133,7 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
             if has_host:
                 raise InvalidRequest("more than one Host field")
             has_host = True
-            # Ahead of the others, wherever the caller has put it (RFC 9110 §7.2).
+            # Before the others, whatever the caller's order (RFC 9110 §7.2).
             lines.insert(0, b"%b: %b\r\n" % (name, value))
             continue
         lines.append(b"%b: %b\r\n" % (name, value))
@@ -153,7 +152,7 @@ _MEANINGS = frozenset({"content-length", "transfer-encoding", "connection", "upg
 def _note_meaning(encoded: RequestFields, name: str, value: bytes) -> None:
     if name == "content-length":
         if encoded.length is not None or _DIGITS.fullmatch(value.strip(b" \t")) is None:
-            raise InvalidRequest("a Content-Length that is repeated or no number")
+            raise InvalidRequest("a Content-Length that is repeated or not a number")
         encoded.length = int(value)
     elif name == "transfer-encoding":
         if encoded.is_chunked or value.strip(b" \t").lower() != b"chunked":
@@ -167,7 +166,7 @@ def _note_meaning(encoded: RequestFields, name: str, value: bytes) -> None:
 
 
 def encode_chunk(content: bytes) -> bytes:
-    """Frame one piece of a chunked body; an empty piece would end it and so becomes nothing."""
+    """Frame one piece of a chunked body; an empty piece, which would end it, gives no bytes."""
     return b"%x\r\n%b\r\n" % (len(content), content) if content else b""
 
 

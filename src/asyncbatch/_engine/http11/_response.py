@@ -1,8 +1,8 @@
 """
-One response, from its first byte to its last (RFC 9112): bytes in, head and body out.
+Parser of one response (RFC 9112): bytes in, head and body out.
 
-Sans-IO: no socket, no clock. Whether the connection may serve another request is decided here
-and nowhere else, as far as bytes can tell; the default is that it may not.
+Sans-IO: no socket, no clock. Only this module decides, as far as bytes tell, whether the connection
+may serve another request; by default it may not.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ._informational import InformationalCounter
 NO_LIMIT = 1 << 62
 """A body limit that no body reaches."""
 
-# A head is kept for comparison with the next, once per connection: that must stay small.
+# Longest head that is kept for comparison with the next one, to bound the memory per connection.
 _LONGEST_KEPT_HEAD = 4 * 1024
 
 KnownHead: TypeAlias = tuple[ResponseHead | None, bytes]
 
-# From here on, a piece is worth the care not to copy it twice.
+# Longest piece that may be copied twice.
 _SHORT = 8 * 1024
 
 
 class ResponseState(enum.IntEnum):
-    """How far the response has come."""
+    """The part of the response that is expected next."""
 
     HEAD = 0
     BODY = 1
@@ -52,17 +52,17 @@ class ResponseProtocol:
     """
     Reads the responses of one connection, one after the other.
 
-    Call `begin` for each request, then `receive` with what arrives until it returns True, or
-    `receive_eof` when the connection ends. After an exception the object is of no more use.
+    Call `begin` for each request, then `receive` with received bytes until it returns True, or
+    `receive_eof` when the connection ends. After an exception, the object cannot be used again.
 
     Attributes:
-        state: how far the response has come.
+        state: the part of the response that is expected next.
         head: the final response's head, once `state` is past `HEAD`.
-        body: once the response is complete, what has not been taken of its body; a large one that
-            came in chunks, or until the close, is still to be joined.
+        body: once the response is complete, the part of its body that has not been taken; a large
+            body that came in chunks, or until the close, may still have to be joined.
         trailers: the trailer fields of a chunked body, once it has ended.
-        is_reusable: whether another request may follow on the connection; true only once the
-            response is complete, the peer keeps the connection and nothing lay behind it.
+        is_reusable: whether another request may follow on the connection: only if the response is
+            complete, the peer keeps the connection, and no bytes followed.
     """
 
     __slots__ = (
@@ -81,13 +81,12 @@ class ResponseProtocol:
     )
 
     def __init__(self) -> None:
-        # The head before this one, and the bytes that would repeat it.
+        # The previous head, and its bytes, which the next response may begin with.
         self._last_head: ResponseHead | None = None
         self._last_start = b""
-        # What has come of a head that is not complete.
+        # The bytes of an incomplete head.
         self._partial = bytearray()
-        # What reads the body under way; None before it begins, once it is complete, and where it
-        # came whole with its head.
+        # Reads an incomplete body; None before the body, after it, and if it came with its head.
         self._reader: BodyReader | None = None
         self.begin()
 
@@ -97,12 +96,12 @@ class ResponseProtocol:
 
         Args:
             is_head_request: whether the method is HEAD, whose responses have no body.
-            max_body: the longest body to accept, in bytes; one that has a `Content-Encoding` may be
-                transferred a little longer, and is for its decoder to judge.
+            max_body: most bytes of the body. A body with a `Content-Encoding` may be a little
+                longer on the wire; its decoder applies the limit.
         """
         self._is_head_request = is_head_request
         self._max_body = max_body
-        # None where nothing came in front of the response.
+        # None without informational responses.
         self._informational: InformationalCounter | None = None
         self.state = _HEAD
         self.head: ResponseHead | None = None
@@ -112,7 +111,7 @@ class ResponseProtocol:
 
     def receive(self, data: bytes | memoryview) -> bool:
         """
-        Take what the connection delivered and say whether the response is complete.
+        Read received bytes, and return whether the response is complete.
 
         Raises:
             ProtocolError: the bytes are not a valid response.
@@ -126,14 +125,15 @@ class ResponseProtocol:
             return self._receive_long(data)
         if type(data) is not bytes:
             data = bytes(data)
-        # Servers repeat themselves: within one second most heads of a connection differ in
-        # nothing. A comparison costs 0.05 µs, a parse 2.6.
+        # Within one second, most heads of a connection are equal. A comparison costs 0.05 µs,
+        # parsing 2.6 µs.
         head = self._last_head
         if head is None or not data.startswith(self._last_start):
             return self._receive_head(data)
         self.head = head
         start = len(self._last_start)
-        # `_begin_body` for the way most responses go, without the calls: whole, nothing behind.
+        # The same as `_begin_body`, without the calls, for the common case: complete, and no bytes
+        # after it.
         if len(data) - start == head.length <= self._max_body and not self._is_head_request:
             self.body = data[start:]
             self.state = _DONE
@@ -143,11 +143,11 @@ class ResponseProtocol:
 
     def receive_eof(self, *, is_clean: bool = True) -> None:
         """
-        Take the end of the connection.
+        Handle the end of the connection.
 
         Args:
-            is_clean: False for a reset, or a TLS connection cut without its closing alert,
-                which never complete a body.
+            is_clean: False for a reset, or for a TLS connection that ends without a closing alert;
+                these never complete a body.
 
         Raises:
             TruncatedResponse: the response was not complete.
@@ -166,15 +166,16 @@ class ResponseProtocol:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the peer has begun something that it has not ended: a head, or a body."""
+        """Whether a head or a body has begun and not ended."""
         return self.state is _BODY or bool(self._partial)
 
     @property
     def known_head(self) -> KnownHead:
         """
-        The last head and the bytes that would repeat it.
+        The last head and its bytes.
 
-        For the next connection to the same server, whose first head then need not be parsed.
+        They are passed to the next connection to the same server, whose first head then need not be
+        parsed.
         """
         return self._last_head, self._last_start
 
@@ -184,11 +185,11 @@ class ResponseProtocol:
 
     @property
     def untaken(self) -> int:
-        """How many bytes of the body have been decoded and not been taken."""
+        """Number of decoded bytes of the body that have not been taken."""
         return len(self.body) if self._reader is None else self._reader.untaken
 
     def take_body(self) -> bytes:
-        """Hand over what has been decoded so far, and forget it."""
+        """Return the bytes of the body decoded so far, and keep none."""
         if self._reader is None:
             body, self.body = self.body, b""
             return bytes(body)
@@ -196,15 +197,15 @@ class ResponseProtocol:
 
     def place_body(self) -> memoryview | None:
         """
-        Prepare the place of a body that is under way, for a caller who takes it as a whole.
+        Allocate the memory of an incomplete body, for a caller that takes it as a whole.
 
         Returns:
-            Where to receive next: `receive` then makes no copy of it. None: anywhere.
+            The memory to receive into next, which `receive` does not copy; `None`: any memory.
         """
         return None if self._reader is None else self._reader.place()
 
     def _receive_long(self, data: bytes | memoryview) -> bool:
-        """Begin with much at once, of which the body is copied only once."""
+        """Read the beginning of a long response, copying the body only once."""
         start = len(self._last_start)
         head = self._last_head
         if head is None or bytes(data[:start]) != self._last_start:
@@ -286,8 +287,8 @@ class ResponseProtocol:
         return True
 
     def _complete(self, head: ResponseHead, surplus: int) -> None:
-        # Bytes behind a response are nobody's: they must not become the next response
-        # (RFC 9112 §6.3), and they do not spoil the one that was complete.
+        # Bytes after a response must not become the next response (RFC 9112 §6.3). They do not make
+        # the complete one invalid.
         self.state = _DONE
         self.is_reusable = surplus == 0 and head.is_persistent
 
