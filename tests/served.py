@@ -16,8 +16,8 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
     """
     Return the list to which each hop on the engine of `fetcher` adds its lane, from now on.
 
-    The direct lane asks for whole responses, a client reads its own as they come. What the engine
-    does not see at all (mocks, proxies, trio) is not in the list.
+    A client has what happens to its requests traced, the direct lane does not. What the engine does
+    not see at all (mocks, proxies, trio) is not in the list.
     """
     client: Any = fetcher.client
     engine = client.own_transport.engine
@@ -26,7 +26,7 @@ def lanes_of(fetcher: asyncbatch.Fetcher) -> list[str]:
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         exchange = begin(*args, **kwargs)
-        lanes.append("client" if exchange.limits.streams else "direct")
+        lanes.append("direct" if exchange.observer is None else "client")
         if exchange.follow is not None:
             exchange.follow = following(exchange.follow)
         return exchange

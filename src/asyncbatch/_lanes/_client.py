@@ -80,12 +80,16 @@ class Rules:
 
 @attrs.frozen
 class Resumed:
-    """An attempt that was begun elsewhere, and goes on behind its first redirects."""
+    """An attempt that was begun elsewhere, and goes on from there."""
 
     native: Any
     """The request that has been sent, or is to be sent next."""
     history: list[Any]
     """The responses that led to it."""
+    response: Any = None
+    """Its own response, if its head has come, and its hooks have been called."""
+    is_hooked: bool = False
+    """Whether the hooks of the request have been called."""
 
 
 class ClientLane:
@@ -337,11 +341,13 @@ class _Exchange:
                 native = following
 
     async def _resume(self, resumed: Resumed) -> None:
-        """Go on behind redirects, where no authentication flow has anything more to say."""
-        self._state.redirected = True
-        self._state.hops = len(resumed.history)
-        self._response = resumed.history[-1]
-        await self._follow(resumed.native, resumed.history)
+        """Go on where no authentication flow has anything more to say."""
+        history = resumed.history
+        self._state.redirected = bool(history)
+        self._state.hops = len(history)
+        self._response = history[-1] if history else None
+        self._hops.are_hooks_called = resumed.is_hooked
+        await self._follow(resumed.native, history, resumed.response)
 
     def _step(self, step: Awaitable[Any], by_caller: bool) -> Awaitable[Any]:
         """Return what awaits a step of an authentication flow, the library's or the caller's."""
@@ -354,8 +360,15 @@ class _Exchange:
             return self._binding.library.BasicAuth(native.url.username, native.url.password)
         return auth
 
-    async def _follow(self, native: Any, earlier: list[Any]) -> Any:
-        """Send `native` and whatever it is redirected to, one hop at a time."""
+    async def _follow(self, native: Any, earlier: list[Any], first: Any = None) -> Any:
+        """
+        Send `native` and whatever it is redirected to, one hop at a time.
+
+        Args:
+            native: The request.
+            earlier: What is in the history before its response.
+            first: Its response, if that has come.
+        """
         history = list(earlier)
         wanted = self._request.follow_redirects
         follow = self._rules.follow_redirects if wanted is None else wanted
@@ -364,7 +377,10 @@ class _Exchange:
                 raise self._binding.library.TooManyRedirects(
                     "Exceeded maximum allowed redirects.", request=native
                 )
-            response = await self._hops.send(native)
+            if first is None:
+                response = await self._hops.send(native)
+            else:
+                response, first = await self._hops.take(native, first), None
             response.history = list(history)
             if not (follow and response.has_redirect_location):
                 await read_body(

@@ -32,9 +32,10 @@ from asyncbatch._engine.http11 import (
 )
 from asyncbatch._lanes._client import ClientLane, Resumed
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
+from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
-from asyncbatch._lanes.client._conditions import Conditions, standing_reason_against
+from asyncbatch._lanes.client._conditions import Conditions, has_hooks, standing_reason_against
 from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, has_usual_rules
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.client._routes import forwarded_by
@@ -93,10 +94,19 @@ class DirectLane:
             minimum_rate=self._rules.minimum_rate,
         )
         self._decoder = WholeBodyDecoder(self._rules.max_body)
+        self._hooked = HookedRequests(
+            client,
+            binding,
+            self._client_lane,
+            getattr(self._transport, "_pool", None),
+            self._note_head,
+            self._failed,
+        )
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Take part in keeping the time in which the loop stands still out of all accounts."""
         self._client_lane.take_part_in(stalls)
+        self._hooked.take_part_in(stalls)
         self._stalls = stalls
         if self._transport is not None and self._transport.engine is not None:
             stalls.join(self._take_out)
@@ -151,7 +161,6 @@ class DirectLane:
                 and client._auth is origin_head.auth
                 and len(url) <= MAX_PLAIN_LENGTH
                 and not client._params._dict
-                and not (hooks["request"] or hooks["response"])
             ):
                 self._origin_head = origin_head
                 target = url[origin_head.prefix_length :]
@@ -159,6 +168,8 @@ class DirectLane:
                     origin_head = origin_head.for_target(jar, target)
                 if origin_head is not None:
                     payload = b"GET " + target.encode("ascii") + origin_head.head
+                    if hooks["request"] or hooks["response"]:
+                        return _hooked((item, url, origin_head, payload), limits)
                     return item, url, origin_head, payload
         return self._look_closer(item, url, limits)
 
@@ -166,9 +177,12 @@ class DirectLane:
         if self._reason_against is not None or standing_reason_against(self._client) is not None:
             return None
         try:
-            return self._encoder.encode(item, url, limits)
+            encoded = self._encoder.encode(item, url, limits)
         except Exception:
             return None  # it cannot be sent; the client will meet the same mistake, and report it
+        if encoded is not None and has_hooks(self._client):
+            return _hooked(encoded, limits)
+        return encoded
 
     async def exchange(
         self,
@@ -188,6 +202,14 @@ class DirectLane:
         if encoded is None:
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
         prepared = PreparedRequest.of(encoded, limits)
+        if prepared.is_hooked:
+            return await self._hooked.exchange(
+                prepared,
+                self._exchange_limits.streamed(limits),
+                seconds,
+                self._decoder_of(limits),
+                self._max_body_of(limits),
+            )
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
             exchange = self._begin(prepared, limits, deadline)
@@ -323,6 +345,10 @@ class DirectLane:
     def _max_body_of(self, limits: TimeLimits) -> int | None:
         own = limits.max_body
         return self._rules.max_body if isinstance(own, Unset) else own
+
+    def _decoder_of(self, limits: TimeLimits) -> WholeBodyDecoder:
+        own = limits.max_body
+        return self._decoder if isinstance(own, Unset) else WholeBodyDecoder(own)
 
     async def _replay(
         self,
@@ -465,10 +491,8 @@ class DirectLane:
         raw: bytes,
         seconds: float | None,
     ) -> Outcome:
-        decoder, coding = self._decoder, response_builder.coding
+        decoder, coding = self._decoder_of(prepared.limits), response_builder.coding
         assert coding is not None
-        if not isinstance(prepared.limits.max_body, Unset):
-            decoder = WholeBodyDecoder(prepared.limits.max_body)
         try:
             content = decoder.decode_nowait(raw, coding)
             if content is None:
@@ -496,6 +520,13 @@ class DirectLane:
 def _left(exchange: Exchange, seconds: float | None) -> float | None:
     """Return what is left of an attempt's seconds."""
     return None if seconds is None else max(0.0, exchange.begun_at + seconds - monotonic())
+
+
+def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
+    """Return a request that event hooks are to see."""
+    prepared = PreparedRequest.of(encoded, limits)
+    prepared.is_hooked = True
+    return prepared
 
 
 def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:

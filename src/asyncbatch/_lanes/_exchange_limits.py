@@ -4,6 +4,8 @@ What the direct lane asks of the engine, by the time limits of a request.
 
 from __future__ import annotations
 
+import attrs
+
 from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import NO_LIMIT, longest_transfer
 from asyncbatch._lanes.response._body import redirect_limit
@@ -31,6 +33,7 @@ class ExchangeLimitsCache:
         self._follow_redirects = follow_redirects
         self._minimum_rate = minimum_rate
         self._made: dict[TimeLimits, ExchangeLimits] = {}
+        self._streamed: dict[TimeLimits, ExchangeLimits] = {}
 
     def of(self, limits: TimeLimits, follow_redirects: bool | None = None) -> ExchangeLimits:
         """
@@ -43,6 +46,17 @@ class ExchangeLimitsCache:
         if follow_redirects is not None:
             return self._make(limits, follow_redirects)
         return self._made.get(limits) or self._keep(limits)
+
+    def streamed(self, limits: TimeLimits) -> ExchangeLimits:
+        """Return the limits of exchanges whose bodies are read behind their heads."""
+        made = self._streamed.get(limits)
+        if made is None:
+            if len(self._streamed) > _MOST:
+                self._streamed.clear()
+            made = self._streamed[limits] = attrs.evolve(
+                self.of(limits), max_body=NO_LIMIT, max_redirect_body=None, streams=True
+            )
+        return made
 
     def _keep(self, limits: TimeLimits) -> ExchangeLimits:
         if len(self._made) > _MOST:

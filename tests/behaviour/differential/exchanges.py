@@ -6,6 +6,7 @@ Deliberate differences are named here, with their reason; everything else must b
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -304,7 +305,7 @@ def auth() -> Iterator[Exchange]:
 
 
 def settings() -> Iterator[Exchange]:
-    """What client and request settings merge to, and hooks."""
+    """What client and request settings merge to."""
     yield Exchange("base_url", "/echo", client={"base_url": "{base}/go/../"})
     yield Exchange("base_url with path", "echo", client={"base_url": "{base}/"})
     yield Exchange("base_url, absolute", "{other}/echo", client={"base_url": "{base}/a/"})
@@ -340,13 +341,6 @@ def settings() -> Iterator[Exchange]:
     yield Exchange(
         "default encoding", "{base}/answer/no-charset", client={"default_encoding": "latin-1"}
     )
-    yield Exchange("hooks", go(302, "/echo"), client={"event_hooks": LATE(_hooks)})
-    yield Exchange(
-        "hook that reads", "{base}/answer/gzip", client={"event_hooks": LATE(_reading_hook)}
-    )
-    yield Exchange(
-        "hook that refuses", "{base}/status/503", client={"event_hooks": LATE(_raising_hook)}
-    )
     for url in (
         "{base}",
         "{base}/echo?",
@@ -355,6 +349,66 @@ def settings() -> Iterator[Exchange]:
         "{base}/a b",
     ):
         yield Exchange(f"URL {url}", url)
+
+
+def hooks() -> Iterator[Exchange]:
+    """What event hooks see, and what becomes of what they do."""
+    yield Exchange("hooks", go(302, "/echo"), client={"event_hooks": LATE(_hooks)})
+    for name, path in {
+        "plain": "{base}/echo",
+        "gzip": "{base}/answer/gzip",
+        "chunked": "{base}/answer/chunked",
+        "empty": "{base}/answer/no-content",
+        "redirect": go(302, "/echo", cookie="a=1"),
+        "odd redirect": go(302, quote("http://127.0.0.1:x/", safe="")),
+        "cookie": "{base}/cookie?set=a%3D1",
+        "error": "{base}/status/404",
+    }.items():
+        for hook, client in {"seeing": _seeing_hooks, "reading": _reading_and_seeing}.items():
+            for follow in (True, False):
+                yield Exchange(
+                    f"{hook} hooks, {name}, {'followed' if follow else 'not followed'}",
+                    path,
+                    follow=follow,
+                    client={"event_hooks": LATE(client)},
+                    times=2 if name == "cookie" else 1,
+                )
+    for change in ("url", "method", "field", "extension", "nothing"):
+        yield Exchange(
+            f"hook that changes the {change}",
+            "{base}/echo?a=b",
+            client={"event_hooks": LATE(_changing(change))},
+        )
+    yield Exchange(
+        "hook that changes a redirected request",
+        go(307, "/echo"),
+        method="POST",
+        request={"json": {"a": 1}},
+        client={"event_hooks": LATE(_changing("field"))},
+    )
+    yield Exchange(
+        "hook that changes the status",
+        go(302, "/echo"),
+        client={"event_hooks": LATE(_hiding_hook)},
+    )
+    for moment in ("request", "response"):
+        yield Exchange(
+            f"hook that raises at the {moment}",
+            "{base}/echo",
+            client={"event_hooks": LATE(_failing_at(moment))},
+            ignore=(".error.text",),
+        )
+    yield Exchange(
+        "hook that closes",
+        "{base}/answer/chunked",
+        client={"event_hooks": LATE(_closing_hook)},
+    )
+    yield Exchange(
+        "hook that reads", "{base}/answer/gzip", client={"event_hooks": LATE(_reading_hook)}
+    )
+    yield Exchange(
+        "hook that refuses", "{base}/status/503", client={"event_hooks": LATE(_raising_hook)}
+    )
 
 
 _TAKEN: dict[str, Any] = {
@@ -592,6 +646,90 @@ def _hooks(_: Any) -> Any:
     return {"request": [sign], "response": [mark]}
 
 
+def _seeing(response: Any) -> Any:
+    """Return all that a hook can see of a response."""
+    with contextlib.suppress(RuntimeError):
+        return response.elapsed.days  # none, before it has been read
+    return (
+        response.status_code,
+        response.is_closed,
+        response.is_stream_consumed,
+        response.num_bytes_downloaded,
+        response.has_redirect_location,
+        response.next_request is None,
+        response.history,
+        response.headers.get("content-encoding"),
+        dict(response.cookies),
+        response.request.method,
+        response.request.headers.multi_items(),
+        sorted(name for name in response.extensions if "asyncbatch" not in name),
+        response.default_encoding,
+    )
+
+
+def _seeing_hooks(_: Any) -> Any:
+    async def sign(request: Any) -> None:
+        request.headers["x-seen"] = f"{request.method} {request.headers.multi_items()}"
+
+    async def see(response: Any) -> None:
+        response.headers["x-seen"] = str(_seeing(response))
+
+    async def see_again(response: Any) -> None:
+        response.headers["x-seen"] += str(_seeing(response))
+
+    return {"request": [sign], "response": [see, see_again]}
+
+
+def _reading_and_seeing(_: Any) -> Any:
+    async def read(response: Any) -> None:
+        response.headers["x-seen"] = str(_seeing(response))
+        content = await response.aread()
+        response.headers["x-seen"] += f"{_seeing(response)} {len(content)}"
+
+    return {"response": [read]}
+
+
+def _changing(what: str) -> Callable[[Any], Any]:
+    def make(_: Any) -> Any:
+        async def change(request: Any) -> None:
+            if what == "url":
+                request.url = request.url.copy_with(query=b"other=1")
+            elif what == "method":
+                request.method = "OPTIONS"
+            elif what == "field":
+                request.headers["x-changed"] = "1"
+            elif what == "extension":
+                request.extensions["mine"] = 1
+
+        return {"request": [change]}
+
+    return make
+
+
+def _hiding_hook(_: Any) -> Any:
+    async def hide(response: Any) -> None:
+        response.status_code = 299
+
+    return {"response": [hide]}
+
+
+def _failing_at(moment: str) -> Callable[[Any], Any]:
+    def make(_: Any) -> Any:
+        async def fail(_: Any) -> None:
+            raise ZeroDivisionError(moment)
+
+        return {moment: [fail]}
+
+    return make
+
+
+def _closing_hook(_: Any) -> Any:
+    async def close(response: Any) -> None:
+        await response.aclose()
+
+    return {"response": [close]}
+
+
 def _reading_hook(_: Any) -> Any:
     async def read(response: Any) -> None:
         await response.aread()
@@ -615,6 +753,7 @@ TABLE = {
     "cookies": tuple(cookies()),
     "auth": tuple(auth()),
     "settings": tuple(settings()),
+    "hooks": tuple(hooks()),
     "bodies": tuple(bodies()),
     "encodings": tuple(encodings()),
     "errors": tuple(errors()),

@@ -22,10 +22,6 @@ from tests.unit.engine.connect.test_connector import silent_port
 pytestmark = pytest.mark.asyncio_only
 
 
-async def note(_: Any) -> None:
-    """Do nothing: that there is a hook takes a request to the client lane."""
-
-
 @contextlib.asynccontextmanager
 async def fetcher_for(lane: str, **options: Any) -> AsyncIterator[asyncbatch.Fetcher]:
     settings = {"retry": None, **options}
@@ -38,7 +34,8 @@ async def fetcher_for(lane: str, **options: Any) -> AsyncIterator[asyncbatch.Fet
             yield fetcher
         return
     if lane == "client":
-        settings["event_hooks"] = {"request": [note]}
+        # One that does nothing: that there is an authentication flow takes requests there.
+        settings["auth"] = httpx.Auth()
     async with asyncbatch.Fetcher(trust_env=False, **settings) as fetcher:
         lanes = lanes_of(fetcher)
         yield fetcher

@@ -238,6 +238,10 @@ class EnginePoolMixin:
             },
         )
 
+    def body_stream(self, exchange: Exchange) -> BodyStream:
+        """Return the body of an exchange whose head has come, with httpcore's errors."""
+        return _CoreStream(self, exchange)
+
     def as_core_error(self, error: ExchangeError) -> Exception:
         """Translate an error of the engine into the one httpcore would raise."""
         core = self.core

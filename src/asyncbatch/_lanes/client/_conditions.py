@@ -28,12 +28,21 @@ _CLIENT_METHODS = (
     "_send_single_request",
     "_transport_for_url",
 )
+# What says where a redirect leads, which the direct lane says by itself.
+_REDIRECT_METHODS = (
+    "_build_redirect_request",
+    "_redirect_method",
+    "_redirect_url",
+    "_redirect_headers",
+    "_redirect_stream",
+)
 _AUTH_METHODS = ("auth_flow", "async_auth_flow")
 _HANDLE = "handle_async_request"
 
 
 # What these methods are, in one call; an `AttributeError` where one is not there.
-_methods_of = operator.attrgetter(*_CLIENT_METHODS)
+_methods_of = operator.attrgetter(*_CLIENT_METHODS, *_REDIRECT_METHODS)
+_redirect_methods_of = operator.attrgetter(*_REDIRECT_METHODS)
 _auth_methods_of = operator.attrgetter(*_AUTH_METHODS)
 
 
@@ -78,7 +87,7 @@ class Conditions:
             return "the engine speaks HTTP/1.1 only"
         if client.is_closed:
             return "the client is closed"
-        if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
+        if not client.__dict__.keys().isdisjoint((*_CLIENT_METHODS, *_REDIRECT_METHODS)):
             return "a method of the client has been replaced"
         for each in (transport, *client.proxied_transports):
             if _HANDLE in each.__dict__ or _HANDLE in each._pool.__dict__:
@@ -86,6 +95,7 @@ class Conditions:
         core = pool.core
         methods = (
             *_methods_of(self._own_client),
+            *_redirect_methods_of(httpx.AsyncClient),
             *_auth_methods_of(httpx.BasicAuth),
             HTTPTransport.handle_async_request,
             httpx.AsyncHTTPTransport.handle_async_request,
@@ -104,6 +114,7 @@ class Conditions:
         """Say which library has had a method replaced, if one has."""
         steps = (
             *((self._own_client, name) for name in _CLIENT_METHODS),
+            *((httpx.AsyncClient, name) for name in _REDIRECT_METHODS),
             *((httpx.BasicAuth, name) for name in _AUTH_METHODS),
         )
         if not all(_is_httpx(cls, name) for cls, name in steps):
@@ -117,10 +128,13 @@ def standing_reason_against(client: Any) -> str | None:
     """Return the first of those conditions that a client's user may change at any time."""
     if client._auth is not None and not is_basic(client._auth):
         return "requests are to be authenticated"
-    hooks = client._event_hooks
-    if hooks["request"] or hooks["response"]:
-        return "there are event hooks"
     return None
+
+
+def has_hooks(client: Any) -> bool:
+    """Whether code of the caller's is to see each request, or each response."""
+    hooks = client._event_hooks
+    return bool(hooks["request"] or hooks["response"])
 
 
 def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:

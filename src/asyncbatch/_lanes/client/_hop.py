@@ -17,6 +17,7 @@ from asyncbatch._engine import (
 )
 from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
+from asyncbatch._lanes.client._hooks import add_next_request, send_with_hooks
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere
@@ -68,6 +69,8 @@ class Hops:
         # None once it has answered.
         self._first = first
         self._proxy = proxy
+        self.are_hooks_called = False
+        """Whether those of the next request have been called."""
         self.state = AttemptState(trace)
         """How far they are; whoever makes the requests adds what he knows."""
 
@@ -82,9 +85,10 @@ class Hops:
         state = self.state
         state.begin(native)
         native.url = readable(native.url, self._binding.library)
-        check_url(native.url, self._binding, native)
-        check_head(native, self._binding)
-        check_framing(native, self._binding)
+        if not self.are_hooks_called:  # which may do as they like
+            check_url(native.url, self._binding, native)
+            check_head(native, self._binding)
+            check_framing(native, self._binding)
         if not isinstance(self._proxy, Unset):
             refuse_elsewhere(self._client, native, self._binding)
         check_whole(native)
@@ -92,10 +96,10 @@ class Hops:
         hooks = self._client.event_hooks
         state.hooked = bool(hooks["request"] or hooks["response"])
         chained = self._trace.attach(native)
-        url = native.url
+        url = shown = native.url
         if url.userinfo:
             # httpx logs the URL; what was in it has become an `Authorization` by now.
-            native.url = url.copy_with(userinfo=b"")
+            shown = native.url = url.copy_with(userinfo=b"")
         # Of a replay no event comes, and what hooks wait for is the caller's own affair.
         if self._first is None and not self._client.event_hooks["request"]:
             self._trace.begin_wait()
@@ -105,7 +109,8 @@ class Hops:
             response = await self._send_in_turn(native)
             self._trace.forget_wait()
         finally:
-            native.url = url
+            if native.url is shown:  # and no hook has given it another one
+                native.url = url
             # Before a copy is made of them.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             native.extensions.pop(PROXY_EXTENSION, None)
@@ -123,6 +128,30 @@ class Hops:
             keep_bytes_of_location(self._client, native, response, self._binding.library)
             if url.userinfo:
                 keep_userinfo(response, url, self._binding.library)
+        state.in_body = True
+        state.hops += 1
+        return response
+
+    async def take(self, native: Any, response: Any) -> Any:
+        """
+        Return the response to `native` as `send` does: it has come by the exchange `first`.
+
+        Raises:
+            Exception: If it leads nowhere.
+        """
+        state = self.state
+        state.begin(native)
+        state.sent = True
+        self.are_hooks_called = False
+        hooks = self._client.event_hooks
+        state.hooked = bool(hooks["request"] or hooks["response"])
+        try:
+            add_next_request(self._client, native, response)
+        except BaseException:
+            await response.aclose()
+            raise
+        exchange, self._first = self._first, None
+        state.forwarded_by = forwarded_by(exchange)
         state.in_body = True
         state.hops += 1
         return response
@@ -157,9 +186,13 @@ class Hops:
         if hasattr(native.stream, "stepped") and not (hooks["request"] or hooks["response"]):
             native.stream.stepped = self.stepped
         try:
-            sending = self._client.send(
-                native, stream=True, auth=self._binding.no_auth, follow_redirects=False
-            )
+            if self.are_hooks_called:
+                self.are_hooks_called = False
+                sending: Awaitable[Any] = send_with_hooks(self._client, native)
+            else:
+                sending = self._client.send(
+                    native, stream=True, auth=self._binding.no_auth, follow_redirects=False
+                )
             if hooks["request"] or hooks["response"]:
                 sending = self.stepped(sending)
             response = await sending

@@ -15,8 +15,8 @@ from asyncbatch._values._errors import add_note
 # What sends requests. Between the caller's code and an error of theirs there is one of these.
 _SENDERS = {"asyncbatch", "httpx", "httpx2", "httpcore", "httpcore2"}
 
-# Where httpx calls event hooks, and what it calls there of its own.
-_CALLS_HOOKS = "_send_handling_redirects"
+# Where httpx calls event hooks, and where we do.
+_CALL_HOOKS = {"_send_handling_redirects", "call_hooks"}
 
 _NOTED_FRAMES = 3
 
@@ -75,7 +75,7 @@ def is_hooks(error: BaseException) -> bool:
     """Say whether an event hook raised an error, be it one of the client's own library."""
     frames = list(_frames(error))
     for frame, called in zip(frames, [*frames[1:], None], strict=True):
-        if frame.f_code.co_name != _CALLS_HOOKS or _package_of(frame) not in _SENDERS:
+        if frame.f_code.co_name not in _CALL_HOOKS or _package_of(frame) not in _SENDERS:
             continue
         # A hook that is no coroutine function fails where it is awaited.
         if called is None:

@@ -38,6 +38,7 @@ class PreparedRequest:
         "body",
         "closes",
         "follow_redirects",
+        "is_hooked",
         "item",
         "key",
         "limits",
@@ -72,6 +73,8 @@ class PreparedRequest:
         self.follow_redirects: bool | None = None
         # The proxy that the request itself names, for its redirects too; `UNSET`: none is named.
         self.own_route: Proxy | Unset | None = UNSET
+        # Whether event hooks are to see it, and its response.
+        self.is_hooked = False
         # What it is built of when somebody asks, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None

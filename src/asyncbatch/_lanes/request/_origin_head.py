@@ -13,6 +13,7 @@ from asyncbatch._lanes.client._binding import Binding, readable, with_host
 from asyncbatch._lanes.client._routes import route_to
 from asyncbatch._lanes.request._basic_auth import authorization_of
 from asyncbatch._lanes.request._cookie_line import CookieLines
+from asyncbatch._lanes.request._native import plain_request
 from asyncbatch._lanes.request._ranges import ask_for_identity
 from asyncbatch._lanes.request._sendable import check_head, check_url
 from asyncbatch._values._host_key import Origin as HostKey
@@ -81,6 +82,13 @@ class RequestBuilder:
 
         With these headers, if given, and no others; else it is still to be authorized.
         """
+        if headers is None and not self.has_host and "://xn--" not in url:
+            fields = self.headers._list
+            if self.cookie:
+                fields = [*fields, (b"Cookie", b"cookie", self.cookie.encode("ascii"))]
+            native = plain_request(self.library, url, fields, limits.by_phase())
+            if native is not None:
+                return native
         given: Any = self.headers if headers is None else headers
         if "://xn--" in url and headers is None and not self.has_host:
             given = with_host(self.headers.raw, self.library.URL(url), self.library)

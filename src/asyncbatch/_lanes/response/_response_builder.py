@@ -72,18 +72,13 @@ class ResponseBuilder:
             course: That of the exchange.
         """
         library = self._library
-        head = self.head
-        response = library.Response(
-            head.status,
-            headers=head.fields,
-            stream=library.ByteStream(b""),
-            request=self.request_for(item),
-            extensions={
-                "http_version": head.version,
-                "reason_phrase": head.reason,
-                "network_stream": NetworkStream(self.connection),
-            },
-            default_encoding=self._default_encoding,
+        response = response_to(
+            self.request_for(item),
+            self.head,
+            self.connection,
+            library,
+            library.ByteStream(b""),
+            self._default_encoding,
         )
         begun_at, _, _, _, ended_at, _, _, _, received = course
         # As in `_body`: no public way leads there for content that somebody else has decoded.
@@ -93,6 +88,24 @@ class ResponseBuilder:
         response.is_stream_consumed = True
         response.elapsed = datetime.timedelta(seconds=ended_at - begun_at)
         return response
+
+
+def response_to(
+    request: Any, head: Any, connection: Any, library: Any, stream: Any, default_encoding: Any
+) -> Any:
+    """Return a response of `library` with this head, which came over `connection`."""
+    return library.Response(
+        head.status,
+        headers=head.fields,
+        stream=stream,
+        request=request,
+        extensions={
+            "http_version": head.version,
+            "reason_phrase": head.reason,
+            "network_stream": NetworkStream(connection),
+        },
+        default_encoding=default_encoding,
+    )
 
 
 def field_of(response: Any, name: str) -> str | None:

@@ -154,8 +154,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "auth and cookies": ({"auth": ("user", "pass"), "cookies": {"a": "1"}}, "direct"),
     "auth that is not basic": ({"auth": _signed}, "client"),
     "params": ({"params": {"a": "1"}}, "direct"),
-    "request hook": ({"event_hooks": {"request": [_hook]}}, "client"),
-    "response hook": ({"event_hooks": {"response": [_hook]}}, "client"),
+    "request hook": ({"event_hooks": {"request": [_hook]}}, "direct"),
+    "response hook": ({"event_hooks": {"response": [_hook]}}, "direct"),
     "cookies": ({"cookies": {"a": "1"}}, "direct"),
     "length of all": ({"headers": {"content-length": "0"}}, "direct"),
 }
@@ -326,12 +326,12 @@ async def test_changed_headers_are_sent_by_every_worker(echoing: LoopbackServer)
 
 @pytest.mark.asyncio_only
 @pytest.mark.parametrize(
-    ("change", "lane"), [("auth", "direct"), ("signature", "client"), ("hook", "client")]
+    ("change", "lane"), [("auth", "direct"), ("signature", "client"), ("hook", "direct")]
 )
 async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
     echoing: LoopbackServer, change: str, lane: str
 ) -> None:
-    """Authentication and hooks, which need the client from then on unless it is a field only."""
+    """Hooks, and authentication, which needs the client from then on unless it is a field only."""
     async with Fetcher(retry=None, concurrency=1) as fetcher:
         client = fetcher.client
 
@@ -398,6 +398,28 @@ def _wrapped(method: Callable[..., Any], calls: list[str]) -> Callable[..., Any]
         return method(*args, **kwargs)
 
     return wrapper
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize(
+    "name", ["_redirect_method", "_redirect_headers", "_redirect_url", "_redirect_stream"]
+)
+@pytest.mark.parametrize("where", ["base", "instance"])
+async def test_who_says_where_redirects_lead_is_asked(
+    echoing: LoopbackServer, monkeypatch: pytest.MonkeyPatch, name: str, where: str
+) -> None:
+    """Httpx's private methods are replaced too, by those who know better."""
+    echoing.on("/go", Reply.redirect("/"))
+    calls: list[str] = []
+
+    async with Fetcher(retry=None) as fetcher:
+        place: Any = httpx.AsyncClient if where == "base" else fetcher.client
+        monkeypatch.setattr(place, name, _wrapped(getattr(place, name), calls))
+        during = await fetcher.fetch(echoing.url("/go"))
+        monkeypatch.undo()
+
+    assert during.ok
+    assert set(calls) == {name}
 
 
 @pytest.mark.asyncio_only

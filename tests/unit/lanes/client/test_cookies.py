@@ -136,10 +136,6 @@ def test_a_part_of_a_jar_sends_what_the_whole_would(
     assert part.headers == whole.headers
 
 
-async def _no_hook(request: httpx.Request) -> None:
-    """Keep requests off the direct lane."""
-
-
 def _count_looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets an entry whenever a jar keeps a cookie, or asks whether to send."""
     looks: list[str] = []
@@ -165,7 +161,7 @@ def _counted(method: Callable[..., Any], looks: list[str]) -> Callable[..., Any]
     "options",
     [
         pytest.param({}, id="direct"),
-        pytest.param({"event_hooks": {"request": [_no_hook]}}, id="client"),
+        pytest.param({"auth": httpx.Auth()}, id="client"),
     ],
 )
 @pytest.mark.parametrize("own", [{}, {"cookies": {"own": "1"}}], ids=["plain", "with-its-own"])

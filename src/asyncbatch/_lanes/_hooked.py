@@ -1,0 +1,276 @@
+"""
+Requests with event hooks: sent by the engine, with a request and a response of httpx's to see.
+
+A response is given to its hooks when its head has come, as in httpx, and the body is read behind
+them. What more there is to do (a redirect, a body that is not there yet or that a hook has read,
+a request that a hook has changed) is the client lane's, from there.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Awaitable, Callable, Iterable
+from time import monotonic
+from typing import Any
+
+from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits, TimedOut
+from asyncbatch._engine.http11 import UnjoinedBody
+from asyncbatch._lanes._client import ClientLane, Resumed
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
+from asyncbatch._lanes.client._routes import forwarded_by
+from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
+from asyncbatch._lanes.failures._of_client import AttemptState, callback_outcome, outcome_of
+from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.response._body import close
+from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
+from asyncbatch._lanes.response._head_fields import coding_of
+from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._lanes.response._response_builder import course_of, response_to
+from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
+from asyncbatch._values._errors import AttemptTimeout, FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._timing import timing_of
+
+
+class HookedRequests:
+    """
+    Sends requests whose client has event hooks.
+
+    Args:
+        client: Whose hooks they are.
+        binding: Of its library.
+        client_lane: Carries out the rest.
+        pool: Of the client's transport.
+        note_head: Takes the cookies of a response, and logs it.
+        failed: Returns the outcome of an exchange that has failed.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        binding: Binding,
+        client_lane: ClientLane,
+        pool: Any,
+        note_head: Callable[[Exchange, PreparedRequest], None],
+        failed: Callable[[Exchange, PreparedRequest, float | None], Outcome],
+    ) -> None:
+        self._client = client
+        self._binding = binding
+        self._client_lane = client_lane
+        self._pool = pool
+        self._note_head = note_head
+        self._failed = failed
+        self._stalls = Stalls()
+        self._under_way: set[_Attempt] = set()
+
+    def take_part_in(self, stalls: Stalls) -> None:
+        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        self._stalls = stalls
+        stalls.join(self._take_out)
+
+    def _take_out(self, seconds: float, before: float) -> None:
+        for attempt in self._under_way:
+            attempt.began += seconds
+            attempt.limit.extend(seconds)
+
+    async def exchange(
+        self,
+        prepared: PreparedRequest,
+        limits: ExchangeLimits,
+        seconds: float | None,
+        decoder: WholeBodyDecoder,
+        max_body: int | None,
+    ) -> Outcome:
+        """
+        Send a request and return the outcome, within `seconds`; only cancellation is raised.
+
+        Args:
+            prepared: The request.
+            limits: Of its exchange, whose body is read behind its head.
+            seconds: The limit on all of it.
+            decoder: For the body.
+            max_body: Bytes that the decoded body may have.
+        """
+        attempt = _Attempt(prepared, seconds)
+        self._under_way.add(attempt)
+        has_ended = False
+        outcome: Outcome | None = None
+        try:
+            with attempt.limit:
+                outcome = await self._send(attempt, limits, seconds)
+                has_ended = True
+            self._under_way.discard(attempt)
+            if not has_ended:
+                return self._timed_out(attempt, seconds)
+            outcome = outcome or self._read(attempt, decoder, max_body)
+            return outcome or await self._go_on(attempt, seconds)
+        finally:
+            self._under_way.discard(attempt)
+            if attempt.exchange is not None and not attempt.exchange.is_over:
+                self._engine.abandon(attempt.exchange)
+
+    @property
+    def _engine(self) -> Engine:
+        engine: Engine = self._pool.engine
+        return engine
+
+    async def _send(
+        self, attempt: _Attempt, limits: ExchangeLimits, seconds: float | None
+    ) -> Outcome | None:
+        """Call the hooks and send what is between; return an outcome if that is the end."""
+        prepared, native = attempt.prepared, attempt.native
+        hooks = self._client.event_hooks
+        try:
+            if hooks["request"]:
+                before = seen_by_hooks(native)
+                await self._call(hooks["request"], native)
+                if seen_by_hooks(native) != before:
+                    return None
+            try:
+                exchange = attempt.exchange = self._begin(prepared, limits)
+            except (EngineClosed, RuntimeError):
+                return None  # closed by its user: the client says so
+            await exchange.future
+            if exchange.head is None:
+                return self._failed(exchange, prepared, seconds)
+            attempt.response = self._response_of(exchange, native)
+            self._note_head(exchange, prepared)
+            await self._call(hooks["response"], attempt.response)
+        except BaseException as error:
+            if attempt.response is not None:
+                await close(attempt.response)
+            return self._outcome_of(error, attempt)
+        return None
+
+    def _call(
+        self, hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument: Any
+    ) -> Awaitable[None]:
+        return TimedSteps(call_hooks(hooks, argument), self._stalls, monotonic)
+
+    def _begin(self, prepared: PreparedRequest, limits: ExchangeLimits) -> Exchange:
+        return self._engine.begin(
+            prepared.origin,
+            prepared.method,
+            prepared.payload,
+            prepared.body,
+            limits,
+            NEVER,
+            prepared.closes,
+        )
+
+    def _response_of(self, exchange: Exchange, native: Any) -> Any:
+        """Return a response whose body is still to be read."""
+        library = self._binding.library
+        stream = hooked_stream(library)(self._pool, exchange)
+        response = stream.response = response_to(
+            native,
+            exchange.head,
+            exchange.connection,
+            library,
+            stream,
+            self._client._default_encoding,
+        )
+        return response
+
+    def _outcome_of(self, error: BaseException, attempt: _Attempt) -> Outcome:
+        """
+        Return the outcome that an error of a hook makes.
+
+        Raises:
+            BaseException: `error`, if it is the end of the task and not of the request.
+        """
+        state = AttemptState(PhaseTrace(monotonic))
+        state.begin(attempt.native)
+        state.sent = state.hooked = True
+        state.in_body = attempt.response is not None
+        if isinstance(error, Exception):
+            outcome = outcome_of(error, state, self._binding)
+        else:
+            stand_in = stray_cancellation(error)
+            if stand_in is None or not (is_hooks(error) or is_callers(error)):
+                raise error
+            outcome = callback_outcome(stand_in)
+        if attempt.exchange is not None:
+            outcome.timing = course_of(attempt.exchange)
+        outcome.url = attempt.native.url
+        return outcome
+
+    def _timed_out(self, attempt: _Attempt, seconds: float | None) -> Outcome:
+        exchange, native = attempt.exchange, attempt.native
+        if exchange is not None:
+            self._engine.abandon(exchange)
+            exchange.error = TimedOut("total")
+            return self._failed(exchange, attempt.prepared, seconds)
+        # A hook has taken all of it, which says nothing of the server.
+        error = self._binding.error(AttemptTimeout)(seconds or 0.0, request=native)
+        return Outcome(kind=FailureKind.timeout, error=error, cut=True, url=native.url)
+
+    def _read(
+        self, attempt: _Attempt, decoder: WholeBodyDecoder, max_body: int | None
+    ) -> Outcome | None:
+        """Return the outcome of a response whose body is there, and needs nothing of a client."""
+        response, exchange = attempt.response, attempt.exchange
+        if response is None or response.has_redirect_location or response.is_stream_consumed:
+            return None
+        assert exchange is not None
+        if response.is_closed or not exchange.is_over or exchange.error is not None:
+            return None
+        if isinstance(exchange.content, UnjoinedBody):  # large
+            return None
+        raw = content = bytes(exchange.content)
+        coding = None
+        if any(name.lower() == b"content-encoding" for name, _ in response.headers.raw):
+            coding = coding_of(response.status_code, response.headers["content-encoding"])
+        if coding is not None and raw:
+            decoded = decoder.decode_nowait(raw, coding)
+            if decoded is None:
+                return None
+            content = decoded
+        if max_body is not None and len(content) > max_body:
+            return None
+        # As `ResponseBuilder` does.
+        response._content = content
+        response._num_bytes_downloaded = len(raw)
+        response.is_closed = response.is_stream_consumed = True
+        response.stream = self._binding.library.ByteStream(b"")
+        response.elapsed = datetime.timedelta(seconds=exchange.ended_at - exchange.begun_at)
+        return Outcome(
+            response=response,
+            content=content,
+            timing=course_of(exchange),
+            status_code=response.status_code,
+            forwarded_by=forwarded_by(exchange),
+        )
+
+    async def _go_on(self, attempt: _Attempt, seconds: float | None) -> Outcome:
+        """Let the client go on from where the attempt is."""
+        prepared, response = attempt.prepared, attempt.response
+        outcome = await self._client_lane.exchange(
+            prepared.item,
+            None,
+            prepared.limits,
+            seconds,
+            monotonic,
+            left=seconds,
+            first=attempt.exchange,
+            resumed=Resumed(attempt.native, [], response, is_hooked=True),
+            spent=monotonic() - attempt.began,
+        )
+        if response is not None and attempt.exchange is not None:
+            first_hop = timing_of(course_of(attempt.exchange))
+            outcome.timing = timing_of(outcome.timing).following(first_hop)
+        return outcome
+
+
+class _Attempt:
+    """One request on its way, as far as it is not the client's."""
+
+    def __init__(self, prepared: PreparedRequest, seconds: float | None) -> None:
+        self.prepared = prepared
+        self.native = prepared.native()
+        self.began = monotonic()
+        self.limit = TimeLimit(seconds)
+        # None until it is sent, and until its head has come.
+        self.exchange: Exchange | None = None
+        self.response: Any = None

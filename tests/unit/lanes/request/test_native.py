@@ -1,0 +1,74 @@
+"""Requests made without httpx's constructors: the same as theirs."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch._lanes.request import _native
+from asyncbatch._lanes.request._native import plain_request
+from asyncbatch._values._urls import split_plain
+
+URLS = st.one_of(
+    st.sampled_from(
+        [
+            *("http://a.test/", "https://a.test:8443/x/y?z=?&a=%20#", "http://a.test:80/x"),
+            *("https://a.test:443/", "http://127.0.0.1:8080/a%2fb;c?'=1", "http://a-b.c_d/..a/"),
+        ]
+    ),
+    st.text("ab/.?=&%4:;'", max_size=12).map("http://a.test/{}".format),
+)
+
+
+@given(URLS, st.lists(st.sampled_from([("A-b", "c"), ("x", "y")]), max_size=3))
+def test_a_plain_request_is_what_httpx_would_make(url: str, pairs: list[tuple[str, str]]) -> None:
+    """With all that can be asked of it and of its URL."""
+    if split_plain(url) is None:
+        return
+    headers = httpx.Headers(pairs)
+    timeout = {"read": 1.0}
+    made = plain_request(httpx, url, headers._list, timeout)
+    expected = httpx.Request("GET", url, headers=headers, extensions={"timeout": timeout})
+
+    assert made is not None
+    for name in ("scheme", "raw_scheme", "host", "raw_host", "port", "netloc", "path", "query"):
+        assert getattr(made.url, name) == getattr(expected.url, name)
+    assert made.url == expected.url
+    assert hash(made.url) == hash(expected.url)
+    assert made.url.raw_path == expected.url.raw_path
+    assert made.headers == expected.headers
+    assert made.headers.raw == expected.headers.raw
+    assert made.extensions == expected.extensions
+    assert (made.method, made.content, made.read()) == ("GET", b"", b"")
+    assert repr(made) == repr(expected)
+    assert pickle.loads(pickle.dumps(made)).url == expected.url
+    made.headers["x-new"] = "1"
+    assert headers == httpx.Headers(pairs)
+
+
+@pytest.mark.parametrize("url", ["http://a.test", "http://a.test/#f"])
+def test_any_other_url_is_left_to_httpx(url: str) -> None:
+    """There is no telling where its target begins and ends."""
+    assert plain_request(httpx, url, [], {}) is None
+
+
+def test_another_layout_is_left_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is compared once for each library."""
+
+    class Request(httpx.Request):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.more = True
+
+    class Changed:
+        URL, Headers, ByteStream = httpx.URL, httpx.Headers, httpx.ByteStream
+
+    Changed.Request = Request  # type: ignore[attr-defined]
+
+    assert plain_request(Changed, "http://a.test/", [], {}) is None
+    assert _native._is_as_known(httpx)

@@ -1,0 +1,277 @@
+"""Event hooks on the engine: what they see and may do, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import FailureKind, Fetcher, Request
+from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply, echo
+from tests.served import lanes_of
+
+pytestmark = pytest.mark.asyncio_only
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with LoopbackServer(default=Reply(body=b"ok")) as server:
+        server.on("/echo", echo)
+        yield server
+
+
+async def test_hooks_are_called_in_order_around_each_exchange(server: LoopbackServer) -> None:
+    """With the same request, and the response that the result has."""
+    seen: list[Any] = []
+
+    def noting(name: str) -> Any:
+        async def hook(given: Any) -> None:
+            seen.append((name, given))
+
+        return hook
+
+    hooks = {"request": [noting("a"), noting("b")], "response": [noting("c"), noting("d")]}
+    async with Fetcher(retry=None, event_hooks=hooks) as fetcher:
+        lanes = lanes_of(fetcher)
+        result = await fetcher.fetch(server.url())
+
+    assert lanes == ["direct"]
+    assert result.ok
+    response = result.response
+    assert [name for name, _ in seen] == ["a", "b", "c", "d"]
+    assert all(given is response.request for _, given in seen[:2])
+    assert all(given is response for _, given in seen[2:])
+    assert (response.content, response.num_bytes_downloaded) == (b"ok", 2)
+    assert response.is_closed
+    assert response.is_stream_consumed
+    assert response.elapsed.total_seconds() > 0
+
+
+async def test_a_hook_sees_the_head_before_the_body_has_come(server: LoopbackServer) -> None:
+    """And may refuse it, so that the rest is neither waited for nor read."""
+    server.on("/", Reply(body=1_000_000).hang(body=9))
+
+    async def refuse(response: httpx.Response) -> None:
+        assert not response.is_stream_consumed
+        assert response.num_bytes_downloaded == 0
+        raise ValueError(response.headers["content-length"])
+
+    async with Fetcher(retry=None, event_hooks={"response": [refuse]}, timeout=30) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.kind is FailureKind.callback
+    assert isinstance(result.error, ValueError)
+    assert str(result.error) == "1000000"
+    assert str(result.url) == server.url()
+    assert result.elapsed < 20
+
+
+async def test_a_hook_may_read_a_body_that_comes_in_pieces(server: LoopbackServer) -> None:
+    """It has all of it; and what it has read is not read again."""
+    server.on("/slow", Reply(body=b"x" * 30, framing="chunked", chunk=10).paced(10, every=0.02))
+    read: list[bytes] = []
+
+    async def reading(response: httpx.Response) -> None:
+        read.append(await response.aread())
+
+    async with Fetcher(retry=None, event_hooks={"response": [reading]}) as fetcher:
+        result = await fetcher.fetch(server.url("/slow"))
+
+    assert read == [b"x" * 30]
+    assert result.content == b"x" * 30
+    assert len(server.requests) == 1
+
+
+async def test_what_comes_behind_the_hooks_is_read_within_all_limits(
+    server: LoopbackServer,
+) -> None:
+    """The size of the body, its end, and the time for all of it."""
+    server.on("/long", Reply(body=b"x" * 5000))
+    server.on("/gzip", Reply(body=b"y" * 5000).gzipped())
+    server.on("/cut", Reply(body=b"x" * 500).cut(body=100))
+    server.on("/hang", Reply(body=b"x" * 500).hang(body=100))
+
+    async def hook(response: httpx.Response) -> None:
+        response.headers["x-seen"] = "1"
+
+    options: dict[str, Any] = {"max_body": 1000, "timeout": 0.5}
+    async with Fetcher(retry=None, event_hooks={"response": [hook]}, **options) as fetcher:
+        lanes = lanes_of(fetcher)
+        paths = ["/long", "/gzip", "/cut", "/hang"]
+        results = [await fetcher.fetch(server.url(path)) for path in paths]
+
+    assert set(lanes) == {"direct"}
+    assert [result.kind for result in results] == [
+        FailureKind.too_large,
+        FailureKind.too_large,
+        FailureKind.truncated,
+        FailureKind.timeout,
+    ]
+    assert isinstance(results[3].error, asyncbatch.AttemptTimeout)
+
+
+@pytest.mark.parametrize("moment", ["request", "response"])
+async def test_a_hook_that_takes_the_time_is_cut_off(server: LoopbackServer, moment: str) -> None:
+    """The attempt's limit is for it too; the server is not blamed for what it did not do."""
+
+    async def wait(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    async with Fetcher(retry=None, event_hooks={moment: [wait]}, timeout=0.2) as fetcher:
+        results = await fetcher.fetch_many([server.url()] * 12)
+        down = fetcher.statistics().by_host
+
+    assert {result.kind for result in results} == {FailureKind.timeout}
+    assert {type(result.error) for result in results} == {asyncbatch.AttemptTimeout}
+    assert not any(host.given_up for host in down.values())
+
+
+@pytest.mark.may_block
+async def test_a_hook_that_blocks_the_loop_costs_no_request_its_time(
+    server: LoopbackServer,
+) -> None:
+    """It is the caller's: limits are put off for that long."""
+
+    async def block(_: Any) -> None:
+        time.sleep(0.3)  # noqa: ASYNC251  # what is shown here
+
+    async with Fetcher(retry=None, event_hooks={"response": [block]}, timeout=0.5) as fetcher:
+        results = await fetcher.fetch_many([server.url()] * 4)
+
+    assert all(result.ok for result in results)
+
+
+async def test_a_changed_request_is_sent_as_it_has_become(server: LoopbackServer) -> None:
+    """Once, with the hooks called once for each hop."""
+    calls: list[str] = []
+
+    async def sign(request: httpx.Request) -> None:
+        calls.append(request.url.path)
+        request.headers["x-signature"] = request.url.path
+
+    async def note(response: httpx.Response) -> None:
+        calls.append(f"{response.status_code}")
+
+    server.on("/go", Reply.redirect("/sent"))
+    server.on(
+        "/sent", lambda request: Reply(body=request.headers["x-signature"], headers={"x-a": "b"})
+    )
+
+    hooks = {"request": [sign], "response": [note]}
+    async with Fetcher(retry=None, event_hooks=hooks) as fetcher:
+        result = await fetcher.fetch(server.url("/go"))
+
+    assert result.text == "/sent"
+    assert calls == ["/go", "302", "/sent", "200"]
+    assert [request.headers["x-signature"] for request in server.requests] == ["/go", "/sent"]
+
+
+async def test_a_refusal_in_httpxs_own_words_is_the_servers(server: LoopbackServer) -> None:
+    """`raise_for_status` in a hook makes a failure of kind `status`, which is tried again."""
+    answers = [Reply(503), Reply(503), Reply(body=b"at last")]
+
+    def answer(_: RecordedRequest) -> Reply:
+        return answers.pop(0)
+
+    async def refuse(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    server.on("/", answer)
+    retry = asyncbatch.Retry(attempts=3, backoff=0.001, pause_hosts=False)
+    async with Fetcher(retry=retry, event_hooks={"response": [refuse]}) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.text == "at last"
+    assert [attempt.status_code for attempt in result.history] == [503, 503]
+
+
+async def test_a_cancelled_task_of_a_hooks_fails_its_request_alone(
+    server: LoopbackServer,
+) -> None:
+    """It would end the whole batch otherwise."""
+    lost = asyncio.ensure_future(asyncio.sleep(100))
+    lost.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await lost
+
+    async def wait_for_it(request: httpx.Request) -> None:
+        if request.url.path == "/lost":
+            await lost
+
+    async with Fetcher(retry=None, event_hooks={"request": [wait_for_it]}) as fetcher:
+        results = await fetcher.fetch_many([server.url("/lost"), server.url("/kept")])
+
+    assert [result.kind for result in results] == [FailureKind.callback, None]
+
+
+async def test_cancelling_leaves_no_connection_in_use(server: LoopbackServer) -> None:
+    """Whether a hook waits, or the server does."""
+    server.on("/hang", Reply().hang())
+
+    async def wait(response: httpx.Response) -> None:
+        await anyio.sleep_forever()
+
+    async with Fetcher(retry=None, event_hooks={"response": [wait]}) as fetcher:
+        with anyio.move_on_after(0.2):
+            await fetcher.fetch_many([server.url("/hang"), server.url()] * 3)
+        client: Any = fetcher.client
+        counts = client.own_transport.engine.counts()
+
+    assert counts["waiting"] == 0
+    assert counts["connections"] == counts["idle"]
+
+
+async def test_a_hooked_exchange_is_logged_once(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In httpx's words, between the hooks of its request and of its response."""
+
+    async def note(given: Any) -> None:
+        logging.getLogger("httpx").info("hook")
+
+    hooks = {"request": [note], "response": [note]}
+    with caplog.at_level(logging.INFO, "httpx"):
+        async with Fetcher(retry=None, event_hooks=hooks) as fetcher:
+            await fetcher.fetch(server.url())
+
+    assert caplog.messages == [
+        "hook",
+        f'HTTP Request: GET {server.url()} "HTTP/1.1 200 OK"',
+        "hook",
+    ]
+
+
+async def test_hooks_see_requests_of_every_kind(server: LoopbackServer) -> None:
+    """Put together or built, with cookies and authentication in them."""
+    seen: list[httpx.Request] = []
+
+    async def see(request: httpx.Request) -> None:
+        seen.append(request)
+
+    async with Fetcher(
+        retry=None, event_hooks={"request": [see]}, auth=("a", "b"), cookies={"c": "1"}
+    ) as fetcher:
+        lanes = lanes_of(fetcher)
+        url = server.url("/echo")
+        requests = [
+            url,
+            Request(url, method="POST", json={"a": 1}),
+            Request(url, cookies={"d": "2"}),
+        ]
+        results = [await fetcher.fetch(each) for each in requests]
+
+    assert set(lanes) == {"direct"}
+    for request, result, arrived in zip(seen, results, server.requests, strict=True):
+        assert result.unwrap().request is request
+        assert sorted(request.headers.raw) == sorted(arrived.raw_headers)
+        assert request.content == arrived.body
+        assert "c=1" in request.headers["cookie"]
+        assert request.headers["authorization"].startswith("Basic ")
