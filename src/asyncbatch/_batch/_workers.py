@@ -419,7 +419,7 @@ class Worker:
         workers.leave(self)
 
     def abandon(self) -> None:
-        """Give up what is under way, at the end of the batch."""
+        """Give up the request in flight, at the end of the batch."""
         assert self._relay is not None
         self._relay.abandon()
         self._interrupt()

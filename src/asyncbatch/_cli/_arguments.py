@@ -27,16 +27,16 @@ from asyncbatch._values._redaction import redacted
 DESCRIPTION = """\
 Fetch many URLs at once; print one line for each as it ends, and a summary on stderr.
 
-Without arguments, show what asyncbatch does on a server inside this process.
+Without arguments, run a demo against a server inside this process.
 """
 EPILOG = """\
-Each line has the status, or in one word why there is none; the seconds it took; the bytes of the
-decoded body; and the URL. With --jsonl there are JSON objects in their place.
+Each line has the status, or the kind of failure; the seconds it took; the bytes of the decoded
+body; and the URL. With --jsonl, JSON objects are written instead.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
 It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
 Passwords in URLs are never printed.
 
-Exit codes: 0, all went well; 1, a request failed, or a URL was not fetched; 2, bad usage;
+Exit codes: 0, all succeeded; 1, a request failed, or a URL was not fetched; 2, wrong usage;
 130, interrupted; 143, terminated.
 """
 # RFC 9110 §5.6.2.
@@ -93,10 +93,10 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str] | None) -> Arguments:
     """
-    Return what `argv` asks for.
+    Parse `argv`.
 
     Raises:
-        SystemExit: With 2 and a message on stderr if it makes no sense; with 0 after `--help` and
+        SystemExit: With 2 and a message on stderr if it is invalid; with 0 after `--help` and
             `--version`.
     """
     parser = _parser()

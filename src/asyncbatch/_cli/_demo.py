@@ -1,7 +1,7 @@
 """
 The demo: a batch on a server inside this process, with many planned failures.
 
-It fails if a single result is not as planned, so that it serves as a test of an installation too.
+It fails if any result is not as planned, so that it also tests an installation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ asyncbatch demo: {(LIVE_HOSTS + 1) * URLS_PER_HOST:,} URLs on {LIVE_HOSTS + 1} h
 in this process.
 {CONCURRENCY} requests at once, at most {PER_HOST} of them on one host. Some hosts are slow, busy \
 or broken, one is dead.
-None of them may hold up the others; another try saves what it can; each URL gets one result.
+No host may hold up the others, retries repair what they can, and each URL gets one result.
 """
 
 

@@ -1,7 +1,7 @@
 """
 The input of the command: the URLs given as arguments, then those of its files, all counted.
 
-That none is silently left out is shown by the counts: what was read, and what was not.
+The counts of URLs read and not read show that none is silently left out.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Source:
     The requests of the command.
 
     Args:
-        arguments: What it was asked to do.
-        files: Closes what is opened here.
+        arguments: The arguments of the command.
+        files: Closes the files that are opened here.
 
     Attributes:
-        read: how many have been read.
-        is_exhausted: whether there are no more.
+        read: Number of requests read.
+        is_exhausted: Whether all requests have been read.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If one is no list, or makes no sense.
+        ValueError: If a file is not a list, or is given twice.
     """
 
     def __init__(self, arguments: Arguments, files: ExitStack) -> None:
@@ -68,7 +68,7 @@ class Source:
         Raise if the files contained no URL.
 
         Raises:
-            UsageError: If nothing was read, although all has been.
+            UsageError: If the whole input was read, and no URL was in it.
         """
         if self.is_exhausted and not self.read:
             names = " and ".join("stdin" if path == "-" else path for path, _ in self._opened)

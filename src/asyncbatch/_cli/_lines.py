@@ -1,8 +1,8 @@
 """
-A result as a line of text: for people and grep, or as JSON.
+A result as a line of text, or as JSON.
 
-What may be shown: no headers and no bodies, and of a URL not who asks. Anything in a URL may come
-from a stranger, so that what would steer a terminal is written out.
+A line shows no headers, no bodies, and no user name and password of a URL. A URL may come from a
+stranger, so control characters, which a terminal would obey, are escaped.
 """
 
 from __future__ import annotations

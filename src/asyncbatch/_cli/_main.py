@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the program if `None`.
 
     Raises:
-        SystemExit: If the arguments make no sense, or ask for help.
+        SystemExit: If the arguments are invalid, or ask for help.
     """
     try:
         arguments = parse(argv)
@@ -221,7 +221,7 @@ def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Out
 
     Raises:
         OSError: If the file of `--jsonl` cannot be opened.
-        ValueError: If it is one that the URLs are read from.
+        ValueError: If that file is one of the input files.
     """
     stdout: TextIO | None = sys.stdout  # None in a program started without stdout
     if arguments.jsonl is None:

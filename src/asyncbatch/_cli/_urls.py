@@ -1,8 +1,8 @@
 """
 Reader of URLs from files or stdin, line by line, only as many as are needed.
 
-A pipe or a terminal may keep a reader waiting, which must not hold up what is under way: these are
-read as async iterators. Files are read as they are.
+Reading a pipe or a terminal may wait, which must not block the requests in flight, so these are
+async iterators. Files are plain iterators.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Lines:
     Takes the bytes of a list, in pieces of any size, and returns its URLs.
 
     Args:
-        name: What the list is called in messages.
+        name: The name of the list in messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -81,7 +81,7 @@ class Lines:
         Yield the URLs whose lines end in these bytes.
 
         Raises:
-            NotAList: If it can be said by now that it is none.
+            NotAList: If the bytes so far are not those of a list.
         """
         if self._start is not None:
             self._start += data
@@ -97,7 +97,7 @@ class Lines:
         Yield the URL of a last line without an end.
 
         Raises:
-            NotAList: If something is missing.
+            NotAList: If the file is incomplete.
         """
         if self._start is not None:
             data, self._start = self._start, None
@@ -193,7 +193,7 @@ def urls_in(file: BinaryIO, name: str) -> Iterable[str] | AsyncIterator[str]:
 
     Raises:
         OSError: If it cannot be read.
-        NotAList: If that can be said without waiting for it.
+        NotAList: If it is not a list, and that can be told without waiting.
     """
     if _may_wait(file):
         return _awaited_urls(file.fileno(), Lines(name))

@@ -1,9 +1,9 @@
 """
 Writers of lines for a slow reader: a full pipe slows the batch down, not the event loop.
 
-If it held up the loop, everything under way would run into its time-out while somebody reads the
-first screen in a pager. And a pipe or terminal that another program shares may not block: it takes
-a part of what is written, or nothing, and the rest is written when there is room again.
+If it blocked the loop, all requests in flight would time out while a user reads the first screen in
+a pager. A pipe or terminal shared with another program may be non-blocking: it accepts a part of a
+write, or nothing, and the rest is written when there is room again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sink:
     A stream, blocking or not, that texts are written to completely.
 
     Args:
-        stream: Where to.
+        stream: The stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -46,7 +46,7 @@ class Sink:
         Write all of `text`, waiting for room if necessary.
 
         Raises:
-            OSError: If the stream takes no more.
+            OSError: If writing fails.
             ValueError: If it is closed.
         """
         # The encoding of the terminal may lack a character of a URL.
@@ -105,9 +105,9 @@ class LineWriter:
     Writes lines to a stream, in a thread.
 
     Attributes:
-        put: how many lines have been taken.
-        written: how many of them are out.
-        error: what the stream raised.
+        put: Number of lines queued.
+        written: Number of lines written.
+        error: The error of the stream, if it raised one.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class LineWriter:
         Queue a line; wait while `BACKLOG` lines are queued.
 
         Raises:
-            anyio.BrokenResourceError: If the stream takes no more.
+            anyio.BrokenResourceError: If writing has failed.
         """
         self.put += 1
         await self._send.send(line)
@@ -154,7 +154,7 @@ async def writing_to(stream: TextIO) -> AsyncGenerator[LineWriter]:
     Yield a writer of lines. When the context ends, all lines are written.
 
     Raises:
-        OSError: If the stream takes no more, when the context ends; it ends at once for that.
+        OSError: If writing fails, which also ends the context at once.
     """
     send, receive = anyio.create_memory_object_stream[str](BACKLOG)
     errors: list[Exception] = []

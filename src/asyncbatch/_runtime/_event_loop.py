@@ -57,20 +57,20 @@ def trio_loop() -> TrioLoop | None:
 
 def has_virtual_time() -> bool:
     """
-    Say whether somebody has made the time of the running event loop virtual.
+    Whether the time of the running event loop is virtual.
 
-    On asyncio as `asyncbatch.testing.FakeClock` does. On trio every clock but trio's own is.
+    On asyncio, `asyncbatch.testing.FakeClock` makes it so. On trio, every clock but trio's own is.
     """
     return is_virtual(running_loop())
 
 
 def running_loop() -> Any:
-    """Return the event loop of the running task, or what stands in for one on trio."""
+    """Return the event loop of the running task, or its substitute on trio."""
     return trio_loop() or anyio.lowlevel.current_token().native_token
 
 
 def is_virtual(loop: object) -> bool:
-    """Say whether the time of an event loop is."""
+    """Whether the time of an event loop is virtual."""
     return "time" in getattr(loop, "__dict__", ()) or bool(getattr(loop, "is_virtual", False))
 
 

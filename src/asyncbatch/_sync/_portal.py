@@ -122,9 +122,9 @@ class _Loop:
 
 class Portal(Generic[T]):
     """
-    A thread with an event loop, in which an async context is held open. Use it once.
+    A thread with an event loop, in which an async context is kept open. Use it once.
 
-    The thread is a daemon: one that nobody closes does not keep the interpreter from exiting.
+    The thread is a daemon, so that an unclosed portal does not keep the interpreter from exiting.
 
     Args:
         context: Makes the context; called in the loop's thread, with the caller's context

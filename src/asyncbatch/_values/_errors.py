@@ -82,7 +82,7 @@ class FailureKind(StrEnum):
     proxy = "proxy"
     """
     A proxy cannot be reached, refuses (407, any answer to CONNECT but 2xx, any reply of SOCKS5 but
-    success), ends early, or sends what is none of these. It says nothing of the request's host.
+    success), ends early, or sends invalid bytes. It says nothing about the request's host.
     """
     redirect = "redirect"
     """Too many redirects, or a `Location` that is not a usable URL."""
@@ -192,11 +192,11 @@ class HostDown(httpx.ConnectError):
 
 class ProxyError(httpx.ProxyError):
     """
-    A proxy did not do its part; what it is called in the message has no credentials.
+    A proxy failed or refused. The message names it without credentials.
 
     Attributes:
-        proxy: the URL of the proxy, without credentials; None where none was left to be asked.
-        status_code: the status of its refusal, where it speaks HTTP and refused.
+        proxy: The URL of the proxy, without credentials; `None` if no proxy was left to try.
+        status_code: The status of its refusal, if it is an HTTP proxy and refused.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """
-A proxy as the caller names it: a URL, or httpx's `Proxy`, read once and checked.
+`Proxy`: the proxy that a caller gives as a URL or as an `httpx.Proxy`, parsed and checked.
 
-Nothing here connects. The engine keys its connections by this value, so two that are equal share
-them; what is shown of one never has its user name or password.
+Nothing here connects. The engine keys its connections by this value, so that equal proxies share
+them. No text of a proxy shows its user name or password.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LONGEST = 255  # RFC 1929 §2: a length is one byte
 
 _SCHEMES = "http://, https://, socks5:// or socks5h://"
 _CURE = (
-    "proxy must be a URL such as http://user:password@host:3128, with whatever else than "
-    "letters and digits stands in user and password percent-encoded"
+    "proxy must be a URL such as http://user:password@host:3128; percent-encode all characters of "
+    "user and password but letters and digits"
 )
 
 
 @attrs.frozen(cache_hash=True, repr=False)
 class Proxy:
-    """A proxy, and how to be let in."""
+    """A proxy, with its credentials."""
 
     scheme: str
     """`http`, `https`, `socks5` (which is given addresses) or `socks5h` (which is given names)."""
@@ -46,9 +46,9 @@ class Proxy:
     credentials: tuple[bytes, bytes] | None = None
     """User name and password."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """Fields for an HTTP proxy alone, beside its `Proxy-Authorization`."""
+    """Header fields for an HTTP proxy only, in addition to `Proxy-Authorization`."""
     ssl_context: ssl.SSLContext | None = None
-    """For TLS to the proxy itself; None: as for origins."""
+    """Context for TLS to the proxy itself; `None`: that for origins."""
 
     @property
     def is_socks(self) -> bool:
@@ -68,7 +68,7 @@ class Proxy:
 
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The header fields that it is given, and nobody behind it."""
+        """The header fields that only the proxy gets."""
         has_own = any(name.lower() == b"proxy-authorization" for name, _ in self.headers)
         if self.credentials is None or has_own:
             return self.headers
@@ -76,7 +76,7 @@ class Proxy:
         return ((b"Proxy-Authorization", basic), *self.headers)
 
     def forwards(self, is_tls: bool) -> bool:
-        """Whether it is handed whole requests to an origin, and does not tunnel to it."""
+        """Whether it forwards whole requests to an origin, rather than tunnelling to it."""
         return not (is_tls or self.is_socks)
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Proxy:
 
 def proxy_of(given: object) -> Proxy:
     """
-    Return the proxy that a caller names.
+    Return the proxy that a caller gives.
 
     Raises:
         TypeError: it is of no type that proxies are named by.

@@ -175,11 +175,11 @@ class Request:
         default=UNSET, repr=False, validator=_check_proxy
     )
     """
-    The proxy on its way, and on that of its redirects, instead of the fetcher's; `None`: none.
+    The proxy for the request and its redirects. Replaces the fetcher's `proxy`; `None`: no proxy.
 
-    A URL that begins with `http://`, `https://`, `socks5://` (names are resolved here) or
-    `socks5h://` (they are resolved there), with user name and password if need be, or an
-    `httpx.Proxy`. It needs a transport of ours.
+    A URL that begins with `http://`, `https://`, `socks5://` (names are resolved locally) or
+    `socks5h://` (the proxy resolves names), with user name and password if necessary, or an
+    `httpx.Proxy`. It needs a transport of this library.
     """
     extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     """Extensions as httpx passes them to its transport. A `trace` function is called too."""

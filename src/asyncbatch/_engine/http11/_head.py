@@ -24,7 +24,7 @@ UNTIL_CLOSE = -2
 """In place of a length: the body ends with the connection."""
 
 FAULTY = -3
-"""In place of a length: the end of a body is unknown; a response to HEAD, without body, is valid."""
+"""In place of a length: the end of a body is unknown; a response to HEAD has none, and is valid."""
 
 _MAX_LENGTH_DIGITS = (
     18  # fits a signed 64-bit integer with room to add; zeros in front do not count
