@@ -46,6 +46,7 @@ from asyncbatch._lanes.request._sendable import (
 from asyncbatch._lanes.request._upload import Body
 from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
 from asyncbatch._lanes.response._phases import PhaseTrace
+from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._body_source import UnreadableBody
@@ -253,6 +254,7 @@ class _Exchange:
         self._state.request = native
         try:
             if resumed is None:
+                await wait_turn(EXCHANGE)
                 await self._respond(native)
             else:
                 await self._resume(resumed)

@@ -22,6 +22,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import coding_of
 from asyncbatch._lanes.response._join import join
+from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
@@ -54,6 +55,7 @@ async def read_body(
         Exception: What the client raises.
     """
     try:
+        await wait_turn(EXCHANGE)
         if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
             content = response.content
             _check_size(len(content), limit)

@@ -1,8 +1,9 @@
 """
-How much may be decoded within one turn of an event loop, over all bodies that are decoded there.
+How much may be done within one turn of an event loop, over all requests and bodies there.
 
-Each small body takes a fraction of a millisecond; a hundred that have come together take many.
-Counted in bytes, not in time: so it does not depend on how busy the machine is.
+To decode a small body, or to take a request through httpx, takes a fraction of a millisecond; a
+hundred that have come together take many. Counted in bytes, not in time: so it does not depend on
+how busy the machine is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ AT_ONCE = 1024 * 1024
 
 FIXED = 4 * 1024
 """What a body costs beside its bytes."""
+
+EXCHANGE = 124 * 1024
+"""What it costs to build a request in httpx and send it, or to read its response: as many bytes as
+are decoded in a third of a millisecond."""
 
 
 class Turn:
@@ -55,3 +60,11 @@ def turn_here() -> tuple[Turn, CallSoon]:
     if turn is None:
         turn = _turns[loop] = Turn()
     return turn, getattr(loop, "call_soon", None) or loop.run_sync_soon
+
+
+async def wait_turn(nbytes: int) -> None:
+    """Wait for a turn in which something is left, and spend `nbytes` of it."""
+    turn, call_soon = turn_here()
+    while turn.left <= 0:
+        await anyio.lowlevel.checkpoint()
+    turn.spend(nbytes, call_soon)
