@@ -1,7 +1,7 @@
 """
-A response that comes in pieces: what has to be seen to until the last of them is there.
+State of a response of which only a part has arrived.
 
-Most responses are whole at the first read, and have none of this.
+Most responses are complete at the first read, and need none.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from asyncbatch._engine.http11 import ResponseProtocol, ResponseTooLarge
 from asyncbatch._engine.io._transport import Transport
 
 HIGH_WATER = 256 * 1024
-"""Bytes of a streamed body that wait for their reader before the socket is left unread."""
+"""Bytes of a streamed body that wait for their reader before reading from the socket is paused."""
 
 
 class PartialResponse:
     """
-    Watches over one response between its first piece and its last.
+    Handles one response between its first and its last piece.
 
-    It holds the transport back, and tells it where to receive; the connection keeps the time.
+    It pauses the transport, and sets the memory to receive into. The connection keeps the time.
 
     Args:
-        limits: the exchange's.
-        protocol: what reads the response.
-        transport: what it comes from.
-        shared: where the transport receives what has no place of its own.
+        limits: the limits of the exchange.
+        protocol: parses the response.
+        transport: the transport of the connection.
+        shared: the buffer to receive into by default.
     """
 
     __slots__ = (
@@ -49,29 +49,29 @@ class PartialResponse:
         self._protocol = protocol
         self._transport = transport
         self._shared = shared
-        # Only with `ExchangeLimits.minimum_rate`, while something has to come at that rate.
+        # Set with `ExchangeLimits.minimum_rate`, while bytes must come at that rate.
         self._pace: Pace | None = None
-        # Whether the transport leaves what comes with the kernel, for want of a reader.
+        # Whether reading is paused, since the reader of the body is slow.
         self._is_paused = False
-        # Whether the transport receives into the place of the body instead of the shared buffer.
+        # Whether the transport receives into the memory of the body, not into the shared buffer.
         self._is_placing = False
 
     @property
     def too_slow_at(self) -> float:
-        """When it will have come too slowly if nothing more comes."""
+        """When the response will be too slow, if no more bytes come."""
         return NEVER if self._pace is None else self._pace.too_slow_at
 
     def take_out(self, seconds: float) -> None:
-        """Let the time in which the loop stood still be nobody's."""
+        """Take the time of a blocked loop out of the pace."""
         if self._pace is not None:
             self._pace.take_out(seconds)
 
     def add(self, nbytes: int, now: float) -> ResponseTooLarge | None:
         """
-        Count what has come, which was not the end, and prepare for what comes next.
+        Count received bytes, which did not complete the response, and prepare for the next ones.
 
         Returns:
-            Why the rest is not worth reading, if it is not.
+            The error if the rest is not worth reading.
         """
         limits = self._limits
         if limits.minimum_rate is not None:
@@ -88,25 +88,25 @@ class PartialResponse:
         return None
 
     def take(self) -> bytes:
-        """Hand over what has come of a streamed body, and read on."""
+        """Return the received bytes of a streamed body, and resume reading."""
         content = self._protocol.take_body()
         self.read_on()
         return content
 
     def read_on(self) -> None:
-        """Hold the transport back no longer."""
+        """Resume reading, if it is paused."""
         if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
 
     def leave_place(self) -> None:
-        """Let the transport hold on to the shared buffer only."""
+        """Make the transport receive into the shared buffer again."""
         self._receive_into(None)
 
     def _keep_pace(self, rate: float, nbytes: int, now: float) -> None:
         protocol = self._protocol
         if not protocol.is_under_way or (self._limits.streams and protocol.head is not None):
-            # Behind a 1xx the server thinks on, and of a streamed body the reader sets the pace.
+            # After a 1xx, the server is computing; for a streamed body, the reader sets the pace.
             self._pace = None
             return
         if self._pace is None:
@@ -119,14 +119,14 @@ class PartialResponse:
             self._transport.pause_reading()
 
     def _is_long_redirect(self, limit: int) -> bool:
-        """Whether a new connection is cheaper than the rest of a redirect."""
+        """Whether the body of a redirect is so long that a new connection is cheaper."""
         head = self._protocol.head
         if head is None or not head.is_redirect:
             return False
         return head.length > limit or self._protocol.untaken > limit
 
     def _receive_into(self, place: memoryview | None) -> None:
-        """Receive next where the body stays, or into the shared buffer again."""
+        """Set the memory to receive into: `place`, or the shared buffer."""
         if place is None and not self._is_placing:
             return
         self._is_placing = place is not None

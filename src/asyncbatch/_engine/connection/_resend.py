@@ -1,5 +1,5 @@
 """
-What an exchange without a whole response has failed of, and whether it begins anew.
+Why an incomplete exchange failed, and whether it is sent again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, TruncatedResponse
 def passed_limit(
     exchange: Exchange, sending: PartialRequest | None, arrival: PartialResponse | None, now: float
 ) -> TimedOut:
-    """Say which limit of time has passed: that of the whole, of its pace, or of a wait."""
+    """Return the error of the time limit that has passed: total, rate, or a wait."""
     if now >= exchange.deadline:
         return TimedOut("total")
     if arrival is not None and now >= arrival.too_slow_at:
@@ -24,14 +24,15 @@ def passed_limit(
 
 def may_send_again(exchange: Exchange, error: Exception) -> bool:
     """
-    Say whether an exchange that failed is sent again, on a connection opened for it alone.
+    Whether a failed exchange is sent again, on a connection opened for it alone.
 
-    The one silent repetition of a request (as Go's `shouldRetryRequest`).
+    This is the only silent repetition of a request (as in Go's `shouldRetryRequest`).
 
-    A server may close an idle connection at the moment we write to it; then nothing was done,
-    but we cannot know. Hence only on a connection that has served before, before any byte of an
-    answer, and only what means the same twice (RFC 9110 §9.2.2). Never on a fresh connection, so
-    never twice: against a server that just hangs up that would have no end.
+    A server may close an idle connection while we write to it. The request was then not carried
+    out, but we cannot know that. So it is sent again only if the connection was used before, no
+    byte of an answer has come, and the method is idempotent (RFC 9110 §9.2.2). It is never sent
+    again after a new connection, and so never twice: with a server that always hangs up, this would
+    not end.
     """
     return (
         exchange.is_reused
