@@ -27,6 +27,7 @@ PUBLIC = """
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
     Retry        Rate              HostLimits HostStatistics    Progress
+    ProxyPool
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded

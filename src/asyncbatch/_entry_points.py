@@ -11,6 +11,7 @@ from asyncbatch._api._statistics import HostStatistics, Statistics
 from asyncbatch._batch._input import RequestLike, Requests
 from asyncbatch._engine import HTTPTransport, is_public
 from asyncbatch._policies._host_limits import HostLimits
+from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate
 from asyncbatch._progress import Progress
 from asyncbatch._sync._fetcher import SyncFetcher, fetch_many_sync
@@ -23,6 +24,7 @@ __all__ = [
     "HostLimits",
     "HostStatistics",
     "Progress",
+    "ProxyPool",
     "Rate",
     "RequestLike",
     "Requests",

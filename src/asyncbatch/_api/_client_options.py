@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from http.cookiejar import CookieJar
@@ -19,7 +18,9 @@ from typing import Any
 import httpx
 
 from asyncbatch._api._options import FetcherOptions
+from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._values._checks import check_params
+from asyncbatch._values._proxy import proxy_of
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._text import is_charset
 
@@ -51,8 +52,6 @@ def _is_auth(value: object) -> bool:
     return is_pair or isinstance(value, httpx.Auth) or callable(value)
 
 
-_PROXY = re.compile(r"(?:https?|socks5h?)://", re.IGNORECASE)
-
 _BOOL = (_is(bool), "True or False")
 
 # By name: a check of the type, and what to give instead. None is checked separately.
@@ -71,7 +70,10 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "http2": _BOOL,
     "limits": (_is(httpx.Limits), "an httpx.Limits, such as httpx.Limits(max_connections=100)"),
     "mounts": (_is_mounts, "a dict of transports, such as {'http://host': transport}"),
-    "proxy": (_is(str, httpx.URL, httpx.Proxy), "a URL, or an httpx.Proxy"),
+    "proxy": (
+        _is(str, httpx.URL, httpx.Proxy, list, tuple, ProxyPool),
+        "a URL, an httpx.Proxy, a list of these or an asyncbatch.ProxyPool",
+    ),
     "transport": (
         _is_transport,
         "an httpx.AsyncBaseTransport",
@@ -112,24 +114,36 @@ def check_client_options(client_options: dict[str, Any]) -> None:
             "default_encoding must be an encoding of text that Python knows, such as 'latin-1', "
             f"not {encoding!r}"
         )
+    _check_proxy(client_options)
+
+
+def pool_in(client_options: Mapping[str, Any]) -> ProxyPool | None:
+    """
+    Return the pool that the option `proxy` names, if it names more than one.
+
+    Raises:
+        TypeError, ValueError: If one of a list is no proxy, or there is none.
+    """
     proxy = client_options.get("proxy")
-    if isinstance(proxy, str):
-        _check_proxy(proxy)
+    if isinstance(proxy, list | tuple):
+        if not proxy:
+            raise ValueError("proxy must be a list of at least one proxy, or be left out, not []")
+        return ProxyPool(proxy)
+    return proxy if isinstance(proxy, ProxyPool) else None
 
 
-def _check_proxy(proxy: str) -> None:
-    # httpx's message would show the URL, which may contain a password.
-    if not _PROXY.match(proxy):
-        raise ValueError("proxy must be a URL that begins with http://, https:// or socks5://")
-    try:
-        host = httpx.URL(proxy).raw_host
-    except (httpx.InvalidURL, UnicodeError):
-        host = b""
-    if not host:
-        raise ValueError(
-            "proxy must be a URL such as http://user:password@host:3128; percent-encode all "
-            "characters of user and password but letters and digits"
-        )
+def _check_proxy(client_options: Mapping[str, Any]) -> None:
+    proxy = client_options.get("proxy")
+    if pool_in(client_options) is None:
+        if proxy is not None:
+            proxy_of(proxy)
+        return
+    for name in ("http2", "transport"):
+        if client_options.get(name):
+            raise ValueError(
+                f"proxy= with several proxies needs the engine of asyncbatch: drop {name}, or give "
+                "one proxy"
+            )
 
 
 def _refuse_unknown(client_options: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ import anyio.lowlevel
 import httpx
 from anyio.lowlevel import EventLoopToken
 
-from asyncbatch._api._client_options import check_client_options
+from asyncbatch._api._client_options import check_client_options, pool_in
 from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options, split_options
 from asyncbatch._api._setup import backlog_of, equip, fitted, make_client, refuse_with_client
 from asyncbatch._api._statistics import Statistics, statistics_by_host
@@ -99,6 +99,7 @@ class Fetcher:
     ) -> None:
         own, client_options = split_options(options)
         check_client_options(client_options)
+        self._proxy_pool = pool_in(client_options)
         self._shared: Shared | None = None
         self._closed = False
         self._owns_client = client is None
@@ -134,7 +135,11 @@ class Fetcher:
         self._clock = running_clock()
         self._slots = Slots(self._options.concurrency, self._clock)
         self._shared = equip(
-            self._options, self._client, self._slots, owns_client=self._owns_client
+            self._options,
+            self._client,
+            self._slots,
+            owns_client=self._owns_client,
+            proxy_pool=self._proxy_pool,
         )
         return self
 

@@ -13,7 +13,7 @@ import math
 import os
 import ssl
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 import attrs
@@ -21,9 +21,11 @@ import httpx
 
 from asyncbatch._engine import AddressPolicyTypes, as_policy
 from asyncbatch._policies._host_limits import HostLimits, HostPatterns
+from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._values._checks import check_count, check_function, check_seconds
+from asyncbatch._values._proxy import ProxyTypes
 from asyncbatch._values._request import (
     AuthTypes,
     CookieTypes,
@@ -89,7 +91,7 @@ class FetcherOptions(BatchOptions, total=False):
     cert: str | os.PathLike[str] | tuple[str, str] | tuple[str, str, str] | None
     http1: bool
     http2: bool
-    proxy: str | httpx.URL | httpx.Proxy | None
+    proxy: ProxyTypes | Sequence[ProxyTypes] | ProxyPool | None
     mounts: Mapping[str, httpx.AsyncBaseTransport | None] | None
     limits: httpx.Limits | None
     event_hooks: Mapping[str, list[Callable[..., Any]]] | None

@@ -12,10 +12,12 @@ from typing import Any
 import attrs
 import httpx
 
+from asyncbatch._api._client_options import pool_in
 from asyncbatch._api._options import NotGiven, Options, warn_caller
 from asyncbatch._batch import Shared
 from asyncbatch._batch._attempt import Attempter
 from asyncbatch._batch._log import HostLog
+from asyncbatch._batch._proxies import Proxies
 from asyncbatch._engine import bounds_for
 from asyncbatch._lanes import (
     ClientLane,
@@ -27,6 +29,7 @@ from asyncbatch._lanes import (
     slots_of,
 )
 from asyncbatch._policies._host_limits import HostLimits
+from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._runtime._slots import BothSlots, Permits, Slots
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._schedule._host_rules import HostRules, RulesFor
@@ -58,7 +61,10 @@ def make_client(options: Options, client_options: dict[str, Any]) -> httpx.Async
         settings["follow_redirects"] = options.follow_redirects
     if not isinstance(options.max_redirects, NotGiven):
         settings["max_redirects"] = options.max_redirects
-    return OwnClient(addresses=options.addresses, **{**settings, **client_options})
+    client_options = {**settings, **client_options}
+    if pool_in(client_options) is not None:
+        client_options |= {"proxy": None, "has_proxy_pool": True}
+    return OwnClient(addresses=options.addresses, **client_options)
 
 
 def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:
@@ -117,7 +123,12 @@ def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:
 
 
 def equip(
-    options: Options, client: httpx.AsyncClient, slots: Slots, *, owns_client: bool
+    options: Options,
+    client: httpx.AsyncClient,
+    slots: Slots,
+    *,
+    owns_client: bool,
+    proxy_pool: ProxyPool | None = None,
 ) -> Shared:
     """Return the state that all batches of a fetcher share."""
     permits: Permits = slots
@@ -130,7 +141,9 @@ def equip(
     lane.take_part_in(stalls)
     stalls.join(slots.take_out)
     return Shared(
-        trial=Attempter(lane, limits),
+        trial=Attempter(
+            lane, limits, None if proxy_pool is None else Proxies(proxy_pool, random.random)
+        ),
         hosts=Hosts(
             per_host=options.per_host,
             rate=options.rate,

@@ -9,13 +9,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import anyio
 import attrs
 
-from asyncbatch._lanes import Binding, Encoded, Lane, Relay, field_of
+from asyncbatch._batch._proxies import Proxies
+from asyncbatch._lanes import Binding, Encoded, Lane, Relay, callers_error, field_of
 from asyncbatch._policies._retry_after import parse_retry_after
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
+from asyncbatch._values._host_key import origin_of
 from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._timeouts import TimeLimits, limits_of
 
@@ -38,6 +42,8 @@ class Attempter:
     lane: Lane
     limits: TimeLimits
     """The limits of a request that has none of its own."""
+    proxies: Proxies | None = None
+    """The proxies of which each attempt takes one; `None`: the client's way is taken."""
 
     async def run(
         self,
@@ -60,6 +66,45 @@ class Attempter:
             allowed: Seconds from its first start to `deadline_at`, for the message.
             encoded: The request as encoded by the lane, if it was encoded already.
         """
+        proxies = self.proxies
+        if proxies is None or not _takes_proxy(item):
+            return await self._run(item, deadline_at, clock, allowed, limits, encoded)
+        began = clock()
+        try:
+            host = origin_of(item, self.lane.locate)[1]
+            with anyio.move_on_after(None if deadline_at is None else deadline_at - began) as scope:
+                proxy = await proxies.take(item, host, clock)
+        except Exception as error:  # of the pool's `key`
+            failed = Outcome(kind=FailureKind.callback, error=callers_error(error))
+            failed.started_at = began
+            return failed
+        now = clock()
+        if scope.cancelled_caught:
+            outcome = Outcome(kind=FailureKind.timeout, of_proxy=True)
+            outcome.error = self._deadline_error(outcome, allowed or 0.0)
+        elif proxy is None:
+            outcome = proxies.none_left(self.lane.binding, now)
+        else:
+            try:
+                outcome = await self._run(item, deadline_at, clock, allowed, limits, encoded, proxy)
+            except BaseException:
+                proxies.release(proxy)
+                raise
+            proxies.settle(proxy, outcome, clock())
+        outcome.queued += now - began
+        outcome.started_at = outcome.started_at or began
+        return outcome
+
+    async def _run(
+        self,
+        item: object,
+        deadline_at: float | None,
+        clock: Clock,
+        allowed: float | None,
+        limits: TimeLimits | None,
+        encoded: Encoded | Unset | None,
+        route: Proxy | Unset | None = UNSET,
+    ) -> Outcome:
         started_at = clock()
         try:
             limits = _limits_of(item, self.limits if limits is None else limits)
@@ -72,7 +117,7 @@ class Attempter:
             seconds = left
         if isinstance(encoded, Unset):
             encoded = self.lane.encode(item, limits)
-        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left)
+        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left, route)
         if left is not None and cut_by_deadline and outcome.cut:
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
             # An attempt with so little time says nothing about its host.
@@ -91,6 +136,11 @@ class Attempter:
         error_type = self.lane.binding.error(DeadlineExceeded)
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", allowed, request=request)
+
+
+def _takes_proxy(item: object) -> bool:
+    """Whether a request goes by the fetcher's proxies, and names none itself."""
+    return not isinstance(item, Request) or item.proxy is UNSET
 
 
 def has_own_limits(item: object) -> bool:

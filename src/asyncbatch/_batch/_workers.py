@@ -60,7 +60,9 @@ class Workers:
         self.permits = shared.permits
         self.trial = shared.trial
         # A relay has the same limits for all its requests, and builds no response for `check`.
-        self.may_relay = shared.deadline is None and shared.check is None
+        self.may_relay = (
+            shared.deadline is None and shared.check is None and shared.trial.proxies is None
+        )
         self.schedule = schedule
         self.reader = reader
         self._is_fed = reader.is_fed

@@ -297,7 +297,9 @@ def _add_requests(group: Any) -> None:
         metavar="NAME=VALUE",
         help="send this cookie to every host; may be repeated",
     )
-    group.add_argument("-x", "--proxy", metavar="URL", help="http://, https:// or socks5://")
+    group.add_argument(
+        "-x", "--proxy", metavar="URL", help="http://, https://, socks5:// or socks5h://"
+    )
     group.add_argument(
         "-k",
         "--insecure",

@@ -146,6 +146,7 @@ class ClientLane:
         seconds: float | None,
         clock: Clock,
         left: float | None = None,
+        route: Proxy | Unset | None = UNSET,
         *,
         first: Exchange | None = None,
         resumed: Resumed | None = None,
@@ -167,7 +168,8 @@ class ClientLane:
             minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: TimedSteps(sending, self._stalls, clock),
             first=first,
-            proxy=_proxy_for(item),
+            proxy=_proxy_for(item) if isinstance(route, Unset) else route,
+            names_proxy=not isinstance(_proxy_for(item), Unset),
         )
         rules = self.rules
         if not isinstance(limits.max_body, Unset):

@@ -61,7 +61,8 @@ from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._request import Unset, plain_url
+from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._request import UNSET, Unset, plain_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all, timing_of
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
@@ -192,6 +193,7 @@ class DirectLane:
         seconds: float | None,
         clock: Clock,
         left: float | None = None,
+        route: Proxy | Unset | None = UNSET,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -200,8 +202,10 @@ class DirectLane:
         `Lane.exchange`.
         """
         if encoded is None:
-            return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
+            return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
         prepared = PreparedRequest.of(encoded, limits)
+        if not isinstance(route, Unset):
+            prepared.go_through(route)
         if prepared.is_hooked:
             return await self._hooked.exchange(
                 prepared,
@@ -215,7 +219,7 @@ class DirectLane:
             exchange = self._begin(prepared, limits, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client says what it thinks.
-            return await self._client_lane.exchange(item, None, limits, seconds, clock, left)
+            return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
         try:
             await exchange.future
         except BaseException:
@@ -370,6 +374,7 @@ class DirectLane:
             seconds,
             monotonic,
             left=seconds,
+            route=prepared.own_route,
             first=exchange,
             resumed=resumed,
             spent=spent,

@@ -253,6 +253,7 @@ class HookedRequests:
             seconds,
             monotonic,
             left=seconds,
+            route=prepared.own_route,
             first=attempt.exchange,
             resumed=Resumed(attempt.native, [], response, is_hooked=True),
             spent=monotonic() - attempt.began,

@@ -12,6 +12,8 @@ from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -55,6 +57,7 @@ class Lane(Protocol):
         seconds: float | None,
         clock: Clock,
         left: float | None = None,
+        route: Proxy | Unset | None = UNSET,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -68,6 +71,8 @@ class Lane(Protocol):
             seconds: The limit on all of it, but for waits in a pool that is not ours.
             clock: The batch's clock.
             left: The limit on all of it, those waits included.
+            route: The proxy to go through, `None` for none; `UNSET`: what the request or the client
+                says.
         """
         ...
 

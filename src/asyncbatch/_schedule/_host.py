@@ -248,6 +248,8 @@ class Host:
     def _learn(
         self, outcome: Outcome, now: float, retry: RetryPolicy | None, *, was_probe: bool
     ) -> float | None:
+        if outcome.of_proxy:
+            return None
         if outcome.is_silent:
             self._fall_silent(outcome, now, retry, was_probe=was_probe)
             return None

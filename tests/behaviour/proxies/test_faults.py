@@ -43,14 +43,18 @@ FAULTS: dict[str, tuple[str, bool, Manner]] = {
 }
 
 
-@pytest.fixture(params=["direct", "client"])
+@pytest.fixture(params=["direct", "hooked", "client"])
 def hooks(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return what brings a request into one lane or the other."""
+    """Return what brings a request into each of the lanes."""
 
     def sign(request: httpx.Request) -> httpx.Request:
         return request
 
-    return {} if request.param == "direct" else {"auth": sign}
+    async def note(request: httpx.Request) -> None:
+        return None
+
+    ways = {"hooked": {"event_hooks": {"request": [note]}}, "client": {"auth": sign}}
+    return ways.get(request.param, {})
 
 
 @pytest.mark.parametrize("name", FAULTS)

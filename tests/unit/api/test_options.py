@@ -425,7 +425,7 @@ WRONGLY_TYPED: dict[str, list[Any]] = {
     "limits": [5, (5, 5)],
     "mounts": [5, [], "http://", {"http://": 5}],
     "params": [5, iter([("a", "b")]), ["ab"], {"a": iter("x")}, {"a": object()}],
-    "proxy": [5, ["http://me:s3cr3t@host.test"]],
+    "proxy": [5, {"http://me:s3cr3t@host.test"}],
     "transport": [5, "http"],
     "trust_env": ["no", None, 0],
     "verify": [5, None, 0, object()],

@@ -113,6 +113,7 @@ VALUES: list[Any] = [
     Request.of(httpx.Request("PUT", "http://host.test/", content=b"x")),
     Retry(attempts=5),
     asyncbatch.Rate(20, per=60.0),
+    asyncbatch.ProxyPool(["http://proxy.test:3128"], per_proxy=2),
     asyncbatch.HostLimits(per_host=2, rate=asyncbatch.Rate(5)),
     asyncbatch.Timing(wait=1.0),
     asyncbatch.Attempt(503, ValueError("why"), asyncbatch.Timing(), 1.0),

@@ -107,6 +107,8 @@ class Pool:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
+            # Whoever has limited its time asks what it was spent on.
+            exchange.dial.tell(exchange)
             exchange.dial.cancel(exchange)
 
     def close_nowait(self) -> None:

@@ -20,7 +20,7 @@ from asyncbatch._lanes.client._cookies import drop_unsendable
 from asyncbatch._lanes.client._hooks import add_next_request, send_with_hooks
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
-from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere
+from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere, takes_routes
 from asyncbatch._lanes.failures._of_client import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes.request._upload import check_whole
@@ -45,6 +45,7 @@ class Hops:
         stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
             up the event loop out of all accounts.
         proxy: On the way of all of them, instead of the client's; `None`: none at all.
+        names_proxy: Whether the request itself names it, and may not go another way.
         first: What the first is answered with instead of being sent, if it took place before.
     """
 
@@ -59,6 +60,7 @@ class Hops:
         stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
         proxy: Proxy | Unset | None = UNSET,
+        names_proxy: bool = False,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -69,6 +71,7 @@ class Hops:
         # None once it has answered.
         self._first = first
         self._proxy = proxy
+        self._names_proxy = names_proxy
         self.are_hooks_called = False
         """Whether those of the next request have been called."""
         self.state = AttemptState(trace)
@@ -89,7 +92,7 @@ class Hops:
             check_url(native.url, self._binding, native)
             check_head(native, self._binding)
             check_framing(native, self._binding)
-        if not isinstance(self._proxy, Unset):
+        if self._names_proxy:
             refuse_elsewhere(self._client, native, self._binding)
         check_whole(native)
         state.sent = True
@@ -159,7 +162,7 @@ class Hops:
     def _add_extensions(self, native: Any) -> None:
         if self._minimum_rate is not None:
             native.extensions[MINIMUM_RATE_EXTENSION] = self._minimum_rate
-        if not isinstance(self._proxy, Unset):
+        if not isinstance(self._proxy, Unset) and takes_routes(self._client, native):
             native.extensions[PROXY_EXTENSION] = self._proxy
         if self._first is not None:
             native.extensions[REPLAY_EXTENSION] = self._first

@@ -33,6 +33,7 @@ class OwnClient(httpx.AsyncClient):
 
     Args:
         addresses: Which addresses may be connected to.
+        has_proxy_pool: Whether each request is told its proxy, those of the environment aside.
         bounds: How many connections the transport may have, if it is not for `limits` to say.
         options: Those of httpx.
     """
@@ -42,10 +43,12 @@ class OwnClient(httpx.AsyncClient):
         *,
         addresses: AddressPolicyTypes = None,
         bounds: Bounds | None = None,
+        has_proxy_pool: bool = False,
         **options: Any,
     ) -> None:
         self._addresses: AddressPolicyTypes = addresses
         self._bounds = bounds
+        self._has_proxy_pool = has_proxy_pool
         self.own_transport: HTTPTransport | None = None
         self.proxied_transports: list[HTTPTransport] = []
         """What leads through the client's own proxies, or those of the environment."""
@@ -136,6 +139,8 @@ class OwnClient(httpx.AsyncClient):
         return transport
 
     def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
+        if self._has_proxy_pool:
+            return {}
         if proxy is not None or not allow_env_proxies:
             return super()._get_proxy_map(proxy, allow_env_proxies)
         # httpx's own reading of NO_PROXY fails at some values, and misses what others say.
@@ -185,6 +190,8 @@ class OwnClient(httpx.AsyncClient):
         detours = [str(pattern.pattern) for pattern, way in self._mounts.items() if way is not None]
         if self.own_transport is None:
             detours.append("transport=")
+        if self._has_proxy_pool:
+            detours.append("proxy=")
         if detours:
             raise ValueError(
                 f"addresses={self._addresses!r} cannot be kept: {', '.join(detours)} would connect "

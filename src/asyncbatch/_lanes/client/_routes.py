@@ -32,6 +32,12 @@ def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
     return route
 
 
+def takes_routes(client: Any, native: Any) -> bool:
+    """Say whether a request is for a transport that can be told which proxy to go through."""
+    transport = client._transport_for_url(native.url)
+    return hasattr(getattr(transport, "_pool", None), "route")
+
+
 def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
     """
     Refuse a request with a proxy of its own that is for a transport which does not know of those.
@@ -39,8 +45,7 @@ def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
     Raises:
         UnsupportedProtocol: It would go another way than was asked for.
     """
-    transport = client._transport_for_url(native.url)
-    if not hasattr(getattr(transport, "_pool", None), "route"):
+    if not takes_routes(client, native):
         raise binding.library.UnsupportedProtocol(
             "proxy= on a request needs a transport of ours: with a client of yours, make that "
             "httpx.AsyncClient(transport=asyncbatch.HTTPTransport())",
