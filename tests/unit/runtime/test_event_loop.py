@@ -10,6 +10,7 @@ from asyncbatch.testing import FakeClock
 from tests.transports import run_virtually
 
 
+@pytest.mark.asyncio_only  # trio's clock has another origin
 async def test_it_agrees_with_the_event_loop():
     """What it says lies between two readings of the loop's own clock."""
     clock = running_clock()
