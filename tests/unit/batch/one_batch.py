@@ -1,0 +1,49 @@
+"""A batch on a transport of the test's own, to be driven part by part."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from asyncbatch import Fetcher
+from asyncbatch._batch import Batch, Shared
+from asyncbatch._batch._input import Input
+from asyncbatch._batch._output import Collected
+from tests.transports import echo_path
+
+
+@contextlib.asynccontextmanager
+async def sharing(answer: Any = echo_path, **options: Any) -> AsyncIterator[Shared]:
+    """Open a fetcher whose requests are answered so, and yield what its batches share."""
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client,
+        Fetcher(client, **options) as fetcher,
+    ):
+        shared: Any = fetcher._shared
+        yield shared
+
+
+class OneBatch:
+    """A batch over some requests, and its parts."""
+
+    def __init__(self, shared: Shared, requests: Any, **options: Any) -> None:
+        self.shared = shared
+        self.output = Collected()
+        self.batch = Batch(shared, Input(requests), self.output, **options)
+        self.ledger, self.reader = self.batch._ledger, self.batch._reader
+        self.schedule, self.workers = self.batch._schedule, self.batch._workers
+        self.clock = self.batch.clock
+
+    @property
+    def results(self) -> list[Any]:
+        """Return the results so far, in the order of the input."""
+        return sorted(self.output._results, key=lambda result: result.index)
+
+    def start(self) -> Any:
+        """Start the next request, as a worker does."""
+        job = self.schedule.next(self.clock())
+        assert job is not None
+        return job

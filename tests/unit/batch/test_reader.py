@@ -1,0 +1,115 @@
+"""When a batch reads its input, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import anyio
+import pytest
+
+from asyncbatch._runtime._stalls import LEAST
+from tests.transports import settle, urls
+from tests.unit.batch.one_batch import OneBatch, sharing
+
+pytestmark = pytest.mark.any_loop
+
+
+async def test_an_input_is_read_one_by_one() -> None:
+    """It is finished when all that was read has its result."""
+    async with sharing() as shared:
+        one = OneBatch(shared, urls(2))
+        assert one.reader.read(0.0)
+        assert one.ledger.unfinished == 1
+        assert one.reader.read(0.0)
+        assert not one.reader.read(0.0)
+        assert not one.reader.is_finished
+        await one.batch.run()
+
+        assert one.reader.is_finished
+
+
+async def test_what_cannot_be_sent_is_read_all_the_same() -> None:
+    """Its result is there at once."""
+    async with sharing() as shared:
+        one = OneBatch(shared, ["no url"])
+
+        assert one.reader.read(0.0)
+        assert one.ledger.unfinished == 0
+        assert len(one.results) == 1
+
+
+async def test_no_more_is_read_than_there_is_room_for() -> None:
+    """And there is room again when something has ended."""
+    async with sharing(concurrency=1) as shared:
+        one = OneBatch(shared, urls(20_000))
+        while one.reader.read(0.0):
+            pass
+        taken = one.ledger.unfinished
+        assert 1000 <= taken < 20_000
+        assert not one.reader.has_room_again()
+        for _ in range(taken):
+            job = one.start()
+            one.ledger.interrupt(job, 0.0)
+            one.ledger.end(job, 1.0, 0.0)
+
+        assert one.reader.has_room_again()
+        assert one.reader.read(0.0)
+
+
+async def test_where_the_output_has_no_room_nothing_is_read() -> None:
+    """A consumer that is slow holds the input back."""
+    async with sharing() as shared:
+        one = OneBatch(shared, urls(5))
+        one.reader._output.may_take = lambda _: False  # type: ignore[method-assign]
+
+        assert not one.reader.read(0.0)
+        assert one.ledger.unfinished == 0
+
+
+async def test_the_time_of_the_callers_code_counts_for_nobody() -> None:
+    """Time that an item took to be made is taken out of all accounts."""
+    now = 5.0
+    taken_out: list[tuple[float, float]] = []
+
+    def requests() -> Iterator[str]:
+        nonlocal now
+        for url in urls(2):
+            now += 10 * LEAST
+            yield url
+
+    async with sharing() as shared:
+        one = OneBatch(shared, requests())
+        one.reader._clock = lambda: now
+        member = lambda seconds, before: taken_out.append((seconds, before))  # noqa: E731
+        shared.stalls.join(member)
+        one.reader.take()
+        shared.stalls.leave(member)
+
+    assert taken_out == [(pytest.approx(10 * LEAST), 5.0)]
+
+
+async def test_an_async_input_is_read_ahead() -> None:
+    """As far as there is something to start, and then no further."""
+    read: list[str] = []
+
+    async def requests() -> AsyncIterator[str]:
+        for url in urls(50):
+            read.append(url)
+            yield url
+
+    async with sharing(concurrency=3) as shared:
+        one = OneBatch(shared, requests())
+        assert one.reader.is_fed
+        assert not one.reader.read(0.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.reader.feed)
+            await settle()
+            assert 3 <= len(read) < 10
+            before = len(read)
+            one.start()
+            one.start()
+            one.reader.notify()
+            await settle()
+            assert len(read) > before
+            tasks.cancel_scope.cancel()
+        await one.batch._source.aclose()

@@ -1,0 +1,112 @@
+"""Waits of synchronous code for another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncbatch._sync import _interruptible
+from asyncbatch._sync._interruptible import POLL_SECONDS, Outcome, Patience
+
+
+def in_thread(function: Any) -> Any:
+    """Run a function in a thread, and return what it returns."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_the_first_that_is_left_counts() -> None:
+    """A value or an error."""
+    outcome: Outcome[int] = Outcome()
+    outcome.leave(1)
+    outcome.leave_error(ValueError())
+    other: Outcome[int] = Outcome()
+    other.leave_error(ValueError("first"))
+    other.leave(1)
+
+    assert outcome.wait() == 1
+    with pytest.raises(ValueError, match="first"):
+        other.wait()
+
+
+def test_another_thread_is_waited_for() -> None:
+    """As long as it takes."""
+    outcome: Outcome[str] = Outcome()
+    waiting = threading.Event()
+
+    def leave() -> None:
+        waiting.wait()
+        outcome.leave("done")
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    waiting.set()
+
+    assert outcome.wait() == "done"
+    thread.join()
+
+
+def test_outside_of_a_loop_a_signal_ends_the_wait_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that it needs no limit; but on Windows none does."""
+    patience = Patience()
+    patience.check()
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert patience.seconds is None
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert patience.seconds == POLL_SECONDS
+    assert in_thread(lambda: Patience().seconds) is None
+
+
+@pytest.mark.asyncio_only
+async def test_under_asyncio_a_wait_looks_up_now_and_then() -> None:
+    """The first Ctrl-C only cancels the task that is blocked."""
+    assert Patience().seconds == POLL_SECONDS
+
+    patience = Patience()
+    patience.check()
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        patience.check()
+    task.uncancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio_only
+async def test_a_call_in_a_cancelled_scope_is_clean_up() -> None:
+    """It is not cancelled once more."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        Patience().check()
+        await anyio.lowlevel.checkpoint()
+
+    assert scope.cancelled_caught
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.may_block
+async def test_a_wait_ends_when_its_task_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next look."""
+    monkeypatch.setattr(_interruptible, "POLL_SECONDS", 0.001)
+    outcome: Outcome[int] = Outcome()
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        outcome.wait()
+    task.uncancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
