@@ -146,6 +146,22 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which branches of `src` the suite reaches, and fail below what it did so far."""
+    session.install("-e", ".", *group("coverage"))
+    keep_bytecode(session)
+    # Each process writes a file of its own beside this one.
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
+    session.run("coverage", "erase")
+    which = session.posargs or ["-n", "2", "--dist", "worksteal", "-m", EVERYWHERE]
+    # What a failing test has reached is reached: the figures come all the same.
+    measured = ("coverage", "run", "-m", "pytest", "-p", "tests.keep_tracing", *which)
+    session.run(*measured, success_codes=[0, 1])
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that no public name lacks them."""
     # Not editable: pyright looks for the public names of what is installed.
