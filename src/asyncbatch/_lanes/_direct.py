@@ -209,14 +209,14 @@ class DirectLane:
         if prepared.is_hooked:
             return await self._hooked.exchange(
                 prepared,
-                self._exchange_limits.streamed(limits),
+                self._exchange_limits.streamed(prepared.limits),
                 seconds,
                 self._decoder_of(limits),
                 self._max_body_of(limits),
             )
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
-            exchange = self._begin(prepared, limits, deadline)
+            exchange = self._begin(prepared, prepared.limits, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client says what it thinks.
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
@@ -531,6 +531,7 @@ def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
     """Return a request that event hooks are to see."""
     prepared = PreparedRequest.of(encoded, limits)
     prepared.is_hooked = True
+    prepared.may_relay = False
     return prepared
 
 

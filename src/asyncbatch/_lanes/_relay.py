@@ -276,6 +276,6 @@ class Relay:
 def can_relay(prepared: PreparedRequest) -> bool:
     """Whether a request can go by a relay: with the limits of all others, and in one write."""
     body = prepared.body
-    if prepared.is_hooked:
+    if not prepared.may_relay:
         return False
     return prepared.follow_redirects is None and (body is None or len(body) <= SHORT_BODY)

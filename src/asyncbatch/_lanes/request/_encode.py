@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from asyncbatch._engine.http11 import encode_fields, encode_request_line
-from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import narrowed
 from asyncbatch._lanes.client._own_client import showing_cookies_of
 from asyncbatch._lanes.client._routes import route_to
@@ -22,7 +24,7 @@ from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special
 from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
 from asyncbatch._lanes.request._upload import Body, is_produced
-from asyncbatch._values._request import UNSET, Request, Unset, native_of
+from asyncbatch._values._request import UNSET, Request, Unset, check_present, native_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import split_plain, text_of
 
@@ -60,6 +62,9 @@ class RequestEncoder:
             return None
         if self._transport.engine.connector.has_policy and _has_proxy(request):
             return None
+        given = native_of(request)
+        if given is not None:
+            return self._prepare_given(item, request, given, limits)
         composed = self._fast_encoder.compose(item, request, limits)
         return composed or self._prepare_built(item, request, limits)
 
@@ -95,7 +100,33 @@ class RequestEncoder:
         self, item: Any, request: Request, limits: TimeLimits
     ) -> PreparedRequest | None:
         check_text(request.url, self._binding)
-        native = self._build(request, limits)
+        return self._prepare_native(item, request, self._build(request, limits), limits)
+
+    def _prepare_given(
+        self, item: Any, request: Request, given: Any, limits: TimeLimits
+    ) -> PreparedRequest | None:
+        """Prepare a request that the caller has built, if it asks for nothing special."""
+        library = self._binding.library
+        phases = given.extensions.get("timeout")
+        if not isinstance(given, library.Request) or type(given.stream) is not library.ByteStream:
+            return None
+        if given.extensions.keys() - {"timeout"} or not (phases is None or _are_phases(phases)):
+            return None
+        check_present(request)
+        native = self._binding.prepared(request)
+        native.url = readable(native.url, library)
+        if phases is None:
+            native.extensions["timeout"] = limits.by_phase()
+        else:
+            limits = attrs.evolve(limits, **phases)
+        prepared = self._prepare_native(item, request, native, limits)
+        if prepared is not None and phases is not None:
+            prepared.may_relay = False
+        return prepared
+
+    def _prepare_native(
+        self, item: Any, request: Request, native: Any, limits: TimeLimits
+    ) -> PreparedRequest | None:
         authorization = authorization_of(self._auth(request))
         if authorization is not None:
             native.headers["Authorization"] = authorization
@@ -134,5 +165,15 @@ def _has_proxy(request: Request) -> bool:
     return not isinstance(request.proxy, Unset) and request.proxy is not None
 
 
+_PHASES = {"connect", "read", "write", "pool"}
+
+
+def _are_phases(timeout: Any) -> bool:
+    """Whether these are seconds by phase, as `httpx.Timeout.as_dict` has them."""
+    if type(timeout) is not dict or timeout.keys() != _PHASES:
+        return False
+    return all(limit is None or type(limit) in (int, float) for limit in timeout.values())
+
+
 def _needs_client(request: Request) -> bool:
-    return native_of(request) is not None or bool(request.extensions) or is_produced(request)
+    return bool(request.extensions) or is_produced(request)

@@ -42,6 +42,7 @@ class PreparedRequest:
         "item",
         "key",
         "limits",
+        "may_relay",
         "method",
         "origin",
         "own_route",
@@ -75,6 +76,8 @@ class PreparedRequest:
         self.own_route: Proxy | Unset | None = UNSET
         # Whether event hooks are to see it, and its response.
         self.is_hooked = False
+        # Whether it may go by relay, as far as its body is short: with the limits of all others.
+        self.may_relay = True
         # What it is built of when somebody asks, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None

@@ -9,6 +9,7 @@ attributes are private names, so it is compared once whether they are those that
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 _Fields = list[tuple[bytes, bytes, bytes]]
@@ -31,6 +32,16 @@ def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any 
     if library.Request.__init__ is not _known_constructor(library):
         return None
     return _made(library, url, fields, timeout)
+
+
+def headers_of(library: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
+    """Return what `library.Headers(fields)` is, or what its responses make the same of."""
+    if library.Request.__init__ is not _known_constructor(library):
+        return fields
+    headers = object.__new__(library.Headers)
+    headers._list = [(name, name.lower(), value) for name, value in fields]
+    headers._encoding = None
+    return headers
 
 
 def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._native import headers_of
 from asyncbatch._lanes.request._origin_head import RequestBuilder
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_cookies, value_in
 from asyncbatch._values._request import plain_url
@@ -96,7 +97,7 @@ def response_to(
     """Return a response of `library` with this head, which came over `connection`."""
     return library.Response(
         head.status,
-        headers=head.fields,
+        headers=headers_of(library, head.fields),
         stream=stream,
         request=request,
         extensions={

@@ -129,12 +129,15 @@ async def test_what_needs_more_of_httpx_goes_through_the_client(
 
 
 @pytest.mark.asyncio_only
-async def test_a_request_object_of_httpx_goes_through_the_client(echoing: LoopbackServer) -> None:
-    """It has been built already."""
-    request = httpx.Request("GET", echoing.url(), headers={"x-a": "1"})
+async def test_a_request_object_of_httpx_is_sent_as_httpx_sends_it(echoing: LoopbackServer) -> None:
+    """It has been built already: without the headers and cookies of the client."""
+    request = httpx.Request("POST", echoing.url(), headers={"x-a": "1"}, json={"a": 1})
+    settings: dict[str, Any] = {"cookies": {"a": "1"}, "headers": {"x-own": "1"}}
 
-    answer = await fetched(request, "client")
+    answer = await fetched(request, "direct", **settings)
 
+    async with httpx.AsyncClient(trust_env=False, **settings) as client:
+        assert answer == seen(await client.send(request))
     assert ["x-a", "1"] in answer["headers"]
 
 

@@ -309,3 +309,53 @@ async def test_what_is_no_url_is_quoted_as_it_was_given(text: str, shown: str) -
 
     assert not result.ok
     assert str(result.error).endswith(f"not {shown!r}")
+
+
+GIVEN = {
+    "get": httpx.Request("GET", "http://a.test/x?y=z"),
+    "fields": httpx.Request("GET", "http://a.test", headers=[("x", "1"), ("X", "2")]),
+    "post": httpx.Request("POST", "https://a.test:8443/", json={"a": 1}),
+    "range": httpx.Request("GET", "http://a.test/", headers={"range": "bytes=0-1"}),
+    "phases": httpx.Client(timeout=3).build_request("GET", "http://a.test/"),
+    "odd URL": httpx.Request("DELETE", "http://A.test/ü b#c"),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_a_request_of_the_callers_is_sent_as_it_is(case: str) -> None:
+    """On the engine; without the client's headers and cookies, and with its own time limits."""
+    client = OwnClient(headers={"x-own": "1"}, cookies={"c": "1"}, trust_env=False)
+    ours = RequestEncoder(client, binding_of(client), client.own_transport)
+    given = GIVEN[case]
+
+    prepared = prepared_by(ours, given, LIMITS)
+
+    assert prepared is not None
+    assert prepared.native().headers.raw == given.headers.raw
+    assert prepared.native() is not given
+    assert prepared.native().url == given.url
+    assert prepared.body == (given.content or None)
+    phases = given.extensions.get("timeout", LIMITS.by_phase())
+    assert prepared.limits.by_phase() == phases
+    assert prepared.limits.total == LIMITS.total
+    assert prepared.native().extensions == {"timeout": phases}
+    assert prepared.may_relay is (case != "phases")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        httpx.Request("POST", "http://a.test/", content=iter([b"x"])),
+        httpx.Request("GET", "http://a.test/", extensions={"sni_hostname": "b.test"}),
+        httpx.Request("GET", "http://a.test/", extensions={"timeout": {"read": 1}}),
+        httpx.Request("GET", "http://u:p@a.test/"),
+        httpx.Request("CONNECT", "http://a.test/"),
+    ],
+    ids=["stream", "extension", "phases", "userinfo", "connect"],
+)
+def test_what_a_request_of_the_callers_may_ask_for_is_the_clients(given: httpx.Request) -> None:
+    """A body that is produced, an extension, a phase that is missing, credentials, a tunnel."""
+    client = OwnClient(trust_env=False)
+    ours = RequestEncoder(client, binding_of(client), client.own_transport)
+
+    assert prepared_by(ours, given, LIMITS) is None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch._lanes.request import _native
-from asyncbatch._lanes.request._native import plain_request
+from asyncbatch._lanes.request._native import headers_of, plain_request
 from asyncbatch._values._urls import split_plain
 
 URLS = st.one_of(
@@ -49,6 +49,16 @@ def test_a_plain_request_is_what_httpx_would_make(url: str, pairs: list[tuple[st
     assert pickle.loads(pickle.dumps(made)).url == expected.url
     made.headers["x-new"] = "1"
     assert headers == httpx.Headers(pairs)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"A", b"b-C"]), st.binary(max_size=5))))
+def test_headers_are_what_httpx_would_make(fields: list[tuple[bytes, bytes]]) -> None:
+    """Whatever bytes they have, and in their order."""
+    made, expected = headers_of(httpx, fields), httpx.Headers(fields)
+
+    assert vars(made) == vars(expected)
+    assert made.raw == expected.raw
+    assert made.encoding == expected.encoding
 
 
 @pytest.mark.parametrize("url", ["http://a.test", "http://a.test/#f"])
