@@ -1,7 +1,9 @@
 """
 The scripted server: raw sockets in a thread of their own, a port for each run of a case.
 
-A thread, so that clients which block can be driven from the same process.
+A thread, so that clients which block can be driven from the same process. The tests have a raw
+server of their own, on the event loop of the test; this one belongs to a program that is run
+without them.
 """
 
 from __future__ import annotations

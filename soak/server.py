@@ -3,6 +3,9 @@ The server of the soak test, in a process of its own: good answers and every kin
 
 Run it as `python -m soak.server`: it prints its port, and ends with its standard input. It listens
 on `HOSTS` addresses of the loopback network, so that a fault on one does not slow all.
+
+Not that of the tests: the soak test runs without them, and an `asyncio.Protocol` takes little of
+the machine that is measured.
 """
 
 from __future__ import annotations

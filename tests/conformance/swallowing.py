@@ -7,7 +7,6 @@ A process of its own, so that what is counted is what the system counts, decoder
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 import zlib
@@ -20,6 +19,7 @@ import httpx
 
 import asyncbatch
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.raw_server import Peer, serve
 from tests.zstd_encoder import encoder
 
 MIB = 1024 * 1024
@@ -63,15 +63,12 @@ def replies() -> Iterator[tuple[str, Reply]]:
         yield f"{coding}-stacked", Reply(200, stacked, {"content-encoding": f"{coding}, deflate"})
 
 
-async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pour(peer: Peer) -> None:
     """Answer with a body that is as long as it is plain, or until the client has enough."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-    with contextlib.suppress(ConnectionError):
-        for _ in range(SIZE // MIB):
-            writer.write(bytes(MIB))
-            await writer.drain()
-    writer.close()
+    await peer.read_request()
+    await peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    for _ in range(SIZE // MIB):
+        await peer.send(bytes(MIB))
 
 
 def peak_of_memory() -> int:
@@ -107,9 +104,8 @@ async def main(lane: str) -> None:
         async with asyncbatch.Fetcher(client, max_body=CAP, retry=None) as fetcher:
             await fetcher.fetch_many([server.url("/small"), server.url("/gzip")])
             growth = {name: await grown(fetcher, server.url(f"/{name}")) for name in names}
-            async with await asyncio.start_server(pour, "127.0.0.1", 0) as pouring:
-                host, port = pouring.sockets[0].getsockname()
-                growth["plain"] = await grown(fetcher, f"http://{host}:{port}/")
+            async with serve(pour) as pouring:
+                growth["plain"] = await grown(fetcher, pouring.url)
     if client is not None:
         await client.aclose()
     print(json.dumps(growth))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 import asyncbatch
+from tests.raw_server import Peer, serve
 
 pytestmark = [pytest.mark.asyncio_only, pytest.mark.once]
 
@@ -23,28 +23,15 @@ SURPLUS = (b"", EVIL, EVIL * 3, EVIL[:20], b"\r\n", b"\x00\xff", b"HTTP/1.1 100 
 async def poisoning() -> AsyncIterator[str]:
     """Answer with the path, and with something more behind it, in one segment."""
     dice = random.Random(1)
-    connections: set[asyncio.StreamWriter] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(writer)
-        with contextlib.suppress(EOFError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                path = head.split(b" ", 2)[1]
-                answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path)
-                writer.write(answer + dice.choice(SURPLUS))
-        connections.discard(writer)
-        writer.transport.abort()
+    async def script(peer: Peer) -> None:
+        while True:
+            path = (await peer.read_request()).split(b" ", 2)[1]
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path)
+            await peer.send(answer + dice.choice(SURPLUS))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512)
-    host, port = server.sockets[0].getsockname()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.close()
-        for writer in list(connections):
-            writer.transport.abort()
-        await asyncio.sleep(0.01)
+    async with serve(script) as server:
+        yield server.url.removesuffix("/")
 
 
 @pytest.mark.parametrize("lane", ["direct", "client"])

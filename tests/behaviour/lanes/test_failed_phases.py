@@ -16,6 +16,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch.testing import FakeClock, LoopbackServer, Reply
+from tests.raw_server import Peer, serve
 from tests.served import lanes_of
 from tests.unit.engine.connect.test_connector import silent_port
 
@@ -50,17 +51,11 @@ def phases(result: asyncbatch.Result) -> list[str]:
 async def hanging_up() -> AsyncIterator[int]:
     """Take connections, read what comes, and close them."""
 
-    async def serve(stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            await stream.receive()
+    async def script(peer: Peer) -> None:
+        await peer.reader.read(1)
 
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, serve)
-        yield listener.extra(anyio.abc.SocketAttribute.local_port)
-        tasks.cancel_scope.cancel()
+    async with serve(script) as server:
+        yield server.port
 
 
 @pytest.fixture(params=["direct", "client", "stock"])

@@ -8,7 +8,6 @@ import importlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 
@@ -16,6 +15,7 @@ import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch._engine import transport_class
 from asyncbatch._engine.bridge._socks import SocksStream
+from tests.raw_server import CLOSING, Peer, serve
 
 httpcore: Any = importlib.import_module("httpcore")
 
@@ -137,29 +137,22 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with server:
-            yield f"socks5://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with serve(self._run) as server:
+            yield f"socks5://127.0.0.1:{server.port}"
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _run(self, peer: Peer) -> None:
         self.connections += 1
         left = self._ends.pop(0) if self._ends else 1000
-        try:
-            for asked, reply in ((3, METHOD), (10, CONNECTED)):
-                await reader.readexactly(asked)
-                for byte in reply:
-                    if not left:
-                        return
-                    left -= 1
-                    writer.write(bytes([byte]))
-                    await writer.drain()
-                    await asyncio.sleep(0)
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        for asked, reply in ((3, METHOD), (10, CONNECTED)):
+            await peer.reader.readexactly(asked)
+            for byte in reply:
+                if not left:
+                    return
+                left -= 1
+                await peer.send(bytes([byte]))
+                await asyncio.sleep(0)
+        await peer.read_request()
+        await peer.send(CLOSING)
 
 
 @pytest.mark.asyncio_only
@@ -196,20 +189,10 @@ async def test_a_proxy_that_is_silent_in_its_handshake_runs_into_the_connect_lim
     """Httpcore would wait for it until the attempt ends."""
     pytest.importorskip("socksio")
 
-    async def be_silent(stream: Any) -> None:
-        async with stream:
-            await anyio.sleep_forever()
-
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, be_silent)
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        way = f"socks5://127.0.0.1:{port}"
+    async with serve(Peer.until_closed) as server:
+        way = f"socks5://127.0.0.1:{server.port}"
         async with asyncbatch.Fetcher(proxy=way, retry=None, connect_timeout=0.1) as fetcher:
             result = await fetcher.fetch("http://127.0.0.1:9/")
-        tasks.cancel_scope.cancel()
 
     assert result.kind == FailureKind.timeout
     assert isinstance(result.error, httpx.TimeoutException)

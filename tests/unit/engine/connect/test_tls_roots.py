@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch._engine import transport_class
 from asyncbatch.testing import LoopbackServer
+from tests.raw_server import CLOSING, Peer, serve
 
 pytestmark = [
     pytest.mark.asyncio_only,
@@ -48,20 +48,17 @@ async def seen(files: Files) -> AsyncIterator[tuple[str, list[bool]]]:
     """Serve over TLS; the URL, and whether each client has shown a certificate."""
     certificates: list[bool] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        certificates.append(bool(writer.get_extra_info("peercert")))
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-        await writer.drain()
-        writer.close()
+    async def script(peer: Peer) -> None:
+        certificates.append(bool(peer.writer.get_extra_info("peercert")))
+        await peer.read_request()
+        await peer.send(CLOSING)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files.authority.issue_cert("127.0.0.1").configure_cert(context)
     files.authority.configure_trust(context)
     context.verify_mode = ssl.CERT_OPTIONAL
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"https://127.0.0.1:{port}/", certificates
+    async with serve(script, tls=context) as server:
+        yield server.url.replace("http:", "https:"), certificates
 
 
 @pytest.mark.may_block
