@@ -46,7 +46,7 @@ def stray(source: Path, unit: Path) -> list[str]:
     ]
 
 
-def test_each_long_module_has_a_counterpart_its_name() -> None:
+def test_each_long_module_has_a_test_file_of_its_name() -> None:
     """In the same place, without the underscores."""
     missing = untested(SOURCE, UNIT)
 
