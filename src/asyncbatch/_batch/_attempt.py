@@ -6,6 +6,7 @@ Knows nothing of hosts, retries or the batch.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ import attrs
 
 from asyncbatch._batch._proxies import Proxies
 from asyncbatch._lanes import Binding, Encoded, Lane, Relay, callers_error, field_of
+from asyncbatch._policies._proxy_pool import Full
 from asyncbatch._policies._retry_after import parse_retry_after
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
@@ -72,14 +74,17 @@ class Attempter:
         began = clock()
         try:
             host = origin_of(item, self.lane.locate)[1]
-            with anyio.move_on_after(None if deadline_at is None else deadline_at - began) as scope:
-                proxy = await proxies.take(item, host, clock)
+            proxy = proxies.take_nowait(item, host, began)
+            if isinstance(proxy, Full):
+                left = math.inf if deadline_at is None else deadline_at - began
+                with anyio.move_on_after(left):
+                    proxy = await proxies.take(item, host, clock)
         except Exception as error:  # of the pool's `key`
             failed = Outcome(kind=FailureKind.callback, error=callers_error(error))
             failed.started_at = began
             return failed
         now = clock()
-        if scope.cancelled_caught:
+        if isinstance(proxy, Full):
             outcome = Outcome(kind=FailureKind.timeout, of_proxy=True)
             outcome.error = self._deadline_error(outcome, allowed or 0.0)
         elif proxy is None:

@@ -30,6 +30,15 @@ class Proxies:
         # Set when an attempt has ended; a new one each time that somebody waits.
         self._ended = anyio.Event()
 
+    def take_nowait(self, item: object, host: str, now: float) -> Proxy | Full | None:
+        """
+        Take a proxy for an attempt, `FULL` if none has room, or `None` if all of them rest.
+
+        Raises:
+            Exception: What the pool's `key` raises.
+        """
+        return self._rotation.take(item, host, now)
+
     async def take(self, item: object, host: str, clock: Clock) -> Proxy | None:
         """
         Take a proxy for an attempt, as soon as one has room; `None`: all of them rest.
