@@ -80,9 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure, and say what was reached")
-    run.add_argument(
-        "--quick", action="store_true", help="a minute instead of a quarter of an hour"
-    )
+    run.add_argument("--quick", action="store_true", help="a minute instead of half an hour")
     run.add_argument(
         "--publish", action="store_true", help="make the pages in docs/ of it, as `publish` does"
     )
