@@ -19,7 +19,6 @@ import httpx
 
 from asyncbatch import Fetcher, Rate
 from asyncbatch._engine.io._deadlines import SWEEP_INTERVAL
-from asyncbatch._runtime._stalls import GRACE
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.properties.mixture import DEAD, LIVE, LONG, SILENT, Call, Limits
 
@@ -240,8 +239,8 @@ class OnLoopback:
     """Requests that were begun by the callback that ended another, over all networks."""
 
     def __init__(self, limits: Limits, server: LoopbackServer) -> None:
-        # A limit is late by a sweep, and by `GRACE` more where the sweep itself was late.
-        self.books = Books(limits, is_exact=False, late=SWEEP_INTERVAL + GRACE)
+        # Limits are looked at with each sweep.
+        self.books = Books(limits, is_exact=False, late=SWEEP_INTERVAL + CLOSE)
         self.options = {"trust_env": False}
         self._server = server
         self._hosts = {host: number for number, host in enumerate((*LIVE, SILENT), start=1)}
