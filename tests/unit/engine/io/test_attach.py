@@ -76,7 +76,7 @@ def attacher(watch: Watch | None = None, *, is_blind: bool = False) -> tuple[Att
     closing = Closing(loop)
     one = Attacher(loop, watch or watch_on(loop), memoryview(bytearray(99)), closing)
     if is_blind:
-        one._can_watch = False
+        one.can_watch = False
     return one, closing
 
 
