@@ -75,13 +75,11 @@ def watch_on(loop: EventLoop, stall_detector: StallDetector | None = None) -> Wa
 
 
 def poll_of(sock: socket.socket) -> Poll:
-    """
-    Return what says whether this one socket has something to read.
-
-    It is called with 0, for no waiting, and says no where the machine cannot tell.
-    """
+    """Return what says whether this one socket has something to read; called with 0 only."""
     if not hasattr(select, "poll"):
-        return never
+        # Windows, where `select` takes sockets of any number.
+        sockets = [sock.fileno()]
+        return lambda timeout: select.select(sockets, (), (), timeout)[0]
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return poll.poll

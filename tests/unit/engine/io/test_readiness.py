@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from asyncbatch._engine.io._readiness import (
     EpollWatch,
     LoopWatch,
     Watch,
+    poll_of,
     watch_on,
 )
 from tests.raw_server import OK, answers, engine_for, get, serve
@@ -215,3 +217,18 @@ async def test_before_requests_go_out_all_that_has_come_is_read() -> None:
         for sock, _ in made:
             watch.remove(sock.fileno())
     assert len(seen) == 2 * MAX_EVENTS + 1
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+async def test_one_socket_can_be_asked_whether_it_has_something_to_read(
+    has_poll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `select` where there is no `poll`: an answer that is not asked for must be seen."""
+    if not has_poll:
+        monkeypatch.setattr(_readiness, "select", SimpleNamespace(select=select.select))
+    with pairs(1) as ((sock, peer),):
+        poll = poll_of(sock)
+        before = len(poll(0))
+        peer.send(b"x")
+
+        assert (before, len(poll(0))) == (0, 1)
