@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -103,7 +103,6 @@ async def test_a_stream_that_is_not_left_is_ended_when_it_is_garbage(fetcher: Fe
     del stream
     with pytest.warns(ResourceWarning, match="not left"):
         streams.clear()
-    gc.collect()
     await settle()
     group.cancel_scope.cancel()
     await group.__aexit__(None, None, None)
@@ -114,8 +113,9 @@ async def test_a_stream_that_is_not_left_is_ended_when_it_is_garbage(fetcher: Fe
 async def test_a_stream_that_was_never_entered_is_dropped_without_a_word(
     fetcher: Fetcher,
 ) -> None:
-    """Nothing has begun; a warning would fail this test."""
-    fetcher.stream(urls(1))
-    gc.collect()
+    """Nothing has begun."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fetcher.stream(urls(1))
 
-    assert fetcher.statistics().in_flight == 0
+    assert not caught
