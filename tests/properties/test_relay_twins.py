@@ -90,7 +90,9 @@ def rounded(*seconds: float | None) -> list[float | None]:
     return [None if each is None else round(each, 6) for each in seconds]
 
 
-async def fetch(network: OnLoopback, calls: list[Call], way: str, concurrency: int) -> list[Any]:
+async def fetch(
+    network: OnLoopback, calls: list[Call], way: str, concurrency: int, deadline: float | None
+) -> list[Any]:
     """Fetch all calls, each of which takes a time of its own; return what can be seen."""
     random.seed(1)
     network.books.tries.clear()
@@ -103,7 +105,11 @@ async def fetch(network: OnLoopback, calls: list[Call], way: str, concurrency: i
         requests.append(options["url"] if not call.options else Request(**options, tag=index))
     source: Any = requests if way == "list" else (request for request in requests)
     async with Fetcher(
-        trust_env=False, concurrency=concurrency, timeout=1.0, max_body=NONE.max_body
+        trust_env=False,
+        concurrency=concurrency,
+        timeout=1.0,
+        deadline=deadline,
+        max_body=NONE.max_body,
     ) as fetcher:
         network.watch(fetcher)
         if way != "stream":
@@ -114,13 +120,13 @@ async def fetch(network: OnLoopback, calls: list[Call], way: str, concurrency: i
             return [seen(result) async for result in stream]
 
 
-async def compare(calls: list[Call], way: str, concurrency: int) -> None:
+async def compare(calls: list[Call], way: str, concurrency: int, deadline: float | None) -> None:
     with virtual_time():
         async with on_loopback(NONE) as network:
-            by_relay = await fetch(network, calls, way, concurrency)
+            by_relay = await fetch(network, calls, way, concurrency, deadline)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Relay, "begin", lambda *_: False)
-                by_task = await fetch(network, calls, way, concurrency)
+                by_task = await fetch(network, calls, way, concurrency, deadline)
 
     assert by_relay == by_task
 
@@ -132,11 +138,12 @@ async def compare(calls: list[Call], way: str, concurrency: int) -> None:
     calls=st.lists(CALLS, min_size=4, max_size=12),
     way=st.sampled_from(["list", "generator", "stream"]),
     concurrency=st.sampled_from([1, 1, 3]),
+    deadline=st.sampled_from([None, None, 0.03, 0.5, 30.0]),
 )
-def run(calls: list[Call], way: str, concurrency: int) -> None:
+def run(calls: list[Call], way: str, concurrency: int, deadline: float | None) -> None:
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(compare(calls, way, concurrency))
+        loop.run_until_complete(compare(calls, way, concurrency, deadline))
     finally:
         loop.close()
 

@@ -115,32 +115,56 @@ class Attempter:
             limits = _limits_of(item, self.limits if limits is None else limits)
         except (TypeError, ValueError) as error:
             return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
-        seconds = limits.total
         left = None if deadline_at is None else deadline_at - started_at
-        cut_by_deadline = left is not None and (seconds is None or left < seconds)
-        if cut_by_deadline:
-            seconds = left
+        seconds = _shorter(limits.total, left)
         if isinstance(encoded, Unset):
             encoded = self.lane.encode(item, limits)
         outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left, route)
-        if left is not None and cut_by_deadline and outcome.cut:
-            outcome.error = self._deadline_error(outcome, allowed or 0.0)
-            # An attempt with so little time says nothing about its host.
-            if left < LEAST_TO_ANSWER:
-                outcome.target_silent = False
-                if outcome.is_silent:
-                    outcome.connect_failed, outcome.heard = False, None
+        if left is not None and seconds != limits.total:
+            self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)
 
-    async def conclude(self, relay: Relay) -> Outcome:
-        """Return the outcome of the try at which `relay` has stopped."""
+    async def conclude(
+        self, relay: Relay, deadline_at: float | None, allowed: float | None
+    ) -> Outcome:
+        """
+        Return the outcome of the try at which `relay` has stopped.
+
+        Args:
+            relay: It.
+            deadline_at: When the request had to have ended.
+            allowed: Seconds from its first start to `deadline_at`, for the message.
+        """
         started_at = relay.begun_at
-        return _judged(await relay.conclude(), started_at, self.lane.binding)
+        left = None if deadline_at is None else deadline_at - started_at
+        seconds = _shorter(self.limits.total, left)
+        outcome = await relay.conclude(seconds)
+        if left is not None and seconds != self.limits.total:
+            self._blame_deadline(outcome, left, allowed)
+        return _judged(outcome, started_at, self.lane.binding)
+
+    def _blame_deadline(self, outcome: Outcome, left: float, allowed: float | None) -> None:
+        """Say of an attempt that was cut off, `left` seconds after its start, that this was why."""
+        if not outcome.cut:
+            return
+        outcome.error = self._deadline_error(outcome, allowed or 0.0)
+        # An attempt with so little time says nothing about its host.
+        if left < LEAST_TO_ANSWER:
+            outcome.target_silent = False
+            if outcome.is_silent:
+                outcome.connect_failed, outcome.heard = False, None
 
     def _deadline_error(self, outcome: Outcome, allowed: float) -> Exception:
         error_type = self.lane.binding.error(DeadlineExceeded)
         request = getattr(outcome.error, "_request", None)
         return error_type("deadline", allowed, request=request)
+
+
+def _shorter(total: float | None, left: float | None) -> float | None:
+    """Return the limit of an attempt: its own, or what is left until its request's deadline."""
+    if left is None or (total is not None and total <= left):
+        return total
+    return left
 
 
 def _takes_proxy(item: object) -> bool:

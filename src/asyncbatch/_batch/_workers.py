@@ -60,9 +60,8 @@ class Workers:
         self.permits = shared.permits
         self.trial = shared.trial
         # A relay has the same limits for all its requests, and builds no response for `check`.
-        self.may_relay = (
-            shared.deadline is None and shared.check is None and shared.trial.proxies is None
-        )
+        self.may_relay = shared.check is None and shared.trial.proxies is None
+        self.has_deadline = shared.deadline is not None
         self.schedule = schedule
         self.reader = reader
         self._is_fed = reader.is_fed
@@ -401,6 +400,8 @@ class Worker:
         if relay is None or not _is_usual(job):
             return False
         self._encoded = encoded = self._encode(job.request, self._limits)
+        if job.deadline is not None:
+            relay.deadline_at = job.deadline
         if not relay.begin(encoded):
             return False
         self._workers.last_at_work = job
@@ -483,12 +484,16 @@ class Worker:
             if not is_relaying and relay is not None and _is_usual(job):
                 if isinstance(encoded, Unset):
                     encoded = self._encode(job.request, self._limits)
+                if job.deadline is not None:
+                    relay.deadline_at = job.deadline
                 is_relaying = relay.begin(encoded)
             if is_relaying:
                 assert relay is not None
                 if not await relay.wait():
                     return
-                outcome = await workers.trial.conclude(relay)
+                assert self._job is not None
+                job = self._job
+                outcome = await workers.trial.conclude(relay, job.deadline, job.allowed)
             else:
                 outcome = await workers.trial.run(
                     job.request,
@@ -556,6 +561,9 @@ class Worker:
         if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
             return None
         workers.last_at_work = job
+        if job.deadline is not None:
+            assert self._relay is not None
+            self._relay.deadline_at = job.deadline
         return encoded
 
     def _replace(self, done: Job, now: float) -> Encoded | None:
@@ -605,6 +613,10 @@ class Worker:
                     seconds = workers.slots.full_seconds - before
                     done.queued = seconds + (now - since if since else 0.0)
                 workers.last_at_work = done
+                if workers.has_deadline:
+                    assert self._relay is not None
+                    assert done.allowed is not None
+                    self._relay.deadline_at = done.deadline = now + done.allowed
                 return encoded
         ledger.enter(item, index, now, key)
         return None
@@ -612,6 +624,6 @@ class Worker:
 
 def _is_usual(job: Job) -> bool:
     """Whether a job has the limits of the fetcher, as a relay requires."""
-    if job.host.limits is not None or job.allowed is not None:
+    if job.host.limits is not None:
         return False
     return type(job.request) is str or not has_own_limits(job.request)

@@ -73,6 +73,7 @@ class Relay:
         "_seconds",
         "_take_cookies",
         "_when_stopped",
+        "deadline_at",
     )
 
     def __init__(
@@ -100,6 +101,12 @@ class Relay:
         # The request under way, or the one that `conclude` is to look at, and its exchange.
         self._encoded: Encoded | None = None
         self._exchange: Exchange | None = None
+        self.deadline_at = NEVER
+        """
+        When the next request must have ended, where that may be before its time limit.
+
+        Set by whoever hands requests over, on the monotonic clock.
+        """
         # What `on_answer` raised.
         self._error: BaseException | None = None
         # What is called in place of a task that waits.
@@ -130,7 +137,7 @@ class Relay:
                 payload,
                 None,
                 self._exchange_limits,
-                monotonic() + self._seconds,
+                min(monotonic() + self._seconds, self.deadline_at),
                 closes,
                 follow=self._follow,
             )
@@ -182,13 +189,18 @@ class Relay:
             raise error
         return self._exchange is not None
 
-    async def conclude(self) -> Outcome:
-        """Return the outcome of the request that the relay has stopped at."""
+    async def conclude(self, seconds: float | None) -> Outcome:
+        """
+        Return the outcome of the request that the relay has stopped at.
+
+        Args:
+            seconds: The limit on all of its attempt.
+        """
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
         assert exchange is not None
         assert encoded is not None
-        return await self._conclude(encoded, exchange, self._limits, self._limits.total)
+        return await self._conclude(encoded, exchange, self._limits, seconds)
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Take a response and go on with the next request, or wake the task."""
@@ -211,7 +223,10 @@ class Relay:
                 self._exchange, self._encoded = exchange, encoded
                 # Not the end of the last: what came between was the caller's input.
                 now = monotonic()
-                exchange.renew(origin, method, payload, now + self._seconds, now)
+                deadline = now + self._seconds
+                if deadline > self.deadline_at:
+                    deadline = self.deadline_at
+                exchange.renew(origin, method, payload, deadline, now)
                 return exchange
         exchange.future.set_result(None)
         return None

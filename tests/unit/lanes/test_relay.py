@@ -147,6 +147,38 @@ async def test_what_has_limits_of_its_own_or_a_long_body_is_a_tasks(
     assert [result.kind for result in results] == [None, kind, None]
 
 
+async def test_a_deadline_holds_for_each_request_of_a_relay(server: LoopbackServer) -> None:
+    """And is the reason of what it cuts off, where the time limit would have been later."""
+    server.on("/hang", Reply().hang())
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+    server.on("/e", echo)
+
+    async with Fetcher(concurrency=1, deadline=0.4, timeout=20, retry=None) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many([*urls, server.url("/hang"), *urls])
+
+    # The one that was cut off ends its relay, and a task begins the next.
+    assert begun == ["/e?0", "/e?0"]
+    cut = results[MANY]
+    assert cut.kind is FailureKind.timeout
+    assert isinstance(cut.error, asyncbatch.DeadlineExceeded)
+    assert "0.4" in str(cut.error)
+    assert cut.elapsed < 10
+    assert [result for result in results if not result.ok] == [cut]
+
+
+async def test_a_time_limit_before_the_deadline_is_its_own_reason(server: LoopbackServer) -> None:
+    """The attempt's limit cuts it off, and it is tried again within the deadline."""
+    server.on("/hang", Reply().hang())
+
+    retry = Retry(attempts=2, backoff=0.001, pause_hosts=False)
+    async with Fetcher(concurrency=1, deadline=20, timeout=0.2, retry=retry) as fetcher:
+        (result,) = await fetcher.fetch_many([server.url("/hang")])
+
+    assert isinstance(result.error, asyncbatch.AttemptTimeout)
+    assert result.attempts == 2
+
+
 async def test_each_is_tried_again_by_its_own_policy(server: LoopbackServer) -> None:
     """Whatever the one before it in the relay was: by its method, and by what it says itself."""
     server.on("/e", echo)
