@@ -875,3 +875,30 @@ def test_a_body_that_can_be_read_once_is_sent_once(virtual):
 
     assert [result.attempts for result in results] == [1, 3]
     assert sorted(seen) == ["/again", "/again", "/again", "/once"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_reopening_a_host_wakes_the_only_batch(backend: str):
+    """Its requests start at that moment, not at the end of the pause that is over."""
+    times: list[float] = []
+
+    async def handle(_: httpx.Request) -> httpx.Response:
+        times.append(anyio.current_time())
+        refuses = len(times) == 1
+        return httpx.Response(429 if refuses else 200, headers={"retry-after": "20"})
+
+    async def main() -> None:
+        transport = httpx.MockTransport(handle)
+        async with Fetcher(transport=transport, concurrency=1, retry=Retry()) as fetcher:
+
+            async def reopen() -> None:
+                await anyio.sleep(5)
+                assert fetcher.reopen("host.test")
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reopen)
+                await fetcher.fetch_many(urls(3))
+
+    run_virtually(backend, main)
+
+    assert times[1] - times[0] == pytest.approx(5, abs=0.5)
