@@ -222,6 +222,12 @@ def _open_sockets() -> set[str]:
 
 
 @pytest.fixture
+def tasks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trio run tasks in the order in which they were begun, as asyncio does, and not in any."""
+    monkeypatch.setattr("trio._core._run._r.random", lambda: 1.0)
+
+
+@pytest.fixture
 def wide_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let hosts be wide open from their first request on, for tests of what else bounds them."""
     monkeypatch.setattr("asyncbatch._schedule._host.FIRST", 1_000_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -10,7 +9,10 @@ import struct
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
+import anyio
+
 from asyncbatch._engine import Connector, Engine, Exchange, ExchangeLimits, Origin
+from tests import aio
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -19,9 +21,7 @@ CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 class Peer:
     """One accepted connection, as its script sees it."""
 
-    def __init__(
-        self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, server: Server, reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         self.server = server
         self.reader = reader
         self.writer = writer
@@ -48,7 +48,7 @@ class Peer:
             self.writer.write(piece)
             await self.writer.drain()
             if len(pieces) > 1:
-                await asyncio.sleep(0.001)
+                await aio.sleep(0.001)
 
     def reset(self) -> None:
         """End the connection with a reset."""
@@ -65,8 +65,8 @@ class Peer:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop run until something in this process has come true."""
-    while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
-        await asyncio.sleep(0.001)
+    while not condition():  # what is waited for tells nobody
+        await aio.sleep(0.001)
 
 
 Script = Callable[[Peer], Awaitable[Any]]
@@ -79,9 +79,10 @@ class Server:
         self.connections = 0
         self.open = 0
         self.requests: list[bytes] = []
-        self.changed = asyncio.Event()
+        self.changed = aio.Event()
         self.port = 0
-        self.tasks: set[asyncio.Task[Any]] = set()
+        # What ends the scripts under way.
+        self.scopes: set[anyio.CancelScope] = set()
 
     @property
     def origin(self) -> Origin:
@@ -107,20 +108,17 @@ async def serve(
     """Run a script for each connection; a connection ends when its script does."""
     server = Server()
 
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        server.tasks.add(task)
+    async def run(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
+        scope = anyio.CancelScope()
+        server.scopes.add(scope)
         server.connections += 1
         server.open += 1
         server.changed.set()
         try:
-            with contextlib.suppress(EOFError, ConnectionError, ssl.SSLError):
+            with scope, contextlib.suppress(EOFError, ConnectionError, ssl.SSLError):
                 await script(Peer(server, reader, writer))
-        except asyncio.CancelledError:
-            pass
         finally:
-            server.tasks.discard(task)
+            server.scopes.discard(scope)
             server.open -= 1
             server.changed.set()
             if tls is None:
@@ -128,7 +126,7 @@ async def serve(
             else:
                 writer.transport.abort()
 
-    listener = await asyncio.start_server(run, host, 0, ssl=tls, backlog=4096)
+    listener = await aio.start_server(run, host, 0, ssl=tls, backlog=4096)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
@@ -136,12 +134,12 @@ async def serve(
         # A listener that is closed between accepting a connection and making its transport leaves
         # that open (CPython issue 109564).
         for _ in range(5):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         listener.close()
-        for task in list(server.tasks):
-            task.cancel()
-        await until(lambda: not server.tasks)
-        await asyncio.sleep(0.001)
+        for scope in list(server.scopes):
+            scope.cancel()
+        await until(lambda: not server.scopes)
+        await aio.sleep(0.001)
 
 
 async def answer_all(peer: Peer) -> None:

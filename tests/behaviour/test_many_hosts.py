@@ -34,7 +34,6 @@ async def ignore(_: Any) -> None:
     """Stand in for a hook."""
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     "options",
     [
@@ -62,7 +61,6 @@ async def test_every_host_keeps_its_connection(
     assert many.statistics().connections <= 1.5 * HOSTS
 
 
-@pytest.mark.asyncio_only
 async def test_hosts_keep_their_connections_between_single_fetches(many: LoopbackServer) -> None:
     """A fetcher that lives long serves many hosts, one request at a time."""
     async with Fetcher(trust_env=False, concurrency=3) as fetcher:
@@ -72,7 +70,6 @@ async def test_hosts_keep_their_connections_between_single_fetches(many: Loopbac
     assert many.statistics().connections == HOSTS
 
 
-@pytest.mark.asyncio_only
 async def test_a_client_on_our_transport_keeps_them_as_well(many: LoopbackServer) -> None:
     """Without a word about limits."""
     transport = HTTPTransport(trust_env=False)
@@ -86,7 +83,6 @@ async def test_a_client_on_our_transport_keeps_them_as_well(many: LoopbackServer
     assert many.statistics().connections <= 1.5 * HOSTS
 
 
-@pytest.mark.asyncio_only
 async def test_limits_of_the_callers_bound_all_connections(many: LoopbackServer) -> None:
     """Whoever names a number means the idle ones as well, as httpx does."""
     limits = httpx.Limits(max_connections=6, max_keepalive_connections=3)
@@ -99,7 +95,6 @@ async def test_limits_of_the_callers_bound_all_connections(many: LoopbackServer)
     assert many.statistics().peak_connections <= 6 + 1  # the server learns of a close a turn later
 
 
-@pytest.mark.asyncio_only
 async def test_hosts_keep_their_connections_over_tls() -> None:
     """Where each new one costs a handshake."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -116,7 +111,6 @@ async def test_hosts_keep_their_connections_over_tls() -> None:
     assert connections <= 1.5 * HOSTS
 
 
-@pytest.mark.asyncio_only
 async def test_hosts_that_are_asked_once_leave_nothing_behind(many: LoopbackServer) -> None:
     """Neither connections beyond the bound nor anything that is kept for each."""
     limits = httpx.Limits(max_connections=8, max_keepalive_connections=4)

@@ -233,7 +233,7 @@ async def test_a_limit_of_its_own_bounds_the_body(
         Request(url, max_body=0),
     ]
     async with Fetcher(client, max_body=500) as fetcher:
-        lanes = lanes_of(fetcher) if lane == "direct" and not _is_trio() else []
+        lanes = lanes_of(fetcher) if lane == "direct" else []
         results = await fetcher.fetch_many(requests)
     if client is not None:
         await client.aclose()
@@ -248,10 +248,6 @@ async def test_a_limit_of_its_own_bounds_the_body(
     assert "max_body=999" in str(results.failures[0].error)
     assert "max_body=500" in str(results.failures[1].error)
     assert set(lanes) <= {"direct"}
-
-
-def _is_trio() -> bool:
-    return type(anyio.lowlevel.current_token().native_token).__module__.startswith("trio")
 
 
 # All of them

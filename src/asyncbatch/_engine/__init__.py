@@ -1,5 +1,5 @@
 """
-The engine: HTTP/1.1 over asyncio, with a pool of its own, and as an httpx transport.
+The engine: HTTP/1.1 on asyncio, uvloop and trio, with a pool of its own, and as an httpx transport.
 
 The only place that imports asyncio and httpcore. It knows nothing of batches, policies of retry
 or results.

@@ -5,6 +5,7 @@ Response bodies that are read while they come.
 from __future__ import annotations
 
 from asyncbatch._engine._engine import Engine, take_error
+from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine._exchange import Exchange
 
 
@@ -37,10 +38,11 @@ class BodyStream:
             piece = connection.take_body()
             if piece:
                 return piece
-            exchange.reader = exchange.future.get_loop().create_future()
+            reader: Future[None] = exchange.future.get_loop().create_future()
+            exchange.reader = reader
             connection.limit_wait(exchange, exchange.limits.read_timeout)
             try:
-                await exchange.reader
+                await reader
             except BaseException:
                 self._engine.abandon(exchange)
                 raise

@@ -123,7 +123,7 @@ class DirectLane:
     def begin_batch(self, clock: Clock) -> None:
         """Look whether requests may take the lane in this batch."""
         if clock is not monotonic:
-            # trio, or a clock that somebody has made virtual: the engine knows neither.
+            # Somebody has made the clock virtual: the engine does not know it.
             self._client_lane.begin_batch(clock)
             self._reason_against = "the event loop is not one that the engine runs on"
             return

@@ -136,12 +136,19 @@ class TrioFuture(Generic[T]):
 
     def _end(self) -> None:
         self._is_done = True
-        tasks, self._tasks = self._tasks, ()
-        for task in tasks:
-            trio.lowlevel.reschedule(task)
+        if not self._callbacks:
+            self._wake()
+            return
         callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             self._loop.call_soon(callback, self)
+        # Behind them, as on asyncio: what they note is there for whoever has waited.
+        self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
+            trio.lowlevel.reschedule(task)
 
     async def _wait(self, on_abort: Callable[[], object]) -> None:
         task = trio.lowlevel.current_task()
@@ -454,7 +461,7 @@ class TrioLoop:
                 return
             if ready:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            else:
+            elif self._timers or self._at_end:
                 self._parked = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._unpark)
 

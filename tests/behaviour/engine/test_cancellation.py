@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import ssl
 
@@ -11,6 +10,7 @@ import pytest
 from asyncbatch._engine import BodyStream, Connector, Engine, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._engine.connection._connection import Connection
+from tests import aio
 from tests.raw_server import (
     OK,
     STREAMS,
@@ -23,7 +23,7 @@ from tests.raw_server import (
     until,
 )
 
-pytestmark = pytest.mark.asyncio_only
+pytestmark = pytest.mark.usefixtures("tasks_in_order")
 
 NOTHING = {"connections": 0, "idle": 0, "connecting": 0, "waiting": 0, "origins": 0}
 
@@ -33,9 +33,9 @@ async def _settle(engine: Engine) -> dict[str, int]:
     return engine.counts()
 
 
-async def _cancel(task: asyncio.Future[object]) -> None:
+async def _cancel(task: aio.Future) -> None:
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.CancelledError):
         await task
 
 
@@ -44,13 +44,13 @@ async def test_while_the_name_is_looked_up() -> None:
 
     class Hanging(Resolver):
         async def resolve(self, host: str, port: int) -> list[Address]:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
             raise AssertionError
 
     connector = Connector(ssl.create_default_context, resolver=Hanging())
     async with serve(answer_all) as server, engine_for(connector=connector) as engine:
-        task = asyncio.ensure_future(get(engine, server.origin._replace(host="x.invalid")))
-        await asyncio.sleep(0.001)
+        task = aio.ensure_future(get(engine, server.origin._replace(host="x.invalid")))
+        await aio.sleep(0.001)
         await _cancel(task)
 
         assert await _settle(engine) == NOTHING
@@ -75,9 +75,9 @@ async def test_while_the_response_is_awaited(sent: bytes) -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        task = asyncio.ensure_future(get(engine, server))
+        task = aio.ensure_future(get(engine, server))
         await server.until(lambda: bool(server.requests))
-        await asyncio.sleep(0.005)
+        await aio.sleep(0.005)
         await _cancel(task)
         await server.until(lambda: server.open == 0)
 
@@ -86,7 +86,7 @@ async def test_while_the_response_is_awaited(sent: bytes) -> None:
 
 async def test_while_waiting_for_a_place() -> None:
     """The queue forgets it, and the next in line is served."""
-    hold = asyncio.Event()
+    hold = aio.Event()
 
     async def script(peer: Peer) -> None:
         while True:
@@ -95,21 +95,22 @@ async def test_while_waiting_for_a_place() -> None:
             await peer.send(OK)
 
     async with serve(script) as server, engine_for(max_connections=1) as engine:
-        tasks = [asyncio.ensure_future(get(engine, server, f"/{i}")) for i in range(4)]
+        tasks = [aio.ensure_future(get(engine, server, f"/{i}")) for i in range(4)]
         await server.until(lambda: bool(server.requests))
         await _cancel(tasks[1])
         hold.set()
-        await asyncio.gather(tasks[0], *tasks[2:])
+        await aio.gather(tasks[0], *tasks[2:])
 
         assert [request.split()[1] for request in server.requests] == [b"/0", b"/2", b"/3"]
 
 
+@pytest.mark.asyncio_only  # on trio it comes too late: the task ends with its result
 async def test_when_the_response_has_just_come() -> None:
     """Complete before the task knows: the connection is kept, the result dropped."""
     async with serve(answer_all) as server, engine_for() as engine:
         await get(engine, server)
         original = Connection.received
-        task: asyncio.Future[object] | None = None
+        task: aio.Future | None = None
 
         def receive(self: Connection, content: bytes | memoryview) -> None:
             original(self, content)
@@ -118,8 +119,8 @@ async def test_when_the_response_has_just_come() -> None:
 
         Connection.received = receive  # type: ignore[method-assign]
         try:
-            task = asyncio.ensure_future(get(engine, server))
-            with pytest.raises(asyncio.CancelledError):
+            task = aio.ensure_future(get(engine, server))
+            with pytest.raises(aio.CancelledError):
                 await task
         finally:
             Connection.received = original  # type: ignore[method-assign]
@@ -130,22 +131,20 @@ async def test_when_the_response_has_just_come() -> None:
 
 async def test_while_a_body_is_uploaded() -> None:
     """The iterable is stopped too."""
-    stopped = asyncio.Event()
+    stopped = aio.Event()
 
     async def pieces():
         try:
             yield b"x"
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         finally:
             stopped.set()
 
     head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
     async with serve(answer_all) as server, engine_for() as engine:
-        task = asyncio.ensure_future(
-            engine.exchange(server.origin, b"POST", head, Upload(pieces()))
-        )
+        task = aio.ensure_future(engine.exchange(server.origin, b"POST", head, Upload(pieces())))
         await server.until(lambda: server.open == 1)
-        await asyncio.sleep(0.005)
+        await aio.sleep(0.005)
         await _cancel(task)
         await stopped.wait()
 
@@ -164,8 +163,8 @@ async def test_while_a_streamed_body_is_read() -> None:
         exchange = await get(engine, server, limits=STREAMS)
         stream = BodyStream(engine, exchange)
         assert await anext(stream) == b"o"
-        task = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0)
+        task = aio.ensure_future(anext(stream))
+        await aio.sleep(0)
         await _cancel(task)
         await server.until(lambda: server.open == 0)
 
@@ -180,22 +179,22 @@ async def test_a_storm_of_cancellations_loses_nothing() -> None:
         while True:
             await peer.read_request()
             if dice.random() < 0.3:
-                await asyncio.sleep(0)
+                await aio.sleep(0)
             await peer.send(OK)
 
     async with serve(script) as server, engine_for(max_connections=20) as engine:
         for _ in range(30):
-            tasks = [asyncio.ensure_future(get(engine, server)) for _ in range(100)]
+            tasks = [aio.ensure_future(get(engine, server)) for _ in range(100)]
             for task in tasks:
                 if dice.random() < 0.7:
                     for _ in range(dice.randrange(4)):
-                        await asyncio.sleep(0)
+                        await aio.sleep(0)
                     task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            results = await aio.gather(*tasks, return_exceptions=True)
             for result in results:
-                if not isinstance(result, asyncio.CancelledError):
+                if not isinstance(result, aio.CancelledError):
                     assert bytes(result.content) == b"ok"  # type: ignore[union-attr]
             counts = await _settle(engine)
             assert counts["waiting"] == 0
             assert counts["connections"] == counts["idle"] <= 20
-        await asyncio.gather(*[get(engine, server) for _ in range(200)])
+        await aio.gather(*[get(engine, server) for _ in range(200)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 import pytest
 
 from asyncbatch import Fetcher
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ExchangeError
+from asyncbatch._runtime._trio_loop import TrioLoop
+from tests import aio
 from tests.raw_server import OK, Peer, Server, engine_for, get, serve, until
 
 DESCRIPTORS = Path("/proc/self/fd")
 
 pytestmark = [
-    pytest.mark.asyncio_only,
     pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors cannot be counted"),
 ]
 
@@ -75,27 +76,29 @@ async def trouble(*, resets: bool) -> AsyncIterator[tuple[Trouble, Server]]:
     """Run the server, and look afterwards that descriptors and tasks are as they were before."""
     script = Trouble(resets=resets)
     async with serve(script) as server:
-        before, tasks = descriptors(), asyncio.all_tasks()
+        before, tasks = descriptors(), aio.all_tasks()
         yield script, server
         await server.until(lambda: server.open == 0)
         await until(lambda: descriptors() == before)
-        await until(lambda: asyncio.all_tasks() == tasks)
+        await until(lambda: aio.all_tasks() == tasks)
 
 
 class Timers:
     """The timers that have been set on the running event loop since it was made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._handles: list[asyncio.TimerHandle] = []
+        self._loop: Any = running_loop()
+        self._handles: list[Any] = []
+        if isinstance(self._loop, TrioLoop):
+            return
         for name in ("call_later", "call_at"):
             monkeypatch.setattr(type(self._loop), name, self._noting(name))
 
-    def _noting(self, name: str) -> Callable[..., asyncio.TimerHandle]:
+    def _noting(self, name: str) -> Callable[..., Any]:
         original = getattr(type(self._loop), name)
 
-        def set_timer(*args: Any, **kwargs: Any) -> asyncio.TimerHandle:
-            handle: asyncio.TimerHandle = original(*args, **kwargs)
+        def set_timer(*args: Any, **kwargs: Any) -> Any:
+            handle = original(*args, **kwargs)
             self._handles.append(handle)
             return handle
 
@@ -104,6 +107,8 @@ class Timers:
     @property
     def pending(self) -> int:
         """How many will still go off."""
+        if isinstance(self._loop, TrioLoop):
+            return sum(timer.callback is not None for _, _, timer in self._loop._timers)
         now = self._loop.time()
         live = {id(one) for one in self._handles if not one.cancelled() and one.when() > now}
         return len(live)
@@ -114,17 +119,17 @@ async def cancel_many(how_many: int, server: Server, start: Round) -> None:
     moment = 0
     while server.connections < how_many:
         seen = len(server.requests)
-        task = asyncio.ensure_future(start())
+        task = aio.ensure_future(start())
         # Some while they connect, some with the first answers there, some with all.
         if moment % 4 == 0:
             for _ in range(moment % 11):
-                await asyncio.sleep(0)
+                await aio.sleep(0)
         else:
             wanted = seen + AT_ONCE * (moment % 4) // 4
             await server.until(lambda wanted=wanted: len(server.requests) >= wanted)
         moment += 1
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(aio.CancelledError):
             await task
 
 
@@ -137,12 +142,12 @@ async def test_cancelled_exchanges_leave_nothing(
         async with engine_for(max_connections=AT_ONCE) as engine:
 
             async def start() -> object:
-                return await asyncio.gather(*[get(engine, server) for _ in range(AT_ONCE)])
+                return await aio.gather(*[get(engine, server) for _ in range(AT_ONCE)])
 
             await cancel_many(how_many, server, start)
             await until(lambda: not engine.counts()["connecting"])
             script.is_well = True
-            exchanges = await asyncio.gather(*[get(engine, server) for _ in range(100)])
+            exchanges = await aio.gather(*[get(engine, server) for _ in range(100)])
 
             assert [bytes(exchange.content) for exchange in exchanges] == [b"ok"] * 100
             assert engine.counts()["connections"] == engine.counts()["idle"] <= AT_ONCE
@@ -160,14 +165,14 @@ async def test_reset_exchanges_leave_nothing(
     async with trouble(resets=True) as (script, server):
         async with engine_for(max_connections=AT_ONCE) as engine:
             while server.connections < how_many:
-                ended = await asyncio.gather(
+                ended = await aio.gather(
                     *[get(engine, server) for _ in range(AT_ONCE)], return_exceptions=True
                 )
                 assert all(isinstance(one, ExchangeError) or one.content for one in ended)  # type: ignore[union-attr]
             await until(lambda: engine.counts() == NOTHING)
             assert timers.pending <= 1
             script.is_well = True
-            exchanges = await asyncio.gather(*[get(engine, server) for _ in range(100)])
+            exchanges = await aio.gather(*[get(engine, server) for _ in range(100)])
 
             assert [bytes(exchange.content) for exchange in exchanges] == [b"ok"] * 100
         assert timers.pending == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from time import monotonic
 
@@ -10,6 +9,7 @@ import pytest
 
 from asyncbatch._engine import Connector, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
+from tests import aio
 from tests.raw_server import (
     OK,
     Peer,
@@ -21,8 +21,6 @@ from tests.raw_server import (
     until,
 )
 
-pytestmark = pytest.mark.asyncio_only
-
 
 async def say_nothing(peer: Peer) -> None:
     await peer.read_request()
@@ -33,7 +31,7 @@ async def drip(peer: Peer) -> None:
     await peer.read_request()
     for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b"x" * 9999:
         await peer.send(bytes([byte]))
-        await asyncio.sleep(0.005)
+        await aio.sleep(0.005)
 
 
 @pytest.mark.parametrize("script", [say_nothing, drip])
@@ -51,7 +49,7 @@ async def test_a_write_limit_ends_an_upload_that_nobody_takes() -> None:
     """A body in memory, larger than what the kernel buffers."""
 
     async def script(peer: Peer) -> None:
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     body = bytes(30_000_000)
     head = head_of("PUT", "/", [("Content-Length", str(len(body)))])
@@ -68,7 +66,7 @@ async def test_a_connect_limit_covers_the_name_too() -> None:
 
     class Hanging(Resolver):
         async def resolve(self, host: str, port: int) -> list[Address]:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
             raise AssertionError
 
     connector = Connector(ssl.create_default_context, resolver=Hanging())
@@ -89,7 +87,7 @@ async def test_a_deadline_ends_a_body_that_gives_nothing_to_send() -> None:
 
     async def pieces():
         yield b"x"
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     head = head_of("POST", "/", [("Transfer-Encoding", "chunked")])
     async with serve(say_nothing) as server, engine_for() as engine:
@@ -115,8 +113,8 @@ async def test_a_storm_of_time_outs_leaves_the_pool_whole() -> None:
                 await get(engine, server, "/slow", deadline=monotonic() + 0.01)
 
         for _ in range(10):
-            await asyncio.gather(*[slow() for _ in range(100)])
-        results = await asyncio.gather(*[get(engine, server) for _ in range(1000)])
+            await aio.gather(*[slow() for _ in range(100)])
+        results = await aio.gather(*[get(engine, server) for _ in range(1000)])
 
         assert engine.counts()["connections"] <= 10
         assert engine.counts()["waiting"] == 0
@@ -129,7 +127,7 @@ async def test_a_connection_that_timed_out_answers_nobody_else() -> None:
     async def script(peer: Peer) -> None:
         target = (await peer.read_request()).split()[1]
         if target == b"/late":
-            await asyncio.sleep(0.03)
+            await aio.sleep(0.03)
             await peer.send(OK.replace(b"ok", b"NO"))
         else:
             await peer.send(OK)
@@ -140,4 +138,4 @@ async def test_a_connection_that_timed_out_answers_nobody_else() -> None:
             await get(engine, server, "/late", deadline=monotonic() + 0.01)
         for _ in range(5):
             assert bytes((await get(engine, server)).content) == b"ok"
-            await asyncio.sleep(0.01)
+            await aio.sleep(0.01)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from asyncbatch import Fetcher
 from asyncbatch._engine import BodyStream, ExchangeLimits, TimedOut, Upload
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connection._connection import MAX_AGE
 from asyncbatch._engine.pool._idle import IDLE_GRACE
+from tests import aio
 from tests.raw_server import (
     OK,
     STREAMS,
@@ -32,7 +33,7 @@ async def drip(peer: Peer) -> None:
     await peer.read_request()
     for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b"x" * 9999:
         await peer.send(bytes([byte]))
-        await asyncio.sleep(0.1)
+        await aio.sleep(0.1)
 
 
 async def test_a_read_limit_is_for_each_wait() -> None:
@@ -42,7 +43,7 @@ async def test_a_read_limit_is_for_each_wait() -> None:
         await peer.read_request()
         for i in range(len(OK)):
             await peer.send(OK[i : i + 1])
-            await asyncio.sleep(0.04)
+            await aio.sleep(0.04)
         await peer.read_request()
         await peer.send(OK[:10])
         await peer.until_closed()
@@ -64,7 +65,7 @@ async def test_the_next_piece_of_an_upload_is_not_the_peers_to_hurry_with(large:
 
     async def pieces() -> AsyncIterator[bytes]:
         yield bytes(size)
-        await asyncio.sleep(0.5)
+        await aio.sleep(0.5)
         yield b"the rest"
 
     head = head_of("PUT", "/", [("Content-Length", str(size + 8))])
@@ -82,7 +83,7 @@ async def test_a_streamed_body_is_under_the_same_deadline() -> None:
     """The limit goes on behind the head."""
     async with serve(drip) as server, engine_for() as engine:
         with virtual_time():
-            deadline = asyncio.get_running_loop().time() + 60
+            deadline = running_loop().time() + 60
             exchange = await get(engine, server, limits=STREAMS, deadline=deadline)
             with pytest.raises(TimedOut):
                 await read_all(BodyStream(engine, exchange))
@@ -96,13 +97,13 @@ async def test_surplus_idle_connections_are_closed_after_a_moment() -> None:
     async def script(peer: Peer) -> None:
         while True:
             await peer.read_request()
-            await asyncio.sleep(IDLE_GRACE / 5)
+            await aio.sleep(IDLE_GRACE / 5)
             await peer.send(OK)
 
     async with serve(script) as server, engine_for(max_connections=10, max_idle=2) as engine:
         with virtual_time():
             for _ in range(20):
-                await asyncio.gather(*[get(engine, server) for _ in range(10)])
+                await aio.gather(*[get(engine, server) for _ in range(10)])
             assert server.connections == server.open == 10
             await server.until(lambda: server.open == 2)
 
@@ -115,7 +116,7 @@ async def test_a_connection_is_used_for_some_minutes_at_most() -> None:
         with virtual_time():
             for _ in range(15):
                 await get(engine, server)
-                await asyncio.sleep(MAX_AGE / 10)
+                await aio.sleep(MAX_AGE / 10)
 
     assert server.connections == 2
 
@@ -126,7 +127,7 @@ async def test_a_connection_of_a_relay_is_used_for_some_minutes_at_most() -> Non
     async def script(peer: Peer) -> None:
         while True:
             await peer.read_request()
-            await asyncio.sleep(MAX_AGE / 10)
+            await aio.sleep(MAX_AGE / 10)
             await peer.send(OK)
 
     async with serve(script) as server:
@@ -151,8 +152,8 @@ async def test_an_idle_connection_is_closed_before_its_server_does(told: int, ke
     async with serve(script) as server, engine_for(idle_expiry=60) as engine:
         with virtual_time():
             await get(engine, server)
-            await asyncio.sleep(kept - 0.1)
+            await aio.sleep(kept - 0.1)
             assert server.open == 1
-            await asyncio.sleep(0.2)
+            await aio.sleep(0.2)
 
             assert server.open == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import socket
@@ -23,6 +22,7 @@ from asyncbatch._engine import (
     TimedOut,
 )
 from asyncbatch._engine.http11 import TruncatedResponse
+from tests import aio
 from tests.raw_server import (
     CLOSING,
     OK,
@@ -35,8 +35,6 @@ from tests.raw_server import (
     serve,
     until,
 )
-
-pytestmark = pytest.mark.asyncio_only
 
 AUTHORITY = trustme.CA()
 
@@ -104,7 +102,7 @@ async def test_the_context_is_made_once() -> None:
     tls = server_context("127.0.0.1")
     connector = Connector(make)
     async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
-        await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(10)])
+        await aio.gather(*[get(engine, origin_of(server)) for _ in range(10)])
 
     assert made == 1
 
@@ -271,7 +269,7 @@ async def test_a_cut_without_the_closing_alert_is_truncated(options: int) -> Non
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        await asyncio.sleep(0.01)
+        await aio.sleep(0.01)
         peer.writer.transport.abort()
 
     tls = server_context("127.0.0.1")
@@ -305,7 +303,7 @@ async def test_a_byte_on_an_idle_tls_connection_closes_it() -> None:
         await peer.read_request()
         await peer.send(OK)
         if peer.number == 1:
-            await asyncio.sleep(0.01)
+            await aio.sleep(0.01)
             await peer.send(OK.replace(b"ok", b"NO"))
         await peer.until_closed()
 
@@ -323,8 +321,8 @@ async def test_many_tls_connections_are_closed_in_time() -> None:
     tls = server_context("127.0.0.1")
     connector = Connector(client_context)
     async with serve(answer_all, tls=tls) as server, engine_for(connector=connector) as engine:
-        await asyncio.gather(*[get(engine, origin_of(server)) for _ in range(20)])
-        async with asyncio.timeout(20):
+        await aio.gather(*[get(engine, origin_of(server)) for _ in range(20)])
+        async with aio.timeout(20):
             await engine.aclose()
 
 
@@ -353,11 +351,11 @@ async def test_a_handshake_ends_when_it_is_cancelled() -> None:
         engine_for(connector=Connector(client_context)) as engine,
     ):
         for rounds in range(12):
-            task = asyncio.ensure_future(get(engine, origin_of(server)))
+            task = aio.ensure_future(get(engine, origin_of(server)))
             for _ in range(rounds):
-                await asyncio.sleep(0.001)
+                await aio.sleep(0.001)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(aio.CancelledError):
                 await task
         await until(lambda: not engine.counts()["connecting"])
         await server.until(lambda: server.open == 0)
@@ -369,9 +367,9 @@ async def test_closing_does_not_wait_for_a_handshake() -> None:
         serve(_say_nothing) as server,
         engine_for(connector=Connector(client_context)) as engine,
     ):
-        task = asyncio.ensure_future(get(engine, origin_of(server)))
+        task = aio.ensure_future(get(engine, origin_of(server)))
         await server.until(lambda: server.open == 1)
-        async with asyncio.timeout(20):
+        async with aio.timeout(20):
             await engine.aclose()
         with pytest.raises(EngineClosed):
             await task

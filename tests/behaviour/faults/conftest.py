@@ -13,7 +13,8 @@ WAYS = [
     ("asyncio", "client"),
     ("asyncio", "stock"),
     ("uvloop", "direct"),
-    # There is no engine on trio: the other two lanes are this one there.
+    ("trio", "direct"),
+    ("trio", "client"),
     ("trio", "stock"),
 ]
 

@@ -79,7 +79,6 @@ def free_ports(count: int) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not can_limit_ports(), reason="no IP_LOCAL_PORT_RANGE")
-@pytest.mark.asyncio_only
 async def test_with_hardly_a_port_left_requests_wait_for_one(server: LoopbackServer) -> None:
     """Connections are shared, and no request fails because there are fewer of them."""
     server.on("/*", Reply(body="ok").delayed(0.005))
@@ -117,7 +116,6 @@ async def test_without_a_port_requests_fail_to_connect_and_the_host_is_not_blame
     assert not results.failures
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS])
 async def test_a_request_waits_for_what_this_machine_has_run_out_of(
     number: int, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch

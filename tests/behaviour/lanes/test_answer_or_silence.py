@@ -13,8 +13,6 @@ from asyncbatch import Fetcher, Request
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests.behaviour.faults.lanes import fetcher_on
 
-pytestmark = pytest.mark.asyncio_only
-
 LANES = ["direct", "client", "stock"]
 
 

@@ -20,8 +20,6 @@ from tests.raw_server import Peer, serve
 from tests.served import lanes_of
 from tests.unit.engine.connect.test_connector import silent_port
 
-pytestmark = pytest.mark.asyncio_only
-
 
 @contextlib.asynccontextmanager
 async def fetcher_for(lane: str, **options: Any) -> AsyncIterator[asyncbatch.Fetcher]:

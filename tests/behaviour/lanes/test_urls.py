@@ -215,7 +215,6 @@ HOSTS = {
 }
 
 
-@pytest.mark.asyncio_only
 async def test_a_host_that_resolves_is_asked(
     lane: str, server: LoopbackServer, names: list[str]
 ) -> None:
@@ -237,7 +236,6 @@ async def test_a_host_that_resolves_is_asked(
     assert pickle.loads(pickle.dumps(results))[1].url == results[1].url
 
 
-@pytest.mark.asyncio_only
 async def test_redirects_lead_to_and_from_such_a_host(
     server: LoopbackServer, names: list[str]
 ) -> None:
@@ -257,7 +255,6 @@ async def test_redirects_lead_to_and_from_such_a_host(
     ]
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     "host", ["a\u2044b.test", "a\u2100b.test", "\u2603\u200d.test", "\u2571.test"]
 )
@@ -270,7 +267,6 @@ async def test_what_reads_as_two_hosts_is_refused(host: str, names: list[str]) -
     assert names == []
 
 
-@pytest.mark.asyncio_only
 async def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_alone(
     lane: str, names: list[str]
 ) -> None:
@@ -297,7 +293,6 @@ async def test_the_dot_at_the_end_of_a_name_is_for_the_resolver_alone(
     assert all("sni_hostname" not in each.response.request.extensions for each in results)
 
 
-@pytest.mark.asyncio_only
 async def test_a_name_with_a_dot_and_one_without_are_one_host_to_limits(
     server: LoopbackServer, names: list[str]
 ) -> None:

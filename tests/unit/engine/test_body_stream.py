@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from asyncbatch._engine import BodyStream, ExchangeLimits
 from asyncbatch._engine.connection._partial_response import HIGH_WATER
 from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
+from tests import aio
 from tests.raw_server import (
     OK,
     STREAMS,
@@ -21,14 +20,12 @@ from tests.raw_server import (
     serve,
 )
 
-pytestmark = pytest.mark.asyncio_only
-
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def test_the_head_is_there_before_the_body() -> None:
     """The exchange settles with the head; the rest comes when it comes."""
-    more = asyncio.Event()
+    more = aio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -77,7 +74,7 @@ async def test_a_slow_reader_slows_the_server() -> None:
         before = -1
         while sent != before:
             before = sent
-            await asyncio.sleep(0.03)
+            await aio.sleep(0.03)
         connection = exchange.active_connection
         assert connection is not None
         assert sent < 30_000_000

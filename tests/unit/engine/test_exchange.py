@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import pytest
-
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine._exchange import Exchange, ExchangeLimits, Origin
+from tests import aio
 
 # The same for all requests of one relay, for which alone an exchange is renewed.
 SHARED = {"future", "body", "limits", "closes", "follow", "observer", "reader"}
@@ -17,10 +16,9 @@ WRITTEN_LATER = {"connection", "is_reused", "dial", "expires", "order", "trailer
 OF_FAILURES = {"error", "is_at_proxy"}
 
 
-@pytest.mark.asyncio_only
 async def test_a_renewed_exchange_is_like_a_new_one() -> None:
     """`renew` against `__init__`, field by field, but for those that it leaves by name."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future: aio.Future = running_loop().create_future()
     origin, marker = Origin(is_tls=False, host="a.test", port=80), object()
     made = Exchange(future, origin, b"PUT", b"payload", None, ExchangeLimits(), 7.0, False, 5.0)
     used: Any = Exchange(future, origin, b"GET", b"", None, ExchangeLimits(), 0.0, False, 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import os
 import ssl
@@ -17,11 +16,10 @@ import pytest
 import asyncbatch
 from asyncbatch import BodyTooLarge, FailureKind, Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests import aio
 from tests.served import lanes_of
 from tests.unit.lanes.conftest import TRUSTING
 from tests.unit.lanes.failures.test_of_client import ANSWERS
-
-pytestmark = pytest.mark.asyncio_only
 
 
 async def fetch(request: Any, *, lanes: tuple[str, ...] = ("direct",), **options: Any) -> Any:
@@ -107,10 +105,10 @@ async def test_a_large_body_is_decoded_in_a_thread(
         nonlocal turns
         while True:
             turns += 1
-            await asyncio.sleep(0)
+            await aio.sleep(0)
 
     async with Fetcher(max_body=limit, retry=None) as fetcher:
-        other = asyncio.ensure_future(turn())
+        other = aio.ensure_future(turn())
         result = await fetcher.fetch(server.url())
         other.cancel()
 
@@ -241,6 +239,7 @@ async def test_both_lanes_say_the_same_of_a_connection_that_is_not_made(
     assert seen[0] == seen[1]
 
 
+@pytest.mark.asyncio_only
 async def test_a_client_certificate_that_is_asked_for_is_of_kind_tls() -> None:
     """TLS 1.3 servers say so only once the handshake is over."""
     from tests.unit.lanes.conftest import AUTHORITY

@@ -16,8 +16,6 @@ from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
 from tests.virtual_time import virtual_time
 
-pytestmark = pytest.mark.asyncio_only
-
 MANY = 40
 
 

@@ -117,7 +117,6 @@ async def test_a_limit_can_be_extended(loop: Loop):
     assert not none.has_passed
 
 
-@pytest.mark.asyncio_only
 async def test_a_limit_that_was_left_cannot_be_extended(loop: Loop):
     """Or its timer would stay with the loop, for a scope that nobody is in."""
     limit = TimeLimit(5.0)
@@ -364,7 +363,6 @@ def served(size: int) -> Iterator[str]:
 
 @pytest.mark.once
 @pytest.mark.may_block
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     ("lane", "concurrency"), [("direct", 1), ("direct", 3), ("client", 3), ("httpx", 1)]
 )
@@ -393,7 +391,6 @@ async def test_a_blocking_input_makes_no_request_fail(lane: str, concurrency: in
 
 
 @pytest.mark.may_block
-@pytest.mark.asyncio_only
 async def test_a_loop_that_stood_still_reads_what_has_come():
     """Whoever kept it; only then do the limits count."""
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
 import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._runtime._trio_loop import MOST_CANCELLED, TrioLoop, running_trio_loop
 
 
@@ -276,3 +280,163 @@ def test_what_has_to_be_closed_is_closed_where_the_run_ends_first() -> None:
     run(main)
 
     assert closed == ["closed"]
+
+
+NAME = contextvars.ContextVar("NAME", default="nobody")
+
+
+@contextmanager
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Open two sockets that are connected to one another."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    with ours, peer:
+        yield ours, peer
+
+
+def test_a_call_sees_the_context_of_the_run() -> None:
+    """Not that of the task that has asked for it, as another task may do so next."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        NAME.set("a task")
+        running_trio_loop().call_soon(lambda: seen.append(NAME.get()))
+        await trio.testing.wait_all_tasks_blocked()
+
+    trio.run(main)
+
+    assert seen == ["nobody"]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3), KeyboardInterrupt()])
+def test_a_call_that_raises_is_reported_and_stops_no_other(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Raised in a task of trio's system, it would end the run with a TrioInternalError."""
+    calls: list[str] = []
+
+    def fail() -> None:
+        raise error
+
+    async def main() -> str:
+        loop = running_trio_loop()
+        loop.call_soon(fail)
+        loop.call_later(0, fail)
+        loop.call_soon_threadsafe(fail)
+        loop.call_soon(calls.append, "next")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        return "ended"
+
+    assert trio.run(main) == "ended"
+
+    assert calls == ["next"]
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error] * 3
+
+
+def test_a_number_that_is_used_again_is_watched_anew() -> None:
+    """A descriptor is closed as soon as it is removed, and the next one gets its number."""
+    received: list[bytes] = []
+
+    async def main() -> None:
+        loop = running_trio_loop()
+        for content in (b"a", b"b"):
+            with pair() as (ours, peer):
+                fd = ours.fileno()
+                loop.add_reader(fd, lambda ours=ours: received.append(ours.recv(9)))
+                peer.send(content)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                loop.remove_reader(fd)
+
+    trio.run(main)
+
+    assert received == [b"a", b"b"]
+
+
+def test_what_a_future_calls_is_called_before_those_who_wait_go_on() -> None:
+    """So that they find what it notes."""
+    steps: list[str] = []
+
+    async def main() -> None:
+        loop = running_trio_loop()
+        future = loop.create_future()
+        future.add_done_callback(lambda _: steps.append("called"))
+        loop.call_soon(future.set_result, None)
+        await future
+        steps.append("went on")
+
+    trio.run(main)
+
+    assert steps == ["called", "went on"]
+
+
+def test_a_task_has_the_context_of_who_begins_it_and_ends_when_it_is_cancelled() -> None:
+    """One that is cancelled before its first step is never entered."""
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append(NAME.get())
+        await trio.sleep_forever()
+
+    async def main() -> list[bool]:
+        loop = running_trio_loop()
+        NAME.set("a task")
+        begun, not_begun = loop.create_task(work()), loop.create_task(work())
+        not_begun.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        begun.cancel()
+        await begun.wait()
+        return [begun.cancelled(), not_begun.cancelled()]
+
+    assert trio.run(main) == [True, True]
+
+    assert seen == ["a task"]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3)])
+def test_what_a_task_raises_is_for_who_awaits_it(error: BaseException) -> None:
+    """Not for the run."""
+
+    async def work() -> None:
+        raise error
+
+    async def main() -> None:
+        await running_trio_loop().create_task(work())
+
+    with pytest.raises(type(error)) as caught:
+        trio.run(main)
+
+    assert caught.value is error
+
+
+def test_the_task_of_the_callbacks_goes_with_what_is_to_be_closed() -> None:
+    """What was forgotten is not, and the task that waits for that end goes with the last one."""
+    closed: list[str] = []
+
+    async def main() -> None:
+        loop = running_trio_loop()
+        before = trio.lowlevel.current_statistics().tasks_living
+
+        def forgotten() -> None:
+            closed.append("forgotten")
+
+        loop.call_at_end(forgotten)
+        loop.forget_at_end(forgotten)
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+
+        loop.call_at_end(lambda: closed.append("kept"))
+
+    trio.run(main)
+    gc.collect()
+
+    assert closed == ["kept"]
+
+
+def test_a_batch_runs_by_the_monotonic_clock_unless_time_is_virtual() -> None:
+    """Trio's own clock counts from anywhere, and the engine by the monotonic one."""
+
+    async def clock() -> Any:
+        return running_clock()
+
+    assert trio.run(clock).__name__ == "monotonic"
+    assert trio.run(clock, clock=trio.testing.MockClock()).__name__ == "current_time"

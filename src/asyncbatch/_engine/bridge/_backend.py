@@ -1,5 +1,5 @@
 """
-Network backends for what httpcore does in the engine's place (HTTP/2, CONNECT, upgrades, trio):
+Network backends for what httpcore does in the engine's place (HTTP/2, CONNECT, upgrades):
 one that keeps the address policy, one that closes what a cancelled handshake leaves behind.
 """
 

@@ -60,8 +60,9 @@ class EventLog:
             await self._tell(trace)
             if exchange.future.done():
                 return
-            self._wake = exchange.future.get_loop().create_future()
-            await self._wake
+            wake: Future[None] = exchange.future.get_loop().create_future()
+            self._wake = wake
+            await wake
 
     async def _tell(self, trace: Any) -> None:
         while self._events:

@@ -160,12 +160,6 @@ class TransportMixin:
     def close(self) -> None:
         """Do nothing: a plain client that was never served closes its transport all the same."""
 
-    @property
-    def route(self) -> Proxy | None:
-        """The proxy of its requests, but for those that name another one; `None`: there is none."""
-        route: Proxy | None = self._pool.route
-        return route
-
     def through(self, proxy: Any) -> Self:
         """Return another transport on the same engine, whose requests go through a proxy."""
         other = type(self).__new__(type(self))
@@ -181,7 +175,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
 
     Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's.
     It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does
-    what the engine does not: HTTP/2, CONNECT, upgrades, trio.
+    what the engine does not: HTTP/2, CONNECT, upgrades.
 
     Args:
         verify: whether and how certificates are verified, as in httpx.

@@ -7,6 +7,7 @@ out piece by piece, at the peer's pace.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Protocol, cast
 
@@ -171,8 +172,20 @@ async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Uploa
 
 
 async def _send_pieces(sending: PartialRequest, upload: Upload) -> None:
-    remaining = upload.length
-    async for piece in upload.pieces:
+    pieces = aiter(upload.pieces)
+    try:
+        await _send_each(sending, pieces, upload.length)
+    finally:
+        # Else a generator that breaks off is left to the garbage collector, as trio tells.
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _send_each(
+    sending: PartialRequest, pieces: AsyncIterator[bytes], remaining: int | None
+) -> None:
+    async for piece in pieces:
         if remaining is None:
             await sending.write(encode_chunk(piece))
             continue

@@ -89,8 +89,7 @@ class Conditions:
             return "the client is closed"
         if not client.__dict__.keys().isdisjoint((*_CLIENT_METHODS, *_REDIRECT_METHODS)):
             return "a method of the client has been replaced"
-        ours: list[Any] = [transport, *client.proxied_transports]
-        for each in ours:
+        for each in (transport, *client.proxied_transports):
             if _HANDLE in each.__dict__ or _HANDLE in each._pool.__dict__:
                 return "a method of the transport has been replaced"
         core = pool.core

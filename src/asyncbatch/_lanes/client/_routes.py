@@ -19,13 +19,16 @@ def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
     Returns:
         `None`: it asks directly. `UNSET`: another transport takes this URL.
     """
-    taken: Any = client._transport_for_url(url)
+    taken = client._transport_for_url(url)
     if taken is transport:
         return None
-    is_ours: bool = type(taken) is HTTPTransport
-    if transport is None or not is_ours or taken.engine is not transport.engine:
+    if (
+        transport is None
+        or type(taken) is not HTTPTransport
+        or taken.engine is not transport.engine
+    ):
         return UNSET
-    route: Proxy | None = taken.route
+    route: Proxy | None = taken._pool.route
     return route
 
 
@@ -50,9 +53,7 @@ def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
         )
 
 
-def forwarded_by(exchange: Exchange | None) -> str | None:
+def forwarded_by(exchange: Exchange) -> str | None:
     """Return the proxy that was handed the request, and so may have answered it itself."""
-    if exchange is None:  # of a transport that is not ours
-        return None
     origin = exchange.origin
     return origin.route.label if origin.route is not None and origin.is_forwarded else None

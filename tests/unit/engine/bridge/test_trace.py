@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.bridge._trace import EventLog
-
-pytestmark = pytest.mark.asyncio_only
+from tests import aio
 
 
 async def test_a_request_that_was_sent_is_told_so_though_it_is_cancelled_then() -> None:
@@ -21,14 +20,14 @@ async def test_a_request_that_was_sent_is_told_so_though_it_is_cancelled_then() 
         told.append(name)
 
     log = EventLog(object())
-    exchange: Any = SimpleNamespace(future=asyncio.get_running_loop().create_future())
-    report = asyncio.ensure_future(log.report(exchange, trace))
+    exchange: Any = SimpleNamespace(future=running_loop().create_future())
+    report = aio.ensure_future(log.report(exchange, trace))
     log.observe("connection.connect_tcp.started", {})
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     log.observe("connection.connect_tcp.complete", {})
     log.observe("sent", {})
     report.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.CancelledError):
         await report
 
     assert told[0] == "connection.connect_tcp.started"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import re
 import ssl
@@ -31,10 +30,10 @@ from asyncbatch._engine import (
     is_pristine,
     transport_class,
 )
+from tests import aio
 from tests.raw_server import OK, Peer, answer_all, answers, serve
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
-asyncio_only = pytest.mark.asyncio_only
 
 
 def client_for(library: Any, **options: Any) -> Any:
@@ -42,7 +41,6 @@ def client_for(library: Any, **options: Any) -> Any:
     return library.AsyncClient(transport=transport, trust_env=False)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_client_gets_its_response_from_the_engine(library: Any) -> None:
     """Status, fields, body and the extensions httpx's users look at."""
@@ -50,7 +48,13 @@ async def test_a_client_gets_its_response_from_the_engine(library: Any) -> None:
         b"HTTP/1.1 201 Made\r\nX-A: 1\r\nX-A: 2\r\nContent-Type: text/plain\r\n"
         b"Content-Length: 2\r\n\r\nok"
     )
-    async with serve(answers(answer)) as server, client_for(library) as client:
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(answer)
+        await peer.until_closed()
+
+    async with serve(script) as server, client_for(library) as client:
         response = await client.get(server.url)
         stream = response.extensions["network_stream"]
 
@@ -68,7 +72,6 @@ async def test_a_client_gets_its_response_from_the_engine(library: Any) -> None:
         assert "1 connections" in repr(client._transport._pool)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_client_streams_in_both_directions(library: Any) -> None:
     """Chunked upload, chunked download, raw pieces."""
@@ -96,7 +99,6 @@ async def test_a_client_streams_in_both_directions(library: Any) -> None:
     assert server.requests[0].endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
 
 
-@asyncio_only
 @LIBRARIES
 @pytest.mark.parametrize(
     ("options", "tail"),
@@ -116,7 +118,6 @@ async def test_every_kind_of_body_is_sent(library: Any, options: Any, tail: byte
     assert server.requests[0].endswith(tail)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_response_that_is_left_unread_is_closed(library: Any) -> None:
     """And the next request gets its own."""
@@ -139,7 +140,6 @@ async def _refuse(peer: Peer) -> None:
     await peer.until_closed()
 
 
-@asyncio_only
 @LIBRARIES
 @pytest.mark.parametrize(
     ("answer", "error"),
@@ -161,7 +161,6 @@ async def test_errors_are_the_librarys_own(library: Any, answer: bytes, error: s
     assert caught.value.__cause__.__cause__.kind in ("truncated", "protocol", "too_large")
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_reset_is_a_read_error(library: Any) -> None:
     """As httpcore tells it from an orderly end."""
@@ -175,7 +174,6 @@ async def test_a_reset_is_a_read_error(library: Any) -> None:
             await client.get(server.url)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_failed_connects_are_connect_errors(library: Any) -> None:
     """For names, ports, addresses and certificates."""
@@ -189,7 +187,6 @@ async def test_failed_connects_are_connect_errors(library: Any) -> None:
     assert isinstance(port.value.__cause__.__cause__, ConnectFailed)
 
 
-@asyncio_only
 @LIBRARIES
 @pytest.mark.parametrize("phase", ["read", "pool"])
 async def test_time_limits_are_httpx_s(library: Any, phase: str) -> None:
@@ -198,19 +195,18 @@ async def test_time_limits_are_httpx_s(library: Any, phase: str) -> None:
     limits = library.Limits(max_connections=1)
     async with serve(_refuse) as server, client_for(library, limits=limits) as client:
         timeout = library.Timeout(None, **{phase: 0.03})
-        first = asyncio.ensure_future(client.get(server.url, timeout=library.Timeout(0.2)))
+        first = aio.ensure_future(client.get(server.url, timeout=library.Timeout(0.2)))
         if phase == "pool":
             await server.until(lambda: server.open == 1)
         else:
             first.cancel()
         with pytest.raises(getattr(library, error)) as caught:
             await client.get(server.url, timeout=timeout)
-        await asyncio.gather(first, return_exceptions=True)
+        await aio.gather(first, return_exceptions=True)
 
     assert isinstance(caught.value.__cause__.__cause__, TimedOut)
 
 
-@asyncio_only
 @LIBRARIES
 @pytest.mark.parametrize(
     "headers",
@@ -230,14 +226,13 @@ async def test_what_must_not_be_sent_is_not(library: Any, headers: Any) -> None:
         assert server.connections == 0
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_trace_is_given_httpcores_events(library: Any) -> None:
     """The same names, in the same order, on a fresh and on a kept connection."""
     events: list[str] = []
 
     async def trace(name: str, info: Any) -> None:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         events.append(name)
 
     runs = []
@@ -256,7 +251,6 @@ async def test_a_trace_is_given_httpcores_events(library: Any) -> None:
     assert ours_kept == theirs_kept
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_trace_sees_failures(library: Any) -> None:
     """As httpcore reports them."""
@@ -280,7 +274,6 @@ async def test_a_trace_sees_failures(library: Any) -> None:
     assert runs[0] == runs[1]
 
 
-@asyncio_only
 @LIBRARIES
 async def test_tls_is_verified_as_the_client_was_told(library: Any) -> None:
     """A context of the caller's, `verify=False`, the default, and the name for SNI."""
@@ -305,7 +298,6 @@ async def test_tls_is_verified_as_the_client_was_told(library: Any) -> None:
                 await client.get(url, extensions=named)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_addresses_are_checked(library: Any) -> None:
     """In the engine."""
@@ -337,7 +329,6 @@ def test_addresses_that_could_not_be_checked_are_refused(options: Any) -> None:
         HTTPTransport(addresses="public", **options)
 
 
-@asyncio_only
 @LIBRARIES
 async def test_an_upgrade_is_left_to_httpcore(library: Any) -> None:
     """Whose network stream can speak what comes after."""
@@ -350,7 +341,6 @@ async def test_an_upgrade_is_left_to_httpcore(library: Any) -> None:
             assert await stream.read(5) == b"hello"
 
 
-@asyncio_only
 async def test_a_proxy_is_asked_in_absolute_form() -> None:
     """By the engine, whether or not the name of the server can be resolved here."""
     async with serve(answer_all) as proxy:
@@ -398,7 +388,6 @@ def test_the_tls_context_is_not_made_before_it_is_needed(monkeypatch: pytest.Mon
         HTTPTransport(verify="/nowhere")
 
 
-@asyncio_only
 @LIBRARIES
 async def test_a_request_leaves_no_cycle_of_ours_behind(library: Any) -> None:
     """What the engine made is freed without the garbage collector."""
@@ -428,7 +417,6 @@ def exchanges() -> list[Exchange]:
 # What patches httpx or httpcore wins over the engine.
 
 
-@asyncio_only
 async def test_respx_mocks_a_client_on_the_engine() -> None:
     """No request reaches the network."""
     async with serve(answer_all) as server:
@@ -443,7 +431,6 @@ async def test_respx_mocks_a_client_on_the_engine() -> None:
         await client.aclose()
 
 
-@asyncio_only
 async def test_pytest_httpx_mocks_a_client_on_the_engine(httpx_mock: HTTPXMock) -> None:
     """It patches the transport's method, which we do not override."""
     httpx_mock.add_response(status_code=418)

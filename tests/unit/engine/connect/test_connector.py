@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import resource
 import socket
@@ -25,6 +24,7 @@ from asyncbatch._engine import (
     as_policy,
 )
 from asyncbatch._engine.connect._resolver import Address, Resolver
+from tests import aio
 from tests.raw_server import (
     OK,
     Server,
@@ -35,8 +35,6 @@ from tests.raw_server import (
     serve,
     until,
 )
-
-pytestmark = pytest.mark.asyncio_only
 
 
 def inet(host: str, port: int) -> Address:
@@ -121,7 +119,7 @@ async def test_thousands_refused_at_once_are_failed_connects() -> None:
     origin = Origin(is_tls=False, host="127.0.0.1", port=unused_port())
     async with engine_for(max_connections=1) as engine:
         exchanges = [get(engine, origin) for _ in range(3000)]
-        results = await asyncio.gather(*exchanges, return_exceptions=True)
+        results = await aio.gather(*exchanges, return_exceptions=True)
 
         assert engine.counts()["connecting"] == 0
     assert {type(result) for result in results} == {ConnectFailed}
@@ -195,7 +193,7 @@ async def test_a_connect_that_is_not_answered_can_be_given_up(turns: int) -> Non
             origin = Origin(is_tls=False, host="127.0.0.1", port=port)
             exchange = engine.begin(origin, b"GET", b"")
             for _ in range(turns):
-                await asyncio.sleep(0)
+                await aio.sleep(0)
             engine.abandon(exchange)
             await until(lambda: not engine.counts()["connecting"])
 
@@ -217,7 +215,7 @@ def hang_at(connector: Connector, *hosts: str) -> list[str]:
     async def connect(address: Address) -> socket.socket:
         tried.append(address.sockaddr[0])
         if address.sockaddr[0] in hosts:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         return await original(address)
 
     connector._opener.connect = connect  # type: ignore[method-assign]
@@ -234,8 +232,8 @@ async def test_an_address_that_hangs_loses_its_head_start(monkeypatch: pytest.Mo
     async def connect(address: Address) -> socket.socket:
         if address.sockaddr[0] == "127.0.0.2":
             try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
+                await aio.Event().wait()
+            except aio.CancelledError:
                 cancelled.append(address.sockaddr[0])
                 raise
         return await original(address)
@@ -319,7 +317,7 @@ async def test_only_allowed_addresses_are_connected_to() -> None:
         return address == ip_address("127.0.0.1")
 
     connector = connector_for("127.0.0.9", "127.0.0.1", policy=policy)
-    async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+    async with serve(answer_all) as server, engine_for(connector=connector) as engine:
         exchange = await get(engine, named(server))
         assert exchange.connection is not None
         assert exchange.connection.get_extra_info("peername") == ("127.0.0.1", server.port)
@@ -384,7 +382,7 @@ async def test_local_address_and_socket_options_are_honoured() -> None:
     connector = Connector(
         ssl.create_default_context, local_address="127.0.0.5", socket_options=options
     )
-    async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+    async with serve(answer_all) as server, engine_for(connector=connector) as engine:
         exchange = await get(engine, server)
         connection = exchange.connection
         assert connection is not None
@@ -395,19 +393,19 @@ async def test_a_unix_domain_socket_serves_every_origin(tmp_path: Path) -> None:
     """No name is looked up, whatever the URL says."""
     path = str(tmp_path / "s")
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
         await reader.read()
         writer.close()
 
-    listener = await asyncio.start_unix_server(answer, path)
+    listener = await aio.start_unix_server(answer, path)
     connector = Connector(ssl.create_default_context, uds=path)
     async with engine_for(connector=connector) as engine:
         exchange = await get(engine, Origin(is_tls=False, host="any.example", port=80))
         assert bytes(exchange.content) == b"ok"
     listener.close()
-    await asyncio.sleep(0.01)
+    await aio.sleep(0.01)
 
 
 async def test_a_missing_unix_domain_socket_is_a_failed_connect(tmp_path: Path) -> None:

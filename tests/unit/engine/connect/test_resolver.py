@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import threading
@@ -18,8 +17,7 @@ from asyncbatch._engine.connect._resolver import (
     Threads,
     parse_literal,
 )
-
-pytestmark = pytest.mark.asyncio_only
+from tests import aio
 
 
 class Names:
@@ -76,10 +74,10 @@ async def test_concurrent_questions_share_one_answer() -> None:
     names = Names()
     names.free.clear()
     resolver = names.resolver()
-    tasks = [asyncio.ensure_future(resolver.resolve("a", 80)) for _ in range(1000)]
-    await asyncio.sleep(0.01)
+    tasks = [aio.ensure_future(resolver.resolve("a", 80)) for _ in range(1000)]
+    await aio.sleep(0.01)
     names.free.set()
-    await asyncio.gather(*tasks)
+    await aio.gather(*tasks)
 
     assert names.asked == 1
 
@@ -89,9 +87,9 @@ async def test_a_caller_that_gives_up_does_not_take_the_answer_from_the_others()
     names = Names()
     names.free.clear()
     resolver = names.resolver()
-    first = asyncio.ensure_future(resolver.resolve("a", 80))
-    second = asyncio.ensure_future(resolver.resolve("a", 80))
-    await asyncio.sleep(0.01)
+    first = aio.ensure_future(resolver.resolve("a", 80))
+    second = aio.ensure_future(resolver.resolve("a", 80))
+    await aio.sleep(0.01)
     first.cancel()
     names.free.set()
 
@@ -172,8 +170,8 @@ async def test_a_hanging_name_holds_up_no_other() -> None:
         return [Address(socket.AF_INET, ("10.0.0.1", port))]
 
     resolver = Resolver(look_up)
-    hanging = asyncio.ensure_future(resolver.resolve("hangs", 80))
-    await asyncio.sleep(0)
+    hanging = aio.ensure_future(resolver.resolve("hangs", 80))
+    await aio.sleep(0)
     assert await resolver.resolve("other", 80)
     held.set()
     assert await hanging
@@ -197,7 +195,7 @@ async def test_threads_are_bounded_and_none_of_the_calls_is_lost() -> None:
         return number
 
     threads = Threads(limit=4)
-    results = await asyncio.gather(*[threads.call(call, number) for number in range(100)])
+    results = await aio.gather(*[threads.call(call, number) for number in range(100)])
 
     assert results == list(range(100))
     assert most <= 4
@@ -230,7 +228,7 @@ async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
 
     assert not any(future.done() for future in hanging)
     free.set()
-    assert all(await asyncio.gather(*hanging))
+    assert all(await aio.gather(*hanging))
 
 
 async def test_there_is_an_end_to_the_threads_even_so() -> None:
@@ -240,11 +238,11 @@ async def test_there_is_an_end_to_the_threads_even_so() -> None:
     begun = len(threading.enumerate())
     hanging = [threads.call(free.wait, 5) for _ in range(20)]
     for _ in range(20):
-        await asyncio.sleep(0.001)
+        await aio.sleep(0.001)
 
     assert len(threading.enumerate()) == begun + 5
     free.set()
-    assert all(await asyncio.gather(*hanging))
+    assert all(await aio.gather(*hanging))
 
 
 async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 
 import pytest
 
 from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
+from tests import aio
 from tests.raw_server import (
     CLOSING,
     OK,
@@ -22,8 +22,6 @@ from tests.raw_server import (
     serve,
     until,
 )
-
-pytestmark = pytest.mark.asyncio_only
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 
@@ -134,7 +132,7 @@ async def test_a_byte_on_an_idle_connection_closes_it(extra: bytes) -> None:
 
 async def test_bytes_that_have_come_unread_are_seen_before_a_request_is_written() -> None:
     """The look at the socket at each checkout: no round of the event loop lies in between."""
-    unread = asyncio.Event()
+    unread = aio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -144,12 +142,12 @@ async def test_bytes_that_have_come_unread_are_seen_before_a_request_is_written(
             # Straight to the kernel, and no await before the client's next checkout.
             sock = peer.writer.get_extra_info("socket")
             sock._sock.send(EVIL) if hasattr(sock, "_sock") else peer.writer.write(EVIL)
-            exchange = asyncio.ensure_future(get(engine, server))
+            exchange = aio.ensure_future(get(engine, server))
             seen.append(bytes((await exchange).content))
             done.set()
         await peer.until_closed()
 
-    done = asyncio.Event()
+    done = aio.Event()
     seen: list[bytes] = []
     async with serve(script) as server, engine_for() as engine:
         await get(engine, server)
@@ -191,7 +189,7 @@ async def test_a_reset_at_any_place_is_truncated(cut: int) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(OK[:cut])
-        await asyncio.sleep(0.01)
+        await aio.sleep(0.01)
         peer.reset()
 
     async with serve(script) as server, engine_for() as engine:
@@ -207,7 +205,7 @@ async def test_a_reset_does_not_complete_a_body_without_length() -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhel")
-        await asyncio.sleep(0.01)
+        await aio.sleep(0.01)
         if peer.number == 1:
             peer.reset()
 
@@ -305,11 +303,11 @@ async def test_large_bodies_at_the_same_time_do_not_mix() -> None:
             for start in range(0, length, 50_000):
                 await peer.send(head + body[start : start + 50_000])
                 head = b""
-                await asyncio.sleep(0)
+                await aio.sleep(0)
 
     async with serve(script) as server, engine_for() as engine:
         for length in (300_000, 2, 300_000):
-            exchanges = await asyncio.gather(*(get(engine, server) for _ in range(8)))
+            exchanges = await aio.gather(*(get(engine, server) for _ in range(8)))
             bodies = {bytes(exchange.content) for exchange in exchanges}
 
             assert bodies == {b"%d" % number * length for number in range(1, 9)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import never
+from tests import aio
 from tests.raw_server import (
     OK,
     Peer,
@@ -27,12 +27,16 @@ from tests.raw_server import (
     serve,
 )
 
-pytestmark = pytest.mark.asyncio_only
-
 
 async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
+        yield piece
+
+
+async def pieces_at_once(*pieces: bytes) -> AsyncIterator[bytes]:
+    """Leave the server no time to answer in between."""
+    for piece in pieces:
         yield piece
 
 
@@ -70,7 +74,7 @@ async def test_a_body_must_have_the_length_that_was_declared(pieces: list[bytes]
     """Otherwise its rest, or the next request, would be taken for the other."""
     async with serve(answer_all) as server, engine_for() as engine:
         with pytest.raises(InvalidRequest):
-            await send(engine, server, Upload(pieces_of(*pieces), 4))
+            await send(engine, server, Upload(pieces_at_once(*pieces), 4))
         await get(engine, server)
 
         assert server.connections == 2
@@ -93,7 +97,7 @@ async def test_an_error_of_the_iterable_is_the_callers() -> None:
 async def test_a_large_upload_goes_at_the_pace_of_the_server() -> None:
     """What the server does not take is not asked of the iterable."""
     asked = 0
-    reading = asyncio.Event()
+    reading = aio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
         nonlocal asked
@@ -108,11 +112,11 @@ async def test_a_large_upload_goes_at_the_pace_of_the_server() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        task = asyncio.ensure_future(send(engine, server, Upload(pieces(), 30_000_000)))
+        task = aio.ensure_future(send(engine, server, Upload(pieces(), 30_000_000)))
         before = -1
         while asked != before or not asked:
             before = asked
-            await asyncio.sleep(0.03)
+            await aio.sleep(0.03)
         assert asked < 300
         reading.set()
         await task
@@ -122,12 +126,12 @@ async def test_a_large_upload_goes_at_the_pace_of_the_server() -> None:
 
 async def test_an_early_answer_ends_the_upload() -> None:
     """The server has decided; the connection is not used again, and the iterable is stopped."""
-    stopped = asyncio.Event()
+    stopped = aio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
         try:
             yield b"ab"
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         finally:
             stopped.set()
 
@@ -151,7 +155,7 @@ async def test_an_early_answer_to_a_body_in_memory_ends_its_connection() -> None
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(OK)
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     head = head_of("PUT", "/", [("Content-Length", "30000000")])
     async with serve(script) as server, engine_for() as engine:
@@ -168,7 +172,7 @@ async def test_an_answer_is_read_even_if_the_server_then_resets(size: int) -> No
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(b"HTTP/1.1 413 X\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
-        await asyncio.sleep(0.01)
+        await aio.sleep(0.01)
 
     head = head_of("PUT", "/", [("Content-Length", str(size))])
     async with serve(script) as server, engine_for() as engine:
@@ -201,7 +205,7 @@ async def test_a_server_that_hangs_up_during_an_upload_is_an_error_at_once() -> 
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"ab"
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
@@ -214,7 +218,7 @@ async def test_a_server_that_hangs_up_during_an_upload_is_an_error_at_once() -> 
 async def test_what_is_not_sent_yet_is_not_copied() -> None:
     """A long body waits for its peer without a second one in memory."""
     body = bytes(30_000_000)
-    stalled = asyncio.Event()
+    stalled = aio.Event()
 
     async def script(peer: Peer) -> None:
         await stalled.wait()
@@ -224,10 +228,10 @@ async def test_what_is_not_sent_yet_is_not_copied() -> None:
     async with serve(script) as server, engine_for() as engine:
         tracemalloc.start()
         try:
-            task = asyncio.ensure_future(post(engine, server, body))
+            task = aio.ensure_future(post(engine, server, body))
             await server.until(lambda: server.open == 1)
             for _ in range(20):
-                await asyncio.sleep(0)
+                await aio.sleep(0)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

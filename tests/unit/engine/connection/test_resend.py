@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from asyncbatch._engine import Upload
 from asyncbatch._engine.http11 import TruncatedResponse
+from tests import aio
 from tests.raw_server import (
     OK,
     Peer,
@@ -21,8 +21,6 @@ from tests.raw_server import (
     serve,
     until,
 )
-
-pytestmark = pytest.mark.asyncio_only
 
 
 def dies_on_second(answer: bytes = b"", *, connections: int = 1, reset: bool = False):
@@ -120,10 +118,8 @@ async def test_a_repetition_does_not_use_another_idle_connection() -> None:
             await peer.send(OK)
             await peer.until_closed()
 
-    import asyncio
-
     async with serve(script) as server, engine_for() as engine:
-        await asyncio.gather(get(engine, server), get(engine, server))
+        await aio.gather(get(engine, server), get(engine, server))
         exchange = await get(engine, server)
 
         assert server.connections == 3
@@ -169,7 +165,7 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It waits for those of its origin; when they are gone it gets one of its own."""
-    ends = {b"/dies": asyncio.Event(), b"/held": asyncio.Event()}
+    ends = {b"/dies": aio.Event(), b"/held": aio.Event()}
 
     async def script(peer: Peer) -> None:
         while True:
@@ -183,9 +179,9 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with serve(script) as server, engine_for() as engine:
-        await asyncio.gather(get(engine, server), get(engine, server))
-        held = asyncio.ensure_future(get(engine, server, "/held", method="POST"))
-        dies = asyncio.ensure_future(get(engine, server, "/dies"))
+        await aio.gather(get(engine, server), get(engine, server))
+        held = aio.ensure_future(get(engine, server, "/held", method="POST"))
+        dies = aio.ensure_future(get(engine, server, "/dies"))
         await server.until(lambda: len(server.requests) == 4)
         with monkeypatch.context() as patch:
             patch.setattr("asyncbatch._engine.connect._sockets.begin_connect", no_descriptor)
@@ -196,5 +192,5 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
         with pytest.raises(TruncatedResponse):
             await held
 
-        async with asyncio.timeout(100):
+        async with aio.timeout(100):
             assert (await dies).content == b"ok"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -12,12 +11,12 @@ import pytest
 
 from asyncbatch._engine import Engine, Exchange
 from asyncbatch._engine._errors import EngineClosed
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import LoopWatch
+from tests import aio
 from tests.raw_server import Peer, Server, engine_for, get, head_of, serve
-
-pytestmark = pytest.mark.asyncio_only
 
 MANY = 2 * WORTH_WAITING
 STRANGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
@@ -45,7 +44,7 @@ class Echo:
 
 async def fill(engine: Engine, server: Server) -> None:
     """Open `MANY` connections and leave them idle."""
-    await asyncio.gather(*(get(engine, server, f"/first/{number}") for number in range(MANY)))
+    await aio.gather(*(get(engine, server, f"/first/{number}") for number in range(MANY)))
     assert engine.counts()["idle"] == MANY
 
 
@@ -232,15 +231,14 @@ async def test_one_that_cannot_send_does_not_stop_the_others() -> None:
             if self.name == "broken":
                 raise RuntimeError("cannot send")
 
-    loop = asyncio.get_running_loop()
-    reported: list[object] = []
-    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    loop = running_loop()
+    reported = aio.reports_of(loop)
     outbox = Outbox(loop, lambda: None)
     for name in ("first", "broken", "last"):
         outbox.put(Sender(name))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    loop.set_exception_handler(None)
+    await aio.sleep(0)
+    await aio.sleep(0)
+    aio.report_again(loop)
 
     assert sent == ["first", "broken", "last"]
     assert [str(error) for error in reported] == ["cannot send"]

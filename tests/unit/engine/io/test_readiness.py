@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import select
 import socket
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from asyncbatch._engine import ConnectFailed
+from asyncbatch._engine._event_loop import EventLoop, running_loop
 from asyncbatch._engine.io import _readiness
 from asyncbatch._engine.io._readiness import (
     MAX_EVENTS,
@@ -23,9 +23,8 @@ from asyncbatch._engine.io._readiness import (
     poll_of,
     watch_on,
 )
+from tests import aio
 from tests.raw_server import OK, answers, engine_for, get, serve
-
-pytestmark = pytest.mark.asyncio_only
 
 DESCRIPTORS = Path("/proc/self/fd")
 needs_epoll = pytest.mark.skipif(
@@ -54,15 +53,15 @@ def pairs(count: int) -> Iterator[list[Pair]]:
 async def turns(count: int = 3) -> None:
     """Let the event loop look at its sockets."""
     for _ in range(count):
-        await asyncio.sleep(0.001)
+        await aio.sleep(0.001)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_who_has_something_to_read_is_called(
-    kind: Callable[[asyncio.AbstractEventLoop], Watch],
+    kind: Callable[[EventLoop], Watch],
 ) -> None:
     """As long as it has; and no more once it is removed."""
-    watch = kind(asyncio.get_running_loop())
+    watch = kind(running_loop())
     called: list[str] = []
     with pairs(2) as ((one, its_peer), (other, _)):
         watch.add(one.fileno(), lambda: called.append("one"))
@@ -82,11 +81,10 @@ async def test_who_has_something_to_read_is_called(
 @needs_epoll
 async def test_one_that_raises_does_not_stop_the_others() -> None:
     """The event loop is told of it."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     watch = EpollWatch(loop)
     read: list[bytes] = []
-    told: list[object] = []
-    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    told = aio.reports_of(loop)
 
     with pairs(3) as three:
         for number, (sock, peer) in enumerate(three):
@@ -102,7 +100,7 @@ async def test_one_that_raises_does_not_stop_the_others() -> None:
         await turns()
         for sock, _ in three:
             watch.remove(sock.fileno())
-    loop.set_exception_handler(None)
+    aio.report_again(loop)
 
     assert sorted(read) == [b"0", b"2"]
     assert [str(error) for error in told] == ["broken"]
@@ -111,7 +109,7 @@ async def test_one_that_raises_does_not_stop_the_others() -> None:
 @needs_epoll
 async def test_what_one_removes_is_not_called_any_more() -> None:
     """Not even if it was ready in the same look."""
-    watch = EpollWatch(asyncio.get_running_loop())
+    watch = EpollWatch(running_loop())
     called: list[int] = []
 
     with pairs(2) as two:
@@ -133,7 +131,7 @@ async def test_what_one_removes_is_not_called_any_more() -> None:
 @needs_epoll
 async def test_more_than_fit_into_one_look_are_all_served() -> None:
     """In several turns of the event loop."""
-    watch = EpollWatch(asyncio.get_running_loop())
+    watch = EpollWatch(running_loop())
     count = MAX_EVENTS + 20
     read: set[int] = set()
 
@@ -156,7 +154,7 @@ async def test_more_than_fit_into_one_look_are_all_served() -> None:
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors cannot be counted")
 async def test_nothing_stays_open_when_nothing_is_watched() -> None:
     """The epoll is closed with its last socket, and made anew with the next."""
-    watch = watch_on(asyncio.get_running_loop())
+    watch = watch_on(running_loop())
 
     def descriptors() -> int:
         return len(list(DESCRIPTORS.iterdir()))
@@ -195,7 +193,7 @@ async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
 @needs_epoll
 async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
     """Were it kept, it would stay open with nothing in it."""
-    watch = EpollWatch(asyncio.get_running_loop())
+    watch = EpollWatch(running_loop())
     with pytest.raises(OSError, match="Bad file descriptor"):
         watch.add(1_000_000, lambda: None)
 
@@ -205,7 +203,7 @@ async def test_a_socket_that_cannot_be_watched_leaves_no_epoll_behind() -> None:
 @needs_epoll
 async def test_before_requests_go_out_all_that_has_come_is_read() -> None:
     """Also by more sockets than are served in one turn of the event loop."""
-    watch = EpollWatch(asyncio.get_running_loop())
+    watch = EpollWatch(running_loop())
     seen: list[int] = []
     with pairs(2 * MAX_EVENTS + 1) as made:
         for sock, peer in made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 import trustme
 
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.io._readiness import never
 from asyncbatch._engine.io._tls_transport import TLSTransport, report_cuts
-
-pytestmark = pytest.mark.asyncio_only
+from tests import aio
 
 AUTHORITY = trustme.CA()
 
@@ -93,7 +92,7 @@ class Pair:
             client.maximum_version = version
         self.owner = Owner()
         self.buffer = memoryview(bytearray(room))
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         self.tls = TLSTransport(loop, client, "server.test", self.buffer)
         self.owner.transport = self.tls
         self.lower = Lower(self.tls)
@@ -226,7 +225,7 @@ async def test_a_reader_that_pauses_gets_the_rest_when_it_resumes() -> None:
     assert len(pair.owner.content) == 300
     assert not pair.lower.is_reading
     pair.tls.resume_reading()
-    await asyncio.sleep(0)
+    await aio.sleep(0)
 
     assert pair.lower.is_reading
     assert pair.owner.content == body
@@ -236,7 +235,7 @@ async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
     """The transport is closed, and the peer gets an alert."""
     pair = Pair()
     pair.tls = TLSTransport(
-        asyncio.get_running_loop(),
+        running_loop(),
         ssl.create_default_context(),
         "server.test",
         pair.buffer,

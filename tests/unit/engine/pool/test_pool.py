@@ -15,6 +15,7 @@ import pytest
 from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Origin, TimedOut
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._socket_transport import LITTLE
+from tests import aio
 from tests.raw_server import (
     CLOSING,
     OK,
@@ -23,29 +24,30 @@ from tests.raw_server import (
     answers,
     engine_for,
     get,
+    head_of,
     serve,
     until,
 )
 
-pytestmark = pytest.mark.asyncio_only
+pytestmark = pytest.mark.usefixtures("tasks_in_order")
 
 
 class Gate:
     """Answers held back until the test lets them go, one by one."""
 
     def __init__(self) -> None:
-        self.held: dict[bytes, asyncio.Event] = {}
+        self.held: dict[bytes, aio.Event] = {}
 
     async def script(self, peer: Peer) -> None:
         while True:
             target = (await peer.read_request()).split()[1]
-            await self.held.setdefault(target, asyncio.Event()).wait()
+            await self.held.setdefault(target, aio.Event()).wait()
             await peer.send(
                 b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target)
             )
 
     def open(self, target: str) -> None:
-        self.held.setdefault(target.encode(), asyncio.Event()).set()
+        self.held.setdefault(target.encode(), aio.Event()).set()
 
 
 def nothing_begun(*_: object) -> None:
@@ -61,12 +63,12 @@ async def test_the_connection_used_last_is_used_next() -> None:
         while True:
             target = (await peer.read_request()).split()[1]
             peers[target] = peer.number
-            await gate.held.setdefault(target, asyncio.Event()).wait()
+            await gate.held.setdefault(target, aio.Event()).wait()
             await peer.send(OK)
 
     async with serve(script) as server, engine_for() as engine:
-        first = asyncio.ensure_future(get(engine, server, "/1"))
-        second = asyncio.ensure_future(get(engine, server, "/2"))
+        first = aio.ensure_future(get(engine, server, "/1"))
+        second = aio.ensure_future(get(engine, server, "/2"))
         await server.until(lambda: len(peers) == 2)
         gate.open("/2")
         await second
@@ -88,7 +90,10 @@ async def test_waiters_are_served_in_the_order_in_which_they_came() -> None:
             await peer.send(OK)
 
     async with serve(script) as server, engine_for(max_connections=1) as engine:
-        await asyncio.gather(*[get(engine, server, f"/{i}") for i in range(50)])
+        heads = [head_of("GET", f"/{i}") for i in range(50)]
+        # Begun at once, since trio starts tasks in any order.
+        for exchange in [engine.begin(server.origin, b"GET", head) for head in heads]:
+            await exchange.future
 
         assert server.connections == 1
     assert order == [f"/{i}".encode() for i in range(50)]
@@ -97,7 +102,7 @@ async def test_waiters_are_served_in_the_order_in_which_they_came() -> None:
 async def test_there_are_never_more_connections_than_allowed() -> None:
     """With many more exchanges than connections."""
     async with serve(answer_all) as server, engine_for(max_connections=5) as engine:
-        results = await asyncio.gather(*[get(engine, server) for _ in range(200)])
+        results = await aio.gather(*[get(engine, server) for _ in range(200)])
 
         assert server.connections <= 5
     assert all(bytes(result.content) == b"ok" for result in results)
@@ -107,9 +112,9 @@ async def test_a_free_connection_serves_a_waiter_before_its_own_dial_does() -> N
     """A connect races a waiter; the new connection is then idle, not lost."""
     gate = Gate()
     async with serve(gate.script) as server, engine_for() as engine:
-        first = asyncio.ensure_future(get(engine, server, "/a"))
+        first = aio.ensure_future(get(engine, server, "/a"))
         await server.until(lambda: len(server.requests) == 1)
-        listening = asyncio.Event()
+        listening = aio.Event()
         original = engine.connector.connect
 
         async def slow(*args: object) -> object:
@@ -118,11 +123,11 @@ async def test_a_free_connection_serves_a_waiter_before_its_own_dial_does() -> N
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
         engine.connector.begin = nothing_begun  # type: ignore[method-assign]
-        second = asyncio.ensure_future(get(engine, server, "/b"))
-        await asyncio.sleep(0)
+        second = aio.ensure_future(get(engine, server, "/b"))
+        await aio.sleep(0)
         gate.open("/a")
         gate.open("/b")
-        await asyncio.gather(first, second)
+        await aio.gather(first, second)
 
         assert second.result().is_reused
         assert engine.counts()["connecting"] == 1
@@ -135,7 +140,7 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
     """Instead of one more connect."""
     async with serve(answer_all) as server, engine_for() as engine:
         await get(engine, server)
-        going = asyncio.Event()
+        going = aio.Event()
         original = engine.connector.connect
 
         async def slow(*args: object) -> object:
@@ -144,11 +149,11 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
         engine.connector.begin = nothing_begun  # type: ignore[method-assign]
-        both = [asyncio.ensure_future(get(engine, server)) for _ in range(2)]
-        await asyncio.gather(*both)
+        both = [aio.ensure_future(get(engine, server)) for _ in range(2)]
+        await aio.gather(*both)
         # One was served by the first connection, the other waited for it too; its dial goes on.
-        more = [asyncio.ensure_future(get(engine, server)) for _ in range(2)]
-        await asyncio.gather(*more)
+        more = [aio.ensure_future(get(engine, server)) for _ in range(2)]
+        await aio.gather(*more)
 
         assert engine.counts()["connecting"] == 1
         going.set()
@@ -161,18 +166,18 @@ async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> 
     gate = Gate()
     limits = ExchangeLimits(connect_timeout=0.5)
     async with serve(gate.script) as server, engine_for() as engine:
-        first = asyncio.ensure_future(get(engine, server, "/a"))
+        first = aio.ensure_future(get(engine, server, "/a"))
         await server.until(lambda: len(server.requests) == 1)
         original = engine.connector.connect
 
         async def never(*_: object) -> object:
             engine.connector.connect = original  # type: ignore[method-assign]
-            return await asyncio.Event().wait()
+            return await aio.Event().wait()
 
         engine.connector.connect = never  # type: ignore[assignment, method-assign]
         engine.connector.begin = nothing_begun  # type: ignore[method-assign]
-        second = asyncio.ensure_future(get(engine, server, "/b", limits=limits))
-        await asyncio.sleep(0)
+        second = aio.ensure_future(get(engine, server, "/b", limits=limits))
+        await aio.sleep(0)
         gate.open("/a")
         await server.until(lambda: len(server.requests) == 2)
         gate.open("/c")
@@ -180,7 +185,7 @@ async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> 
         gate.open("/b")
 
         assert bytes(third.content) == b"/c"
-        await asyncio.gather(first, second)
+        await aio.gather(first, second)
         assert server.connections == 2
 
 
@@ -223,7 +228,7 @@ async def test_no_more_are_in_use_than_allowed_however_many_are_idle() -> None:
             await peer.read_request()
             at_work += 1
             most = max(most, at_work)
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             at_work -= 1
             await peer.send(OK)
 
@@ -235,7 +240,7 @@ async def test_no_more_are_in_use_than_allowed_however_many_are_idle() -> None:
             Origin(is_tls=False, host=f"127.0.0.{i % 9 + 1}", port=server.port) for i in range(200)
         ]
         for _ in range(3):
-            await asyncio.gather(*[get(engine, origin) for origin in origins])
+            await aio.gather(*[get(engine, origin) for origin in origins])
 
         assert most <= 3
         assert engine.counts()["waiting"] == 0
@@ -250,11 +255,11 @@ async def test_a_place_goes_to_who_has_waited_longest_and_the_connection_to_its_
         serve(gate.script) as two,
         engine_for(max_connections=10, max_in_use=1, max_idle=9) as engine,
     ):
-        first = asyncio.ensure_future(get(engine, one, "/a"))
+        first = aio.ensure_future(get(engine, one, "/a"))
         await one.until(lambda: len(one.requests) == 1)
-        second = asyncio.ensure_future(get(engine, two, "/b"))
-        third = asyncio.ensure_future(get(engine, one, "/c"))
-        await asyncio.sleep(0)
+        second = aio.ensure_future(get(engine, two, "/b"))
+        third = aio.ensure_future(get(engine, one, "/c"))
+        await aio.sleep(0)
         gate.open("/a")
         await first
         gate.open("/b")
@@ -326,9 +331,9 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
             return original(*arguments)
 
         engine.connector.begin = begin  # type: ignore[assignment, method-assign]
-        exchanges = [asyncio.ensure_future(get(engine, server, "/0"))]
+        exchanges = [aio.ensure_future(get(engine, server, "/0"))]
         await until(lambda: engine.counts().get("connections") == 1)
-        exchanges += [asyncio.ensure_future(get(engine, server, f"/{n}")) for n in range(1, 5)]
+        exchanges += [aio.ensure_future(get(engine, server, f"/{n}")) for n in range(1, 5)]
         await until(lambda: refused == 4)
         for target in range(5):
             gate.open(f"/{target}")
@@ -342,7 +347,7 @@ async def test_connections_that_are_being_opened_count_where_an_idle_one_would_d
     """Else more would be in use than may be, once they are open."""
     async with serve(answer_all) as server, engine_for(max_connections=9, max_in_use=2) as engine:
         await get(engine, server)
-        going = asyncio.Event()
+        going = aio.Event()
         original = engine.connector.connect
 
         async def slow(*args: object) -> object:
@@ -352,15 +357,15 @@ async def test_connections_that_are_being_opened_count_where_an_idle_one_would_d
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
         engine.connector.begin = nothing_begun  # type: ignore[method-assign]
         other = Origin(is_tls=False, host="localhost", port=server.port)
-        opened = [asyncio.ensure_future(get(engine, other)) for _ in range(2)]
+        opened = [aio.ensure_future(get(engine, other)) for _ in range(2)]
         await until(lambda: engine.counts()["connecting"] == 2)
-        waiting = asyncio.ensure_future(get(engine, server))
+        waiting = aio.ensure_future(get(engine, server))
         for _ in range(3):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
 
         taken = engine.counts()["idle"] == 0
         going.set()
-        await asyncio.gather(*opened, waiting)
+        await aio.gather(*opened, waiting)
         assert not taken
         assert waiting.result().is_reused
 
@@ -374,16 +379,15 @@ async def test_a_busy_origin_does_not_starve_another() -> None:
     ):
         done: list[str] = []
 
-        async def fetch(name: str, server: object) -> None:
-            await get(engine, server)  # type: ignore[arg-type]
-            done.append(name)
-
-        async with asyncio.TaskGroup() as group:
-            for i in range(5):
-                group.create_task(fetch(f"busy{i}", busy))
-            group.create_task(fetch("rare", rare))
-            for i in range(5, 10):
-                group.create_task(fetch(f"busy{i}", busy))
+        servers = [busy] * 5 + [rare] + [busy] * 5
+        # Begun at once, since trio starts tasks in any order.
+        exchanges = [engine.begin(server.origin, b"GET", head_of()) for server in servers]
+        for number, exchange in enumerate(exchanges):
+            name = "rare" if number == 5 else f"busy{number}"
+            exchange.future.add_done_callback(lambda _, name=name: done.append(name))
+        for exchange in exchanges:
+            await exchange.future
+        await until(lambda: len(done) == len(servers))
 
     assert done.index("rare") == 5
 
@@ -441,7 +445,7 @@ async def test_the_wait_for_a_place_has_its_own_limit() -> None:
     """And whoever gave up leaves the queue."""
     gate = Gate()
     async with serve(gate.script) as server, engine_for(max_connections=1) as engine:
-        first = asyncio.ensure_future(get(engine, server, "/a"))
+        first = aio.ensure_future(get(engine, server, "/a"))
         await server.until(lambda: len(server.requests) == 1)
         with pytest.raises(TimedOut) as caught:
             await get(engine, server, "/b", limits=ExchangeLimits(pool_timeout=0.01))
@@ -460,11 +464,11 @@ async def test_closing_fails_what_is_under_way_and_closes_all() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for(max_connections=2) as engine:
-        tasks = [asyncio.ensure_future(get(engine, server, "/never")) for _ in range(5)]
+        tasks = [aio.ensure_future(get(engine, server, "/never")) for _ in range(5)]
         await server.until(lambda: len(server.requests) == 2)
         before = monotonic()
         await engine.aclose()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        results = await aio.gather(*tasks, return_exceptions=True)
 
         assert all(isinstance(result, EngineClosed) for result in results)
         await server.until(lambda: server.open == 0)
@@ -500,12 +504,12 @@ async def test_an_engine_refuses_a_second_loop() -> None:
             with pytest.raises(RuntimeError, match="another event loop"):
                 asyncio.run(get(engine, origin))
 
-        await asyncio.to_thread(elsewhere)
+        await aio.to_thread(elsewhere)
 
 
 async def test_a_new_connection_knows_the_heads_of_the_server() -> None:
     """A head that repeats is read once for the origin, not once for each connection."""
-    done = asyncio.Event()
+    done = aio.Event()
 
     async def script(peer: Peer) -> None:
         request = await peer.read_request()
@@ -514,7 +518,7 @@ async def test_a_new_connection_knows_the_heads_of_the_server() -> None:
         await peer.send(CLOSING)
 
     async with serve(script) as server, engine_for() as engine:
-        slow = asyncio.ensure_future(get(engine, server, "/slow"))
+        slow = aio.ensure_future(get(engine, server, "/slow"))
         first = await get(engine, server)
         second = await get(engine, server)
         done.set()
@@ -563,6 +567,6 @@ async def test_bytes_behind_a_response_are_no_answer_for_whoever_waits() -> None
             await peer.send(full + OK)
 
     async with serve(script) as server, engine_for(max_connections=1) as engine:
-        exchanges = await asyncio.gather(*[get(engine, server) for _ in range(3)])
+        exchanges = await aio.gather(*[get(engine, server) for _ in range(3)])
 
     assert {len(exchange.content) for exchange in exchanges} == {length}

@@ -84,7 +84,6 @@ def test_the_cookies_are_sent_that_httpx_would_send(
             assert prepared.native().headers.raw == native.headers.raw
 
 
-@pytest.mark.asyncio_only
 async def test_a_relay_sends_and_takes_cookies(server: LoopbackServer) -> None:
     """No task wakes up for them."""
 
@@ -139,7 +138,6 @@ def _block(client: httpx.AsyncClient) -> None:
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     ("change", "sent"),
     [

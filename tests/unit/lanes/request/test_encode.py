@@ -153,7 +153,6 @@ def test_a_url_is_prepared_as_httpx_would_send_it_or_not_at_all(url: str) -> Non
     assert prepared.payload.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.asyncio_only
 @with_tricky
 @given(URLS)
 @settings(max_examples=80, deadline=None)
@@ -285,7 +284,6 @@ def test_the_host_field_comes_first() -> None:
     assert prepared.payload.startswith(b"GET / HTTP/1.1\r\nhost: b.test\r\n")
 
 
-@pytest.mark.asyncio_only
 async def test_a_url_that_is_longer_than_httpx_takes_is_invalid(server: LoopbackServer) -> None:
     """Plain as it may look: nobody could ask its result for a URL or a response."""
     async with Fetcher(retry=None) as fetcher:

@@ -15,14 +15,7 @@ import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch.testing import LoopbackServer, Reply
 
-# An upload that breaks off on trio leaves its generator to the garbage collector: httpcore's doing,
-# and trio tells whichever test is running then.
-pytestmark = [
-    pytest.mark.any_loop,
-    pytest.mark.filterwarnings(
-        "ignore:.*AsyncIteratorByteStream:pytest.PytestUnraisableExceptionWarning"
-    ),
-]
+pytestmark = pytest.mark.any_loop
 
 CONTENT = b"0123456789" * 20_000
 PARTS = [CONTENT[at : at + 70_000] for at in range(0, len(CONTENT), 70_000)]

@@ -22,8 +22,6 @@ from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
 from tests.unit.lanes.conftest import TRUSTING
 
-pytestmark = pytest.mark.asyncio_only
-
 
 async def fetch(request: Any, **settings: Any) -> asyncbatch.Result:
     """Fetch through the direct lane."""
@@ -214,6 +212,7 @@ async def test_a_later_change_of_the_client_does_not_change_what_was_sent(
     assert request.read() == b""
 
 
+@pytest.mark.asyncio_only
 @pytest.mark.parametrize("path", ["/", "/404", "/go", "/cut", "/corrupt", "/cookie"])
 async def test_the_log_has_httpxs_lines_word_for_word(
     server: LoopbackServer, caplog: pytest.LogCaptureFixture, path: str
