@@ -315,6 +315,8 @@ class Fetcher:
         if self._shared is None or self._closed:
             raise FetcherClosed("this fetcher is not open, so it knows no hosts")
         pattern, now = HostPatterns({host: True}), self._clock()
+        # No batch makes this change, so each is notified of it, the last that was at work too.
+        self._shared.hosts.caller = None
         # A list, so that all of them are reopened: `any` would stop at the first.
         reopened = [
             each.reopen(now)

@@ -3,7 +3,7 @@ Requests with event hooks: sent by the engine, with a request and a response of 
 
 A response is given to its hooks when its head has come, as in httpx, and the body is read behind
 them. What more there is to do (a redirect, a body that is not there yet or that a hook has read,
-a request that a hook has changed) is the client lane's, from there.
+a request of which a hook has changed more than its fields) is the client lane's, from there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits, TimedOut
-from asyncbatch._engine.http11 import UnjoinedBody
+from asyncbatch._engine.http11 import InvalidRequest, UnjoinedBody, encode_fields
 from asyncbatch._lanes._client import ClientLane, Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
@@ -22,6 +22,7 @@ from asyncbatch._lanes.client._routes import forwarded_by
 from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
 from asyncbatch._lanes.failures._of_client import AttemptState, callback_outcome, outcome_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
 from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import coding_of
@@ -125,7 +126,8 @@ class HookedRequests:
             if hooks["request"]:
                 before = seen_by_hooks(native)
                 await self._call(hooks["request"], native)
-                if seen_by_hooks(native) != before:
+                after = seen_by_hooks(native)
+                if after != before and not _encode_again(prepared, native, before, after):
                     return None
             try:
                 exchange = attempt.exchange = self._begin(prepared, limits)
@@ -262,6 +264,25 @@ class HookedRequests:
             first_hop = timing_of(course_of(attempt.exchange))
             outcome.timing = timing_of(outcome.timing).following(first_hop)
         return outcome
+
+
+def _encode_again(
+    prepared: PreparedRequest, native: Any, before: tuple[Any, ...], after: tuple[Any, ...]
+) -> bool:
+    """Encode a request whose hooks have changed its fields; return whether that is all of it."""
+    fields_at = 2  # as `seen_by_hooks` has them
+    if any(a != b for at, (a, b) in enumerate(zip(before, after, strict=True)) if at != fields_at):
+        return False
+    try:
+        fields = encode_fields(native.headers.raw)
+    except InvalidRequest:
+        return False  # the client meets the same mistake, and reports it
+    if is_special(prepared.method, fields, prepared.body or b""):
+        return False
+    line, end, _ = prepared.payload.partition(b"\r\n")
+    prepared.payload = line + end + fields.block
+    prepared.closes = fields.closes
+    return True
 
 
 class _Attempt:

@@ -97,7 +97,10 @@ class ProxyPool:
 
     urls: tuple[ProxyTypes, ...] = attrs.field(converter=_to_tuple, repr=_labels)
     """The proxies, each a URL or an `httpx.Proxy`."""
-    choose: Choice = attrs.field(default="round_robin", kw_only=True, validator=_check_choice)
+    # attrs gives a default the type of its value, which pyright takes for any text.
+    choose: Choice = attrs.field(  # pyright: ignore[reportAssignmentType]
+        default="round_robin", kw_only=True, validator=_check_choice
+    )
     """
     `"round_robin"`: in turn. `"random"`: any. `"sticky"`: the same for what has the same `key`, for
     as long as that does not rest.

@@ -373,7 +373,7 @@ def hooks() -> Iterator[Exchange]:
                     client={"event_hooks": LATE(client)},
                     times=2 if name == "cookie" else 1,
                 )
-    for change in ("url", "method", "field", "extension", "nothing"):
+    for change in ("url", "method", "field", "host", "close", "extension", "nothing"):
         yield Exchange(
             f"hook that changes the {change}",
             "{base}/echo?a=b",
@@ -698,6 +698,11 @@ def _changing(what: str) -> Callable[[Any], Any]:
                 request.method = "OPTIONS"
             elif what == "field":
                 request.headers["x-changed"] = "1"
+            elif what == "host":
+                request.headers["host"] = "other.test"
+                del request.headers["user-agent"]
+            elif what == "close":
+                request.headers["connection"] = "close"
             elif what == "extension":
                 request.extensions["mine"] = 1
 

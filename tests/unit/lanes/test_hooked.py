@@ -168,8 +168,10 @@ async def test_a_changed_request_is_sent_as_it_has_become(server: LoopbackServer
 
     hooks = {"request": [sign], "response": [note]}
     async with Fetcher(retry=None, event_hooks=hooks) as fetcher:
+        lanes = lanes_of(fetcher)
         result = await fetcher.fetch(server.url("/go"))
 
+    assert lanes == ["direct", "client"]  # a redirect goes on by the client
     assert result.text == "/sent"
     assert calls == ["/go", "302", "/sent", "200"]
     assert [request.headers["x-signature"] for request in server.requests] == ["/go", "/sent"]

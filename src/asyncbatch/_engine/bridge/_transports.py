@@ -160,6 +160,12 @@ class TransportMixin:
     def close(self) -> None:
         """Do nothing: a plain client that was never served closes its transport all the same."""
 
+    @property
+    def route(self) -> Proxy | None:
+        """The proxy of its requests, but for those that name another one; `None`: there is none."""
+        route: Proxy | None = self._pool.route
+        return route
+
     def through(self, proxy: Any) -> Self:
         """Return another transport on the same engine, whose requests go through a proxy."""
         other = type(self).__new__(type(self))

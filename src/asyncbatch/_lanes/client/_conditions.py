@@ -89,7 +89,8 @@ class Conditions:
             return "the client is closed"
         if not client.__dict__.keys().isdisjoint((*_CLIENT_METHODS, *_REDIRECT_METHODS)):
             return "a method of the client has been replaced"
-        for each in (transport, *client.proxied_transports):
+        ours: list[Any] = [transport, *client.proxied_transports]
+        for each in ours:
             if _HANDLE in each.__dict__ or _HANDLE in each._pool.__dict__:
                 return "a method of the transport has been replaced"
         core = pool.core

@@ -122,7 +122,7 @@ class Hops:
             self._trace.detach(native, chained)
         exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
-        state.forwarded_by = None if exchange is None else forwarded_by(exchange)
+        state.forwarded_by = forwarded_by(exchange)
         if response.next_request is not None:  # it has inherited the extensions
             response.next_request.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             if is_named:

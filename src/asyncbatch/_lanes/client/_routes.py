@@ -19,16 +19,13 @@ def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
     Returns:
         `None`: it asks directly. `UNSET`: another transport takes this URL.
     """
-    taken = client._transport_for_url(url)
+    taken: Any = client._transport_for_url(url)
     if taken is transport:
         return None
-    if (
-        transport is None
-        or type(taken) is not HTTPTransport
-        or taken.engine is not transport.engine
-    ):
+    is_ours: bool = type(taken) is HTTPTransport
+    if transport is None or not is_ours or taken.engine is not transport.engine:
         return UNSET
-    route: Proxy | None = taken._pool.route
+    route: Proxy | None = taken.route
     return route
 
 
@@ -53,7 +50,9 @@ def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
         )
 
 
-def forwarded_by(exchange: Exchange) -> str | None:
+def forwarded_by(exchange: Exchange | None) -> str | None:
     """Return the proxy that was handed the request, and so may have answered it itself."""
+    if exchange is None:  # of a transport that is not ours
+        return None
     origin = exchange.origin
     return origin.route.label if origin.route is not None and origin.is_forwarded else None
