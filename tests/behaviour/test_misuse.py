@@ -112,7 +112,7 @@ async def test_a_generator_over_a_stream_may_be_dropped():
         async for result in results_of(fetcher, 5):
             assert result.ok
             break
-        with pytest.warns(ResourceWarning, match=r"close that with contextlib\.aclosing"):
+        with pytest.warns(ResourceWarning, match=r"close the generator with contextlib\.aclosing"):
             await settle()
         transport.let_go(10)
 
