@@ -1,1 +1,1 @@
-"""From exceptions to kinds of failure."""
+"""Sort exceptions into kinds of failure."""

@@ -1,5 +1,5 @@
 """
-Errors of the caller's own code: what tells them from a library's, and what is kept of them.
+Errors of the caller's own code: how they are told from a library's, and what is kept of them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from asyncbatch._engine import causes_of, is_uncalled_for
 from asyncbatch._runtime._event_loop import is_in_task
 from asyncbatch._values._errors import add_note
 
-# What sends requests. Between the caller's code and an error of theirs there is one of these.
+# Libraries that send requests. A frame of theirs separates the caller's code from their errors.
 _SENDERS = {"asyncbatch", "httpx", "httpx2", "httpcore", "httpcore2"}
 
-# Where httpx calls event hooks, and where we do.
+# The functions of httpx and of ours that call event hooks.
 _CALL_HOOKS = {"_send_handling_redirects", "call_hooks"}
 
 _NOTED_FRAMES = 3
 
 
 class CallersError(Exception):
-    """Carries what code of the caller's has raised through libraries that would sort it."""
+    """Carries an error of the caller's code through libraries that would convert it."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -31,11 +31,11 @@ class CallersError(Exception):
 
 def stray_cancellation(error: BaseException) -> Exception | None:
     """
-    Return what stands for an end that nobody asked of the running task.
+    Return an `Exception` to replace a cancellation that was not requested of the running task.
 
-    Code of the caller's may wait for a task of its own, that fetches a token for all, say. What
-    that has raised when it was cancelled would end the whole batch in place of one request. And so
-    would a `GeneratorExit`, which in a task that runs nobody has sent but the code itself.
+    The caller's code may wait for a task of its own, for example one that fetches a token for all
+    requests. If that task is cancelled, its error would end the whole batch instead of one request.
+    So would a `GeneratorExit`, which in a running task only the caller's code can have raised.
     """
     if isinstance(error, GeneratorExit) and is_in_task():
         return exit_of_caller(error)
@@ -47,7 +47,7 @@ def stray_cancellation(error: BaseException) -> Exception | None:
 
 
 def exit_of_caller(error: GeneratorExit) -> Exception:
-    """Return what stands for a `GeneratorExit` that code of the caller's has raised."""
+    """Return an `Exception` to replace a `GeneratorExit` that the caller's code has raised."""
     stand_in = RuntimeError("the caller's own code raised GeneratorExit")
     stand_in.__cause__ = error
     stand_in.__traceback__ = error.__traceback__
@@ -56,10 +56,10 @@ def exit_of_caller(error: GeneratorExit) -> Exception:
 
 def is_callers(error: BaseException) -> bool:
     """
-    Say whether code of the caller's raised an error: a hook, a transport, an `Auth`, a mock.
+    Whether the caller's code raised an error: a hook, a transport, an `Auth`, a mock.
 
-    By the frames that it came through: between an error of a library that sends, or of what that
-    uses, and all code of the caller's there is a frame of that library.
+    The frames of the traceback tell. An error of a sending library, or of a library below it,
+    passes a frame of the sending library before it reaches the caller's code.
     """
     is_own = False
     for frame in _frames(error):
@@ -72,15 +72,15 @@ def is_callers(error: BaseException) -> bool:
 
 
 def is_hooks(error: BaseException) -> bool:
-    """Say whether an event hook raised an error, be it one of the client's own library."""
+    """Whether an event hook raised an error, even one of the client's own library."""
     frames = list(_frames(error))
     for frame, called in zip(frames, [*frames[1:], None], strict=True):
         if frame.f_code.co_name not in _CALL_HOOKS or _package_of(frame) not in _SENDERS:
             continue
-        # A hook that is no coroutine function fails where it is awaited.
+        # A hook that is not a coroutine function fails where it is awaited.
         if called is None:
             return isinstance(error, TypeError)
-        # Where a response's hook raises, httpx raises that once more: its frame is there twice.
+        # httpx raises an error of a response hook again, so its own frame is there twice.
         if _package_of(called) not in _SENDERS:
             return True
     return False
@@ -88,22 +88,22 @@ def is_hooks(error: BaseException) -> bool:
 
 def callers_error(error: Exception) -> Exception:
     """
-    Return an error of the caller's, ready to be kept: its traceback begins where that code does.
+    Return an error of the caller's code with the libraries' frames cut off its traceback.
 
-    The frames of libraries keep their locals, connections and all, for as long as the result is.
+    Those frames would keep their locals, connections included, alive as long as the result.
     """
     note_places(error)
     for each in causes_of(error):
         found = each.__traceback__
         while found is not None and _package_of(found.tb_frame) in _SENDERS:
             found = found.tb_next
-        each.with_traceback(found)  # setting it is refused by some
+        each.with_traceback(found)  # some exceptions refuse an assignment
     return error
 
 
 def note_places(error: BaseException) -> None:
-    """Note where an error was raised: other processes see no traceback."""
-    # Line numbers only: the source would have to be read from disk, inside the event loop.
+    """Note where an error was raised, since a traceback does not reach other processes."""
+    # Line numbers only: the source would be read from disk inside the event loop.
     frames = list(_frames(error))[-_NOTED_FRAMES:]
     if not frames:
         return
@@ -118,8 +118,8 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
     yield from (frame for frame, _ in traceback.walk_tb(found))
     cause = error.__cause__
     if isinstance(error, RuntimeError) and isinstance(cause, StopIteration | StopAsyncIteration):
-        # Python's own stand-in for these two, where a coroutine or generator lets them out: the
-        # frames of that are with the cause.
+        # Python raises this RuntimeError when a coroutine or generator lets one of these two out.
+        # The frames are with the cause.
         yield from (frame for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
@@ -129,11 +129,11 @@ def _package_of(frame: FrameType) -> str:
 
 
 def _is_foreign(frame: FrameType) -> bool:
-    """Say whether a frame is of code that no sending library uses by itself."""
+    """Whether a frame is of code that no sending library uses by itself."""
     return _package_of(frame) not in _USED
 
 
-# What sending libraries are built on: an error that came through these alone is theirs.
+# The packages below sending libraries. An error that came through these alone is a library's.
 _USED = {
     *("anyio", "trio", "sniffio", "outcome", "exceptiongroup", "asyncio", "uvloop", "concurrent"),
     *("ssl", "socket", "selectors", "threading", "contextlib", "functools", "encodings", "idna"),

@@ -1,5 +1,5 @@
 """
-What exceptions came of, and what single causes mean. Decides only.
+What single causes of an exception mean. Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ssl
 
 from asyncbatch._engine import causes_of
 
-# getaddrinfo's answers that asking again does not change. Platforms differ in which they have.
+# Answers of getaddrinfo that do not change when it is asked again. Not all platforms have both.
 _PERMANENT_DNS = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 }
@@ -24,7 +24,7 @@ def is_permanent(cause: BaseException) -> bool:
 
 _WIRE_PROTOCOLS = {"h11", "h2"}
 
-# What they say of a connection that is in no state to do what is asked.
+# How their messages begin when the state of the connection does not allow an action.
 _WRONG_STATE = (
     "Invalid input ",
     "can't handle event type ",
@@ -35,12 +35,12 @@ _WRONG_STATE = (
 
 def is_of_connection(error: BaseException, *, sending: bool) -> bool:
     """
-    Whether what h11 or h2 calls our mistake is about the connection, and not about the request.
+    Whether a local mistake that h11 or h2 reports is about the connection, not the request.
 
     Args:
         error: A client's error about the local side, with its causes.
-        sending: Whether the head of the request was being sent: what h2 refuses in it, it has no
-            exception of its own for.
+        sending: Whether the head of the request was being sent. h2 has no exception of its own for
+            a head that it refuses.
     """
     for cause in causes_of(error):
         if type(cause).__module__.partition(".")[0] not in _WIRE_PROTOCOLS:
@@ -48,11 +48,11 @@ def is_of_connection(error: BaseException, *, sending: bool) -> bool:
         if str(cause).startswith(_WRONG_STATE):
             return True
         if type(cause).__module__.startswith("h2."):
-            # Streams or flow control that one of the two has miscounted, or what was received.
+            # One side has miscounted streams or flow control, or what was received is wrong.
             return type(cause).__name__ != "ProtocolError" or not sending
     return False
 
 
 def is_alert(cause: BaseException) -> bool:
-    """Whether the peer said over TLS that it does not like us, our certificate perhaps."""
+    """Whether the peer refused us by a TLS alert, for example because of our certificate."""
     return isinstance(cause, ssl.SSLError) and "_ALERT_" in (cause.reason or "")

@@ -1,7 +1,7 @@
 """
-Exceptions of a client, sorted into kinds of failure.
+Sort the exceptions of a client into kinds of failure.
 
-Decides only: takes an exception and what was going on, and returns the outcome.
+Pure: takes an exception and the state of the attempt, and returns the outcome.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from asyncbatch._values._errors import (
 )
 from asyncbatch._values._outcome import Outcome
 
-# Whose exceptions speak of the connection, wherever they come up.
+# The exceptions of these libraries are about the connection, wherever they are raised.
 _PROTOCOLS = {"h11", "h2", "hpack", "hyperframe", "httpcore", "httpcore2", "socksio"}
 _WIRE_LIBRARIES = {"anyio", "trio", *_PROTOCOLS}
 _LOOPS = {"anyio", "trio", "asyncio"}
 
-# What code trips over that has lost count: of those libraries, if it is raised by a line of theirs.
+# Errors of a library that has lost track of its state, if one of its own lines raised them.
 _TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
 
-# What h11 says before it quotes a value.
+# What h11 writes before it quotes a value.
 _QUOTED = "Illegal header value"
 
-# What `json` says before it quotes a key.
+# What `json` writes before it quotes a key.
 _DICT_ITEM = "when serializing dict item"
 
-# What h11 says of an end within a body, and within the framing of its chunks.
+# What h11 says of an end within a body, or within the framing of its chunks.
 _CUT = ("peer closed connection", "peer unexpectedly closed connection")
 
 # What httpcore says of a connection that ended before a response.
@@ -60,7 +60,7 @@ _NO_RESPONSE = "server disconnected"
 
 
 class AttemptState:
-    """What an attempt was doing when it failed; kept up by the lane."""
+    """What an attempt is doing, for when it fails; updated by the lane."""
 
     __slots__ = (
         "forwarded_by",
@@ -76,27 +76,27 @@ class AttemptState:
 
     def __init__(self, trace: PhaseTrace) -> None:
         self.trace = trace
-        self.request: Any = None  # the one under way, None before the first is built
+        self.request: Any = None  # the one in progress; None before the first is built
         self.hops = 0  # responses received so far
-        self.sent = False  # whether it has been handed to the client
-        self.queued = False  # whether it waits with us for its turn at the client's pool
-        self.hooked = False  # whether code of the caller's is called on its way
+        self.sent = False  # whether it has been passed to the client
+        self.queued = False  # whether it waits to be admitted to the client's pool
+        self.hooked = False  # whether sending it calls the caller's code
         self.in_body = False  # whether the head of its response has arrived
-        self.forwarded_by: str | None = None  # the proxy that was handed it, if any
-        self.redirected = False  # whether the request under way is one that a redirect made
+        self.forwarded_by: str | None = None  # the proxy that it was passed to, if any
+        self.redirected = False  # whether a redirect led to it
 
     def begin(self, request: Any) -> None:
-        """Note that `request` is under way."""
+        """Note that `request` is in progress."""
         self.request = request
         self.sent = self.in_body = False
 
     @property
     def heard(self) -> bool | None:
         """
-        Whether a byte of a response has come; `None` where it cannot be told.
+        Whether a byte of a response has come; `None` if unknown.
 
-        What the caller's own code has spent the time on (a hook, a body that is produced while it
-        is sent), and a wait for our own turn, say nothing of the server.
+        Time spent in the caller's code (a hook, a body that is produced while it is sent), or
+        waiting to be admitted to the pool, says nothing about the server.
         """
         trace = self.trace
         if self.hops or self.in_body or trace.heard:
@@ -109,9 +109,9 @@ class AttemptState:
 
     def is_target_silent(self, outcome: Outcome) -> bool:
         """
-        Say whether a redirect led to a host that has not answered, for all that is known.
+        Whether a redirect led to a host that has not answered.
 
-        In doubt it has: a wait of our own, code of the caller's on the way, a certificate.
+        `False` in doubt: a wait of our own, the caller's code on the way, a certificate.
         """
         if not (self.hops and self.redirected and self.sent) or outcome.local or outcome.permanent:
             return False
@@ -129,20 +129,20 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
     """
     Return the outcome that `error` makes of an attempt.
 
-    Its error is `error` or has it as a cause. It keeps no frame alive but those of the caller's own
-    code that raised it.
+    The outcome's error is `error` or has it as a cause. It keeps no frames alive except those of
+    the caller's code that raised it.
     """
     if isinstance(error, CallersError):
         return callback_outcome(error.error)
     if _is_callers(error, state, binding.library):
         return callback_outcome(_without_value(error, state.request, binding.library))
     if isinstance(error, ExceptionGroup):
-        # anyio raises a group where several addresses failed; one of them has to speak for all.
+        # anyio raises a group if several addresses failed; the first error stands for all.
         error = next(_leaves(error))
     error = _without_value(error, state.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, state, binding)
-    if isinstance(error, UnreadableBody):  # found out while it was being sent
+    if isinstance(error, UnreadableBody):  # detected while it was being sent
         outcome = unreadable_outcome(error, state.request, binding)
     elif isinstance(error, WrongPiece):
         outcome = Outcome(kind=FailureKind.invalid_request, error=error)
@@ -159,64 +159,64 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
 
 
 def callback_outcome(error: Exception) -> Outcome:
-    """Return the outcome of a request that code of the caller's has kept from its end."""
+    """Return the outcome of a request that the caller's code has failed."""
     return Outcome(kind=FailureKind.callback, error=callers_error(error))
 
 
 def _is_callers(error: Any, state: AttemptState, library: Any) -> bool:
     if is_hooks(error):
-        # A hook may refuse a status in httpx's own way: that is the server's word, not the hook's.
+        # A hook may call `raise_for_status`: then the server's answer is the failure, not the hook.
         refuses = isinstance(error, library.HTTPStatusError)
         return not (refuses and _is_of(error, state.request))
     if isinstance(error, library.HTTPStatusError) and not hasattr(error.response, "status_code"):
-        return True  # made by hand, and about nothing
-    # By an error of httpx's a transport, or a mock of one, tells how a request has ended.
+        return True  # made by hand, without a response
+    # A transport, or a mock of one, reports the end of a request by an error of httpx.
     return is_callers(error) and not isinstance(
         error, library.HTTPError | library.InvalidURL | library.StreamError
     )
 
 
 def _is_of(error: Any, request: Any) -> bool:
-    """Say whether a status error is one of the request under way; it may be of none at all."""
+    """Whether a status error is about the request in progress; it may be about none at all."""
     try:
         return error.request is request and hasattr(error.response, "status_code")
-    except RuntimeError:  # httpx's, of an error that was made without one
+    except RuntimeError:  # httpx raises it if the error was made without a request
         return False
 
 
 def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
-    """Return the outcome of a request that could not even be built."""
+    """Return the outcome of a request that could not be built."""
     error = _without_value(error, None, binding.library)
     error.with_traceback(None)
     return Outcome(kind=FailureKind.invalid_request, error=error)
 
 
 def unreadable_outcome(error: UnreadableBody, request: Any, binding: Binding) -> Outcome:
-    """Return the outcome of a request whose body would not be whole if it were sent again."""
+    """Return the outcome of a request whose body would be incomplete if it were sent again."""
     consumed = binding.error(BodyConsumed)(str(error), request=request)
     return Outcome(kind=FailureKind.invalid_request, error=consumed)
 
 
 def _engine_error(error: Exception, library: Any) -> ExchangeError | None:
     """
-    Return the engine's own error, if that is what `error` came of: it knows more than its wrapping.
+    Return the engine's own error, which says more, if `error` wraps one.
 
-    Through httpcore's exception and the client's, and no others: what a transport or a hook of the
-    caller's makes of it counts as that.
+    Only the wrapping by httpcore and by the client is undone. An error that a transport or a hook
+    of the caller's makes of it is taken as it is.
     """
     if not isinstance(error, library.TransportError) or error.__cause__ is None:
         return None
     origin = error.__cause__.__cause__
     if isinstance(origin, ExchangeError):
         return origin
-    # Where httpcore connects, on trio, it drops the cause of what our check of addresses raises.
+    # When httpcore connects on trio, it drops the cause of the error that our address check raises.
     refusals = (each for each in causes_of(error) if isinstance(each, AddressRefused))
     return next(refusals, None) if isinstance(error, library.ConnectError) else None
 
 
 def _engine_outcome(error: ExchangeError, state: AttemptState, binding: Binding) -> Outcome:
     outcome = engine_outcome(error, binding, state.request, in_body=state.in_body)
-    if outcome.kind is not FailureKind.dns:  # all of which was the look-up
+    if outcome.kind is not FailureKind.dns:  # if it is, all of the time was the look-up
         state.trace.tell_dns(error.dns)
     if state.hops:
         outcome.connect_failed = False
@@ -228,7 +228,7 @@ def _engine_outcome(error: ExchangeError, state: AttemptState, binding: Binding)
 
 
 def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any) -> bool | None:
-    """Say whether a byte of a response came; `None` where it cannot be told."""
+    """Whether a byte of a response came; `None` if unknown."""
     if state.heard:
         return True
     if not isinstance(error, library.TransportError) or outcome.local:
@@ -240,15 +240,15 @@ def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any
     ):
         return None
     if isinstance(error, library.RemoteProtocolError):
-        # Unless nothing came at all, there was something, though no HTTP.
+        # Any other message means that bytes came, though not valid HTTP.
         return not str(error).lower().startswith(_NO_RESPONSE)
     return state.heard
 
 
 def _drop_frames(error: Exception, binding: Binding) -> None:
-    # The frames keep their locals, connection and all, alive for as long as the result: some 10 KB
-    # each. Those of httpx and httpcore tell nothing that the chain of errors does not; of those of
-    # the caller's own code (hooks, authentication, transports) the places are noted.
+    # Frames keep their locals, the connection included, alive as long as the result: some 10 KB
+    # each. Frames of httpx and httpcore say nothing that the chain of errors does not. The places
+    # in the caller's own code (hooks, authentication, transports) are noted.
     if not isinstance(error, binding.library.HTTPError | DecodingFailure):
         note_places(error)
     for cause in causes_of(error):
@@ -314,10 +314,10 @@ def _library_outcome(error: Exception, state: AttemptState, binding: Binding) ->
 
 def _proxy_outcome(error: Exception, state: AttemptState) -> Outcome:
     outcome = Outcome(kind=FailureKind.proxy, error=error)
-    # httpcore's, of a tunnel or of SOCKS5, in which nothing has been sent; a transport of the
-    # caller's may mean anything by it.
+    # httpcore raises it for a tunnel or SOCKS5, before the request is sent; a transport of the
+    # caller's may raise it at any time.
     blame_proxy(outcome, is_unsent=not state.trace.sending)
-    # It says so by the status alone, first thing in its text.
+    # httpcore's message begins with the status of the proxy's answer.
     outcome.permanent = str(error).startswith("407")
     return outcome
 
@@ -326,8 +326,7 @@ def _timeout_outcome(error: Exception, state: AttemptState, library: Any) -> Out
     return Outcome(
         kind=FailureKind.timeout,
         error=error,
-        # After a redirect it is another host that is out of reach, and the first one has been
-        # told of the request.
+        # After a redirect another host is out of reach, and the first has received the request.
         connect_failed=isinstance(error, library.ConnectTimeout) and not state.hops,
         local=isinstance(error, library.PoolTimeout),
     )
@@ -366,7 +365,7 @@ def _broken_outcome(error: Exception, state: AttemptState, binding: Binding) -> 
         truncated = binding.error(TruncatedBody)(text, request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
     if not state.in_body and any(map(is_alert, causes_of(error))):
-        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        # In TLS 1.3 a server may refuse the client's certificate after the handshake.
         return Outcome(
             kind=FailureKind.tls,
             error=binding.error(TLSError)(str(error) or "TLS alert", request=request),
@@ -375,30 +374,30 @@ def _broken_outcome(error: Exception, state: AttemptState, binding: Binding) -> 
 
 
 def _is_cut(error: Exception, library: Any) -> bool:
-    # A reset is a ReadError. An end of stream is told apart from a broken chunk by h11's words
-    # alone: both are a RemoteProtocolError.
+    # A reset is a ReadError. An end of stream and a broken chunk are both a RemoteProtocolError;
+    # only h11's message tells them apart.
     return isinstance(error, library.ReadError) or str(error).startswith(_CUT)
 
 
 def _without_value(error: Exception, request: Any, library: Any) -> Exception:
-    """Return `error`, or one in its place that does not hold a text which may be a secret."""
+    """Return `error`, or a copy without a text that may be a secret."""
     _hide_keys(error)
     if isinstance(error, UnicodeEncodeError):
-        # It keeps the whole text, a password perhaps, and its `repr` shows it.
+        # It keeps the whole text, which may be a password, and shows it in its `repr`.
         start, end = error.start, error.end
         masked = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
         masking = UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
         return masking.with_traceback(error.__traceback__)
     if isinstance(error, library.LocalProtocolError) and str(error).startswith(_QUOTED):
-        # h11 quotes the header value that it refuses. A check of our own comes first; only what an
-        # event hook writes gets as far as here.
+        # h11 quotes the header value that it refuses. Our own check comes first, so this is a value
+        # that an event hook has written.
         without: Exception = library.LocalProtocolError(_QUOTED, request=request)
         return without
     return error
 
 
 def _hide_keys(error: Exception) -> None:
-    """Take the keys of a body out of the notes of an error: `json` names them since Python 3.14."""
+    """Remove the keys of a body from an error's notes: `json` writes them there since 3.14."""
     notes = getattr(error, "__notes__", None)
     if notes:
         shown = [_DICT_ITEM if str(note).startswith(_DICT_ITEM) else note for note in notes]
@@ -412,35 +411,35 @@ def _unsendable(error: Exception, state: AttemptState) -> Outcome:
 
 
 def _local_outcome(error: Exception, state: AttemptState) -> Outcome:
-    """Sort what a protocol library calls a mistake of the local side."""
+    """Sort an error that a protocol library takes for a mistake of the local side."""
     if is_of_connection(error, sending=state.trace.sending):
-        # It has lost count of its streams, or been told to go away: another one serves.
+        # The connection has lost count of its streams or received GOAWAY: a new one works.
         return Outcome(kind=FailureKind.protocol, error=error)
     return _unsendable(error, state)
 
 
 def _raised_in(error: Exception) -> str:
-    """Return the package whose line raised `error`, or called what of an event loop's did."""
+    """Return the package whose line raised `error`, or called the event loop code that did."""
     package = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         name = (frame.f_globals.get("__name__") or "").partition(".")[0]
-        if name not in _LOOPS:  # their semaphores complain when one is released too often
+        if name not in _LOOPS:  # their semaphores raise if they are released too often
             package = name
     return package
 
 
 def _foreign_outcome(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
-    """Sort what is no error of the client's, and came up below it or while sending was prepared."""
+    """Sort an error that is not the client's, from below it or from preparing the request."""
     if isinstance(error, TimeoutError):
         return Outcome(kind=FailureKind.timeout, error=error)
     if isinstance(error, OSError):
         outcome = _connect_outcome(error, state, binding)
-        # Who knows how far it got.
+        # It is unknown how far the request got.
         outcome.connect_failed = False
         if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
             outcome.kind = FailureKind.truncated if state.in_body else FailureKind.protocol
         return outcome
-    if type(error).__name__ == "LocalProtocolError":  # h11's, past the mapping of httpcore
+    if type(error).__name__ == "LocalProtocolError":  # h11's, which httpcore has not mapped
         return _local_outcome(error, state)
     if type(error).__module__.partition(".")[0] in _WIRE_LIBRARIES:
         return Outcome(kind=FailureKind.protocol, error=error)

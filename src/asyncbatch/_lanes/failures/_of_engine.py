@@ -1,6 +1,7 @@
 """
-The engine's errors as outcomes: one table for the direct lane, and for the client lane when the
-engine is below it.
+Turn the engine's errors into outcomes.
+
+One table for the direct lane, and for the client lane when the engine is below it.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ def engine_outcome(
     Return the outcome that an error of the engine makes of an attempt.
 
     Args:
-        error: What the engine raised.
+        error: The engine's error.
         binding: The library whose exceptions are wanted.
         request: The native request.
         in_body: Whether the response's head had arrived.
-        seconds: The limit on the whole attempt, where the engine kept it.
-        max_body: The limit on the decoded body, where the engine kept one for it.
+        seconds: The limit on the whole attempt, if the engine kept it.
+        max_body: The limit on the decoded body, if the engine kept a limit because of it.
     """
     if isinstance(error, TimedOut):
         outcome = _timed_out(error, binding, request, seconds)
@@ -75,16 +76,16 @@ def engine_outcome(
 
 
 def blame_proxy(outcome: Outcome, *, is_unsent: bool = True) -> None:
-    """Have a failure say nothing of the host: a proxy has failed, or not connected in time."""
+    """Mark a failure as the proxy's, not the host's: it failed or did not connect in time."""
     outcome.of_proxy = True
     outcome.connect_failed = outcome.target_silent = False
     outcome.heard = None
-    # Nothing has been sent, so that any method may be tried again.
+    # If nothing has been sent, any method may be tried again.
     outcome.undone = is_unsent
 
 
 def _heard(error: ExchangeError, outcome: Outcome, *, in_body: bool) -> bool | None:
-    """Say whether a byte of a response came, as far as the error knows."""
+    """Whether a byte of a response came, as far as the error tells; `None` if unknown."""
     if in_body or isinstance(error, ProtocolError | ResponseTooLarge):
         return True
     if outcome.local or isinstance(error, EngineClosed) or error.kind in _OURS:
@@ -148,9 +149,9 @@ def _proxy(error: ExchangeError, binding: Binding, request: Any, in_body: bool) 
 
 def _tls(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:
     if any(map(is_exhausted, causes_of(error))):
-        # No descriptor for the file of the roots, say: that tells nothing of the server.
+        # For example no descriptor for the file of the roots: that is not about the server.
         return _connect(error, binding, request, in_body)
-    is_ours = isinstance(error, ContextFailed)  # which says nothing of the server either
+    is_ours = isinstance(error, ContextFailed)  # not about the server either
     return Outcome(
         kind=FailureKind.tls,
         error=binding.error(TLSError)(str(error), request=request),
@@ -174,12 +175,13 @@ def _truncated(error: ExchangeError, binding: Binding, request: Any, in_body: bo
         truncated = binding.error(TruncatedBody)(str(error), request=request)
         return Outcome(kind=FailureKind.truncated, error=truncated)
     if any(map(is_alert, causes_of(error))):
-        # TLS 1.3 lets a server judge the client's certificate after the handshake.
+        # In TLS 1.3 a server may refuse the client's certificate after the handshake.
         return Outcome(
             kind=FailureKind.tls, error=binding.error(TLSError)(str(error), request=request)
         )
     if error.__cause__ is not None or isinstance(error, EngineClosed):
-        # As httpx tells a reset, or its own closing, from a peer's orderly, early end.
+        # httpx, too, raises a ReadError for a reset or its own closing, but not for a peer's
+        # orderly, early end.
         reset = binding.library.ReadError(str(error), request=request)
         return Outcome(kind=FailureKind.protocol, error=reset)
     return _protocol(error, binding, request, in_body)
@@ -197,9 +199,9 @@ def _invalid(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
     return Outcome(kind=FailureKind.invalid_request, error=invalid)
 
 
-# Kinds of errors by which there is no connection, unless it is our own side that cannot make one.
+# Kinds of errors without a connection, unless our own side could not make one.
 _CONNECTING = {"dns", "connect", "tls"}
-# Kinds of errors that the server has nothing to do with.
+# Kinds of errors that are not about the server.
 _OURS = {"blocked", "invalid_request", "proxy"}
 
 _SORTED = {
