@@ -523,7 +523,7 @@ async def test_a_file_that_is_open_for_text_has_a_url_on_each_line(path: Path, k
         file.write(LINES)
         file.seek(0)
     elif kind == "gzip":
-        file = gzip.open(io.BytesIO(gzip.compress(LINES.encode())), "rt", encoding="utf-8")  # noqa: SIM115
+        file = gzip.open(io.BytesIO(gzip.compress(LINES.encode(), mtime=0)), "rt", encoding="utf-8")  # noqa: SIM115
     else:
         file = await anyio.open_file(path, encoding="utf-8")
     async with Fetcher(transport=mock()) as fetcher:
@@ -576,7 +576,7 @@ async def test_a_file_of_another_encoding_is_no_list_of_urls():
 async def test_a_file_that_does_not_decode_is_named(tmp_path: Path):
     """A list that is compressed, or of another encoding; as text it would be no URLs at all."""
     for name, content in (
-        ("a.gz", gzip.compress(b"http://a.test/0\n")),
+        ("a.gz", gzip.compress(b"http://a.test/0\n", mtime=0)),
         ("b.txt", "http://a.test/0\n".encode("utf-16")),
         ("c.txt", b"http://a.test/0\nhttp://a.test/\xff\n"),
     ):

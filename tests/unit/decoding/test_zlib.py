@@ -36,11 +36,15 @@ def decode(kind: Any, wire: bytes, size: int = 1 << 20) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "wire", "content"),
     [
-        (GzipStage, gzip.compress(TEXT), TEXT),
-        (GzipStage, gzip.compress(b""), b""),
-        (GzipStage, gzip.compress(TEXT) + gzip.compress(RANDOM), TEXT + RANDOM),
-        (GzipStage, gzip.compress(TEXT) + bytes(9) + gzip.compress(RANDOM), TEXT + RANDOM),
-        (GzipStage, gzip.compress(TEXT) + bytes(9), TEXT),
+        (GzipStage, gzip.compress(TEXT, mtime=0), TEXT),
+        (GzipStage, gzip.compress(b"", mtime=0), b""),
+        (GzipStage, gzip.compress(TEXT, mtime=0) + gzip.compress(RANDOM, mtime=0), TEXT + RANDOM),
+        (
+            GzipStage,
+            gzip.compress(TEXT, mtime=0) + bytes(9) + gzip.compress(RANDOM, mtime=0),
+            TEXT + RANDOM,
+        ),
+        (GzipStage, gzip.compress(TEXT, mtime=0) + bytes(9), TEXT),
         (GzipStage, b"", b""),
         (DeflateStage, zlib.compress(TEXT), TEXT),
         (DeflateStage, raw(TEXT), TEXT),
@@ -57,7 +61,8 @@ def test_content_comes_out_however_the_bytes_are_cut(
 
 
 @pytest.mark.parametrize(
-    ("kind", "wire"), [(GzipStage, gzip.compress(TEXT)), (DeflateStage, zlib.compress(TEXT))]
+    ("kind", "wire"),
+    [(GzipStage, gzip.compress(TEXT, mtime=0)), (DeflateStage, zlib.compress(TEXT))],
 )
 def test_an_end_before_the_end_is_a_cut(kind: Any, wire: bytes) -> None:
     """At whatever byte."""
@@ -70,9 +75,9 @@ def test_an_end_before_the_end_is_a_cut(kind: Any, wire: bytes) -> None:
     ("kind", "wire"),
     [
         (GzipStage, b"no gzip at all"),
-        (GzipStage, gzip.compress(TEXT) + b"x"),
-        (GzipStage, gzip.compress(TEXT)[:-4] + b"\0\0\0\0"),
-        (GzipStage, gzip.compress(b"") * (MAX_MEMBERS + 1)),
+        (GzipStage, gzip.compress(TEXT, mtime=0) + b"x"),
+        (GzipStage, gzip.compress(TEXT, mtime=0)[:-4] + b"\0\0\0\0"),
+        (GzipStage, gzip.compress(b"", mtime=0) * (MAX_MEMBERS + 1)),
         (DeflateStage, b"\xff\xff no deflate"),
         (DeflateStage, zlib.compress(TEXT) + b"x"),
         (DeflateStage, raw(TEXT) + b"x"),
@@ -101,12 +106,12 @@ def test_pieces_are_bounded(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("wire", "content"),
     [
-        (gzip.compress(TEXT), TEXT),
-        (gzip.compress(TEXT)[:-1], None),
-        (gzip.compress(TEXT) + gzip.compress(TEXT), None),
-        (gzip.compress(TEXT) + b"\0", None),
+        (gzip.compress(TEXT, mtime=0), TEXT),
+        (gzip.compress(TEXT, mtime=0)[:-1], None),
+        (gzip.compress(TEXT, mtime=0) + gzip.compress(TEXT, mtime=0), None),
+        (gzip.compress(TEXT, mtime=0) + b"\0", None),
         (b"no gzip", None),
-        (gzip.compress(bytes(MAX_PIECE + 1)), None),
+        (gzip.compress(bytes(MAX_PIECE + 1), mtime=0), None),
     ],
 )
 def test_only_a_small_whole_member_is_unpacked_at_once(wire: bytes, content: bytes | None) -> None:

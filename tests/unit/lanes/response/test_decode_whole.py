@@ -24,7 +24,7 @@ from asyncbatch.testing import LoopbackServer, Reply
 
 SMALL = b"hello" * 100
 INCOMPRESSIBLE = random.Random(1).randbytes(1_000_000)
-LARGE = gzip.compress(bytes(3_000_000))
+LARGE = gzip.compress(bytes(3_000_000), mtime=0)
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("limit", "raw"),
     [
-        (None, gzip.compress(bytes(1_000_000))),
-        (None, gzip.compress(INCOMPRESSIBLE[:80_000])),
-        (len(SMALL) - 1, gzip.compress(SMALL)),
+        (None, gzip.compress(bytes(1_000_000), mtime=0)),
+        (None, gzip.compress(INCOMPRESSIBLE[:80_000], mtime=0)),
+        (len(SMALL) - 1, gzip.compress(SMALL, mtime=0)),
         (None, b"no gzip"),
-        (None, gzip.compress(SMALL)[:-1]),
+        (None, gzip.compress(SMALL, mtime=0)[:-1]),
     ],
     ids=["long when decoded", "long", "beyond the limit", "corrupt", "cut"],
 )
@@ -61,7 +61,7 @@ async def test_what_takes_long_or_is_wrong_is_not_decoded_at_once(
 @pytest.mark.parametrize("limit", [None, len(SMALL)])
 async def test_what_is_small_is_decoded_at_once_or_later(limit: int | None) -> None:
     """To the same, up to the very limit."""
-    raw = gzip.compress(SMALL)
+    raw = gzip.compress(SMALL, mtime=0)
     decoder = WholeBodyDecoder(limit)
     decoder.begin()
 
@@ -72,7 +72,7 @@ async def test_what_is_small_is_decoded_at_once_or_later(limit: int | None) -> N
 @pytest.mark.asyncio_only
 async def test_one_turn_of_the_event_loop_decodes_so_much_and_no_more() -> None:
     """Over all decoders of the loop together; in the next one there is as much again."""
-    raw = gzip.compress(bytes(200_000))
+    raw = gzip.compress(bytes(200_000), mtime=0)
     decoders = [WholeBodyDecoder(None) for _ in range(20)]
     for decoder in decoders:
         decoder.begin()
@@ -88,7 +88,7 @@ async def test_one_turn_of_the_event_loop_decodes_so_much_and_no_more() -> None:
 
 async def test_what_has_to_wait_for_its_turn_gets_it() -> None:
     """And others, too, in between."""
-    raw = gzip.compress(bytes(200_000))
+    raw = gzip.compress(bytes(200_000), mtime=0)
     turns = 0
     done = anyio.Event()
 
@@ -114,12 +114,12 @@ async def test_what_has_to_wait_for_its_turn_gets_it() -> None:
 @pytest.mark.parametrize(
     ("coding", "raw", "is_in_thread"),
     [
-        ("gzip", gzip.compress(SMALL), False),
+        ("gzip", gzip.compress(SMALL, mtime=0), False),
         ("gzip", LARGE, True),
-        ("gzip", gzip.compress(INCOMPRESSIBLE), True),
+        ("gzip", gzip.compress(INCOMPRESSIBLE, mtime=0), True),
         ("br", brotli.compress(SMALL), False),
         ("br", brotli.compress(bytes(3_000_000)), True),
-        ("gzip, gzip", gzip.compress(gzip.compress(SMALL)), True),
+        ("gzip, gzip", gzip.compress(gzip.compress(SMALL, mtime=0), mtime=0), True),
     ],
     ids=["small", "small on the wire", "large", "small br", "br bomb", "stacked"],
 )
