@@ -1,1 +1,1 @@
-"""Bytes between a socket and a connection, plain or encrypted."""
+"""Moves bytes between a socket and a connection, plain or encrypted."""

@@ -1,7 +1,7 @@
 """
-From a connected socket to a transport that moves bytes over it, encrypted or not.
+`Attacher`: makes a transport for a connected socket, plain or with TLS.
 
-By transports of our own where the sockets can be watched for them, else by the event loop's.
+The transports are our own where their sockets can be watched. Elsewhere they are the event loop's.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from asyncbatch._engine.io._transport import Transport
 
 class Attacher:
     """
-    Puts transports on sockets, on one event loop.
+    Makes the transports of sockets, on one event loop.
 
-    A socket that is given to it is closed with the transport, or where there is none in the end.
+    It owns each socket that is passed to it: the transport closes it, and a failed call does, too.
 
     Args:
-        loop: the event loop.
-        watch: says which sockets have something to read.
-        buffer: what transports receive into, or decrypt into; nobody keeps anything there.
-        closing: has to know of the event loop's own transports.
+        loop: The event loop.
+        watch: Tells which sockets can be read from.
+        buffer: Shared by all transports, which receive or decrypt into it. No content stays in it.
+        closing: Tracks the event loop's own transports until they are closed.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Attacher:
         self._watch = watch
         self.buffer = buffer
         self._closing = closing
-        # uvloop's `add_reader` does not call for a reset that comes behind bytes that have been
-        # read, an epoll does; the loop of Windows has no `add_reader`.
-        # Whether the bytes are moved here; else the event loop does it, on a transport of its own.
+        # uvloop's `add_reader` does not report a reset that comes after bytes which were read; an
+        # epoll does. The loop of Windows has no `add_reader`.
+        # Whether transports of our own are used. Otherwise the event loop makes the transport.
         self.can_watch = (
             watch.can_look
             or isinstance(loop, asyncio.SelectorEventLoop)
@@ -56,13 +56,13 @@ class Attacher:
         )
 
     def attach_nowait(self, sock: socket.socket) -> Transport | None:
-        """Put a transport on a socket, or return None where the event loop has to."""
+        """Return a transport for a socket, or `None` if only the event loop can make one."""
         if not self.can_watch:
             return None
         return SocketTransport(self._loop, self._watch, sock, self.buffer)
 
     async def attach(self, sock: socket.socket) -> Transport:
-        """Put a transport on a socket."""
+        """Return a transport for a socket."""
         return self.attach_nowait(sock) or await self._attach_by_loop(sock)
 
     async def attach_tls(
@@ -73,16 +73,16 @@ class Attacher:
         encrypted: memoryview,
     ) -> Transport:
         """
-        Shake hands on a socket, and put a transport on it.
+        Do the TLS handshake on a socket, and return its transport.
 
         Args:
-            sock: the socket.
-            context: for the handshake.
-            server_name: to ask for, and to find in the certificate.
-            encrypted: what to receive into before it is decrypted; nobody keeps anything there.
+            sock: The socket.
+            context: The TLS context.
+            server_name: The name for SNI, which the certificate must have.
+            encrypted: The buffer to receive into before decrypting. No content stays in it.
 
         Raises:
-            OSError, ValueError: the handshake failed.
+            OSError, ValueError: The handshake failed.
         """
         if not self.can_watch:
             return await self._attach_by_loop(sock, context, server_name)
@@ -101,12 +101,12 @@ class Attacher:
         self, lower: Transport, context: ssl.SSLContext, server_name: str
     ) -> Transport:
         """
-        Shake hands over a transport that leads to a server through a proxy.
+        Do the TLS handshake with a server through the tunnel of a proxy.
 
-        What the transport receives from now on is the server's.
+        From now on, all bytes that the transport receives are the server's.
 
         Raises:
-            OSError, ValueError: the handshake failed; the transport is closed.
+            OSError, ValueError: The handshake failed; the transport is closed.
         """
         try:
             tls = TLSTransport(self._loop, context, server_name, self.buffer)
@@ -120,10 +120,10 @@ class Attacher:
 
     def listen_to(self, transport: Transport) -> Replies:
         """
-        Receive from a transport here, until it is given another owner.
+        Collect what a transport receives, until another owner is set.
 
         Raises:
-            OSError: it cannot be watched.
+            OSError: The socket cannot be watched.
         """
         replies = Replies(self._loop)
         transport.deliver_to(replies)
@@ -143,21 +143,22 @@ class Attacher:
                 lambda: transport, sock=sock, ssl=context, server_hostname=server_name
             )
         except BaseException:
-            # The event loop closes the socket of a connection that it could not make. uvloop's does
-            # not say that it is gone if it was given up in here; asyncio's does in two turns.
+            # The event loop closes the socket if `create_connection` fails. When it is cancelled,
+            # uvloop does not call `connection_lost`, and asyncio takes two turns to do so.
             transport.abort()
             loop.call_soon(loop.call_soon, self._closing.transport_lost, transport)
             raise
         finally:
-            # uvloop 0.23 leaves the number of what it has closed in the socket object, where the
-            # peer was quick to reset. Its end would close whoever has been given that number since.
+            # If the peer resets early, uvloop 0.23 closes the descriptor but leaves its number in
+            # the socket object. The finalizer of that object would close a later socket with this
+            # number.
             if sock.fileno() >= 0 and _inode(sock) != inode:
                 sock.detach()
         return transport
 
 
 def _inode(sock: socket.socket) -> int:
-    """Return what tells an open socket from another one with the same number; 0 for none."""
+    """Return a number that tells two sockets with the same descriptor apart; 0 if it is closed."""
     try:
         return os.fstat(sock.fileno()).st_ino
     except OSError:

@@ -1,5 +1,5 @@
 """
-What the event loop has not ended yet of what a pool has begun: its own transports, and tasks.
+`Closing`: tracks the tasks and the event loop's transports of a pool until they have ended.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Closing:
         self._loop = loop
         self._open: set[object] = set()
         self._tasks: set[Task[Any]] = set()
-        # Settled when the last transport is gone; None unless somebody waits for that.
+        # Set when the last transport is gone; `None` unless `wait_until_ended` waits for it.
         self._all_lost: Future[None] | None = None
 
     def transport_opened(self, transport: object) -> None:
-        """Remember a transport until the event loop lets go of it."""
+        """Track a transport until the event loop has closed its socket."""
         self._open.add(transport)
 
     def transport_lost(self, transport: object) -> None:
@@ -38,21 +38,21 @@ class Closing:
             self._all_lost.set_result(None)
 
     def start_task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
-        """Start a task that closing waits for."""
+        """Start a task whose end `wait_until_ended` waits for."""
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def wait_until_ended(self) -> None:
-        """Wait for what has been cancelled and aborted, within `CLOSE_SECONDS`."""
+        """Wait until cancelled tasks and aborted transports have ended, within `CLOSE_SECONDS`."""
         with anyio.move_on_after(CLOSE_SECONDS / 2):
             pending = [task for task in self._tasks if not is_current(task)]
             while pending:
                 await first_done(pending)
                 pending = [task for task in pending if not task.done()]
         if self._open:
-            # Aborted transports let go of their sockets within the next rounds of the loop.
+            # An aborted transport closes its socket within the next turns of the loop.
             self._all_lost = self._loop.create_future()
             with anyio.move_on_after(CLOSE_SECONDS / 2):
                 await self._all_lost

@@ -1,11 +1,11 @@
 """
-Limits of time, kept by one look at everything now and then.
+`Deadlines`: one timer for the time limits of all exchanges.
 
 A timer for each exchange costs 1.4 µs, and nearly none of them ever fires. Here an exchange
 compares one number, and a limit is late by `SWEEP_INTERVAL` at most.
 
-While something is under way the timer goes off several times a second. One that is late by much
-says that the loop stood still: then no limit may be enforced before what has come is read.
+While exchanges are in flight, the timer fires several times a second. If it fires much too late,
+the loop was blocked. Then no limit is enforced before the bytes that have arrived are read.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from asyncbatch._runtime._event_loop import is_virtual
 from asyncbatch._runtime._stalls import GRACE, LATE
 
 SWEEP_INTERVAL = 0.02
-"""Seconds between two sweeps at least."""
+"""Least seconds between two sweeps."""
 
 BEAT = 0.1
-"""Seconds between two looks whether the loop stood still; 50 µs of each second."""
+"""Seconds between two checks whether the loop was blocked. They cost 50 µs of each second."""
 
 
 class Deadlines:
@@ -30,16 +30,16 @@ class Deadlines:
     Calls a function when the earliest of many deadlines has passed.
 
     Args:
-        loop: keeps the one timer.
-        look: is given the time, deals with every deadline up to it, and returns the next one.
-        is_busy: says whether anything is under way that must not pay for a loop that stands still.
-        on_stall: is told that the loop stood still: for how long at least, since when at the
-            latest, and how much more the limits get.
+        loop: Runs the timer.
+        look: Receives the time, handles every deadline up to it, and returns the next one.
+        is_busy: Tells whether anything is in flight whose limits must not count a blocked loop.
+        on_stall: Called when the loop was blocked, with the least seconds, the latest time at which
+            that began, and the further seconds by which limits are extended.
 
     Attributes:
-        next_at: deadlines behind it need no call; infinite while nothing is under way, so that the
-            first exchange tells that something is.
-        late_at: when the timer is so late that the loop has stood still.
+        next_at: `by` need not be called for deadlines after it. Infinite while nothing is in
+            flight, so that the first exchange calls `by`.
+        late_at: If the timer has not fired by this time, the loop was blocked.
     """
 
     __slots__ = (
@@ -68,45 +68,45 @@ class Deadlines:
         self._is_busy = is_busy
         self._on_stall = on_stall
         self._handle: Timer | None = None
-        # When the timer goes off, and when it was seen last that the loop is alive.
+        # When the timer fires, and when the loop was last seen to run.
         self._due = NEVER
         self._beat_at = -NEVER
-        # When there is something to look at.
+        # When to call `look` next.
         self._look_at = NEVER
         self.next_at = NEVER
         self.late_at = NEVER
 
     def by(self, deadline: float) -> None:
-        """See that a look is taken soon after `deadline`."""
+        """Make sure that `look` is called soon after `deadline`."""
         if deadline < self.next_at:
             self._look_at = min(self._look_at, deadline)
             self._arm(monotonic())
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the timer for good."""
         if self._handle is not None:
             self._handle.cancel()
         self.next_at = -NEVER
         self.late_at = NEVER
 
     def excuse(self, seconds: float) -> None:
-        """Take a time in which the loop stood still as known."""
+        """Exclude the time of a blocked loop that was already measured elsewhere."""
         self._due += seconds
         self._beat_at += seconds
         self.late_at += seconds
 
     def stood_still(self) -> None:
-        """Say what it means that the timer is late."""
+        """Handle a late timer: extend the limits, and report that the loop was blocked."""
         now = monotonic()
         known, missed = now - self._due, now - self._beat_at
         since = self._due
-        # What has come is read first, whatever the limits say.
+        # Read the bytes that have arrived before any limit is enforced.
         self._look_at = max(self._look_at + missed, now) + GRACE
         self._arm(now)
         self._on_stall(known, since, missed - known + GRACE)
 
     def _arm(self, now: float) -> None:
-        # Where somebody has made the time of the loop virtual, nothing holds it up.
+        # A loop with virtual time is never blocked.
         beats = not is_virtual(self._loop) and self._is_busy()
         if self._handle is not None:
             self._handle.cancel()
@@ -127,7 +127,7 @@ class Deadlines:
         if now >= self._look_at:
             self._look_at = self.next_at = NEVER
             following = self._look(now)
-            if self.next_at == -NEVER:  # stopped meanwhile
+            if self.next_at == -NEVER:  # stopped by `look`
                 return
             self._look_at = max(min(self._look_at, following), now + SWEEP_INTERVAL)
         self._arm(now)

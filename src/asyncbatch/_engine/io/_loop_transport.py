@@ -1,7 +1,8 @@
 """
-The event loop's transports, made to be used as ours are.
+`LoopTransport`: the event loop's transports, with the interface of our own.
 
-They serve where sockets of our own cannot be watched. What they do not tell is found out here.
+It is used where our own transports cannot watch their sockets. It also finds out what the event
+loop does not report.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
 from asyncbatch._engine.io._transport import TransportOwner
 
-_HIDDEN = 64 * 1024  # what a plain transport below TLS may hold without telling
+_HIDDEN = 64 * 1024  # most bytes that a plain transport below TLS holds without a pause
 
 
 class LoopTransport(asyncio.BufferedProtocol):
     """
-    A transport for a connection, and the protocol of the event loop's.
+    A transport for a connection, and the protocol of an event loop's transport.
 
-    A `BufferedProtocol`, since asyncio's plain one allocates 256 KiB for each read: that alone
-    doubles the cost of a small exchange.
+    It is a `BufferedProtocol`: asyncio allocates 256 KiB for each read of a plain `Protocol`, which
+    alone doubles the cost of a small exchange.
 
     Args:
-        buffer: for what is received. It may be shared: nothing awaits between its filling and its
-            emptying.
-        poll: says whether the socket has something to read.
-        closing: has to know of it until the event loop has let go of the socket.
+        buffer: The buffer to receive into. It may be shared: no code awaits between filling and
+            emptying it.
+        poll: Tells whether the socket can be read from.
+        closing: Tracks this transport until the event loop has closed the socket.
     """
 
     __slots__ = (
@@ -42,7 +43,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         "_transport",
     )
 
-    # Of what is ready, the event loop alone knows.
+    # Only the event loop knows which sockets can be read from.
     is_watched = False
 
     def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
@@ -50,7 +51,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._poll = poll
         self._closing = closing
-        # Set when the event loop has made it, None again once it was aborted.
+        # Set by `connection_made`; `None` again after `abort`.
         self._transport: asyncio.Transport | None = None
         self._is_aborted = False
         self._is_paused = False
@@ -58,20 +59,20 @@ class LoopTransport(asyncio.BufferedProtocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the event loop's transport over."""
+        """Keep the event loop's transport."""
         writer = cast("asyncio.Transport", transport)
-        if self._is_aborted:  # given up while the event loop made it
+        if self._is_aborted:  # aborted before the event loop had made it
             writer.abort()
             return
         self._transport = writer
-        # Told about every byte that does not go out at once, not only beyond 64 KiB: a
-        # connection with an unsent request must not be used again. Not 0: the TLS transports of
-        # asyncio and uvloop pause at `high`, and so would on an empty buffer.
+        # Pause for every byte that is not sent at once, not only above 64 KiB: a connection with an
+        # unsent request must not be reused. Not 0: the TLS transports of asyncio and uvloop pause
+        # at `high`, so 0 would pause them on an empty buffer.
         writer.set_write_buffer_limits(high=1, low=0)
         self._closing.transport_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the event loop the buffer."""
+        """Return the buffer to receive into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -79,57 +80,57 @@ class LoopTransport(asyncio.BufferedProtocol):
         try:
             self._owner.received(self._buffer[:nbytes])
         except MemoryError as exc:
-            # Else the event loop would tell its exception handler, and the owner of no reason.
+            # The event loop would call its exception handler, and not tell the owner why.
             self._owner.connection_lost(exc)
             self.abort()
 
     def eof_received(self) -> None:
-        """Pass on the end of the peer's bytes, for what it is."""
+        """Pass on the end of the peer's bytes, as authentic or not."""
         if self._transport is not None:
             self._pass_end_on(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass on the end of the connection, and before it an end that nobody has told of."""
+        """Pass on the end of the connection, after an end of the bytes that was not reported."""
         if exc is None and self._transport is not None:
             self._pass_end_on(self._transport)
         self._owner.connection_lost(exc)
         self._closing.transport_lost(self)
 
     def pause_writing(self) -> None:
-        """Pass on that bytes wait for the peer."""
+        """Tell the owner that bytes wait to be sent."""
         self._owner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on that they have gone."""
+        """Tell the owner that no bytes wait any more."""
         self._owner.resume_writing()
 
     # What the connection calls.
 
     @property
     def poll(self) -> Poll:
-        """Says whether the socket has something to read."""
+        """Tells whether the socket can be read from."""
         return self._poll
 
     def deliver_to(self, owner: TransportOwner) -> None:
-        """Call `owner` back from now on, and at once for what has come already."""
+        """Call `owner` from now on, and pass on at once what has already arrived."""
         early, self._owner = self._owner, owner
         if isinstance(early, _Early):
             early.tell(owner)
-        if self._is_paused:  # by an owner before, to leave to this one what comes
+        if self._is_paused:  # by the previous owner, which left the rest to this one
             self.resume_reading()
 
     def write(self, content: bytes) -> None:
-        """Send, keeping what the kernel does not take at once."""
+        """Send; keep what the kernel does not take at once."""
         if self._transport is not None:
             self._transport.write(content)
 
     def is_out(self, body: bytes | Upload) -> bool:
         """
-        Say whether a request that was written, and not held up, has gone to the kernel.
+        Tell whether the kernel has taken all of a request that caused no pause.
 
-        Over TLS that is not known from pauses: the plain transport below takes all at once and
-        tells nobody above it. asyncio lets look at that one; uvloop does not, and a large body,
-        or one of a length that nobody knows beforehand, counts as not sent.
+        Over TLS, pauses do not tell: the plain transport below takes all bytes at once and reports
+        nothing. asyncio gives access to that transport. uvloop does not, so there a body that is
+        large or of unknown length counts as not sent.
         """
         transport = self._transport
         if transport is None:
@@ -146,13 +147,13 @@ class LoopTransport(asyncio.BufferedProtocol):
         self._buffer = buffer
 
     def pause_reading(self) -> None:
-        """Leave what arrives with the kernel."""
+        """Stop reading; the kernel keeps what arrives."""
         self._is_paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take again what arrives."""
+        """Resume reading."""
         self._is_paused = False
         if self._transport is not None:
             self._transport.resume_reading()
@@ -178,13 +179,13 @@ class LoopTransport(asyncio.BufferedProtocol):
 
 
 class _Early:
-    """The owner until there is one: remembers what it is told."""
+    """The owner before `deliver_to`: records the calls."""
 
     def __init__(self) -> None:
         self._told: list[tuple[Any, ...]] = []
 
     def tell(self, owner: TransportOwner) -> None:
-        """Tell it all to somebody else."""
+        """Repeat all recorded calls on `owner`."""
         for name, *arguments in self._told:
             getattr(owner, name)(*arguments)
 
@@ -209,9 +210,9 @@ class _Early:
 
 def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
     """
-    Say whether the end came from the peer itself: over TLS, with its closing alert.
+    Tell whether the end came from the peer itself: over TLS, with its closing alert.
 
-    Without the alert anybody in between could have cut the body (RFC 9112 §9.8). The event loops
+    Without the alert, anyone on the path could have cut the body (RFC 9112 §9.8). The event loops
     report both in the same way; OpenSSL knows.
     """
     if ssl_object is None:

@@ -1,10 +1,9 @@
 """
-Which sockets have something to read, asked for all connections of a pool at once.
+Watches: tell which sockets can be read from, for all connections of a pool at once.
 
-An event loop in Python spends more than a microsecond on each socket that has become readable, on
-its own table, a handle and a context to run it in. So the sockets of a pool are put into an epoll
-of their own, of which the event loop sees one descriptor; what is ready there is called in a plain
-loop.
+An event loop in Python spends more than a microsecond on each readable socket: on its table, a
+handle and a context to run it in. So the sockets of a pool are in an epoll of their own, which is
+one descriptor to the event loop. A plain loop calls the callbacks of those that are ready.
 """
 
 from __future__ import annotations
@@ -18,66 +17,66 @@ from typing import Protocol
 from asyncbatch._engine._event_loop import EventLoop
 
 MAX_EVENTS = 128
-"""Sockets served in one turn of the event loop, so that others get theirs."""
+"""Most sockets that are served in one turn of the event loop, so that others get their turn."""
 
 
 class Watch(Protocol):
-    """Calls back while a socket has something to read."""
+    """Calls callbacks while their sockets can be read from."""
 
     can_look: bool
     """Whether `look` does anything."""
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` whenever there is something to read."""
+        """Call `on_readable` whenever the socket can be read from."""
         ...
 
     def remove(self, fd: int) -> None:
-        """Call no more; a socket that is not watched is none to worry about."""
+        """Stop watching a socket; do nothing if it is not watched."""
         ...
 
     def look(self) -> None:
-        """Call back at once for those that have something to read, as many as one turn serves."""
+        """Call back at once for the sockets that can be read from, up to `MAX_EVENTS`."""
         ...
 
     def look_at_all(self) -> None:
-        """Call back at once for all that have something to read at this moment."""
+        """Call back at once for all sockets that can be read from now."""
         ...
 
 
 class Poll(Protocol):
-    """Says whether one socket has something to read that has not been read yet."""
+    """Tells whether a socket has unread bytes or an unread end."""
 
     def __call__(self, timeout: int, /) -> Sized:
-        """Return nothing if not; called with 0, for no waiting."""
+        """Return a value that is empty if not; call it with 0, which does not wait."""
         ...
 
 
 class StallDetector(Protocol):
-    """What tells whether the loop has stood still."""
+    """Tells whether the event loop was blocked."""
 
     late_at: float
-    """When it has."""
+    """If this time has passed, it was."""
 
     def stood_still(self) -> None:
-        """Take note of it."""
+        """Handle it."""
         ...
 
 
 def watch_on(loop: EventLoop, stall_detector: StallDetector | None = None) -> Watch:
     """
-    Return the best way to watch sockets on this machine.
+    Return the best watch for this machine.
 
     Args:
-        loop: Which runs.
-        stall_detector: Is told before what has come is read, if the loop stood still.
+        loop: The running event loop.
+        stall_detector: Called before reading if the loop was blocked.
     """
     return EpollWatch(loop, stall_detector) if hasattr(select, "epoll") else LoopWatch(loop)
 
 
 def poll_of(sock: socket.socket) -> Poll:
-    """Return what says whether this one socket has something to read; called with 0 only."""
+    """Return a function that tells whether this socket can be read from; call it with 0 only."""
     if not hasattr(select, "poll"):
-        # Windows, where `select` takes sockets of any number.
+        # Windows, where `select` accepts sockets of any number.
         sockets = [sock.fileno()]
         return lambda timeout: select.select(sockets, (), (), timeout)[0]
     poll = select.poll()
@@ -86,12 +85,12 @@ def poll_of(sock: socket.socket) -> Poll:
 
 
 def never(timeout: int) -> tuple[()]:
-    """Say of no socket that it has nothing to read."""
+    """Return that there is nothing to read: the `Poll` of a closed connection."""
     return ()
 
 
 class LoopWatch:
-    """Leaves each socket to the event loop."""
+    """Watches each socket by the event loop."""
 
     can_look = False
 
@@ -99,22 +98,22 @@ class LoopWatch:
         self._loop = loop
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` whenever there is something to read."""
+        """Call `on_readable` whenever the socket can be read from."""
         self._loop.add_reader(fd, on_readable)
 
     def remove(self, fd: int) -> None:
-        """Call no more."""
+        """Stop watching a socket."""
         self._loop.remove_reader(fd)
 
     def look(self) -> None:
-        """Do nothing; the event loop alone knows."""
+        """Do nothing; only the event loop knows."""
 
     def look_at_all(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing; only the event loop knows."""
 
 
 class EpollWatch:
-    """Asks the kernel about all sockets together, when the event loop says that one is ready."""
+    """Asks the kernel about all sockets at once, when the event loop reports one of them."""
 
     can_look = True
 
@@ -122,11 +121,11 @@ class EpollWatch:
         self._loop = loop
         self._stall_detector = stall_detector
         self._callbacks: dict[int, Callable[[], None]] = {}
-        # None while nothing is watched, so that a pool without connections keeps nothing open.
+        # `None` while no socket is watched, so that a pool without connections holds no descriptor.
         self._epoll: select.epoll | None = None
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` whenever there is something to read."""
+        """Call `on_readable` whenever the socket can be read from."""
         epoll = self._epoll
         if epoll is None:
             epoll = self._epoll = select.epoll()
@@ -138,7 +137,7 @@ class EpollWatch:
             self._close_if_unused(epoll)
 
     def remove(self, fd: int) -> None:
-        """Call no more."""
+        """Stop watching a socket."""
         epoll = self._epoll
         if epoll is None or self._callbacks.pop(fd, None) is None:
             return
@@ -152,19 +151,19 @@ class EpollWatch:
             epoll.close()
 
     def look_at_all(self) -> None:
-        """Call back at once for all that have something to read at this moment."""
-        # The kernel puts those that it has named behind the others, and names as many as there are:
-        # with thousands that are idle it need not be asked a dozen times.
+        """Call back at once for all sockets that can be read from now."""
+        # The kernel moves the sockets that it has returned to the end, and returns up to the
+        # maximum: among thousands of idle sockets, one call is mostly enough.
         for _ in range(0, len(self._callbacks), MAX_EVENTS):
             if self._look() < MAX_EVENTS:
                 return
 
     def look(self) -> None:
-        """Call back at once for those that have something to read, as many as one turn serves."""
+        """Call back at once for the sockets that can be read from, up to `MAX_EVENTS`."""
         self._look()
 
     def _look(self) -> int:
-        """Call back, and return how many had something to read; as many as can be, if unsure."""
+        """Call back, and return the number of readable sockets; `MAX_EVENTS` if it is unknown."""
         epoll = self._epoll
         if epoll is None:
             return 0
@@ -173,18 +172,18 @@ class EpollWatch:
         try:
             stall_detector = self._stall_detector
             if stall_detector is not None and monotonic() >= stall_detector.late_at:
-                # Before what has come is given a time.
+                # Before the arrived bytes get a timestamp.
                 stall_detector.stood_still()
             ready = epoll.poll(0, MAX_EVENTS)
             for fd, _ in ready:
-                # One of those before may have closed it.
+                # An earlier callback may have closed it.
                 callback = callbacks.get(fd)
                 if callback is not None:
                     callback()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            # The others are still ready, and come again in the next turn.
+            # The other sockets are still ready, and are returned again in the next turn.
             self._loop.call_exception_handler(
                 {"message": "a connection could not take what it received", "exception": error}
             )

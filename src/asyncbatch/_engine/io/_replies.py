@@ -1,5 +1,5 @@
 """
-What a proxy sends before there is a connection through it, for a task that waits for it.
+`Replies`: receives the answers of a proxy until the tunnel is open, for a task that waits.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from asyncbatch._engine._event_loop import EventLoop, Future
 
 class Replies:
     """
-    The owner of a transport for as long as its peer is asked for a connection.
+    The owner of a transport while its peer, a proxy, opens a tunnel.
 
     Args:
-        loop: the event loop.
+        loop: The event loop.
     """
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
         self._received = bytearray()
         self.has_ended = False
-        """Whether no more comes."""
+        """Whether the bytes have ended."""
         self._error: Exception | None = None
-        # Who waits for more; None: nobody.
+        # Set when more arrives; `None` unless `receive` waits.
         self._waiter: Future[None] | None = None
 
     async def receive(self) -> bytes:
         """
-        Return what has come since the last call, as soon as there is something; nothing: the end.
+        Return the bytes since the last call, waiting for the first; nothing at the end.
 
         Raises:
-            Exception: what the connection has broken of.
+            Exception: The error that ended the connection.
         """
         if not (self._received or self.has_ended):
             self._waiter = self._loop.create_future()
@@ -45,33 +45,33 @@ class Replies:
 
     @property
     def has_more(self) -> bool:
-        """Whether something has come that has not been returned."""
+        """Whether there are bytes that were not returned yet."""
         return bool(self._received)
 
     # What the transport calls.
 
     def received(self, content: bytes | memoryview) -> None:
-        """Take what was received."""
+        """Keep received bytes."""
         self._received += content
         self._wake()
 
     def eof_received(self) -> None:
-        """Take the end of what the peer sends."""
+        """Note the end of the peer's bytes."""
         self._end(None)
 
     def cut_off(self, error: Exception | None) -> None:
-        """Take an end that need not be the peer's."""
+        """Note an end that may not come from the peer."""
         self._end(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
+        """Note the end of the connection."""
         self._end(exc)
 
     def pause_writing(self) -> None:
-        """Wait for the reply, in which the peer will have read what is on the way."""
+        """Do nothing: the proxy has read all bytes when it answers."""
 
     def resume_writing(self) -> None:
-        """Wait on."""
+        """Do nothing."""
 
     def _end(self, error: Exception | None) -> None:
         if not self.has_ended:

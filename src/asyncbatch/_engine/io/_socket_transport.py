@@ -1,9 +1,9 @@
 """
-A transport over a plain socket: what a connection needs of asyncio's, and nothing else.
+`SocketTransport`: a transport over a plain socket, with only what a connection needs.
 
-asyncio's own takes four calls in Python for each read and checks a dozen things for each write;
-this one takes one call each. It also lets a connection read on after a write has failed: a server
-that refuses an upload answers and closes, and asyncio would drop that answer with the connection.
+asyncio's own makes four calls in Python for each read, and checks a dozen things for each write;
+this one makes one call each. It also reads on after a write has failed. A server that refuses an
+upload answers and closes, and asyncio would drop that answer with the connection.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from asyncbatch._engine.io._readiness import Watch, poll_of
 from asyncbatch._engine.io._transport import SocketOwner
 
 LITTLE = 16 * 1024
-"""Bytes that are received at once without a buffer; where more comes, the rest goes into one."""
+"""Most bytes that are received without a buffer; after a full read, the buffer is used."""
 
 IN_A_ROW = 4
-"""Times that little must come for the buffer to be done without: long bodies have short ends."""
+"""Small reads in a row after which the buffer is not used: long bodies have short ends."""
 
 
 class SocketTransport:
@@ -52,37 +52,37 @@ class SocketTransport:
     ) -> None:
         self._loop = loop
         self._watch = watch
-        # Whether the watch is asked for all of its sockets at once.
+        # Whether the watch reports all of its sockets at once.
         self.is_watched = watch.can_look
         self._sock = sock
         self._fd = sock.fileno()
         self.poll = poll_of(sock)
-        # Set by `deliver_to`; nothing is called back before.
+        # Set by `deliver_to`; there are no callbacks before.
         self._owner: SocketOwner = None  # type: ignore[assignment]
         self._buffer = buffer
-        # Where to receive; None while little comes at a time, which is cheaper as bytes at once.
+        # The buffer to receive into; `None` while reads are small, since `recv` is cheaper then.
         self._into: memoryview | None = None
-        # How many times in a row little came although there was a buffer.
+        # Number of small reads into the buffer in a row.
         self._little = 0
         self._receive = sock.recv
         self._receive_into = sock.recv_into
         self._send = sock.send
-        # What the kernel has not taken, not copied: it may be as long as a request body. None once
-        # nothing more can be sent.
+        # What the kernel has not taken, not copied: it may be as long as a request body. `None`
+        # when nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
 
     def deliver_to(self, owner: SocketOwner) -> None:
         """
-        Call `owner` back from now on; until now, what has come was left with the kernel.
+        Call `owner` from now on; what arrived before was left with the kernel.
 
         Raises:
-            OSError: the socket cannot be watched.
+            OSError: The socket cannot be watched.
         """
         self._owner = owner
         self._watch.add(self._fd, self._readable)
 
     def write(self, content: bytes) -> None:
-        """Send, keeping what the kernel does not take at once."""
+        """Send; keep what the kernel does not take at once."""
         unsent = self._unsent
         if unsent is None:
             return
@@ -101,12 +101,12 @@ class SocketTransport:
             if sent == len(content):
                 return
             self._loop.add_writer(self._fd, self._writable)
-        # What is no bytes object may be changed by whoever made it.
+        # Copied unless it is `bytes`: the caller may change it.
         unsent.append(memoryview(content if type(content) is bytes else bytes(content))[sent:])
         self._owner.pause_writing()
 
     def is_out(self, body: bytes | Upload) -> bool:
-        """Say yes: the owner is told whenever the kernel does not take all."""
+        """Return True: the owner is paused whenever the kernel does not take all."""
         return True
 
     def receive_into(self, buffer: memoryview) -> None:
@@ -128,16 +128,16 @@ class SocketTransport:
             owner.connection_lost(None)
 
     def pause_reading(self) -> None:
-        """Leave what arrives with the kernel."""
+        """Stop reading; the kernel keeps what arrives."""
         self._watch.remove(self._fd)
 
     def resume_reading(self) -> None:
-        """Take again what arrives."""
+        """Resume reading."""
         if self._fd >= 0:
             self._watch.add(self._fd, self._readable)
 
     def get_extra_info(self, name: str) -> object:
-        """Answer as asyncio's transports do."""
+        """Return what asyncio's transports return."""
         if name == "socket":
             return self._sock
         if self._fd >= 0 and name == "peername":
@@ -172,7 +172,7 @@ class SocketTransport:
             self.abort()
 
     def _weigh(self, received: int) -> None:
-        """Do without the buffer when several times in a row little has come."""
+        """Stop using the buffer after several small reads in a row."""
         if received >= LITTLE:
             self._little = 0
             return
@@ -204,12 +204,12 @@ class SocketTransport:
             self._owner.resume_writing()
 
     def _lose(self, exc: Exception) -> None:
-        """End the connection, which nobody has closed."""
+        """Close the connection after an error."""
         self._owner.connection_lost(exc)
         self.abort()
 
     def _give_up_writing(self) -> None:
-        # The reader learns why, behind whatever the peer sent before.
+        # Reading goes on: it reports the error after the bytes that the peer sent before.
         self._unsent = None
         self._loop.remove_writer(self._fd)
         self._owner.pause_writing()

@@ -1,8 +1,8 @@
 """
-TLS between a connection and its socket, in the place of the event loop's.
+`TLSTransport`: TLS over a transport, in place of the event loop's.
 
-asyncio's sets 256 KiB aside for each connection, and adds 200 us to a handshake; uvloop's adds 100.
-Here what is received goes through OpenSSL into the buffer of the connection, all records at once.
+asyncio's allocates 256 KiB for each connection, and adds 200 µs to a handshake; uvloop's adds 100.
+Here OpenSSL decrypts received bytes into the buffer of the connection, all records at once.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._transport import Transport, TransportOwner
 
-# A large body is encrypted in pieces, so that not all of it is there twice.
+# A large body is encrypted in pieces, so that no second copy of all of it exists.
 _PIECE = 256 * 1024
 
 
 def report_cuts(context: ssl.SSLContext) -> None:
     """
-    Have OpenSSL tell an end without the closing alert from one with it.
+    Make OpenSSL tell an end without the closing alert from one with it.
 
-    Early releases of Python 3.11, Debian's among them, ask it not to.
+    Early releases of Python 3.11, Debian's among them, tell it not to.
     """
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 class TLSTransport:
     """
-    The owner of a transport, and the transport of a connection.
+    The transport of a connection, and the owner of the transport below.
 
-    Below it is a socket, or in the tunnel of a proxy that speaks TLS itself another one of these.
-
-    What comes between the end of the handshake and `deliver_to` is kept as it came.
+    The transport below is a socket's or, in the tunnel of a proxy that speaks TLS itself, another
+    `TLSTransport`. Bytes that arrive after the handshake and before `deliver_to` are kept
+    encrypted.
 
     Args:
-        loop: the event loop.
-        context: says what is verified.
-        server_name: for SNI and the certificate.
-        buffer: for what is decrypted; it may be shared, since nothing stays in it.
+        loop: The event loop.
+        context: Decides what is verified.
+        server_name: The name for SNI and the certificate.
+        buffer: The buffer to decrypt into. It may be shared, since no content stays in it.
 
     Raises:
-        ValueError: `server_name` is none.
+        ValueError: `server_name` is not a valid name.
     """
 
     __slots__ = (
@@ -72,31 +72,32 @@ class TLSTransport:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        # None before the handshake is done and somebody wants what comes. Before, nothing is read:
-        # OpenSSL would go on with the handshake. None again, as the next, once all is lost.
+        # `None` until the handshake is done and `deliver_to` is called. Nothing is read before,
+        # since OpenSSL would continue the handshake. After the connection is lost, this and the
+        # next are `None`.
         self._owner: TransportOwner | None = None
         self._lower: Transport | None = None
         self._buffer = buffer
         self._is_paused = False
-        # What OpenSSL did not take, since it wants to hear from the peer first.
+        # What OpenSSL did not accept, since it must read from the peer first.
         self._backlog = b""
-        # Whether the handshake is under way.
+        # Whether the handshake is in progress.
         self._is_shaking = False
-        # Settled when it has ended; None once that is known.
+        # Set at the end of the handshake; `None` after `wait_until_verified`.
         self._shaken: Future[None] | None = loop.create_future()
 
     def begin(self, lower: Transport) -> None:
-        """Begin the handshake over a transport that calls back."""
+        """Begin the handshake over a transport whose owner this is."""
         self._lower = lower
         self._is_shaking = True
         self._shake_hands()
 
     async def wait_until_verified(self) -> None:
         """
-        Wait until the handshake is done and the peer verified.
+        Wait until the handshake is done and the peer is verified.
 
         Raises:
-            OSError, ValueError: it could not be done; the socket is closed.
+            OSError, ValueError: The handshake failed; the socket is closed.
         """
         shaken = self._shaken
         assert shaken is not None
@@ -106,13 +107,13 @@ class TLSTransport:
             self.abort()
             raise
         finally:
-            # An error's traceback leads here, and must not lead back to it.
+            # The traceback of an error refers to this frame, which must not refer to the error.
             self._shaken = shaken = None
 
     # What the transport below calls.
 
     def received(self, content: bytes | memoryview) -> None:
-        """Take what was received."""
+        """Decrypt received bytes."""
         self._incoming.write(content)
         if self._is_shaking:
             self._shake_hands()
@@ -120,7 +121,7 @@ class TLSTransport:
             self._read()
 
     def eof_received(self) -> None:
-        """Take the end of the peer's bytes, which is orderly only behind its closing alert."""
+        """Handle the end of the peer's bytes, which is orderly only after its closing alert."""
         self._incoming.write_eof()
         if self._is_shaking:
             self._shake_hands()
@@ -128,25 +129,25 @@ class TLSTransport:
             self._read()
 
     def cut_off(self, error: Exception | None) -> None:
-        """Take an end of the bytes below that need not be the peer's: as any, it takes an alert."""
+        """Handle an end that may not come from the peer: like any other, it needs an alert."""
         self.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
+        """Pass on the end of the connection."""
         owner, self._owner, self._lower = self._owner, None, None
         self._end_handshake(exc or ConnectionResetError("the connection was lost"))
         if owner is not None:
-            # Where the peer has ended it with an alert, the owner waits for nothing any more.
+            # After the closing alert of the peer, the owner waits for nothing, and ignores this.
             owner.cut_off(exc)
             owner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Pass on that bytes wait for the peer."""
+        """Tell the owner that bytes wait to be sent."""
         if self._owner is not None:
             self._owner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on that they have gone."""
+        """Tell the owner that no bytes wait any more."""
         if self._owner is not None and not self._backlog:
             self._owner.resume_writing()
 
@@ -154,21 +155,21 @@ class TLSTransport:
 
     @property
     def is_watched(self) -> bool:
-        """Whether the watch is asked for all of its sockets at once."""
+        """Whether the watch reports all of its sockets at once."""
         return self._lower is not None and self._lower.is_watched
 
     @property
     def poll(self) -> Poll:
-        """Says whether the socket has something to read."""
+        """Tells whether the socket can be read from."""
         return never if self._lower is None else self._lower.poll
 
     def deliver_to(self, owner: TransportOwner) -> None:
-        """Call `owner` back from now on, and at once for what has come since the handshake."""
+        """Call `owner` from now on, and pass on at once what arrived since the handshake."""
         if self._lower is None:
             owner.connection_lost(None)
             return
         self._owner = owner
-        if self._is_paused:  # by an owner before, to leave to this one what comes
+        if self._is_paused:  # by the previous owner, which left the rest to this one
             self.resume_reading()
         elif self._incoming.pending:
             self._read()
@@ -199,7 +200,7 @@ class TLSTransport:
             self._owner.pause_writing()
 
     def is_out(self, body: bytes | Upload) -> bool:
-        """Say yes: the owner is told whenever OpenSSL or the kernel does not take all."""
+        """Return True: the owner is paused if OpenSSL or the kernel does not take all."""
         return True
 
     def receive_into(self, buffer: memoryview) -> None:
@@ -212,20 +213,20 @@ class TLSTransport:
             self._lower.abort()
 
     def pause_reading(self) -> None:
-        """Leave what arrives with the kernel."""
+        """Stop reading; the kernel keeps what arrives."""
         self._is_paused = True
         if self._lower is not None:
             self._lower.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take again what arrives, and first what has come already."""
+        """Resume reading, beginning with what was received already."""
         self._is_paused = False
         if self._lower is not None:
             self._lower.resume_reading()
             self._loop.call_soon(self._read)
 
     def get_extra_info(self, name: str) -> object:
-        """Answer as asyncio's transports do."""
+        """Return what asyncio's transports return."""
         if name == "ssl_object":
             return self._object
         return None if self._lower is None else self._lower.get_extra_info(name)
@@ -239,7 +240,7 @@ class TLSTransport:
             self._flush()
             return
         except (OSError, ValueError, MemoryError) as exc:
-            # Whatever is the matter, the peer is told.
+            # Send the alert that tells the peer why.
             self._flush()
             self._end_handshake(exc)
             self.abort()
@@ -259,10 +260,10 @@ class TLSTransport:
             if isinstance(error, MemoryError):
                 error = OSError(errno.ENOMEM, "no memory for the TLS handshake")
             shaken.set_exception(error)
-            shaken.exception()  # retrieved: whoever waited may have given up
+            shaken.exception()  # marks it as retrieved: the waiting task may have been cancelled
 
     def _read(self) -> None:
-        """Hand over what has come, as much at once as there is room for."""
+        """Pass on what has arrived, as much at once as the buffer holds."""
         while self._owner is not None and not self._is_paused:
             owner = self._owner
             buffer = self._buffer
@@ -283,8 +284,8 @@ class TLSTransport:
                 return
 
     def _fill(self, buffer: memoryview) -> tuple[int, Exception | None]:
-        """Decrypt into `buffer`, and say how much and in what the peer's bytes ended."""
-        read: Any = self._object.read  # of which typeshed knows one signature only
+        """Decrypt into `buffer`; return the count, and the error or alert that ended the bytes."""
+        read: Any = self._object.read  # typeshed knows only one signature of it
         incoming = self._incoming
         room = len(buffer)
         filled = 0
@@ -294,7 +295,7 @@ class TLSTransport:
                 if not count:
                     return filled, ssl.SSLZeroReturnError()
                 filled += count
-                # To ask once more for nothing would raise, for every response.
+                # One more call would raise, and that for every response.
                 if not incoming.pending and not self._object.pending():
                     break
         except ssl.SSLWantReadError:
@@ -331,6 +332,6 @@ class TLSTransport:
 
 
 def _is_cut(end: Exception) -> bool:
-    """Did the bytes just end? The releases of `report_cuts` have no class for it."""
+    """Tell whether the bytes ended without an alert; with `report_cuts`, there may be no class."""
     reason = getattr(end, "reason", None)
     return isinstance(end, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING"

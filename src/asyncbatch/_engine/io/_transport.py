@@ -1,7 +1,7 @@
 """
-What a connection and the transport below it are to one another.
+The interface between a connection and the transport below it.
 
-There are three transports: a plain socket, TLS over one, and what the event loop has instead.
+There are three transports: a plain socket, TLS over one, and the event loop's.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from asyncbatch._engine.io._readiness import Poll
 
 
 class Transport(Protocol):
-    """An open way to the peer: moves bytes, and calls its owner back once it has one."""
+    """An open connection to the peer: moves bytes, and calls its owner."""
 
     @property
     def is_watched(self) -> bool:
-        """Whether the pool's watch knows when there is something to read."""
+        """Whether the pool's watch tells when the socket can be read from."""
         ...
 
     @property
     def poll(self) -> Poll:
-        """Says, when called with 0, whether the socket has something to read."""
+        """Tells, when called with 0, whether the socket can be read from."""
         ...
 
     def deliver_to(self, owner: TransportOwner) -> None:
         """
-        Call `owner` back from now on, and at once for what has come already.
+        Call `owner` from now on, and pass on at once what has already arrived.
 
         Raises:
-            OSError: the socket cannot be watched; the transport is to be aborted.
+            OSError: The socket cannot be watched; abort the transport.
         """
         ...
 
     def write(self, content: bytes) -> None:
-        """Send, keeping what the kernel does not take at once."""
+        """Send; keep what the kernel does not take at once."""
         ...
 
     def is_out(self, body: bytes | Upload) -> bool:
-        """Say whether a request that was written, and not held up, has gone to the kernel."""
+        """Tell whether the kernel has taken all of a request that caused no pause."""
         ...
 
     def receive_into(self, buffer: memoryview) -> None:
@@ -47,11 +47,11 @@ class Transport(Protocol):
         ...
 
     def pause_reading(self) -> None:
-        """Leave what arrives with the kernel."""
+        """Stop reading; the kernel keeps what arrives."""
         ...
 
     def resume_reading(self) -> None:
-        """Take again what arrives."""
+        """Resume reading."""
         ...
 
     def abort(self) -> None:
@@ -59,37 +59,37 @@ class Transport(Protocol):
         ...
 
     def get_extra_info(self, name: str) -> object:
-        """Answer as asyncio's transports do."""
+        """Return what asyncio's transports return."""
         ...
 
 
 class SocketOwner(Protocol):
-    """What is told about a socket."""
+    """What the transport of a socket calls."""
 
     def received(self, content: bytes | memoryview) -> None:
-        """Take what was received; what lies in the buffer stays there until the next."""
+        """Handle received bytes; those in the buffer stay there until the next call."""
         ...
 
     def eof_received(self) -> None:
-        """Take the end of what the peer sends."""
+        """Handle the end of the peer's bytes."""
         ...
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
+        """Handle the end of the connection."""
         ...
 
     def pause_writing(self) -> None:
-        """Learn that not all that was written has gone to the kernel."""
+        """Note that bytes wait to be sent."""
         ...
 
     def resume_writing(self) -> None:
-        """Learn that now it has."""
+        """Note that the kernel has taken all bytes."""
         ...
 
 
 class TransportOwner(SocketOwner, Protocol):
-    """What is told about a transport: an end that it takes has come from the peer itself."""
+    """What a transport calls; `eof_received` means here that the end came from the peer itself."""
 
     def cut_off(self, error: Exception | None) -> None:
-        """Take an end that need not have come from the peer, or what is wrong with its bytes."""
+        """Handle an end that may not come from the peer, or an error in its bytes."""
         ...
