@@ -1,1 +1,1 @@
-"""From what has arrived to a response."""
+"""Decode what has arrived, and build responses from it."""

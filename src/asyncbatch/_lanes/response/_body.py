@@ -1,8 +1,8 @@
 """
-Reading a response of a client: raw bytes in, through our own bounded decoder, content out.
+Read the body of a client's response, and decode it within a limit.
 
-httpx's decoders have no bound, stop at the first gzip member, and take a cut stream for a whole
-one (httpx 0.28); so they are not used.
+httpx's decoders are not used: they have no bound, stop at the first gzip member, and take a cut
+stream for a whole one (httpx 0.28).
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
-# Closing a connection needs no answer from the other side, but TLS may wait for one.
-
-# What a transport may still hand out of its buffers, once a body is given up.
+# How many buffered chunks a transport may return after a body is given up.
 ABANDONED_CHUNKS = 1000
 
-# What is read of a redirect's own body, before the connection is worth less than the bytes.
+# How much of a redirect's own body is read to keep the connection; beyond that it is closed.
 REDIRECT_BODY_LIMIT = 64 * 1024
 
-# RFC 9110 §8.6, and no longer than `int` may take it in one go.
+# RFC 9110 §8.6. Bounded, since `int` refuses too many digits.
 _LENGTH = re.compile("[0-9]{1,100}")
 
 
@@ -44,14 +42,14 @@ async def read_body(
     """
     Read `response` to its end, decode it, and close it.
 
-    Afterwards `response.content` is the decoded body, as after httpx's own `aread()`. Whatever
-    goes wrong, cancellation included, the response is closed.
+    Afterwards `response.content` is the decoded body, as after httpx's own `aread()`. The response
+    is closed after any failure, and after a cancellation.
 
     Raises:
         BodyLimitExceeded: If the decoded body is longer than `limit` bytes.
         BodyCut: If the compressed stream ends early.
         CorruptBody: If it does not decode.
-        TooSlow: If it comes below `minimum_rate` bytes per second.
+        TooSlow: If it arrives slower than `minimum_rate` bytes per second.
         Exception: What the client raises.
     """
     try:
@@ -64,21 +62,21 @@ async def read_body(
     except BaseException:
         await close(response)
         raise
-    # The name is private, but the same in every httpx since 0.7 and in httpx2, and there is no
-    # public way to hand a response content that somebody else has decoded.
+    # A private name, but the same in every httpx since 0.7 and in httpx2. There is no public way to
+    # give a response content that has been decoded elsewhere.
     response._content = content
     _drop_stream(response, binding)
 
 
 def redirect_limit(limit: int | None) -> int:
-    """Return the longest body of a redirect to read, where `limit` holds for all bodies."""
+    """Return the most bytes to read of a redirect's body; `limit` applies to all bodies."""
     return REDIRECT_BODY_LIMIT if limit is None else min(limit, REDIRECT_BODY_LIMIT)
 
 
 async def read_redirect_body(
     response: Any, binding: Binding, limit: int | None, minimum_rate: float | None
 ) -> None:
-    """Read the body of a redirect if it is short; else close the connection and leave it empty."""
+    """Read the body of a redirect if it is short; else close the connection, with empty content."""
     try:
         await read_body(response, binding, redirect_limit(limit), minimum_rate)
     except BodyLimitExceeded:
@@ -88,7 +86,7 @@ async def read_redirect_body(
 
 async def close(response: Any) -> None:
     """Close `response` even while being cancelled, within a bounded time."""
-    # What made us close is the error to report, not what comes of the closing.
+    # An error of the closing would hide the error that led to it.
     with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(Exception):
         await response.aclose()
 
@@ -100,8 +98,8 @@ async def _read(
     coding = coding_of(response.status_code, headers.get("content-encoding"))
     longest = limit
     if coding:
-        # To be decoded when all of it is there: a decoder at work for each body that is under way
-        # would take up to 16 MiB for each.
+        # Decoded when all of it has arrived: a decoder for each body in progress would take up to
+        # 16 MiB each.
         longest = None if limit is None else longest_transfer(limit)
     elif _has_body(response):
         declared = headers.get("content-length", "")
@@ -115,7 +113,7 @@ async def _read(
         elif not await _add_in_pace(raw, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
     except BaseException:
-        # First, so that nothing more comes: reading what a fast server goes on sending would take
+        # Close first: otherwise `_abandon` would read what a fast server goes on sending, and take
         # longer than the body did.
         await close(response)
         await _abandon(chunks)
@@ -127,7 +125,7 @@ async def _read(
 
 
 class _Raw:
-    """The pieces of a body as they come, up to `longest` bytes, for the sake of a `limit`."""
+    """Collects the pieces of a body, up to `longest` bytes; `limit` is named in the error."""
 
     def __init__(self, limit: int | None, longest: int | None) -> None:
         self._limit = limit
@@ -144,13 +142,13 @@ class _Raw:
     async def content(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         if self._size < UNJOINED or len(pieces) == 1:
-            # A single one comes back as the same object.
+            # `join` returns a single piece as the same object.
             return b"".join(pieces)
         return await join(UnjoinedBody(pieces, self._size))
 
 
 async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: float) -> bool:
-    """Take what comes, and say whether it came to its end: not if it comes too slowly."""
+    """Add all chunks to `raw`; return `False` if they arrive too slowly."""
     pace = Pace(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for chunk in chunks:
@@ -165,17 +163,17 @@ async def _abandon(chunks: AsyncIterator[bytes]) -> None:
     """
     End the reading of a body before its end.
 
-    httpx and httpcore read through some five generators, one inside the other. Closing the outer
-    one leaves the rest to the garbage collector; a cancellation ends the innermost first.
+    httpx and httpcore read through some five nested generators. Closing the outer one leaves the
+    others to the garbage collector; a cancellation ends the innermost first.
     """
     with anyio.CancelScope(shield=True) as scope, contextlib.suppress(Exception):
         scope.cancel()
-        for _ in range(ABANDONED_CHUNKS):  # what is buffered comes without waiting
+        for _ in range(ABANDONED_CHUNKS):  # buffered chunks are returned without waiting
             await anext(chunks)
 
 
 def _has_body(response: Any) -> bool:
-    # RFC 9110 §6.4.1; the length that these may have is that of another response.
+    # RFC 9110 §6.4.1. Their `Content-Length` is that of the body which a GET or a 200 would have.
     return response.request.method != "HEAD" and response.status_code not in (204, 304)
 
 
@@ -186,14 +184,14 @@ def _check_size(size: int, limit: int | None) -> None:
 
 def _drop_stream(response: Any, binding: Binding) -> None:
     """
-    Free what the response holds of its connection.
+    Release the connection that the response holds by its stream.
 
-    In httpx 0.28 response and stream refer to each other, so that every response waits for the
-    cyclic garbage collector (encode/httpx#3733).
+    In httpx 0.28 response and stream refer to each other, so every response stays until the cyclic
+    garbage collector runs (encode/httpx#3733).
     """
     try:
         elapsed = response.elapsed
-    except RuntimeError:  # never set: the stream was not the client's
+    except RuntimeError:  # never set, because the stream was not the client's
         elapsed = None
     response.stream = binding.library.ByteStream(b"")
     if elapsed is not None:

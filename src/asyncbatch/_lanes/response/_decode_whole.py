@@ -1,7 +1,7 @@
 """
-Decoding a body that has come as a whole: at once where that is quick, otherwise in a thread.
+Decode a whole body: in the event loop if that is quick, otherwise in a thread.
 
-How it is decoded is `_decoding`'s affair.
+`_decoding` does the decoding.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from asyncbatch._runtime._threads import NoThreads, Threads
 
 AT_ONCE_RAW = 64 * 1024
 AT_ONCE_DECODED = 256 * 1024
-"""Bytes of one body that the event loop may wait for; such take half a millisecond."""
+"""Most bytes of a body that is decoded in the event loop, in about half a millisecond."""
 
-# More are not faster: they wait for each other, and each has a decoder and what it has decoded.
+# More threads are not faster: they wait for each other, and each holds a decoder and its output.
 _threads = Threads("asyncbatch-decoding", 2)
 
-# Without a thread: encoded bytes that are decoded before others may get their turn.
+# If there is no thread: encoded bytes to decode between two looks at the clock, and the seconds
+# after which other tasks get a turn.
 _STEP = 1024
 _STEP_SECONDS = 0.002
 
@@ -31,28 +32,28 @@ class WholeBodyDecoder:
     Decodes bodies within one limit.
 
     Args:
-        limit: Bytes that a decoded body may have; None for any number.
+        limit: Most bytes of a decoded body; None for no limit.
     """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
-        # Those of the event loop at hand, once `begin` has been called in it.
+        # Those of the running event loop; set by `begin`.
         self._turn: Turn | None = None
         self._call_soon: CallSoon = None  # type: ignore[assignment]
         self.has_begun = False
-        """Whether it is known in which event loop bodies come."""
+        """Whether `begin` has been called."""
 
     def begin(self) -> None:
-        """Say that bodies will come in the running event loop."""
+        """Bind the decoder to the running event loop."""
         self._turn, self._call_soon = turn_here()
         self.has_begun = True
 
     def decode_nowait(self, raw: bytes, coding: str) -> bytes | None:
         """
-        Return a decoded body, unless that may take long or there is something wrong with it.
+        Return a decoded body; `None` if decoding may take long or fails.
 
-        Nor if others have taken what there is of this turn of the event loop.
+        Also `None` if other bodies have used up this turn of the event loop.
         """
         turn = self._turn
         if turn is None or turn.left <= 0 or len(raw) > AT_ONCE_RAW:
@@ -66,13 +67,13 @@ class WholeBodyDecoder:
 
     async def decode(self, raw: bytes, coding: str) -> bytes:
         """
-        Return a decoded body; what may take long is done in a thread.
+        Return a decoded body; use a thread if decoding may take long.
 
-        A cancellation does not wait for the thread, which goes on to the next piece at most.
+        A cancellation does not wait for the thread, which stops at the next piece.
 
         Raises:
-            DecodingFailure: It does not decode, or to more than the limit.
-            MemoryError: There is no room for it.
+            DecodingFailure: If it does not decode, or to more than the limit.
+            MemoryError: If there is no memory for it.
         """
         if not raw:
             return raw
@@ -96,7 +97,7 @@ class WholeBodyDecoder:
             job.give_up()
 
     def _decode_here(self, raw: bytes, coding: str, turn: Turn) -> bytes:
-        spent = AT_ONCE  # all there is, unless it turns out to be less
+        spent = AT_ONCE  # a failure costs the whole turn
         try:
             content = decode(coding, raw, max_size=self._at_once)
             spent = len(content)
@@ -106,11 +107,11 @@ class WholeBodyDecoder:
 
 
 class _GivenUp(Exception):
-    """Nobody waits for the body any more."""
+    """The body is not wanted any more."""
 
 
 class _Job:
-    """One body to be decoded, in a thread or in steps."""
+    """One body to decode, in a thread or in steps."""
 
     def __init__(self, raw: bytes, coding: str, limit: int | None) -> None:
         self._raw = raw
@@ -119,15 +120,15 @@ class _Job:
         self._is_given_up = False
 
     def give_up(self) -> None:
-        """Have the thread stop at the next piece."""
+        """Make the thread stop at the next piece."""
         self._is_given_up = True
 
     def run(self) -> bytes:
-        """Decode all of it; in a thread."""
+        """Decode all of it; called in a thread."""
         return decode(self._coding, self._raw, max_size=self._limit, on_piece=self._check)
 
     async def run_here(self) -> bytes:
-        """Decode all of it in the event loop, where there is no thread for it."""
+        """Decode all of it in the event loop, if there is no thread for it."""
         decoder = decoder_for(self._coding, max_size=self._limit)
         begun = perf_counter()
         for start in range(0, len(self._raw), _STEP):

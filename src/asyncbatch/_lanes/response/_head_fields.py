@@ -1,7 +1,7 @@
 """
-What the head of a response says that a lane must know before it has been split into fields.
+Read from the raw head of a response what a lane must know before the fields are split.
 
-Heads repeat: within one second most of a server's differ in nothing.
+The answers are cached: within one second most heads of a server are equal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 def coding_of(status: int, coding: str | None) -> str | None:
     """
-    Return the coding by which a body with this status is to be decoded, `None` if it is not.
+    Return the coding to decode a body with this status by; `None` if it is not decoded.
 
     A part (206) of an encoded body cannot be decoded by itself (RFC 9110 §8.4, §14.1.2).
     """
@@ -37,7 +37,7 @@ _SET_COOKIE = re.compile(rb"\nset-cookie:[ \t]*([^\r]*)", re.IGNORECASE)
 
 
 def sets_cookies(head: bytes) -> bool:
-    """Whether a head has a `Set-Cookie`, or a `Set-Cookie2`."""
+    """Whether a head has a `Set-Cookie` or a `Set-Cookie2`."""
     return b"\nset-cookie" in head.lower()
 
 

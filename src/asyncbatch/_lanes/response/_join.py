@@ -1,8 +1,8 @@
 """
-Putting a body together from its pieces: in a thread where that takes long.
+Join the pieces of a large body in a thread.
 
-32 MiB take 8 to 20 ms, and several bodies may end in one turn of the event loop. CPython joins
-1 MiB and more of nothing but `bytes` without its lock.
+32 MiB take 8 to 20 ms, and several bodies may end in one turn of the event loop. CPython releases
+the GIL while it joins 1 MiB or more of nothing but `bytes`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ async def join(body: UnjoinedBody) -> bytes:
     A cancellation does not wait for the thread.
 
     Raises:
-        MemoryError: There is no room for it.
+        MemoryError: If there is no memory for it.
     """
     try:
         return await _threads.call(body.__bytes__)

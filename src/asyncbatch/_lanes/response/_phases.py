@@ -1,8 +1,8 @@
 """
-Phase times from httpcore's trace events.
+Measure the phases of an attempt by httpcore's trace events.
 
-One recorder per attempt, passed as the request extension `trace`; every hop of the attempt reports
-to it. A transport that is not httpcore's reports nothing, and then nothing is known.
+Each attempt has one `PhaseTrace`, passed as the request extension `trace`; every hop reports to it.
+A transport that is not httpcore's reports nothing, and its phases are unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncbatch._values._timing import Timing
 TraceFunction = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 # Event, without its prefix (`connection`, `http11`, `http2`), to phase. httpcore resolves the name
-# inside `connect_tcp`, and says nothing of it: `connect` has both, and `dns` stays None.
+# inside `connect_tcp` without an event: `connect` includes it, and `dns` stays None.
 _PHASES = {
     "connect_tcp": "connect",
     "connect_unix_socket": "connect",
@@ -43,26 +43,26 @@ class PhaseTrace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # The caller's own function, by the request of the present hop; None where there is none.
+        # The caller's own trace function of the current hop's request; None if there is none.
         self._chained: TraceFunction | None = None
         self._seconds: dict[str, float] = {}
-        # When the phase under way began, by the name of its event.
+        # When each phase in progress began, by the name of its event.
         self._open: dict[str, float] = {}
-        # The phase of the last event, unless that was its successful end.
+        # The phase of the last event; None after the successful end of a phase.
         self._current: str | None = None
 
-        # Since when the hop has waited for a connection, and what a connect that failed took.
+        # When the hop began to wait for a connection, and the seconds of a connect that failed.
         self._waits_since: float | None = None
         self._failed_connect = 0.0
 
         self.on_connection: Callable[[], object] | None = None
-        """Called at the next event."""
+        """Called once, at the next event."""
         self.on_waited: Callable[[float], object] | None = None
-        """Called with the seconds of each wait for a connection, when it is over."""
+        """Called with the seconds of each wait for a connection, at its end."""
         self.queued = 0.0
-        """The seconds of all of them."""
+        """Seconds of all waits for a connection."""
         self.is_at_proxy = False
-        """Whether a proxy is being asked to connect, and has not yet."""
+        """Whether a proxy has been asked to connect, and has not answered yet."""
 
     @property
     def connecting(self) -> bool:
@@ -71,7 +71,7 @@ class PhaseTrace:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything has happened on the network, as far as is told."""
+        """Whether any network event has been reported."""
         return self._current is not None or bool(self._seconds)
 
     @property
@@ -81,52 +81,52 @@ class PhaseTrace:
 
     @property
     def heard_last(self) -> bool:
-        """Whether it has come in the present hop."""
+        """Whether the head of a response has come in the current hop."""
         return self._current is None or self._current == "receive"
 
     @property
     def handshaking(self) -> bool:
-        """Whether that was its TLS handshake."""
+        """Whether a TLS handshake was in progress when the last event came."""
         return self._current == "tls"
 
     @property
     def sending(self) -> bool:
-        """Whether the request was being sent."""
+        """Whether the request was being sent when the last event came."""
         return self._current == "send"
 
     def attach(self, native: Any) -> TraceFunction | None:
         """
-        Have `native` report here, and return the function that it reported to before.
+        Make `native` report here, and return the function that it reported to before.
 
         Raises:
-            TypeError: If that is none. Called for the first time, it would tell too late.
+            TypeError: If that is not callable. Its first call would report this too late.
         """
         chained: TraceFunction | None = native.extensions.get("trace")
         if not (chained is None or callable(chained)):
             raise TypeError(f"the extension trace must be a callable, not {chained!r}")
         self._chained = chained
-        # A dictionary of its own: the one that the transport is given outlives the hop.
+        # A new dictionary, since the transport may keep its own beyond the hop.
         native.extensions = {**native.extensions, "trace": self}
         return chained
 
     def detach(self, native: Any, chained: TraceFunction | None) -> None:
-        """Undo `attach`, so that neither caller nor next hop finds this object."""
+        """Undo `attach`, so that neither the caller nor the next hop finds this object."""
         if native.extensions.get("trace") is not self:
             return
         extensions = {name: value for name, value in native.extensions.items() if name != "trace"}
         native.extensions = extensions if chained is None else {**extensions, "trace": chained}
 
     def begin_wait(self) -> None:
-        """Say that the request waits for a connection from now on, until the next event."""
+        """Note that the request waits for a connection until the next event."""
         self._waits_since = self._clock()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no event has come since."""
+        """Whether no event has come since `begin_wait`."""
         return self._waits_since is not None
 
     def end_wait(self) -> None:
-        """Say that it has a connection, or will not have one."""
+        """Note that the request has a connection, or will not get one."""
         if self._waits_since is None:
             return
         seconds = self._clock() - self._waits_since
@@ -136,11 +136,11 @@ class PhaseTrace:
             self.on_waited(seconds)
 
     def forget_wait(self) -> None:
-        """Take back that the request waits: its transport tells of no event."""
+        """Undo `begin_wait`: the transport has reported no event."""
         self._waits_since = None
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """Take one event (httpcore asks for a coroutine function)."""
+        """Record one event (httpcore requires a coroutine function)."""
         self.end_wait()
         if self.on_connection is not None:
             self.on_connection()
@@ -167,7 +167,7 @@ class PhaseTrace:
             self._failed_connect = spent
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of the phases under way."""
+        """Subtract time in which the event loop was blocked from the phases in progress."""
         for name, began in self._open.items():
             if began <= before:
                 self._open[name] = began + seconds
@@ -175,22 +175,22 @@ class PhaseTrace:
             self._waits_since += seconds
 
     def tell_dns(self, seconds: float | None) -> None:
-        """Take the look-up of the name out of `connect`, if it is known how long it took."""
+        """Move the seconds of the name's look-up, if known, from `connect` to `dns`."""
         if seconds is not None:
             self._seconds["dns"] = self._seconds.get("dns", 0.0) + seconds
             self._seconds["connect"] = max(0.0, self._seconds.get("connect", 0.0) - seconds)
 
     def tell_unknown_name(self) -> None:
-        """Say that the connect that failed was a look-up and no more."""
+        """Count a connect that failed in the look-up of the name as `dns`."""
         self.tell_dns(self._failed_connect)
         if self._failed_connect and not self._seconds["connect"]:
             del self._seconds["connect"]
         self._failed_connect = 0.0
 
     def timing(self) -> Timing:
-        """Return what is known; `queued` and `throttled` are the batch's to add."""
+        """Return the known phases; the batch adds `queued` and `throttled`."""
         now, seconds = self._clock(), dict(self._seconds)
-        # What was cut off has taken its time, too.
+        # Phases that were cut off count up to now.
         for name, began in self._open.items():
             phase = _PHASES[name]
             seconds[phase] = seconds.get(phase, 0.0) + now - began

@@ -1,8 +1,8 @@
 """
-What a response is built from that has arrived and been decoded, when somebody asks for it.
+Build a native response from an exchange when the caller first reads it.
 
-Building one costs more than fetching it, and of a batch's responses many are only asked for their
-status or their content. Whatever a response is built from was frozen when the request was sent.
+Building a response costs more than fetching it, and many results are only read for their status or
+content. What a response is built from was frozen when the request was sent.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 class ResponseBuilder:
     """
-    Builds responses with one head that came over one connection.
+    Builds the responses with one head from one connection.
 
-    What differs between them is told to it: each object less that a kept result has of its own is
-    one less for the garbage collector to look at.
+    The parts that differ are passed to `build`. Sharing the rest leaves the garbage collector fewer
+    objects to visit.
     """
 
     __slots__ = (
@@ -49,18 +49,18 @@ class ResponseBuilder:
         self.head: ResponseHead = head
         self.connection = connection
         self.status_code = self.head.status
-        """The responses' status."""
+        """The status of the responses."""
         self.coding = coding_of(self.head.status, coding_in(self.head.block))
-        """The `Content-Encoding` by which their bodies are decoded; `None`: they are not."""
+        """The `Content-Encoding` by which the bodies are decoded; `None` if they are not."""
         self.sets_cookies = sets_cookies(self.head.block)
-        """Whether they set cookies."""
+        """Whether the responses set cookies."""
 
     def request_for(self, item: Any) -> Any:
         """Return the native request that was made of `item`."""
         raise NotImplementedError
 
     def url_for(self, item: Any) -> Any:
-        """Return the native URL that `item` asked for."""
+        """Return the native URL of the request `item`."""
         return self.request_for(item).url
 
     def build(self, item: Any, content: bytes, course: Course) -> Any:
@@ -68,9 +68,9 @@ class ResponseBuilder:
         Return a response, read and closed, as httpx would have made it.
 
         Args:
-            item: What was asked for.
+            item: The request, in any form.
             content: The decoded body.
-            course: That of the exchange.
+            course: The times of the exchange.
         """
         library = self._library
         response = response_to(
@@ -82,7 +82,7 @@ class ResponseBuilder:
             self._default_encoding,
         )
         begun_at, _, _, _, ended_at, _, _, _, received = course
-        # As in `_body`: no public way leads there for content that somebody else has decoded.
+        # As in `_body.py`: there is no public way to give a response decoded content.
         response._content = content
         response._num_bytes_downloaded = received
         response.is_closed = True
@@ -94,7 +94,7 @@ class ResponseBuilder:
 def response_to(
     request: Any, head: Any, connection: Any, library: Any, stream: Any, default_encoding: Any
 ) -> Any:
-    """Return a response of `library` with this head, which came over `connection`."""
+    """Return a response of `library` with a head that came over `connection`."""
     return library.Response(
         head.status,
         headers=headers_of(library, head.fields),
@@ -110,7 +110,7 @@ def response_to(
 
 
 def field_of(response: Any, name: str) -> str | None:
-    """Return a field, its name in lower case, of a response or of one that can be built."""
+    """Return a field, by its lower-case name, of a response or of a `ResponseBuilder`."""
     if isinstance(response, ResponseBuilder):
         return value_in(response.head.block, name.encode("ascii"))
     value: str | None = response.headers.get(name)
@@ -118,7 +118,7 @@ def field_of(response: Any, name: str) -> str | None:
 
 
 class PreparedResponseBuilder(ResponseBuilder):
-    """Builds the one response to a request that was prepared on its own."""
+    """Builds the response to one `PreparedRequest`."""
 
     __slots__ = ("_prepared",)
 
@@ -129,26 +129,26 @@ class PreparedResponseBuilder(ResponseBuilder):
         self._prepared = prepared
 
     def request_for(self, item: Any) -> Any:
-        """Return the native request that was made of `item`, always the same."""
+        """Return the native request, always the same object."""
         return self._prepared.native()
 
 
 class Hop(NamedTuple):
-    """A redirect that was followed: what its response is built from."""
+    """What the response of a redirect that was followed is built from."""
 
     response_builder: ResponseBuilder
     content: bytes
     course: Course
 
     def build(self, history: list[Any]) -> Any:
-        """Return its response, which came after those of `history`."""
+        """Return the redirect's response; those of `history` came before it."""
         response = self.response_builder.build(None, self.content, self.course)
         response.history = list(history)
         return response
 
 
 class RedirectedResponseBuilder(PreparedResponseBuilder):
-    """Builds the response that a chain of redirects has led to, with theirs as its history."""
+    """Builds the response at the end of a chain of redirects, with its history."""
 
     __slots__ = ("_course", "_hops")
 
@@ -162,7 +162,7 @@ class RedirectedResponseBuilder(PreparedResponseBuilder):
     ) -> None:
         super().__init__(library, default_encoding, exchange, prepared)
         self._hops = hops
-        # Its own; what it is given when it builds is that of all hops.
+        # The course of the last hop; `build` is passed that of all hops.
         self._course = course_of(exchange)
 
     def build(self, item: Any, content: bytes, course: Course) -> Any:
@@ -181,7 +181,7 @@ def history_of(hops: list[Hop]) -> list[Any]:
 
 
 class PlainResponseBuilder(ResponseBuilder):
-    """Builds the responses to plain GETs that agree in all but their targets and bodies."""
+    """Builds the responses to plain GETs that differ only in their targets and bodies."""
 
     __slots__ = ("builder", "limits")
 
@@ -197,7 +197,7 @@ class PlainResponseBuilder(ResponseBuilder):
         return self.builder.authorize(self.builder.build(_url_of(item), self.limits))
 
     def url_for(self, item: Any) -> Any:
-        """Return the native URL that `item` asked for."""
+        """Return the native URL of the request `item`."""
         return readable(self._library.URL(_url_of(item)), self._library)
 
 
@@ -208,7 +208,7 @@ def _url_of(item: Any) -> str:
 
 
 def course_of(exchange: Exchange) -> Course:
-    """Take from an exchange what its timing is worked out from."""
+    """Return the times and sizes of an exchange that its `Timing` is computed from."""
     return (
         exchange.begun_at,
         exchange.send_at,

@@ -1,9 +1,9 @@
 """
-How much may be done within one turn of an event loop, over all requests and bodies there.
+Bound the work within one turn of an event loop, over all its requests and bodies.
 
-To decode a small body, or to take a request through httpx, takes a fraction of a millisecond; a
-hundred that have come together take many. Counted in bytes, not in time: so it does not depend on
-how busy the machine is.
+Decoding a small body, or sending a request through httpx, takes a fraction of a millisecond; a
+hundred that arrive together block the loop for long. The work is counted in bytes, not in time, so
+it does not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ AT_ONCE = 1024 * 1024
 """Decoded bytes for one turn, which take some 2 to 4 ms."""
 
 FIXED = 4 * 1024
-"""What a body costs beside its bytes."""
+"""What a body costs in addition to its bytes."""
 
 EXCHANGE = 124 * 1024
-"""What it costs to build a request in httpx and send it, or to read its response: as many bytes as
-are decoded in a third of a millisecond."""
+"""What building and sending a request in httpx costs, or reading its response: as many bytes as are
+decoded in a third of a millisecond."""
 
 
 class Turn:
     """
-    What is left of the present turn of one event loop.
+    What is left of the current turn of one event loop.
 
     Attributes:
-        left: bytes that may still be decoded; the last body may take more than that.
+        left: bytes that may still be decoded; the last body may exceed it.
     """
 
     __slots__ = ("__weakref__", "left")
@@ -41,7 +41,7 @@ class Turn:
         self.left = AT_ONCE
 
     def spend(self, nbytes: int, call_soon: CallSoon) -> None:
-        """Note that bytes have been decoded; `call_soon` is the loop's."""
+        """Note that bytes have been decoded; `call_soon` is the event loop's."""
         if self.left == AT_ONCE:
             call_soon(self._renew)
         self.left -= FIXED + nbytes
@@ -54,7 +54,7 @@ _turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
 def turn_here() -> tuple[Turn, CallSoon]:
-    """Return the turn of the running event loop, and what calls a function in the next one."""
+    """Return the turn of the running event loop, and its function to call in the next turn."""
     loop: Any = anyio.lowlevel.current_token().native_token
     turn = _turns.get(loop)
     if turn is None:
@@ -63,7 +63,7 @@ def turn_here() -> tuple[Turn, CallSoon]:
 
 
 async def wait_turn(nbytes: int) -> None:
-    """Wait for a turn in which something is left, and spend `nbytes` of it."""
+    """Wait for a turn with something left, and spend `nbytes` of it."""
     turn, call_soon = turn_here()
     while turn.left <= 0:
         await anyio.lowlevel.checkpoint()
