@@ -1,1 +1,1 @@
-"""One connection: the request that goes out, the response that comes in."""
+"""One connection: sends requests and receives responses."""

@@ -1,8 +1,8 @@
 """
-One connection: moves bytes between a socket and the exchange at hand.
+`Connection`: moves bytes between a transport and the current exchange.
 
-Knows nothing of other connections. What it is told by the event loop it hands to the sans-IO
-core, and when an exchange is over it tells the pool whether it may be used again.
+It knows no other connections. It passes what the transport reports to the sans-IO core, and tells
+the pool after each exchange whether it can be used again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._transport import Transport
 
 MAX_AGE = 300.0
-"""Seconds after which a connection serves no further exchange, so that changed names are seen."""
+"""Seconds after which a connection serves no further exchange, so that DNS changes are seen."""
 
 
 class ConnectionPool(Protocol):
-    """The pool that a connection belongs to, as far as the connection asks of it."""
+    """What a connection calls on its pool."""
 
     @property
     def in_use(self) -> Sized:
@@ -50,7 +50,7 @@ class ConnectionPool(Protocol):
         ...
 
     def resend(self, exchange: Exchange) -> None:
-        """Send an exchange again that failed here, on a connection opened for it alone."""
+        """Send an exchange that failed here again, on a connection opened for it alone."""
         ...
 
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
@@ -58,11 +58,11 @@ class ConnectionPool(Protocol):
         ...
 
     def forget(self, connection: Connection) -> None:
-        """Give up a connection that is closed."""
+        """Remove a connection that is closed."""
         ...
 
     def start_task(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
-        """Start a task that the pool's end waits for."""
+        """Start a task whose end the pool waits for when it closes."""
         ...
 
 
@@ -71,12 +71,12 @@ class Connection:
     A connection to one origin.
 
     Args:
-        pool: what it belongs to.
-        origin: who is at the other end.
-        transport: moves its bytes; it still has to be told to deliver them here.
-        deadlines: looks when a limit of the exchange has passed.
-        outbox: sends what is put off to the end of the turn.
-        buffer: what the transport receives into; nobody keeps anything there.
+        pool: The pool that it belongs to.
+        origin: The origin at the other end.
+        transport: Moves the bytes; the caller still has to call `deliver_to` on it.
+        deadlines: Calls the pool when a limit of the exchange has passed.
+        outbox: Sends the requests that are delayed to the end of the turn.
+        buffer: The buffer that the transport receives into. No content stays in it.
     """
 
     __slots__ = (
@@ -118,45 +118,46 @@ class Connection:
         self.origin = origin
         self._deadlines = deadlines
         self._outbox = outbox
-        # The next three are None once closed.
+        # `None` once closed, as `_transport` and `protocol`.
         self._buffer: memoryview = buffer
         self._transport: Transport = transport
-        # How requests are sent by way of a proxy; None where there is none.
+        # Rewrites requests for a proxy; `None` without one.
         self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self.protocol: ResponseProtocol = ResponseProtocol()
         self._ssl_object: object = None
         self._is_watched = transport.is_watched
-        # Says whether the socket has something to read that has not been read yet.
+        # Tells whether the socket has unread bytes or an unread end.
         self.poll: Poll = transport.poll
-        # None unless a part of the request is not with the kernel. Written by itself when all is.
+        # Set while the kernel has not taken all of the request. `PartialRequest` resets it.
         self.sending: PartialRequest | None = None
-        # None unless a part of the response has come, and not its end.
+        # Set while a part of the response, but not its end, has arrived.
         self._arrival: PartialResponse | None = None
-        # What the pool keeps for the origin, and with the connection: nothing to the connection.
+        # The `OriginPool`. Used by the pool only.
         self.origin_pool: Any = None
-        # The exchange at hand; None while idle and once closed.
+        # The current exchange; `None` while idle and once closed.
         self.exchange: Exchange | None = None
-        # What whoever follows its exchanges keeps with it, for the next: nothing to the engine.
+        # Kept here for later exchanges by the code that follows them; the engine does not use it.
         self.response_builder: Any = None
-        # When the pool's sweep has to look: a limit of the exchange. Nobody asks while it is idle.
+        # When the pool must check the limits of the exchange. Not read while the connection is
+        # idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
-        # Written by `IdleConnections`, as the next.
+        # `IdleConnections` writes this and the next one.
         self.idle_since = 0.0
-        # Those that are idle for as long as it may be, where its server closes it early.
+        # Its group in `IdleConnections`, if its server closes it early.
         self.idle_group: OrderedDict[Connection, None] | None = None
         self.served = 0
         self.is_closed = False
-        # True while the request waits in the pool's outbox.
+        # Whether the request waits in the pool's outbox.
         self.is_unsent = False
 
     # What the transport calls.
 
     def received(self, content: bytes | memoryview) -> None:
-        """Take what was received; it is copied, unless it lies where it stays."""
+        """Handle received bytes; they are copied, unless received into the body itself."""
         exchange = self.exchange
         if exchange is None:
-            # An answer to nothing, which must never become the answer to the next request.
+            # An answer without a request, which must never become the answer to the next one.
             self.close()
             return
         if self.is_unsent:
@@ -168,27 +169,28 @@ class Connection:
         self._take(exchange, content, now)
 
     def eof_received(self) -> None:
-        """Take the end of the peer's bytes."""
+        """Handle the end of the peer's bytes."""
         self._end(None, is_clean=True)
 
     def cut_off(self, error: Exception | None) -> None:
         """
-        Take an end of the peer's bytes that need not have come from the peer.
+        Handle an end of the bytes that may not come from the peer.
 
-        Over TLS, without the closing alert: anybody in between could have made it (RFC 9112 §9.8).
+        Over TLS, it lacks the closing alert: anyone on the path could have caused it (RFC 9112
+        §9.8).
         """
         self._end(error, is_clean=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
+        """Handle the end of the connection."""
         self._end(exc, is_clean=False)
 
     def pause_writing(self) -> None:
-        """Note that bytes of the request wait for the peer."""
+        """Note that bytes of the request wait to be sent."""
         self._hold_up().is_paused = True
 
     def resume_writing(self) -> None:
-        """Note that the request so far is with the kernel."""
+        """Note that the kernel has taken all bytes of the request so far."""
         if self.sending is not None:
             self.sending.resume()
 
@@ -196,27 +198,27 @@ class Connection:
 
     def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """
-        Send the request, or have it sent at the end of this turn, and expect the response.
+        Send the request now, or at the end of this turn, and wait for the response.
 
-        Put off, it is looked once more whether the connection is still good, just before.
+        If the request is delayed, the connection is checked again just before it is sent.
 
         Args:
-            exchange: the request.
-            now: the time.
-            is_good: whether somebody has looked that there is nothing to read.
+            exchange: The exchange to start.
+            now: The current time.
+            is_good: Whether the caller has checked that there is nothing to read.
         """
         self.exchange = exchange
         exchange.connection = self
         exchange.is_reused = self.served > 0
         exchange.send_at = now
-        # On a fresh connection at once: what comes there before the request is sent is the server's
-        # last word, and going elsewhere would have no end.
+        # A new connection sends at once. Bytes that arrive on it before the request are the
+        # server's final answer: to start elsewhere because of them could go on endlessly.
         if self.served and exchange.body is None and len(self._pool.in_use) >= WORTH_WAITING:
             self.is_unsent = True
             self.deadline = exchange.deadline
             senders = self._outbox.senders
             if senders:
-                senders.append(self)  # as `put` does, without the call
+                senders.append(self)  # as `Outbox.put`, without the call
             else:
                 self._outbox.put(self)
         elif not is_good and self.poll(0):
@@ -225,12 +227,13 @@ class Connection:
             self._send(exchange)
 
     def send_request(self) -> None:
-        """Send the request that was put off, unless it has gone another way meanwhile."""
+        """Send the delayed request, unless the exchange was started elsewhere."""
         exchange = self.exchange
         if exchange is None or not self.is_unsent:
             return
-        # Bytes or an end that came meanwhile are not the answer to a request that is not sent. The
-        # outbox has had the watch read them; what the event loop reads is asked for one by one.
+        # Bytes or an end that arrived before the request was sent are not the answer to it. The
+        # outbox has made the watch read them, but with the event loop as watch, each connection
+        # must be asked.
         if not self._is_watched and self.poll(0):
             self._start_elsewhere(exchange)
             return
@@ -238,7 +241,7 @@ class Connection:
         self._send(exchange)
 
     def go_on(self, exchange: Exchange, now: float) -> bool:
-        """Start the exchange that follows the last, if it may stay here; say whether it may."""
+        """Start the following exchange here, if it may be; return whether it was started."""
         if (
             self.is_closed
             or exchange.origin != self.origin
@@ -250,7 +253,7 @@ class Connection:
         return True
 
     def _start_elsewhere(self, exchange: Exchange) -> None:
-        """Give up a connection that turned out to be of no use before anything was sent on it."""
+        """Give up a connection that became unusable before anything was sent on it."""
         self.exchange = None
         self.is_unsent = False
         self.close()
@@ -266,14 +269,14 @@ class Connection:
             self._transport.write(payload)
         elif isinstance(body, Upload):
             self._transport.write(payload)
-            if self.exchange is exchange:  # else the write has ended it
+            if self.exchange is exchange:  # otherwise the write has ended it
                 sending = self._hold_up()
                 upload = send_upload(sending, exchange, body)
                 sending.begin_upload(self._pool.start_task(upload))
         else:
             write_with_body(self._transport, payload, body)
         if self.sending is None and limits.read_timeout is None and exchange.observer is None:
-            # `_expect_answer` for the way most exchanges go, without the calls.
+            # Like `_expect_answer`, for most exchanges, without the calls.
             exchange.sent_at = monotonic()
             self.deadline = deadline = exchange.deadline
             if deadline < self._deadlines.next_at:
@@ -282,11 +285,11 @@ class Connection:
         self._expect_answer(exchange)
 
     def _expect_answer(self, exchange: Exchange) -> None:
-        """Note that what could be sent at once has been sent, and set the next limit."""
+        """Note that what could be sent at once is sent, and set the next limit."""
         limits = exchange.limits
         sending = self.sending
         if sending is not None:
-            # Before the next piece of an upload it is not the peer that is waited for.
+            # Between two pieces of an upload, the exchange does not wait for the peer.
             self.limit_wait(exchange, limits.write_timeout if sending.is_paused else None)
         else:
             exchange.sent_at = monotonic()
@@ -295,7 +298,7 @@ class Connection:
             exchange.observer("sent", {})
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of the exchange at hand."""
+        """Take the time of a blocked loop out of the current exchange."""
         exchange = self.exchange
         if exchange is None or exchange.begun_at > before:
             return
@@ -305,13 +308,13 @@ class Connection:
             self._arrival.take_out(seconds)
 
     def give_more_time(self, seconds: float) -> None:
-        """Let every limit of the exchange at hand pass later."""
+        """Extend every limit of the current exchange."""
         if self.exchange is not None:
             self.exchange.deadline += seconds
             self.deadline += seconds
 
     def expire(self, now: float) -> None:
-        """Act on a deadline that has passed."""
+        """Fail the exchange, since a limit of it has passed."""
         exchange = self.exchange
         if exchange is None:
             self.close()
@@ -320,10 +323,10 @@ class Connection:
 
     def close(self) -> None:
         """
-        Close at once, without waiting for anything.
+        Close at once, without waiting.
 
-        Aborting, since there is nothing left to flush; for TLS it spares the wait for the
-        peer's closing alert, which may never come.
+        It aborts, since nothing is left to flush. For TLS, that avoids waiting for the peer's
+        closing alert, which may never come.
         """
         if self.is_closed:
             return
@@ -340,22 +343,22 @@ class Connection:
 
     def _let_go(self) -> None:
         """
-        Hold on to nothing but what is asked for after the end.
+        Drop everything that is not needed after the end.
 
-        Results refer to their connections. With all its parts each costs the garbage collector
-        10 µs where every result is kept and has a connection of its own.
+        Results refer to their connections. If every kept result has its own connection with all its
+        parts, each costs the garbage collector 10 µs.
         """
         self._transport = self.protocol = self._buffer = None  # type: ignore[assignment]
         self.sending = self._arrival = self.response_builder = self.origin_pool = None
         self.poll = never
 
     def fail(self, error: Exception) -> None:
-        """Close, and end the exchange with an error, or send it again on a fresh connection."""
+        """Close, and fail the exchange or send it again on a new connection."""
         exchange = self.exchange
         self.exchange = None
         if exchange is not None and not self.is_unsent:
-            # The head tells in what the exchange ended; with what came of the body it is for a
-            # reader, who gets the error behind them.
+            # The head shows how far the exchange came. The reader of a body gets what has arrived,
+            # and the error after that.
             exchange.head = self.protocol.head
             if exchange.limits.streams:
                 exchange.content = self.protocol.take_body()
@@ -368,10 +371,10 @@ class Connection:
         else:
             exchange.fail(as_proxys_fault(error, exchange), monotonic())
 
-    # What sees to an exchange calls.
+    # What the reader and the sender of an exchange call.
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
-        """Have the pool look when the exchange is over time, or has waited `limit` seconds."""
+        """Fail the exchange at its deadline, or after waiting `limit` seconds for the peer."""
         deadline = exchange.deadline
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)
@@ -383,16 +386,16 @@ class Connection:
     # What the exchange's owner calls.
 
     def abandon(self) -> None:
-        """Close, since nobody wants the exchange any more."""
+        """Close, since the exchange was abandoned."""
         self.exchange = None
         self.close()
 
     def take_body(self) -> bytes:
-        """Hand over what has come of a streamed body, and read on."""
+        """Return the received bytes of a streamed body, and resume reading."""
         return b"" if self._arrival is None else self._arrival.take()
 
     def get_extra_info(self, name: str) -> object:
-        """Ask the transport, or tell what is left of it."""
+        """Ask the transport; once closed, return what was kept of it."""
         if self.is_closed:
             return self._ssl_object if name == "ssl_object" else None
         return self._transport.get_extra_info(name)
@@ -400,13 +403,13 @@ class Connection:
     # Private.
 
     def _hold_up(self) -> PartialRequest:
-        """Note that not all of the request has gone out."""
+        """Note that a part of the request is not sent yet."""
         if self.sending is None:
             self.sending = PartialRequest(self, self._transport)
         return self.sending
 
     def _progress(self, exchange: Exchange, nbytes: int, now: float) -> None:
-        """Note that more of the response has come, and not its end."""
+        """Note that a part of the response, but not its end, has arrived."""
         limits = exchange.limits
         protocol = self.protocol
         arrival = self._arrival
@@ -417,7 +420,8 @@ class Connection:
         if error is not None:
             self.fail(error)
         elif limits.streams and protocol.head is not None:
-            # The reader sets the next limit: time it spends elsewhere is not the peer's.
+            # The reader sets the next limit: time that the reader spends elsewhere is not the
+            # peer's.
             self.deadline = exchange.deadline
             exchange.head = protocol.head
             if protocol.untaken or not exchange.future.done():
@@ -426,7 +430,7 @@ class Connection:
             self.limit_wait(exchange, limits.read_timeout)
 
     def _end_arrival(self, arrival: PartialResponse) -> None:
-        """Receive the next response as this one began to be, if there is a next one."""
+        """Resume reading for the next response, if the connection can serve another exchange."""
         self._arrival = None
         if self.protocol.is_reusable:
             arrival.read_on()
@@ -441,14 +445,14 @@ class Connection:
         is_clean: bool = False,
     ) -> None:
         """
-        Take what was received, or its end; hand a whole response over, and the connection back.
+        Parse received bytes, or the end; if the response is complete, end the exchange.
 
         Args:
-            exchange: the one at hand.
-            content: what was received; None: no more comes.
-            now: the time.
-            cause: what has ended it.
-            is_clean: whether the peer has.
+            exchange: The current exchange.
+            content: The received bytes; `None` at the end.
+            now: The current time.
+            cause: The error that ended the bytes.
+            is_clean: Whether the peer itself ended them.
         """
         protocol = self.protocol
         try:
@@ -476,8 +480,9 @@ class Connection:
         exchange.trailers = protocol.trailers
         exchange.ended_at = now
         self.served += 1
-        # The one place where a connection is kept. A request that is not out completely would
-        # go on into the next one; a server that answers early may close or read on.
+        # Only here is it decided whether to keep a connection. The rest of a request that is not
+        # sent completely would become part of the next one: a server that answers early may close
+        # or read on.
         is_kept = (
             protocol.is_reusable
             and not exchange.closes
@@ -505,7 +510,7 @@ class Connection:
         if self.is_unsent:
             self._start_elsewhere(exchange)
             return
-        if isinstance(exc, MemoryError):  # it is not the peer that has ended it
+        if isinstance(exc, MemoryError):  # not caused by the peer
             self.fail(exc)
             return
         self._take(exchange, None, monotonic(), exc, is_clean=is_clean)

@@ -1,8 +1,8 @@
 """
-A request on its way out: what has to be seen to until all of it is with the kernel.
+State of a request of which only a part has been sent.
 
-Most requests go out at once, and have none of this. A body that is produced while it is sent goes
-out piece by piece, at the peer's pace.
+Most requests are sent at once, and need none. A body that is produced while it is sent goes out
+piece by piece, as fast as the peer reads.
 """
 
 from __future__ import annotations
@@ -19,38 +19,39 @@ from asyncbatch._runtime._event_loop import runs_on_trio
 
 
 class PartialRequestConnection(Protocol):
-    """The connection that a request is sent on, as far as its sending asks of it."""
+    """What a partial request calls on its connection."""
 
     sending: PartialRequest | None
-    """None when all of the request is with the kernel."""
+    """`None` when the kernel has taken all of the request."""
 
     @property
     def exchange(self) -> Exchange | None:
-        """The exchange at hand."""
+        """The current exchange."""
         ...
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody wants the rest of the request."""
+        """Whether the rest of the request is no longer needed."""
         ...
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
-        """Fail the exchange when it is over time, or has waited for `limit` seconds."""
+        """Fail the exchange at its deadline, or after waiting `limit` seconds for the peer."""
         ...
 
     def fail(self, error: Exception) -> None:
-        """End the exchange at hand."""
+        """Close, and fail the current exchange."""
         ...
 
 
 class PartialRequest:
     """
-    A request that is held up, or whose body is still being produced.
+    A request that waits to be sent, or whose body is still produced.
 
-    Its connection has it from the first pause, or the beginning of an upload, until all is out.
+    Its connection refers to it from the first pause, or the beginning of an upload, until all is
+    sent.
 
     Attributes:
-        is_paused: whether bytes of the request wait for the peer to take some.
+        is_paused: Whether bytes of the request wait for the peer.
     """
 
     __slots__ = ("_connection", "_transport", "_upload", "_waiter", "is_paused")
@@ -58,21 +59,21 @@ class PartialRequest:
     def __init__(self, connection: PartialRequestConnection, transport: Transport) -> None:
         self._connection = connection
         self._transport = transport
-        # Written by the connection, and here when the pause is over.
+        # Set by the connection, and reset here.
         self.is_paused = False
-        # What produces the body; None where it is in memory, and once it has ended.
+        # The task that produces the body; `None` for a body in memory, and once it has ended.
         self._upload: Task[None] | None = None
-        # Settled when the pause is over; None unless the upload waits for that.
+        # Set at the end of the pause; `None` unless the upload waits for it.
         self._waiter: Future[None] | None = None
 
     # What the connection calls.
 
     def begin_upload(self, upload: Task[None]) -> None:
-        """Take the task that produces the body, and will end with `upload_ended`."""
+        """Set the task that produces the body, and calls `upload_ended` at its end."""
         self._upload = upload
 
     def resume(self) -> None:
-        """Learn that what was written is with the kernel."""
+        """Note that the kernel has taken all that was written."""
         self.is_paused = False
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -80,7 +81,7 @@ class PartialRequest:
         self._expect_peer()
 
     def stop(self) -> None:
-        """Have the upload end, if there is one."""
+        """Cancel the upload, if there is one."""
         if self._upload is not None:
             self._upload.cancel()
 
@@ -88,10 +89,10 @@ class PartialRequest:
 
     async def write(self, content: bytes) -> None:
         """
-        Send a piece of the body, and wait until the peer is ready for more.
+        Send a piece of the body, and wait until the peer can take more.
 
         Raises:
-            ConnectionAbortedError: the connection was closed, so that nobody wants the rest.
+            ConnectionAbortedError: The connection was closed, so that the rest is not needed.
         """
         connection = self._connection
         if connection.is_closed:
@@ -103,7 +104,7 @@ class PartialRequest:
         await self.wait_while_paused()
 
     async def wait_while_paused(self) -> None:
-        """Wait until the peer has taken what was written."""
+        """Wait until the kernel has taken all that was written."""
         if not self.is_paused:
             return
         self._waiter = running_loop().create_future()
@@ -113,9 +114,9 @@ class PartialRequest:
             self._waiter = None
 
     def upload_ended(self, exchange: Exchange, error: Exception | None) -> None:
-        """Take the end of the body, or the reason why there is none."""
+        """Handle the end of the body, or the error that ended it."""
         connection = self._connection
-        # Still ours? Otherwise the exchange ended first, and an error is the echo of that.
+        # Otherwise the exchange ended first, and the error is only a consequence.
         if connection.exchange is not exchange:
             return
         self._upload = None
@@ -127,7 +128,7 @@ class PartialRequest:
     # Private.
 
     def _expect_peer(self) -> None:
-        """Note that nothing waits to be taken, and end with the request."""
+        """Set the next limit, after all that was written is sent; end with the request."""
         connection = self._connection
         exchange = connection.exchange
         is_out = self._upload is None
@@ -137,12 +138,12 @@ class PartialRequest:
             return
         if is_out:
             exchange.sent_at = monotonic()
-        # Before the next piece of an upload it is not the peer that is waited for.
+        # Between two pieces of an upload, the exchange does not wait for the peer.
         connection.limit_wait(exchange, exchange.limits.read_timeout if is_out else None)
 
 
 def write_with_body(transport: Transport, head: bytes, body: bytes) -> None:
-    """Write a request whose body is in memory, in as few calls as pay."""
+    """Write a request whose body is in memory, with the cheapest number of calls."""
     if len(body) <= SHORT_BODY:
         transport.write(head + body)
     else:
@@ -152,11 +153,11 @@ def write_with_body(transport: Transport, head: bytes, body: bytes) -> None:
 
 async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Upload) -> None:
     """
-    Send a body piece by piece; runs in a task of its own, next to the wait for the response.
+    Send a body piece by piece; runs in its own task, beside the wait for the response.
 
-    So an early response ends the upload, and a limit of time ends it even while the iterable
-    has nothing to give. An exception of the iterable becomes the exchange's, unless it ends the
-    event loop: on trio there is none to end.
+    So an early response ends the upload, and a time limit ends it even while the iterable yields
+    nothing. An exception of the iterable becomes the exchange's. `KeyboardInterrupt` and
+    `SystemExit` end the event loop instead, except on trio, where there is none.
     """
     try:
         await _send_pieces(sending, upload)
@@ -165,7 +166,7 @@ async def send_upload(sending: PartialRequest, exchange: Exchange, upload: Uploa
     except BaseException as exc:
         if not runs_on_trio() and isinstance(exc, KeyboardInterrupt | SystemExit):
             raise
-        # No `Exception` perhaps, but whoever waits for the answer would wait for ever.
+        # It may not be an `Exception`, but without this call the exchange would never end.
         sending.upload_ended(exchange, cast("Exception", exc))
     else:
         sending.upload_ended(exchange, None)
@@ -176,7 +177,7 @@ async def _send_pieces(sending: PartialRequest, upload: Upload) -> None:
     try:
         await _send_each(sending, pieces, upload.length)
     finally:
-        # Else a generator that breaks off is left to the garbage collector, as trio tells.
+        # Otherwise an unfinished generator is left to the garbage collector, and trio warns of it.
         close = getattr(pieces, "aclose", None)
         if close is not None:
             await close()
@@ -197,5 +198,5 @@ async def _send_each(
         await sending.write(LAST_CHUNK)
     elif remaining:
         raise InvalidRequest("the request body is shorter than its Content-Length")
-    # Where there was no piece, the head may not be out.
+    # If there was no piece, the head may not be sent yet.
     await sending.wait_while_paused()

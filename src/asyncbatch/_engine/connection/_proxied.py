@@ -1,8 +1,8 @@
 """
-Requests by way of a proxy: what it is told beside them, and what its silence means.
+Requests that pass a proxy: how they are sent, and how a missing answer is reported.
 
-Here alone credentials for a proxy are put onto the wire with a request, on connections that lead to
-the proxy itself; on those that lead through it to an origin they are taken off.
+Only here are credentials for a proxy sent with a request, on connections to the proxy itself. On
+connections through a proxy to an origin, they are removed from the request.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class ProxiedRequests:
     Rewrites the requests of one connection.
 
     Args:
-        origin: where they are for.
-        proxy: on the way.
+        origin: The origin of the requests.
+        proxy: The proxy that they pass.
     """
 
     __slots__ = ("_fields", "_prefix")
 
     def __init__(self, origin: Origin, proxy: Proxy) -> None:
-        # What makes a target absolute; None in a tunnel.
+        # Makes a request target absolute; `None` in a tunnel.
         self._prefix: bytes | None = None
         self._fields = b""
         if origin.is_forwarded:
@@ -39,7 +39,7 @@ class ProxiedRequests:
             self._fields = encode_fields(proxy.fields).block[:-2]
 
     def rewrite(self, payload: bytes) -> bytes:
-        """Return a request, the head of which is at the beginning of `payload`, as it is sent."""
+        """Return a request as it is sent; `payload` begins with its head."""
         if self._prefix is None:
             return self._without_credentials(payload)
         start = payload.index(b" ") + 1
@@ -48,7 +48,7 @@ class ProxiedRequests:
         if fields and _FOR_PROXY.search(payload, 0, payload.index(b"\r\n\r\n") + 2):
             fields = b""  # the request has its own
         target = payload[start : start + 1]
-        if target == b"*":  # RFC 9112 §3.2.4: of the whole server, and so without a path
+        if target == b"*":  # RFC 9112 §3.2.4: for the whole server, so without a path
             return b"%b%b%b%b%b" % (
                 payload[:start],
                 self._prefix,
@@ -68,10 +68,10 @@ class ProxiedRequests:
 
 def as_proxys_fault(error: Exception, exchange: Exchange) -> Exception:
     """
-    Return an error of an exchange, or that of the proxy which has forwarded the request.
+    Return an error of an exchange as it is, or as that of the proxy that forwarded the request.
 
-    A proxy that closes without a byte of an answer has not asked the origin, or says nothing of
-    what that has done: one that is in order answers 502 then.
+    A proxy that closes without a byte of an answer has not asked the origin, or does not say how
+    the origin answered: a correct proxy would answer 502.
     """
     origin = exchange.origin
     if not (origin.is_forwarded and isinstance(error, TruncatedResponse)):

@@ -1,1 +1,1 @@
-"""Which connection an exchange gets, and when one is opened or closed."""
+"""Assigns connections to exchanges; opens, keeps and closes them."""

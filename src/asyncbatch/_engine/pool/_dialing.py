@@ -1,9 +1,9 @@
 """
-Dials: attempts to open a connection, each in a task of its own where it takes time.
+Dials: attempts to open a connection, in a task unless it is immediate.
 
-The task is not the exchange's: a connection that becomes free may serve the exchange first, and
-then the dialled one serves the next. Whether there is room for a dial, and what becomes of its
-exchange when it fails, is for the pool to say.
+The task is not the exchange's. If another connection becomes free first, it serves the exchange,
+and the new one serves the next. The pool decides whether there is room for a dial, and what happens
+to the exchange if it fails.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ from asyncbatch._engine.pool._origin_pool import OriginPool
 from asyncbatch._runtime._stalls import TimeLimit
 
 RETRY_BACKOFF = 0.5
-"""Seconds before the second retry of a connect; the first comes at once, later ones double."""
+"""Seconds before the second retry of a connect; the first is immediate, later ones double it."""
 
 
 class DialOwner(Protocol):
-    """The pool, as far as dials ask of it."""
+    """What a dial calls on the pool."""
 
     def connection_on(self, transport: Transport, origin: Origin) -> Connection:
         """
-        Put a connection on a transport that is open.
+        Make a connection on an open transport.
 
         Raises:
-            ConnectFailed: the transport cannot be used; it is closed.
+            ConnectFailed: The transport cannot be used; it is closed.
         """
         ...
 
     def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
-        """Put a new connection to use, for the exchange first that still waits for it."""
+        """Use a new connection, first for the exchange that still waits for it."""
         ...
 
     def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
-        """Say what becomes of the exchange that still waits; no error: the dial was given up."""
+        """Handle the exchange that still waits; without an error, the dial was cancelled."""
         ...
 
 
 class Dialler:
     """
-    What all dials of a pool share, and which of them are under way.
+    What the dials of a pool share, and the set of those in progress.
 
     Args:
-        owner: puts connections on the transports, and is told how each dial has ended.
-        loop: the event loop.
-        connector: opens the transports.
-        attacher: what it puts transports on sockets with.
-        closing: runs the tasks.
+        owner: Makes connections on the transports, and receives the result of each dial.
+        loop: The event loop.
+        connector: Opens the transports.
+        attacher: Makes the transports of sockets.
+        closing: Runs the tasks.
     """
 
     __slots__ = ("attacher", "closing", "connector", "dials", "loop", "owner")
@@ -83,33 +83,33 @@ class Dialler:
         self.connector = connector
         self.attacher = attacher
         self.closing = closing
-        # Those under way; they put themselves in, and take themselves out.
+        # The dials in progress. Each dial adds and removes itself.
         self.dials: dict[Dial, None] = {}
 
     def take_out(self, seconds: float) -> None:
-        """Take time in which the loop stood still out of everything under way."""
+        """Take the time of a blocked loop out of all dials in progress."""
         for dial in self.dials:
             dial.take_out(seconds)
 
     def stop(self) -> None:
-        """Have everything under way end."""
+        """Cancel all dials in progress."""
         for dial in list(self.dials):
             dial.stop()
 
 
 class Dial:
     """
-    Opens a connection for an exchange, or for whoever waits when it is open.
+    Opens a connection for an exchange, or for another one that waits once it is open.
 
     Args:
-        dialler: what it has in common with others.
-        origin_pool: where to.
-        exchange: the one that waits for it.
-        is_fresh: whether no other connection may serve that.
+        dialler: What it shares with the other dials.
+        origin_pool: The pool of its origin.
+        exchange: The exchange that waits for it.
+        is_fresh: Whether no other connection may serve that exchange.
 
     Attributes:
-        exchange: for whom; None once that one was served otherwise.
-        is_taken_over: whether it is for another one now than it was begun for.
+        exchange: The exchange that waits for it; `None` after another connection has served that.
+        is_taken_over: Whether `exchange` is not the one that it was begun for.
     """
 
     __slots__ = (
@@ -135,17 +135,17 @@ class Dial:
         self._phases = ConnectPhases(exchange.observer)
         exchange.dial = self
         dialler.dials[self] = None
-        # What `begin` has begun, until the task takes it over.
+        # What `begin` has opened, until the task uses it.
         self._begun: StartedConnect | None = None
         self._task: Task[Connection] | None = None
-        # While it connects in a task.
+        # Set while the task connects.
         self._limit: TimeLimit | None = None
 
     def begin(self) -> None:
         """
-        Connect at once where nothing has to be waited for, else in a task.
+        Connect at once if nothing has to be waited for, otherwise in a task.
 
-        A plain connection to a known address of this host costs 14 us less without the task.
+        A plain connection to a known address of this host costs 14 µs less without the task.
         """
         exchange = self.exchange
         assert exchange is not None
@@ -161,42 +161,43 @@ class Dial:
                     self._succeeded(dialler.owner.connection_on(begun, origin))
                     return
             except Exception as exc:
-                # Not at once: where all that wait fail in turn, the stack would not be deep enough.
+                # Not at once: if all waiting exchanges failed in turn, the recursion would be too
+                # deep.
                 dialler.loop.call_soon(self._failed, exc)
                 return
         self._task = dialler.closing.start_task(self._run(exchange.limits.connect_timeout))
-        # Not the end of the coroutine: a task cancelled before its first step never enters it.
+        # A callback, since a task that is cancelled before its first step never runs its coroutine.
         self._task.add_done_callback(self._ended)
 
     def tell(self, exchange: Exchange) -> None:
-        """Tell an exchange that ends or is served how long each phase took, or has taken so far."""
+        """Copy the duration of each phase so far to an exchange that was served or has ended."""
         self._phases.tell(exchange)
 
     def spare(self, exchange: Exchange) -> None:
-        """Go on without an exchange that was served otherwise, for the next that waits."""
+        """Continue for the next waiting exchange, since this one was served otherwise."""
         self._leave(exchange)
         self.origin_pool.spare_dials[self] = None
 
     def take_over(self, exchange: Exchange) -> None:
-        """Go on for an exchange that waits, instead of the one that it was begun for."""
+        """Continue for this exchange, instead of the one that the dial was begun for."""
         exchange.dial = self
         self.exchange = exchange
         self._phases.observer = exchange.observer
         self.is_taken_over = True
 
     def cancel(self, exchange: Exchange) -> None:
-        """Give up, since the exchange waits no more; the pool learns it when the task has ended."""
+        """Cancel the dial, since the exchange waits no more; the task calls `dial_failed`."""
         self._leave(exchange)
         self.stop()
 
     def take_out(self, seconds: float) -> None:
-        """Take time in which the loop stood still out of the phases and of the limit."""
+        """Take the time of a blocked loop out of the phases and the limit."""
         self._phases.take_out(seconds)
         if self._limit is not None:
             self._limit.extend(seconds)
 
     def stop(self) -> None:
-        """Have the task end, if there is one."""
+        """Cancel the task, if there is one."""
         if self._task is not None:
             self._task.cancel()
 
@@ -235,7 +236,7 @@ class Dial:
                 self._begun.sock.close()
             self._failed(None)
         elif (error := task.exception()) is not None:
-            # No `Exception` perhaps, on trio: it ends whoever waits for the exchange.
+            # On trio, it may not be an `Exception`; it is raised where the exchange is awaited.
             self._failed(cast("Exception", error))
         else:
             self._succeeded(task.result())
@@ -247,7 +248,7 @@ class Dial:
         self._dialler.owner.dial_failed(self, self._end(), error)
 
     def _end(self) -> Exchange | None:
-        """Be over, and return the exchange that still waits for it."""
+        """Remove the dial, and return the exchange that still waits for it."""
         self._dialler.dials.pop(self, None)
         self.origin_pool.spare_dials.pop(self, None)
         exchange, self.exchange = self.exchange, None

@@ -1,5 +1,5 @@
 """
-Connections that serve nobody at the moment: how many are kept, and for how long.
+`IdleConnections`: how many idle connections are kept, and for how long.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.io._deadlines import Deadlines
 
 IDLE_GRACE = 0.05
-"""Seconds a surplus connection stays idle before it is closed: in a busy pool many are idle for
-the moment between two exchanges, and closing those would mean connecting anew for each."""
+"""Seconds a surplus connection stays idle before it is closed. In a busy pool, many are idle
+between two exchanges, and closing those would mean a new connection for each."""
 
 LONGEST_TOLD = 300
-"""Seconds: what a server says beyond that makes no difference, nor another group."""
+"""Seconds: longer times stated by servers count as this, which also limits the groups."""
 
 
 class IdleConnections:
@@ -25,12 +25,12 @@ class IdleConnections:
     Each step is O(1); `close_expired` takes one for each connection to close and for each group.
 
     Args:
-        deadlines: calls `close_expired` when something may have expired.
-        maximum: how many are kept.
-        expiry: seconds one is kept; the server's `Keep-Alive` may shorten it.
+        deadlines: Calls `close_expired` when something may have expired.
+        maximum: Most connections to keep.
+        expiry: Seconds to keep each; the server's `Keep-Alive` may shorten it.
 
     Attributes:
-        members: all of them, the longest idle first. Nobody else writes it.
+        members: All of them, the longest idle first. Only this class writes it.
     """
 
     __slots__ = ("_deadlines", "_expiry", "_groups", "_maximum", "members")
@@ -39,10 +39,11 @@ class IdleConnections:
         self._deadlines = deadlines
         self._maximum = maximum
         self._expiry = expiry
-        # Ordered: of a dict that loses its first member again and again, the first is found slowly.
+        # An `OrderedDict`: a dict whose first member is removed repeatedly finds its first one
+        # slowly.
         self.members: OrderedDict[Connection, None] = OrderedDict()
-        # Those whose server closes them before `expiry`, by the seconds that they are kept: as each
-        # group has one time, its first member expires first.
+        # Those whose server closes them before `expiry`, by the seconds that they are kept. All
+        # members of a group are kept equally long, so its first member expires first.
         self._groups: dict[float, OrderedDict[Connection, None]] = {}
 
     def add(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
@@ -50,16 +51,16 @@ class IdleConnections:
         Keep a connection until it is needed.
 
         Args:
-            connection: it.
-            now: the time.
-            idle_timeout: seconds after which the server closes it, where the server said so.
+            connection: The connection.
+            now: The current time.
+            idle_timeout: Seconds after which the server closes it, if the server has stated them.
         """
         connection.origin_pool.idle[connection] = None
         self.members[connection] = None
         connection.idle_since = now
         expiry = self._expiry
         if idle_timeout is not None:
-            # Ahead of the server by a second, or it closes while we write.
+            # One second before the server, which might otherwise close it while we write.
             seconds = min(idle_timeout, LONGEST_TOLD)
             told = max(seconds - 1.0, seconds / 2)
             if told < expiry:
@@ -75,7 +76,7 @@ class IdleConnections:
             self._deadlines.by(now + IDLE_GRACE)
 
     def take(self, connection: Connection) -> None:
-        """Take an idle connection out; its origin is told by the caller."""
+        """Remove an idle connection; the caller removes it from its `OriginPool`."""
         del self.members[connection]
         group = connection.idle_group
         if group is not None:
@@ -83,7 +84,7 @@ class IdleConnections:
             connection.idle_group = None
 
     def close_oldest(self) -> bool:
-        """Close who has been idle for longest, to make room; say whether there was one."""
+        """Close the connection idle for longest, to make room; return whether there was one."""
         oldest = next(iter(self.members), None)
         if oldest is None:
             return False
@@ -91,7 +92,7 @@ class IdleConnections:
         return True
 
     def close_expired(self, now: float) -> float:
-        """Close those whose time is over, and those beyond the limit; say when to look again."""
+        """Close the expired connections and the surplus; return when to call it again."""
         following = _close_expired(self.members, self._expiry, now)
         for seconds, group in self._groups.items():
             following = min(following, _close_expired(group, seconds, now))
@@ -108,7 +109,7 @@ class IdleConnections:
 
 
 def _close_expired(group: OrderedDict[Connection, None], seconds: float, now: float) -> float:
-    """Close those of a group that have been idle for so many seconds; say when the next will."""
+    """Close the members that were idle for `seconds`; return when the next one will have been."""
     while group:
         oldest = next(iter(group))
         expires = oldest.idle_since + seconds

@@ -1,5 +1,5 @@
 """
-What a pool keeps for one origin: idle connections, and exchanges that wait for one.
+`OriginPool`: the idle connections to one origin, and the exchanges that wait for one.
 
 Every step is O(1).
 """
@@ -18,13 +18,13 @@ class OriginPool:
     The connections and waiters of one origin.
 
     Attributes:
-        idle: connections in the order in which they became idle. Taken from the end: the one
-            used most recently is the least likely to have been closed by the server, and the
-            rest may expire. A dict, so that one that dies can leave the middle.
-        waiting: exchanges in the order in which they came, served from the front.
-        spare_dials: those whose exchange was served by another connection meanwhile.
-        connections: how many are open.
-        known_head: what the connection that closed last knew of the server's heads.
+        idle: Connections in the order in which they became idle, taken from the end. The one used
+            most recently is the least likely to have been closed by the server, and the rest may
+            expire. A dict, so that one that is closed can be removed from the middle.
+        waiting: Exchanges in order of arrival, served from the front.
+        spare_dials: Dials whose exchange was served by another connection.
+        connections: Number of open connections.
+        known_head: What the connection that closed last knew of the server's heads.
     """
 
     __slots__ = ("connections", "idle", "known_head", "origin", "spare_dials", "waiting")
@@ -39,5 +39,5 @@ class OriginPool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would be lost by forgetting it."""
+        """Whether nothing is lost if it is forgotten."""
         return not (self.connections or self.waiting or self.spare_dials)

@@ -1,8 +1,8 @@
 """
-The connections of one engine on one event loop: who gets which, and when one is closed.
+`Pool`: the connections of one engine on one event loop, and their assignment to exchanges.
 
-Between two awaits code is atomic, and nothing here awaits except closing. So there are no locks,
-and no moment at which a connection belongs to nobody.
+Code between two awaits is atomic, and nothing here awaits except closing. So there are no locks,
+and at every moment each connection has an owner.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ RECEIVE_BUFFER = 128 * 1024
 
 class Pool:
     """
-    Hands connections to exchanges.
+    Assigns connections to exchanges.
 
     Args:
-        loop: the event loop it lives on.
-        connector: opens connections.
-        max_connections: open ones, those being opened and idle ones included.
-        max_in_use: those being opened, and those that serve an exchange.
-        max_idle: idle ones that are kept.
-        idle_expiry: seconds an idle one is kept; the server's `Keep-Alive` may shorten it.
+        loop: The event loop that it is used on.
+        connector: Opens connections.
+        max_connections: Most connections open or being opened, idle ones included.
+        max_in_use: Most connections being opened or serving an exchange.
+        max_idle: Most idle connections to keep.
+        idle_expiry: Seconds to keep an idle one; the server's `Keep-Alive` may shorten it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Pool:
             loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still
         )
         self.watch = watch_on(loop, self.deadlines)
-        # Whoever else is to know that the loop stood still; set by the lane.
+        # Called when the loop was blocked; set by the lane.
         self.on_stall: TakeOut | None = None
         self.outbox = Outbox(loop, self.watch.look_at_all)
         self.closing = Closing(loop)
@@ -81,7 +81,7 @@ class Pool:
         self._max_connections = max_connections
         self._max_in_use = max_in_use
         self._origins: dict[Origin, OriginPool] = {}
-        # The adopted connections that are neither idle nor closed. Nobody else writes it.
+        # The adopted connections that are neither idle nor closed. Only this class writes it.
         self.in_use: set[Connection] = set()
         self.is_closed = False
         call_at_end(loop, self.close_nowait)
@@ -102,17 +102,17 @@ class Pool:
         self._wait(origin_pool, exchange)
 
     def withdraw(self, exchange: Exchange) -> None:
-        """Forget an exchange that nobody wants any more, and its dial."""
+        """Forget an exchange that was abandoned, and cancel its dial."""
         if exchange not in self.waiters.everyone:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
-            # Whoever has limited its time asks what it was spent on.
+            # A caller whose time limit ended the exchange reads how long each phase took.
             exchange.dial.tell(exchange)
             exchange.dial.cancel(exchange)
 
     def close_nowait(self) -> None:
-        """Fail what is under way and close everything, without waiting for its end."""
+        """Fail everything in flight and close everything, without waiting for its end."""
         self.is_closed = True
         forget_at_end(self.loop, self.close_nowait)
         self.deadlines.stop()
@@ -121,17 +121,17 @@ class Pool:
             self._fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in [*self.in_use, *self.idle.members]:
             connection.fail(EngineClosed("the engine was closed"))
-        # Results refer to their connections, and these to their pool: with one pool for each batch,
-        # every kept result would keep a buffer.
+        # Results refer to their connections, and these to their pool. With one pool for each batch,
+        # every kept result would keep a buffer alive.
         self.buffer = self._attacher.buffer = memoryview(bytearray())
 
     async def aclose(self) -> None:
-        """Fail what is under way and close everything, in a second at most."""
+        """Fail everything in flight and close everything, in a second at most."""
         self.close_nowait()
         await self.closing.wait_until_ended()
 
     def counts(self) -> dict[str, int]:
-        """Count what there is, for `repr` and statistics."""
+        """Count connections, dials, waiters and origins, for `repr` and statistics."""
         return {
             "connections": len(self.in_use) + len(self.idle.members),
             "idle": len(self.idle.members),
@@ -143,7 +143,7 @@ class Pool:
     # What connections call.
 
     def is_busy(self) -> bool:
-        """Whether so much is under way that requests are sent together."""
+        """Whether so many exchanges are in flight that requests are sent together."""
         return len(self.in_use) >= WORTH_WAITING
 
     def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
@@ -151,9 +151,9 @@ class Pool:
         Take back a connection that can serve another exchange.
 
         Args:
-            connection: it.
-            now: the time.
-            idle_timeout: seconds after which the server closes it, where the server said so.
+            connection: The connection.
+            now: The current time.
+            idle_timeout: Seconds after which the server closes it, if the server has stated them.
         """
         if now >= connection.retire_at or self.is_closed:
             connection.close()
@@ -165,14 +165,14 @@ class Pool:
         self.idle.add(connection, now, idle_timeout)
         if self.waiters.starved:
             self._start_starved()
-            # Somebody else has had the place; perhaps the connection is left.
+            # Another exchange has taken the place, but the connection may still be idle.
             mine = next(iter(origin_pool.waiting), None)
             left = None if mine is None else self._take_idle(origin_pool, mine)
             if mine is not None and left is not None:
                 self._serve(left, mine)
 
     def forget(self, connection: Connection) -> None:
-        """Give up a connection that was closed, and use its place."""
+        """Remove a connection that was closed, and use its place."""
         if connection in self.in_use:
             self.in_use.discard(connection)
         elif connection in self.idle.members:
@@ -185,7 +185,7 @@ class Pool:
         origin_pool.connections -= 1
         self._tidy(origin_pool)
         if self.waiters.starved:
-            # Not at once: whoever closes may be about to use the place itself.
+            # Not at once: the code that closes the connection may be about to use the place.
             self.loop.call_soon(self._start_starved)
 
     def resend(self, exchange: Exchange) -> None:
@@ -194,17 +194,17 @@ class Pool:
             exchange.fail(EngineClosed("the engine was closed"), monotonic())
             return
         self.waiters.add(exchange)
-        # The place of the connection that has just died is free.
+        # The connection that has just been closed has left a place.
         self._dial(self._origin_pool_of(exchange), exchange, is_fresh=True)
 
     # What dials call.
 
     def connection_on(self, transport: Transport, origin: Origin) -> Connection:
         """
-        Put a connection on a transport that is open.
+        Make a connection on an open transport.
 
         Raises:
-            ConnectFailed: it cannot be watched, for want of a descriptor; it is closed.
+            ConnectFailed: It cannot be watched, for lack of a descriptor; it is closed.
         """
         connection = Connection(self, origin, transport, self.deadlines, self.outbox, self.buffer)
         try:
@@ -215,11 +215,11 @@ class Pool:
         return connection
 
     def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
-        """Put a new connection to use, for the exchange first that still waits for it."""
+        """Use a new connection, first for the exchange that still waits for it."""
         if connection.is_closed or self.is_closed:
             connection.close()
             if exchange is not None:
-                # It ended between being opened and being used.
+                # The connection ended after it was opened and before it was used.
                 error = TruncatedResponse("the server closed at once", received=False)
                 self._fail_waiting(exchange, as_proxys_fault(error, exchange))
             self._tidy(dial.origin_pool)
@@ -232,15 +232,15 @@ class Pool:
             self.release(connection, monotonic(), None)
 
     def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
-        """Fail the exchange that the connection was for, and let another one try."""
+        """Fail the exchange that waits for this dial, or have it dial or wait again."""
         if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
-            # The limit began before this exchange came.
+            # The time limit began before the dial took over this exchange.
             if not self._dial_if_room(self._origin_pool_of(exchange), exchange):
                 self.waiters.starve(exchange)
         elif exchange is not None and error is not None and self._can_make_room(error):
             self._dial(self._origin_pool_of(exchange), exchange, is_fresh=dial.is_fresh)
         elif exchange is not None and error is not None and self._may_share(exchange, error):
-            # Nor does another one get a connection now: they wait for those that there are.
+            # No other exchange gets a new connection now, either: all wait for the open ones.
             self.waiters.starve(exchange)
             return
         elif exchange is not None:
@@ -251,7 +251,7 @@ class Pool:
     # Dialling.
 
     def _dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
-        """Open a connection for an exchange, in the place of an idle one if need be."""
+        """Open a connection for an exchange, closing an idle one if needed, if it may."""
         in_use = len(self.in_use) + len(self.dialler.dials)
         if in_use >= self._max_in_use:
             return False
@@ -267,13 +267,13 @@ class Pool:
         Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
 
     def _can_make_room(self, error: Exception) -> bool:
-        """Whether descriptors were lacking, and there was an idle connection that had one."""
+        """Free a descriptor by closing an idle connection, if one was lacking; return whether."""
         if self.is_closed or not any(map(lacks_descriptors, causes_of(error))):
             return False
         return self.idle.close_oldest()
 
     def _may_share(self, exchange: Exchange, error: Exception) -> bool:
-        """Whether this machine has no connection to give, but others to the origin serve."""
+        """Whether this machine cannot open a connection, but there are others to the origin."""
         if self.is_closed or not self._origin_pool_of(exchange).connections:
             return False
         return any(map(is_exhausted, causes_of(error)))
@@ -281,22 +281,22 @@ class Pool:
     # Origins.
 
     def _origin_pool_of(self, exchange: Exchange) -> OriginPool:
-        """Return what is kept for the origin of an exchange, or a new record, not kept yet."""
+        """Return the `OriginPool` of an exchange: the kept one, or one not kept yet."""
         origin_pool = self._origins.get(exchange.origin)
         return OriginPool(exchange.origin) if origin_pool is None else origin_pool
 
     def _keep(self, origin_pool: OriginPool) -> OriginPool:
-        """Keep a record, unless there is another one of its origin by now; return which is kept."""
+        """Keep an `OriginPool`, unless its origin has another one by now; return the kept one."""
         return self._origins.setdefault(origin_pool.origin, origin_pool)
 
     def _tidy(self, origin_pool: OriginPool) -> None:
-        """Forget the record of an origin if nothing is lost by that."""
-        # By identity: a dial may outlive the record it was begun for.
+        """Forget an `OriginPool` if nothing is lost by that."""
+        # By identity: a dial may outlive the `OriginPool` that it was begun for.
         if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
             del self._origins[origin_pool.origin]
 
     def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
-        """Take a new connection over."""
+        """Add a new connection."""
         origin_pool = self._keep(origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
@@ -306,7 +306,7 @@ class Pool:
     # Waiting.
 
     def _start_starved(self) -> None:
-        """Use the places that there are for those who wait for one."""
+        """Use the free places for exchanges that wait for one."""
         while not self.is_closed:
             exchange = self.waiters.first_starved()
             if exchange is None:
@@ -319,16 +319,16 @@ class Pool:
                 return
 
     def _serve(self, connection: Connection, exchange: Exchange) -> None:
-        """Give an exchange that waits a connection."""
+        """Start a waiting exchange on a connection."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
             exchange.dial.spare(exchange)
-        # One that has served may have bytes left that nobody has read; what comes on a fresh one
-        # is the server's last word.
+        # A connection that has served may have unread bytes. What arrives on a new one is the
+        # server's final answer.
         connection.start(exchange, monotonic(), not connection.served)
 
     def _fail_waiting(self, exchange: Exchange, error: Exception) -> None:
-        """End an exchange that waits, and its dial."""
+        """Fail a waiting exchange, and cancel its dial."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
             exchange.dial.tell(exchange)
@@ -336,15 +336,15 @@ class Pool:
         exchange.fail(error, monotonic())
 
     def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> Connection | None:
-        """Take the connection to an origin that was used last and is still good, if any may be."""
+        """Take the most recently used idle connection that is still good, if one may be used."""
         idle = origin_pool.idle
-        # Just before it is sent with others, all connections are looked at together.
+        # All connections are checked together, just before the request is sent with others.
         is_looked_at = self.is_busy() and self.watch.can_look and exchange.body is None
         while idle and len(self.in_use) + len(self.dialler.dials) < self._max_in_use:
             connection = next(reversed(idle))
-            # Bytes or an end that have come and not been read yet are not the answer to a
-            # request that has not been sent. Asking the kernel costs 0.3 µs; not asking, a
-            # lost response or, worse, a foreign one.
+            # Bytes or an end that arrived before the request was sent are not the answer to it.
+            # Asking the kernel costs 0.3 µs. Not asking could cost a response or, worse, return the
+            # wrong one.
             if not (is_looked_at and connection.served) and connection.poll(0):
                 connection.close()
                 continue
@@ -371,7 +371,7 @@ class Pool:
             self._tidy(origin_pool)
 
     def _serve_next(self, connection: Connection) -> bool:
-        """Serve who has waited longest, if anybody waits whom this connection helps."""
+        """Serve the exchange that has waited longest, if of this origin; return whether."""
         origin_pool: OriginPool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
         starved = self.waiters.first_starved()
@@ -383,18 +383,19 @@ class Pool:
     # Time.
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still, as somebody has measured, out of all clocks."""
+        """Take the time of a blocked loop, measured elsewhere, out of all clocks."""
         self._shift(seconds, before)
         self.deadlines.excuse(seconds)
 
     def _stood_still(self, seconds: float, before: float, more: float) -> None:
         """
-        Take time in which the loop stood still, as `Deadlines` has found, out of all clocks.
+        Take the time of a blocked loop, found by `Deadlines`, out of all clocks.
 
         Args:
-            seconds: How long it was at least.
-            before: Since when at the latest.
-            more: What the limits get on top, for what was not measured and for reading.
+            seconds: Least seconds for which it was blocked.
+            before: Latest time at which that began.
+            more: Further seconds by which limits are extended: for time not measured, and for
+                reading.
         """
         self._shift(seconds, before)
         for connection in self.in_use:
@@ -419,7 +420,7 @@ class Pool:
         return bool(self.in_use or self.waiters.everyone)
 
     def _look(self, now: float) -> float:
-        """Act on every deadline that has passed, and return the next one."""
+        """Handle every deadline that has passed, and return the next one."""
         following = NEVER
         for connection in list(self.in_use):
             deadline = connection.deadline

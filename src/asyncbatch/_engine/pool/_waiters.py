@@ -1,7 +1,7 @@
 """
-Exchanges that have no connection yet, of all origins.
+`Waiters`: the exchanges of all origins that have no connection yet.
 
-Every step but the look at expired deadlines is O(1).
+Every step is O(1), except the search for expired deadlines.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from asyncbatch._engine.io._deadlines import Deadlines
 
 class Waiters:
     """
-    Who waits, since when, and until when.
+    The waiting exchanges, with their order and deadlines.
 
     Attributes:
-        everyone: all that wait, whatever for.
-        starved: those of them for which there was not even a place to open a connection, oldest
-            first.
+        everyone: All that wait, for whatever reason.
+        starved: Those for which not even a connection could be opened, oldest first.
     """
 
     __slots__ = ("_arrivals", "_deadlines", "everyone", "starved")
@@ -32,7 +31,7 @@ class Waiters:
         self.starved: OrderedDict[Exchange, None] = OrderedDict()
 
     def add(self, exchange: Exchange) -> None:
-        """Let an exchange wait, until its deadline."""
+        """Add an exchange, to wait until its deadline."""
         self._arrivals += 1
         exchange.order = self._arrivals
         self.everyone[exchange] = None
@@ -44,17 +43,17 @@ class Waiters:
         self.expire_at(exchange, exchange.limits.pool_timeout)
 
     def feed(self, exchange: Exchange) -> None:
-        """Note that a connection is being opened for an exchange; that has its own limit."""
+        """Note that a connection is being opened for an exchange; the dial has its own limit."""
         self.starved.pop(exchange, None)
         self.expire_at(exchange, None)
 
     def discard(self, exchange: Exchange) -> None:
-        """Forget an exchange."""
+        """Remove an exchange."""
         self.everyone.pop(exchange, None)
         self.starved.pop(exchange, None)
 
     def first_starved(self) -> Exchange | None:
-        """Return who has waited longest for a place."""
+        """Return the exchange that has waited longest for a place."""
         return next(iter(self.starved), None)
 
     def expire_at(self, exchange: Exchange, limit: float | None) -> None:
@@ -66,7 +65,7 @@ class Waiters:
         self._deadlines.by(expires)
 
     def split(self, now: float) -> tuple[list[Exchange], float]:
-        """Return whose wait has ended, and when the next one ends."""
+        """Return the exchanges whose wait has ended, and when the next wait ends."""
         ended = [exchange for exchange in self.everyone if exchange.expires <= now]
         later = (exchange.expires for exchange in self.everyone if exchange.expires > now)
         return ended, min(later, default=NEVER)
