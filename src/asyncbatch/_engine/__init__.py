@@ -1,8 +1,7 @@
 """
 The engine: HTTP/1.1 on asyncio, uvloop and trio, with a pool of its own, and as an httpx transport.
 
-The only place that imports asyncio and httpcore. It knows nothing of batches, policies of retry
-or results.
+Only this package imports asyncio and httpcore. It knows no batches, retry policies or results.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Response bodies that are read while they come.
+`BodyStream`: a response body that is read while it arrives.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from asyncbatch._engine._exchange import Exchange
 
 class BodyStream:
     """
-    The body of an exchange begun with `ExchangeLimits.streams`, as raw pieces.
+    The body of an exchange begun with `ExchangeLimits.streams`, in pieces as received.
 
-    What is not read is not received either, beyond some hundred kilobytes. It must be read to
-    its end or closed.
+    While it is not read, no more than some hundred kilobytes are received. It must be read to its
+    end or closed.
     """
 
     __slots__ = ("_engine", "_exchange")
@@ -28,10 +28,10 @@ class BodyStream:
 
     async def __anext__(self) -> bytes:
         """
-        Return what has come, or wait for more.
+        Return what has arrived, or wait for more.
 
         Raises:
-            ExchangeError: the body ended too early; what came before was returned before.
+            ExchangeError: The body ended too early; it is raised after the last piece was returned.
         """
         exchange = self._exchange
         while (connection := exchange.active_connection) is not None:
@@ -54,6 +54,6 @@ class BodyStream:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give up what has not been read; a connection in the middle of a body is closed."""
+        """Give up the rest of the body; the connection is closed if the body is not complete."""
         if not self._exchange.is_over:
             self._engine.abandon(self._exchange)

@@ -1,7 +1,7 @@
 """
-How many connections a pool may have, and how long it keeps those that are idle.
+`Bounds`: how many connections a pool may have, and how long it keeps idle ones.
 
-What is in use is the caller's to say; what is kept is a matter of the descriptors that there are.
+The caller decides the number in use. The available descriptors limit the number kept.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ import attrs
 from asyncbatch._engine._exchange import NEVER
 
 MAX_IN_USE = 100
-"""Connections in use where nobody says how many; httpx's own default."""
+"""Most connections in use by default; httpx's own default."""
 
 MOST_IDLE = 2_048
-"""Idle connections that are kept at most where nobody says how many."""
+"""Most idle connections by default."""
 
 IDLE_EXPIRY = 60.0
-"""Seconds an idle connection is kept where nobody says how long."""
+"""Seconds to keep an idle connection by default."""
 
 
 @attrs.frozen
 class Bounds:
-    """How many connections a pool may have, and how long it keeps those that are idle."""
+    """How many connections a pool may have, and how long it keeps idle ones."""
 
     total: int
-    """Open ones, whatever they do."""
+    """Most open connections."""
     in_use: int
-    """Those being opened, and those that serve an exchange."""
+    """Most connections being opened or serving an exchange."""
     idle: int
-    """Those that are kept."""
+    """Most idle connections."""
     idle_expiry: float = IDLE_EXPIRY
-    """Seconds that one is kept."""
+    """Seconds to keep an idle connection."""
 
 
 def bounds_for(in_use: int) -> Bounds:
-    """Return the bounds of a pool that serves so many exchanges at a time, and keeps all it can."""
+    """Return bounds for `in_use` exchanges at a time, and as many idle ones as affordable."""
     idle = affordable_idle()
     return Bounds(total=in_use + idle, in_use=in_use, idle=idle)
 
 
 def bounds_of(limits: Any) -> Bounds:
     """
-    Return what an `httpx.Limits` asks for; what it leaves open is as descriptors allow.
+    Return the bounds of an `httpx.Limits`; descriptors decide what it leaves open.
 
-    Its `max_connections` counts idle ones, too, as httpx does.
+    As in httpx, `max_connections` includes idle ones.
     """
     total = sys.maxsize if limits.max_connections is None else limits.max_connections
     idle = limits.max_keepalive_connections
@@ -60,7 +60,7 @@ def bounds_of(limits: Any) -> Bounds:
 
 
 def affordable_idle() -> int:
-    """Return how many idle connections leave the program three quarters of its descriptors."""
+    """Return the most idle connections that leave the program three quarters of its descriptors."""
     try:
         import resource  # not on Windows
     except ImportError:

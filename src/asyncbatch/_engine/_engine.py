@@ -1,5 +1,5 @@
 """
-The engine: exchanges in, responses out, over a pool that belongs to the running event loop.
+`Engine`: sends exchanges over a pool that belongs to the running event loop.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ class Engine:
     """
     Sends HTTP/1.1 requests over kept connections, on asyncio, uvloop and trio.
 
-    Bound to the event loop of its first exchange; when that loop has been closed, the next
-    exchange binds it anew.
+    It is bound to the event loop of its first exchange. After that loop was closed, the next
+    exchange binds it to another one.
 
     Args:
-        connector: opens its connections.
-        max_connections: open connections at a time, idle ones included.
-        max_in_use: connections being opened or serving an exchange; None: all that may be open.
-        max_idle: idle connections to keep; None keeps all of them.
-        idle_expiry: seconds an idle connection is kept.
+        connector: Opens the connections.
+        max_connections: Most open connections, idle ones included.
+        max_in_use: Most connections being opened or serving an exchange; `None`: all that may be
+            open.
+        max_idle: Most idle connections to keep; `None`: all of them.
+        idle_expiry: Seconds to keep an idle connection.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Engine:
         self._pool: Pool | None = None
         self._is_closed = False
         self.on_stall: TakeOut | None = None
-        """Called where the loop stood still, for whoever else keeps the time of its exchanges."""
+        """Called when the loop was blocked, for other code that measures its exchanges."""
 
     async def exchange(
         self,
@@ -72,20 +73,20 @@ class Engine:
         closes: bool = False,
     ) -> Exchange:
         """
-        Send a request and return the exchange, complete or, with `limits.streams`, begun.
+        Send a request, and return the exchange: complete or, with `limits.streams`, begun.
 
         Args:
-            origin: where to.
-            method: the method; it must be the one in `payload`.
-            payload: the request's head as encoded by `_http11`, with or without a short body.
-            body: a longer or streamed body.
-            limits: of this exchange.
-            deadline: when to give up, on the monotonic clock.
-            closes: whether the request says `Connection: close`.
+            origin: The origin of the request.
+            method: The method; it must be the one in `payload`.
+            payload: The head of the request as encoded by `http11`, with or without a short body.
+            body: A longer or streamed body.
+            limits: The limits of this exchange.
+            deadline: When it must end, on the monotonic clock.
+            closes: Whether the request has `Connection: close`.
 
         Raises:
-            ExchangeError: there is no complete response; see `_errors`.
-            Exception: whatever a streamed body raised.
+            ExchangeError: There is no complete response; see `_errors`.
+            Exception: A streamed request body raised it.
         """
         exchange = self.begin(origin, method, payload, body, limits, deadline, closes)
         try:
@@ -93,7 +94,7 @@ class Engine:
         except BaseException:
             self.abandon(exchange)
             raise
-        # A streamed body brings its error where it breaks off, behind what came.
+        # The reader of a streamed body gets its error after the bytes that have arrived.
         if exchange.error is not None and (exchange.head is None or not limits.streams):
             raise take_error(exchange)
         return exchange
@@ -113,7 +114,7 @@ class Engine:
         """
         Start an exchange without waiting for it.
 
-        Whoever begins one must wait for its `future` or `abandon` it.
+        The caller must wait for its `future`, or call `abandon`.
         """
         loop = asyncio._get_running_loop()
         pool = self._pool
@@ -138,9 +139,9 @@ class Engine:
 
     def abandon(self, exchange: Exchange) -> None:
         """
-        Give an exchange up at any point of its way: nothing of it stays behind.
+        Give up an exchange in any state, and everything that belongs to it.
 
-        A connection that it is on is closed, since the rest of its response would come on it.
+        Its connection is closed, since the rest of the response would arrive on it.
         """
         exchange.future.cancel()
         connection = exchange.active_connection
@@ -152,19 +153,19 @@ class Engine:
             exchange.ended_at = monotonic()
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still, from `before` on, out of what is under way."""
+        """Take the time of a blocked loop, from `before` on, out of everything in flight."""
         if self._pool is not None:
             self._pool.take_out(seconds, before)
 
     def close_nowait(self) -> None:
-        """Close every connection without waiting for its end; in the loop's own thread."""
+        """Close every connection without waiting for its end; call it in the loop's own thread."""
         self._is_closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close_nowait()
 
     async def aclose(self) -> None:
-        """Close every connection; what is under way fails. Takes a second at most."""
+        """Close every connection, and fail everything in flight. Takes a second at most."""
         self._is_closed = True
         pool, self._pool = self._pool, None
         if pool is not None and pool.loop is running_loop():
@@ -175,7 +176,7 @@ class Engine:
         return {} if self._pool is None else self._pool.counts()
 
     def _pool_here(self) -> Pool:
-        """Return the pool of the running loop, be it asyncio's or not."""
+        """Return the pool of the running loop, asyncio's or not."""
         loop = running_loop()
         return (
             self._pool if self._pool is not None and self._pool.loop is loop else self._bind(loop)
@@ -203,7 +204,7 @@ class Engine:
 
 
 def take_error(exchange: Exchange) -> Exception:
-    """Take the error out, so that its traceback and the exchange do not keep one another."""
+    """Remove and return the error, so that its traceback and the exchange form no cycle."""
     error = exchange.error
     exchange.error = None
     return InvalidRequest("the exchange has failed before") if error is None else error

@@ -1,7 +1,7 @@
 """
-What can end an exchange that only sockets, names and clocks can tell.
+The errors of an exchange that come from sockets, names and clocks, not from the protocol.
 
-    ExchangeError (see `_http11`)
+    ExchangeError (see `http11`)
     ├── ResolveFailed    the name has no address
     ├── AddressRefused   the address policy allows none of the name's addresses
     ├── ConnectFailed    no address could be connected to
@@ -12,7 +12,7 @@ What can end an exchange that only sockets, names and clocks can tell.
     │   └── SentTooSlowly    the response came below the least rate
     └── EngineClosed     the engine was closed meanwhile
 
-And what an error came of: whether this machine had run out of something, whether anybody cancelled.
+It also finds the causes of an error: whether this machine ran out of something, or was cancelled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from asyncbatch._engine.http11 import ExchangeError
 
 Phase: TypeAlias = Literal["pool", "connect", "write", "read", "rate", "total"]
 
-# What this machine has run out of: descriptors, ports, threads, memory.
+# What this machine can run out of: descriptors, ports, threads, memory.
 _EXHAUSTED = {
     errno.EAGAIN,
     errno.EMFILE,
@@ -45,13 +45,13 @@ class ResolveFailed(ExchangeError):
 
 
 class AddressRefused(ExchangeError):
-    """The address policy allows none of the addresses the name resolved to."""
+    """The address policy allows none of the addresses of the name."""
 
     kind = "blocked"
 
 
 class ConnectFailed(ExchangeError):
-    """None of the addresses could be connected to."""
+    """No address of the name could be connected to."""
 
     kind = "connect"
 
@@ -63,18 +63,18 @@ class HandshakeFailed(ExchangeError):
 
 
 class ContextFailed(HandshakeFailed):
-    """There is nothing to shake hands with: no roots to trust, or no certificate to show."""
+    """The handshake cannot begin: there are no roots to trust, or no certificate to show."""
 
 
 class ProxyFailed(ExchangeError):
     """
-    A proxy did not do its part: it cannot be reached, refuses, or does not speak as a proxy.
+    A proxy did not do its part: it cannot be reached, refuses, or does not answer as a proxy.
 
     Attributes:
-        proxy: its URL, without credentials.
-        status: the status of its refusal, where it speaks HTTP and refused.
-        is_lasting: whether it is of no use to ask it again: it wants other credentials.
-        is_unsent: whether nothing of the request has been sent.
+        proxy: Its URL, without credentials.
+        status: The status of its refusal, if it speaks HTTP and refused.
+        is_lasting: Whether another try is of no use, since it wants other credentials.
+        is_unsent: Whether nothing of the request was sent.
     """
 
     kind = "proxy"
@@ -100,8 +100,8 @@ class TimedOut(ExchangeError):
     A time limit passed.
 
     Attributes:
-        phase: what was waited for: a place in the `pool`, a connection (`connect`), the peer to
-            take (`write`) or to send (`read`, and fast enough: `rate`), or the whole exchange
+        phase: What the exchange waited for: a place in the `pool`, a connection (`connect`), the
+            peer to take (`write`) or to send bytes (`read`, or fast enough: `rate`), or its end
             (`total`).
     """
 
@@ -114,10 +114,10 @@ class TimedOut(ExchangeError):
 
 class SentTooSlowly(TimedOut):
     """
-    The response came more slowly than it may.
+    The response arrived too slowly.
 
     Attributes:
-        rate: the least rate, in bytes per second.
+        rate: The least rate, in bytes per second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -136,13 +136,13 @@ _WAITED_FOR: dict[Phase, str] = {
 
 
 class EngineClosed(ExchangeError):
-    """The engine was closed while the exchange was under way."""
+    """The engine was closed during the exchange."""
 
     kind = "truncated"
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and everything that it came of, each once."""
+    """Yield `error` and all its causes, each once."""
     seen: set[int] = set()
     pending = [error]
     while pending:
@@ -157,7 +157,7 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def lacks_descriptors(cause: BaseException) -> bool:
-    """Whether `cause` says that this process, or this machine, may open no further file."""
+    """Whether `cause` says that this process, or this machine, can open no further file."""
     if not isinstance(cause, OSError) or isinstance(cause, socket.gaierror):
         return False
     return cause.errno in (errno.EMFILE, errno.ENFILE)
@@ -165,14 +165,14 @@ def lacks_descriptors(cause: BaseException) -> bool:
 
 def is_exhausted(cause: BaseException) -> bool:
     """Whether `cause` says that this machine has run out of something."""
-    # The numbers of getaddrinfo's errors are others.
+    # The errors of getaddrinfo have other numbers.
     if not isinstance(cause, OSError) or isinstance(cause, socket.gaierror):
         return False
     return cause.errno in _EXHAUSTED
 
 
 def is_uncalled_for(error: BaseException) -> bool:
-    """Say whether an error is a cancellation that nobody has asked of the running task."""
+    """Whether an error is a cancellation that was not requested for the running task."""
     if not isinstance(error, asyncio.CancelledError):
         return False
     try:

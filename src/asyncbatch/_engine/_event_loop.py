@@ -1,7 +1,7 @@
 """
-The few things that the engine asks of an event loop.
+What the engine needs of an event loop.
 
-The loops of asyncio and uvloop are used as they are. On trio `_runtime._trio_loop` has them.
+The loops of asyncio and uvloop are used as they are. On trio, `_runtime._trio_loop` implements it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Timer(Protocol):
     """A call at a point in time."""
 
     def cancel(self) -> None:
-        """Make no call."""
+        """Cancel the call."""
         ...
 
 
 class Task(Protocol[T_co]):
     """
-    What a coroutine comes to that runs by itself.
+    A coroutine that runs by itself, and its result.
 
-    Awaited, it is cancelled with whoever waits.
+    If a task that awaits it is cancelled, so is it.
     """
 
     def __await__(self) -> Generator[Any, Any, T_co]: ...
@@ -40,15 +40,15 @@ class Task(Protocol[T_co]):
         ...
 
     def done(self) -> bool:
-        """Say whether there is a result, an exception, or a cancellation."""
+        """Return whether there is a result, an exception, or a cancellation."""
         ...
 
     def cancelled(self) -> bool:
-        """Say whether it was cancelled."""
+        """Return whether it was cancelled."""
         ...
 
     def cancel(self) -> bool:
-        """Have it end."""
+        """Cancel it."""
         ...
 
     def result(self) -> T_co:
@@ -60,28 +60,28 @@ class Task(Protocol[T_co]):
         ...
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Call `callback` with this soon after it is done."""
+        """Call `callback` with this object soon after it is done."""
         ...
 
     def remove_done_callback(self, callback: Callable[[Any], object], /) -> int:
-        """Call it no more."""
+        """Remove a callback; return how many there were."""
         ...
 
 
 class Future(Task[T], Protocol[T]):
-    """A result that somebody will set."""
+    """A result that is set later."""
 
     def set_result(self, result: T, /) -> None:
-        """Be done, with a result."""
+        """Set the result."""
         ...
 
     def set_exception(self, exception: BaseException, /) -> None:
-        """Be done, having failed."""
+        """Set the exception."""
         ...
 
 
 class EventLoop(Protocol):
-    """What calls back: asyncio's loop, uvloop's, or what stands in for one on trio."""
+    """An event loop: asyncio's, uvloop's, or the substitute on trio."""
 
     def call_soon(self, callback: Callable[..., object], /, *args: Any) -> object:
         """Call in the next turn."""
@@ -96,7 +96,7 @@ class EventLoop(Protocol):
         ...
 
     def time(self) -> float:
-        """Return the time by which that is."""
+        """Return the time on the clock of `call_later`."""
         ...
 
     def add_reader(self, fd: int, callback: Callable[..., object], /) -> object:
@@ -104,7 +104,7 @@ class EventLoop(Protocol):
         ...
 
     def remove_reader(self, fd: int, /) -> object:
-        """Call no more."""
+        """Stop watching a descriptor for reading."""
         ...
 
     def add_writer(self, fd: int, callback: Callable[..., object], /) -> object:
@@ -112,11 +112,11 @@ class EventLoop(Protocol):
         ...
 
     def remove_writer(self, fd: int, /) -> object:
-        """Call no more."""
+        """Stop watching a descriptor for writing."""
         ...
 
     async def sock_connect(self, sock: Any, address: Any, /) -> None:
-        """Connect a socket to an address that is resolved."""
+        """Connect a socket to a resolved address."""
         ...
 
     def create_future(self) -> Future[Any]:
@@ -124,15 +124,15 @@ class EventLoop(Protocol):
         ...
 
     def create_task(self, coroutine: Coroutine[Any, Any, T], /) -> Task[T]:
-        """Run a coroutine by itself."""
+        """Run a coroutine in a task of its own."""
         ...
 
     def call_exception_handler(self, context: dict[str, Any], /) -> None:
-        """Report an exception that nobody waits for."""
+        """Report an exception that no task waits for."""
         ...
 
     def is_closed(self) -> bool:
-        """Say whether it will call nobody any more."""
+        """Return whether it will make no more calls."""
         ...
 
 
@@ -141,37 +141,37 @@ def running_loop() -> EventLoop:
     Return the running event loop.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: There is none.
     """
     return trio_loop() or asyncio.get_running_loop()
 
 
 def call_at_end(loop: EventLoop, function: Callable[[], object]) -> None:
-    """Have `function` called where the run of a loop ends first; asyncio's tell nobody."""
+    """Call `function` if a run of trio ends before `forget_at_end`; asyncio's loops do not tell."""
     if not isinstance(loop, asyncio.AbstractEventLoop):
         loop.call_at_end(function)  # type: ignore[attr-defined]  # a `TrioLoop`
 
 
 def forget_at_end(loop: EventLoop, function: Callable[[], object]) -> None:
-    """Do not call it."""
+    """Cancel `call_at_end`."""
     if not isinstance(loop, asyncio.AbstractEventLoop):
         loop.forget_at_end(function)  # type: ignore[attr-defined]  # as above
 
 
 def cancelled_class() -> type[BaseException]:
-    """Return what is raised in a task that is cancelled."""
+    """Return the exception that is raised in a cancelled task."""
     return asyncio.CancelledError if trio_loop() is None else anyio.get_cancelled_exc_class()
 
 
 def is_current(task: Task[Any]) -> bool:
-    """Say whether a task is the one that runs."""
+    """Whether a task is the running one."""
     if isinstance(task, asyncio.Task):
         return task is asyncio.current_task()
     return bool(getattr(task, "is_current", False))
 
 
 async def shielded(future: Task[T]) -> T:
-    """Wait for a future that others wait for too: it goes on if the one who waits here gives up."""
+    """Wait for a future that has other waiters: it continues if this wait is cancelled."""
     if isinstance(future, asyncio.Future):
         return await asyncio.shield(future)
     await future.wait()  # type: ignore[attr-defined]  # a `TrioFuture`
@@ -179,7 +179,7 @@ async def shielded(future: Task[T]) -> T:
 
 
 async def first_done(tasks: Collection[Task[T]], seconds: float | None = None) -> list[Task[T]]:
-    """Wait until one of the tasks is done, for some seconds at most; return those that are."""
+    """Wait until a task is done, for at most `seconds`; return those that are done."""
     if not any(task.done() for task in tasks):
         await _until_one_is_done(tasks, seconds)
     return [task for task in tasks if task.done()]

@@ -1,8 +1,8 @@
 """
-One request and its response, as the engine sees them: values and progress, no behaviour.
+`Exchange`: one request and its response in the engine; values and progress, no behaviour.
 
-An exchange is passive. The pool gives it a connection, the connection fills it in and settles
-its future; that future is all that whoever asked for it waits on.
+An exchange is passive. The pool gives it a connection; the connection sets its values, and then its
+future. The code that began it waits only for that future.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead, UnjoinedBody
 from asyncbatch._values._proxy import Proxy
 
 NEVER = float("inf")
-"""A point in time that does not come."""
+"""A point in time that is never reached."""
 
 
 SHORT_BODY = 16 * 1024
@@ -26,30 +26,30 @@ SHORT_BODY = 16 * 1024
 
 class Origin(NamedTuple):
     """
-    What connections are shared by: everything that decides who is at the other end.
+    What connections are shared by: everything that decides which server is at the other end.
 
-    TLS settings, client certificates and the address policy belong to the engine, so they are
-    the same for all of its connections.
+    TLS settings, client certificates and the address policy belong to the engine, so they are the
+    same for all of its connections.
     """
 
     is_tls: bool
     host: str
     port: int
     server_name: str | None = None
-    """The name for SNI and for the certificate, where it is not the host."""
+    """The name for SNI and the certificate, if it is not the host."""
     route: Proxy | None = None
-    """The proxy on the way; None: there is none."""
+    """The proxy; `None` for a direct connection."""
 
     @property
     def is_forwarded(self) -> bool:
-        """Whether a proxy is handed whole requests, so that it is the other end."""
+        """Whether a proxy receives whole requests, so that it is at the other end."""
         return self.route is not None and self.route.forwards(self.is_tls)
 
 
 @attrs.frozen
 class ExchangeLimits:
     """
-    What a family of exchanges has in common; build it once.
+    What many exchanges have in common; build it once.
 
     Times are in seconds, `None` is unlimited.
     """
@@ -57,11 +57,11 @@ class ExchangeLimits:
     max_body: int = NO_LIMIT
     """The longest response body to accept, in bytes as transferred."""
     max_redirect_body: int | None = None
-    """The longest body of a redirect to read, in bytes as transferred; None: as any other's.
+    """The longest body of a redirect to read, in bytes as transferred; `None`: as for any other.
 
     Not with `streams`, where the reader decides."""
     connect_timeout: float | None = None
-    """For looking up the name, connecting and the TLS handshake together."""
+    """For the look-up of the name, the connect and the TLS handshake together."""
     read_timeout: float | None = None
     """For each wait for bytes of the response."""
     write_timeout: float | None = None
@@ -69,11 +69,11 @@ class ExchangeLimits:
     pool_timeout: float | None = None
     """For the wait until a connection is free or may be opened."""
     minimum_rate: float | None = None
-    """Bytes per second at which a response has to come, once its first byte has."""
+    """Least bytes per second of a response after its first byte."""
     streams: bool = False
     """
-    Settle when the head has come; the body is then read piece by piece, and how fast it comes is
-    for the reader to judge.
+    Whether the exchange is settled when the head has arrived. Then the body is read piece by piece,
+    and the reader judges its speed.
     """
 
 
@@ -83,18 +83,18 @@ class Upload:
 
     pieces: AsyncIterable[bytes]
     length: int | None = None
-    """The declared `Content-Length`; without one the body is sent in chunks."""
+    """The declared `Content-Length`; `None` sends the body in chunks."""
 
 
 class ExchangeConnection(Protocol):
-    """A connection, as far as those ask of it who have begun an exchange."""
+    """What the code that began an exchange calls on its connection."""
 
     response_builder: Any
-    """What whoever follows its exchanges keeps with it, for the next."""
+    """Kept here for later exchanges by the code that follows them; the engine does not use it."""
 
     @property
     def exchange(self) -> Exchange | None:
-        """The exchange at hand."""
+        """The current exchange."""
         ...
 
     @property
@@ -103,39 +103,39 @@ class ExchangeConnection(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Close, since nobody wants the exchange at hand any more."""
+        """Close, since the current exchange was abandoned."""
         ...
 
     def take_body(self) -> bytes:
-        """Hand over what has come of a streamed body, and read on."""
+        """Return the received bytes of a streamed body, and resume reading."""
         ...
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
-        """Fail the exchange when it is over time, or has waited for `limit` seconds."""
+        """Fail the exchange at its deadline, or after waiting `limit` seconds for the peer."""
         ...
 
     def get_extra_info(self, name: str) -> object:
-        """Answer as asyncio's transports do."""
+        """Return what asyncio's transports return."""
         ...
 
 
 class ExchangeDial(Protocol):
-    """An attempt to open a connection, as far as it is about the exchange that waits for it."""
+    """What is called for an exchange on the dial that it waits for."""
 
     def tell(self, exchange: Exchange) -> None:
-        """Tell an exchange how long each phase took, or has taken so far."""
+        """Copy the duration of each phase so far to an exchange."""
         ...
 
     def spare(self, exchange: Exchange) -> None:
-        """Go on without an exchange that was served otherwise, for the next that waits."""
+        """Continue for the next waiting exchange, since this one was served otherwise."""
         ...
 
     def take_over(self, exchange: Exchange) -> None:
-        """Go on for an exchange that waits, instead of the one that it was begun for."""
+        """Continue for this exchange, instead of the one that the dial was begun for."""
         ...
 
     def cancel(self, exchange: Exchange) -> None:
-        """Give up, since the exchange waits no more."""
+        """Cancel the dial, since the exchange waits no more."""
         ...
 
 
@@ -143,27 +143,27 @@ Body: TypeAlias = bytes | Upload | None
 Observer: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 Follow: TypeAlias = "Callable[[Exchange], Exchange | None]"
 """
-Called with an exchange whose response is complete, instead of waking a task: says what goes next.
+Called with an exchange whose response is complete, instead of waking a task; returns the next one.
 
 It runs in the callback that received the response, must not raise, and must not call the engine.
-Unless it returns an exchange it has to settle the one that it was given.
+Unless it returns an exchange, it must settle the one that it was given.
 """
 
 
 class Exchange:
     """
-    One request on its way, and what came of it.
+    One request in progress, and its response.
 
     Attributes:
-        head: the final response's head; None while it has not come, or never came.
-        content: the whole body, or with `ExchangeLimits.streams` what of it has not been taken.
-        error: why it ended without a response, or in the middle of one.
-        is_reused: whether the connection had served another exchange before.
-        dns, connect, tls: seconds, or None where the phase did not occur for this exchange.
-        is_at_proxy: whether it ended before a proxy had connected it to its origin.
-        begun_at, send_at, sent_at, first_byte_at, ended_at: points in time on the monotonic
-            clock; 0.0 where not reached. The first to the second is the wait in the pool,
-            the three phases above included.
+        head: The final response's head; `None` before it has arrived.
+        content: The whole body or, with `ExchangeLimits.streams`, the part that was not taken yet.
+        error: Why it ended without a response, or in the middle of one.
+        is_reused: Whether the connection had served another exchange before.
+        dns, connect, tls: Seconds, or `None` if the phase did not occur for this exchange.
+        is_at_proxy: Whether it ended before a proxy had connected it to its origin.
+        begun_at, send_at, sent_at, first_byte_at, ended_at: Points in time on the monotonic clock;
+            0.0 if not reached. From the first to the second it waited in the pool, which includes
+            the three phases above.
     """
 
     __slots__ = (
@@ -217,9 +217,9 @@ class Exchange:
         self.payload = payload
         self.body = body
         self.limits = limits
-        # The absolute end of the exchange, on the monotonic clock.
+        # When the exchange must end, on the monotonic clock.
         self.deadline = deadline
-        # Whether the request itself asks for the connection to be closed.
+        # Whether the request itself asks to close the connection.
         self.closes = closes
         self.begun_at = begun_at
         self.send_at = self.sent_at = self.first_byte_at = self.ended_at = 0.0
@@ -233,13 +233,14 @@ class Exchange:
         self.is_at_proxy = False
         self.is_reused = False
         self.has_resent = False
-        # The connection it was started on last; it is under way there while that says so too.
+        # The connection that it was started on last. It runs there while that refers to it.
         self.connection: ExchangeConnection | None = None
-        # Waiting in the pool only: the dial begun for it, when that wait ends, its place in time.
+        # Used while it waits in the pool: its dial, the time at which the wait ends, and its
+        # position.
         self.dial: ExchangeDial | None = None
         self.expires = NEVER
         self.order = 0
-        # Streaming only: settled when there is more to read, or the end.
+        # Set when a streamed body has more to read, or has ended.
         self.reader: Future[None] | None = None
         self.observer: Observer | None = None
         self.follow: Follow | None = None
@@ -248,9 +249,9 @@ class Exchange:
         self, origin: Origin, method: bytes, payload: bytes, deadline: float, now: float
     ) -> None:
         """
-        Make another request of the same kind of one that has succeeded.
+        Reset a finished exchange for the next request of the same kind.
 
-        For whoever holds the only reference to it: an object less to make for each request.
+        Only for the holder of its only reference: it saves making an object for each request.
         """
         self.origin = origin
         self.method = method
@@ -264,7 +265,7 @@ class Exchange:
         self.has_resent = False
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still, from `before` on, out of what came earlier."""
+        """Take the time of a blocked loop, from `before` on, out of the earlier points in time."""
         self.begun_at += seconds
         self.deadline += seconds
         if 0.0 < self.send_at <= before:
@@ -275,7 +276,7 @@ class Exchange:
             self.first_byte_at += seconds
 
     def settle(self) -> None:
-        """Wake whoever waits for the exchange, once."""
+        """Wake what waits for the exchange, once."""
         if not self.future.done():
             self.future.set_result(None)
         reader = self.reader
@@ -283,18 +284,18 @@ class Exchange:
             reader.set_result(None)
 
     def fail(self, error: Exception, now: float) -> None:
-        """End without a (whole) response."""
+        """End without a complete response."""
         self.error = error
         self.ended_at = now
         self.settle()
 
     @property
     def active_connection(self) -> ExchangeConnection | None:
-        """The connection it is under way on."""
+        """The connection that it runs on."""
         connection = self.connection
         return connection if connection is not None and connection.exchange is self else None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether nothing more will arrive."""
         return self.ended_at > 0.0

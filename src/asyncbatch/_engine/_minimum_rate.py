@@ -1,7 +1,7 @@
 """
-Whether a peer keeps the least rate that is asked of it.
+`Pace`: whether a peer sends at the least rate required.
 
-Pure: the caller counts the bytes and says what time it is.
+Pure: the caller counts the bytes, and passes the time.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import math
 from collections import deque
 
 WINDOW = 10
-"""Whole seconds that a rate is averaged over: as long as a transfer may stand still."""
+"""Whole seconds over which the rate is averaged; a transfer may pause for as long."""
 
 
 class Pace:
     """
-    Counts the bytes of one transfer, and says when it will have been too slow.
+    Counts the bytes of one transfer, and tells when it will have been too slow.
 
-    It is judged at whole seconds of the clock, so that one look serves all transfers of a moment,
-    and for the first time when the window has passed since its first whole second. What comes
-    before that second counts as coming in it.
+    The rate is checked at whole seconds of the clock, so that one check serves all transfers, and
+    first when the window has passed since the first whole second. Bytes before that second count as
+    arriving in it.
 
     Args:
-        rate: bytes per second that it must reach on average over the window.
-        now: when it began.
+        rate: Least bytes per second, averaged over the window.
+        now: When the transfer began.
     """
 
     __slots__ = ("_least", "_marked_at", "_received", "_totals")
@@ -31,16 +31,16 @@ class Pace:
     def __init__(self, rate: float, now: float) -> None:
         self._least = rate * WINDOW
         self._received = 0
-        # How much had come at each of the last whole seconds, and when the last of them was.
+        # The bytes received at each of the last whole seconds, and when the last of them was.
         self._totals = deque([0], maxlen=WINDOW)
         self._marked_at = math.floor(now) + 1
 
     def take_out(self, seconds: float) -> None:
-        """Let whole seconds pass in which nothing is expected."""
+        """Skip whole seconds in which no bytes are expected."""
         self._marked_at += math.ceil(seconds)
 
     def add(self, count: int, now: float) -> None:
-        """Count bytes that have come."""
+        """Count received bytes."""
         if now >= self._marked_at + 1:
             passed = math.floor(now) - self._marked_at
             self._totals.extend([self._received] * min(passed, WINDOW))
@@ -49,11 +49,12 @@ class Pace:
 
     @property
     def too_slow_at(self) -> float:
-        """When it will have been too slow if nothing more comes."""
+        """When it will have been too slow, if nothing more arrives."""
         enough = self._received - self._least
         totals = self._totals
         judged_at = self._marked_at + 1 + WINDOW
         if totals[-1] <= enough:
             return judged_at
-        # Once in the past it has too little behind it, and so at each later second.
+        # A second with too little after it is followed only by such seconds; each is one second
+        # less.
         return judged_at - sum(1 for total in totals if total > enough)

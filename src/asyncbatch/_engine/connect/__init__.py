@@ -1,1 +1,1 @@
-"""From an origin to an open connection: names, addresses, sockets, TLS."""
+"""Opens connections to origins: names, addresses, sockets, proxies, TLS."""

@@ -1,8 +1,8 @@
 """
 Address policies: which addresses may be connected to.
 
-Pure. Refusing is about the address, never about the spelling of the name: whatever a URL says,
-it is the resolved address that is looked at, and that same address that is connected to.
+Pure. A policy judges the resolved address, never the spelling in the URL, and the connection goes
+to that same address.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _NOT_PUBLIC_V4 = tuple(
         "203.0.113.0/24",
         "240.0.0.0/4",
         # The same registry calls these globally reachable (AS112, AMT, the former relays of 6to4;
-        # also 192.0.0.9 and .10 above): whichever server is nearest answers, and that may be one
-        # of the network that we are in.
+        # also 192.0.0.9 and .10 above). But the nearest server answers, which may be one in our own
+        # network.
         "192.31.196.0/24",
         "192.52.193.0/24",
         "192.88.99.0/24",
         "192.175.48.0/24",
         # Multicast (RFC 5771).
         "224.0.0.0/4",
-        # Public by its number, but answered by the host under each virtual machine on Azure.
+        # A public number, but on Azure the host below each virtual machine answers it.
         "168.63.129.16/32",
     )
 )
@@ -69,14 +69,14 @@ _LOW_32_BITS = 0xFFFF_FFFF
 
 def is_public(address: IPAddress) -> bool:
     """
-    Say whether an address is one of the public Internet: what `addresses="public"` asks.
+    Return whether an address is public; this is the policy of `addresses="public"`.
 
     The answer is the same on every release of Python. No block of the IANA special-purpose
-    registries is public, not even those that they call globally reachable: those are answered by
-    whichever network is nearest. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, ISATAP)
-    must be public itself.
+    registries is public, not even those that they call globally reachable, since the nearest
+    network answers for those. An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, ISATAP) must
+    be public itself.
 
-    To allow something else as well, or less, build a policy on it:
+    To allow more or less, build a policy on it:
 
         Fetcher(addresses=lambda address: is_public(address) and address not in OURS)
     """
@@ -99,10 +99,10 @@ def is_public(address: IPAddress) -> bool:
 
 def as_policy(addresses: AddressPolicyTypes) -> AddressPolicy | None:
     """
-    Turn what callers may pass into a policy, or None where every address is welcome.
+    Return the policy for an argument `addresses`; `None` if every address is allowed.
 
     Raises:
-        TypeError: it is neither a callable nor None nor `"public"`, or one that has to be awaited.
+        TypeError: It is not a callable, `None` or `"public"`, or it is a coroutine function.
     """
     if addresses == "public":
         return is_public
@@ -115,10 +115,10 @@ def as_policy(addresses: AddressPolicyTypes) -> AddressPolicy | None:
 
 def allowed_by(policy: AddressPolicy, host: str, addresses: Sequence[str]) -> list[bool]:
     """
-    Say of each of a host's addresses, as text, whether it may be connected to.
+    Return for each address of a host, as text, whether it may be connected to.
 
     Raises:
-        AddressRefused: none may, or the policy has failed to say so.
+        AddressRefused: None may, or the policy failed.
     """
     verdicts = [_verdict(policy, host, text) for text in addresses]
     if not any(verdicts):
@@ -129,12 +129,12 @@ def allowed_by(policy: AddressPolicy, host: str, addresses: Sequence[str]) -> li
 
 def _verdict(policy: AddressPolicy, host: str, text: str) -> bool:
     try:
-        # Without zone, and IPv4 where IPv4 will be spoken: a policy that compares addresses, or
-        # asks one for `is_private`, must not be passed by another spelling.
+        # Without the zone, and a mapped IPv4 address as IPv4: another spelling must not evade a
+        # policy that compares addresses or uses `is_private`.
         verdict = policy(_plain(ipaddress.ip_address(text)))
     except (Exception, GeneratorExit) as exc:
         raise AddressRefused(f"{host!r} is at {text}, and addresses() raised {exc!r}") from exc
-    # Nothing else means yes: a coroutine, say, is as true as any object.
+    # Nothing else counts as yes: a coroutine, for example, is true like any object.
     if verdict is not True and verdict is not False:
         raise AddressRefused(
             f"{host!r} is at {text}, and addresses() returned {verdict!r}, not True or False"

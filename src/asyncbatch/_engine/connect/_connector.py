@@ -1,7 +1,7 @@
 """
-From an origin to an open transport: look-up, address policy, sockets, proxies, TLS.
+`Connector`: opens a transport to an origin, by look-up, address policy, sockets, proxies and TLS.
 
-The address that was checked is the one that is connected to; nothing is resolved twice.
+It connects to the same address that the policy has checked; nothing is resolved twice.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from asyncbatch._engine.io._transport import Transport
 from asyncbatch._values._proxy import Proxy
 
 MOST_ADDRESSES = 4
-"""Addresses of an origin that a SOCKS proxy is asked for in turn, each on its own connection."""
+"""Most addresses of an origin that a SOCKS proxy is asked for, each on its own connection."""
 
 
 class Connector:
@@ -54,13 +54,13 @@ class Connector:
     Opens transports for one engine.
 
     Args:
-        make_ssl_context: called once, in a thread, when TLS is first needed: reading the roots
+        make_ssl_context: Called once, in a thread, when TLS is first needed: reading the roots
             takes some 20 ms.
-        policy: says of each address whether it may be connected to.
-        local_address: to connect from.
-        socket_options: for `setsockopt`, each.
-        uds: the path of a Unix domain socket to connect to instead of any address.
-        retries: how many times a failed connect is tried again.
+        policy: Decides which addresses may be connected to.
+        local_address: The local address of each connection.
+        socket_options: Arguments of `setsockopt` for each socket.
+        uds: Path of a Unix domain socket to connect to instead of any address.
+        retries: How often a failed connect is tried again.
     """
 
     def __init__(
@@ -84,28 +84,28 @@ class Connector:
 
     @property
     def has_policy(self) -> bool:
-        """Whether addresses are checked, which cannot be done behind a proxy."""
+        """Whether addresses are checked, which is impossible through a proxy."""
         return self._policy is not None
 
     def begin(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
     ) -> Transport | StartedConnect | None:
         """
-        Begin to connect where nothing has to be waited for first: to the one address that there is.
+        Begin to connect if nothing must be waited for: to the only address that there is.
 
-        With a proxy on the way, that is the proxy's.
+        Through a proxy, that is the proxy's.
 
         Args:
-            origin: where to.
-            phases: says how long it took.
-            attacher: puts a transport on the socket.
+            origin: The origin to connect to.
+            phases: Records the durations.
+            attacher: Makes the transport.
 
         Returns:
-            The transport, where it is open already; else what to go on with in `connect`; None:
-            `connect` has to begin.
+            The transport, if it is open already; otherwise the argument `begun` for `connect`.
+            `None` if `connect` must begin.
 
         Raises:
-            AddressRefused, ConnectFailed, ProxyFailed: that step failed.
+            AddressRefused, ConnectFailed, ProxyFailed: That step failed.
         """
         if self._uds is not None or not CAN_WATCH:
             return None
@@ -149,13 +149,13 @@ class Connector:
         Open a transport to an origin.
 
         Args:
-            origin: where to.
-            phases: says in the end how long it took, and meanwhile how long it has taken.
-            attacher: puts a transport on the socket.
-            begun: what `begin` has begun.
+            origin: The origin to connect to.
+            phases: Records the durations, also while they last.
+            attacher: Makes the transport.
+            begun: What `begin` returned.
 
         Raises:
-            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, ProxyFailed: that step
+            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, ProxyFailed: That step
                 failed.
         """
         route = origin.route
@@ -183,7 +183,7 @@ class Connector:
         phases.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
             sock = await self._open_socket(origin, phases, begun)
-        except BaseException as exc:  # out of time, too
+        except BaseException as exc:  # also cancelled by the time limit
             phases.observe(f"connection.{name}.failed", exception=exc)
             raise
         phases.observe(f"connection.{name}.complete", return_value=None)
@@ -211,7 +211,7 @@ class Connector:
     ) -> Transport:
         try:
             return await self._connect(_place_of(proxy), phases, attacher, begun, proxy.ssl_context)
-        except ContextFailed:  # which says nothing of the proxy
+        except ContextFailed:  # not a fault of the proxy
             raise
         except (ConnectFailed, HandshakeFailed, ResolveFailed) as exc:
             raise ProxyFailed(proxy.label, str(exc)) from exc
@@ -224,10 +224,10 @@ class Connector:
         attacher: Attacher,
         begun: StartedConnect | None,
     ) -> Transport:
-        """Open a tunnel, and in it TLS to the origin, if that is its scheme."""
+        """Open a tunnel through a proxy and, for https, TLS to the origin in it."""
         try:
-            # Not when there is a tunnel: whatever came in it meanwhile would be taken for the
-            # origin's.
+            # Before the tunnel is open: bytes that arrived in it during these waits would be taken
+            # for the origin's.
             context = await self._context() if origin.is_tls else None
             hosts = await self._hosts_for(proxy, origin, phases)
         except BaseException:
@@ -278,7 +278,7 @@ class Connector:
                 phases.leave()
 
     async def _hosts_for(self, proxy: Proxy, origin: Origin, phases: ConnectPhases) -> list[str]:
-        """Return what a proxy is asked to connect to, in turn: a name, or the addresses of it."""
+        """Return what a proxy is asked to connect to, in turn: a name, or its addresses."""
         if proxy.scheme != "socks5":
             return [without_escape(origin.host)]
         phases.is_at_proxy = False
@@ -290,10 +290,10 @@ class Connector:
 
     def check(self, host: str, addresses: list[Address]) -> list[Address]:
         """
-        Keep the addresses that the policy allows.
+        Return the addresses that the policy allows.
 
         Raises:
-            AddressRefused: none is left, or the policy failed.
+            AddressRefused: It allows none, or it failed.
         """
         if self._policy is None:
             return addresses
@@ -323,7 +323,7 @@ class Connector:
     async def _finish(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
     ) -> socket.socket:
-        phases.connect = None  # of which `begin` has told a part
+        phases.connect = None  # `begin` has recorded a part of it
         phases.enter("connect", begun.started)
         try:
             return await self._opener.finish(begun)
@@ -345,7 +345,7 @@ class Connector:
         try:
             return await race(addresses, self._opener.connect, silent.extend)
         except cancelled_class():
-            # Out of time: as if they had refused. What is tried first next time are others.
+            # Running out of time counts as a refusal: other addresses come first next time.
             if silent:
                 self.resolver.forget(host, port)
             raise
@@ -360,7 +360,7 @@ class Connector:
         return ConnectFailed(f"{origin.host!r} port {origin.port}: {error}")
 
     def _known_addresses(self, origin: Origin, phases: ConnectPhases) -> list[Address] | None:
-        """Return the addresses of a host where nobody has to be asked for them."""
+        """Return the addresses of a host without a look-up: literal or cached; otherwise `None`."""
         host, port = origin.host, origin.port
         if not 0 < port < 65536:
             raise ConnectFailed(f"there is no port {port}")
@@ -391,7 +391,7 @@ class Connector:
     async def _shake_hands(
         self, origin: Origin, phases: ConnectPhases, shake: Callable[[], Awaitable[Transport]]
     ) -> Transport:
-        """Have `shake`, which enters the phase, speak TLS; say whose it is if it cannot."""
+        """Do a TLS handshake by `shake`, which enters the phase; report and name its failure."""
         phases.observe("connection.start_tls.started", server_hostname=_name_of(origin))
         try:
             transport = await self._shaken(origin, phases, shake)
@@ -415,13 +415,13 @@ class Connector:
 
 
 def _leave_proxy(phases: ConnectPhases) -> None:
-    """Say that from now on it is the origin that is waited for."""
+    """Note that the proxy is done, and the origin is waited for."""
     phases.is_at_proxy = False
     phases.observe("proxy.connect.complete", return_value=None)
 
 
 def _place_of(proxy: Proxy) -> Origin:
-    """Return where a proxy is, as an origin that is connected to directly."""
+    """Return the place of a proxy, as an origin that is connected to directly."""
     return Origin(proxy.is_tls, proxy.host, proxy.port)
 
 
@@ -431,9 +431,9 @@ def _server_name(origin: Origin) -> str:
 
 def _name_of(origin: Origin) -> str:
     """
-    Return what the server calls itself.
+    Return the name of the server, without the dot at the end of a fully qualified name.
 
-    The dot at the end of a fully qualified name is for the resolver: it is no part of the name in
-    SNI (RFC 6066 §3), nor in a certificate (RFC 5280 §4.2.1.6).
+    That dot is for the resolver. It is no part of the name in SNI (RFC 6066 §3) or in a certificate
+    (RFC 5280 §4.2.1.6).
     """
     return origin.host.removesuffix(".")

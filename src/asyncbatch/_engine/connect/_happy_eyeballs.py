@@ -1,5 +1,5 @@
 """
-Happy eyeballs (RFC 8305): try the addresses of a name with a head start each, keep the first.
+Happy eyeballs (RFC 8305): tries the addresses of a name with a head start each, uses the first.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from asyncbatch._engine._event_loop import Task, cancelled_class, first_done, ru
 from asyncbatch._engine.connect._resolver import Address
 
 HEAD_START = 0.25
-"""Seconds an attempt has for itself before the next one joins (RFC 8305 §5)."""
+"""Seconds until the next attempt begins beside an unfinished one (RFC 8305 §5)."""
 
 
 MAX_SILENT = 16
-"""Addresses that are waited for at once; those that refuse make room for the next."""
+"""Most addresses that are tried at the same time; one that refuses makes room for the next."""
 MAX_NOTES = 16
-"""Errors of further addresses that are told."""
+"""Most errors of further addresses that are added as notes."""
 
 
 def interleave(addresses: list[Address]) -> list[Address]:
-    """Alternate the families, the system's first choice first (RFC 8305 §4)."""
+    """Alternate the address families, beginning with the system's first choice (RFC 8305 §4)."""
     first = [one for one in addresses if one.family == addresses[0].family]
     others = [one for one in addresses if one.family != addresses[0].family]
     return [one for pair in zip_longest(first, others) for one in pair if one is not None]
@@ -34,16 +34,15 @@ async def race(
     on_silent: Callable[[list[Address]], object],
 ) -> socket.socket:
     """
-    Connect to whichever address answers first.
+    Connect to the address that answers first.
 
     Args:
-        addresses: in the order in which to try them, by and large.
-        connect: opens a socket to one of them.
-        on_silent: told at the end of those that had not answered by then, though they had had
-            their head start.
+        addresses: The addresses, roughly in the order in which to try them.
+        connect: Opens a socket to an address.
+        on_silent: Called at the end with the addresses that did not answer within their head start.
 
     Raises:
-        OSError: none answered; that of the first address, with the others as notes.
+        OSError: None answered; the error of the first one to fail, with the others as notes.
     """
     if len(addresses) == 1:
         return await _connect_to_one(addresses[0], connect, on_silent)
@@ -75,7 +74,7 @@ class _Race:
         self._todo = addresses[::-1]
         self._connect = connect
         self._on_silent = on_silent
-        # Each with its address, and when it began.
+        # Each attempt with its address, and when it began.
         self._running: dict[Task[socket.socket], tuple[Address, float]] = {}
         self._errors: list[OSError] = []
         self._loop = running_loop()
@@ -105,14 +104,14 @@ class _Race:
         return bool(self._todo) and len(self._running) < MAX_SILENT
 
     async def _wait(self) -> socket.socket | None:
-        """Wait for the first to succeed, a failure that frees the way, or the head start."""
+        """Wait for a success, a failure that makes room, or the end of the head start."""
         done = await first_done(self._running, HEAD_START if self._has_next else None)
         winner: socket.socket | None = None
         for task in done:
             del self._running[task]
             error = task.exception()
             if error is None:
-                # Two at once: one is enough.
+                # If two succeed at once, only one is needed.
                 if winner is not None:
                     winner.close()
                 winner = task.result()

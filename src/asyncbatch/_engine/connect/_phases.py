@@ -1,5 +1,5 @@
 """
-The phases of opening a connection: how long each took, and who is told of them meanwhile.
+`ConnectPhases`: how long each phase of opening a connection took, reported while it lasts.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Phase: TypeAlias = Literal["dns", "connect", "tls"]
 
 class ConnectPhases:
     """
-    What the opening of one connection has taken so far.
+    The durations of the phases of opening one connection.
 
     Attributes:
-        dns, connect, tls: seconds each phase took, successful or not; None where it did not occur,
-            or is under way for the first time. Through a proxy they add up: `dns` looks up whoever
-            is connected to here, `connect` is the connection to the proxy and its reply, `tls` the
-            handshakes with the proxy and, in its tunnel, with the origin.
-        is_at_proxy: whether a proxy is being asked, and has not connected yet.
-        observer: is told of each step; None where nobody wants to know.
+        dns, connect, tls: Seconds of each phase, successful or not; `None` if it did not occur, or
+            is in progress for the first time. Through a proxy they add up: `dns` is the look-up of
+            the host that is connected to here, `connect` the connection to the proxy and its reply,
+            `tls` the handshakes with the proxy and, in its tunnel, with the origin.
+        is_at_proxy: Whether a proxy was asked, and has not connected yet.
+        observer: Called for each step, if set.
     """
 
     __slots__ = ("_current", "_since", "connect", "dns", "is_at_proxy", "observer", "tls")
@@ -33,30 +33,30 @@ class ConnectPhases:
         self.tls: float | None = None
         self.observer = observer
         self.is_at_proxy = False
-        # The phase under way, and since when.
+        # The phase in progress, and when it began.
         self._current: Phase | None = None
         self._since = 0.0
 
     def enter(self, phase: Phase, at: float | None = None) -> None:
-        """Begin a phase, now or at a time that has passed."""
+        """Begin a phase, now or at a past time."""
         self._current = phase
         self._since = monotonic() if at is None else at
 
     def leave(self) -> None:
-        """End the phase under way, if there is one."""
+        """End the phase in progress, if there is one."""
         if self._current is not None:
             setattr(self, self._current, self._so_far(self._current))
             self._current = None
 
     def tell(self, exchange: Exchange) -> None:
-        """Tell an exchange that ends or is served how long each phase took, or has taken so far."""
+        """Copy the duration of each phase so far to an exchange that was served or has ended."""
         exchange.dns, exchange.connect, exchange.tls = self.dns, self.connect, self.tls
         exchange.is_at_proxy = self.is_at_proxy
         if self._current is not None:
             setattr(exchange, self._current, self._so_far(self._current))
 
     def begin_again(self) -> None:
-        """Forget what an attempt that failed took."""
+        """Forget the durations of a failed attempt."""
         self.dns = self.connect = self.tls = None
         self.is_at_proxy = False
 
@@ -65,10 +65,10 @@ class ConnectPhases:
         return (earlier or 0.0) + monotonic() - self._since
 
     def observe(self, name: str, **info: Any) -> None:
-        """Report a step."""
+        """Report a step to the observer."""
         if self.observer is not None:
             self.observer(name, info)
 
     def take_out(self, seconds: float) -> None:
-        """Take time in which the loop stood still out of the phase under way."""
+        """Take the time of a blocked loop out of the phase in progress."""
         self._since += seconds

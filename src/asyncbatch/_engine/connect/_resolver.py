@@ -1,8 +1,8 @@
 """
-Host names to socket addresses: cached, coalesced, and in threads of our own.
+`Resolver`: resolves host names to socket addresses, in threads of our own, with a cache.
 
-asyncio's default executor is shared with everything else in the program: a few slow look-ups
-there show as time-outs of all others (CPython issue 112169).
+Look-ups of the same name are combined. asyncio's default executor is shared with the rest of the
+program: a few slow look-ups there cause timeouts of all others (CPython issue 112169).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CACHE_SECONDS = 60.0
 MAX_CACHED_NAMES = 10_000
 MAX_THREADS = 32
 MOST_THREADS = 256
-"""Threads that there are at the very most: those that hang cannot be ended."""
+"""Most threads at all: those that hang cannot be ended."""
 PATIENCE = 1.0
-"""Seconds that a call waits for a thread before it gets one beyond `MAX_THREADS`."""
+"""Seconds that a call waits for a thread before another one beyond `MAX_THREADS` is started."""
 MAX_ADDRESSES = 256
-"""Addresses of one name that are kept; a hostile name has thousands."""
+"""Most addresses of one name that are kept; a hostile name has thousands."""
 
 
 class Address(NamedTuple):
-    """Where a socket can be connected to."""
+    """An address that a socket can be connected to."""
 
     family: int
     sockaddr: tuple[Any, ...]
@@ -49,21 +49,21 @@ def look_up(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror:
-        # Without a descriptor for its files and sockets glibc says that there is no such name.
-        # Opening one tells that apart: it then fails with EMFILE.
+        # Without a descriptor for its files and sockets, glibc reports that the name does not
+        # exist. Opening one tells these apart: then it fails with EMFILE.
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
         raise
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 def parse_literal(host: str, port: int) -> list[Address] | None:
-    """Return the address that a host spells out, or None where it is a name. Never blocks."""
-    # What an IPv6 scope names may change, everything else is spelt out for good.
+    """Return the address of a literal host, or `None` for a name. Never blocks."""
+    # The meaning of an IPv6 scope may change, so it is not cached.
     return _parse_literal.__wrapped__(host, port) if "%" in host else _parse_literal(host, port)
 
 
 def without_escape(host: str) -> str:
-    """Return a host as the system takes it: in a URL, the "%" of a zone is %25 (RFC 6874)."""
+    """Return a host as the system expects it: a URL has %25 for the "%" of a zone (RFC 6874)."""
     return host.replace("%25", "%", 1) if "%25" in host and ":" in host else host
 
 
@@ -79,15 +79,15 @@ def _parse_literal(host: str, port: int) -> list[Address] | None:
 
 class Threads:
     """
-    Threads that exist only while there is something to call in them.
+    Threads that exist only while there are calls to make.
 
-    Daemons, and never joined: a look-up that hangs must hold up neither `aclose` nor the end of
-    the interpreter, as the threads of `concurrent.futures` would.
+    They are daemons and never joined: a look-up that hangs must delay neither `aclose` nor the exit
+    of the interpreter, as the threads of `concurrent.futures` would.
 
     Args:
-        limit: how many there are at a time, while none of them hangs.
-        patience: seconds that a call waits for one of them before it gets a further one.
-        most: how many there may be then.
+        limit: Most threads at a time, while none of them hangs.
+        patience: Seconds that a call waits for one of them before another one is started.
+        most: Most threads at all.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class Threads:
 
     def call(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """
-        Call in a thread; the future belongs to the running loop.
+        Make a call in a thread; the future belongs to the running loop.
 
-        It fails with `EAGAIN` where the system has no thread for it.
+        It fails with `EAGAIN` if the system has no thread for it.
         """
         loop = running_loop()
         future: Future[T] = loop.create_future()
@@ -116,7 +116,7 @@ class Threads:
         def run() -> None:
             try:
                 result = function(*args)
-            except BaseException as exc:  # it belongs to whoever awaits the future
+            except BaseException as exc:  # raised where the future is awaited
                 _settle(loop, future, None, exc)
             else:
                 _settle(loop, future, result, None)
@@ -131,7 +131,7 @@ class Threads:
         return future
 
     def _start(self, limit: int) -> bool:
-        """Start a thread unless there are `limit`; say whether it was."""
+        """Start a thread unless there are `limit`; return whether it was started."""
         with self._lock:
             if self._running >= limit:
                 return False
@@ -145,20 +145,20 @@ class Threads:
         return True
 
     def _relieve(self) -> None:
-        """Start a further thread, if calls still wait for one of those that there are."""
+        """Start another thread, if calls still wait for one."""
         if not self._calls.empty():
             with contextlib.suppress(RuntimeError):
                 self._start(self._most)
 
     def _refuse(self, future: Future[Any], error: RuntimeError) -> None:
-        """Fail the last call, unless a thread that there is already will come to it."""
+        """Fail the last call, unless a running thread will make it."""
         with self._lock:
             if self._running:
                 return
             call = self._calls.get_nowait()
         if "interpreter shutdown" in str(error):
-            # No thread starts any more (Python 3.12), and of a program that ends there is little
-            # left that a look-up within the event loop could hold up.
+            # No thread can be started any more (Python 3.12). While the program exits, a look-up in
+            # the event loop blocks hardly anything.
             call()
             return
         future.set_exception(OSError(errno.EAGAIN, str(error)))
@@ -169,7 +169,7 @@ class Threads:
                 call = self._calls.get_nowait()
             except queue.Empty:
                 with self._lock:
-                    # Under the lock, so that no call is left behind by the last thread.
+                    # Under the lock, so that the last thread leaves no call behind.
                     if self._calls.empty():
                         self._running -= 1
                         return
@@ -188,14 +188,14 @@ def _settle(
             return
         if error is not None:
             future.set_exception(error)
-            future.exception()  # retrieved: nobody may be waiting any more
+            future.exception()  # marks it as retrieved: the waiting task may have been cancelled
         else:
             future.set_result(result)  # type: ignore[arg-type]  # None only with an error
 
     try:
         loop.call_soon_threadsafe(settle)
     except RuntimeError:
-        return  # the loop was closed meanwhile, and nobody waits
+        return  # the loop was closed, so that no task waits
 
 
 class Resolver:
@@ -203,8 +203,9 @@ class Resolver:
     Resolves names for one engine.
 
     Args:
-        look_up: asks the system; called in a thread.
-        clock: a monotonic clock.
+        look_up: Asks the system; called in a thread.
+        threads: Where it is called.
+        clock: A monotonic clock.
     """
 
     def __init__(
@@ -217,20 +218,20 @@ class Resolver:
         self._look_up = look_up
         self._threads = Threads() if threads is None else threads
         self._clock = clock
-        # Oldest first, since every answer lives equally long.
+        # Oldest first, since all answers are kept equally long.
         self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()
         self._running: dict[tuple[str, int], Future[list[Address]]] = {}
-        # Addresses that did not answer, and until when they come last; oldest first.
+        # Addresses that did not answer, and until when they are sorted last; oldest first.
         self._silent: OrderedDict[Address, float] = OrderedDict()
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """
         Return the addresses of a name, at least one, in the order of the system.
 
-        Those that were silent a short while ago come last.
+        Those that did not answer a short while ago come last.
 
         Raises:
-            ResolveFailed: there is none, or the name cannot be asked for.
+            ResolveFailed: There is none, or the name is not valid.
         """
         known = self.known(host, port)
         if known is not None:
@@ -242,7 +243,7 @@ class Resolver:
             self._running[key] = running
             running.add_done_callback(lambda future: self._keep(key, future))
         try:
-            # Shielded: one caller that gives up must not take the answer from the others.
+            # Shielded: a cancelled caller must not take the answer from the others.
             addresses = await shielded(running)
         except (OSError, UnicodeError) as exc:
             raise ResolveFailed(f"{host!r} cannot be resolved: {exc}") from exc
@@ -251,18 +252,18 @@ class Resolver:
         return self._in_order(addresses)
 
     def known(self, host: str, port: int) -> list[Address] | None:
-        """Return the addresses of a name that was resolved a short while ago."""
+        """Return the addresses of a name that was resolved a short while ago; otherwise `None`."""
         cached = self._cache.get((host, port))
         if cached is not None and cached[0] > self._clock():
             return cached[1]
         return None
 
     def forget(self, host: str, port: int) -> None:
-        """Ask anew next time, since none of the addresses answered."""
+        """Drop the cached addresses of a name, since none of them answered."""
         self._cache.pop((host, port), None)
 
     def note_silent(self, host: str, port: int, addresses: Iterable[Address]) -> None:
-        """Have addresses of a name that did not answer in time come last for a while."""
+        """Sort addresses of a name last for a while, since they did not answer in time."""
         until = self._clock() + CACHE_SECONDS
         for address in addresses:
             self._silent.pop(address, None)

@@ -1,8 +1,8 @@
 """
-Sockets, from an address to one that is connected, with the options that all of them get.
+`SocketOpener`: connects sockets to addresses, with the options of the transport.
 
-Not by `loop.sock_connect`: uvloop's looks the address up once more, in a thread of libuv's. That
-is a detour for each connection, and those threads make a forked child that exits die of SIGSEGV.
+`loop.sock_connect` is not used: uvloop's resolves the address again, in a thread of libuv. That is
+a detour for each connection, and with these threads a forked child dies of SIGSEGV when it exits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asyncbatch._engine._event_loop import EventLoop, Future, running_loop
 from asyncbatch._engine.connect._resolver import Address
 
 CAN_WATCH = os.name != "nt"
-"""Whether event loops can watch a socket; that of Windows cannot, and looks nothing up either."""
+"""Whether event loops can watch a socket; that of Windows cannot, but looks nothing up either."""
 
 _UNFINISHED = (errno.EINPROGRESS, errno.EALREADY)
 
@@ -27,7 +27,7 @@ SocketOption: TypeAlias = tuple[Any, ...]
 
 
 class StartedConnect(NamedTuple):
-    """A socket that is connected, or on its way."""
+    """A socket that is connected or connecting."""
 
     sock: socket.socket
     address: Address
@@ -37,11 +37,11 @@ class StartedConnect(NamedTuple):
 
 class SocketOpener:
     """
-    Opens sockets; one that cannot be connected is closed.
+    Opens sockets; closes those that cannot be connected.
 
     Args:
-        local_address: to connect from.
-        options: for `setsockopt`, each.
+        local_address: The local address of each socket.
+        options: Arguments of `setsockopt` for each socket.
     """
 
     def __init__(self, local_address: str | None, options: Iterable[SocketOption]) -> None:
@@ -50,10 +50,10 @@ class SocketOpener:
 
     def begin(self, address: Address) -> StartedConnect:
         """
-        Begin to connect; `finish` has to be awaited unless it is connected at once.
+        Begin to connect; await `finish` unless it is connected at once.
 
         Raises:
-            OSError, OverflowError: it cannot be reached, or there are no such options.
+            OSError, OverflowError: The address cannot be reached, or an option is not valid.
         """
         started = monotonic()
         sock = self._new_socket(address)
@@ -66,10 +66,10 @@ class SocketOpener:
 
     async def finish(self, begun: StartedConnect) -> socket.socket:
         """
-        Wait until what was begun, and is not connected yet, is.
+        Wait until a socket from `begin` is connected.
 
         Raises:
-            OSError: it cannot be reached.
+            OSError: The address cannot be reached.
         """
         try:
             await finish_connect(begun.sock, begun.address.sockaddr)
@@ -83,7 +83,7 @@ class SocketOpener:
         Connect to an address.
 
         Raises:
-            OSError, OverflowError: as `begin`.
+            OSError, OverflowError: As `begin`.
         """
         sock = self._new_socket(address)
         try:
@@ -113,7 +113,7 @@ async def connect_unix(path: str) -> socket.socket:
     Connect to a Unix domain socket.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: No server listens there.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -127,18 +127,18 @@ async def connect_unix(path: str) -> socket.socket:
 
 def begin_connect(sock: socket.socket, address: tuple[Any, ...]) -> bool:
     """
-    Begin to connect a non-blocking TCP socket to an address that is resolved.
+    Begin to connect a non-blocking TCP socket to a resolved address.
 
     Returns:
-        Whether it is connected; else `finish_connect` has to be awaited.
+        Whether it is connected; if not, await `finish_connect`.
 
     Raises:
-        OSError: it cannot be reached.
+        OSError: The address cannot be reached.
     """
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS and sys.platform == "linux":
-        # To this host the handshake is over when the first call returns, whatever that says. To
-        # ask again takes 0.4 us, and spares a turn of the event loop.
+        # To this host, the handshake is complete when the first call returns, whatever it returns.
+        # A second call costs 0.4 µs, and saves a turn of the event loop.
         error = sock.connect_ex(address)
     if error in _UNFINISHED:
         return False
@@ -149,10 +149,10 @@ def begin_connect(sock: socket.socket, address: tuple[Any, ...]) -> bool:
 
 async def finish_connect(sock: socket.socket, address: tuple[Any, ...]) -> None:
     """
-    Wait until a socket is connected that has begun to.
+    Wait until a connecting socket is connected.
 
     Raises:
-        OSError: it cannot be reached.
+        OSError: The address cannot be reached.
     """
     await _until_writable(running_loop(), sock.fileno())
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -162,10 +162,10 @@ async def finish_connect(sock: socket.socket, address: tuple[Any, ...]) -> None:
 
 async def connect_socket(sock: socket.socket, address: tuple[Any, ...]) -> None:
     """
-    Connect a non-blocking TCP socket to an address that is resolved.
+    Connect a non-blocking TCP socket to a resolved address.
 
     Raises:
-        OSError: it cannot be reached.
+        OSError: The address cannot be reached.
     """
     if not CAN_WATCH:
         await running_loop().sock_connect(sock, address)

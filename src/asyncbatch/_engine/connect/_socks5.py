@@ -1,7 +1,7 @@
 """
-The client's side of SOCKS5 (RFC 1928, RFC 1929), up to the point where the origin is connected.
+`Socks5Protocol`: the client's side of SOCKS5 (RFC 1928, RFC 1929), until the origin is connected.
 
-Sans-IO: bytes in, bytes out. Each message may come in pieces, and no byte is read beyond its last.
+Sans-IO: bytes in, bytes out. A message may arrive in pieces. Bytes after the last one are kept.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class SocksFault(Exception):
     The proxy did not connect.
 
     Attributes:
-        is_refusal: whether it said so, by a reply of its own.
-        wants_credentials: whether it did so for those that it was given, or was not given.
-        may_try_other: whether another address of the origin may be reached.
+        is_refusal: Whether it said so, by a reply of its own.
+        wants_credentials: Whether the reason is missing or wrong credentials.
+        may_try_other: Whether another address of the origin may be reachable.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Socks5Protocol:
     Asks a proxy to connect to an origin.
 
     Args:
-        host: the origin's name, or its address in numbers, which is sent as one.
-        port: its port.
-        credentials: user name and password, if the proxy may want them.
+        host: The origin's name, or its address in numbers, which is sent as an address.
+        port: The port of the origin.
+        credentials: User name and password, if the proxy may require them.
 
     Attributes:
-        is_done: whether the origin is connected.
-        surplus: what came behind the last reply.
+        is_done: Whether the origin is connected.
+        surplus: Bytes after the last reply.
     """
 
     def __init__(self, host: str, port: int, credentials: tuple[bytes, bytes] | None) -> None:
@@ -88,20 +88,20 @@ class Socks5Protocol:
 
     @property
     def surplus(self) -> bytes:
-        """What came behind its last reply."""
+        """Bytes after the last reply of the proxy."""
         return bytes(self._received) if self.is_done else b""
 
     def greeting(self) -> bytes:
-        """Return what is sent first: the methods of authentication on offer."""
+        """Return the first message: the methods of authentication on offer."""
         methods = [_OPEN] if self._credentials is None else [_OPEN, _PASSWORD]
         return bytes([_VERSION, len(methods), *methods])
 
     def receive(self, content: bytes | memoryview) -> bytes:
         """
-        Take what was received, and return what is to be sent.
+        Parse received bytes, and return what to send.
 
         Raises:
-            SocksFault: the proxy refuses, or does not speak SOCKS5.
+            SocksFault: The proxy refuses, or does not speak SOCKS5.
         """
         self._received += content
         answer = b""
@@ -113,7 +113,7 @@ class Socks5Protocol:
         return answer
 
     def _step(self) -> bytes | None:
-        """Take one message, if all of it has come, and return what answers it."""
+        """Parse one message, if it is complete, and return the answer to it."""
         if self._state is _State.METHOD:
             return self._read_method()
         if self._state is _State.PASSWORD:
@@ -141,7 +141,7 @@ class Socks5Protocol:
 
     def _read_verdict(self) -> bytes | None:
         received = self._received
-        # Some servers repeat the version of SOCKS here, where that of the password belongs.
+        # Some servers send the version of SOCKS here, instead of that of the password protocol.
         _check(not received or received[0] in (_PASSWORD_VERSION, _VERSION))
         if len(received) < 2:
             return None
@@ -156,7 +156,7 @@ class Socks5Protocol:
         received = self._received
         _check(not received or received[0] == _VERSION)
         if len(received) >= 2 and received[1]:
-            # Some close behind the code, and send no address.
+            # Some proxies close after the code, and send no address.
             code = received[1]
             _check(code in REPLIES)
             raise SocksFault(REPLIES[code], may_try_other=code in _OTHER_ADDRESS_MAY_DO)
@@ -171,7 +171,7 @@ class Socks5Protocol:
         end = 4 + (length or 0) + 2
         if len(received) < end:
             return None
-        # Where its own socket is bound is of no use.
+        # The address that the proxy has bound is not needed.
         del received[:end]
         self._state = _State.DONE
         return b""

@@ -1,5 +1,5 @@
 """
-What all TLS connections of one engine share, made when the first of them is opened.
+`TLSContext`: what all TLS connections of one engine share, made when the first one is opened.
 """
 
 from __future__ import annotations
@@ -19,33 +19,32 @@ class TLSContext:
     Makes the context once, in a thread: reading the roots takes some 20 ms.
 
     Args:
-        make: called for it, and again if it fails.
-        threads: where.
-
+        make: Returns the context; called again if it failed.
+        threads: Where it is called.
     """
 
     def __init__(self, make: Callable[[], ssl.SSLContext], threads: Threads) -> None:
         self._make = make
         self._threads = threads
-        # None before it has been made.
+        # `None` until it is made.
         self._context: ssl.SSLContext | None = None
-        # That it is being made, or has been; None before, and once that has failed.
+        # The call that makes it, also afterwards; `None` before, and after it failed.
         self._future: Future[ssl.SSLContext] | None = None
         self._encrypted = memoryview(b"")
 
     @property
     def encrypted(self) -> memoryview:
-        """What every connection receives into, before it is decrypted."""
+        """The buffer that every connection receives into, before decrypting."""
         if not self._encrypted:
             self._encrypted = memoryview(bytearray(_ENCRYPTED))
         return self._encrypted
 
     async def get(self) -> ssl.SSLContext:
         """
-        Return the context, without holding the loop up.
+        Return the context, without blocking the loop.
 
         Raises:
-            Exception: what `make` raises.
+            Exception: `make` failed.
         """
         if self._context is None:
             if self._future is None or self._future.get_loop() is not running_loop():
@@ -55,7 +54,7 @@ class TLSContext:
             except Exception:
                 self._future = None
                 raise
-            # Offering anything else would have servers speak it.
+            # If anything else were offered, servers would speak it.
             context.set_alpn_protocols(["http/1.1"])
             report_cuts(context)
             self._context = context

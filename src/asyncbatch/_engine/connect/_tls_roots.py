@@ -1,8 +1,8 @@
 """
-The TLS context of a transport: which roots are trusted, and which certificate is shown.
+The TLS context of a transport: the trusted roots, and the client certificate.
 
-httpx's own function makes it, so that truststore and the environment count as they do there. What
-is wrong is told by name here: OpenSSL says "No such file or directory", and of a folder nothing.
+httpx's own function makes it, so that truststore and the environment count as with httpx. Errors
+name the option and the path: OpenSSL says only "No such file or directory", and ignores folders.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ def new_context(
     trust_env: bool,
 ) -> ssl.SSLContext:
     """
-    Return the context that `library` makes, with the certificate that it may leave out.
+    Return the context of `library`, with the certificate that it may leave out.
 
-    httpx 0.28 does so where `verify` is a path (encode/httpx#3441), and httpx2 refuses the two.
+    httpx 0.28 leaves it out if `verify` is a path (encode/httpx#3441); httpx2 rejects both
+    together.
 
     Raises:
-        FileNotFoundError: A path is none; with the option or the variable that names it.
-        ValueError: What is there cannot be used.
+        FileNotFoundError: A path does not exist; the message names the option or variable.
+        ValueError: The file or folder cannot be used.
         OSError: This machine has run out of something.
     """
-    if isinstance(verify, os.PathLike):  # which httpx takes for a context
+    if isinstance(verify, os.PathLike):  # httpx would take it for a context
         verify = os.fspath(verify)
     source, path = _roots(verify, trust_env)
-    # Of a folder OpenSSL never says that it is missing, nor of a path that is empty.
+    # OpenSSL reports neither a missing folder nor an empty path.
     if source is not None and (source == "SSL_CERT_DIR" or not path):
         _require(source, path)
     try:
@@ -54,7 +55,7 @@ def new_context(
 
 
 def _roots(verify: ssl.SSLContext | str | bool, trust_env: bool) -> tuple[str | None, str]:
-    """Return what names the roots and where they are; `None` where nobody has named any."""
+    """Return the option or variable that names the roots, and the path; `None` for the default."""
     if isinstance(verify, str):
         return "verify", verify
     if verify is True and trust_env:

@@ -1,8 +1,8 @@
 """
-Asking a proxy for a connection to an origin, over a transport that leads to the proxy.
+`open_tunnel`: asks a proxy for a connection to an origin.
 
-The bytes of either side are `_socks5`'s and `http11`'s; here they are moved, and what is wrong is
-said in the proxy's name.
+`_socks5` and `http11` encode and parse the messages. This module moves them, and reports every
+fault as the proxy's.
 """
 
 from __future__ import annotations
@@ -30,32 +30,31 @@ async def open_tunnel(
     transport: Transport, listen: Listen, proxy: Proxy, host: str, port: int
 ) -> bool:
     """
-    Have the proxy at the other end connect to an origin.
+    Ask the proxy at the other end to connect to an origin.
 
-    Afterwards the transport is paused, and has nothing to read that has come before.
-
-    Returns:
-        Whether the tunnel is open still; else it has ended as soon as it was there, be that the
-        proxy's doing or the origin's.
+    Afterwards the transport is paused, and has no unread bytes from before.
 
     Args:
-        transport: to the proxy; aborted if there is an error.
-        listen: puts `Replies` on it.
-        proxy: the proxy.
-        host: what it is to connect to, a name or an address.
-        port: likewise.
+        transport: The connection to the proxy; aborted if there is an error.
+        listen: Makes `Replies` its owner.
+        proxy: The proxy.
+        host: The name or address to connect to.
+        port: The port to connect to.
+
+    Returns:
+        Whether the tunnel is still open. If not, the proxy or the origin ended it at once.
 
     Raises:
-        ProxyFailed: it does not connect.
-        SocksRefused: it does not, and may by another address.
-        InvalidRequest: its header fields cannot be sent.
+        ProxyFailed: The proxy does not connect.
+        SocksRefused: It does not, but another address may be reachable.
+        InvalidRequest: The header fields for the proxy cannot be sent.
     """
     ask = _ask_socks if proxy.is_socks else _ask_http
     try:
         replies = listen(transport)
         surplus = await ask(transport, replies, proxy, host, port)
         if surplus or replies.has_more or _has_unread(transport):
-            # The origin has been sent nothing yet, and servers of HTTP do not speak first.
+            # The origin was sent nothing yet, and HTTP servers do not speak first.
             raise ProxyFailed(proxy.label, "it sends something before the server is asked for it")
         if replies.has_ended:
             transport.abort()
@@ -71,19 +70,19 @@ async def open_tunnel(
 
 
 def _has_unread(transport: Transport) -> bool:
-    """Whether the kernel has bytes that the peer has sent, and not only their end."""
+    """Whether the kernel has unread bytes from the peer, not only their end."""
     sock = transport.get_extra_info("socket")
     if not isinstance(sock, socket.socket) or transport.get_extra_info("ssl_object") is not None:
-        # What the event loop receives it has told; and over TLS there may be records without bytes.
+        # The event loop has reported all that it received; and TLS records may contain no bytes.
         return False
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
-    except OSError:  # nothing, or a reset
+    except OSError:  # nothing to read, or a reset
         return False
 
 
 class SocksRefused(ProxyFailed):
-    """It has been given an address that it cannot reach; another one may do."""
+    """The proxy cannot reach the address; another one may be reachable."""
 
 
 async def _ask_http(
