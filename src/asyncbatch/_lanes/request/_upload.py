@@ -12,7 +12,15 @@ import copy
 import functools
 import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from asyncbatch._lanes.failures._callers import CallersError, stray_cancellation
@@ -336,6 +344,25 @@ class _Sent:
         checked = check_piece(piece)
         self._size += len(checked)
         return checked
+
+    async def aclose(self) -> None:
+        """
+        Read no more, and close a generator, which would else be left to the garbage collector.
+
+        Whatever else gives the pieces is its caller's to close.
+
+        Raises:
+            CallersError: the generator has failed of it.
+        """
+        self._close()
+        pieces = self._pieces
+        try:
+            if isinstance(pieces, AsyncGenerator):
+                await self._stream.stepped(pieces.aclose())
+            elif isinstance(pieces, Generator):
+                pieces.close()
+        except Exception as error:
+            raise CallersError(error) from None
 
     def __del__(self) -> None:
         self._close()

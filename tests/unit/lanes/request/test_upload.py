@@ -8,12 +8,14 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.raw_server import Peer, serve
 
 pytestmark = pytest.mark.any_loop
 
@@ -295,6 +297,43 @@ async def test_the_callers_own_request_object_is_treated_likewise(
     assert [_whole(body) for body in bodies] == [True]
     assert all(each.ok for each in again)
     assert all(_whole(arrived.body) for arrived in server.requests[1:])
+
+
+@pytest.mark.parametrize("lane", ["direct", "client"])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_a_generator_whose_upload_breaks_off_is_closed(lane: str, is_async: bool) -> None:
+    """Soon, whoever else holds it, and not when the garbage collector comes to it."""
+    closed = anyio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n")
+        await peer.until_closed()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while True:
+                yield CONTENT
+        finally:
+            closed.set()
+
+    async def async_pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield CONTENT
+        finally:
+            closed.set()
+
+    body: Any = async_pieces() if is_async else pieces()
+    client = httpx.AsyncClient(transport=asyncbatch.HTTPTransport()) if lane == "client" else None
+    async with serve(script) as server, Fetcher(client, retry=None) as fetcher:
+        result = await fetcher.fetch(Request(server.url, "PUT", content=body))
+        with anyio.fail_after(100):
+            await closed.wait()
+        if client is not None:
+            await client.aclose()
+
+    assert result.status_code == 413
 
 
 def wrong_bodies() -> dict[str, tuple[dict[str, Any], str]]:
