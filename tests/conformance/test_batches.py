@@ -12,7 +12,7 @@ import pytest
 import asyncbatch
 from tests.raw_server import Peer, serve
 
-pytestmark = [pytest.mark.asyncio_only, pytest.mark.once]
+pytestmark = pytest.mark.once
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 

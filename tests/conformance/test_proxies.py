@@ -11,7 +11,7 @@ import pytest
 import asyncbatch
 from conformance import Case, Close, Flood, Pause, ReadHead, Reset, ScriptedServer, Send, Step, ok
 
-pytestmark = [pytest.mark.asyncio_only, pytest.mark.once]
+pytestmark = pytest.mark.once
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 MADE = b"HTTP/1.1 200 Connection established\r\n\r\n"

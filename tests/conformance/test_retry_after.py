@@ -11,7 +11,7 @@ from asyncbatch import FailureKind, Retry
 from conformance import Case, ScriptedServer, answer, ok
 from conformance.cases.hostile.refusals import VALUES
 
-pytestmark = [pytest.mark.asyncio_only, pytest.mark.once]
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 # What asks for more than `retry_after_max` here, and how much, where that is the same tomorrow. The
 # others are waited for, or are none.

@@ -17,18 +17,20 @@ from conformance.known import PLAIN, STOCK, Fault, faults_of
 pytestmark = [pytest.mark.timeout(900), pytest.mark.once]
 
 LANES = {"direct": direct_lane, "client": client_lane}
-LOOPS = ("asyncio", "uvloop")
+LOOPS = ("asyncio", "uvloop", "trio")
 
 AT_A_TIME = 16
 MOST_TRIES = 3
 
 # The one that finds the most, in the lane and on the loop that are used the most; of the others
-# one each, every third case, so that every pair of lane, loop and delivery is played only where it
-# is asked for.
+# every third case, on trio in both lanes. Every pair of lane, loop and delivery is played only
+# where it is asked for.
 BY_DEFAULT = [
     ("direct", "asyncio", Delivery.WHOLE, 1),
     ("direct", "uvloop", Delivery.LINE_ENDS, 3),
     ("client", "asyncio", Delivery.HALVES, 3),
+    ("direct", "trio", Delivery.HALVES, 3),
+    ("client", "trio", Delivery.LINE_ENDS, 3),
 ]
 EVERY = [(lane, loop, delivery) for lane in LANES for loop in LOOPS for delivery in Delivery]
 
@@ -97,6 +99,8 @@ def played(
 
     if loop == "uvloop":
         pytest.importorskip("uvloop")
+    if loop == "trio":
+        return anyio.run(play, backend="trio")
     return anyio.run(play, backend_options={"use_uvloop": loop == "uvloop"})
 
 
