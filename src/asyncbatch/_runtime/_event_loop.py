@@ -47,7 +47,7 @@ def runs_on_trio() -> bool:
 
 
 def trio_loop() -> TrioLoop | None:
-    """Return what stands in for an event loop where trio runs; None elsewhere."""
+    """Return the substitute for an event loop if trio runs, otherwise `None`."""
     if not runs_on_trio():
         return None
     from asyncbatch._runtime._trio_loop import running_trio_loop

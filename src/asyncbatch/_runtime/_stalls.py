@@ -115,7 +115,7 @@ class TimeLimit:
 
     def _begin(self, seconds: float) -> None:
         loop = running_loop()
-        if is_virtual(loop):  # which nothing can hold up
+        if is_virtual(loop):  # it is never blocked
             self._scope.deadline = anyio.current_time() + seconds
             return
         self._loop = loop

@@ -1,10 +1,9 @@
 """
-What stands in for an event loop on trio: callbacks, timers, watched descriptors, futures, tasks.
+`TrioLoop`: an event loop on trio, with callbacks, timers, watched descriptors, futures and tasks.
 
-trio has tasks only. What an event loop calls back is called here by system tasks of trio's: one for
-callbacks and timers, which lives while there is something for it to call, and one for each watched
-descriptor. They are ours, in the context of the run: no task of the caller's is resumed for them,
-and an exception of a callback ends none of them.
+trio has only tasks, so system tasks of trio make the callbacks: one for callbacks and timers, which
+ends when there are none, and one for each watched descriptor. They are ours, in the context of the
+run. They do not resume a task of the caller, and an exception of a callback does not end them.
 
 Import it only where trio runs.
 """
@@ -27,13 +26,13 @@ Callback: TypeAlias = Callable[..., object]
 WaitFor: TypeAlias = Callable[[int], Awaitable[None]]
 
 MOST_CANCELLED = 64
-"""Cancelled timers that are kept until their time, at least."""
+"""Cancelled timers up to this number are kept until their time."""
 
 _log = logging.getLogger("asyncbatch")
 
 
 def running_trio_loop() -> TrioLoop:
-    """Return what stands in for the event loop of the trio run at hand."""
+    """Return the substitute for an event loop of the current run of trio."""
     try:
         return _running.get()
     except LookupError:
@@ -44,9 +43,9 @@ def running_trio_loop() -> TrioLoop:
 
 class TrioFuture(Generic[T]):
     """
-    A result that is still to come.
+    A result that is set later.
 
-    A task that waits for it and is cancelled cancels it, as on asyncio; `wait` does not.
+    If a task that awaits it is cancelled, so is it, as on asyncio. With `wait`, it is not.
     """
 
     __slots__ = ("_callbacks", "_error", "_is_cancelled", "_is_done", "_loop", "_result", "_tasks")
@@ -57,7 +56,7 @@ class TrioFuture(Generic[T]):
         self._is_cancelled = False
         self._result: Any = None
         self._error: BaseException | None = None
-        # Who waits for it; tuples, since mostly it is nobody or one.
+        # The waiting tasks, and below the callbacks. Tuples, since there is mostly one or none.
         self._tasks: tuple[trio.lowlevel.Task, ...] = ()
         self._callbacks: tuple[Callable[[Any], object], ...] = ()
 
@@ -67,7 +66,7 @@ class TrioFuture(Generic[T]):
         return self.result()
 
     async def wait(self) -> None:
-        """Wait until it is done; who gives up takes it from nobody else."""
+        """Wait until it is done; if that is cancelled, the future is not."""
         if not self._is_done:
             await self._wait(_nothing)
 
@@ -76,11 +75,11 @@ class TrioFuture(Generic[T]):
         return self._loop
 
     def done(self) -> bool:
-        """Say whether it has a result, has failed, or was cancelled."""
+        """Return whether it has a result, has failed, or was cancelled."""
         return self._is_done
 
     def cancelled(self) -> bool:
-        """Say whether it was cancelled."""
+        """Return whether it was cancelled."""
         return self._is_cancelled
 
     def result(self) -> T:
@@ -88,8 +87,9 @@ class TrioFuture(Generic[T]):
         Return the result of a future that is done.
 
         Raises:
-            BaseException: that it has failed of.
-            RuntimeError: it was cancelled, which nobody who waits for it can have asked of trio.
+            BaseException: The error that was set.
+            RuntimeError: It was cancelled. Not trio's `Cancelled`, as no waiting task was
+                cancelled.
         """
         if self._error is not None:
             raise self._error
@@ -99,21 +99,21 @@ class TrioFuture(Generic[T]):
         return result
 
     def exception(self) -> BaseException | None:
-        """Return what it has failed of."""
+        """Return the error that was set, if any."""
         return self._error
 
     def set_result(self, result: T) -> None:
-        """Be done, with a result."""
+        """Set the result."""
         self._result = result
         self._end()
 
     def set_exception(self, error: BaseException) -> None:
-        """Be done, having failed."""
+        """Set the error."""
         self._error = error
         self._end()
 
     def cancel(self) -> bool:
-        """Be done, without a result; say whether it was not before."""
+        """Cancel it, if it is not done; return whether it was cancelled."""
         if self._is_done:
             return False
         self._is_cancelled = True
@@ -121,14 +121,14 @@ class TrioFuture(Generic[T]):
         return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Call `callback` with this soon after it is done."""
+        """Call `callback` with this future soon after it is done."""
         if self._is_done:
             self._loop.call_soon(callback, self)
         else:
             self._callbacks = (*self._callbacks, callback)
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
-        """Call it no more, and return how many times it would have been called."""
+        """Remove a callback; return how many there were."""
         left = tuple(one for one in self._callbacks if one != callback)
         removed = len(self._callbacks) - len(left)
         self._callbacks = left
@@ -142,7 +142,7 @@ class TrioFuture(Generic[T]):
         callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             self._loop.call_soon(callback, self)
-        # Behind them, as on asyncio: what they note is there for whoever has waited.
+        # After the callbacks, as on asyncio: waiting tasks see what the callbacks have changed.
         self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
@@ -163,7 +163,7 @@ class TrioFuture(Generic[T]):
 
 
 class TrioTask(TrioFuture[T]):
-    """A coroutine in a task of its own, and what becomes of it."""
+    """A coroutine in a task of its own, and its result."""
 
     __slots__ = ("_scope", "_task")
 
@@ -180,11 +180,11 @@ class TrioTask(TrioFuture[T]):
 
     @property
     def is_current(self) -> bool:
-        """Whether it is what runs."""
+        """Whether it is the running task."""
         return self._task is trio.lowlevel.current_task()
 
     def cancel(self) -> bool:
-        """Cancel what runs; it is done when that has ended."""
+        """Cancel the coroutine; the task is done when that has ended."""
         if self._is_done:
             return False
         self._scope.cancel()
@@ -192,7 +192,7 @@ class TrioTask(TrioFuture[T]):
 
     async def _run(self, coroutine: Coroutine[Any, Any, T]) -> None:
         if self._scope.cancel_called:
-            coroutine.close()  # as on asyncio: never entered
+            coroutine.close()  # as on asyncio, it is never started
             super().cancel()
             return
         try:
@@ -200,7 +200,7 @@ class TrioTask(TrioFuture[T]):
                 self.set_result(await coroutine)
                 return
         except trio.Cancelled:
-            pass  # the run is over, and what ends in it is nobody's any more
+            pass  # the run is over, so no task waits for it
         except BaseException as error:
             self.set_exception(error)
             return
@@ -214,12 +214,12 @@ class Timer:
 
     def __init__(self, loop: TrioLoop, callback: Callback, args: tuple[Any, ...]) -> None:
         self._loop = loop
-        # None once it is cancelled, or has gone off.
+        # `None` after it was cancelled or has fired.
         self.callback: Callback | None = callback
         self.args = args
 
     def cancel(self) -> None:
-        """Make no call."""
+        """Cancel the call."""
         if self.callback is not None:
             self.callback = None
             self.args = ()
@@ -227,7 +227,7 @@ class Timer:
 
 
 class _Watcher:
-    """Calls back whenever one descriptor is ready."""
+    """Calls a callback whenever its descriptor is ready."""
 
     def __init__(self, loop: TrioLoop, fd: int, wait: WaitFor, callback: Callback) -> None:
         self._loop = loop
@@ -238,14 +238,14 @@ class _Watcher:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Call no more; at once, since the descriptor may be closed next."""
+        """Stop calling; at once, since the descriptor may be closed next."""
         self._is_stopped = True
         self._scope.cancel()
 
     async def run(self) -> None:
         """Watch until stopped."""
         with self._scope:
-            # Not by the scope alone: a wait for a descriptor that is closed would not get to it.
+            # Not only by the scope, which does not reach a wait for a descriptor that is closed.
             while not self._is_stopped:
                 try:
                     await self._wait(self._fd)
@@ -258,9 +258,9 @@ class _Watcher:
 
 class TrioLoop:
     """
-    The few things that are asked of an event loop, on one run of trio.
+    The methods of an event loop that the engine needs, on one run of trio.
 
-    Made by `running_trio_loop`. Its methods are those of asyncio's loops, and mean the same.
+    `running_trio_loop` makes it. Its methods mean the same as those of asyncio's loops.
     """
 
     def __init__(self) -> None:
@@ -274,14 +274,14 @@ class TrioLoop:
         self._timer_count = 0
         self._cancelled_timers = 0
         self._watchers: dict[tuple[WaitFor, int], _Watcher] = {}
-        # What has to be closed when the run ends first.
+        # The functions to call if the run ends before they are removed.
         self._at_end: dict[Callable[[], object], None] = {}
-        # Whether the task of the turns is there, and it where it has nothing to call.
+        # Whether the task for callbacks runs, and that task while it has nothing to call.
         self._is_turning = False
         self._parked: trio.lowlevel.Task | None = None
-        # Ends the wait for the next timer; None unless the task is there.
+        # Ends the wait for the next timer; `None` if that task does not run.
         self._alarm: trio.CancelScope | None = None
-        # Whether the run is over for all system tasks.
+        # Whether the run has ended for all system tasks.
         self._has_ended = False
 
     # Callbacks.
@@ -301,7 +301,7 @@ class TrioLoop:
         Call in one of the next turns; from any thread.
 
         Raises:
-            RuntimeError: the run is over.
+            RuntimeError: The run is over.
         """
         self._token.run_sync_soon(self.call, callback, args)
 
@@ -321,7 +321,7 @@ class TrioLoop:
         return timer
 
     def timer_cancelled(self) -> None:
-        """Drop the cancelled timers when they are many."""
+        """Count a cancelled timer; remove all of them if they are many."""
         self._cancelled_timers += 1
         if self._cancelled_timers > max(MOST_CANCELLED, len(self._timers) // 2):
             self._timers = [entry for entry in self._timers if entry[2].callback is not None]
@@ -329,7 +329,7 @@ class TrioLoop:
             self._cancelled_timers = 0
 
     def time(self) -> float:
-        """Return the time of the run."""
+        """Return the time on the clock of the run."""
         return trio.current_time()
 
     # Descriptors.
@@ -339,7 +339,7 @@ class TrioLoop:
         self._watch(fd, trio.lowlevel.wait_readable, callback)
 
     def remove_reader(self, fd: int) -> bool:
-        """Call no more."""
+        """Stop watching a descriptor for reading."""
         return self._stop_watching(fd, trio.lowlevel.wait_readable)
 
     def add_writer(self, fd: int, callback: Callback) -> None:
@@ -347,21 +347,21 @@ class TrioLoop:
         self._watch(fd, trio.lowlevel.wait_writable, callback)
 
     def remove_writer(self, fd: int) -> bool:
-        """Call no more."""
+        """Stop watching a descriptor for writing."""
         return self._stop_watching(fd, trio.lowlevel.wait_writable)
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """
-        Connect a non-blocking socket to an address that is resolved.
+        Connect a non-blocking socket to a resolved address.
 
         Raises:
-            OSError: it cannot be reached.
+            OSError: The address cannot be reached.
         """
         try:
             sock.connect(address)
         except BlockingIOError as error:
             if sock.family == getattr(socket, "AF_UNIX", None):
-                raise error from None  # its queue is full, and no connect is under way
+                raise error from None  # the server's queue is full: no connect is in progress
             await trio.lowlevel.wait_writable(sock)
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
@@ -380,7 +380,7 @@ class TrioLoop:
     # The end.
 
     def is_closed(self) -> bool:
-        """Say whether the run is over."""
+        """Return whether the run is over."""
         try:
             self._token.run_sync_soon(_nothing)
         except trio.RunFinishedError:
@@ -388,26 +388,26 @@ class TrioLoop:
         return False
 
     def call_at_end(self, function: Callable[[], object]) -> None:
-        """Call `function` where the run ends before `forget_at_end`, while it still can close."""
+        """Call `function` if the run ends before `forget_at_end`, while it can still close."""
         self._at_end[function] = None
         if not self._is_turning:
             self._begin_turns()
 
     def forget_at_end(self, function: Callable[[], object]) -> None:
-        """Do not call it."""
+        """Cancel `call_at_end`."""
         if self._at_end.pop(function, function) is None and not self._has_ended:
-            self.call_soon(_nothing)  # the task may end
+            self.call_soon(_nothing)  # so that the task can end
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Report an exception that nobody waits for."""
+        """Report an exception that no task waits for."""
         self.report(context["exception"], context["message"])
 
     def report(self, error: BaseException, message: str) -> None:
-        """Log an exception that nobody waits for; raised in a system task, it would crash trio."""
+        """Log an exception that no task waits for; raised in a system task, it would crash trio."""
         _log.error(message, exc_info=error)
 
     def call(self, callback: Callback, args: tuple[Any, ...]) -> None:
-        """Call at once, and report what is raised."""
+        """Call at once, and report exceptions."""
         try:
             callback(*args)
         except BaseException as error:
@@ -434,7 +434,7 @@ class TrioLoop:
             self._is_turning = True
 
     async def _turn(self) -> None:
-        """Make the calls, each at its time, as long as there may be any."""
+        """Make the calls, each at its time, until there are none left."""
         try:
             while self._ready or self._timers or self._at_end:
                 deadline = self._timers[0][0] if self._timers else float("inf")
@@ -451,7 +451,7 @@ class TrioLoop:
             self._alarm = None
 
     async def _call_until(self, alarm: trio.CancelScope) -> None:
-        """Make the calls of one turn after the other, until the alarm, or there is nothing left."""
+        """Make the calls of each turn, until the alarm, or until there are none left."""
         ready = self._ready
         while ready or self._timers or self._at_end:
             for _ in range(len(ready)):
@@ -481,7 +481,7 @@ class TrioLoop:
 
 
 def _nothing() -> None:
-    """Take the place of a callback."""
+    """Do nothing, as a callback."""
 
 
 _running: trio.lowlevel.RunVar[TrioLoop] = trio.lowlevel.RunVar("asyncbatch loop")

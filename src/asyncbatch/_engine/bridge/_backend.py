@@ -1,6 +1,7 @@
 """
-Network backends for what httpcore does in the engine's place (HTTP/2, CONNECT, upgrades):
-one that keeps the address policy, one that closes what a cancelled handshake leaves behind.
+Network backends for what httpcore does instead of the engine (HTTP/2, CONNECT, upgrades).
+
+One applies the address policy, the other closes connections whose handshake was cancelled.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 class CheckedBackend:
     """
-    An httpcore network backend that connects to addresses the policy allows, and only to those.
+    An httpcore network backend that connects only to addresses that the policy allows.
 
-    The name is resolved here, and the address that was checked is what httpcore connects to;
-    TLS still verifies the name, which httpcore hands over apart.
+    It resolves the name, and httpcore connects to the address that was checked. TLS still verifies
+    the name, which httpcore passes separately.
     """
 
     def __init__(self, backend: Any, policy: AddressPolicy, core: ModuleType) -> None:
@@ -78,7 +79,7 @@ class CheckedBackend:
         try:
             verdicts = allowed_by(self._policy, host, addresses)
         except AddressRefused as exc:
-            # Raised where it can be found again: httpcore drops causes, but not contexts.
+            # Raised within the `except` block: httpcore drops causes, but keeps contexts.
             raise self._core.ConnectError(str(exc)) from exc
         return [*itertools.compress(addresses, verdicts)]
 
@@ -87,8 +88,8 @@ class TidyBackend:
     """
     An httpcore network backend whose connections are closed when a TLS handshake is cancelled.
 
-    httpcore 1.0 closes them on an `Exception` only, and so leaves the socket of a handshake that
-    was cancelled to the garbage collector.
+    httpcore 1.0 closes them only on an `Exception`. It leaves the socket of a cancelled handshake
+    to the garbage collector.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -113,14 +114,14 @@ class TidyStream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        # Not methods that pass on: these are called for each piece of a body.
+        # Not wrapped: these are called for each piece of a body.
         self.read = stream.read
         self.write = stream.write
         self.aclose = stream.aclose
         self.get_extra_info = stream.get_extra_info
 
     async def start_tls(self, *args: Any, **options: Any) -> Any:
-        """Begin to speak TLS, or close the connection."""
+        """Begin TLS; close the connection if that fails."""
         try:
             return TidyStream(await self._stream.start_tls(*args, **options))
         except BaseException:
@@ -130,6 +131,6 @@ class TidyStream:
 
 
 def _number(sockaddr: tuple[Any, ...]) -> str:
-    """Return the address in numbers, with the zone that it is in, if any: it leads nowhere else."""
+    """Return the numeric address, with its zone, if any: it is not reachable without."""
     zone = sockaddr[3] if len(sockaddr) == 4 else 0
     return f"{sockaddr[0]}%{zone}" if zone and "%" not in sockaddr[0] else str(sockaddr[0])

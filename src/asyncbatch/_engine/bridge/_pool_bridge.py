@@ -1,9 +1,9 @@
 """
-The engine in the place of httpcore's connection pool.
+The engine in place of httpcore's connection pool.
 
-`httpx.AsyncHTTPTransport` hands its requests to `self._pool`. Putting the engine there, and
-overriding nothing above, is what keeps respx, pytest-httpx, vcrpy and OpenTelemetry at work:
-they patch the transport's and the pool's methods, and win over the engine.
+`httpx.AsyncHTTPTransport` passes its requests to `self._pool`. The engine is put there, and nothing
+above is overridden. So respx, pytest-httpx, vcrpy and OpenTelemetry keep working: they patch the
+methods of the transport and the pool, and so bypass the engine.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._urls import DEFAULT_PORTS
 
 EXCHANGE_EXTENSION = "asyncbatch.exchange"
-"""The response extension under which the exchange, and so its timing, can be found."""
+"""The response extension that holds the exchange, and so its timing."""
 
 REPLAY_EXTENSION = "asyncbatch.replay"
-"""The request extension for an exchange that has taken place: it is answered from that, once."""
+"""The request extension that holds a finished exchange, which answers the request, once."""
 
 MINIMUM_RATE_EXTENSION = "asyncbatch.minimum_rate"
-"""The request extension for the least rate, in bytes per second, at which a head has to come."""
+"""The request extension for the least rate, in bytes per second, at which a head must arrive."""
 
 PROXY_EXTENSION = "asyncbatch.proxy"
-"""The request extension for the proxy of one request, a `Proxy`, or None for none at all."""
+"""The request extension for the proxy of one request: a `Proxy`, or `None` for no proxy."""
 
 _threads = Threads("asyncbatch-tls", 4)
 
@@ -53,10 +53,10 @@ _DEFAULT_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items(
 
 class EnginePoolMixin:
     """
-    What makes an httpcore connection pool an engine; combined with either httpcore's class.
+    Makes an httpcore connection pool use the engine; combined with the class of either httpcore.
 
-    Hands to `super()` what the engine does not do: HTTP/2, CONNECT and upgrades, schemes other
-    than http and https, and whatever a patched httpcore wants.
+    It passes to `super()` what the engine does not do: HTTP/2, CONNECT and upgrades, schemes other
+    than http and https, and all requests if httpcore is patched.
     """
 
     core: ClassVar[Any]
@@ -80,7 +80,7 @@ class EnginePoolMixin:
         super().__init__(**options)
 
     def create_connection(self, origin: Any) -> Any:
-        """Make httpcore's own connection, with the TLS context made when one is first needed."""
+        """Make httpcore's own connection; make the TLS context when it is first needed."""
         to_proxy = self.route is not None and self.route.is_tls
         if self._ssl_context is None and (origin.scheme in _SECURE_SCHEMES or to_proxy):
             self._ssl_context = self._make_ssl_context()
@@ -89,8 +89,8 @@ class EnginePoolMixin:
         return super().create_connection(origin)  # type: ignore[misc]  # the pool's
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Send a request, and return the response when its head has come."""
-        # Taken out, because a redirected request inherits the extensions.
+        """Send a request, and return the response when its head has arrived."""
+        # Removed, because a redirected request inherits the extensions.
         replayed = request.extensions.pop(REPLAY_EXTENSION, None)
         if replayed is not None:
             return self._as_response(replayed, None)
@@ -111,7 +111,7 @@ class EnginePoolMixin:
                 "a request with a proxy of its own needs the engine: HTTP/1.1, without an upgrade"
             )
         if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
-            # Reading the roots takes some 20 ms, in which the event loop would stand still.
+            # Reading the roots takes some 20 ms, and would block the event loop.
             try:
                 self._ssl_context = await self._ssl_context_made()
             except (OSError, ValueError) as exc:
@@ -239,11 +239,11 @@ class EnginePoolMixin:
         )
 
     def body_stream(self, exchange: Exchange) -> BodyStream:
-        """Return the body of an exchange whose head has come, with httpcore's errors."""
+        """Return the body of an exchange whose head has arrived, with httpcore's errors."""
         return _CoreStream(self, exchange)
 
     def as_core_error(self, error: ExchangeError) -> Exception:
-        """Translate an error of the engine into the one httpcore would raise."""
+        """Return the error that httpcore would raise for an error of the engine."""
         core = self.core
         name = _CORE_ERRORS.get(error.kind, "RemoteProtocolError")
         if isinstance(error, TimedOut):
@@ -251,7 +251,7 @@ class EnginePoolMixin:
         elif isinstance(error, EngineClosed) or (
             isinstance(error, TruncatedResponse) and error.__cause__ is not None
         ):
-            # Reset, or closed by us: httpcore tells both from a peer's orderly, early end.
+            # Reset by the peer or closed by us. httpcore tells both from an early, orderly end.
             name = "ReadError"
         core_error: Exception = getattr(core, name)(str(error))
         return core_error
@@ -276,7 +276,7 @@ _CORE_TIMEOUTS = {
 
 
 class _CoreStream(BodyStream):
-    """A body whose errors are httpcore's."""
+    """A response body that raises httpcore's errors."""
 
     __slots__ = ("_pool",)
 
@@ -293,10 +293,10 @@ class _CoreStream(BodyStream):
 
 class NetworkStream:
     """
-    What httpx's `network_stream` extension tells of a connection, and no more.
+    What httpx's `network_stream` extension offers about a connection, and no more.
 
     Args:
-        connection: The connection, or None where there is none any more.
+        connection: The connection; `None` if there is none any more.
     """
 
     __slots__ = ("_connection",)
@@ -312,7 +312,7 @@ class NetworkStream:
         self._connection = connection
 
     def get_extra_info(self, info: str) -> Any:
-        """Return `ssl_object`, `client_addr`, `server_addr` or `socket`; None for others."""
+        """Return `ssl_object`, `client_addr`, `server_addr` or `socket`; `None` for others."""
         name = self._NAMES.get(info)
         if name is None or self._connection is None:
             return None

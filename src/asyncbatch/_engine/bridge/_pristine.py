@@ -1,4 +1,4 @@
-"""What somebody has patched of httpx and httpcore, and which pools are left to httpcore."""
+"""Whether httpx or httpcore were patched, and which pools are httpcore's own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import types
 
 def is_untouched(method: object, package: str) -> bool:
     """
-    Tell a method as a module of `package` defined it from one that somebody has put in its place.
+    Whether a method is the one that a module of `package` defined, not a patch.
 
-    By what it is, not by comparing it with what it was when we were imported: the patch may have
-    come first.
+    It looks at the method itself, not at a copy from when we were imported: the patch may be older.
     """
     if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
         return False
@@ -22,7 +21,7 @@ def is_untouched(method: object, package: str) -> bool:
 
 
 def is_pristine(core: types.ModuleType) -> bool:
-    """Say whether nobody has patched httpcore's pool or connections."""
+    """Whether httpcore's pool and connections are not patched."""
     package = core.__name__
     return is_untouched(core.AsyncConnectionPool.handle_async_request, package) and is_untouched(
         core.AsyncHTTPConnection.handle_async_request, package
@@ -30,8 +29,8 @@ def is_pristine(core: types.ModuleType) -> bool:
 
 
 def is_stock_pool(pool: object) -> bool:
-    """Say whether this is a pool of httpcore's own for HTTP/1.1 without a proxy, and unpatched."""
-    core = sys.modules.get("httpcore")  # not imported here, as it would bring trio along
+    """Whether this is an unpatched pool of httpcore's own, for HTTP/1.1 without a proxy."""
+    core = sys.modules.get("httpcore")  # not imported here, as that would import trio
     if core is None or type(pool) is not core.AsyncConnectionPool:
         return False
     if getattr(pool, "_proxy", None) is not None:

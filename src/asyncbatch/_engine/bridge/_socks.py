@@ -1,8 +1,8 @@
 """
-Whole replies from SOCKS5 proxies, which httpcore takes for whole whatever one read brings.
+`SocksBackend`: reads whole replies from SOCKS5 proxies, since httpcore takes each read for one.
 
-A reply in two pieces is valid, and an end within one is the proxy's fault: httpcore calls either a
-malformed reply, and leaves the socket open.
+A reply in two pieces is valid, and an end within a reply is the proxy's fault. httpcore reports
+both as a malformed reply, and leaves the socket open.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _WITH_PASSWORD = 2
 _ADDRESS_LENGTHS = {1: 4, 4: 16}
 _DOMAIN = 3
 _LAST_REPLY_CODE = 8
-# Where the proxy's own socket is bound is of no use, and some spell it so that it cannot be read.
-_NO_ADDRESS = b"\x00\x01" + bytes(6)  # an IPv4 one, behind a byte that is reserved
+# The address that the proxy has bound is not needed, and some proxies send an unreadable one.
+_NO_ADDRESS = b"\x00\x01" + bytes(6)  # an IPv4 address, after a reserved byte
 
 
 class SocksBackend:
     """
-    A network backend for an httpcore pool behind a SOCKS5 proxy.
+    A network backend for an httpcore pool that uses a SOCKS5 proxy.
 
     Args:
-        backend: connects.
+        backend: Connects to the proxy.
         core: httpcore or httpcore2, whose exceptions are raised.
     """
 
@@ -54,12 +54,12 @@ class SocksBackend:
 
 class SocksStream:
     """
-    An httpcore network stream that reads reply by reply until the proxy has connected.
+    An httpcore network stream that reads one reply at a time until the proxy has connected.
 
     Args:
-        stream: to the proxy.
+        stream: The connection to the proxy.
         core: httpcore or httpcore2, whose exceptions are raised.
-        limit: seconds for each reply, for which httpcore sets none.
+        limit: Seconds for each reply; httpcore sets no limit for them.
     """
 
     def __init__(self, stream: Any, core: ModuleType, limit: float | None) -> None:
@@ -67,7 +67,7 @@ class SocksStream:
         self._core = core
         self._limit = limit
         self._received = b""
-        # What reads the next reply; None once the proxy has connected.
+        # Reads the next reply; `None` when the proxy has connected.
         self._next: Any = self._read_method
         self.write = stream.write
         self.aclose = stream.aclose
@@ -80,10 +80,10 @@ class SocksStream:
         timeout: float | None = None,  # noqa: ASYNC109  # httpcore's signature
     ) -> bytes:
         """
-        Read the next reply, or once there are no more of them, what has come.
+        Return the next reply or, after the last one, received bytes.
 
         Raises:
-            ProxyError: the reply is none, or not whole; the connection is closed.
+            ProxyError: The reply is not valid or not complete; the connection is closed.
         """
         if self._next is None:
             if self._received:
@@ -120,7 +120,7 @@ class SocksStream:
         await self._take((length or 0) + 2)
         self._next = None
         if head[1]:
-            # httpcore says why, and leaves the connection as it is.
+            # httpcore reports the reason, but does not close the connection.
             await self._stream.aclose()
         return head[:2] + _NO_ADDRESS
 

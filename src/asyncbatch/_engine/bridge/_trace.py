@@ -1,8 +1,8 @@
 """
-The `trace` extension of httpx: events under httpcore's names, for requests that ask for them.
+The `trace` extension of httpx: events with httpcore's names, for requests that ask for them.
 
-The engine reports what happens from callbacks, the caller's trace function is a coroutine: so
-events are queued, and awaited in order by the task that sent the request.
+The engine reports events by callbacks, and the caller's trace function is a coroutine. So events
+are queued, and the task that sent the request awaits the trace function for each, in order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SEND = ("http11.send_request_headers", "http11.send_request_body")
 
 
 class EventLog:
-    """The events of one exchange until its response's head."""
+    """The events of one exchange, until the head of its response."""
 
     def __init__(self, request: Any) -> None:
         self._request = request
@@ -26,7 +26,7 @@ class EventLog:
         self._wake: Future[None] | None = None
 
     def observe(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take what the engine reports."""
+        """Queue an event of the engine."""
         if name == "sent":
             for step in _SEND:
                 self._events.append((f"{step}.started", {"request": self._request}))
@@ -38,13 +38,13 @@ class EventLog:
         self._rouse()
 
     async def report(self, exchange: Exchange, trace: Any) -> None:
-        """Call `trace` for each event until the head has come, or the exchange has failed."""
+        """Call `trace` for each event until the head has arrived, or the exchange has failed."""
         exchange.future.add_done_callback(lambda _: self._rouse())
         try:
             await self._tell_until_done(exchange, trace)
         except cancelled_class():
-            # Perhaps in the turn in which it was sent: who looks at the events must not take it
-            # for a request that never left, and send it again.
+            # The request may have been sent in this turn. Code that reads the events must not take
+            # it for unsent, and send it again.
             await self._tell(trace)
             raise
         step = "http11.receive_response_headers"
@@ -94,7 +94,7 @@ class TracedStream:
         await self._trace(f"{step}.complete", {"return_value": None})
 
     async def aclose(self) -> None:
-        """Close the body; once."""
+        """Close the body; later calls do nothing."""
         if self._is_closed:
             return
         self._is_closed = True

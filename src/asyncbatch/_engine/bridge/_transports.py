@@ -1,5 +1,5 @@
 """
-`HTTPTransport`: the engine as an httpx transport, and the same for httpx's continuation.
+`HTTPTransport`: the engine as a transport for httpx, and for its continuation httpx2.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._tls_roots import new_context
 from asyncbatch._values._proxy import Proxy, proxy_of
 
-# Of httpcore's own pools, where the caller says nothing: httpx's default.
+# The limits of httpcore's own pools by default; httpx's default.
 _CORE_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
 def _core_of(library: ModuleType) -> Any:
-    """Return the httpcore of a library, by its name: others may have replaced its classes."""
+    """Return the httpcore of a library, by name, since its classes may have been replaced."""
     return importlib.import_module(library.__name__.replace("httpx", "httpcore"))
 
 
 @functools.cache
 def pool_class(library: ModuleType) -> type[Any]:
     """
-    Return the engine in the place of the pool of `library`'s httpcore.
+    Return the class of pools that puts the engine in place of `library`'s httpcore.
 
-    Made when the first transport is: importing httpcore takes long, and loads trio where it is
+    It is made with the first transport: importing httpcore takes long, and loads trio if that is
     installed.
     """
     core = _core_of(library)
@@ -48,7 +48,7 @@ def pool_class(library: ModuleType) -> type[Any]:
 
 
 class ForAsyncClients(TypeError, AttributeError):
-    """A transport of ours was given to a plain client."""
+    """An `HTTPTransport` was given to a plain client."""
 
     def __init__(self, library: str) -> None:
         super().__init__(
@@ -58,7 +58,7 @@ class ForAsyncClients(TypeError, AttributeError):
 
 
 class TransportMixin:
-    """What makes an httpx transport run on the engine; combined with either httpx's class."""
+    """Makes an httpx transport use the engine; combined with the class of either httpx."""
 
     _library: ClassVar[ModuleType]
 
@@ -88,8 +88,8 @@ class TransportMixin:
         route = None if proxy is None else proxy_of(proxy)
         make = functools.partial(new_context, self._library, verify, cert, trust_env)
         if not isinstance(verify, bool) or cert is not None:
-            # A wrong path must be told here, not at the first request. The default is made when
-            # TLS is first needed: it takes 20 ms.
+            # A wrong path must fail here, not at the first request. The default context is made
+            # when TLS is first needed: it takes 20 ms.
             context = make()
             make = functools.partial(_same, context)
         connector = Connector(
@@ -101,7 +101,7 @@ class TransportMixin:
             retries=retries,
         )
         bounds = _bounds(limits)
-        # The `Engine`. Untyped, since what is inside is nobody's to rely on.
+        # The `Engine`. Untyped, since what is inside is private.
         self.engine: Any = Engine(
             connector,
             max_connections=bounds.total,
@@ -130,7 +130,7 @@ class TransportMixin:
 
     def handle_async_request(self, request: Any) -> Any:
         """
-        Send a request as the base class does, whoever has patched that.
+        Send a request as the base class does, even if that is patched.
 
         Raises:
             TypeError: The request is of another library.
@@ -142,11 +142,11 @@ class TransportMixin:
                 f"this transport is for {library.__name__}.AsyncClient, and got a request of "
                 f"{other}: for its clients take {_made_by(other)}"
             )
-        # No coroutine of its own, which each wait of a request would have to pass through.
+        # Not a coroutine, which each wait of a request would have to pass through.
         return super().handle_async_request(request)  # type: ignore[misc]  # of a base to come
 
     def __getattr__(self, name: str) -> Any:
-        # Not a method: OpenTelemetry takes what has one for a transport of plain clients.
+        # Not a method: OpenTelemetry takes a transport that has it for one of plain clients.
         if name == "handle_request":
             raise ForAsyncClients(self._library.__name__)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -158,11 +158,11 @@ class TransportMixin:
         """Do nothing; never called."""
 
     def close(self) -> None:
-        """Do nothing: a plain client that was never served closes its transport all the same."""
+        """Do nothing; a plain client closes its transport even if that has refused to serve it."""
 
     @property
     def route(self) -> Proxy | None:
-        """The proxy of its requests, but for those that name another one; `None`: there is none."""
+        """The proxy of its requests, except those that name another one; `None` for no proxy."""
         route: Proxy | None = self._pool.route
         return route
 
@@ -179,32 +179,32 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
     """
     An `httpx.AsyncHTTPTransport` on asyncbatch's own HTTP/1.1 engine.
 
-    Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's.
-    It takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does
-    what the engine does not: HTTP/2, CONNECT, upgrades.
+    Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's. It
+    takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does what
+    the engine does not: HTTP/2, CONNECT, upgrades.
 
     Args:
-        verify: whether and how certificates are verified, as in httpx.
-        cert: a client certificate, as in httpx.
-        trust_env: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
-        http1: whether HTTP/1.1 may be used.
-        http2: whether HTTP/2 may be used; then httpcore does everything.
-        limits: of the connections, an `httpx.Limits`. None: 100 in use at a time, and beside them
-            as many idle ones as descriptors allow (a quarter of `ulimit -n`, 2,048 at most), each
-            for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones beyond the limit
-            are closed soon, not at once, so that a busy pool does not open a new connection for
-            each request; without free descriptors the oldest one is closed at once.
-        proxy: a proxy for all requests: a URL that begins with `http://`, `https://`, `socks5://`
+        verify: Whether and how certificates are verified, as in httpx.
+        cert: A client certificate, as in httpx.
+        trust_env: Whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are used.
+        http1: Whether HTTP/1.1 may be used.
+        http2: Whether HTTP/2 may be used; then httpcore does everything.
+        limits: An `httpx.Limits` for the connections. `None` allows 100 in use at a time, and
+            beside them as many idle ones as descriptors allow (a quarter of `ulimit -n`, 2,048 at
+            most), each for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones
+            beyond the limit are closed soon, not at once, so that a busy pool does not open a new
+            connection for each request; without free descriptors the oldest one is closed at once.
+        proxy: A proxy for all requests: a URL that begins with `http://`, `https://`, `socks5://`
             or `socks5h://`, or an `httpx.Proxy`.
-        uds: the path of a Unix domain socket to connect to.
-        local_address: the address to connect from.
-        retries: how many times a failed connect is tried again.
-        socket_options: for `setsockopt`, each.
-        addresses: which addresses may be connected to: `"public"` (see `is_public`), a callable
-            that is given an `ipaddress` address and returns True or False, or None for all.
+        uds: Path of a Unix domain socket to connect to.
+        local_address: The local address of each connection.
+        retries: How often a failed connect is tried again.
+        socket_options: Arguments of `setsockopt` for each socket.
+        addresses: Which addresses may be connected to: `"public"` (see `is_public`), a callable
+            that takes an `ipaddress` address and returns True or False, or `None` for all.
 
     Raises:
-        ValueError: `addresses` together with `proxy` or `uds`, or a `proxy` that is none.
+        ValueError: `addresses` together with `proxy` or `uds`, or a `proxy` that is not valid.
     """
 
     _library: ClassVar[ModuleType] = httpx
@@ -215,7 +215,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         Return this class for the clients of `library`, which is `httpx` or `httpx2`.
 
         `httpx2.AsyncClient(transport=HTTPTransport.for_library(httpx2)())` is a client of httpx2 on
-        our engine, and goes wherever such a client is asked for, as SDKs do with `http_client`.
+        our engine. It can be used wherever such a client is accepted, as SDKs do with
+        `http_client`.
 
         Raises:
             TypeError: `library` is neither of the two.
@@ -225,7 +226,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
 
 def transport_class(library: ModuleType) -> type[Any]:
     """
-    Return `HTTPTransport` for httpx, or the same class made for its continuation httpx2.
+    Return `HTTPTransport` for httpx, or the same class for its continuation httpx2.
 
     Raises:
         TypeError: `library` is neither of the two.
@@ -247,7 +248,7 @@ def _transport_class(library: ModuleType) -> type[Any]:
 
 
 def _made_by(library: str) -> str:
-    """Return how to write the class of transports for a library."""
+    """Return the expression for the transport class of a library."""
     if library == "httpx":
         return "asyncbatch.HTTPTransport"
     return f"asyncbatch.HTTPTransport.for_library({library})"
@@ -267,7 +268,7 @@ def _new_pool(
             raise ImportError("HTTP/2 through a SOCKS proxy needs 'socksio': httpx[socks]")
         options["proxy"] = _core_proxy(_core_of(library), route)
     pool = pool_class(library)(engine, make_context, route, **options)
-    # For what httpcore does in the engine's place.
+    # Used for what httpcore does instead of the engine.
     pool._network_backend = TidyBackend(pool._network_backend)
     if policy is not None:
         pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
@@ -293,7 +294,7 @@ def _bounds(limits: Any) -> Bounds:
 
 
 def _core_limits(limits: Any) -> Any:
-    """Return the limits for a pool of httpcore's, which looks at each connection it keeps."""
+    """Return the limits of httpcore's own pool, which looks at each connection it keeps."""
     if limits is None:
         return _CORE_LIMITS
     if isinstance(limits, Bounds):
