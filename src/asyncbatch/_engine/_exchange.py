@@ -143,10 +143,11 @@ Body: TypeAlias = bytes | Upload | None
 Observer: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 Follow: TypeAlias = "Callable[[Exchange], Exchange | None]"
 """
-Called with an exchange whose response is complete, instead of waking a task; returns the next one.
+Called with an exchange whose response is complete, instead of waking a task.
 
-It runs in the callback that received the response, must not raise, and must not call the engine.
-Unless it returns an exchange, it must settle the one that it was given.
+It may return the exchange to send next. It runs in the callback that received the response, must
+not raise, and must not call the engine. Unless it returns an exchange, it must settle the one
+that it was given.
 """
 
 

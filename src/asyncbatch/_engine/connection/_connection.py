@@ -481,7 +481,7 @@ class Connection:
         exchange.ended_at = now
         self.served += 1
         # Only here is it decided whether to keep a connection. The rest of a request that is not
-        # sent completely would become part of the next one: a server that answers early may close
+        # sent completely would become part of the next one. A server that answers early may close
         # or read on.
         is_kept = (
             protocol.is_reusable

@@ -87,7 +87,7 @@ class TLSTransport:
         self._shaken: Future[None] | None = loop.create_future()
 
     def begin(self, lower: Transport) -> None:
-        """Begin the handshake over a transport whose owner this is."""
+        """Begin the handshake over a transport that calls this object."""
         self._lower = lower
         self._is_shaking = True
         self._shake_hands()
@@ -332,6 +332,6 @@ class TLSTransport:
 
 
 def _is_cut(end: Exception) -> bool:
-    """Tell whether the bytes ended without an alert; with `report_cuts`, there may be no class."""
+    """Tell whether the bytes ended without an alert; some releases of 3.11 have no class for it."""
     reason = getattr(end, "reason", None)
     return isinstance(end, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING"

@@ -251,7 +251,7 @@ class Pool:
     # Dialling.
 
     def _dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
-        """Open a connection for an exchange, closing an idle one if needed, if it may."""
+        """Open a connection if there is room, closing an idle one if needed; return whether."""
         in_use = len(self.in_use) + len(self.dialler.dials)
         if in_use >= self._max_in_use:
             return False
@@ -267,13 +267,13 @@ class Pool:
         Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
 
     def _can_make_room(self, error: Exception) -> bool:
-        """Free a descriptor by closing an idle connection, if one was lacking; return whether."""
+        """Close an idle connection if descriptors were lacking; return whether one was closed."""
         if self.is_closed or not any(map(lacks_descriptors, causes_of(error))):
             return False
         return self.idle.close_oldest()
 
     def _may_share(self, exchange: Exchange, error: Exception) -> bool:
-        """Whether this machine cannot open a connection, but there are others to the origin."""
+        """Whether this machine can open no connection, but others to the origin are open."""
         if self.is_closed or not self._origin_pool_of(exchange).connections:
             return False
         return any(map(is_exhausted, causes_of(error)))
