@@ -1,1 +1,1 @@
-"""From a request of the caller's to what is sent."""
+"""Check the caller's requests, and encode them for the engine."""

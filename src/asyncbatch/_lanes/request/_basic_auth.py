@@ -1,7 +1,7 @@
 """
-Basic authentication, which is a header field and nothing more (RFC 7617).
+Basic authentication, which only sets a header field (RFC 7617).
 
-Any other may want to see the response, or the body, and is the client's to carry out.
+The client carries out all others, which may have to see the response or the body.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import httpx
 
 def is_basic(auth: object) -> bool:
     """Whether `auth` is httpx's own basic authentication, or none."""
-    # What has an attribute more may have a method of its own.
+    # An object with another attribute may have a method replaced.
     return auth is None or (type(auth) is httpx.BasicAuth and len(auth.__dict__) == 1)
 
 
 def authorization_of(auth: Any) -> str | None:
-    """Return what basic authentication sets `Authorization` to; `None` for none, or any other."""
+    """Return the `Authorization` field of basic authentication; `None` for none or any other."""
     if auth is None or not is_basic(auth):
         return None
     request = SimpleNamespace(headers={})

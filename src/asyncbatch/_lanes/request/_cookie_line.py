@@ -1,7 +1,7 @@
 """
-The `Cookie` field of the requests to one origin, made once for as long as its jar is the same.
+Cache the `Cookie` field of the requests to one origin while the jar does not change.
 
-What it says is `http.cookiejar`'s to say, as for httpx, which asks that for each request.
+`http.cookiejar` makes the field, as it does for httpx, which asks it for each request.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from asyncbatch._lanes.client._cookies import (
 
 _SENDABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _MOST = 100
-"""Lines that are kept for one origin: one for each set of cookie paths that a request is below."""
+"""Lines kept for one origin: one for each set of cookie paths that a request path is below."""
 
-# What of a cookie decides whether and how it is sent: a cookie may be changed in its jar.
+# The attributes that decide whether and how a cookie is sent. A cookie may be changed in its jar.
 _state_of = operator.attrgetter(
     "value", "expires", "secure", "path", "domain", "version", "port", "domain_specified"
 )
@@ -55,25 +55,25 @@ class CookieLines:
     def __init__(self, base: str, host: str) -> None:
         self._base = base
         self._domains = cookie_domains(host)
-        # What the lines were made of, and are compared with.
+        # What the lines were made of; compared with the jar at each request.
         self._jar: CookieJar | None = None
         self._version = 0
         self._cookies: list[Any] = []
         self._states: list[Any] = []
         # When the first of the cookies expires.
         self._expires_at = math.inf
-        # The paths of the cookies that are not for all of the host.
+        # The paths of the cookies that are not for the whole host.
         self._paths: list[str] = []
-        # The lines by those paths that a request is below.
+        # The lines, by the cookie paths that the request path is below.
         self._lines: dict[tuple[str, ...], str] = {}
 
     def of(self, jar: CookieJar, target: str) -> str | None:
         """
-        Return the field that a request is sent with, "" for none; `None` if httpx has to say it.
+        Return the `Cookie` field of a request, "" for none; `None` if httpx must make it.
 
         Args:
-            jar: Of the client, as it is now.
-            target: What is asked for, in plain characters.
+            jar: The client's current jar.
+            target: The request target, in plain characters.
         """
         if type(jar) is not UserAgentJar:
             return None if may_match(jar, self._domains) else ""
@@ -86,7 +86,7 @@ class CookieLines:
         path = target.partition("?")[0]
         if not self._paths:
             below: tuple[str, ...] = ()
-        elif "%" in path:  # which `http.cookiejar` reads in its own way
+        elif "%" in path:  # `http.cookiejar` has its own way to compare escapes
             return self._line(jar, path)
         else:
             below = tuple([each for each in self._paths if _is_below(path, each)])

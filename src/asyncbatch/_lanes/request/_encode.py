@@ -1,10 +1,9 @@
 """
-From a request to the bytes that the engine sends, without building what nobody will look at.
+Encode a request to the bytes that the engine sends, if possible without building it in httpx.
 
-A plain GET needs its target and a head that is the same for every request to one origin, so the
-head is encoded once. Most others are put together (`_composed`). What is left is built by the
-client and encoded from that; what needs even more of httpx is not prepared at all, but left to the
-client lane.
+A plain GET needs its target and a head that is the same for every request to its origin, so the
+head is encoded once. `FastEncoder` composes most others. The client builds the rest, and the
+encoder encodes what it has built. A request that needs more of httpx goes to the client lane.
 """
 
 from __future__ import annotations
@@ -30,31 +29,31 @@ from asyncbatch._values._urls import split_plain, text_of
 
 
 class RequestEncoder:
-    """Prepares requests for the engine in the name of one client."""
+    """Encodes the requests of one client for the engine."""
 
     def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
         self._client = client
         self._binding = binding
         self._transport = transport
         self.origin_heads = OriginHeads(client, binding, transport)
-        """Of the origins that have been asked, each to be compared with the client as it is."""
+        """The heads of the origins that have been requested."""
         self._fast_encoder = FastEncoder(client, binding, self.origin_heads)
 
     def encode(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         """
-        Return `item` as the engine sends it, or `None` if it takes a client to send it.
+        Return `item` as the engine sends it, or `None` if only the client can send it.
 
         Args:
             item: The request, in any form.
-            url: What it asks for if it is a GET and nothing else, as `plain_url` says.
-            limits: Those of the attempt.
+            url: Its URL if it is a plain GET, as `plain_url` returns it.
+            limits: The time limits of the attempt.
 
         Raises:
             Exception: If it cannot be sent at all.
         """
-        # Where the client adds parameters, no URL is sent as it is.
+        # A client with parameters changes every URL.
         if url is not None and not self._client.params:
-            url = text_of(url)  # the lines of a list, say, have an end each
+            url = text_of(url)  # strips, for example, the line end of a URL read from a file
             if (parts := split_plain(url)) is not None:
                 return self._encode_plain(item, url, *parts, limits)
         request = Request.of(item)
@@ -105,7 +104,7 @@ class RequestEncoder:
     def _prepare_given(
         self, item: Any, request: Request, given: Any, limits: TimeLimits
     ) -> PreparedRequest | None:
-        """Prepare a request that the caller has built, if it asks for nothing special."""
+        """Prepare a request that the caller has built, if it has nothing special."""
         library = self._binding.library
         phases = given.extensions.get("timeout")
         if not isinstance(given, library.Request) or type(given.stream) is not library.ByteStream:
@@ -154,7 +153,7 @@ class RequestEncoder:
             return self._binding.build(self._client, request, Body(request), limits)
 
     def _stored_body(self, native: Any) -> bytes | None:
-        """Return the body if it lies ready in memory."""
+        """Return the body if it is in memory."""
         if type(native.stream) is not self._binding.library.ByteStream:
             return None
         content: bytes = native.content
@@ -169,7 +168,7 @@ _PHASES = {"connect", "read", "write", "pool"}
 
 
 def _are_phases(timeout: Any) -> bool:
-    """Whether these are seconds by phase, as `httpx.Timeout.as_dict` has them."""
+    """Whether these are seconds by phase, as `httpx.Timeout.as_dict` returns them."""
     if type(timeout) is not dict or timeout.keys() != _PHASES:
         return False
     return all(limit is None or type(limit) in (int, float) for limit in timeout.values())

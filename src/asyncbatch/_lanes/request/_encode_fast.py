@@ -1,8 +1,8 @@
 """
-Requests with parameters, header fields or a body of their own, put together without being built.
+Compose requests with parameters, header fields or a body of their own, without building them.
 
-httpx takes some 70 µs to build one, ten times as long as all that is done here. What comes out is
-the same to the byte; whatever could make a difference is left to httpx: `compose` returns `None`.
+httpx takes some 70 µs to build one, ten times as long as the code here. The bytes are the same as
+httpx's. Where they could differ, `compose` returns `None`, and httpx builds the request.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from asyncbatch._values._request import UNSET, Request, text_of_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import split_plain, text_of
 
-# Written in capitals, as httpx writes all of them.
+# In capitals, as httpx writes all methods.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# httpx says of these that there is no body, if there is none.
+# Without a body, httpx sends `Content-Length: 0` with these.
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-# What decides about the connection, the body's end or another kind of answer.
+# Fields that affect the connection, the end of the body or the kind of response.
 _MEANINGFUL = frozenset(
     {
         *("host", "connection", "upgrade", "content-length", "transfer-encoding", "te", "trailer"),
@@ -38,24 +38,24 @@ _MEANINGFUL = frozenset(
 
 
 class FastEncoder:
-    """Puts requests together in the name of one client."""
+    """Composes the requests of one client."""
 
     def __init__(self, client: Any, binding: Binding, origin_heads: OriginHeads) -> None:
         self._client = client
         self._binding = binding
         self._library = library = binding.library
         self._origin_heads = origin_heads
-        # Private, so it may be gone one day: then all is left to httpx.
+        # A private function of httpx. Without it, httpx builds every request that has a body.
         self._encode_request = getattr(library._content, "encode_request", None)
 
     def compose(self, item: Any, request: Request, limits: TimeLimits) -> PreparedRequest | None:
         """
-        Return `item` prepared, or `None` if it takes httpx to say what it is sent as.
+        Return `item` prepared, or `None` if httpx must build it.
 
         Args:
             item: The request, in any form.
-            request: The same as a `Request`.
-            limits: Those of the attempt.
+            request: The same request as a `Request`.
+            limits: The time limits of the attempt.
 
         Raises:
             Exception: If it cannot be sent at all.
@@ -98,7 +98,7 @@ class FastEncoder:
         query = self._binding.added_query(self._client, params)
         if not query:
             return url
-        # With a fragment, what comes of it is not plain.
+        # If the URL has a fragment, the result is not plain, and `compose` returns None.
         between = "" if url.endswith("?") else "&" if "?" in url else "?"
         return f"{url}{between}{query}"
 
@@ -133,12 +133,13 @@ def _fields(
 ) -> bytes | None:
     """Return the field lines in the order in which httpx sends them, and the empty line."""
     builder, known = origin_head.builder, origin_head.builder.known
-    # A length of the client's own is none of this body's, and a range changes what is accepted.
+    # A length among the client's headers is not that of this body, and a range changes the accepted
+    # encodings.
     if known is None or "content-length" in builder.names or RANGE in builder.names:
         return None
     is_authorized = builder.authorization is not None or authorization is not None
     if is_authorized and ("authorization" in given or "authorization" in builder.names):
-        return None  # one takes the place of the other
+        return None  # one of them replaces the other
     lines = [b"Host: %b\r\n" % origin_head.host]
     if not described and method in _EXPECT_BODY:
         lines.append(b"Content-Length: 0\r\n")
@@ -160,14 +161,14 @@ def _fields(
 
 
 def _without(builder: RequestBuilder, given: Mapping[str, bytes]) -> Iterable[bytes]:
-    """Return the client's own field lines that are not given anew."""
+    """Return the client's own field lines that the request does not replace."""
     for name, lowered, value in builder.client_headers:
         if lowered.decode("ascii") not in given:
             yield b"%b: %b\r\n" % (name, value)
 
 
 def _lines(headers: Any) -> dict[str, bytes] | None:
-    """Return field lines by their lower-case names, or `None` if httpx has to read the headers."""
+    """Return field lines by their lower-case names, or `None` if httpx must read the headers."""
     if headers is None:
         return {}
     if type(headers) is not dict:

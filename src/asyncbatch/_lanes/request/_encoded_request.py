@@ -1,5 +1,5 @@
 """
-A request as the engine sends it: encoded once, and carried along until its result is there.
+A request as the engine sends it: encoded once, and kept until its result is there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from asyncbatch._values._timeouts import TimeLimits
 
 class PreparedRequest:
     """
-    A request as the engine takes it, and how to build it for who wants to see it.
+    A request as the engine takes it, and what its native request is built from on demand.
 
-    One object for all of it, since each that a kept result holds is one more for the garbage
-    collector to look at.
+    One object holds both: a kept result then has fewer objects for the garbage collector to visit.
     """
 
     __slots__ = (
@@ -62,7 +61,7 @@ class PreparedRequest:
     ) -> None:
         # The request as it was given.
         self.item = item
-        # By which limits per host are kept.
+        # The key of the limits per host.
         self.key = key
         self.origin = origin
         self.method = method
@@ -70,18 +69,18 @@ class PreparedRequest:
         self.limits = limits
         self.closes = closes
         self.body: bytes | None = None
-        # What the request itself says about following redirects; None: nothing.
+        # Whether the request itself says to follow redirects; None if it does not say.
         self.follow_redirects: bool | None = None
-        # The proxy that the request itself names, for its redirects too; `UNSET`: none is named.
+        # The proxy that the request itself names, also for its redirects; `UNSET` if it names none.
         self.own_route: Proxy | Unset | None = UNSET
-        # Whether event hooks are to see it, and its response.
+        # Whether event hooks are called for it and its response.
         self.is_hooked = False
-        # Whether it may go by relay, as far as its body is short: with the limits of all others.
+        # Whether a relay may send it if its body is short: not with hooks or limits of its own.
         self.may_relay = True
-        # What it is built of when somebody asks, unless it has been built already.
+        # What the native request is built from, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None
-        # Whether its fields are others than those of the client: they are read from `payload`.
+        # Whether its fields differ from the client's; they are then read from `payload`.
         self._has_own_head = False
         self._native: Any = None
         # The request that was redirected here.
@@ -89,7 +88,7 @@ class PreparedRequest:
 
     @classmethod
     def of(cls, encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
-        """Return a plain GET like any other prepared request, and that as it is."""
+        """Return an encoded request as a `PreparedRequest`, which is returned as it is."""
         if isinstance(encoded, PreparedRequest):
             return encoded
         item, url, origin_head, payload = encoded
@@ -116,7 +115,7 @@ class PreparedRequest:
         limits: TimeLimits,
         route: Proxy | None,
     ) -> PreparedRequest:
-        """Make one of a request that has been built, to be sent by way of `route`."""
+        """Return the prepared form of a native request, to be sent through `route`."""
         method = native.method.encode("ascii")
         origin = origin_of(native.url, route)
         key = host_key_of(native.url, origin)
@@ -135,7 +134,7 @@ class PreparedRequest:
         body: bytes,
         limits: TimeLimits,
     ) -> PreparedRequest:
-        """Make one of a request whose head has been put together."""
+        """Return the prepared form of a request that `FastEncoder` has composed."""
         prepared = cls(
             item,
             origin_head.key,
@@ -176,42 +175,42 @@ class PreparedRequest:
         return following
 
     def way_to(self, origin: Origin) -> Origin:
-        """Return an origin, with the proxy on the way there that the request itself names."""
+        """Return an origin, with the proxy that the request itself names."""
         if isinstance(self.own_route, Unset):
             return origin
         return origin._replace(route=self.own_route)
 
     def go_through(self, given: Any) -> None:
-        """Go through the proxy that `Request.proxy` names, if that names any, or none at all."""
+        """Set the route from `Request.proxy`: `None` for a direct one, `UNSET` for no change."""
         if not isinstance(given, Unset):
             self.own_route = None if given is None else proxy_of(given)
             self.origin = self.way_to(self.origin)
 
     def fields(self) -> list[tuple[bytes, bytes]] | None:
-        """Return the header fields in the order in which httpx has them, if that is known."""
+        """Return the header fields in httpx's order; `None` if the order is not known."""
         if self._native is not None:
             fields: list[tuple[bytes, bytes]] = self._native.headers.raw
             return fields
         assert self._builder is not None
-        # One that the client has set is sent first, wherever it stands.
+        # A `Host` that the client has set is sent first, wherever it is in the headers.
         return None if self._builder.has_host else _fields_in(self.payload)
 
     @property
     def url(self) -> str:
-        """The URL that is asked for."""
+        """The URL of the request."""
         return self._url or str(self._native.url)
 
     def whole(self) -> bytes:
-        """Return head and body, to be sent in one write."""
+        """Return head and body in one piece, for one write."""
         return self.payload if self.body is None else self.payload + self.body
 
     def forget_payload(self) -> None:
-        """Let go of what has been sent, unless the request is to be built of it."""
+        """Drop the sent bytes, unless the native request is built from them."""
         if not self._has_own_head:
             self.payload = b""
 
     def native(self) -> Any:
-        """Return the native request, built the first time that somebody asks for it."""
+        """Return the native request, built at the first call."""
         if self._native is None:
             assert self._builder is not None
             if self._follows is not None:
@@ -230,7 +229,7 @@ class PreparedRequest:
         return self._native
 
     def _build_following(self, before: Any) -> Any:
-        """Build a request as httpx does that makes it of the one before."""
+        """Build the request after a redirect from the one before, as httpx does."""
         assert self._builder is not None
         method = self.method.decode("ascii")
         library = self._builder.library
@@ -247,8 +246,8 @@ class PreparedRequest:
 
 Plain: TypeAlias = tuple[Any, str, OriginHead, bytes]
 """
-A GET of which only the target differs from others: the request as it was given, its URL, what it
-has in common with the others, and the bytes to be sent. A plain tuple, made for most requests.
+A GET that differs from others only in its target: the request as it was given, its URL, the head
+that they share, and the bytes to send. A plain tuple, since it is made for most requests.
 """
 
 Encoded: TypeAlias = Plain | PreparedRequest

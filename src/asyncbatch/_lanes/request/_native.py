@@ -1,9 +1,9 @@
 """
-Requests of httpx's for plain GETs, made without its parsing.
+Make httpx's requests for plain GETs without its parsing.
 
 Its constructors take some 25 µs for what is known already: they read the URL by characters, and
-copy the headers three times. Here the objects are filled in as those would fill them. Their
-attributes are private names, so it is compared once whether they are those that are known.
+copy the headers three times. Here the attributes are set directly. They are private, so the result
+is compared once with that of the constructors.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _Fields = list[tuple[bytes, bytes, bytes]]
 
 def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
     """
-    Return what `library.Request("GET", url)` is with these fields behind its `Host`.
+    Return what `library.Request("GET", url)` returns, with these fields after its `Host`.
 
     Args:
         library: httpx or httpx2.
-        url: A plain one, with a path; see `_values/_urls.py`.
-        fields: As `Headers` keeps them: names as they are, in lower case, and values.
-        timeout: The extension.
+        url: A plain URL with a path; see `_values/_urls.py`.
+        fields: As `Headers` keeps them: name, name in lower case, and value.
+        timeout: The extension `timeout`.
 
     Returns:
-        `None` if it has another layout than is known, somebody has put another constructor in the
-        place of the library's, or the URL has no path.
+        `None` if the layout of `Request` is not the known one, its constructor has been replaced,
+        or the URL has no path.
     """
     if library.Request.__init__ is not _known_constructor(library):
         return None
@@ -35,7 +35,7 @@ def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any 
 
 
 def headers_of(library: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
-    """Return what `library.Headers(fields)` is, or what its responses make the same of."""
+    """Return what `library.Headers(fields)` returns, or `fields` if the layout is not known."""
     if library.Request.__init__ is not _known_constructor(library):
         return fields
     headers = object.__new__(library.Headers)
@@ -69,14 +69,14 @@ def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
 
 @functools.lru_cache(maxsize=1024)
 def _origin(library: Any, origin: str) -> tuple[Any, bytes]:
-    """Return a URL without path, as parsed, and what its `Host` is."""
+    """Return a URL without a path, parsed, and its `Host` field."""
     url = library.URL(origin)
     return url._uri_reference, url.netloc
 
 
 @functools.cache
 def _known_constructor(library: Any) -> Any:
-    """Return what makes requests that are laid out as `_made` fills them in, if there is such."""
+    """Return the constructor of `Request` if `_made` has the same result; else `None`."""
     return library.Request.__init__ if _is_as_known(library) else None
 
 

@@ -1,5 +1,5 @@
 """
-What the plain GETs to one origin have in common, encoded once.
+The head that plain GETs to one origin share, encoded once.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import DEFAULT_PORTS
 
 _MAX_ORIGINS = 10_000
-"""Origins whose head is kept. Beyond that, all are dropped and made again."""
+"""Origins whose head is kept; beyond that all are dropped and made again."""
 
 _MAX_LINES = 100
-"""Heads of one origin that are kept, one for each `Cookie` field; beyond that all are dropped."""
+"""Heads kept for one origin, one for each `Cookie` field; beyond that all are dropped."""
 
 
 class RequestBuilder:
     """
-    Builds plain GETs as a client would have that had these headers.
+    Builds plain GETs as a client with certain headers builds them.
 
-    Results keep it, to build their requests from when somebody asks: so it knows nothing of any
-    origin, of which there may be as many as results.
+    Results keep it, to build their requests on demand. It holds nothing of an origin, so that
+    results from many origins share one.
     """
 
     __slots__ = (
@@ -56,15 +56,15 @@ class RequestBuilder:
         # In lower case.
         self.names = frozenset(self.headers.keys())
         self.has_host = "host" in self.names
-        # Basic, or none: its field goes behind all others, also those that describe a body.
+        # Basic or none. Its field comes after all others, also those that describe a body.
         self.auth = client._auth
         self.authorization = authorization_of(client._auth)
-        # Of the cookies in the client's jar; it goes between those two.
+        # The field of the cookies in the client's jar, sent after the headers, before that field.
         self.cookie = ""
-        # What they are sent as behind the `Host`, once they have been checked with one; with a host
-        # of their own they are encoded for each origin.
+        # The encoded headers after the `Host`; set once they have been checked. None if they have a
+        # `Host` of their own: they are then encoded for each origin.
         self.known: RequestFields | None = None
-        # The same, to compare with what the client has later: its user may change it at any time.
+        # A copy to compare with the client's headers, which its user may change at any time.
         self.client_headers = list(client.headers._list)
         self.default_encoding = client._default_encoding
         self.library = library
@@ -78,9 +78,9 @@ class RequestBuilder:
         content: bytes | None = None,
     ) -> Any:
         """
-        Build the request for `url`, as the client would have.
+        Build the request for `url`, as the client would.
 
-        With these headers, if given, and no others; else it is still to be authorized.
+        If `headers` is given, it replaces the client's. Otherwise call `authorize` afterwards.
         """
         if headers is None and not self.has_host and "://xn--" not in url:
             fields = self.headers._list
@@ -105,20 +105,20 @@ class RequestBuilder:
         return native
 
     def with_cookie(self, line: str) -> RequestBuilder:
-        """Return one that builds requests with these cookies."""
+        """Return a copy that builds requests with this `Cookie` field."""
         builder: RequestBuilder = _copy(self)
         builder.cookie = line
         return builder
 
     def authorize(self, native: Any) -> Any:
-        """Give a request that has been built the client's authorization, and return it."""
+        """Add the client's authorization to a native request, and return it."""
         if self.authorization is not None:
             native.headers["Authorization"] = self.authorization
         return native
 
 
 class OriginHead:
-    """What all plain GETs to one origin have in common."""
+    """What all plain GETs to one origin share."""
 
     __slots__ = (
         "_cookie_lines",
@@ -144,7 +144,7 @@ class OriginHead:
         builder: RequestBuilder,
         route: Proxy | Unset | None,
     ) -> None:
-        # What the URLs begin with, up to their target.
+        # The beginning of the URLs, up to the target.
         self.prefix = prefix
         self.prefix_length = len(prefix)
         self.builder = builder
@@ -155,21 +155,21 @@ class OriginHead:
         self.closes = fields.closes
         self.origin = origin_of(url, None if isinstance(route, Unset) else route)
         self.host: bytes = url.netloc
-        # By which limits per host are kept.
+        # The key of the limits per host.
         self.key = host_key_of(url, self.origin)
         self._cookie_lines: CookieLines | None = None
-        # The heads with cookies, by their lines; made when there is one.
+        # The heads with cookies, by their `Cookie` field.
         self._with_cookies: dict[str, OriginHead] = {}
 
     def cookie_line(self, jar: CookieJar, target: str) -> str | None:
         """
-        Return the `Cookie` field of a plain request, "" for none; `None` if httpx has to say it.
+        Return the `Cookie` field of a plain request, "" for none; `None` if httpx must make it.
 
         Args:
-            jar: That of the client, as it is now.
-            target: What is asked for.
+            jar: The client's current jar.
+            target: The request target.
         """
-        if not jar._cookies:  # type: ignore[attr-defined]  # or walk all of it
+        if not jar._cookies:  # type: ignore[attr-defined]  # the public API walks the whole jar
             return ""
         if "cookie" in self.builder.names:
             return None
@@ -178,7 +178,7 @@ class OriginHead:
         return self._cookie_lines.of(jar, target)
 
     def for_target(self, jar: CookieJar, target: str) -> OriginHead | None:
-        """Return the head for a plain target, with its cookies; `None` if httpx has to make it."""
+        """Return the head for a plain target, with its cookies; `None` if httpx must make it."""
         line = self.cookie_line(jar, target)
         if not line:
             return None if line is None else self
@@ -193,7 +193,7 @@ class OriginHead:
         origin_head: OriginHead = _copy(self)
         origin_head._with_cookies = {}
         builder = origin_head.builder = self.builder.with_cookie(line)
-        # An authorization that the headers have anyway stands where they have it.
+        # An `Authorization` among the client's headers keeps its place there.
         is_behind = builder.authorization is not None and "authorization" not in builder.names
         end = "\r\n"
         if is_behind:
@@ -204,12 +204,12 @@ class OriginHead:
         return origin_head
 
     def payload(self, target: bytes) -> bytes:
-        """Return the request for `target` as it is sent."""
+        """Return the bytes of the request for `target`."""
         return b"GET " + target + self.head
 
 
 class OriginHeads:
-    """The origin heads of one client's requests, each made on first use."""
+    """The origin heads of one client, each made on first use."""
 
     def __init__(self, client: Any, binding: Binding, transport: Any) -> None:
         self._client = client
@@ -217,8 +217,8 @@ class OriginHeads:
         self._transport = transport
         self.made: dict[str, OriginHead] = {}
         """
-        By origin, made with the client's headers as they were then; `of` makes all anew when they
-        have changed.
+        The heads by origin. After a change of the client's headers or authentication, `of` drops
+        them all.
         """
         self._builder = RequestBuilder(client, binding.library)
 
@@ -243,7 +243,7 @@ class OriginHeads:
     def _make(self, origin: str) -> OriginHead:
         builder = self._builder
         if builder.known is None:
-            # Not `client.build_request`, which copies the whole cookie jar each time.
+            # Not `client.build_request`, which copies the whole cookie jar.
             headers = builder.headers
             if not builder.has_host:
                 headers = with_host(headers.raw, builder.library.URL(origin), builder.library)
@@ -265,7 +265,7 @@ class OriginHeads:
 
 
 def _copy(made: Any) -> Any:
-    """Return a copy of an object that has slots, and no more."""
+    """Return a copy of an object that has only slots."""
     copy = object.__new__(type(made))
     for name in made.__slots__:
         setattr(copy, name, getattr(made, name))
@@ -273,17 +273,17 @@ def _copy(made: Any) -> Any:
 
 
 def is_special(method: bytes, fields: RequestFields, body: bytes) -> bool:
-    """Whether the request asks for more than one exchange of whole messages."""
+    """Whether the request is more than one exchange of whole messages."""
     length = fields.length or 0
     return method == b"CONNECT" or fields.upgrades or fields.is_chunked or length != len(body)
 
 
 def origin_of(url: Any, route: Proxy | None) -> Origin:
-    """Return the engine's origin for a native URL, with the proxy on the way there."""
+    """Return the engine's origin for a native URL, with its proxy."""
     host, port = url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme]
     return Origin(url.scheme == "https", host, port, None, route)
 
 
 def host_key_of(url: Any, origin: Origin) -> HostKey:
-    """Return the key by which limits per host are kept, for a native URL of this origin."""
+    """Return the key of the limits per host for a native URL of this origin."""
     return url.scheme, origin.host.removesuffix("."), origin.port

@@ -1,8 +1,8 @@
 """
-The request that a redirect leads to, put together without httpx.
+Compose the request that a redirect leads to, without httpx.
 
-What comes out is what httpx's `_build_redirect_request` makes, but for what `client/_redirects.py`
-mends of it, to the byte; whatever could make a difference is left to httpx.
+The bytes are those of httpx's `_build_redirect_request`, with the corrections of
+`client/_redirects.py`. Where they could differ, httpx builds the request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads
 from asyncbatch._values._urls import split_plain
 
 _CHARS = r"A-Za-z0-9\-._~!$&'()*+,;=@%"
-# Without a scheme: from a host on, a path or a query. What else is not plain shows when it has been
-# joined to the URL before.
+# A reference without a scheme: from the host on, a path or a query. `split_plain` checks the rest
+# after the reference has been joined to the URL before.
 _RELATIVE = re.compile(
     rf"(?://[{_CHARS}][{_CHARS}:/]*|/(?!/)[{_CHARS}:/]*|[{_CHARS}]+(?:/[{_CHARS}:/]*)?)?"
     rf"(?:\?[{_CHARS}:/?]+)?"
@@ -33,11 +33,11 @@ _BODY_FIELDS = frozenset(
 
 class Redirection:
     """
-    Where a redirect leads, and what is asked for there.
+    The target of a redirect, and the request to send there.
 
     Attributes:
         url: the next URL.
-        origin_head: what the requests to its origin have in common.
+        origin_head: what the requests to its origin share.
     """
 
     __slots__ = ("_method", "_prepared", "_target", "origin_head", "url")
@@ -58,10 +58,10 @@ class Redirection:
 
     def compose(self, jar: CookieJar) -> PreparedRequest | None:
         """
-        Return the next request, or `None` if it takes httpx to say what it is sent as.
+        Return the next request, or `None` if httpx must build it.
 
         Args:
-            jar: Of the client, with the cookies that the redirect has set.
+            jar: The client's, with the cookies that the redirect has set.
         """
         prepared = self._prepared
         line = self.origin_head.cookie_line(jar, self._target.decode("ascii"))
@@ -97,12 +97,12 @@ def redirection_of(
     prepared: PreparedRequest, head: Any, origin_heads: OriginHeads
 ) -> Redirection | None:
     """
-    Return where a redirect leads, or `None` if it takes httpx to say it.
+    Return the target of a redirect, or `None` if httpx must read it.
 
     Args:
         prepared: The request that was redirected.
-        head: Of its response.
-        origin_heads: Of the client.
+        head: The head of its response.
+        origin_heads: Those of the client.
     """
     locations = [value for name, value in head.fields if name.lower() == b"location"]
     if len(locations) != 1 or not locations[0].isascii():
@@ -114,14 +114,14 @@ def redirection_of(
     try:
         origin_head = origin_heads.of(origin)
     except Exception:
-        return None  # httpx will meet the same mistake, and report it
+        return None  # httpx will find the same mistake and report it
     if not origin_head.is_ours:
         return None
     return Redirection(prepared, url, origin_head, target, _method(prepared.method, head.status))
 
 
 def _followed(base: str, location: str) -> tuple[str, str, bytes] | None:
-    """Return the URL that a `Location` means, its origin and its target, if all is plain."""
+    """Return the URL of a `Location`, its origin and its target, if all of it is plain."""
     base, _, base_fragment = base.partition("#")
     reference, hash_sign, fragment = location.partition("#")
     if hash_sign and not _FRAGMENT.fullmatch(fragment):
@@ -144,7 +144,7 @@ def _method(method: bytes, status: int) -> bytes:
 
 
 def _is_upgrade(origin: Any, following: Any) -> bool:
-    """Whether a redirect leads from a host to the same by TLS, both on their default ports."""
+    """Whether a redirect leads to the same host over TLS, both on their default ports."""
     if origin.is_tls or not following.is_tls or origin.host != following.host:
         return False
     return (origin.port, following.port) == (80, 443)

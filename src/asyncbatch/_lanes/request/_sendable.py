@@ -1,8 +1,8 @@
 """
-What is refused before anything is sent: URLs that lead nowhere, heads that could inject.
+Refuse, before anything is sent, URLs that cannot be fetched and heads that could inject.
 
-httpx looks at some of this, h11 at some more, but only on a connection made for the purpose, and
-with the offending value, an `Authorization` perhaps, in the message.
+httpx checks some of this, and h11 more, but only on an open connection, and with the refused value,
+which may be an `Authorization`, in the message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
-# RFC 9110 §5.5: no control characters but the tab, and no blanks around the value.
+# RFC 9110 §5.5: no control characters except the tab, and no blanks around the value.
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
 
 
@@ -37,23 +37,23 @@ _NO_SCHEME = "the URL must begin with http:// or https://, not {!r}"
 
 def check_url(url: Any, binding: Binding, request: Any = None, *, given: object = None) -> None:
     """
-    Refuse what cannot be fetched, before any connection is made for it.
+    Refuse a URL that cannot be fetched, before a connection is made for it.
 
     Args:
         url: The URL as the library reads it.
         binding: The library.
         request: The native request, for the error.
-        given: The URL as the caller wrote it, if that is known.
+        given: The URL as the caller wrote it, if known.
 
     Raises:
         UnsupportedProtocol: If the scheme is not http or https.
-        InvalidURL: If there is no host, or host or port are none that can exist.
+        InvalidURL: If there is no host, or the host or port cannot exist.
     """
     library = binding.library
     written = url if given is None else given
     if url.scheme not in ("http", "https"):
         raise library.UnsupportedProtocol(_NO_SCHEME.format(start_of_url(written)), request=request)
-    # As it is in ASCII: some names that resolve have no other form (IDNA 2008 knows no emoji).
+    # In ASCII: some names that resolve have no other form (IDNA 2008 excludes emoji).
     host = url.raw_host.decode("ascii")
     if not host:
         raise library.InvalidURL(f"the URL has no host: {start_of_url(written)!r}")
@@ -66,17 +66,17 @@ def check_url(url: Any, binding: Binding, request: Any = None, *, given: object 
 
 def check_text(url: object, binding: Binding) -> None:
     """
-    Refuse a URL, as the caller wrote it, that httpx would read as another one, or others would.
+    Refuse a URL, as the caller wrote it, that httpx and other clients read differently.
 
     Raises:
         UnsupportedProtocol: If it has a scheme that is not http or https, or a host without one.
-        InvalidURL: If it has no host, a port that is no number, or an authority with a backslash
-            or a second "@": where a browser sees the path begin, httpx sees a user name. Or if what
-            follows the scheme is another one.
+        InvalidURL: If it has no host, a port that is not a number, or a second scheme after the
+            first. Or if its authority has a backslash or a second "@": httpx reads a user name
+            where a browser reads the beginning of the path.
     """
     text = text_of(url)
     if not ABSOLUTE.match(text):
-        return  # relative to `base_url`, or refused when it has been built
+        return  # relative to `base_url`, or refused after it has been built
     library = binding.library
     match = HTTP.match(text)
     if match is None:
@@ -95,19 +95,19 @@ def _check_authority(authority: str, text: str, library: Any) -> None:
     if "@" in userinfo or "\\" in authority:
         raise library.InvalidURL("the URL's authority has a second '@' or a backslash")
     if not HOST_AND_PORT.fullmatch(host):
-        # Not shown where it may be a password that has a slash in it.
+        # Not shown if it may be a part of a password with a slash in it.
         port = "" if has_at(text) else f": {host.partition(':')[2][:100]!r}"
         raise library.InvalidURL(f"Invalid port{port}")
 
 
 def check_location(location: str | None, binding: Binding) -> None:
     """
-    Refuse a `Location` that httpx would read as another URL, or others would.
+    Refuse a `Location` that httpx and other clients read differently.
 
-    Another scheme is refused when its turn comes, and without a host httpx knows which is meant.
+    Another scheme is refused when the redirect is followed. httpx fills in a missing host.
 
     Raises:
-        InvalidURL: As `check_text` does, of the port and the authority.
+        InvalidURL: If the port or the authority is one that `check_text` refuses.
     """
     if location is not None and (match := LOCATION.match(location)):
         _check_authority(match["authority"], location, binding.library)
@@ -115,7 +115,7 @@ def check_location(location: str | None, binding: Binding) -> None:
 
 def check_extensions(native: Any) -> None:
     """
-    Refuse time limits that are none: a transport would trip over them as over a broken connection.
+    Refuse an invalid extension `timeout`, which would look like a broken connection later.
 
     Raises:
         TypeError: If the extension `timeout` is no mapping.
@@ -130,7 +130,7 @@ def check_extensions(native: Any) -> None:
 
 def check_head(native: Any, binding: Binding) -> None:
     """
-    Refuse a method or a header field that is none; its value is not in the message.
+    Refuse an invalid method or header field; a field's value is not in the message.
 
     Raises:
         LocalProtocolError: If there is one.
@@ -151,15 +151,15 @@ def check_head(native: Any, binding: Binding) -> None:
 
 def check_framing(native: Any, binding: Binding) -> None:
     """
-    Refuse header fields that do not agree about where the body ends, or what host is meant.
+    Refuse header fields that contradict each other about the end of the body or the host.
 
-    Our engine refuses them too; h11, below a client of the caller's, lets some of them pass.
+    Our engine refuses them too; h11, below a client of the caller's, accepts some of them.
 
     Raises:
-        LocalProtocolError: If there are such.
+        LocalProtocolError: If there are such fields.
     """
     fields = native.headers.raw
-    # Most requests have no body, and a Host alone contradicts nothing.
+    # Most requests have no body: a single `Host` cannot contradict anything.
     if [name for name, _ in fields if name.lower() in _FRAMING] in ([b"Host"], [b"host"]):
         return
     try:

@@ -1,9 +1,8 @@
 """
-Request bodies that are produced while they are sent: what of a `Request` they are made of, and the
-stream that a client sends.
+Request bodies that are produced while they are sent: their sources, and the stream for httpx.
 
-httpx's own streams do not tell when an iterator or a file has nothing more to give, and then send
-an empty body (httpx 0.28); and files that several requests share they read in turns.
+httpx's own streams send an empty body, without an error, if an iterator or a file has been read
+already (httpx 0.28). If requests share a file, each reads only parts of it.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from asyncbatch._values._body_source import (
 )
 from asyncbatch._values._request import Request
 
-# What stands for the end of a body where a piece is asked for.
+# Returned instead of a piece at the end of a body.
 _END = object()
 
 _LINE_END = re.compile(r"[\r\n\0]")
@@ -50,7 +49,7 @@ _FILES = (
 
 
 def is_produced(request: Request) -> bool:
-    """Whether the body of a request is more than what lies in memory."""
+    """Whether the body of a request is not all in memory."""
     data: Any = request.data
     is_form = data is None or isinstance(data, Mapping)
     return not (is_stored(request.content) and is_form and request.files is None)
@@ -58,21 +57,21 @@ def is_produced(request: Request) -> bool:
 
 class Body:
     """
-    What the body of one request is made of.
+    The body of one request: what httpx builds it from, and the sources it is read from.
 
     Attributes:
         arguments: for `client.build_request`.
-        sources: what it is read from.
+        sources: what the body is read from.
 
     Raises:
-        TypeError: If it is of a type that is not taken; the message names it.
-        ValueError: If something in it would end the line of a header.
+        TypeError: If a part has a type that is not accepted; the message names it.
+        ValueError: If a header in it has a line break or NUL.
     """
 
     def __init__(self, request: Request) -> None:
         self.sources: list[BodySource] = []
         self._multipart: list[UploadFile] = []
-        # What the pieces come from, where that is not a form.
+        # The source of the pieces, if the body is not a form.
         self._content: BodySource | None = None
         content: Any = request.content
         data: Any = request.data
@@ -92,7 +91,7 @@ class Body:
             self.arguments["files"] = self._files(request.files)
 
     def give_to(self, native: Any, library: Any) -> None:
-        """Have a request that was built with `arguments` read its body."""
+        """Attach the body to a native request that was built with `arguments`."""
         if self._content is None:
             if self.sources:
                 native.stream = _multipart_stream(
@@ -101,7 +100,7 @@ class Body:
             return
         source = self._content
         native.stream = upload_stream(library)(source.read, self.sources)
-        # Of the empty body that it was built with: mocks read this one before the stream.
+        # The empty body that it was built with; mocks would read it instead of the stream.
         native.__dict__.pop("_content", None)
         _describe(native, source.length() if isinstance(source, FileSource) else None)
 
@@ -129,7 +128,7 @@ class Body:
                 raise ValueError(
                     f"the content type or a header of the file {field!r} has a line break or NUL"
                 )
-        # httpx writes the content type into the headers that it is given.
+        # A copy, because httpx writes the content type into the headers.
         rest[1:] = [dict(headers) for headers in rest[1:]]
         return field, (name, self._file(field, content), *rest)
 
@@ -150,10 +149,10 @@ class Body:
 
 class UploadFile:
     """
-    A file for httpx's multipart encoder, which calls `seek(0)` where it begins to read.
+    A file for httpx's multipart encoder, which calls `seek(0)` before it reads.
 
     Args:
-        source: what it reads from, always from the very beginning of the file, as httpx does.
+        source: read from the very beginning of the file, as httpx does.
     """
 
     def __init__(self, source: FileSource) -> None:
@@ -164,11 +163,11 @@ class UploadFile:
             self.name = name
 
     def tell(self) -> int:
-        """Stand at the beginning."""
+        """Return 0: the file is always at its beginning."""
         return 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to the beginning, or tell where the end is."""
+        """Go to the beginning, or return the position of the end."""
         if whence == io.SEEK_END:
             length = self.source.length(0)
             if length is None:
@@ -179,17 +178,17 @@ class UploadFile:
 
     def read(self, size: int = -1) -> bytes:
         """
-        Return the next piece, as long as it comes.
+        Return the next piece, of any length.
 
         Raises:
-            UnreadableBody: If it cannot be read a second time.
+            UnreadableBody: If the file cannot be read a second time.
         """
         if self._pieces is None:
             self._pieces = self.source.read(0)
         return check_piece(next(self._pieces, b""))
 
     def close(self) -> None:
-        """Read no more; the file stands where it stood."""
+        """Stop reading; the position of the caller's file is restored."""
         pieces, self._pieces = self._pieces, None
         if pieces is not None:
             pieces.close()
@@ -197,15 +196,15 @@ class UploadFile:
 
 def give_again(native: Any, given: Any, library: Any) -> list[BodySource]:
     """
-    Have the copy of a request that somebody has built tell when its body cannot be read again.
+    Make the copy of a caller's native request raise if its body cannot be read again.
 
     Returns:
-        What the body is read from; nothing if it lies in memory.
+        The sources of the body; none if it is in memory.
     """
     stream = given.stream
     if isinstance(stream, library.ByteStream):
         return []
-    # Private names, but httpx's and httpx2's alike; with others it is an iterable like any other.
+    # Private names of httpx and httpx2. If they change, the stream is read as any other iterable.
     if type(stream).__name__ == "MultipartStream" and hasattr(stream, "fields"):
         multipart, files = _copied(stream)
         sources: list[BodySource] = [file.source for file in files]
@@ -219,7 +218,7 @@ def give_again(native: Any, given: Any, library: Any) -> list[BodySource]:
 
 
 def _copied(stream: Any) -> tuple[Any, list[UploadFile]]:
-    """Return a copy of a multipart stream that reads its files by way of ours, and these."""
+    """Return a copy of a multipart stream that reads `UploadFile`s, and these files."""
     multipart = copy.copy(stream)
     multipart.fields = [copy.copy(field) for field in stream.fields]
     files: list[UploadFile] = []
@@ -252,21 +251,21 @@ def _same(step: Awaitable[Any]) -> Awaitable[Any]:
 
 
 def _ignore() -> None:
-    """Stand in for what closes nothing."""
+    """Close nothing."""
 
 
 @functools.cache
 def upload_stream(library: Any) -> Any:
-    """Return the class of the streams of one library's requests."""
+    """Return the class of request streams for one library."""
 
     class UploadStream(library.AsyncByteStream):  # type: ignore[misc]  # chosen at run time
         """
-        A body that is read from `sources`, from the beginning each time that it is sent.
+        A body that is read from the beginning each time that it is sent.
 
         Args:
             read: returns its pieces.
-            sources: what they are read from.
-            close: called where a reading ends, or is given up.
+            sources: what the pieces are read from.
+            close: called when a reading ends or is given up.
         """
 
         def __init__(
@@ -279,9 +278,9 @@ def upload_stream(library: Any) -> Any:
             self._close = close
             self.sources = sources
             self.stepped: Callable[[Awaitable[Any]], Awaitable[Any]] = _same
-            """Wraps each call for a piece; set where time that they take is to be known."""
+            """Wraps each call for a piece; set to measure the time that the calls take."""
             self.is_read = False
-            """Whether all of it has been read, the last time."""
+            """Whether the last reading has come to the end of the body."""
 
         def __aiter__(self) -> AsyncIterator[bytes]:
             self.is_read = False
@@ -289,7 +288,7 @@ def upload_stream(library: Any) -> Any:
                 pieces = self._read()
             except UnreadableBody:
                 raise
-            except Exception as error:  # `__iter__` is the caller's, too
+            except Exception as error:  # `__iter__` may be the caller's code
                 raise CallersError(error) from None
             return _Sent(pieces, self.sources, self._close, self)
 
@@ -301,14 +300,14 @@ def check_whole(native: Any) -> None:
     Refuse a request whose body has been read from and cannot be read again.
 
     Raises:
-        UnreadableBody: If it is one.
+        UnreadableBody: If the body cannot be read again.
     """
     for source in getattr(native.stream, "sources", ()):
         source.check()
 
 
 class _Sent:
-    """The pieces of a body, once, whatever gives them."""
+    """Iterates once over the pieces of a body, from a sync or an async source."""
 
     def __init__(
         self, pieces: Pieces, sources: list[BodySource], close: Callable[[], None], stream: Any
@@ -326,7 +325,7 @@ class _Sent:
     async def __anext__(self) -> bytes:
         pieces = self._pieces
         try:
-            # No default of None: what gives that in place of bytes is wrong, and not at its end.
+            # The default is not None: a source that gives None is wrong, not at its end.
             piece = await self._stream.stepped(
                 anext(pieces, _END) if self._is_async else _next(pieces)
             )
@@ -386,10 +385,10 @@ def _pair(pair: Any) -> tuple[Any, Any]:
 
 def check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
     """
-    Refuse values of a form that httpx would send as what `str` makes of them.
+    Refuse values of a form that httpx would send as their `str()`.
 
     Raises:
-        TypeError: With the name of the field and the type.
+        TypeError: If there is one; the message names the field and the type.
     """
     for name, value in data.items():
         for each in value if isinstance(value, list | tuple) else (value,):
@@ -402,7 +401,7 @@ def check_form(data: Mapping[Any, Any], *, is_multipart: bool) -> None:
 
 
 def _raw_data(data: Any) -> Any:
-    """Return what is given as a form and is none, as the content that it is; httpx does so too."""
+    """Return `data` that is not a form, to be sent as content, as httpx does."""
     if isinstance(data, list | tuple):
         raise TypeError(f"data must be {_FORM}, not a {type(data).__name__}")
     check_content(data, "data")
@@ -414,7 +413,7 @@ def _as_bytes(content: Any) -> Any:
 
 
 def _describe(native: Any, length: int | None) -> None:
-    """Say how long a body is, or that it comes in chunks, unless its caller has said it."""
+    """Set `Content-Length` or `Transfer-Encoding`, unless the caller has set one."""
     headers = native.headers
     given = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     if given:
