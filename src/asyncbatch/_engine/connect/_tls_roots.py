@@ -2,7 +2,7 @@
 The TLS context of a transport: the trusted roots, and the client certificate.
 
 httpx's own function makes it, so that truststore and the environment count as with httpx. Errors
-name the option and the path: OpenSSL says only "No such file or directory", and ignores folders.
+name the option and the path. OpenSSL says only "No such file or directory"; of a folder, nothing.
 """
 
 from __future__ import annotations

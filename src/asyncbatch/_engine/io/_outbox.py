@@ -16,7 +16,7 @@ from typing import Protocol
 from asyncbatch._engine._event_loop import EventLoop
 
 WORTH_WAITING = 8
-"""Least exchanges in flight for which a request is delayed. With fewer, delaying costs more."""
+"""Exchanges in flight from which requests are delayed. With fewer, it costs more than it saves."""
 
 
 class Sender(Protocol):

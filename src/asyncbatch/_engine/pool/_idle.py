@@ -109,7 +109,7 @@ class IdleConnections:
 
 
 def _close_expired(group: OrderedDict[Connection, None], seconds: float, now: float) -> float:
-    """Close the members that were idle for `seconds`; return when the next one will have been."""
+    """Close the members that were idle for `seconds`; return when the next one expires."""
     while group:
         oldest = next(iter(group))
         expires = oldest.idle_since + seconds
