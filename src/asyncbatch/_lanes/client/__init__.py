@@ -1,1 +1,1 @@
-"""What is known of httpx clients: ours, the caller's, and how one request goes through them."""
+"""httpx clients, ours and the caller's, and how a request is sent through them."""

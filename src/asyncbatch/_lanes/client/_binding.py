@@ -1,7 +1,7 @@
 """
-The one place that knows httpx and httpx2 apart.
+The one place that tells httpx and httpx2 apart.
 
-httpx2 has httpx's API under another name, and neither takes the other's objects. A `Binding` is
+httpx2 has httpx's API under another name, and neither accepts the other's objects. A `Binding` is
 chosen by the client's module; every library type that the lanes use comes from it.
 """
 
@@ -28,7 +28,7 @@ E = TypeVar("E", bound=Exception)
 
 
 class Binding:
-    """The types of one library, and our requests and errors in its terms."""
+    """The types of one library, and conversions of our requests and errors to them."""
 
     def __init__(self, library: ModuleType) -> None:
         self.library: Any = library
@@ -38,18 +38,18 @@ class Binding:
 
     def error(self, error_type: type[E]) -> type[E]:
         """
-        Return `error_type` so that it is an exception of this library as well.
+        Return the variant of `error_type` that is also an exception of this library.
 
-        For httpx that is the class itself.
+        For httpx it is the class itself.
         """
         return variant_of(error_type, self.library.__name__)  # type: ignore[return-value]
 
     def auth(self, auth: Any) -> Any:
         """
-        Return `auth`, in any form that httpx takes, as an `Auth` of this library, or `None`.
+        Return `auth`, in any form that httpx accepts, as an `Auth` of this library, or `None`.
 
         Raises:
-            TypeError: If it is none of those.
+            TypeError: If it has another form.
         """
         if auth is None or isinstance(auth, self.library.Auth):
             return auth
@@ -59,7 +59,7 @@ class Binding:
             return _callable_auth(self.library)(auth)
         raise TypeError(
             f"auth must be a (user, password) tuple, a callable or an {self.library.__name__}.Auth,"
-            # Neither the value, which may be a secret.
+            # Not the value, which may be a secret.
             f" not a {type(auth).__name__}"
         )
 
@@ -67,10 +67,10 @@ class Binding:
         self, client: Any, request: Request, body: Body, limits: TimeLimits, **more: Any
     ) -> Any:
         """
-        Return `request` as `client` builds it, but with the query of its URL and all parameters.
+        Return `request` as `client` builds it, but keep the query of its URL beside the parameters.
 
         Raises:
-            Exception: What httpx has against it.
+            Exception: If httpx refuses it.
         """
         url, timeout = self.url(request.url), self.library.Timeout(**limits.by_phase())
         given = {
@@ -82,7 +82,7 @@ class Binding:
         arguments = {name: self._native(each) for name, each in given.items() if each is not None}
         if host := self._host_field(client, url, request):
             arguments["headers"] = host
-        # None at all leave a URL as it is, which httpx would take its query from.
+        # Not if there are none: httpx would remove the URL's query for empty parameters.
         if self.query_of(request.params):
             arguments["params"] = by_value(request.params)
         try:
@@ -101,7 +101,7 @@ class Binding:
         return native
 
     def _host_field(self, client: Any, url: Any, request: Request) -> Any:
-        """Return the headers with a `Host`, if httpx needs to be given one."""
+        """Return the headers with a `Host`, if httpx could not make one; else `None`."""
         if b"xn--" not in client.base_url.raw_host and "xn--" not in str(url).lower():
             return None
         whole = self.library.URL(url)
@@ -114,12 +114,12 @@ class Binding:
 
     def located(self, client: Any, url: Any) -> Any:
         """
-        Return `url` as `client` asks for it, but for its query.
+        Return `url` as `client` requests it, except for its query.
 
-        It may be relative, where the client has no `base_url`.
+        It may be relative if the client has no `base_url`.
 
         Raises:
-            InvalidURL: If it is none.
+            InvalidURL: If it is not a URL.
         """
         url = self.url(url)
         try:
@@ -128,14 +128,14 @@ class Binding:
         except self.library.InvalidURL as error:
             raise self._without_password(error, url) from None
         except ValueError:
-            # Without a scheme urllib cannot say which cookies belong to it.
+            # For a URL without a scheme, urllib cannot tell which cookies belong to it.
             own = self.library.URL(url)
             if own.is_relative_url and client.base_url.is_relative_url:
                 return own
             raise
 
     def _without_password(self, error: Exception, url: Any) -> Exception:
-        """Return an error of httpx's about a URL, which quotes the part that it cannot read."""
+        """Return httpx's error about a URL, replaced if it may quote a password."""
         if not has_at(str(url)):
             return error
         refused: Exception = self.library.InvalidURL(f"not a URL: {start_of_url(url)!r}")
@@ -146,7 +146,7 @@ class Binding:
         Return parameters as a query.
 
         Raises:
-            TypeError: If they have none.
+            TypeError: If they cannot be a query.
         """
         if params is None:
             return ""
@@ -155,14 +155,14 @@ class Binding:
         return str(self.library.QueryParams(params))
 
     def added_query(self, client: Any, params: Any) -> str:
-        """Return what is added to the query of a URL: the client's parameters and a request's."""
+        """Return the query to add to a URL: the client's parameters and the request's."""
         query = self.query_of(params)
         if not client.params:
             return query
         return str(client.params.merge(by_value(params)) if query else client.params)
 
     def url(self, url: Any) -> Any:
-        """Return `url` in a form that this library's clients take."""
+        """Return `url` in a form that this library's clients accept."""
         if isinstance(url, self.library.URL):
             return url
         text = text_of(url)
@@ -176,10 +176,10 @@ class Binding:
 
     def prepared(self, given: Request) -> Any:
         """
-        Return a copy of the caller's own request object, of this library.
+        Return a copy of the caller's native request, as a request of this library.
 
-        A copy, because hooks and authentication write into what is sent: the caller's may be sent
-        again, or be under way a second time just now.
+        Hooks and authentication write into what is sent, and the caller's object may be sent again,
+        or twice at the same time.
         """
         library, request = self.library, native_of(given)
         assert request is not None
@@ -193,7 +193,7 @@ class Binding:
                 extensions=extensions,
             )
         stream = request.stream
-        if type(stream).__name__ == "UnattachedStream":  # httpx pickles requests without
+        if type(stream).__name__ == "UnattachedStream":  # httpx does not pickle the stream
             stream = self._kept_body(request)
         copy = library.Request(
             request.method,
@@ -210,7 +210,7 @@ class Binding:
         return copy
 
     def _kept_body(self, request: Any) -> Any:
-        """Return the body of a request of the caller's that has been pickled."""
+        """Return the body of a caller's request that has been pickled."""
         if not hasattr(request, "_content"):
             raise TypeError(
                 "the body of this httpx.Request did not pickle; give it again, in a new request"
@@ -218,7 +218,7 @@ class Binding:
         return self.library.ByteStream(request.content)
 
     def invalid_location(self, response: Any) -> Exception:
-        """Return the error, in httpx's words, of a redirect whose `Location` is no URL."""
+        """Return the error of a redirect whose `Location` is not a URL, in httpx's words."""
         reason = ""
         try:
             self.library.URL(response.headers["location"])
@@ -230,7 +230,7 @@ class Binding:
         return invalid
 
     def _native(self, value: Any) -> Any:
-        # httpx2 takes httpx's headers and query, being mappings, but not its cookies.
+        # httpx2 accepts httpx's headers and query, which are mappings, but not its cookies.
         if isinstance(value, httpx.Cookies) and not isinstance(value, self.library.Cookies):
             return self.library.Cookies(value.jar)
         return value
@@ -238,15 +238,15 @@ class Binding:
 
 def readable(url: Any, library: Any) -> Any:
     """
-    Return a URL of `library` so that its `host` can be read.
+    Return a URL of `library` whose `host` can be read without an error.
 
-    httpx decodes a host for that, and raises where the name is none by IDNA 2008: the names of
-    thousands of sites, which the resolver takes in ASCII.
+    httpx decodes the host, and raises if the name is not valid in IDNA 2008. Thousands of sites
+    have such names, which the resolver accepts in ASCII.
     """
     if not url.raw_host.startswith(b"xn--"):
         return url
     try:
-        url.host  # noqa: B018  # a property, which may raise
+        url.host  # noqa: B018  # a property that may raise
     except UnicodeError:
         return _ascii_url(library)(url)
     return url
@@ -254,9 +254,9 @@ def readable(url: Any, library: Any) -> Any:
 
 def with_host(fields: Any, url: Any, library: Any) -> Any:
     """
-    Return header fields with a `Host` before them, if httpx could not tell that from the URL.
+    Return header fields with a `Host` before them, if httpx cannot derive it from the URL.
 
-    It decodes the host to see whether there is one.
+    httpx decodes the host to see whether there is one.
     """
     if readable(url, library) is url:
         return fields
@@ -265,9 +265,9 @@ def with_host(fields: Any, url: Any, library: Any) -> Any:
 
 def by_value(given: Any) -> Any:
     """
-    Return what a caller gave, with the values of those texts and numbers that are more than that.
+    Return what a caller gave, with members of an Enum and subclasses of `str` as plain values.
 
-    httpx calls `str()` on them, which of a member of an Enum is its name.
+    httpx calls `str()` on them, which returns the name of a member of an Enum.
     """
     kind = type(given)
     if kind is dict:
@@ -286,7 +286,7 @@ def binding_of(client: object) -> Binding:
     Return the binding for `client`'s library.
 
     Raises:
-        TypeError: `client` is no `AsyncClient` of httpx or httpx2.
+        TypeError: If `client` is not an `AsyncClient` of httpx or httpx2.
     """
     for base in type(client).__mro__:
         root = base.__module__.partition(".")[0]
@@ -297,10 +297,10 @@ def binding_of(client: object) -> Binding:
 
 def check_transports(client: Any, binding: Binding) -> None:
     """
-    Refuse a transport of ours that takes the requests of the other library only.
+    Refuse a transport of ours that accepts only requests of the other library.
 
     Raises:
-        TypeError: `client` has one.
+        TypeError: If `client` has one.
     """
     library: str = binding.library.__name__
     for transport in (client._transport, *client._mounts.values()):
@@ -320,7 +320,7 @@ def _binding(name: str) -> Binding:
 
 @functools.cache
 def _ascii_url(library: Any) -> Any:
-    """Make the class of URLs whose host has no other form than the ASCII one."""
+    """Return a class of URLs whose `host` is in ASCII."""
 
     class URL(library.URL):  # type: ignore[misc]  # the base is chosen at run time
         @property
@@ -336,7 +336,7 @@ def _ascii_url(library: Any) -> Any:
 
 @functools.cache
 def _callable_auth(library: Any) -> Any:
-    """Make the `Auth` that calls a function; httpx has one, but does not export it."""
+    """Return a class of `Auth` that calls a function; httpx has one, but does not export it."""
 
     class CallableAuth(library.Auth):  # type: ignore[misc]  # the base is chosen at run time
         def __init__(self, authenticate: Any) -> None:

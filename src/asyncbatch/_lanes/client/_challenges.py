@@ -1,9 +1,9 @@
 """
-Which challenge of a 401 httpx's `DigestAuth` is to answer.
+Choose the challenge of a 401 that httpx's `DigestAuth` answers.
 
-It takes the first field that begins with "Digest", whatever algorithm that asks for, and none that
-stands behind another one in the same field. Servers that offer SHA-512-256 first, or Digest behind
-Basic, are common (RFC 9110 §11.6.1, RFC 7616 §3.7). Decides only.
+`DigestAuth` takes the first field that begins with "Digest", whatever its algorithm, and no
+challenge after another one in the same field. Servers that offer SHA-512-256 first, or Digest after
+Basic, are common (RFC 9110 §11.6.1, RFC 7616 §3.7). Pure.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|\Z)")
 _ALGORITHMS = {
     name + ending for name in ("MD5", "SHA", "SHA-256", "SHA-512") for ending in ("", "-SESS")
 }
-"""Those that httpx and httpx2 know."""
+"""The algorithms of httpx and httpx2."""
 
 
 def with_one_challenge(response: Any, library: Any) -> Any:
     """
-    Return the header of `response` with the one challenge that `DigestAuth` can answer.
+    Return the headers of `response` with only the challenge that `DigestAuth` can answer.
 
-    Without any, if it could answer none of those that there are; and the header as it is where
-    there is no Digest, or none that is well-formed.
+    If it can answer none of the Digest challenges, return the headers without any challenge. If
+    there is no well-formed Digest challenge, return them unchanged.
     """
     headers = response.headers
     fields = headers.get_list("www-authenticate")
@@ -52,7 +52,7 @@ def with_one_challenge(response: Any, library: Any) -> Any:
 
 
 def _challenges(fields: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield scheme and parameters of each challenge; names in lower case, values as they stand."""
+    """Yield scheme and parameters of each challenge: names in lower case, values as written."""
     for field in fields:
         position = 0
         while found := _SCHEME.match(field, position):

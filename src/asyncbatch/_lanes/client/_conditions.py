@@ -1,9 +1,9 @@
 """
-When the direct lane may be taken: the conditions, in one place.
+The conditions of the direct lane, in one place.
 
-It skips httpx's per-request machinery, so it may only be taken where that machinery would do
-nothing that anybody could see: on our own client and transport, as we made them, with nobody's
-hooks in between. Any doubt, a missing attribute included, means the client lane.
+The direct lane skips httpx's own code for each request. It may be taken only if that code has no
+visible effect: on our own client and transport, with none of their methods replaced. In any doubt,
+a missing attribute included, the client lane sends the request.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import httpx
 from asyncbatch._engine import HTTPTransport, is_pristine, is_untouched, pool_class
 from asyncbatch._lanes.request._basic_auth import is_basic
 
-# Every step of a request through the client, so that whoever replaces one is served: instruments
-# patch `send` (Sentry, Datadog) or what it calls (New Relic), mocks the last of them (respx).
+# Every step of a request through the client. A replaced one must be called: instruments patch
+# `send` (Sentry, Datadog) or what it calls (New Relic), mocks patch the last of them (respx).
 _CLIENT_METHODS = (
     "build_request",
     "request",
@@ -28,7 +28,7 @@ _CLIENT_METHODS = (
     "_send_single_request",
     "_transport_for_url",
 )
-# What says where a redirect leads, which the direct lane says by itself.
+# The methods that follow a redirect; the direct lane does this by itself.
 _REDIRECT_METHODS = (
     "_build_redirect_request",
     "_redirect_method",
@@ -40,7 +40,7 @@ _AUTH_METHODS = ("auth_flow", "async_auth_flow")
 _HANDLE = "handle_async_request"
 
 
-# What these methods are, in one call; an `AttributeError` where one is not there.
+# These get all the methods in one call, or raise an `AttributeError` if one is missing.
 _methods_of = operator.attrgetter(*_CLIENT_METHODS, *_REDIRECT_METHODS)
 _redirect_methods_of = operator.attrgetter(*_REDIRECT_METHODS)
 _auth_methods_of = operator.attrgetter(*_AUTH_METHODS)
@@ -48,12 +48,12 @@ _auth_methods_of = operator.attrgetter(*_AUTH_METHODS)
 
 class Conditions:
     """
-    Says whether requests of one client may take the direct lane.
+    Decides whether requests of one client may take the direct lane.
 
     Args:
         client: The client.
-        own_client: The class of the clients that we make.
-        transport: The transport that we gave it.
+        own_client: The class of our own clients.
+        transport: The transport that we gave the client.
     """
 
     __slots__ = ("_client", "_own_client", "_transport", "_untouched")
@@ -62,8 +62,8 @@ class Conditions:
         self._client = client
         self._own_client = own_client
         self._transport: Any = transport
-        # The methods on the way of a request, as they were when nobody had replaced one. While they
-        # are the same, none of them has to be looked at again.
+        # The methods that a request passes, as they were when none was replaced. While they are the
+        # same, they are not examined again.
         self._untouched: tuple[Any, ...] = ()
 
     def reason_against(self) -> str | None:
@@ -103,7 +103,7 @@ class Conditions:
             core.AsyncConnectionPool.handle_async_request,
             core.AsyncHTTPConnection.handle_async_request,
         )
-        # By identity: what wraps a method may say that it equals it.
+        # By identity: a wrapper of a method may compare equal to it.
         if not (self._untouched and all(map(operator.is_, methods, self._untouched))):
             reason = self._touched(core)
             if reason is not None:
@@ -112,7 +112,7 @@ class Conditions:
         return standing_reason_against(client)
 
     def _touched(self, core: Any) -> str | None:
-        """Say which library has had a method replaced, if one has."""
+        """Return which library has had a method replaced; `None` if none has."""
         steps = (
             *((self._own_client, name) for name in _CLIENT_METHODS),
             *((httpx.AsyncClient, name) for name in _REDIRECT_METHODS),
@@ -126,24 +126,24 @@ class Conditions:
 
 
 def standing_reason_against(client: Any) -> str | None:
-    """Return the first of those conditions that a client's user may change at any time."""
+    """Return the reason against the direct lane that a client's user may cause at any time."""
     if client._auth is not None and not is_basic(client._auth):
         return "requests are to be authenticated"
     return None
 
 
 def has_hooks(client: Any) -> bool:
-    """Whether code of the caller's is to see each request, or each response."""
+    """Whether a client has event hooks for requests or responses."""
     hooks = client._event_hooks
     return bool(hooks["request"] or hooks["response"])
 
 
 def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:
     """
-    Say whether only httpx's own code is between sending a request and these transports' pools.
+    Whether a request passes only httpx's own code on its way to the pools of these transports.
 
-    Event hooks apart, which come and go. Whoever derives from a class of httpx's without replacing
-    one of the methods that lead there changes nothing.
+    Event hooks, which come and go, are not considered. A subclass of a class of httpx is accepted
+    if it replaces none of the methods on the way.
     """
     if not client.__dict__.keys().isdisjoint(_CLIENT_METHODS):
         return False
@@ -158,7 +158,7 @@ def is_all_httpx(client: Any, transports: Iterable[Any]) -> bool:
 
 
 def _hands_on(cls: type) -> bool:
-    """Say whether a transport class hands requests to its pool as httpx's own or as ours does."""
+    """Whether a transport class passes requests to its pool as httpx's class or ours does."""
     if _is_httpx(cls, _HANDLE):
         return True
     handle = HTTPTransport.handle_async_request
@@ -167,12 +167,12 @@ def _hands_on(cls: type) -> bool:
 
 
 def _is_our_handle_untouched() -> bool:
-    """Say whether our transport passes requests on to httpx's, and nobody has patched either."""
+    """Whether our transport passes requests on to httpx's, and neither has been patched."""
     return is_untouched(HTTPTransport.handle_async_request, "asyncbatch") and _is_httpx(
         httpx.AsyncHTTPTransport, _HANDLE
     )
 
 
 def _is_httpx(cls: type, name: str) -> bool:
-    """Say whether a method is httpx's own, and nobody has put another one in its place."""
+    """Whether a method is httpx's own, and has not been replaced."""
     return is_untouched(getattr(cls, name, None), httpx.__name__)

@@ -1,9 +1,9 @@
 """
-The cookie jar of a client: which cookies it keeps, and those of one host without walking the rest.
+The cookie jar of a client: which cookies it keeps, and how to find those of one host quickly.
 
 `http.cookiejar` follows Netscape's rules of 1994, and httpx copies the whole jar for each request
-and each redirect (0.28). Here are the rules that user agents follow today (RFC 6265), and the part
-of a jar that one host can get. What a cookie header looks like stays httpx's own.
+and each redirect (0.28). The jar here follows the rules of today's user agents (RFC 6265), and can
+return only the part that one host may get. The format of the `Cookie` field stays httpx's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from asyncbatch._lanes.client._set_cookie import SetCookie, as_netscape, read_set_cookie
 
-# Its own reading of a URL; not documented, and unchanged since Python 2.4.
+# For its functions that read a URL; not documented, and unchanged since Python 2.4.
 _cookiejar: Any = http.cookiejar
 
 
@@ -29,23 +29,22 @@ class SendableCookies(DefaultCookiePolicy):
     """
     The default policy, without the cookies that are not ASCII.
 
-    httpx encodes the `Cookie` field as ASCII (0.28), and raises where it cannot: one cookie in
-    another alphabet would fail every later request to its host.
+    httpx encodes the `Cookie` field as ASCII (0.28), and raises if it cannot: one cookie in another
+    alphabet would fail every later request to its host.
     """
 
     def set_ok(self, cookie: Cookie, request: urllib.request.Request) -> bool:
-        """Say whether a cookie may be kept."""
+        """Whether a cookie may be kept."""
         return _is_sendable(cookie) and super().set_ok(cookie, request)
 
 
 class UserAgentJar(CookieJar):
     """
-    A jar that keeps what user agents keep, and whose size does not matter for one host.
+    A jar that keeps what user agents keep, and finds the cookies of a host whatever its size.
 
     Attributes:
-        version: another number after each change of what it holds; what is done to a `Cookie`
-            that it holds is not seen.
-        joined_at: when each domain got its first cookie: cookies go out in that order.
+        version: changes with the contents, but not if a `Cookie` in the jar is modified.
+        joined_at: the order in which domains got their first cookie; cookies are sent in it.
     """
 
     def __init__(self, cookies: Iterable[Cookie] = ()) -> None:
@@ -53,17 +52,17 @@ class UserAgentJar(CookieJar):
         super().__init__(SendableCookies())
         self.joined_at: dict[str, int] = {}
         self._count = 0
-        # The number of domains at which expired cookies are removed from all of them.
+        # The number of domains at which expired cookies are removed from the whole jar.
         self._sweep_at = 64
         for cookie in cookies:
             self.set_cookie(cookie)
 
     def extract_cookies(self, response: Any, request: urllib.request.Request) -> None:
         """
-        Keep the cookies that a response sets, read as RFC 6265 §5.2 says.
+        Keep the cookies that a response sets, read by RFC 6265 §5.2.
 
-        One field after the other: `http.cookiejar` would remove what one of them ends before it
-        keeps what an earlier one has set.
+        The fields are passed on one by one. Given all, `http.cookiejar` would first remove the
+        cookies that a field expires, even if an earlier field sets them.
         """
         host = urllib.parse.urlsplit(request.get_full_url()).hostname or ""
         for line in response.info().get_all("Set-Cookie", []):
@@ -71,11 +70,11 @@ class UserAgentJar(CookieJar):
 
     def take(self, lines: Iterable[str], asked: Any) -> None:
         """
-        Keep the cookies that a response sets, as `extract_cookies` does, without its objects.
+        Keep the cookies that a response sets, as `extract_cookies` does, without a response object.
 
         Args:
             lines: The values of the fields, in ASCII.
-            asked: The `AskedUrl` that the response answers.
+            asked: The `AskedUrl` of the request.
         """
         for line in lines:
             read = read_set_cookie(line, asked.hostname)
@@ -93,11 +92,11 @@ class UserAgentJar(CookieJar):
 
     def line_for(self, domains: Iterable[str], asked: AskedUrl) -> str:
         """
-        Return the `Cookie` field of a request, "" if it has none; remove what has expired.
+        Return the `Cookie` field of a request, "" for none; remove expired cookies.
 
         Args:
-            domains: Those under which the host has cookies.
-            asked: What the request is for.
+            domains: The domains under which the host may have cookies.
+            asked: The URL of the request.
         """
         jar, policy = self, self._policy  # type: ignore[attr-defined]
         policy._now = int(time.time())
@@ -111,7 +110,7 @@ class UserAgentJar(CookieJar):
         return line
 
     def under(self, domains: Iterable[str]) -> list[Cookie]:
-        """Return the cookies that are kept under some domains."""
+        """Return the cookies under some domains."""
         by_domain = _by_domain(self)
         return [
             cookie
@@ -122,7 +121,7 @@ class UserAgentJar(CookieJar):
         ]
 
     def set_cookie(self, cookie: Cookie) -> None:
-        """Keep a cookie, whether it may be kept or not."""
+        """Keep a cookie without asking the policy."""
         by_domain = _by_domain(self)
         if cookie.domain not in by_domain:
             if len(by_domain) >= self._sweep_at:
@@ -130,7 +129,7 @@ class UserAgentJar(CookieJar):
             self._count += 1
             self.joined_at[cookie.domain] = self._count
         known = by_domain.get(cookie.domain, {}).get(cookie.path, {}).get(cookie.name)
-        # Many a server sets the same cookie with each response.
+        # Many servers set the same cookie with each response.
         if known is None or known is cookie or vars(known) != vars(cookie):
             self.version += 1
         super().set_cookie(cookie)
@@ -138,12 +137,12 @@ class UserAgentJar(CookieJar):
     def clear(
         self, domain: str | None = None, path: str | None = None, name: str | None = None
     ) -> None:
-        """Remove a cookie, or those of a path, of a domain, or all."""
+        """Remove a cookie, those of a path, those of a domain, or all."""
         self.version += 1
         super().clear(domain, path, name)
 
     def set_policy(self, policy: CookiePolicy) -> None:
-        """Keep and send by other rules from now on."""
+        """Replace the policy."""
         self.version += 1
         super().set_policy(policy)
 
@@ -151,7 +150,7 @@ class UserAgentJar(CookieJar):
         """
         Remove expired cookies, and domains without any.
 
-        A narrowed jar removes those of its own host only. Doubling bounds the cost for each cookie.
+        `narrowed` jars remove only those of their own host. Doubling bounds the cost per cookie.
         """
         self.clear_expired_cookies()
         by_domain = _by_domain(self)
@@ -163,11 +162,11 @@ class UserAgentJar(CookieJar):
 
 class AskedUrl:
     """
-    A request, as far as `http.cookiejar` looks at one: where it goes to.
+    A request as `http.cookiejar` needs it: only its URL.
 
     Args:
-        base: Scheme, host and port of a URL, as in `http://example.org:8080`.
-        path: The rest of it; the query may be missing.
+        base: Scheme, host and port of the URL, as in `http://example.org:8080`.
+        path: The rest of the URL; the query may be missing.
     """
 
     unverifiable = False
@@ -179,7 +178,7 @@ class AskedUrl:
 
     @classmethod
     def of(cls, url: str) -> AskedUrl:
-        """Make one of a URL that has a host."""
+        """Return the `AskedUrl` of a URL that has a host."""
         base, slash, path = url.partition("?")[0].partition("#")[0].partition("://")
         host, _, path = path.partition("/")
         return cls(f"{base}{slash}{host}", f"/{path}")
@@ -191,13 +190,13 @@ class AskedUrl:
 
 @functools.lru_cache(maxsize=1024)
 def _hosts_of(base: str) -> tuple[str, str]:
-    """Return the host of a URL without brackets and port, and what cookies of it are kept under."""
+    """Return the host of a URL without brackets and port, and the domain of its cookies."""
     request = SimpleNamespace(get_full_url=lambda: base)
     return urllib.parse.urlsplit(base).hostname or "", _cookiejar.eff_request_host(request)[1]
 
 
 def _cookie_of(read: SetCookie, asked: AskedUrl, now: int) -> Cookie:
-    """Return what `http.cookiejar` makes of a field."""
+    """Return the `Cookie` that `http.cookiejar` makes of a field."""
     domain, path = read.domain, read.path
     has_dot = domain is not None and domain.startswith(".")
     if domain is None:
@@ -231,7 +230,7 @@ def _cookie_of(read: SetCookie, asked: AskedUrl, now: int) -> Cookie:
 
 
 class _OneField:
-    """A response with one `Set-Cookie`, as far as `http.cookiejar` looks at one."""
+    """A response with one `Set-Cookie`, as `http.cookiejar` needs it."""
 
     def __init__(self, line: str) -> None:
         self._line = line
@@ -240,26 +239,26 @@ class _OneField:
         return self
 
     def get_all(self, name: str, default: list[str]) -> list[str]:
-        # RFC 6265 did away with Set-Cookie2.
+        # RFC 6265 has removed Set-Cookie2.
         return [self._line] if name == "Set-Cookie" else default
 
 
 def adopt(cookies: Any) -> None:
-    """Let `httpx.Cookies` of ours follow our rules; a jar with rules of its own is left alone."""
+    """Give `httpx.Cookies` a `UserAgentJar`; a jar with rules of its own is left alone."""
     if has_usual_rules(cookies.jar) and not isinstance(cookies.jar, UserAgentJar):
         cookies.jar = UserAgentJar(cookies.jar)
 
 
 def narrowed(cookies: Any, host: str) -> Any:
     """
-    Return the `httpx.Cookies` that `host` may get, so that only those are copied and looked at.
+    Return the `httpx.Cookies` that `host` may get, so that httpx copies only those.
 
-    The cookies themselves are shared. A jar with rules of its own is returned whole: they may send
-    a cookie anywhere.
+    The cookies themselves are shared. A jar with rules of its own, which may send a cookie
+    anywhere, is returned whole.
 
     Args:
         cookies: All cookies of a client.
-        host: As it stands in a URL, without brackets.
+        host: The host as in a URL, without brackets.
     """
     jar = cookies.jar
     if not has_usual_rules(jar):
@@ -280,12 +279,12 @@ def _in_order(jar: CookieJar, domains: list[str]) -> list[str]:
 
 
 def has_sendable_only(jar: CookieJar) -> bool:
-    """Whether a jar takes no cookie from a response that could not be sent."""
+    """Whether a jar refuses cookies that cannot be sent."""
     return type(jar._policy) is SendableCookies  # type: ignore[attr-defined]
 
 
 def drop_unsendable(jar: CookieJar) -> None:
-    """Remove the cookies that no request could be sent with."""
+    """Remove the cookies that cannot be sent."""
     if has_sendable_only(jar):
         return
     for cookie in [cookie for cookie in jar if not _is_sendable(cookie)]:
@@ -295,12 +294,12 @@ def drop_unsendable(jar: CookieJar) -> None:
 @functools.lru_cache(maxsize=1024)
 def cookie_domains(host: str) -> tuple[str, ...]:
     """
-    Return the domains under which a jar may hold cookies that `host` gets.
+    Return all domains under which a jar may hold cookies for `host`.
 
-    With all of them at hand, a jar can be asked without walking it. RFC 6265 §5.1.3 matches a host
-    with each domain that it ends in; `http.cookiejar` keeps them with and without a leading dot,
-    gives a host without dots a `.local`, an IPv6 address its brackets, and httpx puts a cookie for
-    all hosts under "".
+    They are looked up instead of walking the jar. RFC 6265 §5.1.3 matches a host with each domain
+    that it ends in. `http.cookiejar` keeps domains with and without a leading dot, adds `.local` to
+    a host without dots, and keeps the brackets of an IPv6 address. httpx keeps a cookie for all
+    hosts under "".
     """
     if ":" in host:
         host = f"[{host}]"
@@ -330,7 +329,7 @@ def has_usual_rules(jar: CookieJar) -> bool:
 
 
 def _by_domain(jar: CookieJar) -> dict[str, Any]:
-    # A private name of the standard library's; or one would have to walk all of it.
+    # A private name of the standard library; the public API can only walk the whole jar.
     by_domain: dict[str, Any] = jar._cookies  # type: ignore[attr-defined]
     return by_domain
 

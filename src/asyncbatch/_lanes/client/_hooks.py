@@ -1,5 +1,5 @@
 """
-Event hooks of the caller's, called as httpx calls them, around an exchange on the engine.
+Call the caller's event hooks, as httpx does, around an exchange on the engine.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from asyncbatch._engine import Exchange
 
 async def call_hooks(hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument: Any) -> None:
     """
-    Call event hooks, one after the other, as httpx does.
+    Call event hooks one after the other, as httpx does.
 
-    `failures/_callers.py` knows the errors of hooks by this function's name.
+    `failures/_callers.py` recognizes errors of hooks by the name of this function.
     """
     for hook in hooks:
         await hook(argument)
@@ -25,9 +25,10 @@ async def call_hooks(hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument:
 
 async def send_with_hooks(client: Any, native: Any) -> Any:
     """
-    Send a request whose hooks have been called, and return its response when those have been.
+    Send a request whose hooks have been called, and call the hooks of its response.
 
-    What httpx's `_send_handling_redirects` does behind them, for a redirect that is not followed.
+    This is what httpx's `_send_handling_redirects` does after the request hooks if it follows no
+    redirects.
     """
     response = await client._send_single_request(native)
     try:
@@ -40,14 +41,14 @@ async def send_with_hooks(client: Any, native: Any) -> Any:
 
 
 def add_next_request(client: Any, native: Any, response: Any) -> None:
-    """Tell a response where it leads, if it is a redirect."""
+    """Set `next_request` if the response is a redirect."""
     response.history = []
     if response.has_redirect_location:
         response.next_request = client._build_redirect_request(native, response)
 
 
 def seen_by_hooks(native: Any) -> tuple[Any, ...]:
-    """Return what of a request its hooks may change."""
+    """Return the parts of a request that its hooks may change."""
     return (
         native.method,
         native.url,
@@ -60,20 +61,20 @@ def seen_by_hooks(native: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def hooked_stream(library: Any) -> Any:
-    """Return the class of the streams of responses that hooks are given."""
-    # Private, but httpx's and httpx2's alike; it gives errors of httpcore's the library's types.
+    """Return the class of streams for responses that are passed to hooks."""
+    # A private name of httpx and httpx2. It maps errors of httpcore to the library's types.
     wrapped = library._transports.default.AsyncResponseStream
 
     class HookedStream(library.AsyncByteStream):  # type: ignore[misc]  # chosen at run time
         """
-        The body of a response, for a hook that reads it before anybody else.
+        The body of a response, which a hook may read first.
 
         Args:
-            pool: Of the transport.
+            pool: The transport's.
             exchange: The exchange whose body it is.
 
         Attributes:
-            response: Is told how long it took, when it is closed.
+            response: The response, whose `elapsed` is set when the stream is closed.
         """
 
         def __init__(self, pool: Any, exchange: Exchange) -> None:

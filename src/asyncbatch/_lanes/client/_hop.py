@@ -1,7 +1,7 @@
 """
-One hop: a request handed to the client as it is sent, and the head of its response.
+One hop: pass a request to the client, and return its response after the head.
 
-Whatever is hung on a request for the way, and off it again before anybody sees it, is hung on here.
+Private request extensions are added here, and removed before the caller can see them.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
 
-# What httpx calls the name for SNI and the certificate.
+# httpx's extension for the name in SNI and in the certificate.
 _SERVER_NAME = "sni_hostname"
 
 
 class Hops:
     """
-    The hops of one attempt, each begun by whoever has read the response before it.
+    The hops of one attempt, one after the other.
 
     Args:
-        client: What sends them.
-        binding: Of its library.
-        trace: What their phases are told to.
-        admission: Lets them into the pool one at a time, if there is one.
-        minimum_rate: Below which a transport of ours gives a body up, in bytes per second.
-        stepped: Wraps what code of the caller's is called in, to keep the time for which it holds
-            up the event loop out of all accounts.
-        proxy: On the way of all of them, instead of the client's; `None`: none at all.
-        names_proxy: Whether the request itself names it, and may not go another way.
-        first: What the first is answered with instead of being sent, if it took place before.
+        client: The client that sends them.
+        binding: That of the client's library.
+        trace: Records their phases.
+        admission: Admits them to the pool one at a time; `None` if they need no admission.
+        minimum_rate: Bytes per second below which a transport of ours gives up a body.
+        stepped: Wraps calls of the caller's code, to subtract the time for which it blocks the
+            event loop from all measurements.
+        proxy: The proxy of all hops instead of the client's; `None` for a direct connection.
+        names_proxy: Whether the request itself names the proxy, so that another way is refused.
+        first: The exchange that answers the first hop, if it took place before.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Hops:
         self._admission = admission
         self._minimum_rate = minimum_rate
         self.stepped = stepped
-        # None once it has answered.
+        # None after it has answered.
         self._first = first
         self._proxy = proxy
         self._names_proxy = names_proxy
         self.are_hooks_called = False
-        """Whether those of the next request have been called."""
+        """Whether the hooks of the next request have been called already."""
         self.state = AttemptState(trace)
-        """How far they are; whoever makes the requests adds what he knows."""
+        """The state of the attempt; the client lane updates it too."""
 
     async def send(self, native: Any) -> Any:
         """
-        Send `native` and return its response, of which only the head has been read.
+        Send `native` and return its response, with its body unread.
 
         Raises:
             UnreadableBody: If its body cannot be sent again.
@@ -88,7 +88,7 @@ class Hops:
         state = self.state
         state.begin(native)
         native.url = readable(native.url, self._binding.library)
-        if not self.are_hooks_called:  # which may do as they like
+        if not self.are_hooks_called:  # hooks may change the request as they like
             check_url(native.url, self._binding, native)
             check_head(native, self._binding)
             check_framing(native, self._binding)
@@ -101,9 +101,9 @@ class Hops:
         chained = self._trace.attach(native)
         url = shown = native.url
         if url.userinfo:
-            # httpx logs the URL; what was in it has become an `Authorization` by now.
+            # httpx logs the URL. The userinfo has become an `Authorization` already.
             shown = native.url = url.copy_with(userinfo=b"")
-        # Of a replay no event comes, and what hooks wait for is the caller's own affair.
+        # A replay has no events, and a wait of a hook is not one for a connection.
         if self._first is None and not self._client.event_hooks["request"]:
             self._trace.begin_wait()
         self._add_extensions(native)
@@ -112,9 +112,9 @@ class Hops:
             response = await self._send_in_turn(native)
             self._trace.forget_wait()
         finally:
-            if native.url is shown:  # and no hook has given it another one
+            if native.url is shown:  # unless a hook has replaced it
                 native.url = url
-            # Before a copy is made of them.
+            # Before the extensions are copied.
             native.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             native.extensions.pop(PROXY_EXTENSION, None)
             if is_named:
@@ -123,7 +123,7 @@ class Hops:
         exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         state.forwarded_by = forwarded_by(exchange)
-        if response.next_request is not None:  # it has inherited the extensions
+        if response.next_request is not None:  # it has copied the extensions
             response.next_request.extensions.pop(MINIMUM_RATE_EXTENSION, None)
             if is_named:
                 response.next_request.extensions.pop(_SERVER_NAME, None)
@@ -137,10 +137,10 @@ class Hops:
 
     async def take(self, native: Any, response: Any) -> Any:
         """
-        Return the response to `native` as `send` does: it has come by the exchange `first`.
+        Return the response to `native` as `send` does, if the exchange `first` has received it.
 
         Raises:
-            Exception: If it leads nowhere.
+            Exception: If it is a redirect that leads nowhere.
         """
         state = self.state
         state.begin(native)
@@ -169,7 +169,7 @@ class Hops:
             self._first = None
 
     async def _send_in_turn(self, native: Any) -> Any:
-        # What request hooks wait for, others need not.
+        # Other requests must not wait until the request hooks of this one have finished.
         if self._admission is None or self._client.event_hooks["request"]:
             return await self._send(native)
         self.state.queued = True
@@ -177,7 +177,7 @@ class Hops:
         self.state.queued = False
         if admitted is None:
             return await self._send(native)
-        # Whatever httpcore tells first, it tells of the connection that the request has got.
+        # httpcore's first event comes after the request has got a connection.
         self._trace.on_connection = admitted.end
         try:
             return await self._send(native)
@@ -200,7 +200,7 @@ class Hops:
                 sending = self.stepped(sending)
             response = await sending
         except UnicodeEncodeError:
-            # A cookie came with a redirect, whose request cannot be built with it.
+            # A redirect has set a cookie with which the next request cannot be built.
             drop_unsendable(self._client.cookies.jar)
             raise
         if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
@@ -210,9 +210,9 @@ class Hops:
 
 def _name_server(native: Any) -> bool:
     """
-    Tell a transport, ours or not, what a server calls itself whose name ends in a dot.
+    Set the TLS server name without the dot if the host ends in one, for any transport.
 
-    The dot is for the resolver alone; httpcore would ask for a certificate with it.
+    The dot is only for the resolver; httpcore would ask for a certificate with it.
     """
     host: bytes = native.url.raw_host
     if not host.endswith(b".") or native.url.scheme != "https" or _SERVER_NAME in native.extensions:

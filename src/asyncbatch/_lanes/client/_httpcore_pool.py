@@ -1,8 +1,8 @@
 """
-What repairs the connection pool of httpcore 1.0, from outside: admission, capacity, leaked places.
+Repair the connection pool of httpcore 1.0 from outside: admission, capacity, leaked places.
 
-Each part names the fault that it is for, and the versions that have it; when they are gone, so is
-the part. Nothing here is used where our own engine sends.
+Each part names the fault that it repairs and the versions that have it, and can be removed with
+them. Our own engine uses none of this.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ ADMISSION_TIMEOUT = 1.0
 """
 Seconds that a request waits to be admitted.
 
-After that it enters the pool anyway: the caller's own requests may hold every connection, and who
-waits for one has to stand in httpcore's queue.
+After that it enters the pool anyway: the caller's own requests may hold every connection, and a
+request can get one only from httpcore's queue.
 """
 
 ASSUMED_CAPACITY = 100
-"""httpx's own default, for transports that do not say."""
+"""httpx's own default, for transports whose limit is unknown."""
 
 
 class Admission:
     """
     Admits requests to a pool one at a time, until each has a connection; first come, first served.
 
-    httpcore hands a connection out before it is taken: between the two lie some turns of the event
-    loop, in which other requests are given the same one. All but the first are sent back, look at
-    every connection of the pool again, and may find themselves after newcomers for ever. At 100
-    connections this takes longer than all the rest of a request, httpx's part included. httpcore2
-    marks a connection as taken when it hands it out.
+    httpcore assigns a connection some turns of the event loop before the request takes it. Until
+    then it assigns the same connection to other requests. All but the first are sent back, scan
+    every connection of the pool again, and may starve after newcomers. At 100 connections this
+    takes longer than all the rest of a request, httpx's part included. httpcore2 marks a connection
+    as taken when it assigns it.
     """
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class Admission:
 
     async def admit(self) -> Admitted | None:
         """
-        Wait until the request before has a connection, for `ADMISSION_TIMEOUT` at most.
+        Wait until the request before has a connection, for at most `ADMISSION_TIMEOUT`.
 
         Returns:
-            What to end as soon as this one has a connection; `None` if the time has passed.
+            To be ended as soon as this request has a connection; `None` after the timeout.
         """
         with anyio.move_on_after(ADMISSION_TIMEOUT):
             await self._free.acquire()
@@ -67,7 +67,7 @@ class Admitted:
         self._free: anyio.Semaphore | None = free
 
     def end(self) -> None:
-        """Let the next one in; no harm if that has been done."""
+        """Admit the next request; a second call does nothing."""
         free, self._free = self._free, None
         if free is not None:
             free.release()
@@ -79,12 +79,13 @@ _slots: weakref.WeakKeyDictionary[Any, Slots] = weakref.WeakKeyDictionary()
 
 def admission_of(client: Any) -> Admission | None:
     """
-    Return the one admission to the pools of `client`.
+    Return the one `Admission` to the pools of `client`.
 
-    `None`: there are others than plain HTTP/1.1 pools of httpcore's own. Where it tunnels, or hopes
-    for HTTP/2, a request may wait for a connection that another one opens, and tells nothing
-    meanwhile; and of what a mock does nothing is told at all. Nor is there one where code that is
-    not httpx's stands before the pool: what that waits for, others need not.
+    Returns:
+        `None` unless all pools are httpcore's own for plain HTTP/1.1. With a tunnel or HTTP/2, a
+        request may wait, without an event, for a connection that another one opens; a mock has no
+        events at all. Also `None` if code that is not httpx's is before the pool: other requests
+        must not wait for it.
     """
     mounts = getattr(client, "_mounts", None) or {}
     mounted = [transport for transport in mounts.values() if transport is not None]
@@ -103,8 +104,8 @@ def capacity_of(client: Any) -> int | None:
     """
     Return how many connections the smallest pool of `client` may hold.
 
-    `None`: every transport is of another make than httpcore's (a mock, an ASGI application), and
-    has no pool that is known of.
+    Returns:
+        `None` if no transport has a known pool (a mock, an ASGI application).
     """
     mounts = getattr(client, "_mounts", None) or {}
     transports = [getattr(client, "_transport", None), *mounts.values()]
@@ -117,8 +118,8 @@ def slots_of(client: Any, capacity: int) -> Slots:
     """
     Return the slots that all batches on `client` share, as many as its pool holds connections.
 
-    A request that waits inside httpcore's pool runs into pool timeouts, and one that is cancelled
-    there takes its place with it (encode/httpcore#1093). So none enters that would have to wait,
+    A request that waits inside httpcore's pool may hit the pool timeout, and one that is cancelled
+    there leaks its place (encode/httpcore#1093). So no request enters that would have to wait,
     however many batches share the client.
     """
     slots = _slots.get(client)
@@ -129,24 +130,24 @@ def slots_of(client: Any, capacity: int) -> Slots:
 
 async def release_leaked(client: Any) -> None:
     """
-    Give back the places in the client's pools that no request holds any more.
+    Free the places in the client's pools that no request holds any more.
 
-    httpcore 1.0 loses the place of a request that is cancelled between being assigned a connection
-    and opening it, and natively cancelled (`asyncio.wait_for`, `TaskGroup`) while it gives one back
-    (encode/httpcore#1093, #658, #830). No scope of ours can prevent the latter, because a native
-    cancellation reaches into shielded scopes. What is lost can be told: a connection of the pool
-    that no request refers to, and that is neither idle nor closed.
+    httpcore 1.0 leaks the place of a request that is cancelled after a connection is assigned to it
+    and before that is open, or natively cancelled (`asyncio.wait_for`, `TaskGroup`) while it gives
+    one back (encode/httpcore#1093, #658, #830). No scope of ours can prevent the latter, because a
+    native cancellation reaches into shielded scopes. A leaked connection can be recognized: no
+    request refers to it, and it is neither idle nor closed.
 
-    Over HTTP/2 it forgets to reset the streams that it gives up (encode/httpcore#1022). The
-    connection goes on counting them, and in the end serves nobody. That can be told, too: more
-    streams are open than requests are under way on them. Such a connection takes no new request,
-    and serves those that are on it to the end.
+    Over HTTP/2, httpcore does not reset the streams that it gives up (encode/httpcore#1022). The
+    connection goes on counting them, and in the end accepts no request. This can be recognized too:
+    it has more open streams than requests in progress. Such a connection gets no new requests, and
+    finishes those that it has.
 
-    Call it where requests were cancelled, or broke. What is not laid out as in httpcore is left
-    alone.
+    Call this after requests were cancelled or broke. A pool with another layout than httpcore's is
+    left alone.
     """
     for pool in _pools(client):
-        # Between the look and the removal there is no await, so that no request can be assigned.
+        # No await between the search and the removal, so no request can be assigned meanwhile.
         leaked = [*_leaked(pool), *_retired(pool)]
         if not leaked:
             continue
@@ -170,7 +171,7 @@ def _pools(client: Any) -> Iterator[Any]:
 
 
 def _retired(pool: Any) -> Iterator[Any]:
-    """Take connections that have lost count out of use, and yield those that nobody is on."""
+    """Retire HTTP/2 connections that have lost count, and yield those without a request."""
     for connection in pool._connections:
         http2 = connection
         while http2 is not None and not hasattr(http2, "_h2_state"):
@@ -179,7 +180,7 @@ def _retired(pool: Any) -> Iterator[Any]:
         if http2 is None or not isinstance(under_way, dict) or connection.is_closed():
             continue
         if http2._h2_state.open_outbound_streams > len(under_way):
-            # Whoever leaves it last closes it then.
+            # Makes httpcore close the connection after its last request.
             http2._used_all_stream_ids = True
             if not under_way and connection.is_idle():
                 yield connection

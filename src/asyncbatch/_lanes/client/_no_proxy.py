@@ -1,8 +1,8 @@
 """
-`NO_PROXY`: which hosts are asked without the proxies of the environment.
+Read `NO_PROXY`: the hosts that are requested without the proxies of the environment.
 
-Read as curl and Go read it; httpx 0.28 fails at an IPv6 network and knows no IPv4 ones. Decides
-only: it is given the value, and looks no name up.
+It is read as curl and Go read it; httpx 0.28 fails at an IPv6 network and knows no IPv4 networks.
+Pure: takes the value, and resolves no name.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class NoProxy:
     A pattern of URLs, to be used as a key of a client's mounts.
 
     Args:
-        value: Host names, addresses and networks, with commas or blanks between them. A name
-            stands for all below it too, with a leading `.` or `*.` for these only; `:port` behind
-            any of them makes it count for that port, and a scheme before it for that. `*` stands
-            for everything. What means nothing is passed over.
+        value: Host names, addresses and networks, separated by commas or blanks. A name includes
+            its subdomains; with a leading `.` or `*.` it means only these. `:port` after an entry
+            restricts it to that port, and a scheme before it to that scheme. `*` means all hosts.
+            Invalid entries are ignored.
     """
 
     pattern = "NO_PROXY"
@@ -49,11 +49,11 @@ class NoProxy:
         self._entries = [entry for entry in entries if entry is not None]
 
     def __bool__(self) -> bool:
-        """Say whether anything is meant."""
+        """Whether there is any valid entry."""
         return bool(self._entries)
 
     def matches(self, url: Any) -> bool:
-        """Say whether `url`, a URL of httpx's, is asked for without a proxy."""
+        """Whether `url`, a URL of httpx, is requested without a proxy."""
         host = url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
         address = _address(host)
         port = url.port or DEFAULT_PORTS.get(url.scheme)
@@ -78,7 +78,7 @@ def _parse(text: str) -> _Entry | None:
 
 
 def _host_test(text: str) -> _HostTest | None:
-    """Return what says whether a host is meant by `text`, or `None` if that means nothing."""
+    """Return a function that tells whether `text` matches a host; `None` if `text` is invalid."""
     if text == "*":
         return lambda host, address: True
     bare = _BRACKETED.sub(r"\1", text)
@@ -110,7 +110,7 @@ def _name_test(text: str) -> _HostTest | None:
 
 
 def _in_ascii(name: str) -> str | None:
-    """Return a host name as it stands in a URL that is sent, or `None` if it is none."""
+    """Return a host name as it is sent, in ASCII; `None` if it is not valid."""
     try:
         raw: bytes = httpx.URL(scheme="http", host=name).raw_host
     except (httpx.InvalidURL, UnicodeError):

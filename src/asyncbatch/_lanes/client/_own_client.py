@@ -1,10 +1,10 @@
 """
-The client that a fetcher makes for itself: httpx's, on our transport.
+The client that a `Fetcher` makes for itself: httpx's, on our transport.
 
-A subclass, because `transport=` would switch off the proxies of the environment (httpx 0.28):
-`_init_transport` puts ours in, and those are mounts, as in httpx. And because httpx copies the
-whole cookie jar for each request and each redirect that it builds: while it does so, it is shown
-the cookies of that one host.
+It is a subclass for two reasons. `transport=` would switch off the proxies of the environment
+(httpx 0.28); here `_init_transport` sets our transport, and the proxies are mounts, as in httpx.
+And httpx copies the whole cookie jar for each request and each redirect that it builds; meanwhile
+the client shows only the cookies of that host.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class OwnClient(httpx.AsyncClient):
 
     Args:
         addresses: Which addresses may be connected to.
-        has_proxy_pool: Whether each request is told its proxy, those of the environment aside.
-        bounds: How many connections the transport may have, if it is not for `limits` to say.
+        has_proxy_pool: Whether each request is assigned a proxy, so those of the environment are
+            ignored.
+        bounds: How many connections the transport may have, instead of `limits`.
         options: Those of httpx.
     """
 
@@ -51,10 +52,10 @@ class OwnClient(httpx.AsyncClient):
         self._has_proxy_pool = has_proxy_pool
         self.own_transport: HTTPTransport | None = None
         self.proxied_transports: list[HTTPTransport] = []
-        """What leads through the client's own proxies, or those of the environment."""
+        """The transports through the client's own proxies, or those of the environment."""
         # What `cookies` shows while a request is built; None at all other times.
         self._cookies_shown: httpx.Cookies | None = None
-        # The environment's; it is looked at while the client is made.
+        # That of the environment; read while the client is made.
         self._no_proxy = NoProxy("")
         self.base_query = b""
         """Sent with every URL that is relative to the base; httpx would append the path to it."""
@@ -81,7 +82,7 @@ class OwnClient(httpx.AsyncClient):
 
     @contextmanager
     def showing_cookies_of(self, host: str) -> Generator[None]:
-        """Let the client have no other cookies than those of `host`; nothing may wait meanwhile."""
+        """Make `cookies` return only those of `host`; do not await inside."""
         self._cookies_shown = narrowed(self._cookies, host)
         try:
             yield
@@ -89,7 +90,7 @@ class OwnClient(httpx.AsyncClient):
             self._cookies_shown = None
 
     def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> Any:
-        # A private method of httpx's: were it not called, redirects would cost more, and no more.
+        # A private method of httpx. If httpx stopped calling it, redirects would only cost more.
         url = self._redirect_url(request, response)
         with self.showing_cookies_of(url.raw_host.decode("ascii")):
             return super()._build_redirect_request(request, response)
@@ -106,14 +107,14 @@ class OwnClient(httpx.AsyncClient):
         try:
             url = super()._redirect_url(request, response)
         except UnicodeError:
-            # It has looked whether there is a host: there is one, which it cannot decode.
+            # httpx has checked for a host: there is one, which it cannot decode.
             url = httpx.URL(response.headers["Location"])
             if request.url.fragment and not url.fragment:
                 url = url.copy_with(fragment=request.url.fragment)
         return readable(url, httpx)
 
     def _adopt_cookies(self, given: object) -> None:
-        # A jar of the caller's own keeps what it likes.
+        # A jar of the caller's own keeps its rules.
         if not isinstance(given, CookieJar):
             adopt(self._cookies)
 
@@ -130,7 +131,7 @@ class OwnClient(httpx.AsyncClient):
     def _init_proxy_transport(  # type: ignore[override]  # as above
         self, proxy: Any, **options: Any
     ) -> Any:
-        # On one engine with all others, unless the caller's transport is in its place.
+        # On the engine of `own_transport`, unless the caller has given another transport.
         if self.own_transport is None:
             transport = HTTPTransport(proxy=proxy, **options)
         else:
@@ -143,7 +144,7 @@ class OwnClient(httpx.AsyncClient):
             return {}
         if proxy is not None or not allow_env_proxies:
             return super()._get_proxy_map(proxy, allow_env_proxies)
-        # httpx's own reading of NO_PROXY fails at some values, and misses what others say.
+        # httpx's own parser of NO_PROXY fails at some values, and ignores others.
         environment = getproxies()
         self._no_proxy = NoProxy(environment.get("no", ""))
         urls = {scheme: environment.get(scheme) for scheme in ("http", "https", "all")}
@@ -154,7 +155,7 @@ class OwnClient(httpx.AsyncClient):
         }
 
     def _mount_no_proxy(self) -> None:
-        """Have NO_PROXY count before the proxies, and behind mounts for single hosts."""
+        """Mount NO_PROXY before the proxies, and after mounts for single hosts."""
         if not self._no_proxy:
             return
         exact = {pattern: way for pattern, way in self._mounts.items() if pattern.host}
@@ -166,7 +167,7 @@ class OwnClient(httpx.AsyncClient):
         Return the base of relative URLs, and keep its query.
 
         Raises:
-            ValueError: If nothing can be fetched there.
+            ValueError: If it is not a URL that can be fetched.
         """
         binding = binding_of(self)
         try:
@@ -182,10 +183,10 @@ class OwnClient(httpx.AsyncClient):
 
     def _refuse_detours(self) -> None:
         """
-        Refuse what would connect without asking `addresses`.
+        Refuse proxies, mounts and transports that would connect without asking `addresses`.
 
         Raises:
-            ValueError: If a proxy, a mount or another transport is in the way.
+            ValueError: If there is one.
         """
         detours = [str(pattern.pattern) for pattern, way in self._mounts.items() if way is not None]
         if self.own_transport is None:
@@ -201,15 +202,15 @@ class OwnClient(httpx.AsyncClient):
 
 def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]:
     """
-    Let a client of ours show the cookies of one host while the request for `url` is built.
+    Make a client of ours show only the cookies of one host while the request for `url` is built.
 
-    Any other client is left alone: it copies what it likes.
+    Any other client is left alone, and copies all its cookies.
     """
     if not isinstance(client, OwnClient) or not client.cookies:
         return nullcontext()
     try:
         parsed = httpx.URL(text_of(url))
     except httpx.InvalidURL:
-        return nullcontext()  # building the request will say so
+        return nullcontext()  # building the request will raise
     whole = client.base_url if parsed.is_relative_url else parsed
     return client.showing_cookies_of(whole.raw_host.decode("ascii"))

@@ -1,7 +1,5 @@
 """
-From a request to the one that its redirect leads to: what it takes along, and what it leaves.
-
-Only what httpx's own `next_request` gets wrong.
+Correct what httpx's `next_request` gets wrong: which fields of a request a redirect keeps.
 """
 
 from __future__ import annotations
@@ -15,16 +13,16 @@ BODY_FIELDS = (
     *("Content-Type", "Content-Encoding", "Content-Language", "Content-Location"),
     *("Digest", "Last-Modified"),
 )
-"""What describes a body, and goes with it (RFC 9110 §15.4)."""
+"""Fields that describe a body, and are removed with it (RFC 9110 §15.4)."""
 
 
 def leave_behind(native: Any, following: Any) -> None:
-    """Remove from `following` what was only for `native`, from which it was made."""
-    # httpx removes `Authorization` and cookies; `Proxy-Authorization` it lets pass to any origin
-    # (as Go did until CVE-2025-4673).
+    """Remove the fields that were only for `native` from the request made of it."""
+    # httpx removes `Authorization` and cookies, but sends `Proxy-Authorization` to any origin (as
+    # Go did until CVE-2025-4673).
     if _origin(native.url) != _origin(following.url):
         following.headers.pop("Proxy-Authorization", None)
-    # Of a body that is not sent again, httpx removes the length only.
+    # If the body is not sent again, httpx removes only its length.
     if following.method != native.method:
         for name in BODY_FIELDS:
             following.headers.pop(name, None)
@@ -36,11 +34,11 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 def with_bytes_of_location(headers: Any, library: Any) -> Any:
     """
-    Return headers with a `Location` that is read as its bytes are, or `headers` where any is.
+    Return headers with a `Location` that keeps its bytes; `headers` itself if it is ASCII.
 
-    httpx decodes it by what all fields of the head can be decoded by, and encodes that as UTF-8: a
-    path in Latin-1 so becomes another one, as one in UTF-8 does beside a field in Latin-1. Browsers
-    send the bytes that they were given, percent-encoded. A host is a name, and is decoded.
+    httpx decodes it with an encoding that fits all fields of the head, and encodes it as UTF-8. A
+    path in Latin-1 becomes another one, and so does one in UTF-8 beside a field in Latin-1.
+    Browsers send the bytes that they got, percent-encoded. A host is a name, and is decoded.
     """
     values = [value for name, value in headers.raw if name.lower() == b"location"]
     if not values or all(map(bytes.isascii, values)):
@@ -61,14 +59,14 @@ def _decoded(authority: bytes) -> str:
 
 
 def keep_bytes_of_location(client: Any, native: Any, response: Any, library: Any) -> None:
-    """Have the request that follows `native` ask for the bytes of the `Location`."""
+    """Make the request after `native` keep the bytes of the `Location`."""
     headers = response.headers
     readable = with_bytes_of_location(headers, library)
     if readable is headers:
         return
     response.headers = readable
     try:
-        # A private method, of httpx and httpx2 alike; without it httpx's own reading stands.
+        # A private method of httpx and httpx2. Without it httpx's own URL is kept.
         response.next_request.url = client._redirect_url(native, response)
     except AttributeError:
         return
@@ -77,7 +75,7 @@ def keep_bytes_of_location(client: Any, native: Any, response: Any, library: Any
 
 
 def keep_userinfo(response: Any, url: Any, library: Any) -> None:
-    """Give the request that follows what `url` has and was hidden from httpx, if it is relative."""
+    """Give the request after a relative redirect the userinfo of `url`, hidden from httpx."""
     location = library.URL(response.headers["location"])
     if not (location.scheme or location.raw_host):
         following = response.next_request

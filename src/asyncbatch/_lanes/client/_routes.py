@@ -1,5 +1,5 @@
 """
-Which way the requests of a client go: directly, or through which proxy.
+How the requests of a client are routed: directly, or through a proxy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from asyncbatch._values._request import UNSET, Unset
 
 def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
     """
-    Return the proxy by which a client asks for a URL on the engine of `transport`.
+    Return the proxy through which a client requests a URL on the engine of `transport`.
 
     Returns:
-        `None`: it asks directly. `UNSET`: another transport takes this URL.
+        `None` for a direct connection; `UNSET` if another transport takes this URL.
     """
     taken: Any = client._transport_for_url(url)
     if taken is transport:
@@ -30,17 +30,17 @@ def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
 
 
 def takes_routes(client: Any, native: Any) -> bool:
-    """Say whether a request is for a transport that can be told which proxy to go through."""
+    """Whether the transport of a request accepts a proxy for each request."""
     transport = client._transport_for_url(native.url)
     return hasattr(getattr(transport, "_pool", None), "route")
 
 
 def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
     """
-    Refuse a request with a proxy of its own that is for a transport which does not know of those.
+    Refuse a request with a proxy of its own if its transport cannot use it.
 
     Raises:
-        UnsupportedProtocol: It would go another way than was asked for.
+        UnsupportedProtocol: If the request would not go through that proxy.
     """
     if not takes_routes(client, native):
         raise binding.library.UnsupportedProtocol(
@@ -51,8 +51,8 @@ def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:
 
 
 def forwarded_by(exchange: Exchange | None) -> str | None:
-    """Return the proxy that was handed the request, and so may have answered it itself."""
-    if exchange is None:  # of a transport that is not ours
+    """Return the proxy that was sent the request itself, and so may have answered it."""
+    if exchange is None:  # sent by a transport that is not ours
         return None
     origin = exchange.origin
     return origin.route.label if origin.route is not None and origin.is_forwarded else None

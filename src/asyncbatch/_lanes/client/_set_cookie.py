@@ -1,9 +1,9 @@
 """
-`Set-Cookie`, read as user agents read it, and written as `http.cookiejar` understands it.
+Read `Set-Cookie` as user agents do, and write it as `http.cookiejar` understands it.
 
-Pure: one field in, what it says out. RFC 6265 §5.2 ignores an attribute that it cannot read, and
-takes the last of several; `http.cookiejar` drops the cookie, or all cookies of the response, and
-takes the first. RFC 6265 §5.1.1 reads dates in nearly every form.
+Pure. RFC 6265 §5.2 ignores an attribute that it cannot read, and takes the last of several;
+`http.cookiejar` drops the cookie, or all cookies of the response, and takes the first. RFC 6265
+§5.1.1 reads dates in nearly every form.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final
 import attrs
 
 _MAX_AGE = re.compile(r"-?[0-9]+")
-# More digits than this would be a date that no clock reaches.
+# A number with more digits would be a date that no clock reaches.
 _MAX_AGE_DIGITS = 12
 
-# RFC 6265 §5.1.1: what stands between the parts of a date.
+# RFC 6265 §5.1.1: the characters between the parts of a date.
 _DELIMITERS = re.compile(r"[\x09\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
 _DAY = re.compile(r"([0-9]{1,2})(?![0-9])")
@@ -29,7 +29,7 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
-# Attributes of older standards, which `http.cookiejar` follows and user agents ignore.
+# Attributes of older standards; `http.cookiejar` follows them, user agents ignore them.
 _OBSOLETE = {"version", "port", "comment", "commenturl", "discard"}
 
 
@@ -39,7 +39,7 @@ def as_netscape(line: str, host: str) -> str:
 
     Args:
         line: The value of the field.
-        host: That it came from, in lower case.
+        host: The host that sent it, in lower case.
     """
     pair, attributes = _split(line, host)
     kept = [pair]
@@ -53,25 +53,25 @@ class SetCookie:
 
     name: str
     value: str | None
-    """None where there is no equals sign."""
+    """None if there is no equals sign."""
     domain: str | None
     """In lower case, without a leading dot."""
     path: str | None
     max_age: int | None
     expires: int | None
-    """In seconds since 1970; None where there is a `max_age`."""
+    """In seconds since 1970; None if there is a `max_age`."""
     secure: bool
     rest: dict[str, Any]
-    """Other attributes, as they are spelled."""
+    """Other attributes, by their names as written."""
 
 
 def read_set_cookie(line: str, host: str) -> SetCookie | None:
     """
-    Return what `http.cookiejar` reads in what `as_netscape` returns; `None` if that is no cookie.
+    Return what `http.cookiejar` would read in `as_netscape(line, host)`; `None` for no cookie.
 
     Args:
         line: The value of the field, in ASCII.
-        host: That it came from, in lower case.
+        host: The host that sent it, in lower case.
     """
     pair, attributes = _split(line, host)
     name, equals, value = pair.partition("=")
@@ -93,7 +93,7 @@ def read_set_cookie(line: str, host: str) -> SetCookie | None:
 
 
 def _split(line: str, host: str) -> tuple[str, dict[str, str]]:
-    """Return name and value as they stand, and the attributes that count, "" for no value."""
+    """Return the pair of name and value as written, and the valid attributes, "" for no value."""
     pair, *rest = line.split(";")
     given: dict[str, str | None] = {}
     for attribute in rest:
@@ -155,7 +155,7 @@ def _domain(value: str | None, host: str) -> str | None:
     domain = (value or "").removeprefix(".").lower()
     if not domain:
         return None
-    # §5.3, step 5: what cannot be a domain of several hosts means the host itself.
+    # §5.3, step 5: a domain that cannot have several hosts means the host itself.
     if domain == host and ("." not in domain or host.replace(".", "").isdigit() or ":" in host):
         return None
     return domain
@@ -165,7 +165,7 @@ def _expires(value: str | None, host: str) -> str | None:
     date = None if value is None else cookie_date(value)
     if date is None:
         return None
-    # Earlier ones are no dates to `http.cookiejar`, and so for this session instead of over.
+    # `http.cookiejar` does not read an earlier date, and would keep the cookie for the session.
     date = max(date, _EPOCH)
     return (
         f"{_WEEKDAYS[date.weekday()]}, {date.day:02} {_MONTHS[date.month - 1].title()} "
@@ -185,7 +185,7 @@ _READERS: Final[dict[str, Callable[[str | None, str], str | None]]] = {
 
 
 def cookie_date(text: str) -> datetime.datetime | None:
-    """Return the date that RFC 6265 §5.1.1 reads in `text`, or `None` if it fails to."""
+    """Return the date that RFC 6265 §5.1.1 reads in `text`; `None` if it reads none."""
     time: re.Match[str] | None = None
     day = month = year = None
     for token in _DELIMITERS.split(text):
