@@ -1,7 +1,7 @@
 """
-The lanes: the ways in which one attempt can be carried out.
+The lanes: ways to carry out one attempt.
 
-What is above sees a lane (`exchange`), a `Binding`, and nothing of httpx.
+The layers above use a `Lane`, its `Relay` and a `Binding`, and do not use httpx.
 """
 
 from asyncbatch._lanes._client import ClientLane

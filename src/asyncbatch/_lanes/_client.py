@@ -1,9 +1,9 @@
 """
-The client lane: one attempt through `client.send`, on whatever `AsyncClient` there is.
+The client lane: one attempt through `client.send`, on any `AsyncClient`.
 
-Every feature of httpx works here, at httpx's price. Redirects are followed hop by hop, so that
-limits hold on each hop; where they lead, which headers they keep and what cookies they carry is
-httpx's own logic (`response.next_request`). Authentication flows run around the hops, as in httpx.
+Every feature of httpx works here, at httpx's cost. Redirects are followed hop by hop, so that
+limits hold on each hop; httpx's own logic (`response.next_request`) decides where they lead, and
+which headers and cookies they carry. Authentication flows run around the hops, as in httpx.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ from asyncbatch._values._request import (
 from asyncbatch._values._timeouts import TimeLimits
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
-"""Failures after which a connection of HTTP/2 may count more streams than it has."""
+"""Failures after which an HTTP/2 connection may count more streams than it has."""
 
 
 @attrs.frozen
 class Rules:
-    """What holds for all exchanges of a lane."""
+    """Options of all exchanges of a lane."""
 
     max_body: int | None
     follow_redirects: bool
@@ -81,14 +81,14 @@ class Rules:
 
 @attrs.frozen
 class Resumed:
-    """An attempt that was begun elsewhere, and goes on from there."""
+    """The state of an attempt that the engine has begun and the client lane continues."""
 
     native: Any
-    """The request that has been sent, or is to be sent next."""
+    """The request that has been sent or will be sent next."""
     history: list[Any]
     """The responses that led to it."""
     response: Any = None
-    """Its own response, if its head has come, and its hooks have been called."""
+    """Its own response, if the head has come and the response hooks have been called."""
     is_hooked: bool = False
     """Whether the hooks of the request have been called."""
 
@@ -110,24 +110,24 @@ class ClientLane:
         self.binding = binding
         self.rules = Rules(max_body, follow_redirects, max_redirects, minimum_rate)
         self._stalls = Stalls()
-        # What is under way: its limit, and its phases.
+        # The phases of attempts in progress, by their limits.
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
-        # Set with each batch: until then a client may be given other transports.
+        # Set by each batch, since the client's transports may change before it.
         self._admission: Admission | None = None
 
     def take_part_in(self, stalls: Stalls) -> None:
-        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         self._stalls = stalls
         stalls.join(self.take_out)
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of what is under way."""
+        """Subtract time in which the event loop was blocked from attempts in progress."""
         for limit, trace in self._under_way.items():
             limit.extend(seconds)
             trace.take_out(seconds, before)
 
     def begin_batch(self, clock: Clock) -> None:
-        """Say that a batch begins, whose exchanges will come with `clock`."""
+        """Prepare for a batch whose exchanges use `clock`."""
         self._admission = admission_of(self._client)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
@@ -135,7 +135,7 @@ class ClientLane:
         return None
 
     def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
-        """Leave it to the client how `item` is sent."""
+        """Return `None`: the client sends `item`."""
         return None
 
     async def exchange(
@@ -155,9 +155,9 @@ class ClientLane:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
-        The outcome of a response has its status, but no verdict on it. For the arguments see
-        `Lane.exchange`; `first` answers the first hop, if that took place on the engine, or with
-        `resumed` the one after its history. `spent` seconds have passed then.
+        The outcome of a response has its status, but is not judged by it. For the other arguments
+        see `Lane.exchange`. `first` is an exchange of the engine that answers the first hop; with
+        `resumed`, it answers the hop after its history. `spent` is the seconds taken before.
         """
         trace = PhaseTrace(clock)
         hops = Hops(
@@ -190,7 +190,7 @@ class ClientLane:
             del self._under_way[limit]
         if outcome is None:
             outcome = exchange.timed_out(seconds or 0.0)
-            # All the time it has stood in a queue of the pool's.
+            # It has waited in the pool's queue until the end.
             outcome.local = self._admission is not None and trace.is_waiting
         if outcome.local:
             trace.end_wait()
@@ -206,10 +206,10 @@ class ClientLane:
 
     def locate(self, item: object) -> Any:
         """
-        Return the absolute URL of `item`, as the client will ask for it.
+        Return the absolute URL of `item`, as the client will request it.
 
         Raises:
-            Exception: If `item` is no request, or its URL is not one that can be fetched.
+            Exception: If `item` is not a request, or its URL cannot be fetched.
         """
         if not is_request(item):
             raise TypeError(f"a request must be a str, URL or Request, not {shown(item)}")
@@ -224,7 +224,7 @@ class ClientLane:
 
 
 class _Exchange:
-    """One attempt: its request, its hops, and what is going on."""
+    """One attempt: its request, its hops, and its state."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class _Exchange:
         self._hops = hops
         self._state = hops.state
         self._resumed = resumed
-        # The last one that has come and been read.
+        # The last response that has been read.
         self._response: Any = None
 
     async def outcome(self, limits: TimeLimits) -> Outcome:
@@ -293,7 +293,7 @@ class _Exchange:
 
     @property
     def url(self) -> Any:
-        """The URL under way, `None` before there is one."""
+        """The URL of the request in progress; `None` before there is one."""
         return None if self._state.request is None else self._state.request.url
 
     def _build(self, limits: TimeLimits) -> Any:
@@ -318,7 +318,7 @@ class _Exchange:
         return native
 
     async def _respond(self, native: Any) -> None:
-        """Drive the authentication flow, if there is one, around the hops (httpx's own order)."""
+        """Run the authentication flow, if there is one, around the hops (httpx's own order)."""
         auth = self._auth(native)
         if auth is None:
             await self._follow(native, [])
@@ -345,7 +345,7 @@ class _Exchange:
                 native = following
 
     async def _resume(self, resumed: Resumed) -> None:
-        """Go on where no authentication flow has anything more to say."""
+        """Continue an attempt, which has no authentication flow."""
         history = resumed.history
         self._state.redirected = bool(history)
         self._state.hops = len(history)
@@ -354,7 +354,7 @@ class _Exchange:
         await self._follow(resumed.native, history, resumed.response)
 
     def _step(self, step: Awaitable[Any], by_caller: bool) -> Awaitable[Any]:
-        """Return what awaits a step of an authentication flow, the library's or the caller's."""
+        """Return the awaitable for a step of an authentication flow, wrapped if the caller's."""
         return _callers_step(self._hops.stepped(step)) if by_caller else step
 
     def _auth(self, native: Any) -> Any:
@@ -366,12 +366,12 @@ class _Exchange:
 
     async def _follow(self, native: Any, earlier: list[Any], first: Any = None) -> Any:
         """
-        Send `native` and whatever it is redirected to, one hop at a time.
+        Send `native` and follow its redirects, one hop at a time.
 
         Args:
             native: The request.
-            earlier: What is in the history before its response.
-            first: Its response, if that has come.
+            earlier: The history before its response.
+            first: Its response, if the head has come.
         """
         history = list(earlier)
         wanted = self._request.follow_redirects
@@ -392,7 +392,7 @@ class _Exchange:
                 )
                 self._response = response
                 return response
-            # From here on what cannot be sent is the redirect's fault.
+            # From here on, a request that cannot be sent is a failure of the redirect.
             self._state.redirected = True
             following = await self._following(response)
             self._response = response
@@ -401,10 +401,10 @@ class _Exchange:
             native = following
 
     async def _following(self, response: Any) -> Any:
-        """Return the request that a redirect leads to, its own body being done with."""
+        """Read the body of a redirect, and return the request that it leads to."""
         following = response.next_request
         if following is None:
-            # Not told to follow, httpx2 lets a Location pass that is no URL.
+            # Unless told to follow redirects, httpx2 ignores a `Location` that is not a URL.
             await close(response)
             raise self._binding.invalid_location(response)
         response.next_request = None
@@ -416,13 +416,13 @@ class _Exchange:
 
 
 def _proxy_for(item: object) -> Proxy | Unset | None:
-    """Return the proxy that a request names, if it does."""
+    """Return the proxy that a request names; `UNSET` if it names none."""
     given = item.proxy if isinstance(item, Request) else UNSET
     return given if isinstance(given, Unset) or given is None else proxy_of(given)
 
 
 def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], None]:
-    """Return what puts the end of `limit` off, by `most` seconds altogether."""
+    """Return a function that extends `limit`, by at most `most` seconds in total."""
     left = math.inf if most is None else max(0.0, most)
 
     def prolong(seconds: float) -> None:
@@ -436,11 +436,10 @@ def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], Non
 
 async def _callers_step(step: Awaitable[Any]) -> Any:
     """
-    Return the request that an authentication flow of the caller's makes next.
+    Return the next request of an authentication flow of the caller's.
 
     Raises:
-        CallersError: What it raises: whatever it is, it tells nothing of the server that the
-            request is for.
+        CallersError: If the flow raises. Its error says nothing about the server of the request.
     """
     try:
         return await step

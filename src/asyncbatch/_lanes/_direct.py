@@ -1,9 +1,9 @@
 """
-The direct lane: one attempt on the engine, without httpx's per-request machinery.
+The direct lane: one attempt on the engine, without httpx's own code for each request.
 
-It gives the same result as the client lane, and leaves to that lane whatever it would have to
-imitate: redirects and what `_conditions` and `_prepare` name. A redirect's first response is not
-fetched a second time; it is replayed through the client.
+It has the same results as the client lane, and leaves to that lane what it cannot do alike: what
+`Conditions` and `RequestEncoder` refuse, and redirects that `_redirect.py` cannot compose. A
+response that has come is not fetched again; it is replayed through the client.
 """
 
 from __future__ import annotations
@@ -71,22 +71,22 @@ _log = logging.getLogger("httpx")
 
 
 class DirectLane:
-    """Carries out attempts on the engine of a client of ours, or on the client where it must."""
+    """Carries out attempts on the engine of a client of ours, or on the client if necessary."""
 
     def __init__(self, client: OwnClient, binding: Binding, **rules: Any) -> None:
         self.binding = binding
         self._client: Any = client
         self._transport = client.own_transport
-        # What carries out all that this lane leaves to the client.
+        # Carries out what this lane leaves to the client.
         self._client_lane = ClientLane(client, binding, **rules)
         self._rules = self._client_lane.rules
         self._stalls = Stalls()
         self._conditions = Conditions(client, OwnClient, self._transport)
-        # Why no request of the present batches may take this lane; None if they may.
+        # Why no request of the current batches may take this lane; None if they may.
         self._reason_against: str | None = "no batch has begun"
         self._encoder = RequestEncoder(client, binding, self._transport)
         self._origin_heads = self._encoder.origin_heads.made
-        # Of the origin that was asked last.
+        # That of the last request.
         self._origin_head: OriginHead | None = None
         self._default_encoding: Any = self._client._default_encoding
         self._exchange_limits = ExchangeLimitsCache(
@@ -105,7 +105,7 @@ class DirectLane:
         )
 
     def take_part_in(self, stalls: Stalls) -> None:
-        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         self._client_lane.take_part_in(stalls)
         self._hooked.take_part_in(stalls)
         self._stalls = stalls
@@ -114,16 +114,16 @@ class DirectLane:
             self._transport.engine.on_stall = self._tell_of_stall
 
     def _take_out(self, seconds: float, before: float) -> None:
-        """Take time in which the loop stood still out of what is under way on the engine."""
+        """Subtract time in which the event loop was blocked from the engine's exchanges."""
         self._engine.take_out(seconds, before)
 
     def _tell_of_stall(self, seconds: float, before: float) -> None:
         self._stalls.take_out(seconds, before, source=self._take_out)
 
     def begin_batch(self, clock: Clock) -> None:
-        """Look whether requests may take the lane in this batch."""
+        """Check whether requests of this batch may take the lane."""
         if clock is not monotonic:
-            # Somebody has made the clock virtual: the engine does not know it.
+            # The event loop has a virtual clock, which the engine does not know.
             self._client_lane.begin_batch(clock)
             self._reason_against = "the event loop is not one that the engine runs on"
             return
@@ -133,18 +133,18 @@ class DirectLane:
 
     def locate(self, item: object) -> Any:
         """
-        Return the absolute URL of `item`, as the client will ask for it.
+        Return the absolute URL of `item`, as the client will request it.
 
         Raises:
-            Exception: If `item` is no request, or its URL is not one that can be fetched.
+            Exception: If `item` is not a request, or its URL cannot be fetched.
         """
         return self._client_lane.locate(item)
 
     def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
         """
-        Decide how `item` is sent: as what is returned, or by the client if that is `None`.
+        Return `item` as the engine sends it, or `None` if the client must send it.
 
-        What the client's user may change at any time is looked at for each request.
+        What the client's user may change at any time is checked for each request.
         """
         url = item if type(item) is str else plain_url(item)
         if url is not None and self._reason_against is None:
@@ -152,7 +152,7 @@ class DirectLane:
             if origin_head is None or not url.startswith(origin_head.prefix):
                 origin_head = self._origin_heads.get(url[: url.find("/", len("https://"))])
             jar, hooks = client._cookies.jar, client._event_hooks
-            # A known origin, and the same headers as then: only the target is to be read.
+            # A known origin, and unchanged headers: only the target is to be checked.
             if (
                 origin_head is not None
                 and origin_head.is_ours
@@ -180,7 +180,7 @@ class DirectLane:
         try:
             encoded = self._encoder.encode(item, url, limits)
         except Exception:
-            return None  # it cannot be sent; the client will meet the same mistake, and report it
+            return None  # it cannot be sent; the client will find the same mistake and report it
         if encoded is not None and has_hooks(self._client):
             return _hooked(encoded, limits)
         return encoded
@@ -198,7 +198,7 @@ class DirectLane:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
-        The outcome of a response has its status, but no verdict on it. For the arguments see
+        The outcome of a response has its status, but is not judged by it. For the arguments see
         `Lane.exchange`.
         """
         if encoded is None:
@@ -218,7 +218,7 @@ class DirectLane:
         try:
             exchange = self._begin(prepared, prepared.limits, deadline)
         except (EngineClosed, RuntimeError):
-            # Closed by its user, or used from another event loop: the client says what it thinks.
+            # Closed by its user, or used from another event loop: the client reports it.
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
         try:
             await exchange.future
@@ -246,7 +246,7 @@ class DirectLane:
     async def _conclude(
         self, encoded: Encoded, exchange: Exchange, limits: TimeLimits, seconds: float | None
     ) -> Outcome:
-        """Return the outcome of an exchange that is over, and of those that it leads to."""
+        """Follow the redirects of an exchange that has ended, and return the outcome."""
         prepared = PreparedRequest.of(encoded, limits)
         hops: list[Hop] = []
         while _leads_on(exchange):
@@ -271,7 +271,7 @@ class DirectLane:
         Begin the exchange that a redirect leads to, and add the redirect to `hops`.
 
         Returns:
-            It and its request, or `None` if that is for the client to do.
+            The exchange and its request, or `None` if the client must follow the redirect.
         """
         wanted, head = prepared.follow_redirects, exchange.head
         assert head is not None
@@ -283,7 +283,7 @@ class DirectLane:
         content = self._redirect_body(exchange, response_builder, prepared.limits)
         if redirection is None or content is None:
             return None
-        # Twice does no harm: the client takes them again where it goes on from here.
+        # If the client continues from here it takes the cookies again, which does no harm.
         if sets_cookies(head.block) and not self._take_cookies(prepared, head):
             return None
         following = redirection.compose(self._client._cookies.jar)
@@ -300,7 +300,7 @@ class DirectLane:
     def _redirect_body(
         self, exchange: Exchange, response_builder: ResponseBuilder, limits: TimeLimits
     ) -> bytes | None:
-        """Return the body of a redirect, decoded, unless that is too much or takes time."""
+        """Return the decoded body of a redirect; `None` if it is too long or slow to decode."""
         content: bytes | None = bytes(exchange.content)
         if content and response_builder.coding is not None:
             content = self._decoder.decode_nowait(content, response_builder.coding)
@@ -314,7 +314,7 @@ class DirectLane:
         hops: list[Hop],
         seconds: float | None,
     ) -> Outcome:
-        """Return the outcome of an exchange that is over, and leads no further."""
+        """Return the outcome of the last exchange, which has ended."""
         if exchange.head is not None:
             self._note_head(exchange, prepared)
         if exchange.error is not None:
@@ -361,11 +361,11 @@ class DirectLane:
         hops: list[Hop],
         seconds: float | None,
     ) -> Outcome:
-        """Let the client go on from a response that has come: no request is sent twice."""
+        """Continue on the client lane from a response that has come; no request is sent twice."""
         courses = [*(hop.course for hop in hops), course_of(exchange)]
-        # All hops have the same deadline, which stalls of the loop put off.
+        # All hops have the same deadline, which is extended by blocked time of the event loop.
         spent = 0.0 if seconds is None else seconds - (exchange.deadline - monotonic())
-        exchange.error = None  # of a body that is too long, and left empty
+        exchange.error = None  # that of a body which is too long, and left empty
         resumed = Resumed(prepared.native(), history_of(hops)) if hops else None
         outcome = await self._client_lane.exchange(
             prepared.item,
@@ -393,7 +393,7 @@ class DirectLane:
     def _begin(self, prepared: PreparedRequest, limits: TimeLimits, deadline: float) -> Exchange:
         payload, body = prepared.payload, prepared.body
         if body is not None and len(body) <= SHORT_BODY:
-            # One write of both, which can wait for those of others: see the pool's outbox.
+            # One write for both, which the pool's `Outbox` may send together with others.
             payload, body = prepared.whole(), None
         return self._engine.begin(
             prepared.origin,
@@ -406,7 +406,7 @@ class DirectLane:
         )
 
     def _take_cookies(self, encoded: Encoded, head: ResponseHead) -> bool:
-        """Take the cookies that a head sets, if the jar is one of ours; say whether it is."""
+        """Keep the cookies that a head sets; return `False` if the client must do it."""
         jar = self._client._cookies.jar
         lines = set_cookie_lines(head.block)
         if lines is None or not (type(jar) is UserAgentJar and has_usual_rules(jar)):
@@ -416,7 +416,7 @@ class DirectLane:
         return True
 
     def _note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
-        """Do what a client does as soon as a head has come: take its cookies, and log it."""
+        """Do what httpx does after a head has come: keep its cookies, and log it."""
         head = exchange.head
         assert head is not None
         if sets_cookies(head.block) and not self._take_cookies(prepared, head):
@@ -431,7 +431,7 @@ class DirectLane:
         if not _log.isEnabledFor(logging.INFO):
             return
         request = prepared.native()
-        # Word for word what httpx writes for each exchange.
+        # The same message that httpx logs for each exchange.
         _log.info(
             'HTTP Request: %s %s "%s %d %s"',
             request.method,
@@ -523,12 +523,12 @@ class DirectLane:
 
 
 def _left(exchange: Exchange, seconds: float | None) -> float | None:
-    """Return what is left of an attempt's seconds."""
+    """Return the remaining seconds of an attempt."""
     return None if seconds is None else max(0.0, exchange.begun_at + seconds - monotonic())
 
 
 def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
-    """Return a request that event hooks are to see."""
+    """Return the prepared form of a request for which event hooks are called."""
     prepared = PreparedRequest.of(encoded, limits)
     prepared.is_hooked = True
     prepared.may_relay = False
@@ -536,12 +536,12 @@ def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
 
 
 def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:
-    """Say whether a byte of the response came."""
+    """Whether a byte of the response came; `None` if unknown."""
     if exchange.first_byte_at:
         return True
     is_uploading = isinstance(exchange.body, Upload) and not exchange.sent_at
     if outcome.cut and exchange.send_at and is_uploading:
-        return None  # perhaps the caller has produced the body too slowly
+        return None  # the caller may have produced the body too slowly
     return outcome.heard
 
 
@@ -549,17 +549,17 @@ _SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.ti
 
 
 def _add_hops(outcome: Outcome, hops: list[Hop], exchange: Exchange) -> None:
-    """Make of the outcome of the last exchange that of all."""
+    """Turn the outcome of the last exchange into that of the whole chain of redirects."""
     outcome.timing = course_of_all([*(hop.course for hop in hops), course_of(exchange)])
     if isinstance(outcome.response, ResponseBuilder) and outcome.response.status_code >= 400:
-        # The history of what fails is looked at.
+        # The batch reads the history: a server may have acted before it redirected.
         outcome.response = outcome.response.build(None, outcome.content, outcome.timing)
     if outcome.response is not None:
         return
     if outcome.of_proxy:
-        outcome.undone = False  # the hosts before may have done something
+        outcome.undone = False  # the hosts before have received a request
         return
-    # As of a chain that a client follows: see `AttemptState`.
+    # As for a chain that the client lane follows: see `AttemptState`.
     if outcome.kind in _SILENT and not (outcome.local or outcome.permanent):
         outcome.target_silent = not exchange.first_byte_at
     outcome.connect_failed, outcome.heard = False, True
@@ -569,9 +569,9 @@ def _add_hops(outcome: Outcome, hops: list[Hop], exchange: Exchange) -> None:
 
 def _leads_on(exchange: Exchange) -> bool:
     """
-    Whether httpx would follow this redirect, or say where it leads.
+    Whether httpx would follow this redirect, or set its `next_request`.
 
-    That its body is too long does not matter then.
+    This is also so if its body is too long.
     """
     head = exchange.head
     if head is None or head.status < 300 or not head.is_redirect:

@@ -1,5 +1,5 @@
 """
-What the direct lane asks of the engine, by the time limits of a request.
+The engine's limits for the exchanges of the direct lane.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from asyncbatch._values._request import Unset
 from asyncbatch._values._timeouts import TimeLimits
 
 _MOST = 100
-"""How many limits are kept: as many as there are timeouts of single requests."""
+"""How many limits are kept: one for each different timeout of a request."""
 
 
 class ExchangeLimitsCache:
     """
-    The limits of one lane's exchanges, made once for all with the same limits.
+    The `ExchangeLimits` of one lane, made once for all requests with the same time limits.
 
     Args:
-        max_body: Bytes that a decoded body may have; None for any number.
-        follow_redirects: Whether redirects are followed where a request does not say it.
-        minimum_rate: Below which a body is given up, in bytes per second.
+        max_body: Most bytes of a decoded body; None for no limit.
+        follow_redirects: Whether redirects are followed if the request does not say.
+        minimum_rate: Bytes per second below which a body is given up.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class ExchangeLimitsCache:
         Return the limits of exchanges with these time limits.
 
         Args:
-            limits: For each of them.
-            follow_redirects: What the request itself says about it; None: nothing.
+            limits: Those of the request.
+            follow_redirects: Whether the request says to follow redirects; None if it does not say.
         """
         if follow_redirects is not None:
             return self._make(limits, follow_redirects)
         return self._made.get(limits) or self._keep(limits)
 
     def streamed(self, limits: TimeLimits) -> ExchangeLimits:
-        """Return the limits of exchanges whose bodies are read behind their heads."""
+        """Return the limits of exchanges whose bodies are read after the response hooks."""
         made = self._streamed.get(limits)
         if made is None:
             if len(self._streamed) > _MOST:

@@ -1,9 +1,9 @@
 """
-Requests with event hooks: sent by the engine, with a request and a response of httpx's to see.
+Send requests with event hooks by the engine, with httpx's request and response for the hooks.
 
-A response is given to its hooks when its head has come, as in httpx, and the body is read behind
-them. What more there is to do (a redirect, a body that is not there yet or that a hook has read,
-a request of which a hook has changed more than its fields) is the client lane's, from there.
+A response is passed to its hooks after its head has come, as in httpx; the body is read after them.
+The client lane continues all other cases: a redirect, a body that has not arrived yet or that a
+hook has read, a request of which a hook has changed more than its fields.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class HookedRequests:
     Sends requests whose client has event hooks.
 
     Args:
-        client: Whose hooks they are.
-        binding: Of its library.
-        client_lane: Carries out the rest.
-        pool: Of the client's transport.
-        note_head: Takes the cookies of a response, and logs it.
+        client: The client that has the hooks.
+        binding: That of the client's library.
+        client_lane: Continues what is not done here.
+        pool: That of the client's transport.
+        note_head: Keeps the cookies of a response, and logs it.
         failed: Returns the outcome of an exchange that has failed.
     """
 
@@ -66,7 +66,7 @@ class HookedRequests:
         self._under_way: set[_Attempt] = set()
 
     def take_part_in(self, stalls: Stalls) -> None:
-        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         self._stalls = stalls
         stalls.join(self._take_out)
 
@@ -88,10 +88,10 @@ class HookedRequests:
 
         Args:
             prepared: The request.
-            limits: Of its exchange, whose body is read behind its head.
-            seconds: The limit on all of it.
-            decoder: For the body.
-            max_body: Bytes that the decoded body may have.
+            limits: Those of its exchange, from `ExchangeLimitsCache.streamed`.
+            seconds: The limit on the attempt.
+            decoder: Decodes the body.
+            max_body: Most bytes of the decoded body.
         """
         attempt = _Attempt(prepared, seconds)
         self._under_way.add(attempt)
@@ -119,7 +119,7 @@ class HookedRequests:
     async def _send(
         self, attempt: _Attempt, limits: ExchangeLimits, seconds: float | None
     ) -> Outcome | None:
-        """Call the hooks and send what is between; return an outcome if that is the end."""
+        """Call the hooks and send the request; return the outcome if the attempt has ended."""
         prepared, native = attempt.prepared, attempt.native
         hooks = self._client.event_hooks
         try:
@@ -132,7 +132,7 @@ class HookedRequests:
             try:
                 exchange = attempt.exchange = self._begin(prepared, limits)
             except (EngineClosed, RuntimeError):
-                return None  # closed by its user: the client says so
+                return None  # closed by its user: the client lane will report it
             await exchange.future
             if exchange.head is None:
                 return self._failed(exchange, prepared, seconds)
@@ -162,7 +162,7 @@ class HookedRequests:
         )
 
     def _response_of(self, exchange: Exchange, native: Any) -> Any:
-        """Return a response whose body is still to be read."""
+        """Return a response with its body unread."""
         library = self._binding.library
         stream = hooked_stream(library)(self._pool, exchange)
         response = stream.response = response_to(
@@ -177,10 +177,10 @@ class HookedRequests:
 
     def _outcome_of(self, error: BaseException, attempt: _Attempt) -> Outcome:
         """
-        Return the outcome that an error of a hook makes.
+        Return the outcome that an error of a hook makes of the attempt.
 
         Raises:
-            BaseException: `error`, if it is the end of the task and not of the request.
+            BaseException: `error`, if it ends the task and not only the request.
         """
         state = AttemptState(PhaseTrace(monotonic))
         state.begin(attempt.native)
@@ -204,14 +204,14 @@ class HookedRequests:
             self._engine.abandon(exchange)
             exchange.error = TimedOut("total")
             return self._failed(exchange, attempt.prepared, seconds)
-        # A hook has taken all of it, which says nothing of the server.
+        # A hook has taken all the time, which says nothing about the server.
         error = self._binding.error(AttemptTimeout)(seconds or 0.0, request=native)
         return Outcome(kind=FailureKind.timeout, error=error, cut=True, url=native.url)
 
     def _read(
         self, attempt: _Attempt, decoder: WholeBodyDecoder, max_body: int | None
     ) -> Outcome | None:
-        """Return the outcome of a response whose body is there, and needs nothing of a client."""
+        """Return the outcome if the body has arrived and the client is not needed; else `None`."""
         response, exchange = attempt.response, attempt.exchange
         if response is None or response.has_redirect_location or response.is_stream_consumed:
             return None
@@ -246,7 +246,7 @@ class HookedRequests:
         )
 
     async def _go_on(self, attempt: _Attempt, seconds: float | None) -> Outcome:
-        """Let the client go on from where the attempt is."""
+        """Continue the attempt on the client lane."""
         prepared, response = attempt.prepared, attempt.response
         outcome = await self._client_lane.exchange(
             prepared.item,
@@ -269,14 +269,14 @@ class HookedRequests:
 def _encode_again(
     prepared: PreparedRequest, native: Any, before: tuple[Any, ...], after: tuple[Any, ...]
 ) -> bool:
-    """Encode a request whose hooks have changed its fields; return whether that is all of it."""
+    """Encode the fields that hooks have changed; return `False` if the client must send it."""
     fields_at = 2  # as `seen_by_hooks` has them
     if any(a != b for at, (a, b) in enumerate(zip(before, after, strict=True)) if at != fields_at):
         return False
     try:
         fields = encode_fields(native.headers.raw)
     except InvalidRequest:
-        return False  # the client meets the same mistake, and reports it
+        return False  # the client will find the same mistake and report it
     if is_special(prepared.method, fields, prepared.body or b""):
         return False
     line, end, _ = prepared.payload.partition(b"\r\n")
@@ -286,13 +286,13 @@ def _encode_again(
 
 
 class _Attempt:
-    """One request on its way, as far as it is not the client's."""
+    """One attempt, before the client lane continues it."""
 
     def __init__(self, prepared: PreparedRequest, seconds: float | None) -> None:
         self.prepared = prepared
         self.native = prepared.native()
         self.began = monotonic()
         self.limit = TimeLimit(seconds)
-        # None until it is sent, and until its head has come.
+        # The exchange is None until the request is sent, the response until its head has come.
         self.exchange: Exchange | None = None
         self.response: Any = None

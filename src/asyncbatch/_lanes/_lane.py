@@ -1,5 +1,5 @@
 """
-What is above the lanes sees of one: a way in which attempts are carried out.
+The interface of a lane to the layers above.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ class Lane(Protocol):
     binding: Binding
 
     def take_part_in(self, stalls: Stalls) -> None:
-        """Take part in keeping the time in which the loop stands still out of all accounts."""
+        """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         ...
 
     def begin_batch(self, clock: Clock) -> None:
-        """Say that a batch begins, whose exchanges will come with `clock`."""
+        """Prepare for a batch whose exchanges use `clock`."""
         ...
 
     def locate(self, item: object) -> Any:
         """
-        Return the absolute URL of `item`, as the client will ask for it.
+        Return the absolute URL of `item`, as the client will request it.
 
         Raises:
-            Exception: If `item` is no request, or its URL is not one that can be fetched.
+            Exception: If `item` is not a request, or its URL cannot be fetched.
         """
         ...
 
     def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
         """
-        Decide how `item` is sent: as what is returned, or by the client if that is `None`.
+        Return `item` as the engine sends it, or `None` if the client must send it.
 
         Args:
             item: The request, in any form.
-            limits: Those of the attempt.
+            limits: The time limits of the attempt.
         """
         ...
 
@@ -62,20 +62,20 @@ class Lane(Protocol):
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
 
-        The outcome of a response has its status, but no verdict on it.
+        The outcome of a response has its status, but is not judged by it.
 
         Args:
             item: The request, in any form.
             encoded: What `encode` has returned for it.
-            limits: Those of its phases.
-            seconds: The limit on all of it, but for waits in a pool that is not ours.
+            limits: The limits of its phases.
+            seconds: The limit on the attempt, without waits in a pool that is not ours.
             clock: The batch's clock.
-            left: The limit on all of it, those waits included.
-            route: The proxy to go through, `None` for none; `UNSET`: what the request or the client
-                says.
+            left: The limit on the attempt with those waits.
+            route: The proxy to go through; `None` for a direct connection, `UNSET` for the proxy
+                of the request or the client.
         """
         ...
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
-        """Return a relay for encoded requests with these limits, if the lane has any."""
+        """Return a relay for encoded requests with these limits, if the lane has one."""
         ...

@@ -1,9 +1,9 @@
 """
-A relay: encoded requests one after the other, each begun in the callback that ends the last.
+A relay sends encoded requests one after the other, each begun in the callback that ends the last.
 
-A task costs more than anything else a small request needs: its future, the turn of the
-event loop until it runs, the coroutines down to the engine. A relay leaves its task asleep
-for as long as requests and responses are like any other, and wakes it for everything else.
+A task costs more than all else that a small request needs: its future, the turn of the event loop
+until it runs, the coroutines down to the engine. A `Relay` does not wake its task while requests
+and responses are ordinary, and wakes it for all others.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 OnAnswer: TypeAlias = Callable[[ResponseBuilder, bytes, Course, float], Encoded | None]
 """
-Takes what a response is built from, its decoded body, its course and the time of its end; returns
-the request to be sent next, or `None` to let the relay stop. It runs in a callback and must not
-wait; it reads the caller's input, which may take any time.
+Takes the builder of a response, its decoded body, its course and the time of its end; returns the
+next request, or `None` to stop the relay. It runs in a callback and must not wait; it reads the
+caller's input, which may take any time.
 """
 
 Conclude: TypeAlias = "Callable[[Encoded, Exchange, TimeLimits, float | None], Awaitable[Outcome]]"
-"""Returns the outcome of an exchange that is over and needs a second look."""
+"""Returns the outcome of an exchange that has ended and that the relay cannot finish."""
 
 _INFO = logging.INFO
 _log = logging.getLogger("httpx")
@@ -44,18 +44,18 @@ _log = logging.getLogger("httpx")
 
 class Relay:
     """
-    The requests of one worker that the engine sends, one at a time.
+    Sends the requests of one worker by the engine, one at a time.
 
     Args:
-        engine: sends them.
-        exchange_limits: of each exchange.
-        limits: of each request.
+        engine: sends the requests.
+        exchange_limits: those of each exchange.
+        limits: the time limits of each request.
         decoder: decodes short bodies.
-        max_body: bytes that a decoded body may have.
-        response_builders: make the `PreparedResponseBuilder` of an exchange.
-        take_cookies: takes the cookies that a head sets, or says that it takes a client.
-        conclude: takes what the relay stops at.
-        on_answer: takes each response that needs no second look.
+        max_body: most bytes of a decoded body.
+        response_builders: makes the `PreparedResponseBuilder` of an exchange.
+        take_cookies: keeps the cookies that a head sets; returns `False` if the client must.
+        conclude: finishes the exchange that the relay stops at.
+        on_answer: takes each response that the relay has finished.
     """
 
     __slots__ = (
@@ -98,28 +98,28 @@ class Relay:
         self._take_cookies = take_cookies
         self._conclude = conclude
         self._on_answer = on_answer
-        # The request under way, or the one that `conclude` is to look at, and its exchange.
+        # The request in progress, or the one for `conclude`, and its exchange.
         self._encoded: Encoded | None = None
         self._exchange: Exchange | None = None
         self.deadline_at = NEVER
         """
-        When the next request must have ended, where that may be before its time limit.
+        When the next request must have ended, if that may be before its time limit.
 
-        Set by whoever hands requests over, on the monotonic clock.
+        On the monotonic clock; set by the worker before each request.
         """
-        # What `on_answer` raised.
+        # The error that `on_answer` raised.
         self._error: BaseException | None = None
-        # What is called in place of a task that waits.
+        # Called when the relay stops, instead of waking a task.
         self._when_stopped: Callable[[object], None] | None = None
 
     @property
     def begun_at(self) -> float:
-        """When the request under way was begun, on the monotonic clock."""
+        """When the request in progress was begun, on the monotonic clock."""
         assert self._exchange is not None
         return self._exchange.begun_at
 
     def begin(self, encoded: Encoded | None) -> bool:
-        """Send `encoded` and whatever `on_answer` returns, unless that takes more than a relay."""
+        """Send `encoded` and what `on_answer` returns; return `False` if a relay cannot send it."""
         if encoded is None:
             return False
         if isinstance(encoded, PreparedRequest):
@@ -142,41 +142,41 @@ class Relay:
                 follow=self._follow,
             )
         except (EngineClosed, RuntimeError):
-            return False  # closed, or used from another event loop: the lane will say it
+            return False  # closed, or used from another event loop: the lane will report it
         self._encoded = encoded
         return True
 
     @property
     def has_left_over(self) -> bool:
-        """Whether there is something left for `wait`, once the relay has stopped."""
+        """Whether the relay, after it has stopped, has left something for `wait`."""
         return self._exchange is not None or self._error is not None
 
     def call_when_stopped(self, callback: Callable[[object], None]) -> None:
-        """Call `callback` once the relay has stopped, in place of a task that waits."""
+        """Call `callback` when the relay has stopped; used instead of a task that waits."""
         assert self._exchange is not None
         self._when_stopped = callback
         self._exchange.future.add_done_callback(callback)
 
     def abandon(self) -> None:
-        """Give up the request under way; to be called where no task waits."""
+        """Give up the request in progress; call this only if no task waits."""
         exchange, self._exchange = self._exchange, None
         self._encoded = None
         if exchange is None:
             return
         if self._when_stopped is not None:
-            # Its event loop may be closed, and takes no more calls.
+            # The event loop may be closed, and then accepts no calls.
             exchange.future.remove_done_callback(self._when_stopped)
         self._engine.abandon(exchange)
 
     async def wait(self) -> bool:
         """
-        Wait until the relay stops; return whether there is a request left for `conclude`.
+        Wait until the relay stops; return whether there is a request for `conclude`.
 
         Raises:
             BaseException: What `on_answer` raised.
         """
         exchange = self._exchange
-        # None where it has stopped before, with nothing left to conclude.
+        # None if the relay has stopped already, with nothing to conclude.
         if exchange is not None:
             try:
                 await exchange.future
@@ -194,7 +194,7 @@ class Relay:
         Return the outcome of the request that the relay has stopped at.
 
         Args:
-            seconds: The limit on all of its attempt.
+            seconds: The limit on its attempt.
         """
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
@@ -203,8 +203,8 @@ class Relay:
         return await self._conclude(encoded, exchange, self._limits, seconds)
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
-        """Take a response and go on with the next request, or wake the task."""
-        # Cancelled already, but not gone yet: what has come is nobody's any more.
+        """Finish a response and begin the next request, or wake the task."""
+        # The task has been cancelled and has not run yet: the response is not wanted any more.
         if exchange.future.done():
             return None
         try:
@@ -221,7 +221,7 @@ class Relay:
                 origin, method, closes = origin_head.origin, b"GET", origin_head.closes
             if closes is exchange.closes:
                 self._exchange, self._encoded = exchange, encoded
-                # Not the end of the last: what came between was the caller's input.
+                # Not the end of the last request: reading the caller's input may have taken time.
                 now = monotonic()
                 deadline = now + self._seconds
                 if deadline > self.deadline_at:
@@ -232,11 +232,11 @@ class Relay:
         return None
 
     def _take(self, exchange: Exchange) -> Encoded | None:
-        """Hand a response over, if it needs no second look, and return the next request."""
+        """Pass a finished response to `on_answer`, and return the next request; `None` to stop."""
         encoded, connection = self._encoded, exchange.connection
         assert encoded is not None
         assert connection is not None
-        # What the last response on this connection was built from mostly serves again.
+        # The builder of the last response on this connection can mostly be used again.
         response_builder: Any = connection.response_builder
         if (
             response_builder is None
@@ -249,7 +249,7 @@ class Relay:
         if response_builder is None or _log.isEnabledFor(_INFO):
             return None
         raw = exchange.content
-        if type(raw) is not bytes:  # large, and still to be joined
+        if type(raw) is not bytes:  # large, and not joined yet
             return None
         content: bytes | None = raw
         if response_builder.coding is not None:
@@ -273,7 +273,7 @@ class Relay:
         return self._on_answer(response_builder, content, course, exchange.ended_at)
 
     def _response_builder_for(self, exchange: Exchange, encoded: Encoded) -> ResponseBuilder | None:
-        """Return what a response is built from, if it needs nothing but to be decoded and kept."""
+        """Return the builder of a response; `None` if the relay cannot finish it."""
         head, connection = exchange.head, exchange.connection
         assert head is not None
         assert connection is not None
@@ -289,7 +289,7 @@ class Relay:
 
 
 def can_relay(prepared: PreparedRequest) -> bool:
-    """Whether a request can go by a relay: with the limits of all others, and in one write."""
+    """Whether a relay can send a request: with the limits of all others, and in one write."""
     body = prepared.body
     if not prepared.may_relay:
         return False

@@ -264,7 +264,7 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
 
 
 def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcome:
-    """Return the outcome of a response that arrived and did not decode, whatever came up."""
+    """Return the outcome of a response that arrived and was not decoded, for any reason."""
     public = binding.error
     match error:
         case BodyLimitExceeded():
@@ -274,7 +274,7 @@ def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcom
             truncated = public(TruncatedBody)(str(error), request=request)
             return Outcome(kind=FailureKind.truncated, error=truncated)
         case _:
-            # Besides what is corrupt: no memory for it, no thread to decode it in.
+            # The body is corrupt, or there is no memory or thread to decode it.
             text = str(error) if isinstance(error, CorruptBody) else f"not decoded: {error!r}"
             undecoded = binding.library.DecodingError(text, request=request)
             undecoded.__cause__ = error
@@ -300,7 +300,7 @@ def _library_outcome(error: Exception, state: AttemptState, binding: Binding) ->
         case library.LocalProtocolError():
             return _local_outcome(error, state)
         case library.InvalidURL() if state.sent:
-            # The URL of the request was looked at before: this is what httpx says of a `Location`.
+            # The URL of the request was checked before, so httpx refuses a `Location`.
             return Outcome(kind=FailureKind.redirect, error=error)
         case library.InvalidURL() | library.UnsupportedProtocol() | library.StreamError():
             return _unsendable(error, state)

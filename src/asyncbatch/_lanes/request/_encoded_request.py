@@ -88,7 +88,7 @@ class PreparedRequest:
 
     @classmethod
     def of(cls, encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
-        """Return an encoded request as a `PreparedRequest`, which is returned as it is."""
+        """Return an encoded request as a `PreparedRequest`."""
         if isinstance(encoded, PreparedRequest):
             return encoded
         item, url, origin_head, payload = encoded

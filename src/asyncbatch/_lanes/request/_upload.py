@@ -346,12 +346,12 @@ class _Sent:
 
     async def aclose(self) -> None:
         """
-        Read no more, and close a generator, which would else be left to the garbage collector.
+        Stop reading, and close a generator, which would otherwise wait for the garbage collector.
 
-        Whatever else gives the pieces is its caller's to close.
+        A source of another kind is left to the caller to close.
 
         Raises:
-            CallersError: the generator has failed of it.
+            CallersError: If the generator raises when it is closed.
         """
         self._close()
         pieces = self._pieces
