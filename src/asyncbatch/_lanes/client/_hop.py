@@ -68,7 +68,7 @@ class Hops:
         self._admission = admission
         self._minimum_rate = minimum_rate
         self.stepped = stepped
-        # None after it has answered.
+        # None after its use.
         self._first = first
         self._proxy = proxy
         self._names_proxy = names_proxy

@@ -59,7 +59,7 @@ class RequestBuilder:
         # Basic or none. Its field comes after all others, also those that describe a body.
         self.auth = client._auth
         self.authorization = authorization_of(client._auth)
-        # The field of the cookies in the client's jar, sent after the headers, before that field.
+        # The `Cookie` field, from the client's jar; sent between the headers and `Authorization`.
         self.cookie = ""
         # The encoded headers after the `Host`; set once they have been checked. None if they have a
         # `Host` of their own: they are then encoded for each origin.
@@ -217,8 +217,8 @@ class OriginHeads:
         self._transport = transport
         self.made: dict[str, OriginHead] = {}
         """
-        The heads by origin. After a change of the client's headers or authentication, `of` drops
-        them all.
+        The heads by origin. `of` drops them all after a change of the client's headers or
+        authentication; any other reader must check for that.
         """
         self._builder = RequestBuilder(client, binding.library)
 
