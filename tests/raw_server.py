@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import linecache
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
@@ -63,10 +66,28 @@ class Peer:
                 pass
 
 
+SECONDS_TO_COME_TRUE = 30.0
+
+
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop run until something in this process has come true."""
-    while not condition():  # what is waited for tells nobody
+    """Let the event loop run until something in this process has come true.
+
+    Raises:
+        AssertionError: It did not come true within 30 s of the system's clock.
+    """
+    # Not `asyncio.timeout()`: the loop's time may be virtual.
+    limit = time.monotonic() + SECONDS_TO_COME_TRUE
+    while not condition():
+        assert time.monotonic() < limit, f"never came true: {_text_of(condition)}"
         await aio.sleep(0.001)
+
+
+def _text_of(condition: Callable[[], bool]) -> str:
+    """Show what is waited for: where it is in the source, its first line, and what it sees."""
+    code = condition.__code__
+    line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+    seen = inspect.getclosurevars(condition).nonlocals
+    return f"{code.co_filename}:{code.co_firstlineno}: {line} ({seen})"
 
 
 Script = Callable[[Peer], Awaitable[Any]]
