@@ -83,11 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests and those of one loop too many, unless `-m` speaks of them."""
     asked_for = config.option.markexpr
+    # uvloop does not exist there.
+    has_uvloop = config.getoption("--sockets-of") != "windows"
     left_out = {
         item
         for item in items
         if ("slow" not in asked_for and item.get_closest_marker("slow") is not None)
         or ("any_loop" not in asked_for and _is_on_one_loop_too_many(item))
+        or (not has_uvloop and "uvloop" in _parameters_of(item))
     }
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
@@ -99,6 +102,11 @@ def _is_on_one_loop_too_many(item: pytest.Item) -> bool:
     if callspec is None or item.get_closest_marker("any_loop") is None:
         return False
     return callspec.params.get("anyio_backend", "") == BACKENDS.get("uvloop")
+
+
+def _parameters_of(item: pytest.Item) -> list[str]:
+    callspec = getattr(item, "callspec", None)
+    return [] if callspec is None else callspec.id.split("-")
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: Any) -> None:

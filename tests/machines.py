@@ -2,16 +2,21 @@
 The sockets of other machines: what the library finds there, in place of Linux's epoll.
 
 `macos` has no epoll, so that each socket is left to the event loop; uvloop serves plain and TLS
-connections by transports of its own. On `windows` the event loop cannot watch sockets at all, and
-there is no `poll` either: the loop connects, and all connections are on its transports.
+connections by transports of its own. On `windows` asyncio's loop cannot watch sockets at all, and
+there is no `poll` either: the loop connects, and all its connections are on its transports. There
+is no uvloop. trio watches sockets on both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
+import socket
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import pytest
 
 from asyncbatch._engine.connect import _connector, _sockets
 from asyncbatch._engine.io import _attach, _readiness
@@ -19,6 +24,25 @@ from asyncbatch._engine.io import _attach, _readiness
 
 class OtherLoop:
     """An event loop that none is."""
+
+
+def put_where_sockets_connect(
+    patch: pytest.MonkeyPatch, begin: Callable[[socket.socket, Any], bool]
+) -> None:
+    """
+    Have `begin` called for each TCP socket that is to be connected, by us or by the event loop.
+
+    It connects the socket, or raises; it returns whether the socket is connected already.
+    """
+    if _sockets.CAN_WATCH:
+        patch.setattr(_sockets, "begin_connect", begin)
+        return
+
+    async def connect(sock: socket.socket, address: tuple[Any, ...]) -> None:
+        if not begin(sock, address):
+            await _sockets.finish_connect(sock, address)
+
+    patch.setattr(_sockets, "connect_socket", connect)
 
 
 def use_sockets_of(machine: str) -> None:

@@ -20,6 +20,7 @@ from asyncbatch import Fetcher, HTTPTransport
 from asyncbatch._engine import ConnectFailed, Connector
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.behaviour.faults.lanes import fetcher_on
+from tests.machines import put_where_sockets_connect
 
 pytestmark = pytest.mark.once
 
@@ -102,12 +103,12 @@ async def test_without_a_port_requests_fail_to_connect_and_the_host_is_not_blame
     if way[1] == "stock":
         pytest.skip("the error is put in where the engine connects")
 
-    def no_port(*_: Any) -> None:
+    def no_port(*_: Any) -> bool:
         raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 
     async with fetcher_on(way[1], deadline=1.5, give_up_host_after=3) as fetcher:
         with monkeypatch.context() as patch:
-            patch.setattr("asyncbatch._engine.connect._sockets.begin_connect", no_port)
+            put_where_sockets_connect(patch, no_port)
             failed = await fetcher.fetch_many([server.url()] * 20)
         results = await fetcher.fetch_many([server.url()] * 20)
 

@@ -18,6 +18,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HTTPTransport, Request, Retry
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.machines import put_where_sockets_connect
 
 BLOCKED, INVALID, ASKED = FailureKind.blocked, FailureKind.invalid_request, FailureKind.connect
 
@@ -94,7 +95,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
             return await self.backend.connect_tcp(host, *args, **kwargs)
 
     package = "asyncbatch._engine."
-    monkeypatch.setattr(package + "connect._sockets.begin_connect", beginning)
+    put_where_sockets_connect(monkeypatch, beginning)
     monkeypatch.setattr(package + "connect._resolver.Resolver.__init__.__defaults__", (looking_up,))
     monkeypatch.setattr(package + "bridge._backend.anyio.getaddrinfo", getaddrinfo)
     monkeypatch.setattr(package + "bridge._backend.CheckedBackend.__init__", wrap)

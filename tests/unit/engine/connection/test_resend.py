@@ -10,6 +10,7 @@ import pytest
 from asyncbatch._engine import Upload
 from asyncbatch._engine.http11 import TruncatedResponse
 from tests import aio
+from tests.machines import put_where_sockets_connect
 from tests.raw_server import (
     OK,
     Peer,
@@ -175,7 +176,7 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
                 return
             await peer.send(OK)
 
-    def no_descriptor(*_: Any) -> None:
+    def no_descriptor(*_: Any) -> bool:
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with serve(script) as server, engine_for() as engine:
@@ -184,7 +185,7 @@ async def test_a_repetition_without_a_descriptor_outlives_the_other_connections(
         dies = aio.ensure_future(get(engine, server, "/dies"))
         await server.until(lambda: len(server.requests) == 4)
         with monkeypatch.context() as patch:
-            patch.setattr("asyncbatch._engine.connect._sockets.begin_connect", no_descriptor)
+            put_where_sockets_connect(patch, no_descriptor)
             ends[b"/dies"].set()
             await until(lambda: engine.counts()["waiting"] == 1)
             await until(lambda: not engine.counts()["connecting"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
+from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
@@ -80,6 +81,12 @@ def attacher(watch: Watch | None = None, *, is_blind: bool = False) -> tuple[Att
     return one, closing
 
 
+def need_sockets_of_ours(one: Attacher) -> None:
+    """Skip a test of transports of ours where the event loop's serve."""
+    if not one.can_watch:
+        pytest.skip("without an epoll this event loop serves sockets by transports of its own")
+
+
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return those of a server for `server.test` and of a client that trusts it."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
@@ -88,6 +95,9 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
+@pytest.mark.skipif(
+    not _sockets.CAN_WATCH, reason="the library finds no loop of asyncio's that watches sockets"
+)
 @pytest.mark.parametrize("kind", [EpollWatch, LoopWatch])
 async def test_a_transport_of_ours_is_put_where_sockets_can_be_watched(
     kind: Any, pair: tuple[socket.socket, socket.socket]
@@ -109,6 +119,8 @@ async def test_bytes_go_both_ways(
     """Over a transport of ours and over the event loop's."""
     (ours, peer), owner, loop = pair, Owner(), asyncio.get_running_loop()
     one, closing = attacher(is_blind=is_blind)
+    if not is_blind:
+        need_sockets_of_ours(one)
     transport = await one.attach(ours)
     assert isinstance(transport, LoopTransport if is_blind else SocketTransport)
     transport.deliver_to(owner)  # type: ignore[arg-type]
@@ -150,6 +162,8 @@ async def test_bytes_go_encrypted(
     """By TLS of ours or the event loop's."""
     owner = Owner()
     one, closing = attacher(is_blind=is_blind)
+    if not is_blind:
+        need_sockets_of_ours(one)
     transport, peer = await shake_hands(one, pair, "server.test")
     assert isinstance(transport, LoopTransport if is_blind else TLSTransport)
     transport.deliver_to(owner)
@@ -184,6 +198,7 @@ async def test_a_socket_that_cannot_be_watched_for_tls_is_closed(
 ) -> None:
     """There is no transport that could close it."""
     one, _ = attacher()
+    need_sockets_of_ours(one)
     _, client = contexts()
 
     def fail(*_: Any) -> None:
