@@ -258,8 +258,10 @@ async def test_a_place_goes_to_who_has_waited_longest_and_the_connection_to_its_
         first = aio.ensure_future(get(engine, one, "/a"))
         await one.until(lambda: len(one.requests) == 1)
         second = aio.ensure_future(get(engine, two, "/b"))
+        # trio begins tasks in any order.
+        await until(lambda: engine.counts()["waiting"] == 1)
         third = aio.ensure_future(get(engine, one, "/c"))
-        await aio.sleep(0)
+        await until(lambda: engine.counts()["waiting"] == 2)
         gate.open("/a")
         await first
         gate.open("/b")
