@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -105,7 +106,7 @@ async def test_a_large_body_is_decoded_in_a_thread(
         nonlocal turns
         while True:
             turns += 1
-            await aio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     async with Fetcher(max_body=limit, retry=None) as fetcher:
         other = aio.ensure_future(turn())
