@@ -95,8 +95,11 @@ async def test_while_waiting_for_a_place() -> None:
             await peer.send(OK)
 
     async with serve(script) as server, engine_for(max_connections=1) as engine:
-        tasks = [aio.ensure_future(get(engine, server, f"/{i}")) for i in range(4)]
+        tasks = [aio.ensure_future(get(engine, server, "/0"))]
         await server.until(lambda: bool(server.requests))
+        for path in ("/1", "/2", "/3"):
+            tasks.append(aio.ensure_future(get(engine, server, path)))
+            await until(lambda: engine.counts()["waiting"] == len(tasks) - 1)
         await _cancel(tasks[1])
         hold.set()
         await aio.gather(tasks[0], *tasks[2:])
