@@ -22,6 +22,7 @@ from asyncbatch._engine import (
     TimedOut,
 )
 from asyncbatch._engine.http11 import TruncatedResponse
+from asyncbatch._engine.io._tls_transport import TLSTransport
 from tests import aio
 from tests.raw_server import (
     CLOSING,
@@ -374,3 +375,57 @@ async def test_closing_does_not_wait_for_a_handshake() -> None:
         with pytest.raises(EngineClosed):
             await task
         await server.until(lambda: server.open == 0)
+
+
+async def test_a_record_that_has_come_in_part_is_no_answer_to_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rest comes behind the request, and was sent before it."""
+    context = server_context("127.0.0.1")
+    received = 0
+    sent = 0
+    original = TLSTransport.received
+
+    def note(self: TLSTransport, content: bytes | memoryview) -> None:
+        nonlocal received
+        received += len(content)
+        original(self, content)
+
+    async def script(peer: Peer) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+
+        async def send(content: bytes) -> None:
+            nonlocal sent
+            sent += len(content)
+            await peer.send(content)
+
+        async def take(step: Callable[..., Any], *args: Any) -> None:
+            while True:
+                try:
+                    step(*args)
+                except ssl.SSLWantReadError:
+                    await send(outgoing.read())
+                    incoming.write(await peer.reader.read(65536))
+                else:
+                    return
+
+        await take(tls.do_handshake)
+        await take(tls.read, 65536)
+        tls.write(OK)
+        answer = outgoing.read()
+        tls.write(OK.replace(b"ok", b"no"))
+        record = outgoing.read()
+        await send(answer + record[:9])
+        await peer.reader.read(65536)  # the next request, or the end
+        await peer.send(record[9:])
+
+    monkeypatch.setattr(TLSTransport, "received", note)
+    connector = Connector(client_context)
+    async with serve(script) as server, engine_for(connector=connector) as engine:
+        first = await get(engine, origin_of(server))
+        await until(lambda: received == sent)
+        second = await get(engine, origin_of(server))
+
+    assert [bytes(exchange.content) for exchange in (first, second)] == [b"ok", b"ok"]
+    assert server.connections == 2

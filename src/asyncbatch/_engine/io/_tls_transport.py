@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import errno
 import ssl
+from collections.abc import Sized
 from typing import Any
 
 from asyncbatch._engine._event_loop import EventLoop, Future
 from asyncbatch._engine._exchange import Upload
-from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._transport import Transport, TransportOwner
 
 # A large body is encrypted in pieces, so that no second copy of all of it exists.
 _PIECE = 256 * 1024
+
+RECORD_HEADER = 5
+"""Bytes: type, version, and the length of what follows (RFC 8446 §5.1)."""
 
 
 def report_cuts(context: ssl.SSLContext) -> None:
@@ -55,11 +58,16 @@ class TLSTransport:
         "_is_shaking",
         "_loop",
         "_lower",
+        "_missing",
         "_object",
         "_outgoing",
         "_owner",
+        "_part_of_header",
         "_shaken",
     )
+
+    is_watched = False
+    """The watch does not tell of a part of a record: ask `poll`."""
 
     def __init__(
         self,
@@ -79,6 +87,9 @@ class TLSTransport:
         self._lower: Transport | None = None
         self._buffer = buffer
         self._is_paused = False
+        # The bytes that the record at hand still lacks, or what has arrived of its header.
+        self._missing = 0
+        self._part_of_header = b""
         # What OpenSSL did not accept, since it must read from the peer first.
         self._backlog = b""
         # Whether the handshake is in progress.
@@ -114,6 +125,7 @@ class TLSTransport:
 
     def received(self, content: bytes | memoryview) -> None:
         """Decrypt received bytes."""
+        self._follow_records(content)
         self._incoming.write(content)
         if self._is_shaking:
             self._shake_hands()
@@ -153,15 +165,15 @@ class TLSTransport:
 
     # What the connection calls.
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether the watch reports all of its sockets at once."""
-        return self._lower is not None and self._lower.is_watched
+    def poll(self, timeout: int, /) -> Sized:
+        """
+        Tell whether the socket can be read from, or a part of a record has been.
 
-    @property
-    def poll(self) -> Poll:
-        """Tells whether the socket can be read from."""
-        return never if self._lower is None else self._lower.poll
+        The rest of that record was sent before a request that is sent now, and does not answer it.
+        """
+        if self._missing or self._part_of_header:
+            return (self,)
+        return () if self._lower is None else self._lower.poll(timeout)
 
     def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` from now on, and pass on at once what arrived since the handshake."""
@@ -232,6 +244,20 @@ class TLSTransport:
         return None if self._lower is None else self._lower.get_extra_info(name)
 
     # Private.
+
+    def _follow_records(self, content: bytes | memoryview) -> None:
+        """Note how much is missing of the last record, since OpenSSL does not tell."""
+        if self._part_of_header:
+            content = self._part_of_header + content
+            self._part_of_header = b""
+        start, size = self._missing, len(content)
+        while start + RECORD_HEADER <= size:
+            start += RECORD_HEADER + (content[start + 3] << 8 | content[start + 4])
+        if start < size:
+            self._part_of_header = bytes(content[start:])
+            self._missing = 0
+        else:
+            self._missing = start - size
 
     def _shake_hands(self) -> None:
         try:

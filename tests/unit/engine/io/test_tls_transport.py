@@ -320,3 +320,21 @@ async def test_what_cannot_be_encrypted_yet_is_kept() -> None:
 
     assert pair.server.read(100) == b"one two"
     assert pair.owner.events == ["pause", "resume"]
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [1, 3, 7, 4096])
+async def test_a_part_of_a_record_can_be_polled_for(size: int, version: ssl.TLSVersion) -> None:
+    """From its first byte to the last but one, wherever it is cut; not a whole one, or a ticket."""
+    pair = Pair(version=version)
+    await pair.connect(size)
+    assert not pair.tls.poll(0)
+
+    records = pair.encrypted(b"a" * 300) + pair.encrypted(b"b")
+    second = len(records) - len(pair.encrypted(b"c"))
+    for end in range(size, len(records) + size, size):
+        pair.tls.received(records[end - size : end])
+        is_whole = end >= len(records) or end == second
+        assert bool(pair.tls.poll(0)) is not is_whole, end
+
+    assert pair.owner.content == b"a" * 300 + b"b"
