@@ -39,7 +39,6 @@ def collect(fetchers: list[Fetcher]) -> None:
 # Dropped
 
 
-@pytest.mark.asyncio_only
 async def test_the_sockets_of_a_dropped_fetcher_are_closed(server: LoopbackServer):
     """Soon, by its event loop; the warning names the cure."""
     fetchers = [await open_fetcher(server)]
@@ -203,7 +202,6 @@ async def test_a_fetcher_is_not_used_from_the_loop_of_another_thread(elsewhere: 
         assert (await fetcher.fetch("http://host.test/")).ok
 
 
-@pytest.mark.asyncio_only
 async def test_a_fetcher_is_not_closed_from_the_loop_of_another_thread(elsewhere: Any):
     """While its own runs; it stays open there."""
     async with Fetcher(transport=mock()) as fetcher:

@@ -84,10 +84,18 @@ def call_soon(loop: EventLoopToken | None, function: Callable[[], object]) -> No
 
 
 def is_running(loop: EventLoopToken | None) -> bool:
-    """Whether a loop is known to run; `False` for trio, which does not tell."""
+    """Whether a loop runs; from any thread."""
     native: Any = None if loop is None else loop.native_token
-    ask = getattr(native, "is_running", None)
-    return ask is not None and bool(ask())
+    if hasattr(native, "is_running"):
+        return bool(native.is_running())
+    call = getattr(native, "run_sync_soon", None)
+    if call is None:
+        return False
+    try:
+        call(_nothing)  # trio tells in no other way
+    except RuntimeError:
+        return False
+    return True
 
 
 def is_in_task() -> bool:
@@ -97,3 +105,7 @@ def is_in_task() -> bool:
     except Exception:
         return False
     return True
+
+
+def _nothing() -> None:
+    """Take the place of a callback."""

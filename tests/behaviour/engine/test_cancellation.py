@@ -84,7 +84,6 @@ async def test_while_the_response_is_awaited(sent: bytes) -> None:
         assert engine.counts() == NOTHING
 
 
-@pytest.mark.usefixtures("tasks_in_order")
 async def test_while_waiting_for_a_place() -> None:
     """The queue forgets it, and the next in line is served."""
     hold = aio.Event()

@@ -129,7 +129,6 @@ async def test_a_socket_without_memory_is_the_failure_of_its_request(
     assert calls < 20
 
 
-@pytest.mark.asyncio_only
 async def test_a_body_without_room_is_the_failure_of_its_request(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
