@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 import ssl
@@ -14,6 +13,7 @@ import trustme
 
 from asyncbatch import Failure, Result
 from asyncbatch._engine._errors import causes_of
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
@@ -83,12 +83,11 @@ async def test_a_response_without_memory_fails_at_once(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("method", ["recv", "send"])
-@pytest.mark.asyncio_only
 async def test_a_socket_without_memory_is_the_failure_of_its_request(
     method: str, tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is there to be read would otherwise be asked for again and again, without an end."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     if not Attacher(loop, watch_on(loop), memoryview(b""), Closing(loop)).can_watch:
         pytest.skip("the event loop moves the bytes, by calls of its own")
     context = None

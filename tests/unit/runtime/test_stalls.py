@@ -68,7 +68,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     return loop
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # `Loop` stands in for asyncio's
 async def test_a_limit_passes_on_time(loop: Loop):
     """Where the loop has been alive."""
     with TimeLimit(5) as limit:
@@ -79,7 +79,7 @@ async def test_a_limit_passes_on_time(loop: Loop):
     assert limit.has_passed
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # `Loop` stands in for asyncio's
 async def test_a_limit_that_comes_late_passes_later(loop: Loop):
     """By as long as the loop stood still, and time to read; as often as it does."""
     with TimeLimit(5) as limit:
@@ -92,7 +92,7 @@ async def test_a_limit_that_comes_late_passes_later(loop: Loop):
     assert loop.due == []
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # `Loop` stands in for asyncio's
 async def test_a_limit_of_wall_time_gives_time_to_read_once(loop: Loop):
     """Its caller wants an answer."""
     with TimeLimit(5, grace=0.2) as limit:
@@ -104,7 +104,7 @@ async def test_a_limit_of_wall_time_gives_time_to_read_once(loop: Loop):
     assert limit.has_passed
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # `Loop` stands in for asyncio's
 async def test_a_limit_can_be_extended(loop: Loop):
     """By what is known to be nobody's."""
     with TimeLimit(5) as limit:

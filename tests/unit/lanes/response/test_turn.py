@@ -57,7 +57,7 @@ class Noting(httpx.AsyncByteStream):
         yield b"body"
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # counts the turns of asyncio's loop
 async def test_a_hundred_requests_through_httpx_share_several_turns() -> None:
     """Each takes a fraction of a millisecond, for the request and for its response again."""
     count = 100
