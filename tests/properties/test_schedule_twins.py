@@ -191,7 +191,7 @@ def test_a_request_in_the_place_of_another_leaves_what_a_new_one_does() -> None:
     FastSide.replaced = 0
     check()
 
-    assert FastSide.replaced > 10
+    assert FastSide.replaced > 0
 
 
 def test_a_host_without_a_cap_is_one_whose_cap_is_never_reached() -> None:
