@@ -314,19 +314,24 @@ class TrioLoop:
         timer = Timer(self, callback, args)
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, timer))
-        if self._alarm is None:
+        if not self._is_turning:
             self._begin_turns()
-        elif when < self._alarm.deadline:
+        elif self._alarm is not None and when < self._alarm.deadline:
             self._alarm.deadline = when
         return timer
 
     def timer_cancelled(self) -> None:
-        """Count a cancelled timer; remove all of them if they are many."""
+        """Count a cancelled timer; remove all of them if they are many, or no other is left."""
         self._cancelled_timers += 1
-        if self._cancelled_timers > max(MOST_CANCELLED, len(self._timers) // 2):
-            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
-            heapq.heapify(self._timers)
-            self._cancelled_timers = 0
+        count = len(self._timers)
+        are_many = self._cancelled_timers > max(MOST_CANCELLED, count // 2)
+        if self._cancelled_timers < count and not are_many:
+            return
+        self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+        heapq.heapify(self._timers)
+        self._cancelled_timers = 0
+        if not self._timers and not self._at_end and self._parked is not None:
+            self.call_soon(_nothing)  # so that the task can end
 
     def time(self) -> float:
         """Return the time on the clock of the run."""

@@ -123,6 +123,46 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     run(main)
 
 
+def system_tasks() -> list[str]:
+    """Return the names of the loop's tasks that run."""
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    tasks = [task for nursery in root.child_nurseries for task in nursery.child_tasks]
+    inner = [
+        each for task in tasks for nursery in task.child_nurseries for each in nursery.child_tasks
+    ]
+    return [task.name for task in (*tasks, *inner) if task.name.startswith("asyncbatch")]
+
+
+def test_one_task_sees_to_all_timers() -> None:
+    """However many are set before it takes its first step."""
+
+    async def main(loop: TrioLoop) -> None:
+        called: list[int] = []
+        for number in range(3):
+            loop.call_later(number, called.append, number)
+        assert len(system_tasks()) == 1
+        await trio.sleep(5)
+        assert called == [0, 1, 2]
+
+    run(main)
+
+
+def test_the_task_ends_with_the_last_timer() -> None:
+    """One that is cancelled does not keep it until its time."""
+
+    async def main(loop: TrioLoop) -> None:
+        timers = [loop.call_later(1000, print) for _ in range(3)]
+        await turns()
+        for timer in timers:
+            timer.cancel()
+        await turns()
+        assert system_tasks() == []
+        assert trio.current_time() < 1000
+
+    run(main)
+
+
 def test_other_threads_may_call() -> None:
     """In one of the next turns."""
 
