@@ -233,15 +233,18 @@ class Fetcher:
         begun = clock()
         with self._registered(batch):
             await batch.run()
-        results = Results(
-            output.in_order(), duration=clock() - begun, slots_full=batch.slots_full()
-        )
-        if batch.input_error is not None:
+        duration, slots_full = clock() - begun, batch.slots_full()
+        error = batch.input_error
+        if error is not None:
             # The results fetched before the input failed are not lost.
             with contextlib.suppress(AttributeError):  # an error may refuse attributes
-                batch.input_error.results = results  # type: ignore[attr-defined]
-            raise batch.input_error
-        return results
+                error.results = Results(  # type: ignore[attr-defined]
+                    output.in_order(), duration=duration, slots_full=slots_full
+                )
+            raise error
+        # In no variable: since Python 3.12 the traceback of a cancellation in the task group keeps
+        # this frame until the garbage collector runs.
+        return Results(output.in_order(), duration=duration, slots_full=slots_full)
 
     def stream(
         self,

@@ -80,9 +80,9 @@ async def test_under_asyncio_a_wait_looks_up_now_and_then() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         patience.check()
-    task.uncancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
+    task.uncancel()
 
 
 @pytest.mark.asyncio_only
@@ -107,6 +107,6 @@ async def test_a_wait_ends_when_its_task_is_cancelled(monkeypatch: pytest.Monkey
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         outcome.wait()
-    task.uncancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
+    task.uncancel()
