@@ -23,6 +23,7 @@ from tests.proxies import Manner, ProxyServer
 OTHERS = {
     "idle": "what comes on an idle connection comes later, by as much as the proxy takes",
     "an answer before the question": "likewise",
+    "late by": "likewise",
     "in place of a handshake": "a server that speaks first in a tunnel is taken for the proxy",
     "a redirect to no host": "it is the proxy that cannot connect",
     "a redirect with a scheme alone": "likewise",
@@ -34,8 +35,6 @@ OTHERS = {
 # Forwarded, a request without a byte of an answer is the proxy's fault: see `_proxied.py`.
 SILENCE = "the connection ended without a response instead of"
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.once]
-
 
 @pytest.fixture
 def scripted() -> Iterator[ScriptedServer]:
@@ -43,6 +42,8 @@ def scripted() -> Iterator[ScriptedServer]:
         yield server
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 def test_every_case_comes_out_as_without_a_proxy(scheme: str, scripted: ScriptedServer) -> None:
     """Behind a tunnel, and in answers that are forwarded, the origin is meant."""
