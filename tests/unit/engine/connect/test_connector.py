@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -390,9 +389,8 @@ async def test_local_address_and_socket_options_are_honoured() -> None:
         assert connection.get_extra_info("sockname")[0] == "127.0.0.5"  # type: ignore[index]
 
 
-async def test_a_unix_domain_socket_serves_every_origin(tmp_path: Path) -> None:
+async def test_a_unix_domain_socket_serves_every_origin(socket_path: str) -> None:
     """No name is looked up, whatever the URL says."""
-    path = str(tmp_path / "s")
 
     async def answer(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -400,8 +398,8 @@ async def test_a_unix_domain_socket_serves_every_origin(tmp_path: Path) -> None:
         await reader.read()
         writer.close()
 
-    listener = await aio.start_unix_server(answer, path)
-    connector = Connector(ssl.create_default_context, uds=path)
+    listener = await aio.start_unix_server(answer, socket_path)
+    connector = Connector(ssl.create_default_context, uds=socket_path)
     async with engine_for(connector=connector) as engine:
         exchange = await get(engine, Origin(is_tls=False, host="any.example", port=80))
         assert bytes(exchange.content) == b"ok"
@@ -409,9 +407,9 @@ async def test_a_unix_domain_socket_serves_every_origin(tmp_path: Path) -> None:
     await aio.sleep(0.01)
 
 
-async def test_a_missing_unix_domain_socket_is_a_failed_connect(tmp_path: Path) -> None:
+async def test_a_missing_unix_domain_socket_is_a_failed_connect(socket_path: str) -> None:
     """The same kind as a refused port."""
-    connector = Connector(ssl.create_default_context, uds=str(tmp_path / "none"))
+    connector = Connector(ssl.create_default_context, uds=socket_path)
     async with engine_for(connector=connector) as engine:
         with pytest.raises(ConnectFailed):
             await get(engine, Origin(is_tls=False, host="any.example", port=80))

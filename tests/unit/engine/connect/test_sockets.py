@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,16 +169,15 @@ async def test_where_sockets_cannot_be_watched_the_loop_connects(
         assert sock.getpeername() == listener.getsockname()
 
 
-async def test_a_path_is_connected_to(tmp_path: Path) -> None:
+async def test_a_path_is_connected_to(socket_path: str) -> None:
     """Where nobody listens the socket is closed: an open one would fail this test."""
-    path = str(tmp_path / "socket")
     with pytest.raises(FileNotFoundError):
-        await connect_unix(path)
+        await connect_unix(socket_path)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
-        listener.bind(path)
+        listener.bind(socket_path)
         listener.listen()
-        with contextlib.closing(await connect_unix(path)) as sock:
-            assert sock.getpeername() == path
+        with contextlib.closing(await connect_unix(socket_path)) as sock:
+            assert sock.getpeername() == socket_path
             assert not sock.getblocking()
 
 
