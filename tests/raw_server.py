@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import linecache
 import socket
 import ssl
 import struct
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
 
-from asyncbatch._engine import Connector, Engine, Exchange, ExchangeLimits, Origin
+from asyncbatch._engine import Origin
 from asyncbatch._engine._event_loop import running_loop
 from tests import aio
+from tests.waiting import SECONDS_TO_COME_TRUE, text_of, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -67,31 +66,6 @@ class Peer:
                 pass
 
 
-SECONDS_TO_COME_TRUE = 30.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """
-    Let the event loop run until something in this process has come true.
-
-    Raises:
-        AssertionError: It did not come true within 30 s of the system's clock.
-    """
-    # Not `asyncio.timeout()`: the loop's time may be virtual.
-    limit = time.monotonic() + SECONDS_TO_COME_TRUE
-    while not condition():
-        assert time.monotonic() < limit, _text_of(condition)
-        await aio.sleep(0.001)
-
-
-def _text_of(condition: Callable[[], bool]) -> str:
-    """Name what was waited for: where it is in the source, its first line, and what it sees."""
-    code = condition.__code__
-    line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
-    seen = inspect.getclosurevars(condition).nonlocals
-    return f"never came true: {code.co_filename}:{code.co_firstlineno}: {line} ({seen})"
-
-
 Script = Callable[[Peer], Awaitable[Any]]
 
 
@@ -131,7 +105,7 @@ class Server:
         limit = time.monotonic() + SECONDS_TO_COME_TRUE
         alarm = loop.call_later(SECONDS_TO_COME_TRUE + 0.1, self.changed.set) if is_deaf else None
         while not condition():
-            assert not is_deaf or time.monotonic() < limit, _text_of(condition)
+            assert not is_deaf or time.monotonic() < limit, text_of(condition)
             self.changed.clear()
             await self.changed.wait()
         if alarm is not None:
@@ -195,48 +169,3 @@ def answers(*responses: bytes) -> Script:
             await peer.send(response)
 
     return script
-
-
-@contextlib.asynccontextmanager
-async def engine_for(**options: Any) -> AsyncIterator[Engine]:
-    """Run an engine for one test."""
-    connector = options.pop("connector", None) or Connector(ssl.create_default_context)
-    engine = Engine(connector, **options)
-    try:
-        yield engine
-    finally:
-        await engine.aclose()
-
-
-def head_of(
-    method: str = "GET", target: str = "/", fields: Iterable[tuple[str, str]] = ()
-) -> bytes:
-    """Encode a request head."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: x", *(f"{n}: {v}" for n, v in fields)]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-async def get(
-    engine: Engine, server: Server | Origin, target: str = "/", **options: Any
-) -> Exchange:
-    """Send a GET, or another method without a body."""
-    origin = server.origin if isinstance(server, Server) else server
-    method = options.pop("method", "GET")
-    return await engine.exchange(origin, method.encode(), head_of(method, target), **options)
-
-
-async def post(engine: Engine, server: Server, body: bytes = b"body") -> Exchange:
-    """Send a POST."""
-    head = head_of("POST", "/", [("Content-Length", str(len(body)))])
-    return await engine.exchange(server.origin, b"POST", head, body)
-
-
-STREAMS = ExchangeLimits(streams=True)
-
-
-async def read_all(stream: AsyncIterable[bytes], body: bytearray | None = None) -> bytes:
-    """Read a body to its end, keeping what came in `body` even if it breaks off."""
-    body = bytearray() if body is None else body
-    async for piece in stream:
-        body += piece
-    return bytes(body)

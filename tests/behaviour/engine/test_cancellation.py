@@ -11,17 +11,9 @@ from asyncbatch._engine import BodyStream, Connector, Engine, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._engine.connection._connection import Connection
 from tests import aio
-from tests.raw_server import (
-    OK,
-    STREAMS,
-    Peer,
-    answer_all,
-    engine_for,
-    get,
-    head_of,
-    serve,
-    until,
-)
+from tests.engines import STREAMS, engine_for, get, head_of
+from tests.raw_server import OK, Peer, answer_all, serve
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("tasks_in_order")
 

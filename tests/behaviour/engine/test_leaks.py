@@ -14,7 +14,9 @@ from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._runtime._trio_loop import TrioLoop
 from tests import aio
-from tests.raw_server import OK, Peer, Server, engine_for, get, serve, until
+from tests.engines import engine_for, get
+from tests.raw_server import OK, Peer, Server, serve
+from tests.waiting import until
 
 DESCRIPTORS = Path("/proc/self/fd")
 

@@ -10,16 +10,9 @@ import pytest
 from asyncbatch._engine import Connector, ExchangeLimits, TimedOut, Upload
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests import aio
-from tests.raw_server import (
-    OK,
-    Peer,
-    answer_all,
-    engine_for,
-    get,
-    head_of,
-    serve,
-    until,
-)
+from tests.engines import engine_for, get, head_of
+from tests.raw_server import OK, Peer, answer_all, serve
+from tests.waiting import until
 
 
 async def say_nothing(peer: Peer) -> None:

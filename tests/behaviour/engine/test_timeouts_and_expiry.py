@@ -12,17 +12,8 @@ from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connection._connection import MAX_AGE
 from asyncbatch._engine.pool._idle import IDLE_GRACE
 from tests import aio
-from tests.raw_server import (
-    OK,
-    STREAMS,
-    Peer,
-    answer_all,
-    engine_for,
-    get,
-    head_of,
-    read_all,
-    serve,
-)
+from tests.engines import STREAMS, engine_for, get, head_of, read_all
+from tests.raw_server import OK, Peer, answer_all, serve
 from tests.virtual_time import virtual_time
 
 # The virtual clock governs no other event loop.

@@ -24,18 +24,9 @@ from asyncbatch._engine import (
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._tls_transport import TLSTransport
 from tests import aio
-from tests.raw_server import (
-    CLOSING,
-    OK,
-    Peer,
-    Server,
-    answer_all,
-    answers,
-    engine_for,
-    get,
-    serve,
-    until,
-)
+from tests.engines import engine_for, get
+from tests.raw_server import CLOSING, OK, Peer, Server, answer_all, answers, serve
+from tests.waiting import until
 
 AUTHORITY = trustme.CA()
 

@@ -25,7 +25,7 @@ from tests.behaviour.faults.lanes import fetcher_on
 from tests.behaviour.faults.menu import MAX_BODY
 from tests.behaviour.faults.world import World, resolving
 from tests.conftest import BACKENDS
-from tests.raw_server import until
+from tests.waiting import until
 
 SHORT = 200
 LONG = int(os.environ.get("CHAOS_REQUESTS", "30000"))

@@ -8,17 +8,8 @@ from asyncbatch._engine import BodyStream, ExchangeLimits
 from asyncbatch._engine.connection._partial_response import HIGH_WATER
 from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
 from tests import aio
-from tests.raw_server import (
-    OK,
-    STREAMS,
-    Peer,
-    answer_all,
-    answers,
-    engine_for,
-    get,
-    read_all,
-    serve,
-)
+from tests.engines import STREAMS, engine_for, get, read_all
+from tests.raw_server import OK, Peer, answer_all, answers, serve
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

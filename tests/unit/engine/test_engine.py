@@ -10,7 +10,8 @@ import pytest
 from asyncbatch._engine import BodyStream, EngineClosed
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
-from tests.raw_server import OK, STREAMS, Peer, answer_all, engine_for, get, head_of, serve
+from tests.engines import STREAMS, engine_for, get, head_of
+from tests.raw_server import OK, Peer, answer_all, serve
 
 pytestmark = pytest.mark.asyncio_only
 

@@ -393,7 +393,7 @@ async def test_a_request_leaves_no_cycle_of_ours_behind(library: Any) -> None:
     """What the engine made is freed without the garbage collector."""
     async with serve(answer_all) as server, client_for(library) as client:
         engine = client._transport.engine
-        from tests.raw_server import get
+        from tests.engines import get
 
         await get(engine, server)
         gc.collect()

@@ -24,16 +24,9 @@ from asyncbatch._engine import (
 )
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from tests import aio
-from tests.raw_server import (
-    OK,
-    Server,
-    answer_all,
-    answers,
-    engine_for,
-    get,
-    serve,
-    until,
-)
+from tests.engines import engine_for, get
+from tests.raw_server import OK, Server, answer_all, answers, serve
+from tests.waiting import until
 
 
 def inet(host: str, port: int) -> Address:

@@ -9,19 +9,9 @@ import pytest
 from asyncbatch._engine import ExchangeLimits
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests import aio
-from tests.raw_server import (
-    CLOSING,
-    OK,
-    Peer,
-    answer_all,
-    answers,
-    engine_for,
-    get,
-    head_of,
-    post,
-    serve,
-    until,
-)
+from tests.engines import engine_for, get, head_of, post
+from tests.raw_server import CLOSING, OK, Peer, answer_all, answers, serve
+from tests.waiting import until
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 

@@ -17,17 +17,8 @@ from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import never
 from tests import aio
-from tests.raw_server import (
-    OK,
-    Peer,
-    Server,
-    answer_all,
-    engine_for,
-    get,
-    head_of,
-    post,
-    serve,
-)
+from tests.engines import engine_for, get, head_of, post
+from tests.raw_server import OK, Peer, Server, answer_all, serve
 
 
 async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:

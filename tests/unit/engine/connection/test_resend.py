@@ -10,18 +10,10 @@ import pytest
 from asyncbatch._engine import Upload
 from asyncbatch._engine.http11 import TruncatedResponse
 from tests import aio
+from tests.engines import engine_for, get, head_of, post
 from tests.machines import put_where_sockets_connect
-from tests.raw_server import (
-    OK,
-    Peer,
-    answers,
-    engine_for,
-    get,
-    head_of,
-    post,
-    serve,
-    until,
-)
+from tests.raw_server import OK, Peer, answers, serve
+from tests.waiting import until
 
 
 def dies_on_second(answer: bytes = b"", *, connections: int = 1, reset: bool = False):

@@ -16,7 +16,8 @@ from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import LoopWatch
 from tests import aio
-from tests.raw_server import Peer, Server, engine_for, get, head_of, serve
+from tests.engines import engine_for, get, head_of
+from tests.raw_server import Peer, Server, serve
 
 MANY = 2 * WORTH_WAITING
 STRANGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"

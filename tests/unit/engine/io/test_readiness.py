@@ -24,7 +24,8 @@ from asyncbatch._engine.io._readiness import (
     watch_on,
 )
 from tests import aio
-from tests.raw_server import OK, answers, engine_for, get, serve
+from tests.engines import engine_for, get
+from tests.raw_server import OK, answers, serve
 
 DESCRIPTORS = Path("/proc/self/fd")
 needs_epoll = pytest.mark.skipif(

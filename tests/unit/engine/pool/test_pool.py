@@ -16,18 +16,9 @@ from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Orig
 from asyncbatch._engine.http11 import ResponseProtocol
 from asyncbatch._engine.io._socket_transport import LITTLE
 from tests import aio
-from tests.raw_server import (
-    CLOSING,
-    OK,
-    Peer,
-    answer_all,
-    answers,
-    engine_for,
-    get,
-    head_of,
-    serve,
-    until,
-)
+from tests.engines import engine_for, get, head_of
+from tests.raw_server import CLOSING, OK, Peer, answer_all, answers, serve
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("tasks_in_order")
 
