@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from asyncbatch._batch._dispatcher import Dispatcher, Work
 from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Delivered, Output
@@ -23,7 +24,7 @@ from asyncbatch._batch._progress_count import ProgressCount
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice
-from asyncbatch._batch._workers import Work, Workers
+from asyncbatch._batch._workers import Workers
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._runtime._stalls import GRACE, LEAST, TimeLimit
@@ -71,6 +72,7 @@ class Batch:
         self._workers = Workers(
             shared, self._schedule, self._reader, self._ledger, output, self.clock
         )
+        self._dispatcher = Dispatcher(self._workers)
         self._scope = anyio.CancelScope()
         self._abandoned = False
         # An error that ends the batch: a KeyboardInterrupt or the like, not a failed request.
@@ -104,7 +106,7 @@ class Batch:
     def notify(self) -> None:
         """Report a change that may let a request start."""
         self._changed.set()
-        self._workers.notify()
+        self._dispatcher.notify()
         self._reader.notify()
 
     def abandon(self) -> None:
@@ -183,7 +185,7 @@ class Batch:
             if self._ledger.unfinished:
                 with scope:
                     if self._batch_timeout is None:
-                        await self._workers.work_alone()
+                        await self._dispatcher.work_alone()
                     else:
                         await self._work_alone_in_time()
         finally:
@@ -198,7 +200,7 @@ class Batch:
 
     async def _work_alone_in_time(self) -> None:
         with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
-            await self._workers.work_alone()
+            await self._dispatcher.work_alone()
         if limit.has_passed:
             await self._end_unfinished()
 
@@ -227,7 +229,7 @@ class Batch:
         if self._is_fed:
             start(self._reader.feed)
         try:
-            await self._workers.dispatch(start)
+            await self._dispatcher.dispatch(start)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:

@@ -1,8 +1,7 @@
 """
-The workers of a batch, and the dispatcher that starts them.
+The workers of a batch, each of which holds a permit and tries one request after another.
 
-A worker holds a permit and tries one request after another. It is started when there is work for it
-and ends when there is none. The dispatcher starts workers and sleeps until something changes. All
+A worker is started by the `Dispatcher` when there is work for it, and ends when there is none. All
 of this is atomic between two awaits, so there are no locks.
 
 If the lane allows it, a relay does the work of a worker in the callbacks that receive the
@@ -13,11 +12,8 @@ costs as much as four requests.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import anyio
-import anyio.lowlevel
 
 from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
@@ -37,14 +33,9 @@ from asyncbatch._values._timing import Course
 
 _START = JobState.START
 
-MAX_BURST = 64
-"""Workers that are started in one turn of the event loop, which takes 2 ms."""
-
-Work: TypeAlias = Callable[[], Awaitable[None]]
-
 
 class Workers:
-    """The workers of one batch."""
+    """The workers of one batch, and what they share with their dispatcher."""
 
     def __init__(
         self,
@@ -55,7 +46,7 @@ class Workers:
         output: Output,
         clock: Clock,
     ) -> None:
-        self._concurrency = shared.concurrency
+        self.concurrency = shared.concurrency
         self.slots = shared.slots
         self.permits = shared.permits
         self.trial = shared.trial
@@ -69,234 +60,51 @@ class Workers:
         self.output = output
         self.clock = clock
         self.slice = TimeSlice()
-        # Set on every change that the dispatcher waits for.
-        self._changed = anyio.Event()
-        # Set when a request begins to wait for its next try, and when there is room for results.
-        self._retried = anyio.Event()
-        # Starts a part of the batch in a task of its own; None if one worker works alone.
-        self._spawn: Callable[[Work], None] | None = None
-        # Workers without a task that need one: a callback cannot start it.
-        self._taskless: list[Worker] = []
-        self._task_needed = anyio.Event()
-        self._is_watching = False
-        ledger.on_retry = self._note_retry
-        # When the dispatcher wakes up by itself, while it sleeps.
-        self._sleeps_until = math.inf
-        self._workers: set[Worker] = set()
-        # The worker of `work_alone`.
-        self._only: Worker | None = None
+        self.members: set[Worker] = set()
+        """Those that have been started and have not ended."""
         self.last_at_work: Job | None = None
-        # Whether the last search for a job stopped at the end of the time slice.
-        self._cut_short = False
-
-    def notify(self) -> None:
-        """Report a change that may let a request start."""
-        self._changed.set()
-        self._retried.set()
+        """The request that was begun last."""
+        self.is_cut_short = False
+        """Whether the last search for a job stopped at the end of the time slice."""
+        # Of the dispatcher:
+        self.changed = anyio.Event()
+        """Set on every change that the dispatcher waits for."""
+        self.is_alone = True
+        """Whether one worker works alone, without a dispatcher."""
+        self.sleeps_until = math.inf
+        """When the dispatcher wakes up by itself, while it sleeps."""
+        self.taskless: list[Worker] = []
+        """Workers without a task that need one: a callback cannot start it."""
+        self.task_needed = anyio.Event()
+        """Set when there is one more of them."""
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take `seconds` of a blocked loop out of the times that began before `before`."""
-        for worker in self._workers:
+        for worker in self.members:
             worker.take_out(seconds, before)
         self.schedule.take_out(seconds, before)
-
-    async def dispatch(self, spawn: Callable[[Work], None]) -> None:
-        """Start workers with `spawn` until every request has its result."""
-        self._spawn = spawn
-        is_working = True
-        try:
-            while is_working:
-                await self._start_workers()
-                is_working = await self._wait()
-        finally:
-            for worker in [each for each in self._workers if not each.has_task]:
-                worker.abandon()
-
-    async def watch_deadlines(self) -> None:
-        """
-        End requests whose deadline passes while they wait for their next try.
-
-        Workers and dispatcher do so too when they look for work. But they may all be busy, or wait
-        for slots that another batch holds.
-        """
-        while True:
-            now = self.clock()
-            alarm = self._end_expired(now)
-            self._retried = anyio.Event()
-            with anyio.CancelScope(deadline=alarm - now + anyio.current_time()):
-                await self._retried.wait()
-
-    def _end_expired(self, now: float) -> float:
-        """End requests whose deadline has passed, and return when to look again."""
-        while self.output.may_start(self.schedule.in_flight):
-            job = self.schedule.take_expired(now)
-            if job is None:
-                return self.schedule.next_alarm
-            self.ledger.settle_unsent(job, now)
-            self.notify()
-            self.reader.notify()
-        return math.inf  # `notify` wakes the caller when there is room for results
-
-    def _note_retry(self, job: Job) -> None:
-        """Make sure that the deadline of a request which waits for its next try is watched."""
-        if job.deadline is None:
-            return
-        self._retried.set()
-        if not self._is_watching and self._spawn is not None:
-            self._is_watching = True
-            self._spawn(self.watch_deadlines)
-
-    async def work_alone(self) -> None:
-        """Do all the work in the calling task."""
-        is_working = True
-        while is_working:
-            # Looking at deadlines may make requests ready, which only this task can start.
-            if not await self._acquire_in_time():
-                is_working = not self.reader.is_finished
-                continue
-            worker = self._only = self._only or Worker(self)
-            self._workers.add(worker)
-            try:
-                await worker.work_alone()
-            finally:
-                self._workers.discard(worker)
-                self.permits.release()
-            is_working = await self._wait()
-        self.last_at_work = None
-
-    async def _acquire_in_time(self) -> bool:
-        """Take a permit, unless a deadline passes before; return whether it was taken."""
-        now = self.clock()
-        alarm = self.schedule.next_alarm
-        if alarm < math.inf:
-            alarm = self._end_expired(now)
-        if alarm == math.inf:
-            await self.permits.acquire()
-            return True
-        with anyio.move_on_after(alarm - now):
-            await self.permits.acquire()
-            return True
-        return False
-
-    async def _start_workers(self) -> None:
-        """
-        Start as many workers as there is work for.
-
-        First one, then two, then four: the first worker may do all the work without ever waiting.
-        """
-        burst = 1
-        while True:
-            if self._taskless:
-                self._start_tasks()
-            for _ in range(burst):
-                if not await self._start_worker():
-                    return
-            burst = min(2 * burst, MAX_BURST)
-            await anyio.lowlevel.checkpoint()
-
-    async def _start_worker(self) -> bool:
-        """Start a worker if there is work for one; return whether there was."""
-        if len(self._workers) >= self._concurrency:
-            return False
-        if not self.permits.try_acquire():
-            await self._acquire_permit()
-        job = None
-        try:
-            job = self.next_job(self.clock())  # reads the input, which may raise
-        finally:
-            if job is None:
-                self.permits.release()
-        if job is None:
-            return False
-        worker = Worker(self, job)
-        self._workers.add(worker)
-        if not worker.begin_by_relay():
-            self._start_task(worker)
-        return True
-
-    async def _acquire_permit(self) -> None:
-        """Wait for a permit, and meanwhile start the tasks that workers need."""
-        if all(worker.has_task for worker in self._workers):
-            await self.permits.acquire()
-            return
-        is_acquired = False
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._start_tasks_as_needed)
-                await self.permits.acquire()
-                is_acquired = True
-                tasks.cancel_scope.cancel()
-        except BaseException:
-            if is_acquired:
-                self.permits.release()
-            raise
-
-    async def _start_tasks_as_needed(self) -> None:
-        while True:
-            self._start_tasks()
-            await self._task_needed.wait()
-
-    def _start_tasks(self) -> None:
-        """Start the tasks of those workers that have come to need one."""
-        taskless, self._taskless = self._taskless, []
-        self._task_needed = anyio.Event()
-        for worker in taskless:
-            self._start_task(worker)
-
-    def _start_task(self, worker: Worker) -> None:
-        assert self._spawn is not None
-        worker.has_task = True
-        self._spawn(worker.work)
-
-    async def _wait(self) -> bool:
-        """
-        Wait until something changes, or until the next timer of the schedule.
-
-        Returns:
-            Whether there is anything left to do.
-        """
-        if self._cut_short:
-            self._cut_short = False
-            await self.slice.end()
-            return not self.reader.is_finished
-        if self.reader.is_finished:
-            return False
-        if self._taskless:
-            return True
-        self._changed = anyio.Event()
-        wake_at = self._wake_at()
-        is_full = len(self._workers) >= self._concurrency
-        # Timers do not matter while all workers are busy, or while there is no room for results.
-        if is_full or wake_at == math.inf or not self.output.may_start(self.schedule.in_flight):
-            await self._changed.wait()
-            return not self.reader.is_finished
-        self._sleeps_until = wake_at
-        with anyio.move_on_after(max(0.0, wake_at - self.clock())):
-            await self._changed.wait()
-        self._sleeps_until = math.inf
-        return not self.reader.is_finished
-
-    def _wake_at(self) -> float:
-        wake_at = self.schedule.wake_at
-        return math.inf if wake_at is None else wake_at
-
-    # Called by workers:
 
     def has_had_its_slice(self, job: Job) -> bool:
         """Whether to let others run: the slice is over, and no other worker has run since `job`."""
         return self.last_at_work is job and self.slice.is_over
 
+    @property
+    def wake_at(self) -> float:
+        """When the next timer of the schedule is due."""
+        wake_at = self.schedule.wake_at
+        return math.inf if wake_at is None else wake_at
+
     def call_dispatcher(self) -> None:
         """Wake the dispatcher if there is work for another worker, or an earlier timer."""
-        if self._spawn is None:  # one worker works alone
+        if self.is_alone:  # one worker works alone
             return
-        if len(self._workers) < self._concurrency and self._needs_dispatcher():
-            self._changed.set()
+        if len(self.members) < self.concurrency and self._needs_dispatcher():
+            self.changed.set()
 
     def _needs_dispatcher(self) -> bool:
         return (
             self.schedule.has_ready
-            or self._wake_at() < self._sleeps_until
+            or self.wake_at < self.sleeps_until
             or self.reader.has_room_again()
         )
 
@@ -307,18 +115,18 @@ class Workers:
 
     def need_task(self, worker: Worker) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
-        self._taskless.append(worker)
-        self._changed.set()
-        self._task_needed.set()
+        self.taskless.append(worker)
+        self.changed.set()
+        self.task_needed.set()
 
     def has(self, worker: Worker) -> bool:
         """Say whether a worker has been started and has not ended."""
-        return worker in self._workers
+        return worker in self.members
 
     def leave(self, worker: Worker) -> None:
         """Remove a worker that ends."""
-        self._workers.discard(worker)
-        self._changed.set()
+        self.members.discard(worker)
+        self.changed.set()
 
     def next_job(self, begun: float) -> Job | None:
         """
@@ -351,7 +159,7 @@ class Workers:
                 self.reader.notify()
             now = self.clock()
             if now > begun + SLICE:
-                self._cut_short = True
+                self.is_cut_short = True
                 return None
         return None
 

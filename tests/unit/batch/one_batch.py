@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx
 
 from asyncbatch import Fetcher
@@ -34,7 +35,7 @@ class OneBatch:
         self.output = Collected()
         self.batch = Batch(shared, Input(requests), self.output, **options)
         self.ledger, self.reader = self.batch._ledger, self.batch._reader
-        self.schedule, self.workers = self.batch._schedule, self.batch._workers
+        self.schedule, self.dispatcher = self.batch._schedule, self.batch._dispatcher
         self.clock = self.batch.clock
 
     @property
@@ -47,3 +48,15 @@ class OneBatch:
         job = self.schedule.next(self.clock())
         assert job is not None
         return job
+
+
+async def run_workers(one: OneBatch, spawned: list[Any]) -> None:
+    """Dispatch until all have their results; note each worker that is started."""
+    async with anyio.create_task_group() as tasks:
+
+        def spawn(work: Any) -> None:
+            spawned.append(work)
+            tasks.start_soon(work)
+
+        await one.dispatcher.dispatch(spawn)
+        tasks.cancel_scope.cancel()

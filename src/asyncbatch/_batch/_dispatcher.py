@@ -1,0 +1,225 @@
+"""
+The dispatcher of a batch: starts workers when there is work for them, and else sleeps.
+
+What a worker does is in `_workers.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from asyncbatch._batch._workers import Worker, Workers
+from asyncbatch._schedule import Job
+
+MAX_BURST = 64
+"""Workers that are started in one turn of the event loop, which takes 2 ms."""
+
+Work: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Dispatcher:
+    """Starts the workers of one batch, and sleeps until something changes."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._permits = workers.permits
+        self._schedule = workers.schedule
+        self._reader = workers.reader
+        self._ledger = workers.ledger
+        self._output = workers.output
+        self._clock = workers.clock
+        # Set when a request begins to wait for its next try, and when there is room for results.
+        self._retried = anyio.Event()
+        # Starts a part of the batch in a task of its own; None if one worker works alone.
+        self._spawn: Callable[[Work], None] | None = None
+        self._is_watching = False
+        self._ledger.on_retry = self._note_retry
+        # The worker of `work_alone`.
+        self._only: Worker | None = None
+
+    def notify(self) -> None:
+        """Report a change that may let a request start."""
+        self._workers.changed.set()
+        self._retried.set()
+
+    async def dispatch(self, spawn: Callable[[Work], None]) -> None:
+        """Start workers with `spawn` until every request has its result."""
+        self._spawn = spawn
+        self._workers.is_alone = False
+        is_working = True
+        try:
+            while is_working:
+                await self._start_workers()
+                is_working = await self._wait()
+        finally:
+            for worker in [each for each in self._workers.members if not each.has_task]:
+                worker.abandon()
+
+    async def watch_deadlines(self) -> None:
+        """
+        End requests whose deadline passes while they wait for their next try.
+
+        Workers and dispatcher do so too when they look for work. But they may all be busy, or wait
+        for slots that another batch holds.
+        """
+        while True:
+            now = self._clock()
+            alarm = self._end_expired(now)
+            self._retried = anyio.Event()
+            with anyio.CancelScope(deadline=alarm - now + anyio.current_time()):
+                await self._retried.wait()
+
+    def _end_expired(self, now: float) -> float:
+        """End requests whose deadline has passed, and return when to look again."""
+        while self._output.may_start(self._schedule.in_flight):
+            job = self._schedule.take_expired(now)
+            if job is None:
+                return self._schedule.next_alarm
+            self._ledger.settle_unsent(job, now)
+            self.notify()
+            self._reader.notify()
+        return math.inf  # `notify` wakes the caller when there is room for results
+
+    def _note_retry(self, job: Job) -> None:
+        """Make sure that the deadline of a request which waits for its next try is watched."""
+        if job.deadline is None:
+            return
+        self._retried.set()
+        if not self._is_watching and self._spawn is not None:
+            self._is_watching = True
+            self._spawn(self.watch_deadlines)
+
+    async def work_alone(self) -> None:
+        """Do all the work in the calling task."""
+        is_working = True
+        while is_working:
+            # Looking at deadlines may make requests ready, which only this task can start.
+            if not await self._acquire_in_time():
+                is_working = not self._reader.is_finished
+                continue
+            worker = self._only = self._only or Worker(self._workers)
+            self._workers.members.add(worker)
+            try:
+                await worker.work_alone()
+            finally:
+                self._workers.members.discard(worker)
+                self._permits.release()
+            is_working = await self._wait()
+        self._workers.last_at_work = None
+
+    async def _acquire_in_time(self) -> bool:
+        """Take a permit, unless a deadline passes before; return whether it was taken."""
+        now = self._clock()
+        alarm = self._schedule.next_alarm
+        if alarm < math.inf:
+            alarm = self._end_expired(now)
+        if alarm == math.inf:
+            await self._permits.acquire()
+            return True
+        with anyio.move_on_after(alarm - now):
+            await self._permits.acquire()
+            return True
+        return False
+
+    async def _start_workers(self) -> None:
+        """
+        Start as many workers as there is work for.
+
+        First one, then two, then four: the first worker may do all the work without ever waiting.
+        """
+        burst = 1
+        while True:
+            if self._workers.taskless:
+                self._start_tasks()
+            for _ in range(burst):
+                if not await self._start_worker():
+                    return
+            burst = min(2 * burst, MAX_BURST)
+            await anyio.lowlevel.checkpoint()
+
+    async def _start_worker(self) -> bool:
+        """Start a worker if there is work for one; return whether there was."""
+        if len(self._workers.members) >= self._workers.concurrency:
+            return False
+        if not self._permits.try_acquire():
+            await self._acquire_permit()
+        job = None
+        try:
+            job = self._workers.next_job(self._clock())  # reads the input, which may raise
+        finally:
+            if job is None:
+                self._permits.release()
+        if job is None:
+            return False
+        worker = Worker(self._workers, job)
+        self._workers.members.add(worker)
+        if not worker.begin_by_relay():
+            self._start_task(worker)
+        return True
+
+    async def _acquire_permit(self) -> None:
+        """Wait for a permit, and meanwhile start the tasks that workers need."""
+        if all(worker.has_task for worker in self._workers.members):
+            await self._permits.acquire()
+            return
+        is_acquired = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._start_tasks_as_needed)
+                await self._permits.acquire()
+                is_acquired = True
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            if is_acquired:
+                self._permits.release()
+            raise
+
+    async def _start_tasks_as_needed(self) -> None:
+        while True:
+            self._start_tasks()
+            await self._workers.task_needed.wait()
+
+    def _start_tasks(self) -> None:
+        """Start the tasks of those workers that have come to need one."""
+        taskless, self._workers.taskless = self._workers.taskless, []
+        self._workers.task_needed = anyio.Event()
+        for worker in taskless:
+            self._start_task(worker)
+
+    def _start_task(self, worker: Worker) -> None:
+        assert self._spawn is not None
+        worker.has_task = True
+        self._spawn(worker.work)
+
+    async def _wait(self) -> bool:
+        """
+        Wait until something changes, or until the next timer of the schedule.
+
+        Returns:
+            Whether there is anything left to do.
+        """
+        if self._workers.is_cut_short:
+            self._workers.is_cut_short = False
+            await self._workers.slice.end()
+            return not self._reader.is_finished
+        if self._reader.is_finished:
+            return False
+        if self._workers.taskless:
+            return True
+        self._workers.changed = anyio.Event()
+        wake_at = self._workers.wake_at
+        is_full = len(self._workers.members) >= self._workers.concurrency
+        # Timers do not matter while all workers are busy, or while there is no room for results.
+        if is_full or wake_at == math.inf or not self._output.may_start(self._schedule.in_flight):
+            await self._workers.changed.wait()
+            return not self._reader.is_finished
+        self._workers.sleeps_until = wake_at
+        with anyio.move_on_after(max(0.0, wake_at - self._clock())):
+            await self._workers.changed.wait()
+        self._workers.sleeps_until = math.inf
+        return not self._reader.is_finished
