@@ -18,9 +18,8 @@ from anyio.abc import TaskGroup
 
 from asyncbatch._batch._dispatcher import Dispatcher, Work
 from asyncbatch._batch._input import END, Input
-from asyncbatch._batch._ledger import Ledger
+from asyncbatch._batch._ledger import Ledger, ProgressCount
 from asyncbatch._batch._output import Delivered, Output
-from asyncbatch._batch._progress_count import ProgressCount
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice

@@ -27,10 +27,10 @@ from asyncbatch._batch._make_result import (
     unpaid,
 )
 from asyncbatch._batch._output import Output
-from asyncbatch._batch._progress_count import ProgressCount
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._window import Window
 from asyncbatch._lanes import callers_error
+from asyncbatch._progress import Progress
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
@@ -261,3 +261,36 @@ class Ledger:
 def _count_and_put(progress_count: ProgressCount, output: Output, result: Result) -> None:
     progress_count.add(result)
     output.put(result)
+
+
+class ProgressCount:
+    """The running count of the results of a batch, for its progress report."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._succeeded = 0
+        self._failed = 0
+        self._bytes = 0
+        self.retries = 0
+        """Number of tries beyond the first; the batch counts them."""
+
+    def add(self, result: Result) -> None:
+        """Count `result`."""
+        if result.ok:
+            self._succeeded += 1
+        else:
+            self._failed += 1
+        self._bytes += len(result.content)
+
+    def progress(self, *, in_flight: int, elapsed: float, hosts: tuple[str, ...] = ()) -> Progress:
+        """Return the count so far."""
+        return Progress(
+            total=self._total,
+            succeeded=self._succeeded,
+            failed=self._failed,
+            retries=self.retries,
+            in_flight=in_flight,
+            bytes=self._bytes,
+            elapsed=elapsed,
+            hosts=hosts,
+        )
