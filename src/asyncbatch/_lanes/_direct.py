@@ -8,51 +8,26 @@ response that has come is not fetched again; it is replayed through the client.
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 from typing import Any
 
-import anyio
-
-from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._engine import (
-    NEVER,
-    SHORT_BODY,
-    Engine,
-    EngineClosed,
-    Exchange,
-    TimedOut,
-    Upload,
-)
-from asyncbatch._engine.http11 import (
-    ExchangeError,
-    ResponseHead,
-    ResponseTooLarge,
-    UnjoinedBody,
-)
+from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
+from asyncbatch._engine.http11 import ResponseTooLarge
 from asyncbatch._lanes._client import ClientLane, Resumed
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
+from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, has_hooks, standing_reason_against
-from asyncbatch._lanes.client._cookies import AskedUrl, UserAgentJar, has_usual_rules
 from asyncbatch._lanes.client._own_client import OwnClient
-from asyncbatch._lanes.client._routes import forwarded_by
-from asyncbatch._lanes.failures._of_client import decoding_outcome, invalid_outcome
-from asyncbatch._lanes.failures._of_engine import engine_outcome
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
 from asyncbatch._lanes.request._redirect import redirection_of
-from asyncbatch._lanes.response._body import redirect_limit
-from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
-from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
-from asyncbatch._lanes.response._join import join
+from asyncbatch._lanes.response._head_fields import sets_cookies
 from asyncbatch._lanes.response._response_builder import (
     Hop,
-    PreparedResponseBuilder,
-    RedirectedResponseBuilder,
     ResponseBuilder,
     course_of,
     history_of,
@@ -66,8 +41,6 @@ from asyncbatch._values._request import UNSET, Unset, plain_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all, timing_of
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
-
-_log = logging.getLogger("httpx")
 
 
 class DirectLane:
@@ -88,20 +61,18 @@ class DirectLane:
         self._origin_heads = self._encoder.origin_heads.made
         # That of the last request.
         self._origin_head: OriginHead | None = None
-        self._default_encoding: Any = self._client._default_encoding
         self._exchange_limits = ExchangeLimitsCache(
             max_body=self._rules.max_body,
             follow_redirects=self._rules.follow_redirects,
             minimum_rate=self._rules.minimum_rate,
         )
-        self._decoder = WholeBodyDecoder(self._rules.max_body)
+        self._outcomes = OutcomeMaker(client, binding, self._rules.max_body)
         self._hooked = HookedRequests(
             client,
             binding,
             self._client_lane,
             getattr(self._transport, "_pool", None),
-            self._note_head,
-            self._failed,
+            self._outcomes,
         )
 
     def take_part_in(self, stalls: Stalls) -> None:
@@ -127,8 +98,8 @@ class DirectLane:
             self._client_lane.begin_batch(clock)
             self._reason_against = "the event loop is not one that the engine runs on"
             return
-        if not self._decoder.has_begun:
-            self._decoder.begin()
+        if not self._outcomes.decoder.has_begun:
+            self._outcomes.decoder.begin()
         self._reason_against = self._conditions.reason_against()
 
     def locate(self, item: object) -> Any:
@@ -211,8 +182,8 @@ class DirectLane:
                 prepared,
                 self._exchange_limits.streamed(prepared.limits),
                 seconds,
-                self._decoder_of(limits),
-                self._max_body_of(limits),
+                self._outcomes.decoder_of(limits),
+                self._outcomes.max_body_of(limits),
             )
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
@@ -235,10 +206,10 @@ class DirectLane:
             self._engine,
             self._exchange_limits.of(limits),
             limits,
-            self._decoder,
+            self._outcomes.decoder,
             self._rules.max_body,
-            self._response_builder,
-            self._take_cookies,
+            self._outcomes.response_builder,
+            self._outcomes.take_cookies,
             self._conclude,
             on_answer,
         )
@@ -259,7 +230,7 @@ class DirectLane:
             except BaseException:
                 self._engine.abandon(exchange)
                 raise
-        outcome = await self._end(exchange, prepared, hops, seconds)
+        outcome = await self._outcomes.end(exchange, prepared, hops, seconds)
         if hops:
             _add_hops(outcome, hops, exchange)
         return outcome
@@ -279,12 +250,12 @@ class DirectLane:
         if not follows or len(hops) >= self._rules.max_redirects or exchange.error is not None:
             return None
         redirection = redirection_of(prepared, head, self._encoder.origin_heads)
-        response_builder = self._response_builder(exchange, prepared)
-        content = self._redirect_body(exchange, response_builder, prepared.limits)
+        response_builder = self._outcomes.response_builder(exchange, prepared)
+        content = self._outcomes.redirect_body(exchange, response_builder, prepared.limits)
         if redirection is None or content is None:
             return None
         # If the client continues from here it takes the cookies again, which does no harm.
-        if sets_cookies(head.block) and not self._take_cookies(prepared, head):
+        if sets_cookies(head.block) and not self._outcomes.take_cookies(prepared, head):
             return None
         following = redirection.compose(self._client._cookies.jar)
         if following is None:
@@ -293,66 +264,9 @@ class DirectLane:
             begun = self._begin(following, following.limits, exchange.deadline)
         except (EngineClosed, RuntimeError):
             return None
-        self._log_head(head, prepared)
+        self._outcomes.log_head(head, prepared)
         hops.append(Hop(response_builder, content, course_of(exchange)))
         return begun, following
-
-    def _redirect_body(
-        self, exchange: Exchange, response_builder: ResponseBuilder, limits: TimeLimits
-    ) -> bytes | None:
-        """Return the decoded body of a redirect; `None` if it is too long or slow to decode."""
-        content: bytes | None = bytes(exchange.content)
-        if content and response_builder.coding is not None:
-            content = self._decoder.decode_nowait(content, response_builder.coding)
-        limit = redirect_limit(self._max_body_of(limits))
-        return None if content is None or len(content) > limit else content
-
-    async def _end(
-        self,
-        exchange: Exchange,
-        prepared: PreparedRequest,
-        hops: list[Hop],
-        seconds: float | None,
-    ) -> Outcome:
-        """Return the outcome of the last exchange, which has ended."""
-        if exchange.head is not None:
-            self._note_head(exchange, prepared)
-        if exchange.error is not None:
-            return self._failed(exchange, prepared, seconds)
-        prepared.forget_payload()
-        assert exchange.head is not None  # there was no error
-        response_builder = self._response_builder(exchange, prepared, hops)
-        raw: bytes | None = None
-        try:
-            if isinstance(exchange.content, UnjoinedBody):
-                with anyio.move_on_after(_left(exchange, seconds)):
-                    exchange.content = raw = await join(exchange.content)
-            else:
-                raw = bytes(exchange.content)
-        except MemoryError as error:
-            return self._undecodable(exchange, prepared, error)
-        if raw is None:
-            exchange.error = TimedOut("total")
-            return self._failed(exchange, prepared, seconds)
-        if response_builder.coding is None:
-            return self._arrived(exchange, prepared, response_builder, raw)
-        return await self._decoded(exchange, prepared, response_builder, raw, seconds)
-
-    def _response_builder(
-        self, exchange: Exchange, prepared: PreparedRequest, hops: list[Hop] | None = None
-    ) -> PreparedResponseBuilder:
-        common = self.binding.library, self._default_encoding, exchange, prepared
-        if hops:
-            return RedirectedResponseBuilder(*common, hops)
-        return PreparedResponseBuilder(*common)
-
-    def _max_body_of(self, limits: TimeLimits) -> int | None:
-        own = limits.max_body
-        return self._rules.max_body if isinstance(own, Unset) else own
-
-    def _decoder_of(self, limits: TimeLimits) -> WholeBodyDecoder:
-        own = limits.max_body
-        return self._decoder if isinstance(own, Unset) else WholeBodyDecoder(own)
 
     async def _replay(
         self,
@@ -405,127 +319,6 @@ class DirectLane:
             prepared.closes,
         )
 
-    def _take_cookies(self, encoded: Encoded, head: ResponseHead) -> bool:
-        """Keep the cookies that a head sets; return `False` if the client must do it."""
-        jar = self._client._cookies.jar
-        lines = set_cookie_lines(head.block)
-        if lines is None or not (type(jar) is UserAgentJar and has_usual_rules(jar)):
-            return False
-        url = encoded.url if isinstance(encoded, PreparedRequest) else encoded[1]
-        jar.take(lines, AskedUrl.of(url))
-        return True
-
-    def _note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
-        """Do what httpx does after a head has come: keep its cookies, and log it."""
-        head = exchange.head
-        assert head is not None
-        if sets_cookies(head.block) and not self._take_cookies(prepared, head):
-            request = prepared.native()
-            response = self.binding.library.Response(
-                head.status, headers=head.fields, request=request
-            )
-            self._client.cookies.extract_cookies(response)
-        self._log_head(head, prepared)
-
-    def _log_head(self, head: ResponseHead, prepared: PreparedRequest) -> None:
-        if not _log.isEnabledFor(logging.INFO):
-            return
-        request = prepared.native()
-        # The same message that httpx logs for each exchange.
-        _log.info(
-            'HTTP Request: %s %s "%s %d %s"',
-            request.method,
-            request.url,
-            head.version.decode("ascii"),
-            head.status,
-            head.reason.decode("ascii", errors="ignore"),
-        )
-
-    def _failed(
-        self, exchange: Exchange, prepared: PreparedRequest, seconds: float | None
-    ) -> Outcome:
-        request = prepared.native()
-        in_body = exchange.head is not None
-        error, exchange.error = exchange.error, None
-        if isinstance(error, ExchangeError):
-            error.is_at_proxy = exchange.is_at_proxy
-            outcome = engine_outcome(
-                error,
-                self.binding,
-                request,
-                in_body=in_body,
-                seconds=seconds,
-                max_body=self._max_body_of(prepared.limits),
-            )
-            if not outcome.of_proxy:
-                if outcome.cut and not exchange.send_at:
-                    outcome.connect_failed = True
-                outcome.heard = _heard(exchange, outcome)
-        elif isinstance(error, MemoryError):
-            outcome = decoding_outcome(error, request, self.binding)
-        else:
-            assert error is not None
-            outcome = invalid_outcome(error, self.binding)
-        outcome.timing = course_of(exchange)
-        outcome.url = request.url
-        return outcome
-
-    def _arrived(
-        self,
-        exchange: Exchange,
-        prepared: PreparedRequest,
-        response_builder: ResponseBuilder,
-        content: bytes,
-    ) -> Outcome:
-        limit = self._max_body_of(prepared.limits)
-        if limit is not None and len(content) > limit:
-            return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
-        return Outcome(
-            response=response_builder,
-            content=content,
-            timing=course_of(exchange),
-            status_code=response_builder.status_code,
-            forwarded_by=forwarded_by(exchange),
-        )
-
-    async def _decoded(
-        self,
-        exchange: Exchange,
-        prepared: PreparedRequest,
-        response_builder: ResponseBuilder,
-        raw: bytes,
-        seconds: float | None,
-    ) -> Outcome:
-        decoder, coding = self._decoder_of(prepared.limits), response_builder.coding
-        assert coding is not None
-        try:
-            content = decoder.decode_nowait(raw, coding)
-            if content is None:
-                with anyio.move_on_after(_left(exchange, seconds)):
-                    content = await decoder.decode(raw, coding)
-        except Exception as error:
-            error.with_traceback(None)  # its frames hold the body
-            return self._undecodable(exchange, prepared, error)
-        if content is None:
-            exchange.error = TimedOut("total")
-            return self._failed(exchange, prepared, seconds)
-        return self._arrived(exchange, prepared, response_builder, content)
-
-    def _undecodable(
-        self, exchange: Exchange, prepared: PreparedRequest, error: Exception
-    ) -> Outcome:
-        request = prepared.native()
-        outcome = decoding_outcome(error, request, self.binding)
-        outcome.heard = True
-        outcome.timing = course_of(exchange)
-        outcome.url = request.url
-        return outcome
-
-
-def _left(exchange: Exchange, seconds: float | None) -> float | None:
-    """Return the remaining seconds of an attempt."""
-    return None if seconds is None else max(0.0, exchange.begun_at + seconds - monotonic())
-
 
 def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
     """Return the prepared form of a request for which event hooks are called."""
@@ -533,16 +326,6 @@ def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
     prepared.is_hooked = True
     prepared.may_relay = False
     return prepared
-
-
-def _heard(exchange: Exchange, outcome: Outcome) -> bool | None:
-    """Whether a byte of the response came; `None` if unknown."""
-    if exchange.first_byte_at:
-        return True
-    is_uploading = isinstance(exchange.body, Upload) and not exchange.sent_at
-    if outcome.cut and exchange.send_at and is_uploading:
-        return None  # the caller may have produced the body too slowly
-    return outcome.heard
 
 
 _SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)

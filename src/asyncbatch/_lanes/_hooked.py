@@ -16,6 +16,7 @@ from typing import Any
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits, TimedOut
 from asyncbatch._engine.http11 import InvalidRequest, UnjoinedBody, encode_fields
 from asyncbatch._lanes._client import ClientLane, Resumed
+from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
 from asyncbatch._lanes.client._routes import forwarded_by
@@ -43,8 +44,7 @@ class HookedRequests:
         binding: That of the client's library.
         client_lane: Continues what is not done here.
         pool: That of the client's transport.
-        note_head: Keeps the cookies of a response, and logs it.
-        failed: Returns the outcome of an exchange that has failed.
+        outcomes: Makes the outcomes of exchanges that have failed.
     """
 
     def __init__(
@@ -53,15 +53,13 @@ class HookedRequests:
         binding: Binding,
         client_lane: ClientLane,
         pool: Any,
-        note_head: Callable[[Exchange, PreparedRequest], None],
-        failed: Callable[[Exchange, PreparedRequest, float | None], Outcome],
+        outcomes: OutcomeMaker,
     ) -> None:
         self._client = client
         self._binding = binding
         self._client_lane = client_lane
         self._pool = pool
-        self._note_head = note_head
-        self._failed = failed
+        self._outcomes = outcomes
         self._stalls = Stalls()
         self._under_way: set[_Attempt] = set()
 
@@ -135,9 +133,9 @@ class HookedRequests:
                 return None  # closed by its user: the client lane will report it
             await exchange.future
             if exchange.head is None:
-                return self._failed(exchange, prepared, seconds)
+                return self._outcomes.failed(exchange, prepared, seconds)
             attempt.response = self._response_of(exchange, native)
-            self._note_head(exchange, prepared)
+            self._outcomes.note_head(exchange, prepared)
             await self._call(hooks["response"], attempt.response)
         except BaseException as error:
             if attempt.response is not None:
@@ -203,7 +201,7 @@ class HookedRequests:
         if exchange is not None:
             self._engine.abandon(exchange)
             exchange.error = TimedOut("total")
-            return self._failed(exchange, attempt.prepared, seconds)
+            return self._outcomes.failed(exchange, attempt.prepared, seconds)
         # A hook has taken all the time, which says nothing about the server.
         error = self._binding.error(AttemptTimeout)(seconds or 0.0, request=native)
         return Outcome(kind=FailureKind.timeout, error=error, cut=True, url=native.url)

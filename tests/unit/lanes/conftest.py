@@ -11,7 +11,9 @@ import httpx
 import pytest
 import trustme
 
+from asyncbatch import Fetcher
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.served import lanes_of
 
 AUTHORITY = trustme.CA()
 
@@ -64,3 +66,12 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr("trio._highlevel_open_tcp_stream.getaddrinfo", getaddrinfo)
 
     return fail_with
+
+
+async def fetch(request: Any, *, lanes: tuple[str, ...] = ("direct",), **options: Any) -> Any:
+    """Fetch through the direct lane."""
+    async with Fetcher(**{"retry": None, "verify": TRUSTING, **options}) as fetcher:
+        seen = lanes_of(fetcher)
+        result = await fetcher.fetch(request)
+        assert tuple(seen) == lanes
+    return result
