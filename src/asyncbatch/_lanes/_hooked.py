@@ -25,10 +25,10 @@ from asyncbatch._lanes.failures._of_client import AttemptState, callback_outcome
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
-from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._head_fields import coding_of
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._lanes.response._response_builder import course_of, response_to
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome

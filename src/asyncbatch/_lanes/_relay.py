@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, ExchangeLimits
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
-from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
 from asyncbatch._lanes.response._response_builder import (
     PlainResponseBuilder,
     PreparedResponseBuilder,
     ResponseBuilder,
 )
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._values._timing import Course
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Failure, FailureKind, Fetcher, Request
-from asyncbatch._lanes.response import _decode_whole as _whole_body
+from asyncbatch._lanes.response import _whole_body
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.unit.lanes.conftest import TRUSTING
 

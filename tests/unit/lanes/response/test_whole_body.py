@@ -16,9 +16,8 @@ import pytest
 
 from asyncbatch import Fetcher
 from asyncbatch._decoding import BodyLimitExceeded, DecodingFailure
-from asyncbatch._lanes.response import _decode_whole as _whole_body
-from asyncbatch._lanes.response import _turn
-from asyncbatch._lanes.response._decode_whole import WholeBodyDecoder
+from asyncbatch._lanes.response import _turn, _whole_body
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._runtime._threads import NoThreads
 from asyncbatch.testing import LoopbackServer, Reply
 
