@@ -32,7 +32,6 @@ from asyncbatch._lanes.response._response_builder import (
     course_of,
     history_of,
 )
-from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._errors import FailureKind

@@ -23,7 +23,6 @@ from asyncbatch._lanes.failures._of_engine import engine_outcome
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._body import redirect_limit
 from asyncbatch._lanes.response._head_fields import set_cookie_lines, sets_cookies
-from asyncbatch._lanes.response._join import join
 from asyncbatch._lanes.response._response_builder import (
     Hop,
     PreparedResponseBuilder,
@@ -31,7 +30,7 @@ from asyncbatch._lanes.response._response_builder import (
     ResponseBuilder,
     course_of,
 )
-from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import Unset
 from asyncbatch._values._timeouts import TimeLimits

@@ -20,9 +20,8 @@ from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._head_fields import coding_of
-from asyncbatch._lanes.response._join import join
 from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
-from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
