@@ -1,5 +1,5 @@
 """
-The client lane: one attempt through `client.send`, on any `AsyncClient`.
+The client lane: attempts through `client.send`, on any `AsyncClient`.
 
 Every feature of httpx works here, at httpx's cost. Redirects are followed hop by hop, so that
 limits hold on each hop; httpx's own logic (`response.next_request`) decides where they lead, and
@@ -8,49 +8,27 @@ which headers and cookies they carry. Authentication flows run around the hops, 
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from asyncbatch._engine import Exchange
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes.client._attempt import ClientAttempt, Resumed, Rules
 from asyncbatch._lanes.client._binding import Binding
-from asyncbatch._lanes.client._challenges import with_one_challenge
 from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, release_leaked
-from asyncbatch._lanes.client._own_client import showing_cookies_of
-from asyncbatch._lanes.client._redirects import leave_behind
-from asyncbatch._lanes.failures._callers import (
-    CallersError,
-    is_callers,
-    is_hooks,
-    stray_cancellation,
-)
-from asyncbatch._lanes.failures._of_client import (
-    callback_outcome,
-    invalid_outcome,
-    outcome_of,
-    unreadable_outcome,
-)
-from asyncbatch._lanes.failures._of_engine import blame_proxy
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._lanes.request._sendable import (
-    check_extensions,
-    check_location,
     check_text,
     check_url,
 )
-from asyncbatch._lanes.request._upload import Body
-from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
 from asyncbatch._lanes.response._phases import PhaseTrace
-from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
-from asyncbatch._values._body_source import UnreadableBody
-from asyncbatch._values._errors import AttemptTimeout, FailureKind
+from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._redaction import shown
@@ -58,8 +36,6 @@ from asyncbatch._values._request import (
     UNSET,
     Request,
     Unset,
-    check_present,
-    hold,
     is_request,
     native_of,
 )
@@ -67,30 +43,6 @@ from asyncbatch._values._timeouts import TimeLimits
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
 """Failures after which an HTTP/2 connection may count more streams than it has."""
-
-
-@attrs.frozen
-class Rules:
-    """Options of all exchanges of a lane."""
-
-    max_body: int | None
-    follow_redirects: bool
-    max_redirects: int
-    minimum_rate: float | None
-
-
-@attrs.frozen
-class Resumed:
-    """The state of an attempt that the engine has begun and the client lane continues."""
-
-    native: Any
-    """The request that has been sent or will be sent next."""
-    history: list[Any]
-    """The responses that led to it."""
-    response: Any = None
-    """Its own response, if the head has come and the response hooks have been called."""
-    is_hooked: bool = False
-    """Whether the hooks of the request have been called."""
 
 
 class ClientLane:
@@ -174,7 +126,7 @@ class ClientLane:
         rules = self.rules
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
-        exchange = _Exchange(self._client, self.binding, item, rules, hops, resumed)
+        attempt = ClientAttempt(self._client, self.binding, item, rules, hops, resumed)
         outcome: Outcome | None = None
         limit = TimeLimit(None if seconds is None else max(0.0, seconds - spent))
         self._under_way[limit] = trace
@@ -182,14 +134,14 @@ class ClientLane:
             with limit:
                 if seconds is not None:
                     trace.on_waited = _prolongation(limit, None if left is None else left - seconds)
-                outcome = await exchange.outcome(limits)
+                outcome = await attempt.outcome(limits)
         except BaseException:
             await release_leaked(self._client)
             raise
         finally:
             del self._under_way[limit]
         if outcome is None:
-            outcome = exchange.timed_out(seconds or 0.0)
+            outcome = attempt.timed_out(seconds or 0.0)
             # It has waited in the pool's queue until the end.
             outcome.local = self._admission is not None and trace.is_waiting
         if outcome.local:
@@ -201,7 +153,7 @@ class ClientLane:
         outcome.target_silent = hops.state.is_target_silent(outcome)
         outcome.timing = trace.timing()
         outcome.queued = trace.queued
-        outcome.url = exchange.url
+        outcome.url = attempt.url
         return outcome
 
     def locate(self, item: object) -> Any:
@@ -223,198 +175,6 @@ class ClientLane:
         return url
 
 
-class _Exchange:
-    """One attempt: its request, its hops, and its state."""
-
-    def __init__(
-        self,
-        client: Any,
-        binding: Binding,
-        item: object,
-        rules: Rules,
-        hops: Hops,
-        resumed: Resumed | None = None,
-    ) -> None:
-        self._client = client
-        self._binding = binding
-        self._item = item
-        self._request = Request.of(item)
-        self._rules = rules
-        self._hops = hops
-        self._state = hops.state
-        self._resumed = resumed
-        # The last response that has been read.
-        self._response: Any = None
-
-    async def outcome(self, limits: TimeLimits) -> Outcome:
-        """Run the exchange; every `Exception` becomes an outcome."""
-        resumed = self._resumed
-        try:
-            native = self._build(limits) if resumed is None else resumed.native
-        except Exception as error:
-            return invalid_outcome(error, self._binding)
-        self._state.request = native
-        try:
-            if resumed is None:
-                await wait_turn(EXCHANGE)
-                await self._respond(native)
-            else:
-                await self._resume(resumed)
-        except UnreadableBody as error:
-            return self._answered(unreadable_outcome(error, self._state.request, self._binding))
-        except Exception as error:
-            return outcome_of(error, self._state, self._binding)
-        except BaseException as error:
-            stand_in = stray_cancellation(error)
-            if stand_in is None or not (is_hooks(error) or is_callers(error)):
-                raise
-            return callback_outcome(stand_in)
-        return self._answered(Outcome())
-
-    def _answered(self, outcome: Outcome) -> Outcome:
-        """Return `outcome` with the last response, if there is one."""
-        response = self._response
-        if response is not None:
-            outcome.response = response
-            outcome.content = response.content
-            outcome.status_code = response.status_code
-            outcome.forwarded_by = self._state.forwarded_by
-        return outcome
-
-    def timed_out(self, seconds: float) -> Outcome:
-        """Return the outcome of an attempt that was cut off after `seconds`."""
-        error = self._binding.error(AttemptTimeout)(seconds, request=self._state.request)
-        outcome = Outcome(kind=FailureKind.timeout, error=error, cut=True)
-        outcome.connect_failed = self._state.trace.connecting and not self._state.hops
-        outcome.heard = self._state.heard
-        if self._state.trace.is_at_proxy:
-            blame_proxy(outcome)
-        return outcome
-
-    @property
-    def url(self) -> Any:
-        """The URL of the request in progress; `None` before there is one."""
-        return None if self._state.request is None else self._state.request.url
-
-    def _build(self, limits: TimeLimits) -> Any:
-        if not is_request(self._item):
-            raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
-        request, library = self._request, self._binding.library
-        check_present(request)
-        if native_of(request) is not None:
-            native = self._binding.prepared(request)
-            native.extensions.setdefault("timeout", limits.by_phase())
-        else:
-            check_text(request.url, self._binding)
-            body, extensions = Body(request), dict(request.extensions or {})
-            with showing_cookies_of(self._client, request.url):
-                native = self._binding.build(
-                    self._client, request, body, limits, extensions=extensions
-                )
-            body.give_to(native, library)
-            hold(request, body.sources)
-        check_url(native.url, self._binding, native)
-        check_extensions(native)
-        return native
-
-    async def _respond(self, native: Any) -> None:
-        """Run the authentication flow, if there is one, around the hops (httpx's own order)."""
-        auth = self._auth(native)
-        if auth is None:
-            await self._follow(native, [])
-            return
-        library = self._binding.library
-        history: list[Any] = []
-        own = not isinstance(auth, library.DigestAuth | library.BasicAuth)
-        async with contextlib.aclosing(_auth_flow(auth, native)) as flow:
-            native = await self._step(anext(flow), own)
-            while True:
-                response = await self._follow(native, history)
-                headers = response.headers
-                if response.status_code == 401 and isinstance(auth, library.DigestAuth):
-                    response.headers = with_one_challenge(response, library)
-                try:
-                    following = await self._step(flow.asend(response), own)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    response.headers = headers
-                # As in httpx, the redirects of this leg are not part of the history.
-                response.history = list(history)
-                history.append(response)
-                native = following
-
-    async def _resume(self, resumed: Resumed) -> None:
-        """Continue an attempt, which has no authentication flow."""
-        history = resumed.history
-        self._state.redirected = bool(history)
-        self._state.hops = len(history)
-        self._response = history[-1] if history else None
-        self._hops.are_hooks_called = resumed.is_hooked
-        await self._follow(resumed.native, history, resumed.response)
-
-    def _step(self, step: Awaitable[Any], by_caller: bool) -> Awaitable[Any]:
-        """Return the awaitable for a step of an authentication flow, wrapped if the caller's."""
-        return _callers_step(self._hops.stepped(step)) if by_caller else step
-
-    def _auth(self, native: Any) -> Any:
-        given = self._request.auth
-        auth = self._client.auth if given is UNSET else self._binding.auth(given)
-        if auth is None and (native.url.username or native.url.password):
-            return self._binding.library.BasicAuth(native.url.username, native.url.password)
-        return auth
-
-    async def _follow(self, native: Any, earlier: list[Any], first: Any = None) -> Any:
-        """
-        Send `native` and follow its redirects, one hop at a time.
-
-        Args:
-            native: The request.
-            earlier: The history before its response.
-            first: Its response, if the head has come.
-        """
-        history = list(earlier)
-        wanted = self._request.follow_redirects
-        follow = self._rules.follow_redirects if wanted is None else wanted
-        while True:
-            if len(history) > self._rules.max_redirects:
-                raise self._binding.library.TooManyRedirects(
-                    "Exceeded maximum allowed redirects.", request=native
-                )
-            if first is None:
-                response = await self._hops.send(native)
-            else:
-                response, first = await self._hops.take(native, first), None
-            response.history = list(history)
-            if not (follow and response.has_redirect_location):
-                await read_body(
-                    response, self._binding, self._rules.max_body, self._rules.minimum_rate
-                )
-                self._response = response
-                return response
-            # From here on, a request that cannot be sent is a failure of the redirect.
-            self._state.redirected = True
-            following = await self._following(response)
-            self._response = response
-            history.append(response)
-            leave_behind(native, following)
-            native = following
-
-    async def _following(self, response: Any) -> Any:
-        """Read the body of a redirect, and return the request that it leads to."""
-        following = response.next_request
-        if following is None:
-            # Unless told to follow redirects, httpx2 ignores a `Location` that is not a URL.
-            await close(response)
-            raise self._binding.invalid_location(response)
-        response.next_request = None
-        check_location(response.headers.get("Location"), self._binding)
-        await read_redirect_body(
-            response, self._binding, self._rules.max_body, self._rules.minimum_rate
-        )
-        return following
-
-
 def _proxy_for(item: object) -> Proxy | Unset | None:
     """Return the proxy that a request names; `UNSET` if it names none."""
     given = item.proxy if isinstance(item, Request) else UNSET
@@ -432,27 +192,3 @@ def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], Non
         limit.extend(seconds)
 
     return prolong
-
-
-async def _callers_step(step: Awaitable[Any]) -> Any:
-    """
-    Return the next request of an authentication flow of the caller's.
-
-    Raises:
-        CallersError: If the flow raises. Its error says nothing about the server of the request.
-    """
-    try:
-        return await step
-    except StopAsyncIteration:
-        raise
-    except Exception as error:
-        raise CallersError(error) from None
-    except BaseException as error:
-        if (stand_in := stray_cancellation(error)) is not None:
-            raise CallersError(stand_in) from None
-        raise
-
-
-def _auth_flow(auth: Any, native: Any) -> AsyncGenerator[Any, Any]:
-    flow: AsyncGenerator[Any, Any] = auth.async_auth_flow(native)
-    return flow

@@ -13,11 +13,12 @@ from typing import Any
 
 from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
 from asyncbatch._engine.http11 import ResponseTooLarge
-from asyncbatch._lanes._client import ClientLane, Resumed
+from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, has_hooks, standing_reason_against
 from asyncbatch._lanes.client._own_client import OwnClient

@@ -15,13 +15,14 @@ from typing import Any
 
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits, TimedOut
 from asyncbatch._engine.http11 import InvalidRequest, UnjoinedBody, encode_fields
-from asyncbatch._lanes._client import ClientLane, Resumed
+from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._make_outcome import OutcomeMaker
+from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
 from asyncbatch._lanes.client._routes import forwarded_by
 from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
-from asyncbatch._lanes.failures._of_client import AttemptState, callback_outcome, outcome_of
+from asyncbatch._lanes.failures._of_client import callback_outcome, outcome_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
