@@ -21,6 +21,7 @@ from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
 from asyncbatch._lanes.client._routes import forwarded_by
+from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
 from asyncbatch._lanes.failures._of_client import callback_outcome, outcome_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest

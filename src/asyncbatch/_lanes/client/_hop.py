@@ -21,7 +21,7 @@ from asyncbatch._lanes.client._hooks import add_next_request, send_with_hooks
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere, takes_routes
-from asyncbatch._lanes.failures._of_client import AttemptState
+from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes.request._upload import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace

@@ -6,7 +6,6 @@ Pure: takes an exception and the state of the attempt, and returns the outcome.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import traceback
@@ -17,16 +16,16 @@ from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, Decodi
 from asyncbatch._engine import AddressRefused, causes_of, is_exhausted
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.failures._callers import (
     CallersError,
     callers_error,
     is_callers,
     is_hooks,
-    note_places,
 )
 from asyncbatch._lanes.failures._causes import is_alert, is_of_connection, is_permanent
+from asyncbatch._lanes.failures._kept_error import drop_frames, without_secrets
 from asyncbatch._lanes.failures._of_engine import blame_proxy, engine_outcome
-from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._body_source import UnreadableBody, WrongPiece
 from asyncbatch._values._errors import (
     BodyConsumed,
@@ -46,83 +45,11 @@ _LOOPS = {"anyio", "trio", "asyncio"}
 # Errors of a library that has lost track of its state, if one of its own lines raised them.
 _TRIPS = (AssertionError, AttributeError, LookupError, RuntimeError, ValueError)
 
-# What h11 writes before it quotes a value.
-_QUOTED = "Illegal header value"
-
-# What `json` writes before it quotes a key.
-_DICT_ITEM = "when serializing dict item"
-
 # What h11 says of an end within a body, or within the framing of its chunks.
 _CUT = ("peer closed connection", "peer unexpectedly closed connection")
 
 # What httpcore says of a connection that ended before a response.
 _NO_RESPONSE = "server disconnected"
-
-
-class AttemptState:
-    """What an attempt is doing, for when it fails; updated by the lane."""
-
-    __slots__ = (
-        "forwarded_by",
-        "hooked",
-        "hops",
-        "in_body",
-        "queued",
-        "redirected",
-        "request",
-        "sent",
-        "trace",
-    )
-
-    def __init__(self, trace: PhaseTrace) -> None:
-        self.trace = trace
-        self.request: Any = None  # the one in progress; None before the first is built
-        self.hops = 0  # responses received so far
-        self.sent = False  # whether it has been passed to the client
-        self.queued = False  # whether it waits to be admitted to the client's pool
-        self.hooked = False  # whether sending it calls the caller's code
-        self.in_body = False  # whether the head of its response has arrived
-        self.forwarded_by: str | None = None  # the proxy that it was passed to, if any
-        self.redirected = False  # whether a redirect led to it
-
-    def begin(self, request: Any) -> None:
-        """Note that `request` is in progress."""
-        self.request = request
-        self.sent = self.in_body = False
-
-    @property
-    def heard(self) -> bool | None:
-        """
-        Whether a byte of a response has come; `None` if unknown.
-
-        Time spent in the caller's code (a hook, a body that is produced while it is sent), or
-        waiting to be admitted to the pool, says nothing about the server.
-        """
-        trace = self.trace
-        if self.hops or self.in_body or trace.heard:
-            return True
-        if not self.sent or self.queued or (self.hooked and not trace.has_begun):
-            return None
-        if not getattr(self.request.stream, "is_read", True):
-            return None
-        return False
-
-    def is_target_silent(self, outcome: Outcome) -> bool:
-        """
-        Whether a redirect led to a host that has not answered.
-
-        `False` in doubt: a wait of our own, the caller's code on the way, a certificate.
-        """
-        if not (self.hops and self.redirected and self.sent) or outcome.local or outcome.permanent:
-            return False
-        if outcome.of_proxy:
-            return False
-        if self.queued or self.hooked or self.in_body or outcome.kind not in _SILENT:
-            return False
-        return bool(getattr(self.request.stream, "is_read", True)) and not self.trace.heard_last
-
-
-_SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
 
 
 def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outcome:
@@ -135,11 +62,11 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
     if isinstance(error, CallersError):
         return callback_outcome(error.error)
     if _is_callers(error, state, binding.library):
-        return callback_outcome(_without_value(error, state.request, binding.library))
+        return callback_outcome(without_secrets(error, state.request, binding.library))
     if isinstance(error, ExceptionGroup):
         # anyio raises a group if several addresses failed; the first error stands for all.
         error = next(_leaves(error))
-    error = _without_value(error, state.request, binding.library)
+    error = without_secrets(error, state.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, state, binding)
     if isinstance(error, UnreadableBody):  # detected while it was being sent
@@ -154,7 +81,7 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
     assert outcome.error is not None
     if outcome.error is not error:
         outcome.error.__cause__ = error
-    _drop_frames(outcome.error, binding)
+    drop_frames(outcome.error, binding)
     return outcome
 
 
@@ -186,7 +113,7 @@ def _is_of(error: Any, request: Any) -> bool:
 
 def invalid_outcome(error: Exception, binding: Binding) -> Outcome:
     """Return the outcome of a request that could not be built."""
-    error = _without_value(error, None, binding.library)
+    error = without_secrets(error, None, binding.library)
     error.with_traceback(None)
     return Outcome(kind=FailureKind.invalid_request, error=error)
 
@@ -243,16 +170,6 @@ def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any
         # Any other message means that bytes came, though not valid HTTP.
         return not str(error).lower().startswith(_NO_RESPONSE)
     return state.heard
-
-
-def _drop_frames(error: Exception, binding: Binding) -> None:
-    # Frames keep their locals, the connection included, alive as long as the result: some 10 KB
-    # each. Frames of httpx and httpcore say nothing that the chain of errors does not. The places
-    # in the caller's own code (hooks, authentication, transports) are noted.
-    if not isinstance(error, binding.library.HTTPError | DecodingFailure):
-        note_places(error)
-    for cause in causes_of(error):
-        cause.with_traceback(None)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
@@ -377,32 +294,6 @@ def _is_cut(error: Exception, library: Any) -> bool:
     # A reset is a ReadError. An end of stream and a broken chunk are both a RemoteProtocolError;
     # only h11's message tells them apart.
     return isinstance(error, library.ReadError) or str(error).startswith(_CUT)
-
-
-def _without_value(error: Exception, request: Any, library: Any) -> Exception:
-    """Return `error`, or a copy without a text that may be a secret."""
-    _hide_keys(error)
-    if isinstance(error, UnicodeEncodeError):
-        # It keeps the whole text, which may be a password, and shows it in its `repr`.
-        start, end = error.start, error.end
-        masked = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
-        masking = UnicodeEncodeError(error.encoding, masked, start, end, error.reason)
-        return masking.with_traceback(error.__traceback__)
-    if isinstance(error, library.LocalProtocolError) and str(error).startswith(_QUOTED):
-        # h11 quotes the header value that it refuses. Our own check comes first, so this is a value
-        # that an event hook has written.
-        without: Exception = library.LocalProtocolError(_QUOTED, request=request)
-        return without
-    return error
-
-
-def _hide_keys(error: Exception) -> None:
-    """Remove the keys of a body from an error's notes: `json` writes them there since 3.14."""
-    notes = getattr(error, "__notes__", None)
-    if notes:
-        shown = [_DICT_ITEM if str(note).startswith(_DICT_ITEM) else note for note in notes]
-        with contextlib.suppress(Exception):
-            error.__notes__ = shown
 
 
 def _unsendable(error: Exception, state: AttemptState) -> Outcome:
