@@ -23,7 +23,7 @@ from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_use
 from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere, takes_routes
 from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
-from asyncbatch._lanes.request._upload import check_whole
+from asyncbatch._lanes.request._upload_stream import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
