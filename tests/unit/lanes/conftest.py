@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trustme
 
-from asyncbatch import Fetcher
+from asyncbatch import Failure, Fetcher
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
 
@@ -74,4 +74,14 @@ async def fetch(request: Any, *, lanes: tuple[str, ...] = ("direct",), **options
         seen = lanes_of(fetcher)
         result = await fetcher.fetch(request)
         assert tuple(seen) == lanes
+    return result
+
+
+async def failure_of(client: Any, request: Any, **options: Any) -> Failure:
+    """Fetch `request` once and return the failure that it must be."""
+    async with Fetcher(client, **{"retry": None, "timeout": 10, **options}) as fetcher:
+        result = await fetcher.fetch(request)
+    assert not result.ok, result
+    assert isinstance(result.error, Exception)
+    assert result.attempts <= 1
     return result
