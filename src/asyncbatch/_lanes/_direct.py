@@ -11,13 +11,14 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange
+from asyncbatch._engine import NEVER, EngineClosed, Exchange
 from asyncbatch._engine.http11 import ResponseTooLarge
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, has_hooks, standing_reason_against
@@ -40,7 +41,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset, plain_url
 from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._timing import course_of_all, timing_of
+from asyncbatch._values._timing import course_of_all
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
 
@@ -68,13 +69,9 @@ class DirectLane:
             minimum_rate=self._rules.minimum_rate,
         )
         self._outcomes = OutcomeMaker(client, binding, self._rules.max_body)
-        self._hooked = HookedRequests(
-            client,
-            binding,
-            self._client_lane,
-            getattr(self._transport, "_pool", None),
-            self._outcomes,
-        )
+        self._sender = Sender(self._transport, self._client_lane)
+        pool = getattr(self._transport, "_pool", None)
+        self._hooked = HookedRequests(client, binding, pool, self._sender, self._outcomes)
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
@@ -87,7 +84,7 @@ class DirectLane:
 
     def _take_out(self, seconds: float, before: float) -> None:
         """Subtract time in which the event loop was blocked from the engine's exchanges."""
-        self._engine.take_out(seconds, before)
+        self._sender.engine.take_out(seconds, before)
 
     def _tell_of_stall(self, seconds: float, before: float) -> None:
         self._stalls.take_out(seconds, before, source=self._take_out)
@@ -188,15 +185,11 @@ class DirectLane:
             )
         deadline = NEVER if seconds is None else monotonic() + seconds
         try:
-            exchange = self._begin(prepared, prepared.limits, deadline)
+            exchange = self._begin(prepared, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client reports it.
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
-        try:
-            await exchange.future
-        except BaseException:
-            self._engine.abandon(exchange)
-            raise
+        await self._sender.wait(exchange)
         return await self._conclude(prepared, exchange, limits, seconds)
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
@@ -204,7 +197,7 @@ class DirectLane:
         if self._transport is None or self._transport.engine is None:
             return None
         return Relay(
-            self._engine,
+            self._sender.engine,
             self._exchange_limits.of(limits),
             limits,
             self._outcomes.decoder,
@@ -226,11 +219,7 @@ class DirectLane:
             if following is None:
                 return await self._replay(exchange, prepared, hops, seconds)
             exchange, prepared = following
-            try:
-                await exchange.future
-            except BaseException:
-                self._engine.abandon(exchange)
-                raise
+            await self._sender.wait(exchange)
         outcome = await self._outcomes.end(exchange, prepared, hops, seconds)
         if hops:
             _add_hops(outcome, hops, exchange)
@@ -262,7 +251,7 @@ class DirectLane:
         if following is None:
             return None
         try:
-            begun = self._begin(following, following.limits, exchange.deadline)
+            begun = self._begin(following, exchange.deadline)
         except (EngineClosed, RuntimeError):
             return None
         self._outcomes.log_head(head, prepared)
@@ -277,48 +266,18 @@ class DirectLane:
         seconds: float | None,
     ) -> Outcome:
         """Continue on the client lane from a response that has come; no request is sent twice."""
-        courses = [*(hop.course for hop in hops), course_of(exchange)]
+        earlier = course_of_all([*(hop.course for hop in hops), course_of(exchange)])
         # All hops have the same deadline, which is extended by blocked time of the event loop.
         spent = 0.0 if seconds is None else seconds - (exchange.deadline - monotonic())
         exchange.error = None  # that of a body which is too long, and left empty
         resumed = Resumed(prepared.native(), history_of(hops)) if hops else None
-        outcome = await self._client_lane.exchange(
-            prepared.item,
-            None,
-            prepared.limits,
-            seconds,
-            monotonic,
-            left=seconds,
-            route=prepared.own_route,
-            first=exchange,
-            resumed=resumed,
-            spent=spent,
+        return await self._sender.leave_to_client(
+            prepared, exchange, resumed, earlier, seconds, spent
         )
-        earlier = timing_of(course_of_all(courses))
-        outcome.timing = timing_of(outcome.timing).following(earlier)
-        return outcome
 
-    @property
-    def _engine(self) -> Engine:
-        transport = self._transport
-        assert transport is not None
-        engine: Engine = transport.engine
-        return engine
-
-    def _begin(self, prepared: PreparedRequest, limits: TimeLimits, deadline: float) -> Exchange:
-        payload, body = prepared.payload, prepared.body
-        if body is not None and len(body) <= SHORT_BODY:
-            # One write for both, which the pool's `Outbox` may send together with others.
-            payload, body = prepared.whole(), None
-        return self._engine.begin(
-            prepared.origin,
-            prepared.method,
-            payload,
-            body,
-            self._exchange_limits.of(limits, prepared.follow_redirects),
-            deadline,
-            prepared.closes,
-        )
+    def _begin(self, prepared: PreparedRequest, deadline: float) -> Exchange:
+        limits = self._exchange_limits.of(prepared.limits, prepared.follow_redirects)
+        return self._sender.begin(prepared, limits, deadline)
 
 
 def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:

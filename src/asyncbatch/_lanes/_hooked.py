@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 from typing import Any
 
-from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits, TimedOut
+from asyncbatch._engine import NEVER, EngineClosed, Exchange, ExchangeLimits, TimedOut
 from asyncbatch._engine.http11 import InvalidRequest, UnjoinedBody, encode_fields
-from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._make_outcome import OutcomeMaker
+from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hooks import call_hooks, hooked_stream, seen_by_hooks
@@ -34,7 +34,6 @@ from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._timing import timing_of
 
 
 class HookedRequests:
@@ -44,8 +43,8 @@ class HookedRequests:
     Args:
         client: The client that has the hooks.
         binding: That of the client's library.
-        client_lane: Continues what is not done here.
         pool: That of the client's transport.
+        sender: Sends the requests, and leaves to the client lane what is not done here.
         outcomes: Makes the outcomes of exchanges that have failed.
     """
 
@@ -53,14 +52,14 @@ class HookedRequests:
         self,
         client: Any,
         binding: Binding,
-        client_lane: ClientLane,
         pool: Any,
+        sender: Sender,
         outcomes: OutcomeMaker,
     ) -> None:
         self._client = client
         self._binding = binding
-        self._client_lane = client_lane
         self._pool = pool
+        self._sender = sender
         self._outcomes = outcomes
         self._stalls = Stalls()
         self._under_way: set[_Attempt] = set()
@@ -109,12 +108,7 @@ class HookedRequests:
         finally:
             self._under_way.discard(attempt)
             if attempt.exchange is not None and not attempt.exchange.is_over:
-                self._engine.abandon(attempt.exchange)
-
-    @property
-    def _engine(self) -> Engine:
-        engine: Engine = self._pool.engine
-        return engine
+                self._sender.engine.abandon(attempt.exchange)
 
     async def _send(
         self, attempt: _Attempt, limits: ExchangeLimits, seconds: float | None
@@ -130,7 +124,7 @@ class HookedRequests:
                 if after != before and not _encode_again(prepared, native, before, after):
                     return None
             try:
-                exchange = attempt.exchange = self._begin(prepared, limits)
+                exchange = attempt.exchange = self._sender.begin(prepared, limits, NEVER)
             except (EngineClosed, RuntimeError):
                 return None  # closed by its user: the client lane will report it
             await exchange.future
@@ -149,17 +143,6 @@ class HookedRequests:
         self, hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument: Any
     ) -> Awaitable[None]:
         return TimedSteps(call_hooks(hooks, argument), self._stalls, monotonic)
-
-    def _begin(self, prepared: PreparedRequest, limits: ExchangeLimits) -> Exchange:
-        return self._engine.begin(
-            prepared.origin,
-            prepared.method,
-            prepared.payload,
-            prepared.body,
-            limits,
-            NEVER,
-            prepared.closes,
-        )
 
     def _response_of(self, exchange: Exchange, native: Any) -> Any:
         """Return a response with its body unread."""
@@ -201,7 +184,7 @@ class HookedRequests:
     def _timed_out(self, attempt: _Attempt, seconds: float | None) -> Outcome:
         exchange, native = attempt.exchange, attempt.native
         if exchange is not None:
-            self._engine.abandon(exchange)
+            self._sender.engine.abandon(exchange)
             exchange.error = TimedOut("total")
             return self._outcomes.failed(exchange, attempt.prepared, seconds)
         # A hook has taken all the time, which says nothing about the server.
@@ -248,22 +231,14 @@ class HookedRequests:
     async def _go_on(self, attempt: _Attempt, seconds: float | None) -> Outcome:
         """Continue the attempt on the client lane."""
         prepared, response = attempt.prepared, attempt.response
-        outcome = await self._client_lane.exchange(
-            prepared.item,
-            None,
-            prepared.limits,
-            seconds,
-            monotonic,
-            left=seconds,
-            route=prepared.own_route,
-            first=attempt.exchange,
-            resumed=Resumed(attempt.native, [], response, is_hooked=True),
-            spent=monotonic() - attempt.began,
-        )
+        earlier = None
         if response is not None and attempt.exchange is not None:
-            first_hop = timing_of(course_of(attempt.exchange))
-            outcome.timing = timing_of(outcome.timing).following(first_hop)
-        return outcome
+            earlier = course_of(attempt.exchange)
+        resumed = Resumed(attempt.native, [], response, is_hooked=True)
+        spent = monotonic() - attempt.began
+        return await self._sender.leave_to_client(
+            prepared, attempt.exchange, resumed, earlier, seconds, spent
+        )
 
 
 def _encode_again(
