@@ -271,7 +271,7 @@ class _TrioServer:
         try:
             writer = _Writer(stream, accepted)
             await self._serve(_Reader(stream), writer)
-            if writer.is_closing:
+            if writer.is_closing():
                 await writer.wait_closed()
         except trio.Cancelled:
             accepted.socket.close()
@@ -336,7 +336,7 @@ class _Writer:
         self._stream = stream
         self._accepted = accepted
         self._unsent = b""
-        self.is_closing = False
+        self._is_closing = False
         self.transport = self
 
     def write(self, content: bytes) -> None:
@@ -358,9 +358,12 @@ class _Writer:
     def close(self) -> None:
         if self._unsent and self._stream is self._accepted:
             self._socket.send(self._unsent)
-        self.is_closing = True
+        self._is_closing = True
         if self._stream is self._accepted:
             self.abort()
+
+    def is_closing(self) -> bool:
+        return self._is_closing
 
     async def wait_closed(self) -> None:
         with contextlib.suppress(trio.BrokenResourceError):

@@ -46,8 +46,15 @@ class Peer:
         return head + body
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece in a segment of its own."""
+        """
+        Send each piece in a segment of its own.
+
+        Raises:
+            ConnectionError: The client closed; uvloop says so in an error of another class.
+        """
         for piece in pieces:
+            if self.writer.is_closing():
+                raise ConnectionResetError
             self.writer.write(piece)
             await self.writer.drain()
             if len(pieces) > 1:
