@@ -14,6 +14,7 @@ from asyncbatch import FailureKind, Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING, fetch
 from tests.unit.lanes.failures.test_of_client import ANSWERS
+from tests.virtual_time import virtual_time
 
 
 @pytest.fixture
@@ -186,16 +187,19 @@ async def test_a_redirect_that_is_not_followed_may_be_as_long_as_any_response(
     assert [len(each.content) for each in (by_option, by_request)] == [300_000, 300_000]
 
 
+@pytest.mark.any_loop
+@pytest.mark.asyncio_only
 async def test_the_time_limit_is_for_all_hops_together(server: LoopbackServer) -> None:
     """The error tells the whole of it, not what was left for the last hop."""
-    server.on("/", Reply.redirect("/slow").delayed(0.05))
+    server.on("/", Reply.redirect("/slow").delayed(50))
     server.on("/slow", Reply().hang())
 
-    result = await fetch(server.url(), lanes=("direct", "direct"), timeout=0.5)
+    with virtual_time():
+        result = await fetch(server.url(), lanes=("direct", "direct"), timeout=150)
 
     assert isinstance(result.error, asyncbatch.AttemptTimeout)
-    assert result.error.timeout == 0.5
-    assert result.elapsed < 15
+    assert result.error.timeout == 150
+    assert result.elapsed == pytest.approx(150, abs=5)
 
 
 # Times

@@ -17,6 +17,7 @@ from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.pool import _dialing
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._origin_pool import OriginPool
+from tests.virtual_time import virtual_time
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -195,18 +196,20 @@ async def test_a_connect_has_its_time() -> None:
     assert error.phase == "connect"
 
 
+@pytest.mark.any_loop
 async def test_time_in_which_the_loop_stood_still_is_given_back() -> None:
     """To the limit of each dial under way; one without a task has none."""
-    rig = Rig(Connector("transport"), connect_timeout=0.05)
-    rig.dialler.take_out(1.0)
-    rig.connector.hold = asyncio.Event()
-    rig.dial.begin()
-    await asyncio.sleep(0)
-    rig.dialler.take_out(60.0)
-    await asyncio.sleep(0.1)
-    rig.connector.hold.set()
+    with virtual_time():
+        rig = Rig(Connector("transport"), connect_timeout=5)
+        rig.dialler.take_out(1.0)
+        rig.connector.hold = asyncio.Event()
+        rig.dial.begin()
+        await asyncio.sleep(0)
+        rig.dialler.take_out(60.0)
+        await asyncio.sleep(10)
+        rig.connector.hold.set()
 
-    assert (await rig.end())[0] == "succeeded"
+        assert (await rig.end())[0] == "succeeded"
 
 
 async def test_a_connect_is_tried_again_as_often_as_the_transport_says(

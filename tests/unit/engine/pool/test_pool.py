@@ -7,7 +7,6 @@ import errno
 import gc
 import socket
 import weakref
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -459,13 +458,11 @@ async def test_closing_fails_what_is_under_way_and_closes_all() -> None:
     async with serve(script) as server, engine_for(max_connections=2) as engine:
         tasks = [aio.ensure_future(get(engine, server, "/never")) for _ in range(5)]
         await server.until(lambda: len(server.requests) == 2)
-        before = monotonic()
         await engine.aclose()
         results = await aio.gather(*tasks, return_exceptions=True)
 
         assert all(isinstance(result, EngineClosed) for result in results)
         await server.until(lambda: server.open == 0)
-        assert monotonic() - before < 20
         with pytest.raises(EngineClosed):
             await get(engine, server)
 

@@ -22,6 +22,7 @@ from asyncbatch._lanes.request._redirect import redirection_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply, echo
 from tests.served import lanes_of, prepared_by
+from tests.virtual_time import virtual_time
 
 LIMITS = TimeLimits(total=30, connect=10)
 
@@ -254,20 +255,23 @@ async def test_a_failed_status_behind_redirects_has_its_history(server: Loopback
     assert [each.status_code for each in result.response.history] == [302]
 
 
+@pytest.mark.any_loop
+@pytest.mark.asyncio_only
 async def test_all_hops_have_one_time_limit(server: LoopbackServer) -> None:
     """It is that of the attempt, and what has come before it passed is not started again."""
-    server.on("/a", Reply.redirect("/b").delayed(0.2))
-    server.on("/b", Reply.redirect("/c").delayed(0.2))
-    server.on("/c", Reply().delayed(30))
+    server.on("/a", Reply.redirect("/b").delayed(20))
+    server.on("/b", Reply.redirect("/c").delayed(20))
+    server.on("/c", Reply().delayed(3000))
 
-    async with Fetcher(retry=None, timeout=0.6) as fetcher:
-        result = await fetcher.fetch(server.url("/a"))
+    with virtual_time():
+        async with Fetcher(retry=None, timeout=60) as fetcher:
+            result = await fetcher.fetch(server.url("/a"))
 
     assert result.kind is FailureKind.timeout
-    assert result.elapsed < 10
+    assert result.elapsed == pytest.approx(60, abs=5)
     assert [request.path for request in server.requests] == ["/a", "/b", "/c"]
     assert result.timing.wait is not None
-    assert result.timing.wait > 0.4
+    assert result.timing.wait > 40
 
 
 async def test_a_cookie_of_a_redirect_is_sent_where_it_leads(server: LoopbackServer) -> None:
