@@ -1,6 +1,6 @@
 """
 Bodies that go to files: their names, how they are continued, and how they reach the disk.
 
-`_names`, `_content_disposition` and `_continuation` decide, and are pure: strings and numbers in,
+`_names`, `_content_disposition`, `_versions` and `_continuation` are pure: strings and numbers in,
 strings and decisions out, without a file, a clock or a socket.
 """

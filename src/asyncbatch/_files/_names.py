@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
 
-from ._content_disposition import filename_of
+from asyncbatch._files._content_disposition import filename_of
 
 NAMELESS = "download"
 """The name of a file whose URL has none."""
