@@ -77,7 +77,10 @@ class Fetcher:
         addresses: Which addresses may be connected to. `"public"` refuses private, loopback,
             link-local and other special addresses (see `is_public`). A callable takes an
             `ipaddress` address and returns `True` or `False`; an IPv4-mapped IPv6 address is passed
-            as IPv4, and without its zone. The address connected to is checked on each hop.
+            as IPv4, and without its zone. The address connected to is checked on each hop; through
+            a `socks5://` proxy it is the address that the proxy is asked for.
+        proxy_resolves: Whether, in spite of `addresses`, a proxy may be given names, which it
+            resolves itself: any but `socks5://`. Only addresses in URLs are checked then.
         give_up_host_after: Number of attempts in a row without a byte of an answer, over at least
             3 s, after which all requests to a host fail at once for 30 s; then one is sent as a
             probe. `None`: never.

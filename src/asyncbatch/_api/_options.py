@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 import attrs
 import httpx
 
-from asyncbatch._engine import AddressPolicyTypes, as_policy
+from asyncbatch._engine import AddressPolicyTypes, as_policy, check_proxy_resolves
 from asyncbatch._policies._host_limits import HostLimits, HostPatterns
 from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate, check_rate
@@ -69,6 +69,7 @@ class BatchOptions(TypedDict, total=False):
     max_body: int | None
     minimum_rate: float | None
     addresses: AddressPolicyTypes
+    proxy_resolves: bool
     give_up_host_after: int | None
     check: CheckTypes
     progress: ProgressTypes
@@ -197,6 +198,10 @@ def _check_addresses(_: object, __: object, value: Any) -> None:
     as_policy(value)
 
 
+def _check_proxy_resolves(options: Options, __: object, value: object) -> None:
+    check_proxy_resolves(value, options.addresses)
+
+
 def _check_check(_: object, __: object, value: Any) -> None:
     if value is not None:
         check_function("check", value, "a function that takes an httpx.Response, or None")
@@ -228,6 +233,7 @@ class Options:
     max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
     minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
     addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
+    proxy_resolves: bool = attrs.field(default=False, validator=_check_proxy_resolves)
     give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
     check: CheckTypes = attrs.field(default=None, validator=_check_check)
     progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)

@@ -35,6 +35,7 @@ from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._schedule._host_rules import HostRules, RulesFor
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._checks import check_count
+from asyncbatch._values._proxy import proxy_of
 from asyncbatch._values._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
@@ -62,9 +63,12 @@ def make_client(options: Options, client_options: dict[str, Any]) -> httpx.Async
     if not isinstance(options.max_redirects, NotGiven):
         settings["max_redirects"] = options.max_redirects
     client_options = {**settings, **client_options}
-    if pool_in(client_options) is not None:
-        client_options |= {"proxy": None, "has_proxy_pool": True}
-    return OwnClient(addresses=options.addresses, **client_options)
+    pool = pool_in(client_options)
+    if pool is not None:
+        client_options |= {"proxy": None, "proxies": [proxy_of(url) for url in pool.urls]}
+    return OwnClient(
+        addresses=options.addresses, proxy_resolves=options.proxy_resolves, **client_options
+    )
 
 
 def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None:
@@ -73,7 +77,7 @@ def refuse_with_client(options: Options, client_options: dict[str, Any]) -> None
 
     Raises:
         TypeError: If an option of the client was given.
-        ValueError: If `addresses` was given.
+        ValueError: If `addresses` was given, and `proxy_resolves` with it.
     """
     for name in client_options:
         raise TypeError(f"{name} is set on the client; give either client or {name}, not both")

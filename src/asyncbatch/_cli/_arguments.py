@@ -321,6 +321,11 @@ def _add_requests(group: Any) -> None:
         const="public",
         help="refuse private, loopback and other special addresses",
     )
+    group.add_argument(
+        "--proxy-resolves",
+        action="store_true",
+        help="with --public, let a proxy resolve names, whose addresses are not checked then",
+    )
     group.add_argument("--http2", action="store_true", help="needs the extra http2")
 
 

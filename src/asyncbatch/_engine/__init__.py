@@ -20,6 +20,7 @@ from asyncbatch._engine.connect._addresses import (
     AddressPolicyTypes,
     IPAddress,
     as_policy,
+    check_proxy_resolves,
     is_public,
 )
 from asyncbatch._engine.connect._connector import Connector
@@ -75,6 +76,7 @@ __all__ = [
     "as_policy",
     "bounds_for",
     "causes_of",
+    "check_proxy_resolves",
     "is_exhausted",
     "is_pristine",
     "is_public",

@@ -61,6 +61,11 @@ class Proxy:
         return self.scheme == "https"
 
     @property
+    def resolves(self) -> bool:
+        """Whether it is given names, which it resolves itself."""
+        return self.scheme != "socks5"
+
+    @property
     def label(self) -> str:
         """Its URL without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -440,7 +440,7 @@ async def test_a_plain_client_on_the_transport_is_guarded(
 @pytest.mark.parametrize("option", [{"proxy": "http://127.0.0.1:1"}, {"uds": "/tmp/socket"}])
 def test_a_transport_that_cannot_check_says_so(option: dict[str, Any]) -> None:
     """A proxy resolves names itself, and a path has no address."""
-    with pytest.raises(ValueError, match="proxy or a Unix domain socket"):
+    with pytest.raises(ValueError, match="addresses cannot be checked behind"):
         HTTPTransport(addresses="public", **option)
 
 

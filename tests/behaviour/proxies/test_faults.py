@@ -245,20 +245,6 @@ async def test_one_that_says_nothing_is_no_fault_of_the_host(
         assert not hosts
 
 
-async def test_addresses_are_not_checked_behind_a_proxy(
-    proxy: ProxyServer, origin: LoopbackServer
-) -> None:
-    """So a request may not have both; one that goes directly may."""
-    async with Fetcher(addresses=lambda _: True, retry=None, trust_env=False) as fetcher:
-        refused = await fetcher.fetch(Request(origin.url(), proxy=proxy.url()))
-        direct = await fetcher.fetch(Request(origin.url(), proxy=None))
-
-    assert refused.kind == "invalid_request"
-    assert "addresses" in str(refused.error)
-    assert direct.ok
-    assert proxy.accepted == 0
-
-
 async def test_a_proxy_of_a_request_needs_a_transport_of_ours(
     proxy: ProxyServer, origin: LoopbackServer
 ) -> None:

@@ -114,6 +114,8 @@ def test_public_keeps_out_of_private_networks(
         monkeypatch.delenv(name, raising=False)
     parse(["--public", "http://host.test/"])
     assert options["addresses"] == "public"
+    parse(["--public", "--proxy-resolves", "--proxy", "http://127.0.0.1:1", "http://host.test/"])
+    assert options["proxy_resolves"] is True
 
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     with pytest.raises(SystemExit) as ended:

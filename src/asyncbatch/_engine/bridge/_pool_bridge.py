@@ -18,6 +18,7 @@ from asyncbatch._engine._errors import ContextFailed, EngineClosed, TimedOut
 from asyncbatch._engine._exchange import Body, Exchange, ExchangeLimits, Origin, Upload
 from asyncbatch._engine.bridge._pristine import is_pristine
 from asyncbatch._engine.bridge._trace import EventLog, TracedStream
+from asyncbatch._engine.connect._connector import unchecked
 from asyncbatch._engine.http11 import (
     LAST_CHUNK,
     ExchangeError,
@@ -110,6 +111,8 @@ class EnginePoolMixin:
             raise self.core.UnsupportedProtocol(
                 "a request with a proxy of its own needs the engine: HTTP/1.1, without an upgrade"
             )
+        if self.route is not None:
+            self._check_given(request.url, self.route)
         if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
             # Reading the roots takes some 20 ms, and would block the event loop.
             try:
@@ -119,6 +122,20 @@ class EnginePoolMixin:
                 error.__cause__ = exc
                 raise self.as_core_error(error) from error
         return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
+
+    def _check_given(self, url: Any, route: Proxy) -> None:
+        """Check the address that httpcore gives to a proxy; it gives names to all of them."""
+        connector = self.engine.connector
+        try:
+            if connector.has_policy and not route.resolves:
+                raise InvalidRequest(
+                    f"addresses cannot be checked behind {route.label} for this request: it needs "
+                    "HTTP/1.1, without CONNECT or an upgrade"
+                )
+            port = url.port or _DEFAULT_PORTS.get(url.scheme, 80)
+            connector.check_given(url.host.decode("ascii"), port, route)
+        except ExchangeError as exc:
+            raise self.as_core_error(exc) from exc
 
     async def _ssl_context_made(self) -> ssl.SSLContext:
         try:
@@ -146,8 +163,8 @@ class EnginePoolMixin:
         server_name = extensions.get("sni_hostname")
         port = url.port or _DEFAULT_PORTS[url.scheme]
         route = extensions.get(PROXY_EXTENSION, self.route)
-        if route is not None and self.engine.connector.has_policy:
-            raise InvalidRequest("addresses cannot be checked behind a proxy: drop either")
+        if self.engine.connector.refuses(route):
+            raise InvalidRequest(unchecked(route))
         host = url.host.decode("ascii")
         origin = Origin(url.scheme == b"https", host, port, server_name, route)
         payload = encode_request_line(request.method, url.target) + fields.block

@@ -20,8 +20,13 @@ from asyncbatch._engine._engine import Engine
 from asyncbatch._engine.bridge._backend import CheckedBackend, TidyBackend
 from asyncbatch._engine.bridge._pool_bridge import EnginePoolMixin
 from asyncbatch._engine.bridge._socks import SocksBackend
-from asyncbatch._engine.connect._addresses import AddressPolicy, AddressPolicyTypes, as_policy
-from asyncbatch._engine.connect._connector import Connector
+from asyncbatch._engine.connect._addresses import (
+    AddressPolicy,
+    AddressPolicyTypes,
+    as_policy,
+    check_proxy_resolves,
+)
+from asyncbatch._engine.connect._connector import Connector, unchecked
 from asyncbatch._engine.connect._tls_roots import new_context
 from asyncbatch._values._proxy import Proxy, proxy_of
 
@@ -77,12 +82,14 @@ class TransportMixin:
         socket_options: Iterable[Any] | None = None,
         *,
         addresses: AddressPolicyTypes = None,
+        proxy_resolves: bool = False,
     ) -> None:
         policy = as_policy(addresses)
-        if policy is not None and (proxy is not None or uds is not None):
+        check_proxy_resolves(proxy_resolves, addresses)
+        if policy is not None and uds is not None:
             raise ValueError(
-                "addresses cannot be checked behind a proxy or a Unix domain socket: "
-                "drop either addresses or proxy/uds"
+                "addresses cannot be checked behind a Unix domain socket: drop either addresses or "
+                "uds"
             )
         socket_options = None if socket_options is None else list(socket_options)
         route = None if proxy is None else proxy_of(proxy)
@@ -95,6 +102,7 @@ class TransportMixin:
         connector = Connector(
             make,
             policy=policy,
+            proxy_resolves=proxy_resolves,
             local_address=local_address,
             socket_options=socket_options or (),
             uds=uds,
@@ -126,6 +134,9 @@ class TransportMixin:
             uds=uds,
             socket_options=socket_options,
         )
+        if connector.refuses(route):
+            assert route is not None
+            raise ValueError(unchecked(route))
         self._pool = self._new_pool(route)
 
     def handle_async_request(self, request: Any) -> Any:
@@ -180,8 +191,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
     An `httpx.AsyncHTTPTransport` on asyncbatch's own HTTP/1.1 engine.
 
     Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's. It
-    takes the arguments of `httpx.AsyncHTTPTransport`, and `addresses`. httpx's own code does what
-    the engine does not: HTTP/2, CONNECT, upgrades.
+    takes the arguments of `httpx.AsyncHTTPTransport`, `addresses` and `proxy_resolves`. httpx's own
+    code does what the engine does not: HTTP/2, CONNECT, upgrades.
 
     Args:
         verify: Whether and how certificates are verified, as in httpx.
@@ -202,9 +213,12 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         socket_options: Arguments of `setsockopt` for each socket.
         addresses: Which addresses may be connected to: `"public"` (see `is_public`), a callable
             that takes an `ipaddress` address and returns True or False, or `None` for all.
+        proxy_resolves: Whether, in spite of `addresses`, a proxy may be given names, which it
+            resolves itself: any but `socks5://`. Only addresses in URLs are checked then.
 
     Raises:
-        ValueError: `addresses` together with `proxy` or `uds`, or a `proxy` that is not valid.
+        ValueError: `addresses` together with `uds`, or with a `proxy` that may not resolve names; a
+            `proxy` that is not valid; `proxy_resolves` without `addresses`.
     """
 
     _library: ClassVar[ModuleType] = httpx
@@ -266,11 +280,13 @@ def _new_pool(
     if route is not None:
         if route.is_socks and options["http2"] and importlib.util.find_spec("socksio") is None:
             raise ImportError("HTTP/2 through a SOCKS proxy needs 'socksio': httpx[socks]")
+        if policy is not None and options["http2"] and not route.resolves:
+            raise ValueError(f"HTTP/2 through {route.label} cannot check addresses: drop http2")
         options["proxy"] = _core_proxy(_core_of(library), route)
     pool = pool_class(library)(engine, make_context, route, **options)
     # Used for what httpcore does instead of the engine.
     pool._network_backend = TidyBackend(pool._network_backend)
-    if policy is not None:
+    if policy is not None and route is None:
         pool._network_backend = CheckedBackend(pool._network_backend, policy, pool.core)
     if route is not None and route.is_socks:
         pool._network_backend = SocksBackend(pool._network_backend, pool.core)

@@ -113,6 +113,23 @@ def as_policy(addresses: AddressPolicyTypes) -> AddressPolicy | None:
     return addresses
 
 
+def check_proxy_resolves(proxy_resolves: object, addresses: AddressPolicyTypes) -> None:
+    """
+    Check an argument `proxy_resolves`.
+
+    Raises:
+        TypeError: It is not True or False.
+        ValueError: It is True, and there is nothing that it could allow.
+    """
+    if not isinstance(proxy_resolves, bool):
+        raise TypeError(f"proxy_resolves must be True or False, not {proxy_resolves!r}")
+    if proxy_resolves and addresses is None:
+        raise ValueError(
+            "proxy_resolves=True is for addresses=..., and without it proxies may resolve anyway: "
+            "drop it; for a SOCKS5 proxy that resolves names, write socks5h://"
+        )
+
+
 def allowed_by(policy: AddressPolicy, host: str, addresses: Sequence[str]) -> list[bool]:
     """
     Return for each address of a host, as text, whether it may be connected to.

@@ -40,7 +40,7 @@ from asyncbatch._engine.connect._sockets import (
 )
 from asyncbatch._engine.connect._tls_context import TLSContext
 from asyncbatch._engine.connect._tunnel import SocksRefused, open_tunnel
-from asyncbatch._engine.http11 import TruncatedResponse
+from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._values._proxy import Proxy
@@ -56,7 +56,9 @@ class Connector:
     Args:
         make_ssl_context: Called once, in a thread, when TLS is first needed: reading the roots
             takes some 20 ms.
-        policy: Decides which addresses may be connected to.
+        policy: Decides which addresses may be connected to. The addresses of proxies are the
+            caller's, and not checked.
+        proxy_resolves: Whether proxies may resolve names in spite of `policy`.
         local_address: The local address of each connection.
         socket_options: Arguments of `setsockopt` for each socket.
         uds: Path of a Unix domain socket to connect to instead of any address.
@@ -68,6 +70,7 @@ class Connector:
         make_ssl_context: Callable[[], ssl.SSLContext],
         *,
         policy: AddressPolicy | None = None,
+        proxy_resolves: bool = False,
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] = (),
         uds: str | None = None,
@@ -77,6 +80,7 @@ class Connector:
         threads = Threads()
         self._tls = TLSContext(make_ssl_context, threads)
         self._policy = policy
+        self._proxy_resolves = proxy_resolves
         self._opener = SocketOpener(local_address, socket_options)
         self._uds = uds
         self.resolver = Resolver(threads=threads) if resolver is None else resolver
@@ -84,8 +88,31 @@ class Connector:
 
     @property
     def has_policy(self) -> bool:
-        """Whether addresses are checked, which is impossible through a proxy."""
+        """Whether addresses are checked."""
         return self._policy is not None
+
+    def refuses(self, route: Proxy | None) -> bool:
+        """Whether addresses are checked, and a proxy would connect to others without a check."""
+        if self._policy is None or route is None:
+            return False
+        return route.resolves and not self._proxy_resolves
+
+    def check_given(self, host: str, port: int, route: Proxy) -> None:
+        """
+        Check the host that a proxy is given: an address as the policy says, a name not at all.
+
+        Raises:
+            InvalidRequest: The proxy would resolve names, which was not allowed.
+            AddressRefused: The host is an address that the policy does not allow.
+        """
+        if self._policy is None:
+            return
+        if self.refuses(route):
+            raise InvalidRequest(unchecked(route))
+        # In any spelling that the proxy may take for an address, also with a dot at its end.
+        literal = parse_literal(without_escape(host).removesuffix("."), port)
+        if literal is not None:
+            self.check(host, literal)
 
     def begin(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
@@ -105,7 +132,7 @@ class Connector:
             `None` if `connect` must begin.
 
         Raises:
-            AddressRefused, ConnectFailed, ProxyFailed: That step failed.
+            AddressRefused, ConnectFailed, InvalidRequest, ProxyFailed: That step failed.
         """
         if self._uds is not None or not CAN_WATCH:
             return None
@@ -113,9 +140,10 @@ class Connector:
         if route is None:
             begun = self._begin(origin, phases)
         else:
+            self.check_given(origin.host, origin.port, route)
             phases.is_at_proxy = True
             try:
-                begun = self._begin(_place_of(route), phases)
+                begun = self._begin(_place_of(route), phases, is_checked=False)
             except (ConnectFailed, ResolveFailed) as exc:
                 raise ProxyFailed(route.label, str(exc)) from exc
         if begun is None or not begun.is_connected:
@@ -125,11 +153,13 @@ class Connector:
         phases.is_at_proxy = False
         return attacher.attach_nowait(begun.sock) or begun
 
-    def _begin(self, origin: Origin, phases: ConnectPhases) -> StartedConnect | None:
+    def _begin(
+        self, origin: Origin, phases: ConnectPhases, *, is_checked: bool = True
+    ) -> StartedConnect | None:
         addresses = self._known_addresses(origin, phases)
         if addresses is None or len(addresses) > 1:
             return None
-        (address,) = self.check(origin.host, addresses)
+        (address,) = self.check(origin.host, addresses) if is_checked else addresses
         started = monotonic()
         try:
             return self._opener.begin(address)
@@ -155,14 +185,16 @@ class Connector:
             begun: What `begin` returned.
 
         Raises:
-            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, ProxyFailed: That step
-                failed.
+            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, InvalidRequest,
+                ProxyFailed: That step failed.
         """
         route = origin.route
         if route is None:
             return await self._connect(origin, phases, attacher, begun)
         if self._uds is not None:
             raise ProxyFailed(route.label, "it cannot be reached by a Unix domain socket")
+        if begun is None:  # otherwise `begin` has checked
+            self.check_given(origin.host, origin.port, route)
         phases.is_at_proxy = True
         phases.observe("proxy.connect.started", proxy=route.label)
         if origin.is_forwarded:
@@ -177,12 +209,13 @@ class Connector:
         phases: ConnectPhases,
         attacher: Attacher,
         begun: StartedConnect | None,
-        own_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> Transport:
+        """Connect to an origin, or to `proxy`, whose place it is."""
         name = "connect_tcp" if self._uds is None else "connect_unix_socket"
         phases.observe(f"connection.{name}.started", host=origin.host, port=origin.port)
         try:
-            sock = await self._open_socket(origin, phases, begun)
+            sock = await self._open_socket(origin, phases, begun, is_checked=proxy is None)
         except BaseException as exc:  # also cancelled by the time limit
             phases.observe(f"connection.{name}.failed", exception=exc)
             raise
@@ -192,6 +225,7 @@ class Connector:
 
         async def shake_hands() -> Transport:
             try:
+                own_context = None if proxy is None else proxy.ssl_context
                 context = await self._context() if own_context is None else own_context
             except BaseException:
                 sock.close()
@@ -210,7 +244,7 @@ class Connector:
         begun: StartedConnect | None,
     ) -> Transport:
         try:
-            return await self._connect(_place_of(proxy), phases, attacher, begun, proxy.ssl_context)
+            return await self._connect(_place_of(proxy), phases, attacher, begun, proxy)
         except ContextFailed:  # not a fault of the proxy
             raise
         except (ConnectFailed, HandshakeFailed, ResolveFailed) as exc:
@@ -279,12 +313,13 @@ class Connector:
 
     async def _hosts_for(self, proxy: Proxy, origin: Origin, phases: ConnectPhases) -> list[str]:
         """Return what a proxy is asked to connect to, in turn: a name, or its addresses."""
-        if proxy.scheme != "socks5":
+        if proxy.resolves:
             return [without_escape(origin.host)]
         phases.is_at_proxy = False
         addresses = self._known_addresses(origin, phases)
         if addresses is None:
             addresses = await self._look_up(origin, phases)
+        addresses = self.check(origin.host, addresses)
         phases.is_at_proxy = True
         return [str(address.sockaddr[0]) for address in addresses[:MOST_ADDRESSES]]
 
@@ -301,7 +336,12 @@ class Connector:
         return [*itertools.compress(addresses, verdicts)]
 
     async def _open_socket(
-        self, origin: Origin, phases: ConnectPhases, begun: StartedConnect | None
+        self,
+        origin: Origin,
+        phases: ConnectPhases,
+        begun: StartedConnect | None,
+        *,
+        is_checked: bool,
     ) -> socket.socket:
         if begun is not None and begun.is_connected:
             return begun.sock
@@ -318,7 +358,9 @@ class Connector:
         addresses = self._known_addresses(origin, phases)
         if addresses is None:
             addresses = await self._look_up(origin, phases)
-        return await self._race(origin, phases, self.check(origin.host, addresses))
+        if is_checked:
+            addresses = self.check(origin.host, addresses)
+        return await self._race(origin, phases, addresses)
 
     async def _finish(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
@@ -412,6 +454,14 @@ class Connector:
             raise HandshakeFailed(f"{_server_name(origin)!r}: {exc}") from exc
         finally:
             phases.leave()
+
+
+def unchecked(proxy: Proxy) -> str:
+    """Return why a request may not go through a proxy, and the cure."""
+    return (
+        f"addresses cannot be checked behind the proxy {proxy.label}, which resolves names itself: "
+        "allow that by proxy_resolves=True, or take a socks5:// proxy, which is given addresses"
+    )
 
 
 def _leave_proxy(phases: ConnectPhases) -> None:

@@ -9,7 +9,7 @@ the client shows only the cookies of that host.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar
 from typing import Any
@@ -23,6 +23,7 @@ from asyncbatch._lanes.client._cookies import adopt, narrowed
 from asyncbatch._lanes.client._no_proxy import NoProxy
 from asyncbatch._lanes.client._redirects import with_bytes_of_location
 from asyncbatch._lanes.request._sendable import check_text, check_url
+from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._urls import ABSOLUTE, text_of
 
@@ -33,8 +34,9 @@ class OwnClient(httpx.AsyncClient):
 
     Args:
         addresses: Which addresses may be connected to.
-        has_proxy_pool: Whether each request is assigned a proxy, so those of the environment are
-            ignored.
+        proxy_resolves: Whether proxies may resolve names in spite of `addresses`.
+        proxies: Those of which each request is assigned one; those of the environment are ignored
+            then.
         bounds: How many connections the transport may have, instead of `limits`.
         options: Those of httpx.
     """
@@ -44,12 +46,14 @@ class OwnClient(httpx.AsyncClient):
         *,
         addresses: AddressPolicyTypes = None,
         bounds: Bounds | None = None,
-        has_proxy_pool: bool = False,
+        proxy_resolves: bool = False,
+        proxies: Sequence[Proxy] = (),
         **options: Any,
     ) -> None:
         self._addresses: AddressPolicyTypes = addresses
         self._bounds = bounds
-        self._has_proxy_pool = has_proxy_pool
+        self._proxy_resolves = proxy_resolves
+        self._proxies = proxies
         self.own_transport: HTTPTransport | None = None
         self.proxied_transports: list[HTTPTransport] = []
         """The transports through the client's own proxies, or those of the environment."""
@@ -125,7 +129,9 @@ class OwnClient(httpx.AsyncClient):
             return super()._init_transport(transport=transport, **options)
         if self._bounds is not None:
             options["limits"] = self._bounds
-        self.own_transport = HTTPTransport(addresses=self._addresses, **options)
+        self.own_transport = HTTPTransport(
+            addresses=self._addresses, proxy_resolves=self._proxy_resolves, **options
+        )
         return self.own_transport
 
     def _init_proxy_transport(  # type: ignore[override]  # as above
@@ -140,7 +146,7 @@ class OwnClient(httpx.AsyncClient):
         return transport
 
     def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
-        if self._has_proxy_pool:
+        if self._proxies:
             return {}
         if proxy is not None or not allow_env_proxies:
             return super()._get_proxy_map(proxy, allow_env_proxies)
@@ -188,16 +194,29 @@ class OwnClient(httpx.AsyncClient):
         Raises:
             ValueError: If there is one.
         """
-        detours = [str(pattern.pattern) for pattern, way in self._mounts.items() if way is not None]
+        detours = [
+            str(pattern.pattern) for pattern, way in self._mounts.items() if self._skips(way)
+        ]
         if self.own_transport is None:
             detours.append("transport=")
-        if self._has_proxy_pool:
+        elif any(map(self.own_transport.engine.connector.refuses, self._proxies)):
             detours.append("proxy=")
         if detours:
             raise ValueError(
                 f"addresses={self._addresses!r} cannot be kept: {', '.join(detours)} would connect "
-                "without it (a proxy, from the environment perhaps: trust_env=False ignores that)"
+                "without it: a proxy resolves names itself, unless it is socks5://. Allow that by "
+                "proxy_resolves=True; trust_env=False ignores the proxies of the environment"
             )
+
+    def _skips(self, way: Any) -> bool:
+        """Whether a transport would connect without asking `addresses`."""
+        if way is None:
+            return False
+        # One by `through` has the policy of `own_transport`.
+        if self.own_transport is None or way not in self.proxied_transports:
+            return True
+        refused: bool = self.own_transport.engine.connector.refuses(way.route)
+        return refused
 
 
 def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]:

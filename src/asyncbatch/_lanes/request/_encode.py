@@ -23,6 +23,7 @@ from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, is_special
 from asyncbatch._lanes.request._sendable import check_head, check_text, check_url
 from asyncbatch._lanes.request._upload import Body, is_produced
+from asyncbatch._values._proxy import proxy_of
 from asyncbatch._values._request import UNSET, Request, Unset, check_present, native_of
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import split_plain, text_of
@@ -59,13 +60,20 @@ class RequestEncoder:
         request = Request.of(item)
         if _needs_client(request) or not is_basic(self._auth(request)):
             return None
-        if self._transport.engine.connector.has_policy and _has_proxy(request):
+        if self._is_refused(request.proxy):
             return None
         given = native_of(request)
         if given is not None:
             return self._prepare_given(item, request, given, limits)
         composed = self._fast_encoder.compose(item, request, limits)
         return composed or self._prepare_built(item, request, limits)
+
+    def _is_refused(self, proxy: Any) -> bool:
+        """Whether a request may not go through its proxy, which the client lane says."""
+        if isinstance(proxy, Unset) or proxy is None:
+            return False
+        refused: bool = self._transport.engine.connector.refuses(proxy_of(proxy))
+        return refused
 
     def _auth(self, request: Request) -> Any:
         """Return the authentication of `request`, its own or the client's."""
@@ -158,10 +166,6 @@ class RequestEncoder:
             return None
         content: bytes = native.content
         return content
-
-
-def _has_proxy(request: Request) -> bool:
-    return not isinstance(request.proxy, Unset) and request.proxy is not None
 
 
 _PHASES = {"connect", "read", "write", "pool"}

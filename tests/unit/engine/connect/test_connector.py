@@ -18,13 +18,16 @@ from asyncbatch._engine import (
     Connector,
     ExchangeLimits,
     Origin,
+    ProxyFailed,
     ResolveFailed,
     TimedOut,
     as_policy,
 )
 from asyncbatch._engine.connect._resolver import Address, Resolver
+from asyncbatch._values._proxy import proxy_of
 from tests import aio
 from tests.engines import engine_for, get
+from tests.proxies import ProxyServer
 from tests.raw_server import OK, Server, answer_all, answers, serve
 from tests.waiting import until
 
@@ -332,6 +335,25 @@ async def test_no_spelling_gets_around_the_policy(host: str) -> None:
             await get(engine, named(server, host))
 
         assert server.connections == 0
+
+
+async def test_a_proxy_is_asked_only_for_the_addresses_that_the_policy_allows() -> None:
+    """Of several of a name; its own address is not asked about."""
+    asked: list[str] = []
+
+    def policy(address: object) -> bool:
+        asked.append(str(address))
+        return str(address) == "127.0.0.2"
+
+    connector = connector_for("127.0.0.3", "127.0.0.2", policy=policy)
+    with ProxyServer() as proxy:
+        async with serve(answers(OK)) as server, engine_for(connector=connector) as engine:
+            way = proxy_of(proxy.url("socks5"))
+            with pytest.raises(ProxyFailed):  # the server listens on 127.0.0.1
+                await get(engine, named(server)._replace(route=way))
+
+    assert proxy.targets == [("127.0.0.2", server.port)]
+    assert asked == ["127.0.0.3", "127.0.0.2"]
 
 
 async def test_a_name_is_not_resolved_again_between_check_and_connect() -> None:
