@@ -1,16 +1,14 @@
 """
-`Connector`: opens a transport to an origin, by look-up, address policy, sockets, proxies and TLS.
+`Connector`: opens a transport to an origin, by a socket, proxies and TLS.
 
-It connects to the same address that the policy has checked; nothing is resolved twice.
+How a socket is connected to a host is up to `HostConnector`.
 """
 
 from __future__ import annotations
 
-import itertools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from time import monotonic
 
 from asyncbatch._engine._errors import (
     ConnectFailed,
@@ -19,13 +17,11 @@ from asyncbatch._engine._errors import (
     ProxyFailed,
     ResolveFailed,
 )
-from asyncbatch._engine._event_loop import cancelled_class
 from asyncbatch._engine._exchange import Origin
-from asyncbatch._engine.connect._addresses import AddressPolicy, allowed_by
-from asyncbatch._engine.connect._happy_eyeballs import HEAD_START, race
+from asyncbatch._engine.connect._addresses import AddressPolicy
+from asyncbatch._engine.connect._host_connector import HostConnector
 from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._resolver import (
-    Address,
     Resolver,
     Threads,
     parse_literal,
@@ -79,21 +75,23 @@ class Connector:
     ) -> None:
         threads = Threads()
         self._tls = TLSContext(make_ssl_context, threads)
-        self._policy = policy
         self._proxy_resolves = proxy_resolves
-        self._opener = SocketOpener(local_address, socket_options)
+        self._hosts = HostConnector(
+            SocketOpener(local_address, socket_options),
+            Resolver(threads=threads) if resolver is None else resolver,
+            policy,
+        )
         self._uds = uds
-        self.resolver = Resolver(threads=threads) if resolver is None else resolver
         self.retries = retries
 
     @property
     def has_policy(self) -> bool:
         """Whether addresses are checked."""
-        return self._policy is not None
+        return self._hosts.has_policy
 
     def refuses(self, route: Proxy | None) -> bool:
         """Whether addresses are checked, and a proxy would connect to others without a check."""
-        if self._policy is None or route is None:
+        if route is None or not self.has_policy:
             return False
         return route.resolves and not self._proxy_resolves
 
@@ -105,14 +103,14 @@ class Connector:
             InvalidRequest: The proxy would resolve names, which was not allowed.
             AddressRefused: The host is an address that the policy does not allow.
         """
-        if self._policy is None:
+        if not self.has_policy:
             return
         if self.refuses(route):
             raise InvalidRequest(unchecked(route))
         # In any spelling that the proxy may take for an address, also with a dot at its end.
         literal = parse_literal(without_escape(host).removesuffix("."), port)
         if literal is not None:
-            self.check(host, literal)
+            self._hosts.check(host, literal)
 
     def begin(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
@@ -138,12 +136,12 @@ class Connector:
             return None
         route = origin.route
         if route is None:
-            begun = self._begin(origin, phases)
+            begun = self._hosts.begin(origin, phases)
         else:
             self.check_given(origin.host, origin.port, route)
             phases.is_at_proxy = True
             try:
-                begun = self._begin(_place_of(route), phases, is_checked=False)
+                begun = self._hosts.begin(_place_of(route), phases, is_checked=False)
             except (ConnectFailed, ResolveFailed) as exc:
                 raise ProxyFailed(route.label, str(exc)) from exc
         if begun is None or not begun.is_connected:
@@ -152,21 +150,6 @@ class Connector:
             return begun
         phases.is_at_proxy = False
         return attacher.attach_nowait(begun.sock) or begun
-
-    def _begin(
-        self, origin: Origin, phases: ConnectPhases, *, is_checked: bool = True
-    ) -> StartedConnect | None:
-        addresses = self._known_addresses(origin, phases)
-        if addresses is None or len(addresses) > 1:
-            return None
-        (address,) = self.check(origin.host, addresses) if is_checked else addresses
-        started = monotonic()
-        try:
-            return self._opener.begin(address)
-        except (OSError, OverflowError) as exc:
-            raise self._connect_failed(origin, exc) from exc
-        finally:
-            phases.connect = monotonic() - started
 
     async def connect(
         self,
@@ -235,6 +218,24 @@ class Connector:
             return await attacher.attach_tls(sock, context, _server_name(origin), encrypted)
 
         return await self._shake_hands(origin, phases, shake_hands)
+
+    async def _open_socket(
+        self,
+        origin: Origin,
+        phases: ConnectPhases,
+        begun: StartedConnect | None,
+        *,
+        is_checked: bool,
+    ) -> socket.socket:
+        if self._uds is None:
+            return await self._hosts.connect(origin, phases, begun, is_checked=is_checked)
+        phases.enter("connect")
+        try:
+            return await connect_unix(self._uds)
+        except OSError as exc:
+            raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
+        finally:
+            phases.leave()
 
     async def _connect_to_proxy(
         self,
@@ -316,113 +317,10 @@ class Connector:
         if proxy.resolves:
             return [without_escape(origin.host)]
         phases.is_at_proxy = False
-        addresses = self._known_addresses(origin, phases)
-        if addresses is None:
-            addresses = await self._look_up(origin, phases)
-        addresses = self.check(origin.host, addresses)
+        addresses = await self._hosts.addresses_of(origin, phases)
+        addresses = self._hosts.check(origin.host, addresses)
         phases.is_at_proxy = True
         return [str(address.sockaddr[0]) for address in addresses[:MOST_ADDRESSES]]
-
-    def check(self, host: str, addresses: list[Address]) -> list[Address]:
-        """
-        Return the addresses that the policy allows.
-
-        Raises:
-            AddressRefused: It allows none, or it failed.
-        """
-        if self._policy is None:
-            return addresses
-        verdicts = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
-        return [*itertools.compress(addresses, verdicts)]
-
-    async def _open_socket(
-        self,
-        origin: Origin,
-        phases: ConnectPhases,
-        begun: StartedConnect | None,
-        *,
-        is_checked: bool,
-    ) -> socket.socket:
-        if begun is not None and begun.is_connected:
-            return begun.sock
-        if self._uds is not None:
-            phases.enter("connect")
-            try:
-                return await connect_unix(self._uds)
-            except OSError as exc:
-                raise ConnectFailed(f"{self._uds!r}: {exc}") from exc
-            finally:
-                phases.leave()
-        if begun is not None:
-            return await self._finish(origin, phases, begun)
-        addresses = self._known_addresses(origin, phases)
-        if addresses is None:
-            addresses = await self._look_up(origin, phases)
-        if is_checked:
-            addresses = self.check(origin.host, addresses)
-        return await self._race(origin, phases, addresses)
-
-    async def _finish(
-        self, origin: Origin, phases: ConnectPhases, begun: StartedConnect
-    ) -> socket.socket:
-        phases.connect = None  # `begin` has recorded a part of it
-        phases.enter("connect", begun.started)
-        try:
-            return await self._opener.finish(begun)
-        except cancelled_class():
-            if monotonic() - begun.started >= HEAD_START:
-                self.resolver.forget(origin.host, origin.port)
-            raise
-        except OSError as exc:
-            raise self._connect_failed(origin, exc) from exc
-        finally:
-            phases.leave()
-
-    async def _race(
-        self, origin: Origin, phases: ConnectPhases, addresses: list[Address]
-    ) -> socket.socket:
-        host, port = origin.host, origin.port
-        silent: list[Address] = []
-        phases.enter("connect")
-        try:
-            return await race(addresses, self._opener.connect, silent.extend)
-        except cancelled_class():
-            # Running out of time counts as a refusal: other addresses come first next time.
-            if silent:
-                self.resolver.forget(host, port)
-            raise
-        except (OSError, OverflowError) as exc:
-            raise self._connect_failed(origin, exc) from exc
-        finally:
-            phases.leave()
-            self.resolver.note_silent(host, port, silent)
-
-    def _connect_failed(self, origin: Origin, error: Exception) -> ConnectFailed:
-        self.resolver.forget(origin.host, origin.port)
-        return ConnectFailed(f"{origin.host!r} port {origin.port}: {error}")
-
-    def _known_addresses(self, origin: Origin, phases: ConnectPhases) -> list[Address] | None:
-        """Return the addresses of a host without a look-up: literal or cached; otherwise `None`."""
-        host, port = origin.host, origin.port
-        if not 0 < port < 65536:
-            raise ConnectFailed(f"there is no port {port}")
-        if not host or "\x00" in host:
-            raise ResolveFailed(f"not a host name: {host!r}")
-        literal = parse_literal(without_escape(host), port)
-        if literal is not None:
-            return literal
-        started = monotonic()
-        known = self.resolver.known(host, port)
-        if known is not None:
-            phases.dns = (phases.dns or 0.0) + monotonic() - started
-        return known
-
-    async def _look_up(self, origin: Origin, phases: ConnectPhases) -> list[Address]:
-        phases.enter("dns")
-        try:
-            return await self.resolver.resolve(origin.host, origin.port)
-        finally:
-            phases.leave()
 
     async def _context(self) -> ssl.SSLContext:
         try:
