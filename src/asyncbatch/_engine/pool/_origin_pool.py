@@ -1,7 +1,8 @@
 """
 `OriginPool`: the idle connections to one origin, and the exchanges that wait for one.
 
-Every step is O(1).
+`OriginPools` keeps one for each origin, for as long as something would be lost without it. Every
+step is O(1).
 """
 
 from __future__ import annotations
@@ -41,3 +42,33 @@ class OriginPool:
     def is_empty(self) -> bool:
         """Whether nothing is lost if it is forgotten."""
         return not (self.connections or self.waiting or self.spare_dials)
+
+
+class OriginPools:
+    """
+    The origin pools of one pool.
+
+    Attributes:
+        kept: By origin. An `OriginPool` that is empty may have been forgotten while a dial or a
+            connection still refers to it.
+    """
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: dict[Origin, OriginPool] = {}
+
+    def of(self, origin: Origin) -> OriginPool:
+        """Return the `OriginPool` of an origin: the kept one, or one not kept yet."""
+        origin_pool = self.kept.get(origin)
+        return OriginPool(origin) if origin_pool is None else origin_pool
+
+    def keep(self, origin_pool: OriginPool) -> OriginPool:
+        """Keep an `OriginPool`, unless its origin has another one by now; return the kept one."""
+        return self.kept.setdefault(origin_pool.origin, origin_pool)
+
+    def tidy(self, origin_pool: OriginPool) -> None:
+        """Forget an `OriginPool` if nothing is lost by that."""
+        # By identity: a dial may outlive the `OriginPool` that it was begun for.
+        if origin_pool.is_empty and self.kept.get(origin_pool.origin) is origin_pool:
+            del self.kept[origin_pool.origin]

@@ -32,7 +32,7 @@ from asyncbatch._engine.io._readiness import watch_on
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._idle import IdleConnections
-from asyncbatch._engine.pool._origin_pool import OriginPool
+from asyncbatch._engine.pool._origin_pool import OriginPool, OriginPools
 from asyncbatch._engine.pool._waiters import Waiters
 from asyncbatch._runtime._stalls import TakeOut
 
@@ -80,7 +80,7 @@ class Pool:
         self.idle = IdleConnections(self.deadlines, maximum=max_idle, expiry=idle_expiry)
         self._max_connections = max_connections
         self._max_in_use = max_in_use
-        self._origins: dict[Origin, OriginPool] = {}
+        self._origin_pools = OriginPools()
         # The adopted connections that are neither idle nor closed. Only this class writes it.
         self.in_use: set[Connection] = set()
         self.is_closed = False
@@ -90,15 +90,16 @@ class Pool:
 
     def submit(self, exchange: Exchange) -> None:
         """Start the exchange, now or as soon as there is a connection for it."""
-        origin_pool = self._origins.get(exchange.origin)
+        kept = self._origin_pools.kept
+        origin_pool = kept.get(exchange.origin)
         if origin_pool is None:
-            origin_pool = self._origins[exchange.origin] = OriginPool(exchange.origin)
+            origin_pool = kept[exchange.origin] = OriginPool(exchange.origin)
         if origin_pool.idle:
             connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
                 connection.start(exchange, exchange.begun_at)
                 return
-            origin_pool = self._keep(origin_pool)
+            origin_pool = self._origin_pools.keep(origin_pool)
         self._wait(origin_pool, exchange)
 
     def withdraw(self, exchange: Exchange) -> None:
@@ -137,7 +138,7 @@ class Pool:
             "idle": len(self.idle.members),
             "connecting": len(self.dialler.dials),
             "waiting": len(self.waiters.everyone),
-            "origins": len(self._origins),
+            "origins": len(self._origin_pools.kept),
         }
 
     # What connections call.
@@ -183,7 +184,7 @@ class Pool:
         origin_pool: OriginPool = connection.origin_pool
         origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
-        self._tidy(origin_pool)
+        self._origin_pools.tidy(origin_pool)
         if self.waiters.starved:
             # Not at once: the code that closes the connection may be about to use the place.
             self.loop.call_soon(self._start_starved)
@@ -195,7 +196,7 @@ class Pool:
             return
         self.waiters.add(exchange)
         # The connection that has just been closed has left a place.
-        self._dial(self._origin_pool_of(exchange), exchange, is_fresh=True)
+        self._dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=True)
 
     # What dials call.
 
@@ -222,7 +223,7 @@ class Pool:
                 # The connection ended after it was opened and before it was used.
                 error = TruncatedResponse("the server closed at once", received=False)
                 self._fail_waiting(exchange, as_proxys_fault(error, exchange))
-            self._tidy(dial.origin_pool)
+            self._origin_pools.tidy(dial.origin_pool)
             self._start_starved()
             return
         self._adopt(connection, dial.origin_pool)
@@ -235,18 +236,26 @@ class Pool:
         """Fail the exchange that waits for this dial, or have it dial or wait again."""
         if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
             # The time limit began before the dial took over this exchange.
-            if not self._dial_if_room(self._origin_pool_of(exchange), exchange):
+            if not self._dial_if_room(self._origin_pools.of(exchange.origin), exchange):
                 self.waiters.starve(exchange)
         elif exchange is not None and error is not None and self._can_make_room(error):
-            self._dial(self._origin_pool_of(exchange), exchange, is_fresh=dial.is_fresh)
+            self._dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=dial.is_fresh)
         elif exchange is not None and error is not None and self._may_share(exchange, error):
             # No other exchange gets a new connection now, either: all wait for the open ones.
             self.waiters.starve(exchange)
             return
         elif exchange is not None:
             self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
-        self._tidy(dial.origin_pool)
+        self._origin_pools.tidy(dial.origin_pool)
         self._start_starved()
+
+    def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
+        """Add a new connection."""
+        origin_pool = self._origin_pools.keep(origin_pool)
+        origin_pool.connections += 1
+        connection.origin_pool = origin_pool
+        connection.protocol.known_head = origin_pool.known_head
+        self.in_use.add(connection)
 
     # Dialling.
 
@@ -262,7 +271,7 @@ class Pool:
         return True
 
     def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
-        self._keep(origin_pool)
+        self._origin_pools.keep(origin_pool)
         self.waiters.feed(exchange)
         Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
 
@@ -274,34 +283,9 @@ class Pool:
 
     def _may_share(self, exchange: Exchange, error: Exception) -> bool:
         """Whether this machine can open no connection, but others to the origin are open."""
-        if self.is_closed or not self._origin_pool_of(exchange).connections:
+        if self.is_closed or not self._origin_pools.of(exchange.origin).connections:
             return False
         return any(map(is_exhausted, causes_of(error)))
-
-    # Origins.
-
-    def _origin_pool_of(self, exchange: Exchange) -> OriginPool:
-        """Return the `OriginPool` of an exchange: the kept one, or one not kept yet."""
-        origin_pool = self._origins.get(exchange.origin)
-        return OriginPool(exchange.origin) if origin_pool is None else origin_pool
-
-    def _keep(self, origin_pool: OriginPool) -> OriginPool:
-        """Keep an `OriginPool`, unless its origin has another one by now; return the kept one."""
-        return self._origins.setdefault(origin_pool.origin, origin_pool)
-
-    def _tidy(self, origin_pool: OriginPool) -> None:
-        """Forget an `OriginPool` if nothing is lost by that."""
-        # By identity: a dial may outlive the `OriginPool` that it was begun for.
-        if origin_pool.is_empty and self._origins.get(origin_pool.origin) is origin_pool:
-            del self._origins[origin_pool.origin]
-
-    def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
-        """Add a new connection."""
-        origin_pool = self._keep(origin_pool)
-        origin_pool.connections += 1
-        connection.origin_pool = origin_pool
-        connection.protocol.known_head = origin_pool.known_head
-        self.in_use.add(connection)
 
     # Waiting.
 
@@ -311,7 +295,7 @@ class Pool:
             exchange = self.waiters.first_starved()
             if exchange is None:
                 return
-            origin_pool = self._origin_pool_of(exchange)
+            origin_pool = self._origin_pools.of(exchange.origin)
             connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
                 self._serve(connection, exchange)
@@ -365,10 +349,10 @@ class Pool:
 
     def _stop_waiting(self, exchange: Exchange) -> None:
         self.waiters.discard(exchange)
-        origin_pool = self._origins.get(exchange.origin)
+        origin_pool = self._origin_pools.kept.get(exchange.origin)
         if origin_pool is not None:
             origin_pool.waiting.pop(exchange, None)
-            self._tidy(origin_pool)
+            self._origin_pools.tidy(origin_pool)
 
     def _serve_next(self, connection: Connection) -> bool:
         """Serve the exchange that has waited longest, if of this origin; return whether."""
