@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncbatch._schedule._decision import FINISH, Action, Decision, RetryDecider
 from asyncbatch._schedule._job import Job, JobState, Place
-from asyncbatch._schedule._queue import JobQueue
-from asyncbatch._schedule._queues import Queues
+from asyncbatch._schedule._queue import JobQueue, Queues
 from asyncbatch._schedule._ready_ring import ReadyRing
 from asyncbatch._schedule._resting import Resting
 from asyncbatch._values._outcome import Outcome
