@@ -18,11 +18,9 @@ with atheris.instrument_imports(include=["asyncbatch._engine.http11"]):
         ExchangeError,
         ResponseProtocol,
         ResponseState,
+        _body,
         _body_reader,
         _response,
-    )
-    from asyncbatch._engine.http11 import (
-        _preallocated as _placed,
     )
 
 from tests.unit.engine.http11.readers import read_h11
@@ -30,7 +28,7 @@ from tests.unit.engine.http11.readers import read_h11
 # So that the short bodies of a fuzzer go the ways of long ones, too.
 _response._SHORT = 64
 _body_reader._SHORTEST_PLACED = 8
-_placed.TAIL = 4
+_body.TAIL = 4
 
 MAX_BODY = 4096
 FLOOD = 3 * MAX_HEAD_BYTES

@@ -4,11 +4,10 @@ The body of one response while it is received: its length, its bytes so far, and
 
 from __future__ import annotations
 
-from ._body import GrowingBody, UnjoinedBody
+from ._body import GrowingBody, PlacedBody, UnjoinedBody
 from ._chunked import ChunkedProtocol
 from ._errors import body_too_large
 from ._head import CHUNKED, UNTIL_CLOSE
-from ._preallocated import PlacedBody
 
 # A coding may make a body longer than its decoded form, by at most a hundredth and this.
 _INFLATION = 1024

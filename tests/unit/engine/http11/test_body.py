@@ -1,4 +1,9 @@
-"""A body that grows: whatever the sizes of its pieces, it is their sum."""
+"""
+What a body is received into.
+
+One that grows is the sum of its pieces, whatever their sizes. One of known length is received where
+it stays: it is what was sent, and is not copied.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._engine.http11._body import UNJOINED, GrowingBody, UnjoinedBody
+from asyncbatch._engine.http11 import ResponseProtocol, ResponseState, _body_reader
+from asyncbatch._engine.http11._body import (
+    TAIL,
+    UNJOINED,
+    WINDOW,
+    GrowingBody,
+    PlacedBody,
+    UnjoinedBody,
+)
+
+LENGTH = 200_000
+BODY = bytes(range(250)) * (LENGTH // 250)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LENGTH
 
 pieces = st.builds(
     lambda letter, size: bytes([letter]) * size,
@@ -76,3 +93,117 @@ def test_a_large_body_is_handed_over_in_pieces(size: int) -> None:
     assert bytes(whole) == piece * count
     assert body.size == 0
     assert body.take_whole() == b""
+
+
+@given(st.lists(st.tuples(st.integers(0, LENGTH), st.booleans()), max_size=12))
+def test_a_piece_may_come_in_place_or_from_elsewhere(steps: list[tuple[int, bool]]) -> None:
+    """Either way the body is what was sent."""
+    body = PlacedBody(LENGTH)
+    for size, in_place in [*steps, (LENGTH, False)]:
+        piece = BODY[body.size : body.size + size]
+        window = body.window
+        if in_place and window is not None:
+            piece = piece[: len(window)]
+            window[: len(piece)] = piece
+            body.add(window[: len(piece)])
+        else:
+            body.add(memoryview(piece))
+
+    assert body.size == LENGTH
+    del window
+    assert body.take() == BODY
+
+
+def test_the_end_is_received_elsewhere() -> None:
+    """So that bytes behind the body are not taken for a part of it, nor left for the next."""
+    body = PlacedBody(LENGTH)
+    received = 0
+    while (window := body.window) is not None:
+        assert 0 < len(window) <= WINDOW  # so that others get their turn
+        received += len(window)
+        body.add(BODY[received - len(window) : received])
+
+    assert received == LENGTH - TAIL
+
+
+def test_the_body_is_not_copied() -> None:
+    """It takes its own length in memory, and no more, up to when it is handed over."""
+    piece = b"x" * 65_536
+    tracemalloc.start()
+    try:
+        body = PlacedBody(10_000_000)
+        while (window := body.window) is not None:
+            window[: len(piece)] = piece[: len(window)]
+            body.add(window[: len(piece)])
+        del window
+        body.add(b"x" * TAIL)
+        content = body.take()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(content) == 10_000_000
+    assert peak < 10_500_000
+
+
+def receive(protocol: ResponseProtocol, wire: bytes) -> bool:
+    """Feed as a connection does: into the window where there is one."""
+    while wire:
+        window = protocol.place_body()
+        size = 30_000 if window is None else min(30_000, len(window))
+        piece, wire = wire[:size], wire[size:]
+        if window is None:
+            is_complete = protocol.receive(memoryview(piece))
+        else:
+            window[: len(piece)] = piece
+            is_complete = protocol.receive(window[: len(piece)])
+        if is_complete:
+            return not wire
+    return False
+
+
+@pytest.mark.parametrize("surplus", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_placed_response_ends_where_its_length_says(surplus: bytes) -> None:
+    """What follows is seen, as with any other body, and nothing stays for the next response."""
+    protocol = ResponseProtocol()
+    for _ in range(2):
+        protocol.begin()
+        receive(protocol, HEAD + BODY + surplus)
+
+        assert protocol.state is ResponseState.DONE
+        assert protocol.body == BODY
+        assert protocol.is_reusable is (surplus == b"")
+        assert protocol.place_body() is None
+        if surplus:
+            break
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 40),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+    ],
+)
+def test_a_body_has_no_place_unless_its_length_is_known_and_sensible(head: bytes) -> None:
+    """Short ones are not worth it, and nobody may claim the memory of a machine by a number."""
+    protocol = ResponseProtocol()
+    protocol.receive(head)
+
+    assert protocol.place_body() is None
+
+
+def test_without_memory_for_the_whole_a_body_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come is kept, and the rest joined to it."""
+
+    def refuse(length: int) -> PlacedBody:
+        raise MemoryError
+
+    monkeypatch.setattr(_body_reader, "PlacedBody", refuse)
+    protocol = ResponseProtocol()
+
+    assert receive(protocol, HEAD + BODY)
+    assert protocol.body == BODY
