@@ -15,6 +15,7 @@ from asyncbatch._engine import (
     Origin,
     ProxyFailed,
 )
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._values._proxy import proxy_of
 from tests import aio
@@ -116,7 +117,9 @@ async def test_no_descriptor_left_is_a_failed_connect_and_passes() -> None:
     """An error for the one exchange; when descriptors are free again, all is as before."""
     async with serve(answer_all) as server, engine_for() as engine:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        "".encode("idna")  # which the first look-up of a process loads from a file
+        # The first look-up of a process and its first request on trio load these from files.
+        "".encode("idna")
+        running_loop()
         taken = [socket.socket()]
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 10, limits[1]))
