@@ -52,27 +52,36 @@ class Manner:
 
 class ProxyServer:
     """
-    A proxy on 127.0.0.1; a context manager.
+    A proxy on loopback; a context manager.
 
     Args:
         manner: how it treats its clients.
         context: for TLS to the proxy itself.
+        address: where it listens: 127.0.0.1 or ::1.
 
     Attributes:
         heads: the heads of requests, those for tunnels included, in the order in which they came.
         targets: host and port of each tunnel, and of each request by SOCKS5.
+        kinds: the type of address (ATYP) of each request by SOCKS5.
         accepted: connections so far.
     """
 
     def __init__(
-        self, manner: Manner | None = None, *, context: ssl.SSLContext | None = None
+        self,
+        manner: Manner | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.manner = Manner() if manner is None else manner
         self.heads: list[bytes] = []
         self.targets: list[tuple[str, int]] = []
+        self.kinds: list[int] = []
         self.accepted = 0
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._address = address
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family, backlog=256)
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -84,8 +93,15 @@ class ProxyServer:
 
     def url(self, scheme: str = "http", userinfo: str = "") -> str:
         """Return what a client is told."""
-        host = "localhost" if self._context else "127.0.0.1"
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        if self._context and host == "127.0.0.1":
+            host = "localhost"
         return f"{scheme}://{userinfo}{host}:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._open)
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -246,6 +262,7 @@ class _Client:
         if manner.dies == "method":
             return
         *_, kind = self._take(4)
+        self._proxy.kinds.append(kind)
         if kind == 3:
             host = self._take(self._take(1)[0]).decode()
         else:
