@@ -157,6 +157,14 @@ def detector() -> Iterator[BlockBuster]:
     for function in ("io.BufferedReader.read", "io.BufferedRandom.read"):
         if function in detector.functions:
             detector.functions[function].can_block_in(*reader)
+    # One look at each file that may be there already, before its request waits for anything.
+    for function in ("os.lstat", "os.stat"):
+        if function in detector.functions:
+            detector.functions[function].can_block_in("asyncbatch/_files/_download.py", "_look_for")
+            detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_resolved")
+    for function in ("os.getcwd", "os.path.abspath"):
+        if function in detector.functions:
+            detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_place_of")
     detector.activate()
     yield detector
     detector.deactivate()

@@ -27,11 +27,11 @@ PUBLIC = """
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
     Retry        Rate              HostLimits HostStatistics    Progress
-    ProxyPool
+    ProxyPool  Folder
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded
-    FetcherClosed
+    ChecksumMismatch   FetcherClosed
     HostDown           HostPaused     NotStarted     ProxyError         RetryAfterTooLong  TLSError
     TooSlow            TruncatedBody
 """

@@ -10,6 +10,7 @@ from asyncbatch._values._errors import (
     AttemptTimeout,
     BodyConsumed,
     BodyTooLarge,
+    ChecksumMismatch,
     DeadlineExceeded,
     DNSError,
     FailureKind,
@@ -23,6 +24,7 @@ from asyncbatch._values._errors import (
     TooSlow,
     TruncatedBody,
 )
+from asyncbatch._values._folder import Folder
 from asyncbatch._values._pickling import Absent, made_of, publish, restored, same
 from asyncbatch._values._quantiles import Quantiles
 from asyncbatch._values._request import Request, Unset
@@ -61,6 +63,7 @@ __all__ = [
     "AttemptTimeout",
     "BodyConsumed",
     "BodyTooLarge",
+    "ChecksumMismatch",
     "DNSError",
     "DeadlineExceeded",
     "Failure",
@@ -68,6 +71,7 @@ __all__ = [
     "Fetcher",
     "FetcherClosed",
     "FetcherOptions",
+    "Folder",
     "HTTPTransport",
     "HostDown",
     "HostLimits",

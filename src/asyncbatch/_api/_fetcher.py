@@ -28,15 +28,17 @@ from asyncbatch._api._stream import Streaming
 from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
+from asyncbatch._files import Files
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
 from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._folder import Folder, ToTypes, check_to
 from asyncbatch._values._host_key import Origin
 from asyncbatch._values._redaction import shown
-from asyncbatch._values._request import is_request
+from asyncbatch._values._request import UNSET, Unset, is_request
 from asyncbatch._values._result import Result
 from asyncbatch._values._results import Results, ResultStream
 from asyncbatch._values._timeouts import CLOSE_SECONDS
@@ -87,6 +89,8 @@ class Fetcher:
         check: A function that is called with each `httpx.Response` of a status below 400 before it
             becomes a `Success`. If it raises, the result is a failure of kind `callback`, with
             the response; it is tried again only if `Retry.when` returns so.
+        to: Where the bodies of all calls are written: a folder as a path, or a `Folder`; `None`:
+            they stay in memory.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for a bar of that library, or a
             callable that is called with a `Progress` ten times a second.
         options: Any other option of `httpx.AsyncClient`; not together with `client`.
@@ -181,7 +185,13 @@ class Fetcher:
         state = "closed" if self._closed else "open" if self._shared else "not opened"
         return f"<Fetcher: {state}, concurrency={self._options.concurrency}>"
 
-    async def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
+    async def fetch(
+        self,
+        request: RequestLike,
+        *,
+        batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
+    ) -> Result:
         """
         Fetch one request, under the same limits as a batch.
 
@@ -190,6 +200,8 @@ class Fetcher:
             batch_timeout: Seconds for the whole call, including all waits for a slot, the host or
                 the next try. After that, the result is a failure of kind `timeout`, or
                 `not_started` if the request has not been sent.
+            to: The file that the body is written to, or the `Folder`. A path names a folder if it
+                ends with a slash or is one. Replaces the fetcher's `to`; `None`: into memory.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -203,17 +215,25 @@ class Fetcher:
             )
         if batch_timeout is not None:
             batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        batch, output = self._batch_of_one(batch_timeout)
+        # Without the call where no file is named.
+        has_file = to is not UNSET or self._options.to is not None
+        to = self._to(to) if has_file else None
+        batch, output = self._batch_of_one(batch_timeout, to)
         self._batches.add(batch)
         try:
-            if await batch.run_one(request) and len(self._spare) < self._options.concurrency:
+            is_clean = await batch.run_one(request) and to is None
+            if is_clean and len(self._spare) < self._options.concurrency:
                 self._spare.append((batch, output))
         finally:
             self._batches.discard(batch)
         return output.take()
 
     async def fetch_many(
-        self, requests: Requests, *, batch_timeout: float | None = None
+        self,
+        requests: Requests,
+        *,
+        batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
     ) -> Results:
         """
         Fetch all `requests` and return their results in the order of the input.
@@ -223,6 +243,8 @@ class Fetcher:
             batch_timeout: Seconds for the whole call. Requests that have not ended by then are
                 failures of kind `timeout` or `not_started`. Items of an iterable without a length
                 that have not been read by then get no result.
+            to: The folder that the bodies are written to, as a path or a `Folder`; a `Request` may
+                have its own `to`. Replaces the fetcher's `to`; `None`: into memory.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -231,7 +253,8 @@ class Fetcher:
                 attribute `results` holds their results.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        batch = self._new_batch(Input(requests), output := Collected(), batch_timeout)
+        files = Files(self._to(to))
+        batch = self._new_batch(Input(requests), output := Collected(), batch_timeout, files)
         clock = running_clock()
         begun = clock()
         with self._registered(batch):
@@ -256,6 +279,7 @@ class Fetcher:
         ordered: bool = False,
         backlog: int | None = None,
         batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
     ) -> AbstractAsyncContextManager[ResultStream]:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -272,6 +296,7 @@ class Fetcher:
                 `ordered`: most requests that are read and not consumed; 1,000 by default, or ten
                 times `concurrency` if that is more.
             batch_timeout: As for `fetch_many`.
+            to: As for `fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -281,7 +306,8 @@ class Fetcher:
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         output = Delivered(ordered=ordered, backlog=backlog)
-        begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout)
+        files = Files(self._to(to))
+        begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout, files)
         return Streaming(output, begin, self._batches)
 
     def statistics(self) -> Statistics:
@@ -331,25 +357,38 @@ class Fetcher:
         ]
         return any(reopened)
 
-    def _batch_of_one(self, batch_timeout: float | None) -> tuple[Batch, Collected]:
+    def _to(self, to: ToTypes | Unset | None) -> ToTypes | None:
+        """Return where the bodies of a call go: as it says, or the option."""
+        if isinstance(to, Unset):
+            option = self._options.to
+            return option if option is None or isinstance(option, Folder) else Folder(option)
+        if to is not None:
+            check_to(to)
+        return to
+
+    def _batch_of_one(
+        self, batch_timeout: float | None, to: ToTypes | None
+    ) -> tuple[Batch, Collected]:
         """Return a batch for one request, a finished one if there is one."""
         clock = running_clock()
-        while self._spare and batch_timeout is None:
+        while self._spare and batch_timeout is None and to is None:
             self._check_open()
             batch, output = self._spare.pop()
             # A test may have made the time virtual, or real again, since that batch.
             if batch.clock is clock:
                 return batch, output
         output = Collected()
-        return self._new_batch(Input(()), output, batch_timeout), output
+        files = Files(to, is_one=True)
+        return self._new_batch(Input(()), output, batch_timeout, files), output
 
     def _new_batch(
         self,
         source: Input,
         output: Output,
-        batch_timeout: float | None = None,
+        batch_timeout: float | None,
+        files: Files,
     ) -> Batch:
-        return Batch(self._check_open(), source, output, batch_timeout=batch_timeout)
+        return Batch(self._check_open(), source, output, batch_timeout=batch_timeout, files=files)
 
     def _check_open(self) -> Shared:
         if self._shared is None or self._closed:

@@ -25,6 +25,7 @@ from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
 from asyncbatch._values._checks import check_count, check_function, check_seconds
+from asyncbatch._values._folder import ToTypes, check_to
 from asyncbatch._values._proxy import ProxyTypes
 from asyncbatch._values._request import (
     AuthTypes,
@@ -72,6 +73,7 @@ class BatchOptions(TypedDict, total=False):
     proxy_resolves: bool
     give_up_host_after: int | None
     check: CheckTypes
+    to: ToTypes | None
     progress: ProgressTypes
 
 
@@ -207,6 +209,11 @@ def _check_check(_: object, __: object, value: Any) -> None:
         check_function("check", value, "a function that takes an httpx.Response, or None")
 
 
+def _check_to(_: object, __: object, value: Any) -> None:
+    if value is not None:
+        check_to(value)
+
+
 def _check_progress(_: object, __: object, value: object) -> None:
     check_progress(value)
 
@@ -230,12 +237,13 @@ class Options:
     max_redirects: Any = attrs.field(
         default=NotGiven(DEFAULT_MAX_REDIRECTS), validator=_check_count
     )
-    max_body: int | None = attrs.field(default=DEFAULT_MAX_BODY, validator=_check_count)
+    max_body: Any = attrs.field(default=NotGiven(DEFAULT_MAX_BODY), validator=_check_count)
     minimum_rate: float | None = attrs.field(default=None, validator=_check_speed)
     addresses: AddressPolicyTypes = attrs.field(default=None, validator=_check_addresses)
     proxy_resolves: bool = attrs.field(default=False, validator=_check_proxy_resolves)
     give_up_host_after: int | None = attrs.field(default=10, validator=_check_count)
     check: CheckTypes = attrs.field(default=None, validator=_check_check)
+    to: ToTypes | None = attrs.field(default=None, validator=_check_to)
     progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)
 
 

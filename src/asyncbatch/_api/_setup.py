@@ -13,7 +13,7 @@ import attrs
 import httpx
 
 from asyncbatch._api._client_options import pool_in
-from asyncbatch._api._options import NotGiven, Options, warn_caller
+from asyncbatch._api._options import DEFAULT_MAX_BODY, NotGiven, Options, warn_caller
 from asyncbatch._batch import Shared
 from asyncbatch._batch._attempt import Attempter
 from asyncbatch._batch._log import HostLog
@@ -146,7 +146,10 @@ def equip(
     stalls.join(slots.take_out)
     return Shared(
         trial=Attempter(
-            lane, limits, None if proxy_pool is None else Proxies(proxy_pool, random.random)
+            lane,
+            limits,
+            _given(options.max_body, None),
+            None if proxy_pool is None else Proxies(proxy_pool, random.random),
         ),
         hosts=Hosts(
             per_host=options.per_host,
@@ -195,7 +198,7 @@ def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
 
 def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
     rules: dict[str, Any] = {
-        "max_body": options.max_body,
+        "max_body": _given(options.max_body, DEFAULT_MAX_BODY),
         "follow_redirects": _given(options.follow_redirects, client.follow_redirects),
         "max_redirects": _given(options.max_redirects, client.max_redirects),
         "minimum_rate": options.minimum_rate,
@@ -214,7 +217,11 @@ def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
         limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
     else:
         limits = limits_of_client(client.timeout)
-    return attrs.evolve(limits, connect=_given(options.connect_timeout, limits.connect))
+    return attrs.evolve(
+        limits,
+        connect=_given(options.connect_timeout, limits.connect),
+        is_default=isinstance(options.timeout, NotGiven),
+    )
 
 
 def _given(value: Any, otherwise: Any) -> Any:

@@ -14,7 +14,16 @@ import anyio
 import attrs
 
 from asyncbatch._batch._proxies import Proxies
-from asyncbatch._lanes import Binding, Encoded, Lane, Relay, callers_error, field_of
+from asyncbatch._files import Download
+from asyncbatch._lanes import (
+    Binding,
+    Encoded,
+    Lane,
+    Relay,
+    callers_error,
+    field_of,
+    sink_outcome,
+)
 from asyncbatch._policies._proxy_pool import Full
 from asyncbatch._policies._retry_after import parse_retry_after
 from asyncbatch._runtime._event_loop import Clock
@@ -22,8 +31,9 @@ from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
 from asyncbatch._values._host_key import origin_of
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
-from asyncbatch._values._request import UNSET, Request, Unset
-from asyncbatch._values._timeouts import TimeLimits, limits_of
+from asyncbatch._values._request import UNSET, Request, Unset, take_sources, with_headers
+from asyncbatch._values._sink import SinkFailure
+from asyncbatch._values._timeouts import TimeLimits, for_files, limits_of
 
 # Statuses that ask for credentials, or redirect the request unchanged: nothing was carried out.
 _ACTED_NOT = frozenset({307, 308, 401, 407})
@@ -44,6 +54,8 @@ class Attempter:
     lane: Lane
     limits: TimeLimits
     """The limits of a request that has none of its own."""
+    max_file: int | None = None
+    """Most bytes of a body that goes to a file, for a request without a `max_body` of its own."""
     proxies: Proxies | None = None
     """The proxies of which each attempt takes one; `None`: the client's way is taken."""
 
@@ -56,6 +68,8 @@ class Attempter:
         allowed: float | None = None,
         limits: TimeLimits | None = None,
         encoded: Encoded | Unset | None = UNSET,
+        download: Download | None = None,
+        sink: Download | None = None,
     ) -> Outcome:
         """
         Try `item` once and return its outcome; only cancellation is raised.
@@ -67,10 +81,14 @@ class Attempter:
             limits: The limits of its host; `None`: those of the fetcher.
             allowed: Seconds from its first start to `deadline_at`, for the message.
             encoded: The request as encoded by the lane, if it was encoded already.
+            download: Its file, if its body goes to one.
+            sink: The same file, once it is open.
         """
+        if download is not None:
+            return await self._download(item, download, deadline_at, clock, allowed, limits)
         proxies = self.proxies
         if proxies is None or not _takes_proxy(item):
-            return await self._run(item, deadline_at, clock, allowed, limits, encoded)
+            return await self._run(item, deadline_at, clock, allowed, limits, encoded, sink)
         began = clock()
         try:
             host = origin_of(item, self.lane.locate)[1]
@@ -91,7 +109,9 @@ class Attempter:
             outcome = proxies.none_left(self.lane.binding, now)
         else:
             try:
-                outcome = await self._run(item, deadline_at, clock, allowed, limits, encoded, proxy)
+                outcome = await self._run(
+                    item, deadline_at, clock, allowed, limits, encoded, sink, proxy
+                )
             except BaseException:
                 proxies.release(proxy)
                 raise
@@ -108,6 +128,7 @@ class Attempter:
         allowed: float | None,
         limits: TimeLimits | None,
         encoded: Encoded | Unset | None,
+        sink: Download | None,
         route: Proxy | Unset | None = UNSET,
     ) -> Outcome:
         started_at = clock()
@@ -115,14 +136,51 @@ class Attempter:
             limits = _limits_of(item, self.limits if limits is None else limits)
         except (TypeError, ValueError) as error:
             return Outcome(kind=FailureKind.invalid_request, error=error, started_at=started_at)
+        if sink is not None:
+            own = limits.max_body
+            sink.max_body = self.max_file if isinstance(own, Unset) else own
+            limits = for_files(limits)
         left = None if deadline_at is None else deadline_at - started_at
         seconds = _shorter(limits.total, left)
         if isinstance(encoded, Unset):
             encoded = self.lane.encode(item, limits)
-        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left, route)
+        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left, route, sink)
         if left is not None and seconds != limits.total:
             self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)
+
+    async def _download(
+        self,
+        item: object,
+        download: Download,
+        deadline_at: float | None,
+        clock: Clock,
+        allowed: float | None,
+        limits: TimeLimits | None,
+    ) -> Outcome:
+        """Try a request once whose body goes to a file; the file is closed afterwards."""
+        started_at = clock()
+        request = Request.of(item)
+        try:
+            found = await download.begin()
+            if found is not None:
+                return Outcome(saved=found, started_at=started_at)
+            tried = with_headers(request, download.headers())
+            outcome = await self.run(
+                tried,
+                deadline_at=deadline_at,
+                clock=clock,
+                allowed=allowed,
+                limits=limits,
+                sink=download,
+            )
+            take_sources(request, tried)
+        except SinkFailure as failure:
+            outcome = sink_outcome(failure, None, self.lane.binding)
+            outcome.started_at = started_at
+        finally:
+            await download.end()
+        return outcome
 
     async def conclude(
         self, relay: Relay, deadline_at: float | None, allowed: float | None
@@ -173,9 +231,13 @@ def _takes_proxy(item: object) -> bool:
 
 
 def has_own_limits(item: object) -> bool:
-    """Whether a request has a time limit or a `max_body` of its own."""
+    """Whether a request has a time limit, a `max_body` or a file of its own."""
     return isinstance(item, Request) and not (
-        item.timeout is UNSET and item.deadline is UNSET and item.max_body is UNSET
+        item.timeout is UNSET
+        and item.deadline is UNSET
+        and item.max_body is UNSET
+        and item.to is UNSET
+        and item.checksum is None
     )
 
 
@@ -196,6 +258,8 @@ def _judged(outcome: Outcome, started_at: float, binding: Binding) -> Outcome:
     response = outcome.response
     if response is None or outcome.kind is not None or response.status_code < 400:
         return outcome
+    if outcome.saved is not None:
+        return outcome  # a 416: all of the file was there
     if response.status_code == 407 and outcome.forwarded_by is not None:
         return _refused_by_proxy(outcome, binding)
     outcome.kind = FailureKind.status

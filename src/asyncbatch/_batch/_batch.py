@@ -24,6 +24,7 @@ from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._batch._workers import Workers
+from asyncbatch._files import Files
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._runtime._stalls import GRACE, LEAST, TimeLimit
@@ -43,6 +44,7 @@ class Batch:
         output: Output,
         *,
         batch_timeout: float | None = None,
+        files: Files | None = None,
     ) -> None:
         self._shared = shared
         self._source = source
@@ -63,6 +65,7 @@ class Batch:
             self._progress_count,
             self.clock,
             is_at_hand=bool(source.size) and not source.is_async,
+            files=files or Files(None),
         )
         if batch_timeout is not None:
             self._schedule.ends_at = self._begun + batch_timeout

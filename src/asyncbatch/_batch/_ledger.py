@@ -23,12 +23,14 @@ from asyncbatch._batch._make_result import (
     refused,
     rejected,
     result_of,
+    skipped,
     too_late,
     unpaid,
 )
 from asyncbatch._batch._output import Output
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._window import Window
+from asyncbatch._files import Files
 from asyncbatch._lanes import callers_error
 from asyncbatch._progress import Progress
 from asyncbatch._runtime._event_loop import Clock
@@ -37,7 +39,7 @@ from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._request import Request, Unset, is_repeatable
+from asyncbatch._values._request import UNSET, Request, Unset, is_repeatable
 from asyncbatch._values._result import Failure, Result
 from asyncbatch._values._retry import Retry
 
@@ -58,7 +60,10 @@ class Ledger:
         clock: Clock,
         *,
         is_at_hand: bool,
+        files: Files,
     ) -> None:
+        self.files = files
+        """Where the bodies of its requests go."""
         self.unfinished = 0
         """Number of requests read that have no result yet."""
         self.on_retry: Callable[[Job], object] = _ignore
@@ -111,11 +116,23 @@ class Ledger:
             except Exception as error:
                 self._finish(rejected(item, index, error, self._lane))
                 return
+        download = None
+        if self.files.to is not None or (type(item) is not str and _names_file(item)):
+            try:
+                download = self.files.download_of(Request.of(item))
+            except ValueError as error:
+                self._finish(rejected(item, index, error, self._lane))
+                return
+            found = None if download is None else download.found_nowait()
+            if found is not None:
+                self._finish(skipped(item, index, found, self._lane))
+                return
         if type(item) is str:
             job = Job(item, index, self._hosts.get(origin))
             job.allowed = self._shared.deadline
         else:
             job = self._job_of(item, index, self._hosts.get(origin))
+        job.download = download
         if self.full_before is not None:
             job.queued = self._slots.full_at(now) - self.full_before
         if is_beyond:
@@ -134,7 +151,9 @@ class Ledger:
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Let `job` be tried again, or give it its result, as the schedule decides."""
         job.queued += outcome.queued
-        check = self._shared.check
+        if outcome.saved is not None and outcome.status_code is None:
+            job.discount_try()  # its file was there: nothing was sent
+        check = None if outcome.saved is not None else self._shared.check
         if outcome.kind is None and check is not None:
             error = self._callbacks.examine(check, built(job.request, outcome))
             if error is not None:
@@ -256,6 +275,11 @@ class Ledger:
         if job is not None and job.weight:
             self.let_go(job)
         self.publish(result)
+
+
+def _names_file(item: object) -> bool:
+    """Whether a request says where its body goes, or what it must be."""
+    return isinstance(item, Request) and not (item.to is UNSET and item.checksum is None)
 
 
 def _count_and_put(progress_count: ProgressCount, output: Output, result: Result) -> None:

@@ -24,6 +24,7 @@ from asyncbatch._values._errors import (
 from asyncbatch._values._outcome import NO_TIMING, Outcome
 from asyncbatch._values._request import Request
 from asyncbatch._values._result import Failure, Result, Success, status_error, success
+from asyncbatch._values._sink import Saved
 from asyncbatch._values._timing import Attempt, Course, timing_of
 
 _UNPAID = "not tried again: the retry budget of its host was used up"
@@ -42,8 +43,11 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
 def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
     """Return the result of `job` with its last outcome."""
     if outcome.kind is None:
-        assert outcome.response is not None
-        return success_of(job, outcome, now)
+        if outcome.saved is None:
+            return success_of(job, outcome, now)
+        if outcome.response is None:
+            return skipped(job.request, job.index, outcome.saved, lane)
+        return saved(success_of(job, outcome, now), outcome.saved)
     elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
     history = () if job.history is None else tuple(job.history)
     if history and len(history) == job.attempts:
@@ -106,6 +110,29 @@ def success_of(job: Job, outcome: Outcome, now: float) -> Success:
         outcome.timing,
         outcome.content,
         outcome.response,
+    )
+
+
+def saved(result: Success, file: Saved) -> Success:
+    """Return `result`, with the file that its body is in."""
+    object.__setattr__(result, "_saved", file.plain())
+    return result
+
+
+def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:
+    """Return the result of a request whose file was there, so that nothing was sent."""
+    return Success(
+        index=index,
+        item=item,
+        url=url_of(item, lane),
+        elapsed=0.0,
+        attempts=0,
+        history=(),
+        queued=0.0,
+        throttled=0.0,
+        network=NO_TIMING,
+        response=None,
+        saved=file.plain(),
     )
 
 

@@ -51,7 +51,9 @@ class Workers:
         self.permits = shared.permits
         self.trial = shared.trial
         # A relay has the same limits for all its requests, and builds no response for `check`.
-        self.may_relay = shared.check is None and shared.trial.proxies is None
+        self.may_relay = (
+            shared.check is None and shared.trial.proxies is None and ledger.files.to is None
+        )
         self.has_deadline = shared.deadline is not None
         self.schedule = schedule
         self.reader = reader
@@ -310,6 +312,7 @@ class Worker:
                     allowed=job.allowed,
                     limits=job.host.limits,
                     encoded=encoded,
+                    download=job.download,
                 )
         except BaseException:
             self._interrupt()

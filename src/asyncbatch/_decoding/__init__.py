@@ -9,7 +9,7 @@ constant. There is no bound on the ratio, because dense bodies are legitimate.
 from __future__ import annotations
 
 from ._cost import may_be_large
-from ._decoder import Decoder, decode, decoder_for
+from ._decoder import Decoder, decode, decoder_for, decoder_into
 from ._stage import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "DecodingFailure",
     "decode",
     "decoder_for",
+    "decoder_into",
     "may_be_large",
 ]

@@ -76,11 +76,33 @@ def decoder_for(
     limit = sys.maxsize if max_size is None else max_size
     if not content_encoding:
         return _IdentityDecoder(limit)
-    names = [name for name in map(_canonical, content_encoding.split(",")) if name]
-    if len(names) > MAX_CODINGS:
-        raise CorruptBody("encoded", f"it has more than {MAX_CODINGS} content codings")
-    makers = [maker for maker in map(_stage_maker, names) if maker is not None]
-    return _StackedDecoder(makers, limit, on_piece) if makers else _IdentityDecoder(limit)
+    makers = _makers(content_encoding)
+    if not makers:
+        return _IdentityDecoder(limit)
+    return _StackedDecoder(makers, limit, on_piece, _Body(limit, on_piece))
+
+
+def decoder_into(
+    content_encoding: str, into: Callable[[bytes], object], *, max_size: int | None = None
+) -> Decoder | None:
+    """
+    Return a decoder that passes each decoded piece on, of about 256 KiB at most, and keeps none.
+
+    Its `finish` returns an empty body. It returns `None` if there is nothing to decode.
+
+    Args:
+        content_encoding: As for `decoder_for`.
+        into: Called with each piece.
+        max_size: Most bytes of the decoded body; `None` for no limit.
+
+    Raises:
+        CorruptBody: If there are more than 5 codings.
+    """
+    makers = _makers(content_encoding)
+    if not makers:
+        return None
+    limit = sys.maxsize if max_size is None else max_size
+    return _StackedDecoder(makers, limit, _ignore, _PassedOn(limit, into))
 
 
 def decode(
@@ -149,8 +171,9 @@ class _StackedDecoder:
         makers: list[Callable[[Sink], Stage]],
         limit: int,
         on_piece: Callable[[], object],
+        body: _Body | _PassedOn,
     ) -> None:
-        self._body = _Body(limit, on_piece)
+        self._body = body
         self._stages: list[Stage] = []
         # Each stage writes to the stage made before it, the first to the body.
         # The references form no cycle, so that no body waits for the garbage
@@ -219,6 +242,26 @@ class _Body:
             self._tail.clear()
 
 
+class _PassedOn:
+    """The decoded bytes, passed on, up to the limit."""
+
+    __slots__ = ("_into", "_limit", "size")
+
+    def __init__(self, limit: int, into: Callable[[bytes], object]) -> None:
+        self._limit = limit
+        self._into = into
+        self.size = 0
+
+    def write(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size > self._limit:
+            raise BodyLimitExceeded(self._limit)
+        self._into(piece)
+
+    def content(self) -> bytes:
+        return b""
+
+
 class _Relay:
     """Passes pieces from one coding to the next, up to the allowance."""
 
@@ -236,6 +279,14 @@ class _Relay:
         if self._size > self._limit + _RELAY_ALLOWANCE:
             raise BodyLimitExceeded(self._limit)
         self._sink(piece)
+
+
+def _makers(content_encoding: str) -> list[Callable[[Sink], Stage]]:
+    """Return the makers of the stages of a body, in the order in which they were applied."""
+    names = [name for name in map(_canonical, content_encoding.split(",")) if name]
+    if len(names) > MAX_CODINGS:
+        raise CorruptBody("encoded", f"it has more than {MAX_CODINGS} content codings")
+    return [maker for maker in map(_stage_maker, names) if maker is not None]
 
 
 def _canonical(name: str) -> str:

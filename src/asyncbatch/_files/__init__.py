@@ -4,3 +4,10 @@ Bodies that go to files: their names, how they are continued, and how they reach
 `_names`, `_content_disposition`, `_versions` and `_continuation` are pure: strings and numbers in,
 strings and decisions out, without a file, a clock or a socket.
 """
+
+from __future__ import annotations
+
+from ._download import Download
+from ._files import Files
+
+__all__ = ["Download", "Files"]

@@ -12,6 +12,7 @@ from asyncbatch._lanes.client._binding import Binding, binding_of, check_transpo
 from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
+from asyncbatch._lanes.failures._of_sink import sink_outcome
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of
 
@@ -32,5 +33,6 @@ __all__ = [
     "check_transports",
     "exit_of_caller",
     "field_of",
+    "sink_outcome",
     "slots_of",
 ]

@@ -8,6 +8,7 @@ which headers and cookies they carry. Authentication flows run around the hops, 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,8 @@ from asyncbatch._values._request import (
     is_request,
     native_of,
 )
-from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._sink import Sink
+from asyncbatch._values._timeouts import TimeLimits, shorter
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
 """Failures after which an HTTP/2 connection may count more streams than it has."""
@@ -99,6 +101,7 @@ class ClientLane:
         clock: Clock,
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
+        sink: Sink | None = None,
         *,
         first: Exchange | None = None,
         resumed: Resumed | None = None,
@@ -126,14 +129,24 @@ class ClientLane:
         rules = self.rules
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
-        attempt = ClientAttempt(self._client, self.binding, item, rules, hops, resumed)
+        allowed = shorter(seconds, limits.head)
+        limit = TimeLimit(None if allowed is None else max(0.0, allowed - spent))
+        attempt = ClientAttempt(
+            self._client,
+            self.binding,
+            item,
+            rules,
+            hops,
+            resumed,
+            sink,
+            on_body=functools.partial(limit.extend, _more(seconds, allowed)),
+        )
         outcome: Outcome | None = None
-        limit = TimeLimit(None if seconds is None else max(0.0, seconds - spent))
         self._under_way[limit] = trace
         try:
             with limit:
-                if seconds is not None:
-                    trace.on_waited = _prolongation(limit, None if left is None else left - seconds)
+                if allowed is not None:
+                    trace.on_waited = _prolongation(limit, None if left is None else left - allowed)
                 outcome = await attempt.outcome(limits)
         except BaseException:
             await release_leaked(self._client)
@@ -141,7 +154,8 @@ class ClientLane:
         finally:
             del self._under_way[limit]
         if outcome is None:
-            outcome = attempt.timed_out(seconds or 0.0)
+            outcome = attempt.timed_out(allowed or 0.0)
+            outcome.cut = allowed == seconds
             # It has waited in the pool's queue until the end.
             outcome.local = self._admission is not None and trace.is_waiting
         if outcome.local:
@@ -173,6 +187,11 @@ class ClientLane:
             url = self.binding.located(self._client, request.url)
         check_url(url, self.binding, given=request.url)
         return url
+
+
+def _more(seconds: float | None, allowed: float | None) -> float:
+    """Return by how much an attempt may take longer than `allowed` once a body is being saved."""
+    return math.inf if seconds is None or allowed is None else seconds - allowed
 
 
 def _proxy_for(item: object) -> Proxy | Unset | None:

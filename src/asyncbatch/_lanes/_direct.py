@@ -40,6 +40,7 @@ from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset, plain_url
+from asyncbatch._values._sink import Sink
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
@@ -163,6 +164,7 @@ class DirectLane:
         clock: Clock,
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
+        sink: Sink | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -170,8 +172,10 @@ class DirectLane:
         The outcome of a response has its status, but is not judged by it. For the arguments see
         `Lane.exchange`.
         """
-        if encoded is None:
-            return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
+        if encoded is None or sink is not None:
+            return await self._client_lane.exchange(
+                item, None, limits, seconds, clock, left, route, sink
+            )
         prepared = PreparedRequest.of(encoded, limits)
         if not isinstance(route, Unset):
             prepared.go_through(route)

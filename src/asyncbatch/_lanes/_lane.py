@@ -14,6 +14,7 @@ from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
+from asyncbatch._values._sink import Sink
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -58,6 +59,7 @@ class Lane(Protocol):
         clock: Clock,
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
+        sink: Sink | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -73,6 +75,7 @@ class Lane(Protocol):
             left: The limit on the attempt with those waits.
             route: The proxy to go through; `None` for a direct connection, `UNSET` for the proxy
                 of the request or the client.
+            sink: Takes the body of the final response, unless it refuses it. It is not closed.
         """
         ...
 

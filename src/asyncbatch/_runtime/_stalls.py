@@ -7,6 +7,7 @@ and no limit passes in it: bytes that have arrived are read first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
@@ -87,13 +88,20 @@ class TimeLimit:
         return self._scope.cancelled_caught
 
     def extend(self, seconds: float) -> None:
-        """Move the limit by `seconds`, unless its scope was left already."""
+        """
+        Move the limit by `seconds`, unless its scope was left already.
+
+        By infinitely many, there is no limit any more.
+        """
         if self._seconds is None:
             return
         if self._handle is None:
             self._scope.deadline += seconds
+            return
+        self._handle.cancel()
+        if seconds == math.inf:
+            self._seconds = None
         else:
-            self._handle.cancel()
             self._arm(self._when + seconds)
 
     def __enter__(self) -> Self:

@@ -36,11 +36,14 @@ class Threads:
     Args:
         name: Name of each thread.
         limit: Most threads at a time; further calls wait for their turn.
+        linger: Seconds for which a thread waits for another call before it ends. Starting a thread
+            costs 60 µs, as much as all else that a short call does.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, *, linger: float = 0.0) -> None:
         self._name = name
         self._limit = limit
+        self._linger = linger
         self._reset()
         if hasattr(os, "register_at_fork"):
             # A child process has none of the threads, but perhaps a lock that one of them held.
@@ -48,8 +51,11 @@ class Threads:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._called = threading.Condition(self._lock)
         self._calls: deque[Callable[[], None]] = deque()
         self._running = 0
+        # How many of them wait for a call.
+        self._idle = 0
 
     async def call(self, function: Callable[[], T]) -> T:
         """
@@ -59,10 +65,7 @@ class Threads:
             NoThreads: If no thread can be started, or gevent or eventlet has replaced threads.
             BaseException: As raised by `function`.
         """
-        if are_threads_patched():
-            raise NoThreads
-        call = _Call(function)
-        self._put(call.run)
+        call = self.begin(function)
         try:
             await call.ended.wait()
         finally:
@@ -70,9 +73,25 @@ class Threads:
         result: T = call.result()
         return result
 
+    def begin(self, function: Callable[[], T]) -> Call:
+        """
+        Have a thread call `function`, and return without waiting for it.
+
+        Raises:
+            NoThreads: As `call` does.
+        """
+        if are_threads_patched():
+            raise NoThreads
+        call = Call(function)
+        self._put(call.run)
+        return call
+
     def _put(self, call: Callable[[], None]) -> None:
         with self._lock:
             self._calls.append(call)
+            if self._idle >= len(self._calls):
+                self._called.notify()
+                return
             if self._running >= self._limit:
                 return
             self._running += 1
@@ -89,6 +108,10 @@ class Threads:
     def _work(self) -> None:
         while True:
             with self._lock:
+                if not self._calls and self._linger:
+                    self._idle += 1
+                    self._called.wait(self._linger)
+                    self._idle -= 1
                 if not self._calls:
                     self._running -= 1
                     return
@@ -97,7 +120,7 @@ class Threads:
             del call  # its references must not live until the lock is free
 
 
-class _Call:
+class Call:
     """A function that a thread calls for a task."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -108,6 +131,12 @@ class _Call:
         self._is_given_up = False
         self._value: Any = None
         self._error: BaseException | None = None
+        self._has_raised = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the function has raised, or has not ended."""
+        return self._has_raised or not self.ended.is_set()
 
     def run(self) -> None:
         """Call the function, in a thread."""
@@ -117,6 +146,7 @@ class _Call:
         try:
             value = function()
         except BaseException as error:  # `result` raises it
+            self._has_raised = True
             if not self._is_given_up:
                 self._error = error
         else:

@@ -87,6 +87,8 @@ class RetryDecider:
         """
         if outcome.local:
             return _decide_local(job, now)
+        if outcome.again and _is_in_time(job, now):
+            return Decision(Action.RETRY)
         host, retry = job.host, self.policy_for(job)
         if retry is None or job.attempts >= retry.attempts:
             return FINISH

@@ -81,7 +81,8 @@ class Job:
     One request on its way through the schedule.
 
     The caller reads `state`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
-    `allowed`, `retry`, `deadline`, `history` and `weight`. Only the schedule uses the rest.
+    `allowed`, `retry`, `deadline`, `download`, `history` and `weight`. Only the schedule uses the
+    rest.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class Job:
         "attempts",
         "clock",
         "deadline",
+        "download",
         "first_started_at",
         "history",
         "host",
@@ -127,6 +129,8 @@ class Job:
         self.first_started_at: float | None = None
         # The time after which it is not tried again.
         self.deadline: float | None = None
+        # Where its body goes, if not into memory; written by the caller.
+        self.download: Any = None
         # The earlier tries; written by the caller.
         self.history: list[Any] | None = None
         self.local_failures = 0

@@ -27,6 +27,8 @@ from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
 from asyncbatch._sync._signals import handlers_here, interrupting
 from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream
 from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._folder import ToTypes
+from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._result import Result
 from asyncbatch._values._results import Results
 
@@ -68,7 +70,7 @@ def fetch_many_sync(
         return _run_here(make_fetcher, requests, batch_timeout)
     portal = Portal(make_fetcher)
     try:
-        return portal.call(_fetch_many, portal.open(), requests, batch_timeout)
+        return portal.call(_fetch_many, portal.open(), requests, batch_timeout, UNSET)
     finally:
         try:
             portal.close()
@@ -151,22 +153,35 @@ class SyncFetcher:
             if self._finalizer is not None:
                 self._finalizer.detach()
 
-    def fetch(self, request: RequestLike, *, batch_timeout: float | None = None) -> Result:
+    def fetch(
+        self,
+        request: RequestLike,
+        *,
+        batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
+    ) -> Result:
         """
         Fetch one request, under the same limits as a batch.
 
         Args:
             request: A `str`, `httpx.URL`, `httpx.Request` or `Request`.
             batch_timeout: As for `Fetcher.fetch`.
+            to: As for `Fetcher.fetch`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `request` is not a request.
             ValueError: If `batch_timeout` has an impossible value.
         """
-        return self._portal.call(_fetch, self._opened(), request, batch_timeout)
+        return self._portal.call(_fetch, self._opened(), request, batch_timeout, to)
 
-    def fetch_many(self, requests: Requests, *, batch_timeout: float | None = None) -> Results:
+    def fetch_many(
+        self,
+        requests: Requests,
+        *,
+        batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
+    ) -> Results:
         """
         Fetch all `requests` and return their results in the order of the input.
 
@@ -176,6 +191,7 @@ class SyncFetcher:
             requests: Any iterable or async iterable; read lazily, in the fetcher's thread. A plain
                 iterable must not block, because all batches wait while it does.
             batch_timeout: As for `Fetcher.fetch_many`.
+            to: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -183,7 +199,7 @@ class SyncFetcher:
             Exception: As raised by the iterable, once every request read before has ended. Its
                 attribute `results` holds their results.
         """
-        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout)
+        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout, to)
 
     def stream(
         self,
@@ -192,6 +208,7 @@ class SyncFetcher:
         ordered: bool = False,
         backlog: int | None = None,
         batch_timeout: float | None = None,
+        to: ToTypes | Unset | None = UNSET,
     ) -> SyncResultStream:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -207,6 +224,7 @@ class SyncFetcher:
             ordered: Whether to yield in the order of the input rather than of completion.
             backlog: Most results that wait to be consumed; see `Fetcher.stream`.
             batch_timeout: As for `Fetcher.fetch_many`.
+            to: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -219,6 +237,7 @@ class SyncFetcher:
             ordered=ordered,
             backlog=backlog,
             batch_timeout=batch_timeout,
+            to=to,
         )
         stream.owner = self
         return stream
@@ -330,12 +349,22 @@ async def _open_and_fetch(
         return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
 
 
-async def _fetch(fetcher: Fetcher, request: RequestLike, batch_timeout: float | None) -> Result:
-    return await fetcher.fetch(request, batch_timeout=batch_timeout)
+async def _fetch(
+    fetcher: Fetcher,
+    request: RequestLike,
+    batch_timeout: float | None,
+    to: ToTypes | Unset | None,
+) -> Result:
+    return await fetcher.fetch(request, batch_timeout=batch_timeout, to=to)
 
 
-async def _fetch_many(fetcher: Fetcher, requests: Requests, batch_timeout: float | None) -> Results:
-    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+async def _fetch_many(
+    fetcher: Fetcher,
+    requests: Requests,
+    batch_timeout: float | None,
+    to: ToTypes | Unset | None,
+) -> Results:
+    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, to=to)
 
 
 async def _reopen(fetcher: Fetcher, host: str) -> bool:

@@ -20,11 +20,14 @@ from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._setup import backlog_of
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
+from asyncbatch._files import Files
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
 from asyncbatch._sync._portal import Call, Portal
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._folder import ToTypes
+from asyncbatch._values._request import Unset
 from asyncbatch._values._result import Result
 from asyncbatch._values._summary import Summary
 
@@ -40,6 +43,7 @@ class CrossingFetcher(Fetcher):
         ordered: bool,
         backlog: int | None,
         batch_timeout: float | None,
+        to: ToTypes | Unset | None,
     ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
@@ -49,10 +53,12 @@ class CrossingFetcher(Fetcher):
             TypeError, ValueError: If an argument is wrong.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
+        files = Files(self._to(to))
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         thread_output = ThreadOutput(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
         return SyncResultStream(
-            thread_output, portal.start(self._deliver, portal, source, thread_output, batch_timeout)
+            thread_output,
+            portal.start(self._deliver, portal, source, thread_output, batch_timeout, files),
         )
 
     async def _deliver(
@@ -61,11 +67,12 @@ class CrossingFetcher(Fetcher):
         source: Input,
         thread_output: ThreadOutput,
         batch_timeout: float | None,
+        files: Files,
     ) -> None:
         """Run a batch, and pass its error to the consumer, if it has one."""
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
-            batch = self._new_batch(source, thread_output, batch_timeout)
+            batch = self._new_batch(source, thread_output, batch_timeout, files)
             thread_output.figures.begin(running_clock(), batch.slots_full)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):

@@ -11,6 +11,7 @@ retrying live elsewhere.
     └── httpx.RequestError
         ├── BodyConsumed          the request's body can be read only once, and has been
         ├── BodyTooLarge          the decoded body passed `max_body`
+        ├── ChecksumMismatch      the body differs from the request's `checksum`
         ├── HostPaused            not sent: its host is paused for longer than it may wait
         ├── NotStarted            the batch ended before the request was sent
         ├── httpx.ConnectError
@@ -104,6 +105,13 @@ class FailureKind(StrEnum):
     Code of the caller raised: a hook, an authentication, `check`, `Retry.when`, the file or
     iterable of a body, a mock or a transport. The error is that exception, with its traceback.
     """
+    disk = "disk"
+    """
+    The file that the body goes to cannot be written: no space, no permission, a folder or a link in
+    its place, another program that writes it. The error is an `OSError`.
+    """
+    checksum = "checksum"
+    """The body differs from `Request.checksum`, twice in a row; there is no file."""
     not_started = "not_started"
     """The batch ran out of time before the request was sent."""
 
@@ -121,6 +129,24 @@ class BodyTooLarge(httpx.RequestError):
     def __init__(self, limit: int, *, request: httpx.Request | None = None) -> None:
         super().__init__(f"The decoded body passed max_body={limit} bytes", request=request)
         self.limit = limit
+
+
+class ChecksumMismatch(httpx.RequestError):
+    """
+    The body differs from the request's `checksum`.
+
+    Attributes:
+        expected: The checksum of the request.
+        found: That of the body, in the same form.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __init__(self, expected: str, found: str, *, request: httpx.Request | None = None) -> None:
+        super().__init__(f"The body has the checksum {found}, not {expected}", request=request)
+        self.expected = expected
+        self.found = found
 
 
 class BodyConsumed(httpx.RequestError):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
     from asyncbatch._values._errors import FailureKind
+    from asyncbatch._values._sink import Saved
 
 NO_TIMING = Timing()
 
@@ -53,6 +54,11 @@ class Outcome:
     forwarded_by: str | None = None
     """The proxy, without credentials, that was handed the whole request, and so may have answered
     it itself."""
+    again: bool = False
+    """Another try differs from this one and begins at once, whatever the retry policy says: without
+    the range that was refused, without the bytes that were wrong."""
+    saved: Saved | None = None
+    """The file that the body is in."""
     permanent: bool = False
     """Another try would end the same: the certificate does not verify, the name does not exist."""
     is_spent: bool = False

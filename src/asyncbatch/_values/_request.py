@@ -19,6 +19,8 @@ import httpx
 
 from asyncbatch._values._body_source import BodySource
 from asyncbatch._values._checks import check_seconds, check_size
+from asyncbatch._values._checksum import check_checksum
+from asyncbatch._values._folder import ToTypes, check_to
 from asyncbatch._values._pickling import (
     Absent,
     FieldParcel,
@@ -120,6 +122,15 @@ def _check_proxy(_: object, __: object, proxy: object) -> None:
         proxy_of(proxy)
 
 
+def _check_to(_: object, __: object, to: Any) -> None:
+    if to is not UNSET and to is not None:
+        check_to(to)
+
+
+def _check_checksum(_: object, __: object, checksum: Any) -> None:
+    check_checksum(checksum)
+
+
 @attrs.frozen(kw_only=True)
 class Request:
     """
@@ -181,6 +192,20 @@ class Request:
     `socks5h://` (the proxy resolves names), with user name and password if necessary, or an
     `httpx.Proxy`. It needs a transport of this library.
     """
+    to: ToTypes | Unset | None = attrs.field(default=UNSET, validator=_check_to)
+    """
+    The file that the body is written to; it never is in memory as a whole. Replaces the call's
+    `to`; `None`: the body stays in memory.
+
+    A path names the file; one that ends with a slash, or a `Folder`, names the folder.
+    """
+    checksum: str | None = attrs.field(default=None, validator=_check_checksum)
+    """
+    The algorithm and the hash that the decoded body must have, such as `"sha256:2cf2..."`.
+
+    A body with another hash makes no file; the request is tried once more, from the beginning, and
+    then is a failure of kind `checksum`. Only with `to`.
+    """
     extensions: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     """Extensions as httpx passes them to its transport. A `trace` function is called too."""
     tag: Any = None
@@ -221,6 +246,9 @@ class Request:
             object.__setattr__(request, "_native", item)
             return request
         return cls(_text_of(item))
+
+
+_SLOTS = tuple(field.name for field in attrs.fields(Request))
 
 
 class RequestParcel(Parcel):
@@ -283,6 +311,7 @@ def plain_url(item: object) -> str | None:
         and item.retry is UNSET
         and item.max_body is UNSET
         and item.proxy is UNSET
+        and item.to is UNSET
         # One by one and by identity: it takes 0.2 µs, and an object of the caller may define `==`
         # in its own way, as arrays of numbers do.
         and item.headers is None
@@ -294,6 +323,7 @@ def plain_url(item: object) -> str | None:
         and item.cookies is None
         and item.follow_redirects is None
         and item.extensions is None
+        and item.checksum is None
         and native_of(item) is None
     )
     return text_of_url(item.url) if is_plain else None
@@ -329,6 +359,48 @@ def hold(request: Request, sources: Sequence[BodySource]) -> None:
     native = native_of(request)
     if native is not None and sources:
         _sources[native] = sources
+
+
+def with_headers(request: Request, headers: Mapping[str, str]) -> Request:
+    """
+    Return the same request with more headers, which replace headers of the same name.
+
+    It is for one try; `take_sources` tells the given request what the try has read of its body.
+    """
+    made = object.__new__(Request)
+    for name in _SLOTS:
+        # Without `attrs.evolve`, which validates all of them again and leaves the native one out.
+        object.__setattr__(made, name, getattr(request, name))
+    given = native_of(request)
+    if given is None:
+        object.__setattr__(made, "headers", _added(request.headers, headers))
+        return made
+    native: Any = type(given)(given.method, given.url, headers=given.headers, stream=given.stream)
+    native.extensions = dict(given.extensions)
+    native.headers.update(headers)
+    object.__setattr__(made, "headers", native.headers)
+    object.__setattr__(made, "_native", native)
+    return made
+
+
+def take_sources(request: Request, tried: Request) -> None:
+    """Let `request` know what a try with `tried`, made by `with_headers`, has read of its body."""
+    sources = _sources_of(tried)
+    if sources:
+        hold(request, sources)
+
+
+def _added(given: Any, headers: Mapping[str, str]) -> Any:
+    if given is None:
+        return dict(headers)
+    if type(given) is dict and all(type(name) is str for name in given):
+        replaced = {name.lower() for name in headers}
+        kept = {name: value for name, value in given.items() if name.lower() not in replaced}
+        return {**kept, **headers}
+    # Of httpx, whatever the client's library: both take its pairs.
+    own = httpx.Headers(given)
+    own.update(headers)
+    return own.raw
 
 
 def is_repeatable(item: object) -> bool:

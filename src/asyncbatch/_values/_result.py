@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import attrs
@@ -49,6 +50,8 @@ class _Result:
     _content: bytes = attrs.field(default=b"", alias="content")
     _answer: Any = attrs.field(default=None, alias="response")
     # The response, or an object that builds it. Status and content need no built response.
+    _saved: tuple[Path, int, int | None] | None = attrs.field(default=None, alias="saved")
+    # The file that the body is in: a `Saved`, as a tuple that pickles.
 
     @property
     def timing(self) -> Timing:
@@ -86,8 +89,23 @@ class _Result:
 
     @property
     def content(self) -> bytes:
-        """The decoded body; `b""` without a response."""
+        """The decoded body; `b""` without a response, and if the body is in a file."""
         return self._content
+
+    @property
+    def path(self) -> Path | None:
+        """The file with the decoded body; `None` if it is in memory, or there is none."""
+        return None if self._saved is None else self._saved[0]
+
+    @property
+    def size(self) -> int:
+        """The size of the decoded body in bytes, in a file or in memory."""
+        return len(self._content) if self._saved is None else self._saved[1]
+
+    @property
+    def resumed_from(self) -> int | None:
+        """How many bytes of the file were there before the last try; `None` if it began at 0."""
+        return None if self._saved is None else self._saved[2]
 
     @property
     def reason_phrase(self) -> str:
@@ -173,7 +191,12 @@ class _Result:
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Success(_Result):
-    """The result of a request that got a complete response with a status below 400."""
+    """
+    The result of a request that got a complete response with a status below 400.
+
+    If `exists="skip"` found its file, nothing was sent: `attempts` is 0, and `status_code` and
+    `response` are `None`.
+    """
 
     ok: ClassVar[Literal[True]] = True
     """Always `True`; `False` on a `Failure`."""
@@ -196,14 +219,13 @@ class Success(_Result):
     @property
     def status_code(self) -> int:
         """The status of the response."""
-        return self._answer.status_code  # type: ignore[no-any-return]
+        answer = self._answer
+        return None if answer is None else answer.status_code  # type: ignore[return-value]
 
     @property
     def response(self) -> httpx.Response:
         """The response, read and closed. With an httpx2 client it is an `httpx2.Response`."""
-        response = self._built()
-        assert response is not None
-        return response
+        return self._built()  # type: ignore[return-value]  # None only if nothing was sent
 
     def unwrap(self) -> httpx.Response:
         """Return the response."""

@@ -6,6 +6,7 @@ Waits of the schedule have no limit here: none of these runs while a request is 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -34,6 +35,12 @@ class TimeLimits:
     """Seconds for each wait to send bytes."""
     pool: float | None = None
     """Seconds of waiting for a place in the client's pool."""
+    head: float | None = None
+    """
+    Seconds from the start of the attempt to the head of the final response, if less than `total`.
+    """
+    is_default: bool = False
+    """Whether the caller has not given `total`."""
     max_body: int | Unset | None = UNSET
     """Most bytes of the decoded body; `UNSET`: the limit of the lane."""
 
@@ -45,6 +52,33 @@ class TimeLimits:
             "write": self.write,
             "pool": self.pool,
         }
+
+
+def shorter(one: float | None, other: float | None) -> float | None:
+    """Return the shorter of two limits; `None`: no limit."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+@functools.lru_cache(maxsize=64)
+def for_files(limits: TimeLimits) -> TimeLimits:
+    """
+    Return the limits of attempts whose body goes to a file.
+
+    Unless the caller has given it, the limit on the whole attempt becomes one on the wait for the
+    head and for each silence.
+    """
+    total = limits.total
+    if not limits.is_default:
+        return limits
+    return attrs.evolve(
+        limits,
+        total=None,
+        head=total,
+        read=shorter(limits.read, total),
+        write=shorter(limits.write, total),
+    )
 
 
 def limits_of(timeout: TimeoutTypes | None, connect_timeout: float | None) -> TimeLimits:

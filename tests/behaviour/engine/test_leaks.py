@@ -101,9 +101,7 @@ class Timers:
 
         def set_timer(*args: Any, **kwargs: Any) -> Any:
             handle = original(*args, **kwargs)
-            # On uvloop, one that is due at once is no timer.
-            if hasattr(handle, "when"):
-                self._handles.append(handle)
+            self._handles.append(handle)
             return handle
 
         return set_timer

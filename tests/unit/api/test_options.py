@@ -43,7 +43,7 @@ def test_the_defaults():
     assert options.total_rate is None
     assert options.retry == Retry()
     assert options.deadline is None
-    assert options.max_body == 32 * 1024 * 1024
+    assert options.max_body.value == 32 * 1024 * 1024
     assert options.give_up_host_after == 10
     assert options.progress is False
     assert rest == {}

@@ -23,6 +23,7 @@ def make(library: Any) -> list[Exception]:
     return [
         error(_errors.BodyConsumed)("it is a pipe", request=request),
         error(_errors.BodyTooLarge)(10, request=request),
+        error(_errors.ChecksumMismatch)("md5:1", "md5:2", request=request),
         error(_errors.NotStarted)(1.5, request=request),
         error(_errors.DNSError)("x", request=request),
         error(_errors.TLSError)("x", request=request),

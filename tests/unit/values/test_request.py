@@ -167,6 +167,8 @@ OPTIONS: dict[str, Any] = {
     "follow_redirects": False,
     "proxy": None,
     "extensions": {},
+    "to": None,
+    "checksum": "md5:" + 32 * "0",
 }
 
 

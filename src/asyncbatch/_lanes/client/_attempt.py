@@ -8,7 +8,7 @@ cookies the request after it has. Authentication flows run around the hops, as i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -31,6 +31,7 @@ from asyncbatch._lanes.failures._of_client import (
     unreadable_outcome,
 )
 from asyncbatch._lanes.failures._of_engine import blame_proxy
+from asyncbatch._lanes.failures._of_sink import sink_outcome
 from asyncbatch._lanes.request._sendable import (
     check_extensions,
     check_location,
@@ -39,6 +40,7 @@ from asyncbatch._lanes.request._sendable import (
 )
 from asyncbatch._lanes.request._upload import Body
 from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
+from asyncbatch._lanes.response._save import leave_body, save_body
 from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
 from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
@@ -52,7 +54,12 @@ from asyncbatch._values._request import (
     is_request,
     native_of,
 )
+from asyncbatch._values._sink import Head, Sink, SinkFailure, Taking
 from asyncbatch._values._timeouts import TimeLimits
+
+
+def _ignore() -> None:
+    """Do nothing."""
 
 
 @attrs.frozen
@@ -90,6 +97,8 @@ class ClientAttempt:
         rules: Rules,
         hops: Hops,
         resumed: Resumed | None = None,
+        sink: Sink | None = None,
+        on_body: Callable[[], object] = _ignore,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -99,6 +108,11 @@ class ClientAttempt:
         self._hops = hops
         self._state = hops.state
         self._resumed = resumed
+        self._sink = sink
+        # Called before the sink takes a body.
+        self._on_body = on_body
+        # Whether it has taken that of the last response.
+        self._is_saving = False
         # The last response that has been read.
         self._response: Any = None
 
@@ -116,6 +130,9 @@ class ClientAttempt:
                 await self._respond(native)
             else:
                 await self._resume(resumed)
+            saved = await self._sink.finish() if self._sink and self._is_saving else None
+        except SinkFailure as failure:
+            return sink_outcome(failure, self._state.request, self._binding)
         except UnreadableBody as error:
             return self._answered(unreadable_outcome(error, self._state.request, self._binding))
         except Exception as error:
@@ -125,7 +142,7 @@ class ClientAttempt:
             if stand_in is None or not (is_hooks(error) or is_callers(error)):
                 raise
             return callback_outcome(stand_in)
-        return self._answered(Outcome())
+        return self._answered(Outcome(saved=saved))
 
     def _answered(self, outcome: Outcome) -> Outcome:
         """Return `outcome` with the last response, if there is one."""
@@ -243,9 +260,7 @@ class ClientAttempt:
                 response, first = await self._hops.take(native, first), None
             response.history = list(history)
             if not (follow and response.has_redirect_location):
-                await read_body(
-                    response, self._binding, self._rules.max_body, self._rules.minimum_rate
-                )
+                await self._read(response)
                 self._response = response
                 return response
             # From here on, a request that cannot be sent is a failure of the redirect.
@@ -255,6 +270,35 @@ class ClientAttempt:
             history.append(response)
             leave_behind(native, following)
             native = following
+
+    async def _read(self, response: Any) -> None:
+        """Read the body of a final response, to the sink if it takes it."""
+        sink, rules = self._sink, self._rules
+        self._is_saving = False
+        if sink is None:
+            await read_body(response, self._binding, rules.max_body, rules.minimum_rate)
+            return
+        head = Head(
+            response.status_code,
+            response.request.method,
+            str(response.url),
+            response.headers.raw,
+            lambda: response,
+        )
+        try:
+            taking = await sink.accept(head)
+        except BaseException:
+            await close(response)
+            raise
+        self._is_saving = taking is not Taking.MEMORY
+        if taking is Taking.MEMORY:
+            await read_body(response, self._binding, rules.max_body, rules.minimum_rate)
+            return
+        if taking is Taking.NOTHING:
+            await leave_body(response, self._binding)
+            return
+        self._on_body()
+        await save_body(response, self._binding, sink, rules.minimum_rate)
 
     async def _following(self, response: Any) -> Any:
         """Read the body of a redirect, and return the request that it leads to."""

@@ -64,7 +64,7 @@ async def read_body(
     # A private name, but the same in every httpx since 0.7 and in httpx2. There is no public way to
     # give a response content that has been decoded elsewhere.
     response._content = content
-    _drop_stream(response, binding)
+    drop_stream(response, binding)
 
 
 def redirect_limit(limit: int | None) -> int:
@@ -80,7 +80,7 @@ async def read_redirect_body(
         await read_body(response, binding, redirect_limit(limit), minimum_rate)
     except BodyLimitExceeded:
         response._content = b""
-        _drop_stream(response, binding)
+        drop_stream(response, binding)
 
 
 async def close(response: Any) -> None:
@@ -112,10 +112,10 @@ async def _read(
         elif not await _add_in_pace(raw, chunks, minimum_rate):
             raise binding.error(TooSlow)(minimum_rate, request=response.request)
     except BaseException:
-        # Close first: otherwise `_abandon` would read what a fast server goes on sending, and take
+        # Close first: otherwise `abandon` would read what a fast server goes on sending, and take
         # longer than the body did.
         await close(response)
-        await _abandon(chunks)
+        await abandon(chunks)
         raise
     content = await raw.content()
     if not coding:
@@ -158,7 +158,7 @@ async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: fl
     return False
 
 
-async def _abandon(chunks: AsyncIterator[bytes]) -> None:
+async def abandon(chunks: AsyncIterator[bytes]) -> None:
     """
     End the reading of a body before its end.
 
@@ -181,7 +181,7 @@ def _check_size(size: int, limit: int | None) -> None:
         raise BodyLimitExceeded(limit)
 
 
-def _drop_stream(response: Any, binding: Binding) -> None:
+def drop_stream(response: Any, binding: Binding) -> None:
     """
     Release the connection that the response holds by its stream.
 

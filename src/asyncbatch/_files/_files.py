@@ -1,0 +1,117 @@
+"""
+`Files`: gives each request of a batch that is written to a file its `Download`.
+
+It resolves what was given as `to`, and refuses a file that another request of the batch has.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from asyncbatch._files._download import Download
+from asyncbatch._files._names import numbered, target_key
+from asyncbatch._files._naming import Naming
+from asyncbatch._values._checksum import checksum_of
+from asyncbatch._values._folder import Folder, ToTypes, is_folder
+from asyncbatch._values._request import Request, Unset
+
+
+class Files:
+    """
+    The files of one batch.
+
+    Args:
+        to: Where the bodies of requests go that do not say it; `None`: into memory. A path is that
+            of a folder, if there may be many requests.
+        is_one: Whether the batch has one request only.
+    """
+
+    def __init__(self, to: ToTypes | None, *, is_one: bool = False) -> None:
+        self.to: Folder | Path | None = None
+        if to is not None:
+            self.to = _resolved(to, is_one=is_one)
+        # The files of the requests so far, by what equal names have in common; of a batch of one
+        # request, whose object is used again, nothing is kept.
+        self._taken: set[str] | None = None if is_one else set()
+        # Threads of the disk ask for further names.
+        self._lock = threading.Lock()
+
+    def download_of(self, request: Request) -> Download | None:
+        """
+        Return the download of a request, `None` if its body stays in memory.
+
+        Raises:
+            ValueError: It cannot be written to its file.
+        """
+        to = self.to
+        if not isinstance(request.to, Unset):
+            to = None if request.to is None else _own(request.to)
+        checksum = None if request.checksum is None else checksum_of(request.checksum)
+        if to is None:
+            if checksum is not None:
+                raise ValueError("checksum needs a file: give to=")
+            return None
+        if request.method.upper() in ("HEAD", "CONNECT", "TRACE"):
+            raise ValueError(f"to needs a response with content, which {request.method} has not")
+        folder = Folder(to.parent) if isinstance(to, Path) else to
+        naming = Naming(folder, request, self.claim, to.name if isinstance(to, Path) else None)
+        return Download(
+            naming,
+            request,
+            exists=folder.exists,
+            resume=folder.resume,
+            checksum=checksum,
+        )
+
+    def claim(self, folder: Path, name: str, *, renames: bool) -> Path:
+        """
+        Return a path for a file, which no other request of the batch has.
+
+        Args:
+            folder: Its folder.
+            name: Its name.
+            renames: Whether a number makes a name that is taken another one.
+
+        Raises:
+            ValueError: Another request has the path.
+        """
+        taken, path, number = self._taken, folder / name, 0
+        if taken is None:
+            return path
+        with self._lock:
+            while (key := target_key(_place_of(path))) in taken:
+                if not renames:
+                    raise ValueError(
+                        f"another request of this batch has the file {str(path)!r}; give each its "
+                        "own `to`, or names by Folder(name=...), or Folder(exists='rename')"
+                    )
+                number += 1
+                path = folder / numbered(name, number)
+            taken.add(key)
+        return path
+
+
+def _place_of(path: Path) -> str:
+    """Return a path as all spellings of it have it; links in it are not followed."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100  # `resolve` follows links
+    except FileNotFoundError:  # the current folder has been removed
+        return os.path.normpath(path)
+
+
+def _resolved(to: ToTypes, *, is_one: bool) -> Folder | Path:
+    """Return the folder or file of a call."""
+    if isinstance(to, Folder):
+        return to
+    if is_one and not is_folder(to) and not Path(to).is_dir():
+        return Path(to)
+    return Folder(to)
+
+
+def _own(to: ToTypes) -> Folder | Path:
+    """Return the folder or file of a request."""
+    if isinstance(to, Folder):
+        return to
+    return Folder(to) if is_folder(to) else Path(to)

@@ -1,0 +1,307 @@
+"""
+`Part`: the file that a body is written to until it is complete, and the file beside it.
+
+All of it blocks and is called in threads of the disk. It decides nothing about responses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from asyncbatch._files._names import part_name, resume_name
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be moved
+    fcntl = None
+
+# Absent on Windows, except for O_BINARY.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_COMMON = _NO_FOLLOW | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# Opening a pipe that stands in the place of a file would wait for its other end.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+_MOST_BESIDE = 64 * 1024
+"""Most bytes to read of the file beside a part."""
+
+_READ = 1024 * 1024
+"""Bytes of a part to read at once for its checksum."""
+
+_OPENINGS = 10
+"""How often a part that another program completes meanwhile is opened anew."""
+
+
+class Part:
+    """
+    The open and locked part of one file.
+
+    Its methods may be called from several threads. After `close`, they do nothing.
+    """
+
+    def __init__(self) -> None:
+        # Set by `open`.
+        self.path = self._beside = Path()
+        self._fd: int | None = None
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.size = 0
+        """Bytes that are in the part."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, or may still be opened by another thread."""
+        return not self._is_closed
+
+    def open(self, target: Path) -> None:
+        """
+        Open and lock the part of a file; it is made if there is none, and so is its folder.
+
+        Raises:
+            OSError: It cannot be opened, is no regular file, or another program writes it.
+        """
+        with self._lock:
+            if self._is_closed:  # its try has been cancelled
+                return
+            self.path = target.parent / part_name(target.name)
+            self._beside = target.parent / resume_name(target.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(_OPENINGS):
+                self._fd = self._try_open()
+                if self._fd is not None:
+                    self.size = os.fstat(self._fd).st_size
+                    return
+        raise OSError(errno.EAGAIN, "other programs write it", str(self.path))
+
+    def _try_open(self) -> int | None:
+        """Return the opened and locked part; `None` if another program has moved it meanwhile."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _COMMON | _NO_WAIT, 0o666)
+        try:
+            opened = os.fstat(fd)
+            if not stat.S_ISREG(opened.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(self.path))
+            _lock_file(fd, self.path)
+            if self._is_at(opened):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def _is_at(self, opened: os.stat_result) -> bool:
+        """Whether the part is still in its place, and nowhere else."""
+        try:
+            there = os.lstat(self.path)
+        except FileNotFoundError:
+            return False  # the program that had the lock has completed the file
+        if not os.path.samestat(there, opened):
+            return False
+        if there.st_nlink > 1:
+            self.path.unlink()
+            return False
+        return True
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what `keep` was given for the bytes that are in the part; `None` if unknown."""
+        state = read_beside(self._beside)
+        if state is not None and state.pop("boot", None) != _boot():
+            # What was not synced may be missing, whatever the size of the file.
+            self.size = min(self.size, _last_number(_lines_beside(self._beside)))
+        return state
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Write down what is needed to continue the part; call it before the first bytes."""
+        with self._lock:
+            if self._fd is not None:
+                content = json.dumps({**state, "boot": _boot()}).encode()
+                write_beside(self._beside, content + b"\n")
+
+    def cut(self, size: int) -> None:
+        """Keep the first `size` bytes; with 0, forget what `keep` was given."""
+        with self._lock:
+            if self._fd is None:
+                return
+            if size == 0:
+                with contextlib.suppress(FileNotFoundError):
+                    self._beside.unlink()
+            os.ftruncate(self._fd, size)
+            self.size = size
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write pieces to the end of the part."""
+        with self._lock:
+            if self._fd is None:
+                return
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+            for piece in pieces:
+                self._write(self._fd, piece)
+
+    def _write(self, fd: int, piece: bytes) -> None:
+        rest = memoryview(piece)
+        while rest:
+            written = os.write(fd, rest)
+            self.size += written
+            rest = rest[written:]
+
+    def feed(self, update: Any) -> None:
+        """Pass the bytes that are in the part to the `update` of a hash."""
+        position = 0
+        while position < self.size:
+            with self._lock:
+                if self._fd is None:
+                    return
+                os.lseek(self._fd, position, os.SEEK_SET)
+                piece = os.read(self._fd, min(_READ, self.size - position))
+            if not piece:
+                raise OSError(errno.EIO, "the file became shorter", str(self.path))
+            update(piece)
+            position += len(piece)
+
+    def sync(self) -> None:
+        """Bring the bytes to the disk, and write down how many there are."""
+        with self._lock:
+            if self._fd is None or not self.size:
+                return
+            os.fsync(self._fd)
+            with contextlib.suppress(OSError):  # without the note, the bytes are fetched again
+                fd = os.open(self._beside, os.O_WRONLY | os.O_APPEND | _COMMON)
+                with os.fdopen(fd, "ab") as file:
+                    file.write(b"%d\n" % self.size)
+
+    def complete(self, target: Path, *, replaces: bool) -> None:
+        """
+        Bring the bytes to the disk, and give the file its name.
+
+        Raises:
+            FileExistsError: There is something in its place, which it does not replace.
+            OSError: It cannot be written, or renamed.
+        """
+        with self._lock:
+            if self._fd is None:
+                raise OSError(errno.EBADF, "the part has been closed", str(self.path))
+            os.fsync(self._fd)
+            if os.name == "nt":  # an open file cannot be renamed
+                self._close()
+            # Before the file is there: afterwards, it would be left behind if the program ends.
+            with contextlib.suppress(FileNotFoundError):
+                self._beside.unlink()
+            if replaces:
+                self.path.replace(target)
+            else:
+                _rename_to_free(self.path, target)
+            self._close()
+
+    def remove(self) -> None:
+        """Remove the part, and what stands beside it."""
+        with self._lock:
+            if self._fd is not None:
+                for path in (self.path, self._beside):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+            self._close()
+
+    def close(self) -> None:
+        """Close the part, and unlock it; an empty one is removed."""
+        if not self.size:
+            self.remove()
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def remove_twin(target: Path) -> None:
+    """
+    Remove the part of a complete file, if both are one file.
+
+    Such a part is left if a program ends while `Part.complete` gives the file its name.
+    """
+    part = target.parent / part_name(target.name)
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.lstat(part), os.lstat(target)):
+            part.unlink()
+
+
+def read_beside(path: Path) -> dict[str, Any] | None:
+    """Return what `write_beside` has written first; `None` if there is nothing to rely on."""
+    first, *_ = _lines_beside(path)
+    try:
+        state = json.loads(first)
+    except ValueError:
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write a file anew, for the owner alone. No link is followed."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+
+
+def _lines_beside(path: Path) -> list[bytes]:
+    """Return the complete lines of a file, and what follows the last one; no link is followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _COMMON | _NO_WAIT)
+        with os.fdopen(fd, "rb") as file:
+            return file.read(_MOST_BESIDE).split(b"\n")
+    except OSError:
+        return [b""]
+
+
+def _rename_to_free(path: Path, target: Path) -> None:
+    """Rename `path`, unless there is something in the place of `target`."""
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        # A file system without hard links: between the two steps, another program may be faster.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        path.rename(target)
+    else:
+        path.unlink()
+
+
+def _lock_file(fd: int, path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EAGAIN, "another program writes it", str(path)) from None
+    except OSError:
+        # Some network file systems have no locks.
+        return
+
+
+@functools.cache
+def _boot() -> str:
+    """Return what differs after each start of the system; "" if that is unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _last_number(lines: list[bytes]) -> int:
+    """Return the number on the last complete line; 0 if there is none."""
+    numbers = [line for line in lines[1:-1] if line.isdigit()]
+    return int(numbers[-1][:18]) if numbers else 0

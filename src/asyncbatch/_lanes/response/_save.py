@@ -1,0 +1,88 @@
+"""
+Hand the body of a response over to a sink, piece by piece as it arrives.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+
+from asyncbatch._decoding import decoder_into
+from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.response._body import abandon, close, drop_stream
+from asyncbatch._lanes.response._head_fields import coding_of
+from asyncbatch._values._errors import TooSlow
+from asyncbatch._values._sink import Sink
+
+_PIECE = 256 * 1024
+
+
+async def save_body(
+    response: Any, binding: Binding, sink: Sink, minimum_rate: float | None
+) -> None:
+    """
+    Read the body of a client's response to its end into `sink`, and close the response.
+
+    Afterwards `response.content` is empty. The response is closed after any failure, and after a
+    cancellation.
+
+    Raises:
+        SinkFailure: The body cannot be written.
+        DecodingFailure: It cannot be decoded.
+        TooSlow: It arrives slower than `minimum_rate` bytes per second.
+        Exception: What the client raises.
+    """
+    if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
+        content = memoryview(response.content)
+        for start in range(0, len(content), _PIECE):
+            await sink.write(bytes(content[start : start + _PIECE]))
+    else:
+        coding = coding_of(response.status_code, response.headers.get("content-encoding"))
+        if coding:
+            sink.decode_by(functools.partial(decoder_into, coding))
+        chunks = response.aiter_raw()
+        try:
+            if not await write_all(chunks, sink, minimum_rate):
+                assert minimum_rate is not None
+                raise binding.error(TooSlow)(minimum_rate, request=response.request)
+        except BaseException:
+            await close(response)
+            await abandon(chunks)
+            raise
+    # As in `read_body`.
+    response._content = b""
+    drop_stream(response, binding)
+
+
+async def leave_body(response: Any, binding: Binding) -> None:
+    """Close a client's response without its body, so that its content is empty."""
+    await close(response)
+    response._content = b""
+    drop_stream(response, binding)
+
+
+async def write_all(pieces: AsyncIterator[bytes], sink: Sink, minimum_rate: float | None) -> bool:
+    """Write all pieces to `sink`; return `False` if they arrive slower than `minimum_rate`."""
+    if minimum_rate is None:
+        async for piece in pieces:
+            await sink.write(piece)
+        return True
+    pace = Pace(minimum_rate, anyio.current_time())
+    with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
+        async for piece in pieces:
+            # While the disk is slow, the server is not.
+            scope.deadline = math.inf
+            now = anyio.current_time()
+            pace.add(len(piece), now)
+            await sink.write(piece)
+            waited = anyio.current_time() - now
+            if waited >= 1.0:
+                pace.take_out(waited)
+            scope.deadline = pace.too_slow_at
+        return True
+    return False

@@ -1,0 +1,106 @@
+"""
+`Folder`: where the files of a call go, how they are named, and what is done if they exist.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from asyncbatch._values._checks import check_function
+
+# The function takes a `Request` and an `httpx.Response`. A `Request` knows folders, and not the
+# other way round.
+NameTypes: TypeAlias = Literal["url", "disposition"] | Callable[..., str]
+ExistsTypes: TypeAlias = Literal["skip", "refresh", "overwrite", "error", "rename"]
+
+_NAMES = ("url", "disposition")
+_EXISTS = ("skip", "refresh", "overwrite", "error", "rename")
+
+
+def _to_path(value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"path must be a str or a path, not {value!r}")
+    text = os.fspath(value)
+    if not isinstance(text, str):
+        raise TypeError(f"path must be a str or a path of text, not {value!r}")
+    if "\0" in text:
+        raise ValueError(f"path must not contain a null character: {text!r}")
+    return Path(text)
+
+
+def _check_name(_: object, __: object, name: object) -> None:
+    if isinstance(name, str):
+        if name not in _NAMES:
+            raise ValueError(f"name must be one of {_NAMES} or a function, not {name!r}")
+        return
+    check_function("name", name, "'url', 'disposition' or a function that returns a name")
+
+
+def _check_exists(_: object, __: object, exists: object) -> None:
+    if exists not in _EXISTS:
+        raise ValueError(f"exists must be one of {_EXISTS}, not {exists!r}")
+
+
+def _check_resume(_: object, __: object, resume: object) -> None:
+    if not isinstance(resume, bool):
+        raise TypeError(f"resume must be True or False, not {resume!r}")
+
+
+@attrs.frozen
+class Folder:
+    """
+    A folder for the files of a call, given as `to`; a path alone stands for its defaults.
+
+    The folder is made if it is missing. Every file is in it, whatever a server names it.
+    """
+
+    path: Path = attrs.field(converter=_to_path)
+    """The folder: a `str` or a path."""
+    name: NameTypes = attrs.field(default="url", kw_only=True, validator=_check_name)
+    """
+    How a file is named: after the last part of its URL (`"url"`), after the server's
+    `Content-Disposition` if there is one (`"disposition"`), or by a function that is called with
+    the `Request` and the `httpx.Response`, without its body. Each name is made safe.
+    """
+    exists: ExistsTypes = attrs.field(default="skip", kw_only=True, validator=_check_exists)
+    """
+    What happens if the file exists. `"skip"`: nothing is sent; it is a `Success` without a status.
+    `"refresh"`: it is fetched if it has changed on the server. `"overwrite"`: it is replaced.
+    `"error"`: a failure of kind `disk`. `"rename"`: the new file gets a number.
+    """
+    resume: bool = attrs.field(default=True, kw_only=True, validator=_check_resume)
+    """Whether the `.part` that an earlier run has left is continued; `False`: it is begun anew."""
+
+
+ToTypes: TypeAlias = str | os.PathLike[str] | Folder
+"""What is given as `to`."""
+
+
+def check_to(to: object) -> None:
+    """
+    Raise unless `to` is a path or a `Folder`.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If it is an impossible path.
+    """
+    if isinstance(to, Folder):
+        return
+    if not isinstance(to, str | os.PathLike):
+        raise TypeError(f"to must be a path or an asyncbatch.Folder, not {to!r}")
+    if not os.fspath(to):
+        raise ValueError('to must not be empty; "." is the current folder')
+    _to_path(to)
+
+
+def is_folder(to: str | os.PathLike[str]) -> bool:
+    """Whether a path names a folder by itself: it ends with a separator, or is `.` or `..`."""
+    text = os.fspath(to)
+    separators = ("/", os.sep, *([os.altsep] if os.altsep else []))
+    # The name of `Path(".")` is empty.
+    return text.endswith(separators) or Path(text).name in ("", "..")

@@ -1,0 +1,143 @@
+"""
+What a body is written to if it does not stay in memory: the interface, and what comes of it.
+
+The lane hands the head of a response and the pieces of its body over; `_files` implements it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import attrs
+
+from asyncbatch._values._errors import FailureKind
+
+
+class Saved(NamedTuple):
+    """The file with the body of a response."""
+
+    path: Path
+    """The file."""
+    size: int
+    """Its size in bytes."""
+    resumed_from: int | None = None
+    """How many bytes of it were there before the last try; `None`: it began at 0."""
+
+    def plain(self) -> tuple[Path, int, int | None]:
+        """Return the same as a plain tuple, which pickles without this class."""
+        return self.path, self.size, self.resumed_from
+
+
+class SinkFailure(Exception):
+    """
+    A body cannot be written, or may not be: it is not the one that was asked for.
+
+    Attributes:
+        kind: The kind of the failure.
+        error: The error of the result; `None`: an error of the protocol, with the text of this one.
+        again: Whether another try, which will be different, is made at once.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str = "",
+        *,
+        error: Exception | None = None,
+        again: bool = False,
+    ) -> None:
+        super().__init__(message or str(error))
+        self.kind = kind
+        self.error = error
+        self.again = again
+
+
+class Mismatch(SinkFailure):
+    """The body has another checksum than the request says."""
+
+    def __init__(self, expected: str, found: str, *, again: bool) -> None:
+        super().__init__(FailureKind.checksum, f"{found}, not {expected}", again=again)
+        self.expected = expected
+        self.found = found
+
+
+class TooLarge(SinkFailure):
+    """The body is longer than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(FailureKind.too_large, f"longer than {limit} bytes")
+        self.limit = limit
+
+
+@attrs.frozen
+class Head:
+    """The head of a response, as far as a sink needs it."""
+
+    status: int
+    method: str
+    """The method of the request, after redirects."""
+    url: str
+    """The URL of the request, after redirects."""
+    fields: Sequence[tuple[bytes, bytes]]
+    """The header fields, as received."""
+    response: Callable[[], Any]
+    """Returns the native response, without its body."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of a field, by its name in lower case."""
+        return [value for each, value in self.fields if each.lower() == name]
+
+
+Decode = Callable[[Callable[[bytes], object]], Any]
+"""Returns a decoder that passes the decoded pieces on; see `_decoding.decoder_into`."""
+
+
+class Taking(Enum):
+    """Where a body goes."""
+
+    BODY = "body"
+    """To the sink."""
+    MEMORY = "memory"
+    """Into memory: it is not the one that was asked for, but an error, for example."""
+    NOTHING = "nothing"
+    """It is not read: the sink has what it needs."""
+
+
+class Sink(Protocol):
+    """Takes the body of one response after the other, until one is complete."""
+
+    async def accept(self, head: Head) -> Taking:
+        """
+        Look at the head of the final response, and decide where its body goes.
+
+        Raises:
+            SinkFailure: The body is not to be read.
+        """
+        ...
+
+    def decode_by(self, decode: Decode) -> None:
+        """Decode the pieces, which are encoded, before they are written."""
+        ...
+
+    async def write(self, piece: bytes) -> None:
+        """
+        Take the next piece of the body; wait while those before it are being written.
+
+        Raises:
+            SinkFailure: It cannot be written.
+            DecodingFailure: It cannot be decoded.
+        """
+        ...
+
+    async def finish(self) -> Saved:
+        """
+        Write what is left, and give the file its name.
+
+        Raises:
+            SinkFailure: It cannot be written, or differs from its checksum.
+            DecodingFailure: It cannot be decoded.
+        """
+        ...

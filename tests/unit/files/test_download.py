@@ -1,0 +1,238 @@
+"""`Download`: one file through the tries of its request, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncbatch import FailureKind, Folder, Request
+from asyncbatch._files import Download, Files
+from asyncbatch._files._part import Part
+from asyncbatch._values._sink import Head, Mismatch, SinkFailure, Taking, TooLarge
+
+URL = "http://host.test/x"
+ETAG = '"one"'
+
+
+def download(folder: Path, checksum: str | None = None, **more: object) -> Download:
+    to = Folder(folder, **more)  # type: ignore[arg-type]
+    made = Files(None).download_of(Request(URL, to=to, checksum=checksum))
+    assert made is not None
+    return made
+
+
+def head(status: int = 200, url: str = URL, **fields: object) -> Head:
+    raw = [(name.replace("_", "-").encode(), str(value).encode()) for name, value in fields.items()]
+    return Head(status, "GET", url, raw, lambda: None)
+
+
+async def until(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110  # set by a thread
+        await anyio.sleep(0.001)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+async def test_a_body_is_written_and_named(tmp_path: Path):
+    """In one try."""
+    file = download(tmp_path)
+    begun = await file.begin()
+    taking = await file.accept(head(content_length=6))
+    await file.write(b"abc")
+    await file.write(b"def")
+    saved = await file.finish()
+    await file.end()
+
+    assert begun is None
+    assert taking is Taking.BODY
+    assert saved.plain() == (tmp_path / "x", 6, 0)
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+    assert names(tmp_path) == ["x"]
+
+
+async def test_what_has_arrived_is_kept_for_the_next_try(tmp_path: Path):
+    """Also what was not yet given to a thread."""
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head(content_length=6, etag=ETAG))
+    await file.write(b"abc")
+    await file.end()
+    await file.begin()
+    headers = file.headers()
+    await file.accept(head(206, content_length=3, etag=ETAG, content_range="bytes 3-5/6"))
+    await file.write(b"def")
+    saved = await file.finish()
+    await file.end()
+
+    assert headers["range"] == "bytes=3-"
+    assert saved.plain() == (tmp_path / "x", 6, 3)
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+
+
+async def test_pieces_are_written_while_others_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One write is under way; whoever hands over more waits for it."""
+    entered, go_on = threading.Event(), threading.Event()
+    write = Part.write
+
+    def slow(part: Part, pieces: list[bytes]) -> None:
+        entered.set()
+        go_on.wait(20)
+        write(part, pieces)
+
+    monkeypatch.setattr(Part, "write", slow)
+    piece = os.urandom(256 * 1024)
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head())
+    await file.write(piece)  # given to a thread, which does not return
+    await until(entered)
+    with anyio.move_on_after(0.02) as waiting:
+        await file.write(piece)
+    go_on.set()
+    saved = await file.finish()
+    await file.end()
+
+    assert waiting.cancelled_caught
+    assert (tmp_path / "x").read_bytes() == piece + piece
+    assert saved.size == 2 * len(piece)
+
+
+async def test_a_piece_that_could_not_be_written_leaves_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What came after it is dropped, and the part ends before it."""
+    write = Part.write
+    calls: list[int] = []
+
+    def failing(part: Part, pieces: list[bytes]) -> None:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        write(part, pieces)
+
+    monkeypatch.setattr(Part, "write", failing)
+    first, second, third = (bytes([at]) * 256 * 1024 for at in (1, 2, 3))
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head(etag=ETAG, content_length=10**6))
+    await file.write(first)
+    await file.write(second)
+    with pytest.raises(SinkFailure) as caught:
+        await file.write(third)
+    await file.end()
+
+    assert caught.value.kind is FailureKind.disk
+    assert isinstance(caught.value.error, OSError)
+    assert (tmp_path / "x.part").read_bytes() == first
+
+
+@pytest.mark.parametrize("at", ["begin", "write", "finish"])
+async def test_a_cancelled_try_leaves_nothing_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    """Wherever it was, the next try may begin; the thread comes to its end in between."""
+    entered, go_on = threading.Event(), threading.Event()
+    method = {"begin": "open", "write": "write", "finish": "complete"}[at]
+    inner = getattr(Part, method)
+
+    def slow(part: Part, *args: object, **kwargs: object) -> None:
+        entered.set()
+        go_on.wait(20)
+        inner(part, *args, **kwargs)
+
+    file = download(tmp_path, exists="overwrite")
+    with monkeypatch.context() as patch:
+        patch.setattr(Part, method, slow)
+
+        async def attempt() -> None:
+            try:
+                await file.begin()
+                await file.accept(head())
+                await file.write(b"a" * 300_000)
+                await file.finish()
+            finally:
+                await file.end()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(attempt)
+            await until(entered)
+            tasks.cancel_scope.cancel()
+            go_on.set()
+    await file.begin()
+    await file.accept(head())
+    await file.write(b"b")
+    saved = await file.finish()
+    await file.end()
+
+    assert saved.size == 1
+    assert (tmp_path / "x").read_bytes() == b"b"
+    assert names(tmp_path) == ["x"]
+
+
+async def test_a_body_longer_than_its_limit_is_dropped(tmp_path: Path):
+    """By its head, or when it is longer than that."""
+    file = download(tmp_path)
+    file.max_body = 5
+    await file.begin()
+    with pytest.raises(TooLarge):
+        await file.accept(head(content_length=6))
+    await file.end()
+    await file.begin()
+    await file.accept(head())
+    await file.write(b"abcdef")
+    with pytest.raises(TooLarge):
+        await file.finish()
+    await file.end()
+
+    assert names(tmp_path) == []
+
+
+async def test_a_checksum_that_differs_is_tried_once_more(tmp_path: Path):
+    """From the beginning; the second time it is final."""
+    digest = hashlib.sha256(b"right").hexdigest()
+    file = download(tmp_path, f"sha256:{digest}")
+    again: list[bool] = []
+    for _ in range(2):
+        await file.begin()
+        await file.accept(head(etag=ETAG))
+        await file.write(b"wrong")
+        with pytest.raises(Mismatch) as caught:
+            await file.finish()
+        again.append(caught.value.again)
+        await file.end()
+
+    assert again == [True, False]
+    assert caught.value.expected == f"sha256:{digest}"
+    assert names(tmp_path) == []
+
+
+async def test_a_locked_part_is_a_failure_of_the_disk(tmp_path: Path):
+    """Of the second of two that write one file."""
+    first, second = download(tmp_path), download(tmp_path)
+    await first.begin()
+    with pytest.raises(SinkFailure) as caught:
+        await second.begin()
+    await second.end()
+    await first.end()
+
+    assert caught.value.kind is FailureKind.disk
+    assert isinstance(caught.value.error, BlockingIOError)
+
+
+async def test_the_second_name_of_a_complete_file_is_removed(tmp_path: Path):
+    """A program may end between the two steps in which a file gets its name."""
+    (tmp_path / "x").write_bytes(b"whole")
+    os.link(tmp_path / "x", tmp_path / "x.part")
+    found = await download(tmp_path).begin()
+
+    assert found is not None
+    assert names(tmp_path) == ["x"]

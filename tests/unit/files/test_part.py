@@ -1,0 +1,266 @@
+"""`Part`: a file while it is written, its lock, and what stands beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from asyncbatch._files._part import Part
+
+
+def opened(target: Path) -> Part:
+    part = Part()
+    part.open(target)
+    return part
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_part_stands_beside_its_target_until_it_is_complete(tmp_path: Path):
+    """And nothing else remains afterwards."""
+    part = opened(tmp_path / "x.bin")
+    part.keep({"etag": '"1"'})
+    part.write([b"ab", b"c"])
+    while_written = names(tmp_path)
+    part.complete(tmp_path / "x.bin", replaces=False)
+
+    assert while_written == [".x.bin.resume", "x.bin.part"]
+    assert names(tmp_path) == ["x.bin"]
+    assert (tmp_path / "x.bin").read_bytes() == b"abc"
+
+
+def test_a_part_is_found_again_with_what_was_kept(tmp_path: Path):
+    """A second `Part` goes on where the first was closed."""
+    part = opened(tmp_path / "x")
+    part.keep({"etag": '"1"'})
+    part.write([b"abc"])
+    part.close()
+    again = opened(tmp_path / "x")
+    state = again.state()
+    size = again.size
+    again.write([b"d"])
+    again.complete(tmp_path / "x", replaces=False)
+
+    assert state is not None
+    assert (state["etag"], size) == ('"1"', 3)
+    assert (tmp_path / "x").read_bytes() == b"abcd"
+
+
+def test_an_empty_part_does_not_remain(tmp_path: Path):
+    """A request that never had a body leaves nothing behind."""
+    opened(tmp_path / "x").close()
+
+    assert names(tmp_path) == []
+
+
+def test_a_part_has_one_writer(tmp_path: Path):
+    """The second is told, and the lock ends with the first."""
+    first = opened(tmp_path / "x")
+    second = Part()
+    with pytest.raises(BlockingIOError, match="another program writes it"):
+        second.open(tmp_path / "x")
+    first.write([b"a"])
+    first.close()
+
+    opened(tmp_path / "x").close()
+
+
+def test_a_part_that_was_completed_between_opening_and_locking_is_not_touched(tmp_path: Path):
+    """The name leads to the finished file then, which must stay as it is."""
+    first = opened(tmp_path / "x")
+    first.write([b"whole"])
+    second = Part()
+    second.path = first.path
+    opened_before = first.path.stat()
+    first.complete(tmp_path / "x", replaces=False)
+    is_there = second._is_at(opened_before)
+    second.open(tmp_path / "x")
+    second.write([b"new"])
+    second.close()
+
+    assert not is_there
+    assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("plant", ["link", "folder", "pipe"])
+def test_what_is_planted_in_the_place_of_a_part_is_refused(tmp_path: Path, plant: str):
+    """No link is followed, and nothing but a file is opened."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    place = folder / "x.part"
+    if plant == "link":
+        place.symlink_to(victim)
+    elif plant == "folder":
+        place.mkdir()
+    else:
+        os.mkfifo(place)
+    part = Part()
+    with pytest.raises(OSError):  # noqa: PT011  # each has its own errno
+        part.open(folder / "x")
+
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_hard_link_in_the_place_of_a_part_is_replaced(tmp_path: Path):
+    """What is written must not appear elsewhere."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    os.link(victim, tmp_path / "x.part")
+    part = opened(tmp_path / "x")
+    size = part.size
+    part.write([b"new"])
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert size == 0
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_a_link_in_the_place_of_the_file_beside_is_not_followed(tmp_path: Path):
+    """Neither to read nor to write."""
+    victim = tmp_path / "victim"
+    victim.write_text('{"etag": "1"}\n')
+    (tmp_path / ".x.resume").symlink_to(victim)
+    part = opened(tmp_path / "x")
+    state = part.state()
+    part.keep({"etag": '"2"'})
+    part.close()
+
+    assert state is None
+    assert victim.read_text() == '{"etag": "1"}\n'
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]\n", b"\xff\xfe\n", b"{" * 200_000])
+def test_damage_beside_a_part_is_no_error(tmp_path: Path, content: bytes):
+    """Nothing is known then, and the body begins at 0."""
+    (tmp_path / ".x.resume").write_bytes(content)
+    part = opened(tmp_path / "x")
+    state = part.state()
+    part.close()
+
+    assert state is None
+
+
+def test_after_a_restart_of_the_system_only_synced_bytes_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The others may be zeros, whatever the size of the file says."""
+    part = opened(tmp_path / "x")
+    part.keep({})
+    part.write([b"abc"])
+    part.sync()
+    part.write([b"def"])
+    part.close()
+    monkeypatch.setattr("asyncbatch._files._part._boot", lambda: "another")
+    again = opened(tmp_path / "x")
+    again.state()
+    size = again.size
+    again.close()
+
+    assert size == 3
+
+
+def test_the_mode_is_that_of_the_umask(tmp_path: Path):
+    """As for every file that a program makes; what stands beside it is the owner's alone."""
+    before = os.umask(0o027)
+    try:
+        part = opened(tmp_path / "x")
+        part.keep({})
+        part.write([b"a"])
+        beside = (tmp_path / ".x.resume").stat().st_mode
+        part.complete(tmp_path / "x", replaces=False)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+    assert stat.S_IMODE(beside) == 0o600
+
+
+def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path):
+    """Unless it is to be."""
+    part = opened(tmp_path / "x")
+    part.write([b"new"])
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        part.complete(tmp_path / "x", replaces=False)
+    kept = (tmp_path / "x").read_bytes()
+    part.complete(tmp_path / "x", replaces=True)
+
+    assert kept == b"old"
+    assert (tmp_path / "x").read_bytes() == b"new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_without_hard_links_a_file_is_not_replaced_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on FAT."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    part = opened(tmp_path / "x")
+    part.write([b"new"])
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        part.complete(tmp_path / "x", replaces=False)
+    (tmp_path / "x").unlink()
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_after_closing_nothing_is_written(tmp_path: Path):
+    """A thread may come too late, after its try was cancelled."""
+    part = opened(tmp_path / "x")
+    part.keep({})
+    part.write([b"a"])
+    part.close()
+    part.write([b"b"])
+    part.cut(0)
+    part.sync()
+    late = Part()
+    late.close()
+    late.open(tmp_path / "y")
+
+    assert (tmp_path / "x.part").read_bytes() == b"a"
+    assert not late.is_open
+    assert not (tmp_path / "y.part").exists()
+
+
+def test_bytes_that_are_there_are_fed_to_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In pieces, each once."""
+    monkeypatch.setattr("asyncbatch._files._part._READ", 2)
+    part = opened(tmp_path / "x")
+    part.write([b"abcde"])
+    fed: list[bytes] = []
+    part.feed(fed.append)
+    part.close()
+
+    assert b"".join(fed) == b"abcde"
+    assert max(map(len, fed)) == 2
+
+
+def test_threads_may_call_it_at_the_same_time(tmp_path: Path):
+    """Each call is whole."""
+    part = opened(tmp_path / "x")
+    threads = [threading.Thread(target=part.write, args=([bytes([at]) * 1000],)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    part.complete(tmp_path / "x", replaces=False)
+    content = (tmp_path / "x").read_bytes()
+
+    assert sorted(content[at : at + 1000] for at in range(0, 8000, 1000)) == [
+        bytes([at]) * 1000 for at in range(8)
+    ]
