@@ -1,10 +1,10 @@
 """
 The sockets of other machines: what the library finds there, in place of Linux's epoll.
 
-`macos` has no epoll, so that each socket is left to the event loop; uvloop serves plain and TLS
-connections by transports of its own. On `windows` asyncio's loop cannot watch sockets at all, and
-there is no `poll` either: the loop connects, and all its connections are on its transports. There
-is no uvloop. trio watches sockets on both.
+`macos` has no epoll, so that each socket is left to the event loop; uvloop serves it by a transport
+of its own. On `windows` asyncio's loop cannot watch sockets at all, and there is no `poll` either:
+the loop connects, and all its connections are on its transports. There is no uvloop. trio watches
+sockets on both. TLS is ours everywhere.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ class DoomedConnector(Connector):
         super().__init__(client_context)
         self._listener = listener
 
-    async def _open_socket(self, *args: Any) -> socket.socket:
-        opened = await super()._open_socket(*args)
+    async def _open_socket(self, *args: Any, **options: Any) -> socket.socket:
+        opened = await super()._open_socket(*args, **options)
         self._listener.reset_next()
         return opened
 

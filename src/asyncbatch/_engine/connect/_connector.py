@@ -280,7 +280,7 @@ class Connector:
 
         async def shake_hands() -> Transport:
             phases.enter("tls")
-            return await attacher.attach_tls_in_tunnel(transport, context, _server_name(origin))
+            return await attacher.attach_tls_over(transport, context, _server_name(origin))
 
         return await self._shake_hands(origin, phases, shake_hands)
 

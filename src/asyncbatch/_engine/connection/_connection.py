@@ -483,12 +483,7 @@ class Connection:
         # Only here is it decided whether to keep a connection. The rest of a request that is not
         # sent completely would become part of the next one. A server that answers early may close
         # or read on.
-        is_kept = (
-            protocol.is_reusable
-            and not exchange.closes
-            and self.sending is None
-            and (exchange.body is None or self._transport.is_out(exchange.body))
-        )
+        is_kept = protocol.is_reusable and not exchange.closes and self.sending is None
         if not is_kept:
             self.close()
         follow = exchange.follow

@@ -1,7 +1,8 @@
 """
 `Attacher`: makes a transport for a connected socket, plain or with TLS.
 
-The transports are our own where their sockets can be watched. Elsewhere they are the event loop's.
+The transport of a socket is our own where that can be watched, and elsewhere the event loop's. TLS
+is always our own.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Attacher:
 
     async def attach(self, sock: socket.socket) -> Transport:
         """Return a transport for a socket."""
-        return self.attach_nowait(sock) or await self._attach_by_loop(sock)
+        return self.attach_nowait(sock) or await self._attach_by_loop(sock, self.buffer)
 
     async def attach_tls(
         self,
@@ -84,24 +85,18 @@ class Attacher:
         Raises:
             OSError, ValueError: The handshake failed.
         """
-        if not self.can_watch:
-            return await self._attach_by_loop(sock, context, server_name)
-        try:
-            tls = TLSTransport(self._loop, context, server_name, self.buffer)
+        lower: Transport
+        if self.can_watch:
             lower = SocketTransport(self._loop, self._watch, sock, encrypted)
-            lower.deliver_to(tls)
-        except BaseException:
-            sock.close()
-            raise
-        tls.begin(lower)
-        await tls.wait_until_verified()
-        return tls
+        else:
+            lower = await self._attach_by_loop(sock, encrypted)
+        return await self.attach_tls_over(lower, context, server_name)
 
-    async def attach_tls_in_tunnel(
+    async def attach_tls_over(
         self, lower: Transport, context: ssl.SSLContext, server_name: str
     ) -> Transport:
         """
-        Do the TLS handshake with a server through the tunnel of a proxy.
+        Do the TLS handshake over a transport, as in the tunnel of a proxy.
 
         From now on, all bytes that the transport receives are the server's.
 
@@ -129,19 +124,12 @@ class Attacher:
         transport.deliver_to(replies)
         return replies
 
-    async def _attach_by_loop(
-        self,
-        sock: socket.socket,
-        context: ssl.SSLContext | None = None,
-        server_name: str | None = None,
-    ) -> Transport:
+    async def _attach_by_loop(self, sock: socket.socket, buffer: memoryview) -> Transport:
         loop = cast("asyncio.AbstractEventLoop", self._loop)
-        transport = LoopTransport(self.buffer, poll_of(sock), self._closing)
+        transport = LoopTransport(buffer, poll_of(sock), self._closing)
         inode = _inode(sock)
         try:
-            await loop.create_connection(
-                lambda: transport, sock=sock, ssl=context, server_hostname=server_name
-            )
+            await loop.create_connection(lambda: transport, sock=sock)
         except BaseException:
             # The event loop closes the socket if `create_connection` fails. When it is cancelled,
             # uvloop does not call `connection_lost`, and asyncio takes two turns to do so.

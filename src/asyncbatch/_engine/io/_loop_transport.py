@@ -1,22 +1,18 @@
 """
-`LoopTransport`: the event loop's transports, with the interface of our own.
+`LoopTransport`: the event loop's plain transports, with the interface of our own.
 
-It is used where our own transports cannot watch their sockets. It also finds out what the event
-loop does not report.
+It is used where our own transports cannot watch their sockets. TLS over it is our own, since that
+of the event loops does not tell whether a part of a record has arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import Any, cast
 
-from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._readiness import Poll
-from asyncbatch._engine.io._transport import TransportOwner
-
-_HIDDEN = 64 * 1024  # most bytes that a plain transport below TLS holds without a pause
+from asyncbatch._engine.io._transport import SocketOwner
 
 
 class LoopTransport(asyncio.BufferedProtocol):
@@ -47,7 +43,7 @@ class LoopTransport(asyncio.BufferedProtocol):
     is_watched = False
 
     def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
-        self._owner: TransportOwner = _Early()
+        self._owner: SocketOwner = _Early()
         self._buffer = buffer
         self._poll = poll
         self._closing = closing
@@ -66,9 +62,8 @@ class LoopTransport(asyncio.BufferedProtocol):
             return
         self._transport = writer
         # Pause for every byte that is not sent at once, not only above 64 KiB: a connection with an
-        # unsent request must not be reused. Not 0: the TLS transports of asyncio and uvloop pause
-        # at `high`, so 0 would pause them on an empty buffer.
-        writer.set_write_buffer_limits(high=1, low=0)
+        # unsent request must not be reused.
+        writer.set_write_buffer_limits(high=0, low=0)
         self._closing.transport_opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -85,14 +80,14 @@ class LoopTransport(asyncio.BufferedProtocol):
             self.abort()
 
     def eof_received(self) -> None:
-        """Pass on the end of the peer's bytes, as authentic or not."""
+        """Pass on the end of the peer's bytes."""
         if self._transport is not None:
-            self._pass_end_on(self._transport)
+            self._owner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end of the connection, after an end of the bytes that was not reported."""
         if exc is None and self._transport is not None:
-            self._pass_end_on(self._transport)
+            self._owner.eof_received()
         self._owner.connection_lost(exc)
         self._closing.transport_lost(self)
 
@@ -111,7 +106,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         """Tells whether the socket can be read from."""
         return self._poll
 
-    def deliver_to(self, owner: TransportOwner) -> None:
+    def deliver_to(self, owner: SocketOwner) -> None:
         """Call `owner` from now on, and pass on at once what has already arrived."""
         early, self._owner = self._owner, owner
         if isinstance(early, _Early):
@@ -123,24 +118,6 @@ class LoopTransport(asyncio.BufferedProtocol):
         """Send; keep what the kernel does not take at once."""
         if self._transport is not None:
             self._transport.write(content)
-
-    def is_out(self, body: bytes | Upload) -> bool:
-        """
-        Tell whether the kernel has taken all of a request that caused no pause.
-
-        Over TLS, pauses do not tell: the plain transport below takes all bytes at once and reports
-        nothing. asyncio gives access to that transport. uvloop does not, so there a body that is
-        large or of unknown length counts as not sent.
-        """
-        transport = self._transport
-        if transport is None:
-            return False
-        if transport.get_extra_info("ssl_object") is None:
-            return not transport.get_write_buffer_size()
-        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-        if below is not None:
-            return bool(below.get_write_buffer_size() == 0)
-        return isinstance(body, bytes) and len(body) <= _HIDDEN
 
     def receive_into(self, buffer: memoryview) -> None:
         """Receive into another buffer from now on."""
@@ -169,14 +146,6 @@ class LoopTransport(asyncio.BufferedProtocol):
         """Ask the event loop's transport."""
         return None if self._transport is None else self._transport.get_extra_info(name)
 
-    # Private.
-
-    def _pass_end_on(self, transport: asyncio.Transport) -> None:
-        if _is_end_authentic(transport.get_extra_info("ssl_object")):
-            self._owner.eof_received()
-        else:
-            self._owner.cut_off(None)
-
 
 class _Early:
     """The owner before `deliver_to`: records the calls."""
@@ -184,7 +153,7 @@ class _Early:
     def __init__(self) -> None:
         self._told: list[tuple[Any, ...]] = []
 
-    def tell(self, owner: TransportOwner) -> None:
+    def tell(self, owner: SocketOwner) -> None:
         """Repeat all recorded calls on `owner`."""
         for name, *arguments in self._told:
             getattr(owner, name)(*arguments)
@@ -195,9 +164,6 @@ class _Early:
     def eof_received(self) -> None:
         self._told.append(("eof_received",))
 
-    def cut_off(self, error: Exception | None) -> None:
-        self._told.append(("cut_off", error))
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._told.append(("connection_lost", exc))
 
@@ -206,20 +172,3 @@ class _Early:
 
     def resume_writing(self) -> None:
         self._told.append(("resume_writing",))
-
-
-def _is_end_authentic(ssl_object: ssl.SSLObject | None) -> bool:
-    """
-    Tell whether the end came from the peer itself: over TLS, with its closing alert.
-
-    Without the alert, anyone on the path could have cut the body (RFC 9112 §9.8). The event loops
-    report both in the same way; OpenSSL knows.
-    """
-    if ssl_object is None:
-        return True
-    try:
-        return not ssl_object.read(1)
-    except ssl.SSLZeroReturnError:
-        return True
-    except (OSError, ValueError):
-        return False

@@ -12,7 +12,6 @@ import socket
 from collections import deque
 
 from asyncbatch._engine._event_loop import EventLoop
-from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Watch, poll_of
 from asyncbatch._engine.io._transport import SocketOwner
 
@@ -104,10 +103,6 @@ class SocketTransport:
         # Copied unless it is `bytes`: the caller may change it.
         unsent.append(memoryview(content if type(content) is bytes else bytes(content))[sent:])
         self._owner.pause_writing()
-
-    def is_out(self, body: bytes | Upload) -> bool:
-        """Return True: the owner is paused whenever the kernel does not take all."""
-        return True
 
     def receive_into(self, buffer: memoryview) -> None:
         """Receive into another buffer from now on."""

@@ -13,7 +13,6 @@ from collections.abc import Sized
 from typing import Any
 
 from asyncbatch._engine._event_loop import EventLoop, Future
-from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._transport import Transport, TransportOwner
 
 # A large body is encrypted in pieces, so that no second copy of all of it exists.
@@ -210,10 +209,6 @@ class TLSTransport:
         if sent < len(content) and self._owner is not None:
             self._backlog = bytes(content[sent:])
             self._owner.pause_writing()
-
-    def is_out(self, body: bytes | Upload) -> bool:
-        """Return True: the owner is paused if OpenSSL or the kernel does not take all."""
-        return True
 
     def receive_into(self, buffer: memoryview) -> None:
         """Decrypt into another buffer from now on."""

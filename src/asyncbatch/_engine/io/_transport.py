@@ -1,14 +1,13 @@
 """
 The interface between a connection and the transport below it.
 
-There are three transports: a plain socket, TLS over one, and the event loop's.
+There are three transports: of a plain socket, ours or the event loop's, and TLS over either.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from asyncbatch._engine._exchange import Upload
 from asyncbatch._engine.io._readiness import Poll
 
 
@@ -36,10 +35,6 @@ class Transport(Protocol):
 
     def write(self, content: bytes) -> None:
         """Send; keep what the kernel does not take at once."""
-        ...
-
-    def is_out(self, body: bytes | Upload) -> bool:
-        """Tell whether the kernel has taken all of a request that caused no pause."""
         ...
 
     def receive_into(self, buffer: memoryview) -> None:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from asyncbatch._engine import Engine, Exchange, Upload
 from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
-from asyncbatch._engine.io._closing import Closing
-from asyncbatch._engine.io._loop_transport import LoopTransport
-from asyncbatch._engine.io._readiness import never
 from tests import aio
 from tests.engines import engine_for, get, head_of, post
 from tests.raw_server import OK, Peer, Server, answer_all, serve
@@ -237,49 +232,3 @@ async def test_what_is_not_sent_yet_is_not_copied(anyio_backend_name: str) -> No
     assert peak < len(body) / 2
     assert bytes(exchange.content) == b"ok"
     assert server.requests[0].endswith(body)
-
-
-@pytest.mark.parametrize(("below", "is_out"), [(0, True), (1, False)])
-def test_what_lies_below_tls_counts_as_not_sent(below: int, is_out: bool) -> None:
-    """The TLS transport has handed it on, and pauses nobody for it."""
-    plain = SimpleNamespace(get_write_buffer_size=lambda: below)
-    upper = SimpleNamespace(_ssl_protocol=SimpleNamespace(_transport=plain))
-
-    assert over(upper).is_out(b"x" * 100_000) is is_out
-
-
-@pytest.mark.parametrize(("size", "is_out"), [(64 * 1024, True), (64 * 1024 + 1, False)])
-def test_where_nobody_can_look_a_large_body_counts_as_not_sent(size: int, is_out: bool) -> None:
-    """Uvloop keeps its plain transport to itself."""
-    assert over(SimpleNamespace()).is_out(b"x" * size) is is_out
-
-
-@pytest.mark.parametrize(("left", "is_out"), [(0, True), (1, False)])
-@pytest.mark.parametrize(
-    "body", [b"x" * 100_000, Upload(pieces_of(b"ab"))], ids=["bytes", "upload"]
-)
-def test_a_plain_transport_says_what_it_has_not_sent(
-    left: int, is_out: bool, body: bytes | Upload
-) -> None:
-    """So that a connection of the event loop's serves another request, whatever the body was."""
-    plain = SimpleNamespace(get_write_buffer_size=lambda: left)
-
-    assert over(plain, tls=None).is_out(body) is is_out
-
-
-def test_what_was_closed_counts_as_not_sent() -> None:
-    """There is nothing left to ask."""
-    transport = over(SimpleNamespace(abort=lambda: None), tls=None)
-    transport.abort()
-
-    assert not transport.is_out(b"")
-
-
-def over(upper: Any, tls: object = "a session") -> LoopTransport:
-    """Put a transport of ours on one of an event loop's."""
-    upper.set_write_buffer_limits = lambda high, low: None
-    upper.get_extra_info = lambda name: {"ssl_object": tls}[name]
-    loop: Any = SimpleNamespace()
-    transport = LoopTransport(memoryview(b""), never, Closing(loop))
-    transport.connection_made(upper)
-    return transport

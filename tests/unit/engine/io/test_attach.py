@@ -135,6 +135,45 @@ async def test_bytes_go_both_ways(
     assert owner.content == b"in"
 
 
+class Pausing(Owner):
+    """Knows whether bytes of it wait to be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_paused = False
+        self.resumed = asyncio.Event()
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        self.resumed.set()
+
+
+@pytest.mark.parametrize("size", [1, 7000, 500_000])
+async def test_the_owner_is_paused_while_a_single_byte_is_held(
+    size: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """By the event loop's transport, or an unsent request would lie before the next one."""
+    owner, loop = Pausing(), asyncio.get_running_loop()
+    one, closing = attacher(is_blind=True)
+    pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    transport: Any = await one.attach(pair[0])
+    transport.deliver_to(owner)
+    written = received = 0
+    while not owner.is_paused:
+        assert transport._transport.get_write_buffer_size() == 0
+        transport.write(bytes(size))
+        written += size
+    while received < written:
+        received += len(await loop.sock_recv(pair[1], 1_000_000))
+    await owner.resumed.wait()
+    assert not owner.is_paused
+    transport.abort()
+    await closing.wait_until_ended()
+
+
 async def shake_hands(
     one: Attacher, pair: tuple[socket.socket, socket.socket], name: str
 ) -> tuple[Any, asyncio.StreamWriter]:
@@ -159,13 +198,14 @@ async def shake_hands(
 async def test_bytes_go_encrypted(
     is_blind: bool, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """By TLS of ours or the event loop's."""
+    """By TLS of ours, over a transport of ours or the event loop's."""
     owner = Owner()
     one, closing = attacher(is_blind=is_blind)
     if not is_blind:
         need_sockets_of_ours(one)
     transport, peer = await shake_hands(one, pair, "server.test")
-    assert isinstance(transport, LoopTransport if is_blind else TLSTransport)
+    assert isinstance(transport, TLSTransport)
+    assert isinstance(transport._lower, LoopTransport if is_blind else SocketTransport)
     transport.deliver_to(owner)
     peer.write(b"in")
     await owner.came.wait()

@@ -147,46 +147,6 @@ def test_an_owner_without_memory_for_what_came_loses_the_connection(closing: Clo
     assert native.is_aborted
 
 
-class Buffered(Native):
-    """A transport that has so much unsent, and may have TLS, with a plain one below it or not."""
-
-    def __init__(self, unsent: int, *, is_tls: bool = False, below: int | None = None) -> None:
-        self.unsent = unsent
-        self._is_tls = is_tls
-        if below is not None:
-            lower = SimpleNamespace(get_write_buffer_size=lambda: below)
-            self._ssl_protocol = SimpleNamespace(_transport=lower)
-
-    def get_extra_info(self, name: str) -> object:
-        return object() if self._is_tls and name == "ssl_object" else None
-
-    def get_write_buffer_size(self) -> int:
-        return self.unsent
-
-
-@pytest.mark.parametrize(
-    ("native", "body", "is_out"),
-    [
-        (Buffered(0), b"x" * 10**6, True),
-        (Buffered(1), b"", False),
-        (Buffered(0, is_tls=True, below=0), b"x" * 10**6, True),
-        (Buffered(0, is_tls=True, below=1), b"", False),
-        (Buffered(0, is_tls=True), b"", True),
-        (Buffered(0, is_tls=True), b"x" * 10**8, False),
-    ],
-    ids=["plain", "plain held", "TLS", "TLS held", "TLS hidden", "TLS hidden, large"],
-)
-def test_a_request_is_out_when_nothing_below_holds_it(
-    closing: Closing, native: Any, body: bytes, is_out: bool
-) -> None:
-    """Where that cannot be seen, a large body counts as held."""
-    transport = LoopTransport(memoryview(b""), never, closing)
-    assert not transport.is_out(body)
-    transport.connection_made(native)
-
-    assert transport.is_out(body) is is_out
-
-
 def test_without_a_transport_there_is_nothing_to_do(closing: Closing) -> None:
     """Before there is one, and after it was given up."""
     transport = LoopTransport(memoryview(b""), never, closing)

@@ -329,4 +329,3 @@ def test_a_transport_answers_as_asyncios_do(rig: Rig) -> None:
     assert rig.transport.get_extra_info("peername") == rig.peer.getsockname()
     assert rig.transport.get_extra_info("sockname") == rig.peer.getpeername()
     assert rig.transport.get_extra_info("ssl_object") is None
-    assert rig.transport.is_out(b"")
