@@ -42,8 +42,6 @@ class Manner:
     At which step it closes: `accepted`, `asked` (the request or greeting has come), `method`,
     `within` a reply, `connected` (behind it), `answering` (within a forwarded answer).
     """
-    stalls: str = ""
-    """At which step it goes on reading and does nothing more: those of `dies`, but the last."""
     reply: bytes | None = None
     """In place of its own reply to CONNECT, a request, or of SOCKS5."""
     is_transparent: bool = False
@@ -66,7 +64,6 @@ class ProxyServer:
         targets: host and port of each tunnel, and of each request by SOCKS5.
         kinds: the type of address (ATYP) of each request by SOCKS5.
         accepted: connections so far.
-        stalled: how many of them it has stalled so far.
     """
 
     def __init__(
@@ -81,7 +78,6 @@ class ProxyServer:
         self.targets: list[tuple[str, int]] = []
         self.kinds: list[int] = []
         self.accepted = 0
-        self.stalled = 0
         self._context = context
         self._address = address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -142,11 +138,6 @@ class ProxyServer:
             with contextlib.suppress(OSError, EOFError):
                 if self.manner.dies == "accepted":
                     return
-                if self.manner.stalls == "accepted":
-                    self.stalled += 1
-                    while accepted.recv(65536):
-                        pass
-                    return
                 if self._context is not None:
                     accepted.settimeout(10)
                     self._open.discard(accepted)
@@ -176,23 +167,14 @@ class _Client:
             while self._serve_http():
                 pass
 
-    def _stop(self, step: str) -> None:
-        """Close or stall at this step, if that is the manner."""
-        if self._manner.stalls == step:
-            self._proxy.stalled += 1
-            while True:
-                self._received = b""
-                self._receive()
-        if self._manner.dies == step:
-            raise EOFError
-
     # HTTP.
 
     def _serve_http(self) -> bool:
         manner = self._manner
         head = self._take_head()
         self._proxy.heads.append(head)
-        self._stop("asked")
+        if manner.dies == "asked":
+            return False
         method, target, _ = head.split(b"\r\n")[0].split(b" ")
         if not self._is_let_in(head):
             self._send(DENIED)
@@ -259,7 +241,8 @@ class _Client:
         manner = self._manner
         _, count = self._take(2)
         methods = self._take(count)
-        self._stop("asked")
+        if manner.dies == "asked":
+            return
         if manner.credentials is None:
             self._send(b"\x05\x00")
         elif 2 not in methods:
@@ -267,7 +250,8 @@ class _Client:
             return
         else:
             self._send(b"\x05\x02")
-            self._stop("method")
+            if manner.dies == "method":
+                return
             self._take(1)
             user = self._take(self._take(1)[0])
             password = self._take(self._take(1)[0])
@@ -275,7 +259,8 @@ class _Client:
             self._send(b"\x01\x00" if is_right else b"\x01\x01")
             if not is_right:
                 return
-        self._stop("method")
+        if manner.dies == "method":
+            return
         *_, kind = self._take(4)
         self._proxy.kinds.append(kind)
         if kind == 3:
@@ -294,9 +279,9 @@ class _Client:
 
     def _tunnel(self, host: str, port: int, reply: bytes) -> None:
         self._proxy.targets.append((host, port))
-        if "within" in (self._manner.dies, self._manner.stalls):
+        if self._manner.dies == "within":
             self._send(reply[: len(reply) // 2])
-            self._stop("within")
+            return
         try:
             upstream = socket.create_connection((host, port), 10)
         except OSError:
@@ -309,7 +294,8 @@ class _Client:
         with upstream:
             upstream.settimeout(None)
             self._send(reply, self._manner.behind)
-            self._stop("connected")
+            if self._manner.dies == "connected":
+                return
             self._carry(upstream)
 
     def _carry(self, upstream: socket.socket) -> None:

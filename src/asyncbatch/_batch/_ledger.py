@@ -283,8 +283,7 @@ def _names_file(item: object) -> bool:
 
 
 def _count_and_put(progress_count: ProgressCount, output: Output, result: Result) -> None:
-    if not output.has_left:
-        progress_count.add(result)
+    progress_count.add(result)
     output.put(result)
 
 

@@ -33,7 +33,6 @@ class ThreadOutput:
     """
 
     is_bounded = True
-    has_left = False
 
     def __init__(
         self,

@@ -187,15 +187,18 @@ class Run:
 
     async def _next(self, results: Any) -> Result | None:
         """Wait for the next result; after a signal, take only results that are ready."""
-        if self._signal is None:
+        while True:
+            is_over = self._signal is not None
+            if is_over:
+                results.give_up_order()
             with anyio.CancelScope() as waiting:
                 self._waiting = waiting
+                if is_over:
+                    waiting.cancel()
                 result: Any = await anext(results, _END)
                 return None if result is _END else result
-        results.give_up_order()
-        # Without a wait, in which others would become ready that nothing takes.
-        ready: Result | None = results.take_ready()
-        return ready
+            if is_over:
+                return None
 
 
 def _signals() -> list[signal.Signals]:

@@ -403,6 +403,12 @@ class Download:
         part.write((piece,))
 
     def _check_size(self, part: Part, more: int) -> None:
+        decision = self._decision
+        if decision is not None and ending_of(decision, part.size + more) is Ending.OVERLONG:
+            # Before it is written: bytes beyond the end must not be continued, whatever ends this.
+            self._may_continue = False
+            part.remove()
+            raise SinkFailure(FailureKind.protocol, "the body is longer than its head says")
         if self.max_body is not None and part.size + more > self.max_body:
             part.remove()
             raise TooLarge(self.max_body)
@@ -429,10 +435,6 @@ class Download:
         ending = ending_of(decision, part.size)
         if ending is Ending.COMPLETE:
             return
-        if ending is Ending.OVERLONG:
-            self._may_continue = False
-            part.remove()
-            raise SinkFailure(FailureKind.protocol, "the body is longer than its head says")
         raise SinkFailure(
             FailureKind.truncated,
             f"the body ended at byte {part.size} of {decision.length}",

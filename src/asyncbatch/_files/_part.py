@@ -241,7 +241,7 @@ def read_beside(path: Path) -> dict[str, Any] | None:
     first, *_ = _lines_beside(path)
     try:
         state = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return state if isinstance(state, dict) else None
 

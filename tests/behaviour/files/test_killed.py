@@ -1,0 +1,135 @@
+"""Clients that are killed at any step on the disk, while servers lie; and the runs after that."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncbatch._files import _download
+from tests.behaviour.files.killed import Kill, Killed
+from tests.behaviour.files.lies import CASES, SHORTER, TAG, V1, V2, Case, Script, ranged, whole
+from tests.behaviour.files.test_lying_servers import fetch, names_in
+from tests.raw_server import Peer, serve
+
+ROOT = Path(__file__).parents[3]
+
+WHOLES = {V1, V2, SHORTER, b""}
+
+AFTER: dict[str, Callable[[Case, Script], Script]] = {
+    "the same": lambda _, script: script,
+    "another version without a validator, and then the first": lambda case, _: Script(
+        Case("", (whole(V2, cut=30), ranged(V1, TAG)), mirrors=case.mirrors)
+    ),
+}
+"""What the server does after the client was killed, by the case and what it did before."""
+
+FEW = {"a new version that is cut"}
+"""The cases that are played without being asked for: the others take minutes."""
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each piece that arrives written by itself."""
+    monkeypatch.setattr(_download, "AT_ONCE", 1)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that what is there is a whole file, or a part, and that nothing is elsewhere."""
+    if not folder.exists():
+        return
+    assert names_in(folder.parent) == {"folder"}
+    assert names_in(folder) <= {"file", "file.part", ".file.resume"}
+    assert "file" not in names_in(folder) or (folder / "file").read_bytes() in WHOLES
+
+
+async def kill_and_run_again(case: Case, folder: Path, after: str, *, tears: bool) -> int:
+    """Kill the client at each of its steps, let it run again, and return how many there are."""
+    script = Script(case)
+
+    async def play(peer: Peer) -> None:
+        await script(peer)
+
+    async with serve(play) as server:
+        for at in count(1):
+            script = Script(case)
+            kill = Kill(at, tears=tears)
+            with kill.threads(), contextlib.suppress(Killed, BaseExceptionGroup):
+                await fetch(case, server.port, folder / "file")
+            check_folder(folder)
+            if not kill.has_killed:
+                return at - 1
+            script = AFTER[after](case, script)
+            for _ in range(2):
+                result = await fetch(case, server.port, folder / "file")
+                check_folder(folder)
+                assert result.ok == (folder / "file").exists()
+            assert not result.ok or names_in(folder) == {"file"}
+            shutil.rmtree(folder)
+    raise AssertionError
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.any_loop
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[] if case.name in FEW else pytest.mark.slow)
+        for case in CASES
+    ],
+)
+async def test_a_client_that_is_killed_leaves_no_wrong_file(
+    case: Case, after: str, tmp_path: Path, small_pieces: None
+) -> None:
+    """At whichever step it is killed, and whatever the server does then."""
+    for tears in (False, True):
+        folder = tmp_path / str(tears) / "folder"
+        steps = await kill_and_run_again(case, folder, after, tears=tears)
+
+        assert steps > 0
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.any_loop
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["the rest", "a new version that is cut", "a part unnamed"])
+async def test_a_process_that_ends_at_a_step_leaves_no_wrong_file(
+    name: str, tmp_path: Path
+) -> None:
+    """Without any of what a program does at its end."""
+    (case,) = (case for case in CASES if case.name == name)
+    script = Script(case)
+    folder = tmp_path / "folder"
+
+    async def play(peer: Peer) -> None:
+        await script(peer)
+
+    async with serve(play) as server:
+        for at in count(1):
+            script = Script(case)
+            command = [sys.executable, "-m", "tests.behaviour.files.killed"]
+            ended = await anyio.run_process(
+                [*command, str(server.port), str(folder / "file"), str(at)],
+                check=False,
+                cwd=ROOT,
+                stderr=None,
+            )
+            check_folder(folder)
+            if ended.returncode == 0:
+                break
+            assert ended.returncode == 9
+            result = await fetch(case, server.port, folder / "file")
+            check_folder(folder)
+            assert result.ok == (folder / "file").exists()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    assert at > 5
+    assert ended.stdout.strip() == b"True"
+    assert names_in(folder) == {"file"}

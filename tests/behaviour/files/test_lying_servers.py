@@ -1,0 +1,61 @@
+"""Files from servers that lie about ranges: what is asked for, what is there, what is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import asyncbatch
+from asyncbatch import Fetcher, Request, Retry
+from tests.behaviour.files.lies import CASES, PACKED, V1, Case, Script
+from tests.raw_server import serve
+
+pytestmark = pytest.mark.any_loop
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the names of all that is in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+async def fetch(case: Case, port: int, target: Path) -> asyncbatch.Result:
+    """Fetch the file of a case."""
+    retry = Retry(
+        attempts=case.attempts,
+        backoff=0.0,
+        budget=None,
+        methods={"GET", "POST"},
+        pause_hosts=False,
+    )
+    url = f"http://127.0.0.1:{port}{case.path}"
+    request = Request(url, case.method, to=target, checksum=case.checksum)
+    async with Fetcher(retry=retry, give_up_host_after=None) as fetcher:
+        return await fetcher.fetch(request)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
+    """The file is one version as a whole, or there is none."""
+    folder = tmp_path / "folder"
+    script = Script(case)
+    async with serve(script) as server:
+        result = await fetch(case, server.port, folder / "file")
+
+    assert tuple(script.asked) == case.asked
+    assert (result.kind, result.ok) == (case.kind, case.kind is None)
+    assert result.path == (None if case.file is None else folder / "file")
+    assert result.content == b"" or case.file is None
+    assert {name: (folder / name).read_bytes() for name in names_in(folder) - {".file.resume"}} == {
+        name: content
+        for name, content in {"file": case.file, "file.part": case.left}.items()
+        if content is not None
+    }
+    assert (".file.resume" in names_in(folder)) is (case.left is not None)
+    assert names_in(tmp_path) == {"folder"}
+
+
+def test_the_table_is_long_enough() -> None:
+    """Each case has a name of its own, and asks what it says."""
+    assert len({case.name for case in CASES}) == len(CASES) >= 80
+    assert PACKED != V1
