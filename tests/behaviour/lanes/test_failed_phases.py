@@ -18,7 +18,7 @@ from asyncbatch import FailureKind
 from asyncbatch.testing import FakeClock, LoopbackServer, Reply
 from tests.raw_server import Peer, serve
 from tests.served import lanes_of
-from tests.unit.engine.connect.test_connector import silent_port
+from tests.unit.engine.connect.test_host_connector import silent_port
 
 
 @contextlib.asynccontextmanager
