@@ -49,7 +49,7 @@ from ._case import Case, Hop, Request, Reuse
 from ._delivery import Delivery, cut
 from ._expected import Expected, either, fails, ok
 from ._outcome import Outcome
-from ._play import Blocking, Client, Report, play, play_all
+from ._play import Blocking, Client, Report, applies, play, play_all
 from ._run_state import Run
 from ._server import ScriptedServer
 from ._steps import (
@@ -96,6 +96,7 @@ __all__ = [
     "Trust",
     "UntilOutcome",
     "answer",
+    "applies",
     "cut",
     "either",
     "fails",

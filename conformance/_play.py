@@ -32,11 +32,16 @@ class Client(Protocol):
 
     name: str
     lacks: frozenset[str]
-    """What it cannot be asked for, of `Case.features`."""
+    """What it cannot be asked for, of `Case.features`; and names of cases that do not apply."""
 
     async def fetch(self, url: str, request: Request) -> Outcome:
         """Send the request; whatever comes of it is returned, never raised."""
         ...
+
+
+def applies(case: Case, client: Client) -> bool:
+    """Say whether a client can be asked a case."""
+    return not (case.features | {case.name}) & client.lacks
 
 
 class Blocking:

@@ -26,7 +26,7 @@ import attrs
 
 from ._case import Case
 from ._delivery import Delivery
-from ._play import Client, Report, play, play_all
+from ._play import Client, Report, applies, play, play_all
 from ._score import FAILED, NOT_APPLICABLE, PASSED, Record, Score
 from ._server import ScriptedServer
 from .cases import GROUPS
@@ -72,9 +72,7 @@ async def score(open_client: Opener, server: ScriptedServer, selection: Selectio
     """Play the cases that apply to a client; what fails gets a second chance by itself."""
     groups = selection.groups()
     async with open_client() as client:
-        applicable = [
-            case for cases in groups.values() for case in cases if not case.features & client.lacks
-        ]
+        applicable = [case for cases in groups.values() for case in cases if applies(case, client)]
         plays = selection.plays(applicable)
         reports = await play_all(plays, client, server, at_a_time=AT_A_TIME, neutral=True)
         failures = await _failing_again(open_client, server, reports)

@@ -221,6 +221,20 @@ PLAIN: tuple[Fault, ...] = (
 """What fails in an httpx client of which the transport is ours, none of it the transport's."""
 
 
+OTHER_THROUGH_A_PROXY = {
+    "idle": "what comes on an idle connection comes later, by as much as the proxy takes",
+    "an answer before the question": "likewise",
+    "late by": "likewise",
+    "in place of a handshake": "a server that speaks first in a tunnel is taken for the proxy",
+    "a redirect to no host": "it is the proxy that cannot connect",
+    "a redirect with a scheme alone": "likewise",
+    "a redirect to a server that is not there": "likewise",
+    "by a reset": "a reset overtakes the bytes that the proxy has not sent yet",
+    "413 to the head": "this proxy does not know where a body ends that is not read",
+}
+"""Cases that are other ones through a proxy, by a part of their names, and why."""
+
+
 def faults_of(name: str, faults: tuple[Fault, ...]) -> list[Fault]:
     """Return the faults that a case shows."""
     return [fault for fault in faults if fault.covers(name)]

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import re
 import select
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Iterator
 from typing import Self
@@ -22,11 +20,6 @@ import attrs
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
 DENIED = b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nContent-Length: 4\r\n\r\nEVIL"
-
-
-# The start of a request in absolute form; within a tunnel there is none.
-_ABSOLUTE = re.compile(rb"\A([A-Z]+ )http://[^/ ]+")
-_RESET = struct.pack("ii", 1, 0)
 
 
 @attrs.define
@@ -44,8 +37,6 @@ class Manner:
     """
     reply: bytes | None = None
     """In place of its own reply to CONNECT, a request, or of SOCKS5."""
-    is_transparent: bool = False
-    """Forward every byte of an answer as it comes, and its end as it is."""
     behind: bytes = b""
     """What it sends in one piece with the reply that opens a tunnel."""
 
@@ -206,9 +197,6 @@ class _Client:
         method = lines[0].split(b" ")[0]
         kept = [line for line in lines[1:-2] if not line.lower().startswith(b"proxy-auth")]
         start = b"%b /%b HTTP/1.1" % (method, path)
-        if self._manner.is_transparent:
-            self._splice(host, int(port), b"\r\n".join([start, *kept, b"", b""]))
-            return False
         lines = [start, *(line for line in kept if not line.lower().startswith(b"connection"))]
         with socket.create_connection((host.strip("[]"), int(port)), 10) as upstream:
             upstream.sendall(b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n")
@@ -226,14 +214,6 @@ class _Client:
             answer.replace(b"Connection: close\r\n", b"").replace(b"connection: close\r\n", b"")
         )
         return True
-
-    def _splice(self, host: str, port: int, request: bytes) -> None:
-        """Carry a connection whose requests each come in a piece that begins with its head."""
-        with socket.create_connection((host, port), 10) as upstream:
-            upstream.settimeout(None)
-            upstream.sendall(request + self._received)
-            self._received = b""
-            self._carry(upstream)
 
     # SOCKS5.
 
@@ -305,17 +285,9 @@ class _Client:
             pending = isinstance(client, ssl.SSLSocket) and client.pending()
             ready = [client] if pending else select.select([client, upstream], [], [])[0]
             for source in ready:
-                try:
-                    content = source.recv(65536)
-                except ConnectionResetError:
-                    if source is upstream:
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                        client.close()
-                    raise
+                content = source.recv(65536)
                 if not content:
                     return
-                if source is client:
-                    content = _ABSOLUTE.sub(rb"\1", content)
                 (upstream if source is client else client).sendall(content)
 
     def _send(self, reply: bytes, behind: bytes = b"") -> None:

@@ -5,6 +5,7 @@ asyncbatch itself: the direct lane, and the client lane over any client.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -106,6 +107,20 @@ async def plain_httpx(trust: Trust) -> AsyncIterator[HttpxClient]:
 
     async with contextlib.aclosing(HttpxClient(httpx, trust, make_transport)) as client:
         client.name = f"httpx {httpx.__version__} on asyncbatch.HTTPTransport"
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def plain_httpx2(trust: Trust) -> AsyncIterator[HttpxClient]:
+    """Open a plain client of httpx2 on our transport."""
+    httpx2: Any = importlib.import_module("httpx2")
+    transport_class = asyncbatch.HTTPTransport.for_library(httpx2)
+
+    def make_transport() -> Any:
+        return transport_class(verify=trust.client_context)
+
+    async with contextlib.aclosing(HttpxClient(httpx2, trust, make_transport)) as client:
+        client.name = f"httpx2 {httpx2.__version__} on asyncbatch.HTTPTransport"
         yield client
 
 

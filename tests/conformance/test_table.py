@@ -9,15 +9,18 @@ from typing import Any
 import anyio
 import pytest
 
-from conformance import Case, Delivery, Report, ScriptedServer, play_all
+from conformance import Case, Delivery, Report, ScriptedServer, applies, play_all
 from conformance.cases import CASES
-from conformance.clients.ours import client_lane, direct_lane, plain_httpx, stock_lane
+from conformance.clients.ours import client_lane, direct_lane, plain_httpx, plain_httpx2, stock_lane
 from conformance.known import PLAIN, STOCK, Fault, faults_of
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.once]
 
 LANES = {"direct": direct_lane, "client": client_lane}
 LOOPS = ("asyncio", "uvloop", "trio")
+
+BY_HTTPX = {"decoding", "redirect", "cookie"}
+"""What httpx decides, and not its transport."""
 
 AT_A_TIME = 16
 MOST_TRIES = 3
@@ -81,7 +84,7 @@ def played(
             plays = [
                 (case, delivery if delivery in case.deliveries else Delivery.WHOLE)
                 for case in cases
-                if not case.features & client.lacks
+                if applies(case, client)
             ]
             wrong = []
             for number in range(1, MOST_TRIES + 1):
@@ -143,12 +146,29 @@ def test_our_transport_decides_as_expected_in_a_plain_httpx_client(
     assert [str(report) for report in wrong] == []
 
 
+@pytest.mark.may_block  # httpcore2 is imported here
+def test_our_transport_decides_as_expected_in_a_plain_client_of_httpx2(
+    scripted: ScriptedServer,
+) -> None:
+    """Of its own library too, what is not decoded, followed or stored decides the transport."""
+    pytest.importorskip("httpx2")
+    cases = [
+        case
+        for case in every(3)
+        if case.decided_by not in BY_HTTPX and not faults_of(case.name, PLAIN)
+    ]
+
+    wrong = played(plain_httpx2, scripted, cases, delivery=Delivery.LINES)
+
+    assert [str(report) for report in wrong] == []
+
+
 def test_what_is_left_to_httpx_is_nothing_that_a_transport_decides() -> None:
     """So the list cannot hide a fault of the transport."""
     listed = [case for case in CASES if faults_of(case.name, PLAIN)]
 
     assert listed
-    assert {case.decided_by for case in listed} <= {"decoding", "redirect", "cookie"}
+    assert {case.decided_by for case in listed} <= BY_HTTPX
 
 
 @left_to_the_collector
