@@ -27,13 +27,14 @@ PUBLIC = """
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
     Retry        Rate              HostLimits HostStatistics    Progress
-    ProxyPool  Folder
+    ProxyPool    Folder            Journal    JournalReader
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded
     ChecksumMismatch   FetcherClosed
     HostDown           HostPaused     NotStarted     ProxyError         RetryAfterTooLong  TLSError
     TooSlow            TruncatedBody
+    InDoubt   JournalError   JournalChanged   JournalFull   JournalInUse   NotAJournal
 """
 
 TESTING = """

@@ -10,6 +10,8 @@ from asyncbatch._api._options import FetcherOptions
 from asyncbatch._api._statistics import HostStatistics, Statistics
 from asyncbatch._batch._input import RequestLike, Requests
 from asyncbatch._engine import HTTPTransport, is_public
+from asyncbatch._journal._journal import Journal
+from asyncbatch._journal._reader import JournalReader
 from asyncbatch._policies._host_limits import HostLimits
 from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate
@@ -23,6 +25,8 @@ __all__ = [
     "HTTPTransport",
     "HostLimits",
     "HostStatistics",
+    "Journal",
+    "JournalReader",
     "Progress",
     "ProxyPool",
     "Rate",

@@ -7,6 +7,7 @@ from typing import Unpack
 from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options
 from asyncbatch._batch._input import Requests
+from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._values._results import Results
 
 
@@ -16,6 +17,7 @@ async def fetch_many(
     *,
     client: ClientTypes | None = None,
     batch_timeout: float | None = None,
+    journal: JournalTypes | None = None,
     **options: Unpack[FetcherOptions],
 ) -> Results:
     """
@@ -28,12 +30,14 @@ async def fetch_many(
             read lazily.
         client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it is left open.
         batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
+        journal: A file in which the results are kept; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
     Raises:
         TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
         ValueError: If an option has an impossible value.
+        OSError: If the journal cannot be used; see `JournalError`.
         Exception: As raised by the iterable, once every request read before has ended.
     """
     async with Fetcher(client, **options) as fetcher:
-        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, journal=journal)

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from time import monotonic
 from types import TracebackType
-from typing import Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 import anyio
 import anyio.lowlevel
@@ -21,20 +21,36 @@ import httpx
 from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._api._client_options import check_client_options, pool_in
-from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options, split_options
-from asyncbatch._api._setup import backlog_of, equip, fitted, make_client, refuse_with_client
+from asyncbatch._api._options import (
+    DEFAULT_MAX_BODY,
+    ClientTypes,
+    FetcherOptions,
+    shows_options,
+    split_options,
+    warn_caller,
+)
+from asyncbatch._api._setup import (
+    backlog_of,
+    equip,
+    fitted,
+    make_client,
+    refuse_with_client,
+    value_of,
+)
 from asyncbatch._api._statistics import Statistics, statistics_by_host
 from asyncbatch._api._stream import Streaming
 from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._files import Files
+from asyncbatch._journal._docking import Docking, JournaledInput
+from asyncbatch._journal._journal import Journal, JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
 from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._checks import check_seconds
-from asyncbatch._values._errors import FetcherClosed
+from asyncbatch._values._errors import FetcherClosed, JournalError
 from asyncbatch._values._folder import Folder, ToTypes, check_to
 from asyncbatch._values._host_key import Origin
 from asyncbatch._values._redaction import shown
@@ -234,6 +250,7 @@ class Fetcher:
         *,
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
+        journal: JournalTypes | None = None,
     ) -> Results:
         """
         Fetch all `requests` and return their results in the order of the input.
@@ -245,24 +262,36 @@ class Fetcher:
                 that have not been read by then get no result.
             to: The folder that the bodies are written to, as a path or a `Folder`; a `Request` may
                 have its own `to`. Replaces the fetcher's `to`; `None`: into memory.
+            journal: The path of a file, or a `Journal`, in which the results are kept. The same
+                call again, also after its program was killed, takes what is there from the file,
+                and sends the rest.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
+            JournalInUse: If another batch writes to the journal.
+            JournalFull: If there is no space left for the journal. Its attribute `results` holds
+                the results that were written.
+            OSError: If the journal cannot be used; see `JournalError`.
             Exception: As raised by the iterable, once every request read before has ended. Its
                 attribute `results` holds their results.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         files = Files(self._to(to))
-        batch = self._new_batch(Input(requests), output := Collected(), batch_timeout, files)
+        source = Input(requests)
+        batch = await self._batch(source, output := Collected(), batch_timeout, files, journal)
         clock = running_clock()
         begun = clock()
+        error: Exception | None
         with self._registered(batch):
-            await batch.run()
+            try:
+                await batch.run()
+                error = batch.input_error
+            except JournalError as raised:
+                error = raised
         duration, slots_full = clock() - begun, batch.slots_full()
-        error = batch.input_error
         if error is not None:
-            # The results fetched before the input failed are not lost.
+            # The results fetched before are not lost.
             with contextlib.suppress(AttributeError):  # an error may refuse attributes
                 error.results = Results(  # type: ignore[attr-defined]
                     output.in_order(), duration=duration, slots_full=slots_full
@@ -280,6 +309,7 @@ class Fetcher:
         backlog: int | None = None,
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
+        journal: JournalTypes | None = None,
     ) -> AbstractAsyncContextManager[ResultStream]:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -297,17 +327,27 @@ class Fetcher:
                 times `concurrency` if that is more.
             batch_timeout: As for `fetch_many`.
             to: As for `fetch_many`.
+            journal: As for `fetch_many`; it is opened when the stream is entered. A result is
+                yielded once it is written.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
+            JournalInUse: If another batch writes to the journal.
+            JournalFull: If there is no space left for the journal, after the last result that was
+                written.
+            OSError: If the journal cannot be used; see `JournalError`.
             Exception: As raised by the iterable, after the last result.
         """
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         output = Delivered(ordered=ordered, backlog=backlog)
         files = Files(self._to(to))
-        begin = functools.partial(self._new_batch, Input(requests), output, batch_timeout, files)
+        if journal is not None:
+            journal = as_journal(journal)
+        begin = functools.partial(
+            self._batch, Input(requests), output, batch_timeout, files, journal
+        )
         return Streaming(output, begin, self._batches)
 
     def statistics(self) -> Statistics:
@@ -380,6 +420,47 @@ class Fetcher:
         output = Collected()
         files = Files(to, is_one=True)
         return self._new_batch(Input(()), output, batch_timeout, files), output
+
+    async def _batch(
+        self,
+        source: Input,
+        output: Output,
+        batch_timeout: float | None,
+        files: Files,
+        journal: JournalTypes | None,
+    ) -> Batch:
+        """Return a new batch, with its journal open if it has one."""
+        if journal is None:
+            return self._new_batch(source, output, batch_timeout, files)
+        docking = Docking(as_journal(journal), self._check_open(), output)
+        await docking.open(self._options_that_matter(as_journal(journal)), warn_caller)
+        try:
+            batch = Batch(
+                self._check_open(),
+                JournaledInput(source, docking),
+                docking.output,
+                batch_timeout=batch_timeout,
+                files=files,
+                announce=docking.announce,
+            )
+        except BaseException:
+            await docking.close()
+            raise
+        docking.fail = batch.end_with
+        return batch
+
+    def _options_that_matter(self, journal: Journal) -> dict[str, Any]:
+        """Return the options that change answers, to be compared with those of other runs."""
+        options, client = self._options, self._client
+        addresses = options.addresses
+        return {
+            "follow_redirects": value_of(options.follow_redirects, client.follow_redirects),
+            "max_redirects": value_of(options.max_redirects, client.max_redirects),
+            "max_body": value_of(options.max_body, DEFAULT_MAX_BODY),
+            "addresses": "a function" if callable(addresses) else addresses,
+            "check": None if options.check is None else "a function",
+            "key": "a function" if callable(journal.key) else journal.key,
+        }
 
     def _new_batch(
         self,

@@ -148,7 +148,7 @@ def equip(
         trial=Attempter(
             lane,
             limits,
-            _given(options.max_body, None),
+            value_of(options.max_body, None),
             None if proxy_pool is None else Proxies(proxy_pool, random.random),
         ),
         hosts=Hosts(
@@ -198,9 +198,9 @@ def _limits_at(own: HostLimits, limits: TimeLimits) -> TimeLimits | None:
 
 def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
     rules: dict[str, Any] = {
-        "max_body": _given(options.max_body, DEFAULT_MAX_BODY),
-        "follow_redirects": _given(options.follow_redirects, client.follow_redirects),
-        "max_redirects": _given(options.max_redirects, client.max_redirects),
+        "max_body": value_of(options.max_body, DEFAULT_MAX_BODY),
+        "follow_redirects": value_of(options.follow_redirects, client.follow_redirects),
+        "max_redirects": value_of(options.max_redirects, client.max_redirects),
         "minimum_rate": options.minimum_rate,
     }
     binding = binding_of(client)
@@ -213,16 +213,17 @@ def _lane(options: Options, client: httpx.AsyncClient) -> Lane:
 def _limits(options: Options, client: httpx.AsyncClient | None) -> TimeLimits:
     """Return the time limits of the options; those not given are the client's, if there is one."""
     if client is None or not isinstance(options.timeout, NotGiven):
-        timeout = _given(options.timeout, DEFAULT_TIMEOUT)
+        timeout = value_of(options.timeout, DEFAULT_TIMEOUT)
         limits = limits_of(timeout, DEFAULT_CONNECT_TIMEOUT)
     else:
         limits = limits_of_client(client.timeout)
     return attrs.evolve(
         limits,
-        connect=_given(options.connect_timeout, limits.connect),
+        connect=value_of(options.connect_timeout, limits.connect),
         is_default=isinstance(options.timeout, NotGiven),
     )
 
 
-def _given(value: Any, otherwise: Any) -> Any:
+def value_of(value: Any, otherwise: Any) -> Any:
+    """Return an option, or the value of its client if it was not given."""
     return otherwise if isinstance(value, NotGiven) else value

@@ -7,7 +7,7 @@ A stream of results as a context manager, which opens and closes the task group 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NoReturn
@@ -36,7 +36,9 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         running: The running batches of the fetcher; the batch is a member while it runs.
     """
 
-    def __init__(self, output: Delivered, begin: Callable[[], Batch], running: set[Batch]) -> None:
+    def __init__(
+        self, output: Delivered, begin: Callable[[], Awaitable[Batch]], running: set[Batch]
+    ) -> None:
         self._output = output
         self._begin = begin
         self._running = running
@@ -63,7 +65,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
     async def __aenter__(self) -> ResultStream:
         if self._batch is not None:
             raise RuntimeError("this stream has been entered before; call stream() again")
-        self._batch = batch = self._begin()
+        self._batch = batch = await self._begin()
         self._output.on_room = batch.notify
         self._output.figures.begin(running_clock(), batch.slots_full)
         self._loop = anyio.lowlevel.current_token()
@@ -107,6 +109,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
             self._running.discard(self._batch)
             if self._coroutine is not None:
                 self._coroutine.close()
+            await self._batch.release()
         return None
 
     async def _leave_behind(self, batch: Batch) -> None:

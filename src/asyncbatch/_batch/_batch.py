@@ -17,13 +17,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncbatch._batch._dispatcher import Dispatcher, Work
-from asyncbatch._batch._input import END, Input
+from asyncbatch._batch._input import END, Input, Settled
 from asyncbatch._batch._ledger import Ledger, ProgressCount
 from asyncbatch._batch._output import Delivered, Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice
-from asyncbatch._batch._workers import Workers
+from asyncbatch._batch._workers import Announce, Workers
 from asyncbatch._files import Files
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._runtime._event_loop import running_clock
@@ -35,7 +35,16 @@ from asyncbatch._values._host_key import name_of
 
 
 class Batch:
-    """One run over one input. Use it once."""
+    """
+    One run over one input. Use it once.
+
+    Args:
+        shared: The state of the fetcher.
+        source: The input.
+        output: Where the results go.
+        batch_timeout: Seconds for all of it.
+        announce: Waited for before a request that is not idempotent is sent.
+    """
 
     def __init__(
         self,
@@ -45,6 +54,7 @@ class Batch:
         *,
         batch_timeout: float | None = None,
         files: Files | None = None,
+        announce: Announce | None = None,
     ) -> None:
         self._shared = shared
         self._source = source
@@ -72,7 +82,7 @@ class Batch:
             self._ledger.batch_timeout = batch_timeout
         self._reader = Reader(source, self._ledger, self._schedule, output, shared, self.clock)
         self._workers = Workers(
-            shared, self._schedule, self._reader, self._ledger, output, self.clock
+            shared, self._schedule, self._reader, self._ledger, output, self.clock, announce
         )
         self._dispatcher = Dispatcher(self._workers)
         self._scope = anyio.CancelScope()
@@ -116,6 +126,12 @@ class Batch:
         self._abandoned = True
         self._scope.cancel()
 
+    async def release(self) -> None:
+        """Close the input of a batch that perhaps never ran."""
+        if self._is_running:
+            self._is_running = False
+            await self._source.aclose()
+
     async def wait_ended(self) -> None:
         """Wait until the batch has released everything that it shares with others."""
         if not self._is_running:
@@ -152,8 +168,10 @@ class Batch:
             # asyncio may cancel a task before its first step, when it ends with `asyncio.run`.
             for coroutine in self._unstarted.values():
                 coroutine.close()
-            await self._source.aclose()
-            self._end()
+            try:
+                await self._source.aclose()
+            finally:
+                self._end()
         self._check_whole()
 
     async def run_and_deliver(self, output: Delivered) -> None:
@@ -230,12 +248,14 @@ class Batch:
             start(functools.partial(self._report, reporter))
         if self._is_fed:
             start(self._reader.feed)
+        if (pump := self._source.pump) is not None:
+            start(pump)
         try:
             await self._dispatcher.dispatch(start)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
-            self._end_with(error)
+            self.end_with(error)
         tasks.cancel_scope.cancel()
 
     def _start(self, tasks: TaskGroup, function: Work) -> None:
@@ -256,9 +276,10 @@ class Batch:
         except BaseException as error:
             if _is_own_cancellation(error):
                 raise
-            self._end_with(error)
+            self.end_with(error)
 
-    def _end_with(self, error: BaseException) -> None:
+    def end_with(self, error: BaseException) -> None:
+        """End the batch at once, and raise `error` from it."""
         self._fatal = self._fatal or error
         self._scope.cancel()
 
@@ -272,12 +293,15 @@ class Batch:
         for job in self._ledger.withdraw(now):
             await self._wait_for(turn, self._output.may_start)
             self._ledger.end(job, self._batch_timeout, now)
-        if self._source.size is None or self._is_fed:
+        if not self._source.can_be_finished:
             return
         while (numbered := self._source.read()) is not END:
             index, item = numbered
             await self._wait_for(turn, self._output.may_start)
             await self._wait_for(turn, self._output.may_take)
+            if isinstance(item, Settled):
+                self._ledger.pass_on(item.result)
+                continue
             self._ledger.reject_unread(item, index, self._batch_timeout)
 
     async def _wait_for(self, turn: TimeSlice, has_room: Callable[[int], bool]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Collection,
     Generator,
@@ -30,6 +31,7 @@ from asyncbatch._runtime._event_loop import is_in_task
 from asyncbatch._values._errors import add_note
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._request import Request, is_request
+from asyncbatch._values._result import Result
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 from asyncbatch._values._urls import BLANKS
 
@@ -46,6 +48,15 @@ Requests: TypeAlias = Iterable[RequestLike] | AsyncIterable[RequestLike]
 
 END: Final = object()
 """Returned by `Input.read` at the end of the input."""
+
+
+class Settled:
+    """An item of an input that has its result already, and is not sent."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
 
 
 class Input:
@@ -96,6 +107,21 @@ class Input:
             raise TypeError(
                 f"requests must be an iterable or async iterable, not {shown(requests)}"
             )
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether `read` returns an item at once although reading may wait."""
+        return False
+
+    @property
+    def can_be_finished(self) -> bool:
+        """Whether `read` returns all that is left without waiting, and there is an end."""
+        return self.size is not None and not self.is_async
+
+    @property
+    def pump(self) -> Callable[[], Awaitable[None]] | None:
+        """Has to run in a task of its own for `read_async` to go on; `None` if nothing has to."""
+        return None
 
     @property
     def is_async(self) -> bool:

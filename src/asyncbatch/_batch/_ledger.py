@@ -148,6 +148,10 @@ class Ledger:
             job.retry = item.retry
         return job
 
+    def pass_on(self, result: Result) -> None:
+        """Hand over the result of an item that came with one."""
+        self.publish(result)
+
     def settle(self, job: Job, outcome: Outcome, now: float) -> None:
         """Let `job` be tried again, or give it its result, as the schedule decides."""
         job.queued += outcome.queued

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from asyncbatch._batch._input import END, Input
+from asyncbatch._batch._input import END, Input, Settled
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Output
 from asyncbatch._batch._shared import Shared
@@ -111,11 +111,19 @@ class Reader:
             while not self._wants_more():
                 await self._wait()
                 turn.begin()
-            numbered = await TimedSteps(self.source.read_async(), self._stalls, self._clock)
+            if self.source.is_ahead:
+                numbered = self.source.read()
+            else:
+                numbered = await TimedSteps(self.source.read_async(), self._stalls, self._clock)
             if numbered is END:
                 self._schedule.on_ready()
                 return
             index, item = numbered
+            if isinstance(item, Settled):
+                self._ledger.pass_on(item.result)
+                if turn.is_over:
+                    await turn.end()
+                continue
             is_beyond = self._ledger.unfinished >= self._window.size
             self._ledger.enter(item, index, self._clock(), is_beyond=is_beyond)
             self._schedule.on_ready()

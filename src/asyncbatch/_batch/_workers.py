@@ -12,6 +12,8 @@ costs as much as four requests.
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import anyio
 
@@ -29,9 +31,13 @@ from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState, Schedule
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._result import Success, draft
+from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._timing import Course
 
 _START = JobState.START
+
+Announce: TypeAlias = Callable[[Job], Awaitable[None]]
+"""Is waited for before a request is sent, so that it can be written down."""
 
 
 class Workers:
@@ -45,7 +51,10 @@ class Workers:
         ledger: Ledger,
         output: Output,
         clock: Clock,
+        announce: Announce | None = None,
     ) -> None:
+        self.announce = announce
+        """Waited for before a request is sent that is not idempotent; a relay sends none then."""
         self.concurrency = shared.concurrency
         self.slots = shared.slots
         self.permits = shared.permits
@@ -207,7 +216,7 @@ class Worker:
         """Begin the first request without a task, if it can go so; say whether it was begun."""
         job, relay = self._job, self._relay
         assert job is not None
-        if relay is None or not _is_usual(job):
+        if relay is None or not _is_usual(job, self._workers.announce):
             return False
         self._encoded = encoded = self._encode(job.request, self._limits)
         if job.deadline is not None:
@@ -291,7 +300,7 @@ class Worker:
             workers.last_at_work = job
         try:
             encoded, self._encoded = self._encoded, UNSET
-            if not is_relaying and relay is not None and _is_usual(job):
+            if not is_relaying and relay is not None and _is_usual(job, workers.announce):
                 if isinstance(encoded, Unset):
                     encoded = self._encode(job.request, self._limits)
                 if job.deadline is not None:
@@ -305,6 +314,8 @@ class Worker:
                 job = self._job
                 outcome = await workers.trial.conclude(relay, job.deadline, job.allowed)
             else:
+                if workers.announce is not None and job.method not in IDEMPOTENT:
+                    await workers.announce(job)
                 outcome = await workers.trial.run(
                     job.request,
                     deadline_at=job.deadline,
@@ -366,7 +377,7 @@ class Worker:
             return None
         self._job = job = workers.next_job(now)
         workers.call_dispatcher()
-        if job is None or not _is_usual(job):
+        if job is None or not _is_usual(job, workers.announce):
             return None
         encoded = self._encode(job.request, self._limits)
         if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
@@ -433,8 +444,10 @@ class Worker:
         return None
 
 
-def _is_usual(job: Job) -> bool:
+def _is_usual(job: Job, announce: Announce | None) -> bool:
     """Whether a job has the limits of the fetcher, as a relay requires."""
     if job.host.limits is not None:
+        return False
+    if announce is not None and job.method not in IDEMPOTENT:
         return False
     return type(job.request) is str or not has_own_limits(job.request)

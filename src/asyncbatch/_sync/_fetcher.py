@@ -23,6 +23,7 @@ from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._options import FetcherOptions, shows_options
 from asyncbatch._api._statistics import Statistics
 from asyncbatch._batch._input import Input, RequestLike, Requests
+from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
 from asyncbatch._sync._signals import handlers_here, interrupting
 from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream
@@ -42,6 +43,7 @@ def fetch_many_sync(
     *,
     client: ClientFactory | None = None,
     batch_timeout: float | None = None,
+    journal: JournalTypes | None = None,
     **options: Unpack[FetcherOptions],
 ) -> Results:
     """
@@ -58,6 +60,7 @@ def fetch_many_sync(
         client: A function that makes the `httpx.AsyncClient` to use; the client is closed at the
             end. A client itself is refused, since it would belong to another event loop.
         batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
+        journal: A file in which the results are kept; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
     Raises:
@@ -67,10 +70,10 @@ def fetch_many_sync(
     """
     make_fetcher = _fetcher_maker(client, options)
     if _may_run_here():
-        return _run_here(make_fetcher, requests, batch_timeout)
+        return _run_here(make_fetcher, requests, batch_timeout, journal)
     portal = Portal(make_fetcher)
     try:
-        return portal.call(_fetch_many, portal.open(), requests, batch_timeout, UNSET)
+        return portal.call(_fetch_many, portal.open(), requests, batch_timeout, UNSET, journal)
     finally:
         try:
             portal.close()
@@ -181,6 +184,7 @@ class SyncFetcher:
         *,
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
+        journal: JournalTypes | None = None,
     ) -> Results:
         """
         Fetch all `requests` and return their results in the order of the input.
@@ -192,14 +196,16 @@ class SyncFetcher:
                 iterable must not block, because all batches wait while it does.
             batch_timeout: As for `Fetcher.fetch_many`.
             to: As for `Fetcher.fetch_many`.
+            journal: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
+            OSError: If the journal cannot be used; see `JournalError`.
             Exception: As raised by the iterable, once every request read before has ended. Its
                 attribute `results` holds their results.
         """
-        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout, to)
+        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout, to, journal)
 
     def stream(
         self,
@@ -209,6 +215,7 @@ class SyncFetcher:
         backlog: int | None = None,
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
+        journal: JournalTypes | None = None,
     ) -> SyncResultStream:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -225,10 +232,12 @@ class SyncFetcher:
             backlog: Most results that wait to be consumed; see `Fetcher.stream`.
             batch_timeout: As for `Fetcher.fetch_many`.
             to: As for `Fetcher.fetch_many`.
+            journal: As for `Fetcher.fetch_many`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
+            OSError: If the journal cannot be used; see `JournalError`.
             Exception: As raised by the iterable, after the last result.
         """
         stream = self._opened().begin_stream(
@@ -238,6 +247,7 @@ class SyncFetcher:
             backlog=backlog,
             batch_timeout=batch_timeout,
             to=to,
+            journal=journal,
         )
         stream.owner = self
         return stream
@@ -316,7 +326,10 @@ def _may_run_here() -> bool:
 
 
 def _run_here(
-    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+    make_fetcher: FetcherMaker,
+    requests: Requests,
+    batch_timeout: float | None,
+    journal: JournalTypes | None,
 ) -> Results:
     options = loop_options()
     handlers = handlers_here()
@@ -327,7 +340,7 @@ def _run_here(
         with anyio.CancelScope() as scope:
             end = functools.partial(native.call_soon_threadsafe, scope.cancel)
             with interrupting(handlers, end, raised):
-                return await _open_and_fetch(make_fetcher, requests, batch_timeout)
+                return await _open_and_fetch(make_fetcher, requests, batch_timeout, journal)
         return None
 
     try:
@@ -343,10 +356,13 @@ def _run_here(
 
 
 async def _open_and_fetch(
-    make_fetcher: FetcherMaker, requests: Requests, batch_timeout: float | None
+    make_fetcher: FetcherMaker,
+    requests: Requests,
+    batch_timeout: float | None,
+    journal: JournalTypes | None,
 ) -> Results:
     async with make_fetcher() as fetcher:
-        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout)
+        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, journal=journal)
 
 
 async def _fetch(
@@ -363,8 +379,9 @@ async def _fetch_many(
     requests: Requests,
     batch_timeout: float | None,
     to: ToTypes | Unset | None,
+    journal: JournalTypes | None,
 ) -> Results:
-    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, to=to)
+    return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, to=to, journal=journal)
 
 
 async def _reopen(fetcher: Fetcher, host: str) -> bool:

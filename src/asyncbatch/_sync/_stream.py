@@ -18,9 +18,11 @@ import anyio
 
 from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._setup import backlog_of
+from asyncbatch._batch import Batch
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
+from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
 from asyncbatch._sync._portal import Call, Portal
@@ -44,6 +46,7 @@ class CrossingFetcher(Fetcher):
         backlog: int | None,
         batch_timeout: float | None,
         to: ToTypes | Unset | None,
+        journal: JournalTypes | None,
     ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
@@ -51,15 +54,19 @@ class CrossingFetcher(Fetcher):
         Raises:
             FetcherClosed: If the fetcher is closed.
             TypeError, ValueError: If an argument is wrong.
+            OSError: If the journal cannot be used.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         files = Files(self._to(to))
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         thread_output = ThreadOutput(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
-        return SyncResultStream(
-            thread_output,
-            portal.start(self._deliver, portal, source, thread_output, batch_timeout, files),
+        opened = None
+        if journal is not None:
+            opened = portal.call(self._batch, source, thread_output, batch_timeout, files, journal)
+        running = portal.start(
+            self._deliver, portal, source, thread_output, batch_timeout, files, opened
         )
+        return SyncResultStream(thread_output, running)
 
     async def _deliver(
         self,
@@ -68,11 +75,22 @@ class CrossingFetcher(Fetcher):
         thread_output: ThreadOutput,
         batch_timeout: float | None,
         files: Files,
+        opened: Batch | None,
     ) -> None:
-        """Run a batch, and pass its error to the consumer, if it has one."""
+        """
+        Run a batch, and pass its error to the consumer, if it has one.
+
+        Args:
+            portal: Connects the two threads.
+            source: The input.
+            thread_output: The output.
+            batch_timeout: Seconds for all of it.
+            files: Where its bodies go.
+            opened: The batch, if it has a journal, which is open; else one is made.
+        """
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
-            batch = self._new_batch(source, thread_output, batch_timeout, files)
+            batch = opened or self._new_batch(source, thread_output, batch_timeout, files)
             thread_output.figures.begin(running_clock(), batch.slots_full)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):

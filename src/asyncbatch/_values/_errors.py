@@ -13,6 +13,7 @@ retrying live elsewhere.
         ├── BodyTooLarge          the decoded body passed `max_body`
         ├── ChecksumMismatch      the body differs from the request's `checksum`
         ├── HostPaused            not sent: its host is paused for longer than it may wait
+        ├── InDoubt               sent by a program that ended before it had the answer
         ├── NotStarted            the batch ended before the request was sent
         ├── httpx.ConnectError
         │   ├── DNSError          the host name did not resolve
@@ -31,6 +32,13 @@ retrying live elsewhere.
 
     RuntimeError
     └── FetcherClosed             the fetcher is not open: never entered, or already left
+
+    OSError
+    └── JournalError              a journal cannot be used; names the file and the reason
+        ├── JournalChanged        `strict`: it was written with other options
+        ├── JournalFull           there is no space for more results
+        ├── JournalInUse          another batch writes to it
+        └── NotAJournal           the file is something else, damaged, or of a newer version
 """
 
 from __future__ import annotations
@@ -114,6 +122,11 @@ class FailureKind(StrEnum):
     """The body differs from `Request.checksum`, twice in a row; there is no file."""
     not_started = "not_started"
     """The batch ran out of time before the request was sent."""
+    in_doubt = "in_doubt"
+    """
+    Not sent again: by its journal, the request may have been sent by a program that ended before it
+    had the answer, and it must not be sent twice.
+    """
 
 
 class FetcherClosed(RuntimeError):
@@ -177,6 +190,10 @@ class HostPaused(httpx.RequestError):
         self.host = host
         self.seconds = seconds
         self.limit = limit
+
+
+class InDoubt(httpx.RequestError):
+    """The request may have been sent before its program ended, and must not be sent twice."""
 
 
 class NotStarted(httpx.RequestError):
@@ -313,3 +330,69 @@ class RetryAfterTooLong(httpx.HTTPStatusError):
         self.retry_after = retry_after
         self.limit = limit
         self.option = option
+
+
+class JournalError(OSError):
+    """
+    A journal cannot be used.
+
+    Attributes:
+        filename: The path of the journal.
+        reason: Why, in a sentence.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.filename = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        # An OSError with a file name, and without a number, would show nothing else.
+        return f"{self.filename}: {self.reason}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.filename, self.reason), {}
+
+
+class JournalInUse(JournalError):
+    """Another batch, of this program or of another one, writes to the journal."""
+
+
+class NotAJournal(JournalError):
+    """The file is not a journal, is damaged, or was written by a newer version; it is unchanged."""
+
+
+class JournalChanged(JournalError):
+    """
+    The journal was written with other options, and `strict` is set.
+
+    Attributes:
+        options: The names of the options that differ.
+    """
+
+    def __init__(self, path: str, reason: str, options: tuple[str, ...] = ()) -> None:
+        super().__init__(path, reason)
+        self.options = options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.filename, self.reason, self.options), {}
+
+
+class JournalFull(JournalError):
+    """
+    There is no space for more results. Exactly those in the journal have been delivered.
+
+    Attributes:
+        committed: The number of results that this batch has written.
+        lost: The number of results that arrived and could not be written. The next run sends their
+            requests again, unless that is unsafe.
+    """
+
+    def __init__(self, path: str, reason: str, committed: int = 0, lost: int = 0) -> None:
+        super().__init__(path, f"{reason}; {committed:,} results were written, {lost:,} were not")
+        self.committed = committed
+        self.lost = lost
+        self._why = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.filename, self._why, self.committed, self.lost), {}

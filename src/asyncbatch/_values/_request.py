@@ -77,6 +77,7 @@ AuthTypes: TypeAlias = (
     httpx.Auth | tuple[str | bytes, str | bytes] | Callable[[httpx.Request], httpx.Request]
 )
 TimeoutTypes: TypeAlias = float | httpx.Timeout
+KeyTypes: TypeAlias = str | int | bytes | tuple[str | int | bytes, ...]
 
 
 # The body sources of requests given as an httpx or httpx2 request.
@@ -129,6 +130,26 @@ def _check_to(_: object, __: object, to: Any) -> None:
 
 def _check_checksum(_: object, __: object, checksum: Any) -> None:
     check_checksum(checksum)
+
+
+def check_key(key: object, name: str = "key") -> KeyTypes:
+    """
+    Return `key` if it can identify a request in a journal.
+
+    Raises:
+        ValueError: If it is not a str, int, bytes or a tuple of these.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if not parts or not all(
+        isinstance(part, str | int | bytes) and not isinstance(part, bool) for part in parts
+    ):
+        raise ValueError(f"{name} must be a str, int, bytes or a tuple of these, not {shown(key)}")
+    return key  # type: ignore[return-value]  # as checked
+
+
+def _check_key(_: object, __: object, key: Any) -> None:
+    if key is not None:
+        check_key(key)
 
 
 @attrs.frozen(kw_only=True)
@@ -210,6 +231,11 @@ class Request:
     """Extensions as httpx passes them to its transport. A `trace` function is called too."""
     tag: Any = None
     """Any object; returned unchanged as `result.request.tag`."""
+    key: KeyTypes | None = attrs.field(default=None, validator=_check_key)
+    """
+    The identity of the request in a journal, in place of its method, URL, body and headers: a str,
+    int, bytes, or a tuple of these. A body that can be read only once needs one.
+    """
 
     # The caller's `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It counts
     # for `==`, by identity as in httpx, since the fields above do not contain its body.

@@ -52,6 +52,8 @@ class _Result:
     # The response, or an object that builds it. Status and content need no built response.
     _saved: tuple[Path, int, int | None] | None = attrs.field(default=None, alias="saved")
     # The file that the body is in: a `Saved`, as a tuple that pickles.
+    from_journal: bool = False
+    """Whether it comes from a journal, and the request was not sent by this batch."""
 
     @property
     def timing(self) -> Timing:

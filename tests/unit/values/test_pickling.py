@@ -129,6 +129,13 @@ VALUES: list[Any] = [
     asyncbatch.DeadlineExceeded("deadline", 3.0),
     asyncbatch.HostDown("http://host.test:80"),
     asyncbatch.HostPaused("http://host.test:80", seconds=9.0, limit=2.0),
+    asyncbatch.InDoubt("it may have been sent"),
+    asyncbatch.Journal("run.db", retry="all", max_age=3.0),
+    asyncbatch.JournalChanged("run.db", "changed", ("max_body",)),
+    asyncbatch.JournalError("run.db", "broken"),
+    asyncbatch.JournalFull("run.db", "no space left", 5, 2),
+    asyncbatch.JournalInUse("run.db", "in use"),
+    asyncbatch.NotAJournal("run.db", "no journal"),
     asyncbatch.NotStarted(3.0),
     asyncbatch.ProxyError("no", proxy="http://proxy.test:3128", status_code=407),
     asyncbatch.TLSError("no"),
@@ -195,6 +202,8 @@ NO_VALUES = {
     "FetcherOptions",
     # They hold connections, or a batch under way.
     *("Fetcher", "SyncFetcher", "HTTPTransport", "ResultStream", "SyncResultStream"),
+    # A file.
+    "JournalReader",
 }
 
 

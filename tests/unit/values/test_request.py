@@ -172,8 +172,9 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def test_a_url_with_a_tag_is_a_plain_url() -> None:
+def test_a_url_with_a_tag_or_a_key_is_a_plain_url() -> None:
     """And so is a URL alone; not what some library makes of it."""
+    assert plain_url(Request("http://a.test/", key="k")) == "http://a.test/"
     assert plain_url("http://a.test/") == "http://a.test/"
     assert plain_url(Request("http://a.test/", tag=Odd())) == "http://a.test/"
     assert plain_url(httpx.URL("http://a.test/")) == "http://a.test/"
@@ -184,7 +185,11 @@ def test_a_url_with_a_tag_is_a_plain_url() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [each.name for each in attrs.fields(Request) if each.init and each.name not in ("url", "tag")],
+    [
+        each.name
+        for each in attrs.fields(Request)
+        if each.init and each.name not in ("url", "tag", "key")
+    ],
 )
 def test_any_option_makes_a_request_more_than_a_plain_url(option: str) -> None:
     """Also one that means the same as none."""
@@ -247,3 +252,16 @@ async def test_parameters_that_have_a_text_are_sent_as_that(server: LoopbackServ
     assert str(result.url) == server.url("/?a=1&a=b%20c&a=&a=true&d=2020-01-02&e=1.5").replace(
         "%20", "+"
     )
+
+
+@pytest.mark.parametrize("key", ["", "k", 5, b"k", ("k", 5, b"k"), ("k",)], ids=repr)
+def test_a_key_is_a_str_an_int_bytes_or_a_tuple_of_these(key: Any) -> None:
+    """And is given back as it is."""
+    assert Request("http://a.test/", key=key).key == key
+
+
+@pytest.mark.parametrize("key", [1.5, True, [1], {"a"}, (), ("a", 1.5), (("a",),)], ids=repr)
+def test_a_key_of_another_type_is_refused(key: Any) -> None:
+    """Its equality may change from one run to the next."""
+    with pytest.raises(ValueError, match="key must be a str, int, bytes or a tuple of these"):
+        Request("http://a.test/", key=key)

@@ -1,0 +1,75 @@
+"""
+What a journal does not keep: secrets in URLs, in header fields and in the texts of errors.
+
+Pure. User names and passwords are those that `_redaction` finds; values of a query or of a fragment
+are taken for secrets by the names of their parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
+
+MASK = "[secure]"
+
+# Parameters that hold secrets in the APIs of clouds, of OAuth, and of signed URLs.
+_NAME = (
+    r"(?:[\w.~%-]*(?:token|secret|passw(?:or)?d|passwd|pwd|api[._-]?key|signature|credential|session"
+    r"|authori[sz]ation|jwt|bearer|private)[\w.~%-]*"
+    r"|(?:[\w.~%-]*[._-])?(?:auth|key|sig|sid|code|pass|hmac|otp|pin)(?:[._-][\w.~%-]*)?)"
+)
+_SECRET_VALUE = re.compile(rf"(?<=[?&#;])({_NAME})(?:=)([^&#;\s'\"<>]+)", re.IGNORECASE)
+
+# Fields that hold secrets, and are left out.
+_SECRET_FIELDS = re.compile(
+    rb"(?:set-cookie2?|cookie|(?:proxy-)?authori[sz]ation|(?:proxy-)?authenticat(?:e|ion-info)"
+    rb"|authentication-info|www-authenticate|x-.*(?:token|secret|api-?key|session|auth).*)",
+    re.IGNORECASE,
+)
+
+# Fields that hold URLs, in which secrets are masked.
+_FIELDS_OF_URLS = {b"location", b"content-location", b"link", b"refresh"}
+
+
+def masked_url(url: object) -> str:
+    """Return a URL with its user name, its password and the secrets of its query masked."""
+    return _SECRET_VALUE.sub(rf"\1={MASK}", redacted_url(url))
+
+
+def masked_text(text: str, url: object) -> str:
+    """Return the text of an error about a URL without the secrets of that URL or of others."""
+    whole = str(url)
+    text = redacted(text.replace(whole, masked_url(whole)))
+    text = _SECRET_VALUE.sub(rf"\1={MASK}", text)
+    hidden = {each for each in secrets_in(whole) if len(each) > 2}
+    hidden |= {match[2] for match in _SECRET_VALUE.finditer(whole) if len(match[2]) > 2}
+    for secret in sorted(hidden, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def has_secrets(url: object) -> bool:
+    """Whether anything of a URL is masked."""
+    return masked_url(url) != str(url)
+
+
+def kept_fields(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a response that are kept, with the secrets of their URLs masked."""
+    kept = []
+    for name, value in fields:
+        if _SECRET_FIELDS.fullmatch(name):
+            continue
+        if name.lower() in _FIELDS_OF_URLS:
+            kept.append((name, _masked_value(value)))
+        else:
+            kept.append((name, value))
+    return kept
+
+
+def _masked_value(value: bytes) -> bytes:
+    text = value.decode("latin-1")
+    if "@" in text or "=" in text:
+        text = _SECRET_VALUE.sub(rf"\1={MASK}", redacted_url(text))
+    return text.encode("latin-1", "replace")

@@ -1,0 +1,113 @@
+"""
+Which requests are served from a journal, and which are sent.
+
+Pure: from a kept result, the request and the policies to the decision.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal, TypeAlias
+
+import attrs
+
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._retry_policy import IDEMPOTENT, RETRIED_STATUSES, RetryPolicy
+
+RetryTypes: TypeAlias = Literal["transient", "all", "none"]
+
+# Failures that another run may not meet again.
+_PASSING = frozenset(
+    {
+        FailureKind.dns,
+        FailureKind.connect,
+        FailureKind.tls,
+        FailureKind.timeout,
+        FailureKind.protocol,
+        FailureKind.truncated,
+        FailureKind.proxy,
+        FailureKind.host_down,
+        FailureKind.retry_after,
+        FailureKind.not_started,
+        # Their file is not there.
+        FailureKind.disk,
+        FailureKind.checksum,
+    }
+)
+
+
+class Decision(Enum):
+    """What becomes of a request whose result is in the journal."""
+
+    SERVE = "serve"
+    SEND = "send"
+    DOUBT = "doubt"
+    """It must not be sent again, and has no result to serve: it is a failure of kind `in_doubt`."""
+
+
+@attrs.frozen
+class Kept:
+    """What the decision depends on of a kept result."""
+
+    kind: FailureKind | None
+    """`None` for a success."""
+    status_code: int | None
+    is_permanent: bool
+    """Whether another try would end the same: the name does not exist, a certificate is refused."""
+    is_undone: bool
+    """Whether it is certain that the server carried nothing out."""
+    age: float
+    """Seconds since it ended."""
+    has_body: bool = True
+    """Whether its body, if it was to be kept, is there and undamaged."""
+
+
+@attrs.frozen
+class Rules:
+    """The options of a journal that decide."""
+
+    retry: RetryTypes = "transient"
+    max_age: float | None = None
+
+    def decide(self, kept: Kept, *, may_repeat: bool, statuses: frozenset[int]) -> Decision:
+        """
+        Decide about one request.
+
+        Args:
+            kept: Its result in the journal.
+            may_repeat: Whether it may be sent twice; see `may_be_repeated`.
+            statuses: The statuses that pass; see `statuses_of`.
+        """
+        is_stale = self.max_age is not None and kept.age > self.max_age
+        if kept.kind is None:
+            if may_repeat and (is_stale or not kept.has_body):
+                return Decision.SEND
+            return Decision.SERVE if kept.has_body else Decision.DOUBT
+        if self.retry == "all":
+            return Decision.SEND
+        if may_repeat and is_stale:
+            return Decision.SEND
+        is_safe = may_repeat or kept.is_undone
+        if self.retry == "none" or not (is_safe and _passes(kept, statuses)):
+            return Decision.SERVE
+        return Decision.SEND
+
+
+def _passes(kept: Kept, statuses: frozenset[int]) -> bool:
+    if kept.kind is FailureKind.status:
+        return kept.status_code in statuses
+    if kept.kind is FailureKind.in_doubt:
+        return True
+    return kept.kind in _PASSING and not kept.is_permanent
+
+
+def may_be_repeated(method: str, retry: RetryPolicy | None, *, has_idempotency_key: bool) -> bool:
+    """Whether a request may be sent again although it may have been carried out."""
+    if has_idempotency_key or method in IDEMPOTENT:
+        return True
+    return retry is not None and method in retry.methods
+
+
+def statuses_of(retry: RetryPolicy | None) -> frozenset[int]:
+    """Return the statuses that another run may not meet again."""
+    return RETRIED_STATUSES if retry is None else retry.statuses

@@ -1,0 +1,291 @@
+"""
+The open journal: finds results, and writes them in groups.
+
+It is used in one thread at a time, the one of `Writer`, and blocks. What is written is there for
+`find` at once, and for good when `write` returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from asyncbatch._journal._bodies import LEFT_OUT, Bodies, DamagedBody
+from asyncbatch._journal._lock import FileLock
+from asyncbatch._journal._record import Record
+from asyncbatch._journal._schema import is_out_of_space, naming, open_journal
+from asyncbatch._values._errors import JournalError
+
+BodiesTypes: TypeAlias = Literal["all", "ok", "none"]
+Durability: TypeAlias = Literal["process", "power"]
+
+AT_ONCE = 64
+"""Most results in one statement. SQLite lets other threads run while it works on it."""
+
+SEEN_CACHE = 16 * 1024
+"""KiB of the identities of this run that are kept in memory; the others lie in a temporary file."""
+
+
+class OutOfSpace(Exception):
+    """The file system, or a quota on it, has no space left."""
+
+
+class Found(NamedTuple):
+    """What the journal knows of one request of this run."""
+
+    key: bytes
+    """What its result is kept by."""
+    record: Record | None
+    content: bytes
+    has_body: bool
+    """Whether the body, if it was to be kept, is there and undamaged."""
+    is_same: bool
+    """Whether an earlier request of this run with the same key has the same contents."""
+
+
+class Store:
+    """
+    A journal that is open for writing.
+
+    Args:
+        path: The path of the journal, without symbolic links.
+        shown: The path as the caller gave it, for messages.
+        durability: As for `Journal`.
+        bodies: As for `Journal`.
+
+    Raises:
+        JournalInUse: If another batch writes to it.
+        JournalError, OSError: If it cannot be used; the file is left as it was.
+    """
+
+    def __init__(
+        self, path: Path, shown: str, *, durability: Durability, bodies: BodiesTypes
+    ) -> None:
+        self.shown = shown
+        self._which_bodies = bodies
+        self._bodies = Bodies(path, is_synced=durability == "power")
+        self._head_ids: dict[bytes, int] = {}
+        self._heads: dict[int, bytes] = {}
+        self._lock = FileLock(path, shown)
+        try:
+            self._connection = connection = open_journal(path, shown, durability)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            with naming(shown):
+                connection.execute(f"PRAGMA temp.cache_size = -{SEEN_CACHE}")
+                connection.execute("PRAGMA temp.journal_mode = OFF")
+                connection.execute(
+                    "CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, n INTEGER NOT NULL, "
+                    "contents BLOB) WITHOUT ROWID"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Copy everything from the log to the journal, and give the lock up."""
+        try:
+            # Without its log, the journal is one file, which needs no other to be read. While it is
+            # being read, or the disk is full, the log stays, and is read too.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA busy_timeout = 0")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            self._connection.close()
+        finally:
+            self._lock.release()
+
+    # Settings
+
+    @property
+    def secret(self) -> bytes:
+        """The random key of the identities."""
+        secret: bytes = self._setting("secret")
+        return secret
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that the journal was last written with; `{}` if it is new."""
+        found = self._setting("options")
+        options: dict[str, Any] = {} if found is None else json.loads(found)
+        return options
+
+    def keep_options(self, options: Mapping[str, Any]) -> None:
+        """Keep the options of this run."""
+        with naming(self.shown):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO settings VALUES ('options', ?)", (json.dumps(options),)
+            )
+
+    def _setting(self, name: str) -> Any:
+        with naming(self.shown):
+            row = self._connection.execute(
+                "SELECT value FROM settings WHERE name = ?", (name,)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    # Finding
+
+    def find(
+        self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, most_bytes: int
+    ) -> list[Found]:
+        """
+        Take the results of requests, each matched with the next equal one that was not taken.
+
+        Args:
+            identities: The key of each request, and for one with a key of its own the identity of
+                its contents.
+            nth: Returns the key of the n-th request with an identity.
+            most_bytes: Bytes of bodies after which no further one is read. Fewer results than
+                identities are then returned, at least one; the others are not taken.
+        """
+        found: list[Found] = []
+        read = 0
+        with naming(self.shown):
+            self._connection.execute("BEGIN")
+            try:
+                for key, contents in identities:
+                    one = self._find(key, contents, nth)
+                    found.append(one)
+                    read += len(one.content)
+                    if read >= most_bytes:
+                        break
+            finally:
+                self._connection.execute("COMMIT")
+        return found
+
+    def _find(self, key: bytes, contents: bytes | None, nth: Any) -> Found:
+        execute = self._connection.execute
+        n, first = execute(_TAKE, (key, contents)).fetchone()
+        if contents is not None and first != contents:
+            return Found(key, None, b"", True, False)
+        key = nth(key, n)
+        row = execute(_SELECT, (key,)).fetchone()
+        if row is None:
+            return Found(key, None, b"", True, True)
+        record = self._record(row)
+        try:
+            return Found(key, record, self._bodies.content(row[-2], row[-1]), True, True)
+        except DamagedBody:
+            return Found(key, record, b"", False, True)
+
+    def _record(self, row: Any) -> Record:
+        head_id = row[6]
+        head = None if head_id is None else self._heads.get(head_id)
+        if head is None and head_id is not None:
+            head = head_of(self._connection, head_id)
+            remember(self._heads, head_id, head)
+        return record_in(row, head)
+
+    # Writing
+
+    def write(self, group: Iterable[tuple[Record, bytes | None]]) -> None:
+        """
+        Write results in one transaction: all of them, or none.
+
+        Raises:
+            OutOfSpace: If there is no space.
+            JournalError: If they cannot be written for another reason.
+        """
+        try:
+            self._write(list(group))
+        except sqlite3.Error as error:
+            if is_out_of_space(error):
+                raise OutOfSpace from error
+            raise JournalError(self.shown, f"it cannot be written ({error})") from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise OutOfSpace from error
+            raise JournalError(
+                self.shown, f"a body cannot be written beside it ({error})"
+            ) from error
+
+    def _write(self, group: list[tuple[Record, bytes | None]]) -> None:
+        connection = self._connection
+        rows = [self._row(record, content) for record, content in group]
+        connection.execute("BEGIN IMMEDIATE")
+        new_heads: list[bytes] = []
+        try:
+            for start in range(0, len(rows), AT_ONCE):
+                part = rows[start : start + AT_ONCE]
+                values: list[Any] = []
+                for row in part:
+                    head = row[6]
+                    if head is not None and head not in self._head_ids:
+                        new_heads.append(head)
+                    row[6] = self._head_id(head)
+                    values += row
+                connection.execute(_INSERT[len(part)], values)
+            connection.execute("COMMIT")
+        except BaseException:
+            for head in new_heads:
+                self._head_ids.pop(head, None)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _row(self, record: Record, content: bytes | None) -> list[Any]:
+        if content is None or not self._keeps_body(record):
+            return [*record, LEFT_OUT, None]
+        return [*record, *self._bodies.kept(content)]
+
+    def _keeps_body(self, record: Record) -> bool:
+        if self._which_bodies == "ok":
+            return record.kind is None
+        return self._which_bodies == "all"
+
+    def _head_id(self, head: bytes | None) -> int | None:
+        if head is None:
+            return None
+        found = self._head_ids.get(head)
+        if found is None:
+            cursor = self._connection.execute("INSERT INTO heads (head) VALUES (?)", (head,))
+            assert cursor.lastrowid is not None
+            found = cursor.lastrowid
+            remember(self._head_ids, head, found)
+        return found
+
+
+COLUMNS = (
+    "key, kind, ended_at, method, url, status, head_id, times, attempts, flags, facts, coding, body"
+)
+
+# The n-th request of this run with a key, from 0, and the contents of the first one.
+_TAKE = (
+    "INSERT INTO temp.seen VALUES (?, 0, ?) ON CONFLICT (key) DO UPDATE SET n = n + 1 "
+    "RETURNING n, contents"
+)
+_SELECT = f"SELECT {COLUMNS} FROM results WHERE key = ?"  # noqa: S608  # no value of the caller's
+_ROW = "(" + ", ".join("?" * len(COLUMNS.split(", "))) + ")"
+_INSERT = [
+    f"INSERT OR REPLACE INTO results ({COLUMNS}) VALUES {', '.join([_ROW] * count)}"  # noqa: S608
+    for count in range(AT_ONCE + 1)
+]
+
+_HEADS_KEPT = 512
+
+
+def record_in(row: Sequence[Any], head: bytes | None) -> Record:
+    """Return the record of a row of `COLUMNS`."""
+    return Record._make([*row[:6], head, *row[7:11]])
+
+
+def head_of(connection: sqlite3.Connection, head_id: int) -> bytes:
+    """Return a head by its number."""
+    head: bytes = connection.execute("SELECT head FROM heads WHERE id = ?", (head_id,)).fetchone()[
+        0
+    ]
+    return head
+
+
+def remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    """Add to a cache of bounded size."""
+    if len(cache) >= _HEADS_KEPT:
+        cache.clear()
+    cache[key] = value

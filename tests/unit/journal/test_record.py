@@ -1,0 +1,274 @@
+"""Records: a result as the journal keeps it, and back."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+import asyncbatch
+from asyncbatch import Attempt, FailureKind, Request, Timing
+from asyncbatch._journal._record import (
+    PERMANENT,
+    PLAIN,
+    UNDONE,
+    Heads,
+    kept_of,
+    record_before_sending,
+    record_of,
+    result_of,
+)
+from tests.samples import failure, success
+
+KEY = b"k" * 16
+URL = "http://host.test/0"
+
+
+def there_and_back(result: Any, content: bytes | None = None) -> Any:
+    """Return a result after it was kept."""
+    record = record_of(KEY, result, 1.0, Heads())
+    item = result._item
+    content = result.content if content is None else content
+    return result_of(record, content, result.index, item, httpx, Heads())
+
+
+def answered(item: Any, response: httpx.Response, **fields: Any) -> Any:
+    """Return a success with a response of its own."""
+    return attrs.evolve(success(item=item, **fields), response=response)
+
+
+def flags(result: Any) -> int:
+    return record_of(KEY, result, 1.0, Heads()).flags
+
+
+TIMINGS = [
+    Timing(),
+    Timing(queued=1.0, throttled=2.0, send=0.25, wait=0.5, receive=0.125),
+    Timing(dns=0.5, connect=0.25, tls=1.5, send=0.25, wait=0.5),
+    Timing(send=0.25),
+]
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+def test_the_timing_comes_back(timing: Timing) -> None:
+    """Each phase that occurred, and none that did not."""
+    assert there_and_back(success(timing=timing, elapsed=2.5)).timing == timing
+
+
+def test_a_success_comes_back() -> None:
+    """With status, fields, body and the number of tries."""
+    result = there_and_back(success(3, body=b"body", status=201, attempts=2, elapsed=1.5))
+
+    assert result.from_journal
+    assert (result.index, result.status_code, result.content) == (3, 201, b"body")
+    assert (result.attempts, result.elapsed) == (2, 1.5)
+    assert result.response.read() == b"body"
+    assert result.response.is_closed
+    assert str(result.url) == "http://host.test/3"
+    assert result.response.request.method == "GET"
+
+
+ERRORS: list[tuple[str, Exception]] = [
+    ("connect", httpx.ConnectError("refused")),
+    ("dns", asyncbatch.DNSError("no name")),
+    ("timeout", asyncbatch.AttemptTimeout(3.0)),
+    ("timeout", asyncbatch.DeadlineExceeded("deadline", 2.0)),
+    ("too_large", asyncbatch.BodyTooLarge(10)),
+    ("not_started", asyncbatch.NotStarted(1.5)),
+    ("host_down", asyncbatch.HostDown("http://host.test:80")),
+    ("proxy", asyncbatch.ProxyError("refused", proxy="http://p", status_code=407)),
+    ("invalid_request", httpx.InvalidURL("no URL")),
+]
+
+
+@pytest.mark.parametrize(("kind", "error"), ERRORS)
+def test_the_error_of_a_failure_comes_back(kind: str, error: Exception) -> None:
+    """Its class, its text and its attributes."""
+    result = there_and_back(failure(kind=FailureKind(kind), error=error))
+
+    assert result.kind == kind
+    assert type(result.error) is type(error)
+    assert str(result.error) == str(error)
+    state = {name: value for name, value in vars(error).items() if name[0] != "_"}
+    assert {name: vars(result.error)[name] for name in state} == state
+
+
+def test_an_error_of_the_callers_own_comes_back_as_text() -> None:
+    """Its class may not exist any more; nothing of it is imported or run."""
+
+    class Own(Exception):
+        pass
+
+    result = there_and_back(failure(kind=FailureKind.callback, error=Own("why")))
+
+    assert type(result.error) is RuntimeError
+    assert "Own: why" in str(result.error)
+
+
+def test_a_failed_status_comes_back_with_its_response() -> None:
+    """And its error is made of that."""
+    result = there_and_back(failure(status=503))
+
+    assert result.kind == "status"
+    assert isinstance(result.error, httpx.HTTPStatusError)
+    assert result.error.response is result.response
+
+
+def test_the_history_comes_back() -> None:
+    """Each earlier try with its status, error, timing and wait."""
+    error = httpx.HTTPStatusError(
+        "503", request=httpx.Request("GET", URL), response=httpx.Response(503)
+    )
+    tries = (
+        Attempt(503, error, Timing(wait=0.5), 1.0),
+        Attempt(None, httpx.ConnectError("no"), Timing(queued=1.0), 2.0),
+    )
+
+    found = there_and_back(success(history=tries)).history
+
+    assert [each.status_code for each in found] == [503, None]
+    assert [type(each.error) for each in found] == [httpx.HTTPStatusError, httpx.ConnectError]
+    assert [each.timing for each in found] == [each.timing for each in tries]
+    assert [each.delay for each in found] == [1.0, 2.0]
+    assert found[0].error.response.status_code == 503
+
+
+def test_the_url_is_that_of_the_redirect_with_its_secrets_masked() -> None:
+    """The secrets of the request's own URL are masked, too."""
+    response = httpx.Response(200, request=httpx.Request("GET", "http://host.test/?token=abc"))
+    result = there_and_back(answered(URL, response))
+
+    assert str(result.url) == "http://host.test/?token=[secure]"
+
+
+def test_nothing_secret_is_in_a_record() -> None:
+    """Neither of the request nor of the response."""
+    secrets = ["hush", "tok123", "cook1e", "he4der", "b0dy"]
+    request = Request(
+        "http://me:hush@host.test/?token=tok123",
+        "POST",
+        headers={"authorization": "he4der"},
+        content="b0dy",
+        params={"api_key": "tok123"},
+    )
+    native = httpx.Request("POST", "http://me:hush@host.test/?token=tok123")
+    fields = {"set-cookie": "a=cook1e", "location": "http://me:hush@x.test/?key=tok123"}
+    response = httpx.Response(303, request=native, headers=fields)
+    tries = (Attempt(None, httpx.ConnectError(f"{native.url} hush"), Timing(), 0.0),)
+
+    record = record_of(KEY, answered(request, response, history=tries), 1.0, Heads())
+    failed = record_of(
+        KEY, failure(item=request, error=httpx.ConnectError(f"{native.url} tok123")), 1.0, Heads()
+    )
+
+    for secret in secrets:
+        assert secret not in repr(record), secret
+        assert secret not in repr(failed), secret
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (URL, PLAIN),
+        (Request(URL, tag=1), PLAIN),
+        (Request(URL, headers={"a": "b"}), 0),
+        (Request(URL, "POST"), 0),
+        ("http://u:p@host.test/", 0),
+        ("http://host.test/?token=1", 0),
+        ("/relative", 0),
+    ],
+)
+def test_a_record_says_whether_it_is_enough_to_send_the_request(item: Any, expected: int) -> None:
+    """For a GET without secrets and without fields of its own."""
+    assert flags(success(item=item)) == expected
+
+
+RESPONSE = httpx.Response(429, request=httpx.Request("POST", URL))
+BUSY = httpx.Response(503, request=httpx.Request("POST", URL), headers={"retry-after": "1"})
+FAILED = httpx.Response(503, request=httpx.Request("POST", URL))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "is_undone"),
+    [
+        ("connect", {}, True),
+        ("dns", {"error": asyncbatch.DNSError("")}, True),
+        ("tls", {"error": asyncbatch.TLSError("")}, True),
+        ("host_down", {"attempts": 0}, True),
+        ("not_started", {"attempts": 0}, True),
+        ("timeout", {"error": httpx.ConnectTimeout("")}, True),
+        ("timeout", {"error": httpx.PoolTimeout("")}, True),
+        ("timeout", {"error": httpx.ReadTimeout("")}, False),
+        ("timeout", {"error": asyncbatch.AttemptTimeout(1.0)}, False),
+        ("protocol", {"error": httpx.RemoteProtocolError("")}, False),
+        ("truncated", {"error": asyncbatch.TruncatedBody("")}, False),
+        ("proxy", {"error": asyncbatch.ProxyError("", proxy="p", status_code=403)}, True),
+        ("proxy", {"error": asyncbatch.ProxyError("", proxy="p")}, False),
+        ("status", {"response": RESPONSE}, True),
+        ("status", {"response": BUSY}, True),
+        ("status", {"response": FAILED}, False),
+        ("retry_after", {"response": BUSY}, True),
+        ("connect", {"url": httpx.URL("http://host.test/other")}, False),
+        (
+            "connect",
+            {"history": (Attempt(None, httpx.ReadTimeout(""), Timing(), 0.0),)},
+            False,
+        ),
+        (
+            "connect",
+            {"history": (Attempt(None, httpx.ConnectError(""), Timing(), 0.0),)},
+            True,
+        ),
+    ],
+)
+def test_a_record_says_whether_nothing_can_have_been_done(
+    kind: str, fields: dict[str, Any], is_undone: bool
+) -> None:
+    """By all tries, and by where the last one ended."""
+    found = flags(failure(kind=FailureKind(kind), **fields))
+
+    assert bool(found & UNDONE) is is_undone
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_permanent"),
+    [(ssl.SSLCertVerificationError("no"), True), (ssl.SSLError("no"), False)],
+)
+def test_a_record_says_whether_another_try_would_end_the_same(
+    cause: Exception, is_permanent: bool
+) -> None:
+    """By the causes of its error."""
+    error = asyncbatch.TLSError("no")
+    error.__cause__ = cause
+
+    assert bool(flags(failure(kind=FailureKind.tls, error=error)) & PERMANENT) is is_permanent
+
+
+def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
+    """Until its result takes its place."""
+    item = Request("http://host.test/?token=abc", "POST", content=b"1")
+    record = record_before_sending(KEY, item, 5.0)
+
+    result = result_of(record, b"", 3, item, httpx, Heads())
+
+    assert result.kind == "in_doubt"
+    assert isinstance(result.error, asyncbatch.InDoubt)
+    assert isinstance(result.error, httpx.RequestError)
+    assert (result.index, result.status_code, result.attempts) == (3, None, 1)
+    assert kept_of(record, 7.0, has_body=True).age == 2.0
+    assert "abc" not in repr(record)
+
+
+def test_heads_are_read_once() -> None:
+    """The head of most responses of a server is one of a few."""
+    heads = Heads()
+    head = heads.of(httpx.Response(200, headers=[("a", "1"), ("a", "2")]))
+
+    assert heads.parsed(head) is heads.parsed(head)
+    assert heads.parsed(head).fields == [(b"a", b"1"), (b"a", b"2")]
+    for number in range(2 * Heads.MOST):
+        heads.parsed(head + b"\r\nx: %d" % number)
+    assert heads.parsed(head).reason == b"OK"

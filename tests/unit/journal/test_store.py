@@ -1,0 +1,230 @@
+"""`Store`: results are found again, equal requests one by one, and groups are written whole."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncbatch import Journal, JournalError, JournalInUse
+from asyncbatch._journal._record import Record
+from asyncbatch._journal._store import AT_ONCE, OutOfSpace, Store
+
+
+def opened(path: Path, **options: Any) -> Store:
+    return Store(path, path.name, **{"durability": "process", "bodies": "all", **options})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = opened(path)
+    yield store
+    store.close()
+
+
+def record(key: bytes, **fields: Any) -> Record:
+    made = Record(key, None, 1.0, "GET", "u", 200, b"HTTP/1.1 200 OK", b"t", 1, 0, None)
+    return made._replace(**fields)
+
+
+def nth(key: bytes, n: int) -> bytes:
+    return key + b"%d" % n
+
+
+def find(store: Store, *keys: bytes | tuple[bytes, bytes], most: int = 10**9) -> list[Any]:
+    asked = [key if isinstance(key, tuple) else (key, None) for key in keys]
+    return store.find(asked, nth, most)
+
+
+def test_what_was_written_is_found_by_the_next_run(path: Path) -> None:
+    """With all its fields, and its body."""
+    first = opened(path)
+    kept = record(b"k0", kind="status", status=404, facts="{}", attempts=3, flags=5)
+    first.write([(kept, b"body")])
+    first.close()
+
+    second = opened(path)
+    [found] = find(second, b"k")
+    second.close()
+
+    assert found == (b"k0", kept, b"body", True, True)
+    assert [each.name for each in path.parent.iterdir()] == ["run.db"]
+
+
+def test_equal_requests_get_results_of_their_own(store: Store) -> None:
+    """In turn, whether they are looked up together or not; the n-th of this run has the n-th."""
+    store.write([(record(b"k%d" % number), b"%d" % number) for number in range(3)])
+
+    found = find(store, b"k", b"other", b"k") + find(store, b"k", b"k")
+
+    assert [each.key for each in found] == [b"k0", b"other0", b"k1", b"k2", b"k3"]
+    assert [each.record is None for each in found] == [False, True, False, False, True]
+
+
+def test_another_request_with_the_same_key_is_seen(store: Store) -> None:
+    """Of the same run only; it takes nothing."""
+    found = find(store, (b"k", b"one"), (b"k", b"two"), (b"k", b"one"))
+
+    assert [each.is_same for each in found] == [True, False, True]
+
+
+def test_many_bytes_are_read_in_parts(store: Store) -> None:
+    """At least one result at a time; those not read are not taken."""
+    store.write([(record(b"k%d" % number), bytes(100)) for number in range(5)])
+
+    first = find(store, *[b"k"] * 5, most=150)
+    second = find(store, *[b"k"] * 3, most=1)
+
+    assert [each.key for each in first] == [b"k0", b"k1"]
+    assert [each.key for each in second] == [b"k2"]
+
+
+def test_a_group_of_any_size_is_written(store: Store) -> None:
+    """In statements of bounded size."""
+    count = 2 * AT_ONCE + 7
+
+    store.write([(record(b"k%d" % number), b"%d" % number) for number in range(count)])
+    found = find(store, *[b"k"] * count)
+
+    assert [each.content for each in found] == [b"%d" % number for number in range(count)]
+
+
+def test_a_group_that_fails_leaves_nothing(store: Store) -> None:
+    """Heads included: they are written again with the next group."""
+    head = b"HTTP/1.1 200 OK\r\na: b"
+    broken = record(b"k1", head=head, url=object())
+
+    with pytest.raises(JournalError, match="cannot be written"):
+        store.write([(record(b"k0", head=head), b""), (broken, b"")])
+    store.write([(record(b"k2", head=head), b"")])
+    found = find(store, b"k", b"k", b"k")
+
+    assert [each.record is None for each in found] == [True, True, False]
+    assert found[2].record.head == head
+
+
+def test_a_later_result_takes_the_place_of_an_earlier_one(store: Store, path: Path) -> None:
+    """There is one for each request."""
+    store.write([(record(b"k0", kind="timeout"), b"")])
+    store.write([(record(b"k0"), b"new")])
+
+    [found] = find(store, b"k")
+
+    assert (found.record.kind, found.content) == (None, b"new")
+    with Journal.read(path) as reader:
+        assert reader.counts() == {"ok": 1}
+
+
+@pytest.mark.parametrize(
+    ("bodies", "kept"), [("all", (b"a", b"b")), ("ok", (b"a", b"")), ("none", (b"", b""))]
+)
+def test_bodies_are_kept_as_asked(path: Path, bodies: str, kept: tuple[bytes, bytes]) -> None:
+    """Those of all results, of successes, or none."""
+    store = opened(path, bodies=bodies)
+    store.write([(record(b"a0"), b"a"), (record(b"b0", kind="status"), b"b")])
+
+    found = find(store, b"a", b"b")
+    store.close()
+
+    assert tuple(each.content for each in found) == kept
+    assert all(each.has_body for each in found)
+
+
+def test_a_damaged_body_is_reported(store: Store, path: Path) -> None:
+    """The record is there, and the body is not."""
+    store.write([(record(b"k0"), os.urandom(500_000))])
+    [file] = [each for each in Path(f"{path}.d").rglob("*") if each.is_file()]
+    file.write_bytes(b"other")
+
+    [found] = find(store, b"k")
+
+    assert (found.has_body, found.content) == (False, b"")
+
+
+def test_options_and_the_secret_are_kept(path: Path) -> None:
+    """Each journal has a secret of its own."""
+    store = opened(path)
+    secret = store.secret
+    assert store.options() == {}
+    store.keep_options({"a": 1, "b": None})
+    store.close()
+    store = opened(path)
+    other = opened(path.with_name("other.db"))
+
+    assert store.options() == {"a": 1, "b": None}
+    assert store.secret == secret
+    assert len(secret) == 32
+    assert other.secret != secret
+    store.close()
+    other.close()
+
+
+def test_a_second_writer_is_refused(store: Store, path: Path) -> None:
+    """At once; a reader is not."""
+    with pytest.raises(JournalInUse, match=r"run\.db: another batch"):
+        opened(path)
+    with Journal.read(path) as reader:
+        assert list(reader) == []
+
+
+def test_a_refused_journal_is_not_locked(path: Path) -> None:
+    """It can be used as soon as it is mended."""
+    path.write_text("no journal")
+    with pytest.raises(OSError, match="no journal"):
+        opened(path)
+    path.unlink()
+
+    opened(path).close()
+
+
+def test_a_full_disk_is_told_from_other_errors(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of SQLite, and of the files beside the journal."""
+    store._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(OutOfSpace):
+        store.write([(record(b"k%d" % number), bytes(2000)) for number in range(100)])
+    store._connection.execute("PRAGMA max_page_count = 4294967294")
+
+    def fail(content: bytes) -> Any:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(store._bodies, "kept", fail)
+    with pytest.raises(OutOfSpace):
+        store.write([(record(b"k"), b"1")])
+
+
+@pytest.mark.parametrize(("durability", "value"), [("process", 1), ("power", 2)])
+def test_the_durability_is_that_of_sqlite(path: Path, durability: str, value: int) -> None:
+    """NORMAL survives a kill, FULL a power cut."""
+    store = opened(path, durability=durability)
+    found = store._connection.execute("PRAGMA synchronous").fetchone()
+    mode = store._connection.execute("PRAGMA journal_mode").fetchone()
+    store.close()
+
+    assert (found, mode) == ((value,), ("wal",))
+
+
+def test_a_reader_does_not_keep_the_writer_from_closing(path: Path) -> None:
+    """The log stays for the reader, and is there for the next writer."""
+    store = opened(path)
+    store.write([(record(b"k0"), b"1")])
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM results").fetchone()
+
+    store.close()
+
+    reader.close()
+    again = opened(path)
+    assert find(again, b"k")[0].content == b"1"
+    again.close()
