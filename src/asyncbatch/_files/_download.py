@@ -418,7 +418,7 @@ class Download:
         assert decision is not None
         assert path is not None
         if decision.action is Action.UNCHANGED:
-            part.close()
+            part.remove()  # an earlier try's, of a version that is not the newest
             return _saved(path)
         if decision.action is not Action.COMPLETE:
             if self._is_new and ending_of(decision, sum(map(len, pieces))) is Ending.COMPLETE:

@@ -37,6 +37,7 @@ TAG = 'ETag: "v1"'
 TAG2 = 'ETag: "v2"'
 
 _RANGE = re.compile(rb"\r\nrange: bytes=([0-9]+)-\r\n", re.IGNORECASE)
+_OTHER_THAN = re.compile(rb"\r\nif-none-match: ([^\r]*)\r\n", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -45,6 +46,8 @@ class Ask:
 
     start: int | None
     """Where the range begins; `None`: the whole is asked for."""
+    tag: str | None = None
+    """The tag in its `If-None-Match`."""
 
     @property
     def first(self) -> int:
@@ -150,6 +153,16 @@ def ranged(body: bytes, *fields: str) -> Answers:
     return lambda ask: (whole if ask.start is None else part)(body, *fields)(ask)
 
 
+def conditional(body: bytes, tag: str) -> Answers:
+    """Answer as `ranged` does, or with 304 to who has the version with this tag."""
+
+    def answer(ask: Ask) -> Answer:
+        has_it = ask.tag is not None and f"ETag: {ask.tag}" == tag
+        return (bare(304, tag) if has_it else ranged(body, tag))(ask)
+
+    return answer
+
+
 def bare(status: int, *fields: str, body: bytes = b"") -> Answers:
     """Answer with a status and fields that are no file's."""
     answer = Answer(status, fields, body)
@@ -211,7 +224,11 @@ class Script:
                 await peer.send(*self._redirect().pieces())
                 continue
             found = _RANGE.search(head)
-            ask = Ask(None if found is None else int(found[1]))
+            other = _OTHER_THAN.search(head)
+            ask = Ask(
+                None if found is None else int(found[1]),
+                None if other is None else other[1].decode(),
+            )
             self.asked.append(ask.start)
             self.heads.append(head)
             answers = self.case.answers

@@ -12,9 +12,24 @@ from pathlib import Path
 import anyio
 import pytest
 
+from asyncbatch import Fetcher, Folder, Retry
 from asyncbatch._files import _download
 from tests.behaviour.files.killed import Kill, Killed
-from tests.behaviour.files.lies import CASES, SHORTER, TAG, V1, V2, Case, Script, ranged, whole
+from tests.behaviour.files.lies import (
+    CASES,
+    CUT,
+    SHORTER,
+    TAG,
+    TAG2,
+    V1,
+    V2,
+    Answers,
+    Case,
+    Script,
+    conditional,
+    ranged,
+    whole,
+)
 from tests.behaviour.files.test_lying_servers import fetch, names_in
 from tests.raw_server import Peer, serve
 
@@ -133,3 +148,48 @@ async def test_a_process_that_ends_at_a_step_leaves_no_wrong_file(
     assert at > 5
     assert ended.stdout.strip() == b"True"
     assert names_in(folder) == {"file"}
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.any_loop
+@pytest.mark.once
+@pytest.mark.parametrize("exists", ["overwrite", "refresh", "rename"])
+@pytest.mark.parametrize("back", [False, True], ids=["changed", "changed back"])
+async def test_a_client_that_is_killed_leaves_the_file_before_or_the_file_after(
+    exists: str, back: bool, tmp_path: Path, small_pieces: None
+) -> None:
+    """And the next run has what the server has, even if that is what it had before all."""
+    script = Script(Case("", ()))
+
+    async def play(peer: Peer) -> None:
+        await script(peer)
+
+    async def run(*answers: Answers) -> None:
+        nonlocal script
+        script = Script(Case("", answers))
+        to = Folder(folder, exists=exists)
+        async with Fetcher(to=to, retry=Retry(backoff=0.0), give_up_host_after=None) as fetcher:
+            await fetcher.fetch(f"{server.url}file")
+
+    async with serve(play) as server:
+        for at in count(1):
+            folder = tmp_path / str(at)
+            await run(conditional(V1, TAG))
+            kill = Kill(at, tears=at % 2 == 0)
+            with kill.threads(), contextlib.suppress(Killed, BaseExceptionGroup):
+                await run(whole(V2, TAG2, cut=CUT), conditional(V2, TAG2))
+            assert (folder / "file").read_bytes() in (V1, V2)
+            if not kill.has_killed:
+                break
+            now, tag = (V1, TAG) if back else (V2, TAG2)
+            await run(conditional(now, tag))
+
+            if exists == "rename":
+                made = {(folder / name).read_bytes() for name in names_in(folder) - {"file"}}
+                assert (folder / "file").read_bytes() == V1
+                assert made in ({now}, {V2, now})
+            else:
+                assert (folder / "file").read_bytes() == now
+                assert names_in(folder) - {".file.refresh"} == {"file"}
+
+    assert at > 5

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 import asyncbatch
@@ -19,8 +22,8 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-async def fetch(case: Case, port: int, target: Path) -> asyncbatch.Result:
-    """Fetch the file of a case."""
+async def fetch(case: Case, port: int, target: Path, client: Any = None) -> asyncbatch.Result:
+    """Fetch the file of a case, through a client if one is given."""
     retry = Retry(
         attempts=case.attempts,
         backoff=0.0,
@@ -30,18 +33,12 @@ async def fetch(case: Case, port: int, target: Path) -> asyncbatch.Result:
     )
     url = f"http://127.0.0.1:{port}{case.path}"
     request = Request(url, case.method, to=target, checksum=case.checksum)
-    async with Fetcher(retry=retry, give_up_host_after=None) as fetcher:
+    async with Fetcher(client, retry=retry, give_up_host_after=None) as fetcher:
         return await fetcher.fetch(request)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
-    """The file is one version as a whole, or there is none."""
-    folder = tmp_path / "folder"
-    script = Script(case)
-    async with serve(script) as server:
-        result = await fetch(case, server.port, folder / "file")
-
+def check(case: Case, script: Script, result: asyncbatch.Result, folder: Path) -> None:
+    """Check what was asked for, the result, and all that is in the folder and beside it."""
     assert tuple(script.asked) == case.asked
     assert (result.kind, result.ok) == (case.kind, case.kind is None)
     assert result.path == (None if case.file is None else folder / "file")
@@ -52,7 +49,32 @@ async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
         if content is not None
     }
     assert (".file.resume" in names_in(folder)) is (case.left is not None)
-    assert names_in(tmp_path) == {"folder"}
+    assert names_in(folder.parent) == {"folder"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
+    """The file is one version as a whole, or there is none."""
+    folder = tmp_path / "folder"
+    script = Script(case)
+    async with serve(script) as server:
+        result = await fetch(case, server.port, folder / "file")
+
+    check(case, script, result, folder)
+
+
+@pytest.mark.once
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_server_that_lies_to_a_client(case: Case, library: Any, tmp_path: Path) -> None:
+    """On the transports of httpx and httpx2 as on ours."""
+    folder = tmp_path / "folder"
+    script = Script(case)
+    async with serve(script) as server, library.AsyncClient(follow_redirects=True) as client:
+        result = await fetch(case, server.port, folder / "file", client)
+
+    check(case, script, result, folder)
 
 
 def test_the_table_is_long_enough() -> None:
