@@ -393,7 +393,7 @@ async def test_an_error_in_the_clean_up_of_a_generator_costs_no_result():
 
     async with Fetcher(transport=mock()) as fetcher:
         with pytest.raises(Faulty, match="untidy") as caught:
-            await fetcher.fetch_many(untidy(), batch_timeout=0.05)
+            await fetcher.fetch_many(untidy(), batch_timeout=0.5)
 
     assert len(caught.value.results) == 3  # type: ignore[attr-defined]
 

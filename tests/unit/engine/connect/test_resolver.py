@@ -33,7 +33,7 @@ class Names:
 
     def look_up(self, host: str, port: int) -> list[Address]:
         self.asked += 1
-        assert self.free.wait(5)
+        assert self.free.wait(100)
         if self.error is not None:
             raise self.error
         return [Address(socket.AF_INET, (f"10.0.0.{self.asked}", port))]
@@ -167,7 +167,7 @@ async def test_a_hanging_name_holds_up_no_other() -> None:
 
     def look_up(host: str, port: int) -> list[Address]:
         if host == "hangs":
-            held.wait(5)
+            held.wait(100)
         return [Address(socket.AF_INET, ("10.0.0.1", port))]
 
     resolver = Resolver(look_up)
