@@ -247,6 +247,18 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """Kill a program with a journal at 300 random moments, and judge what it delivered.
+
+    `CRASH_SEED` repeats a run, `CRASH_KILLS` sets how many there are; arguments go to pytest.
+    """
+    session.install("-e", ".", *group("test"))
+    session.run(
+        "pytest", "tests/behaviour/journal/test_killed.py", "-m", "slow", "-rP", *session.posargs
+    )
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run requests with faults for three minutes, and fail if anything grows; `-- --hours 8`."""
     session.install(".[speed]")

@@ -432,7 +432,7 @@ class Fetcher:
         """Return a new batch, with its journal open if it has one."""
         if journal is None:
             return self._new_batch(source, output, batch_timeout, files)
-        docking = Docking(as_journal(journal), self._check_open(), output)
+        docking = Docking(as_journal(journal), self._check_open(), output, files)
         await docking.open(self._options_that_matter(as_journal(journal)), warn_caller)
         try:
             batch = Batch(

@@ -21,10 +21,18 @@ from asyncbatch._batch import Shared
 from asyncbatch._batch._input import END, Input, Settled
 from asyncbatch._batch._make_result import method_of, rejected
 from asyncbatch._batch._output import Output
+from asyncbatch._files import Files
 from asyncbatch._journal._identity import Identifier, is_with_key, key_of
 from asyncbatch._journal._journal import Journal
 from asyncbatch._journal._policy import Decision, may_be_repeated, statuses_of
-from asyncbatch._journal._record import Heads, kept_of, record_before_sending, result_of
+from asyncbatch._journal._record import (
+    Heads,
+    file_of,
+    kept_of,
+    record_before_sending,
+    result_of,
+)
+from asyncbatch._journal._saved import claim, is_in_place
 from asyncbatch._journal._store import Found, Store
 from asyncbatch._journal._writer import Writer
 from asyncbatch._schedule import Job
@@ -61,10 +69,12 @@ class Docking:
         journal: The options.
         shared: The state of the fetcher.
         output: Where the results go, once they are written.
+        files: Where the bodies go.
     """
 
-    def __init__(self, journal: Journal, shared: Shared, output: Output) -> None:
+    def __init__(self, journal: Journal, shared: Shared, output: Output, files: Files) -> None:
         self._journal = journal
+        self._files = files
         self._retry = shared.retry
         self._lane = shared.trial.lane
         self.fail: Callable[[Exception], object] = _no_batch
@@ -185,8 +195,12 @@ class Docking:
         if record is None:
             return None
         retry = self._retry_of(item)
+        saved = file_of(record)
+        has_body = found.has_body
+        if record.kind is None:
+            has_body = has_body and is_in_place(saved, item, self._files)
         decision = self._journal.rules.decide(
-            kept_of(record, now, has_body=found.has_body),
+            kept_of(record, now, has_body=has_body),
             may_repeat=self._may_repeat(item),
             statuses=statuses_of(retry),
         )
@@ -195,6 +209,8 @@ class Docking:
         if decision is Decision.DOUBT:
             doubt = str(FailureKind.in_doubt)
             record = record._replace(kind=doubt, status=None, head=None, facts=None)
+        elif saved is not None:
+            claim(saved, self._files)
         library = self._lane.binding.library
         return result_of(record, found.content, index, item, library, self._heads)
 

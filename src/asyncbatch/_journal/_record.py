@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -19,6 +20,7 @@ from asyncbatch._batch._make_result import method_of
 from asyncbatch._engine import causes_of
 from asyncbatch._journal._masking import has_secrets, kept_fields, masked_text, masked_url
 from asyncbatch._journal._policy import Kept
+from asyncbatch._journal._saved import SavedFile, saved_in
 from asyncbatch._lanes import ResponseBuilder
 from asyncbatch._lanes.failures._causes import is_permanent
 from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
@@ -95,6 +97,8 @@ def record_of(key: bytes, result: Result, ended_at: float, heads: Heads) -> Reco
     if isinstance(result, Failure):
         flags |= _flags_of(result)
         _add_error(facts, result)
+    if (saved := saved_in(result)) is not None:
+        facts["saved"] = saved
     if result.history:
         facts["history"] = [_attempt(each, result.request.url) for each in result.history]
     return Record(
@@ -153,8 +157,11 @@ def result_of(
         "response": answer,
         "from_journal": True,
     }
+    if saved := facts.get("saved"):
+        path, size, resumed_from, _ = saved
+        common["saved"] = Path(path), size, resumed_from
     if record.kind is None:
-        return Success(url=None, **common)
+        return Success(url=None if answer else _url(record, library), **common)
     kind = FailureKind(record.kind)
     error = None
     if kind is FailureKind.in_doubt:
@@ -162,7 +169,7 @@ def result_of(
     elif "error" in facts:
         error = _restored_error(facts["error"], library)
     failure = Failure(
-        url=_final_url(record, library),
+        url=_url(record, library),
         error=error,
         kind=kind,
         out_of_budget=facts.get("out_of_budget", False),
@@ -180,6 +187,12 @@ _DOUBT = (
 )
 
 
+def file_of(record: Record) -> SavedFile | None:
+    """Return what a record says about the file of its body."""
+    saved = None if record.facts is None else json.loads(record.facts).get("saved")
+    return None if saved is None else SavedFile(*saved)
+
+
 def kept_of(record: Record, now: float, *, has_body: bool) -> Kept:
     """Return what the policy decides by."""
     return Kept(
@@ -192,7 +205,7 @@ def kept_of(record: Record, now: float, *, has_body: bool) -> Kept:
     )
 
 
-def _final_url(record: Record, library: Any) -> Any:
+def _url(record: Record, library: Any) -> Any:
     try:
         return library.URL(record.url)
     except Exception:
