@@ -35,6 +35,7 @@ body; and the URL. With --jsonl, JSON objects are written instead.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
 It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
 Passwords in URLs are never printed.
+`asyncbatch journal --help` tells about the files of --journal.
 
 Exit codes: 0, all succeeded; 1, a request failed, or a URL was not fetched; 2, wrong usage;
 130, interrupted; 143, terminated.
@@ -61,6 +62,8 @@ class Arguments:
     ordered: bool = False
     quiet: bool = False
     batch_timeout: float | None = None
+    journal: str | None = None
+    """The file in which the results are kept."""
     fetcher: Fetcher
     """A fetcher with the given options, not yet open."""
 
@@ -74,7 +77,7 @@ class Arguments:
         return Request(url, method=self.method, content=self.body)
 
 
-OWN_OPTIONS = ("files", "jsonl", "method", "ordered", "quiet", "batch_timeout")
+OWN_OPTIONS = ("files", "jsonl", "method", "ordered", "quiet", "batch_timeout", "journal")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,7 +179,8 @@ def _fetcher(parser: argparse.ArgumentParser, options: dict[str, Any]) -> Fetche
         parser.error(str(error))
 
 
-def _prog() -> str:
+def prog_name() -> str:
+    """Return the name of the command, as it was called."""
     name = Path(sys.argv[0]).name
     return "python -m asyncbatch" if name == "__main__.py" else "asyncbatch"
 
@@ -184,7 +188,7 @@ def _prog() -> str:
 def _parser() -> _Parser:
     # SUPPRESS leaves out the options not given, so that the defaults of the fetcher apply.
     parser = _Parser(
-        prog=_prog(),
+        prog=prog_name(),
         usage="%(prog)s [options] [URL ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -219,6 +223,12 @@ def _add_input_and_output(group: Any) -> None:
         type=_path,
         metavar="FILE",
         help="write JSON Lines to FILE instead of plain lines; - is stdout",
+    )
+    group.add_argument(
+        "--journal",
+        type=_path,
+        metavar="FILE",
+        help="keep the results in FILE; run again, it goes on from there",
     )
     group.add_argument("--ordered", action="store_true", help="print in the order of the input")
     group.add_argument("-q", "--quiet", action="store_true", help="print no lines and no summary")

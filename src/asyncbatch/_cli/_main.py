@@ -16,9 +16,10 @@ from typing import Any, TextIO, TypeAlias
 import anyio
 
 from asyncbatch import Result
-from asyncbatch._cli._arguments import Arguments, parse
+from asyncbatch._cli._arguments import Arguments, parse, prog_name
 from asyncbatch._cli._demo import run_demo
 from asyncbatch._cli._input import Source
+from asyncbatch._cli._journal import journal_main
 from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch._cli._writer import LineWriter, Sink, writing_to
 from asyncbatch._values._summary import SummaryBuilder
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: If the arguments are invalid, or ask for help.
     """
     try:
+        given = sys.argv[1:] if argv is None else argv
+        if given[:1] == ["journal"]:
+            return journal_main(given[1:], prog_name())
         arguments = parse(argv)
         if arguments.wants_demo:
             _say_that_stdin_is_left_alone(arguments)
@@ -79,6 +83,8 @@ class Run:
         self._results = 0
         # Number of results that some output has taken and not written.
         self._unwritten = 0
+        # Whether the journal, if there is one, could be opened.
+        self._has_begun = False
         # The signal that has ended the run, if any.
         self._signal: int | None = None
         # The scope of the wait for the next result; None before the first.
@@ -94,7 +100,7 @@ class Run:
             raise
         except (OSError, ValueError) as error:
             _say(f"{self._arguments.prog}: {error}")
-            code = FAILED if self._source.read else USAGE
+            code = FAILED if self._has_begun and self._source.read else USAGE
         except KeyboardInterrupt:
             self._signal = signal.SIGINT
         if code == USAGE:
@@ -175,8 +181,10 @@ class Run:
                         self._source.requests(),
                         ordered=self._arguments.ordered,
                         batch_timeout=self._arguments.batch_timeout,
+                        journal=self._arguments.journal,
                     )
                 )
+                self._has_begun = True
                 while (result := await self._next(results)) is not None:
                     self._results += 1
                     self._builder.add(result)

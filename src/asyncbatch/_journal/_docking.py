@@ -79,7 +79,7 @@ class Docking:
         self._lane = shared.trial.lane
         self.fail: Callable[[Exception], object] = _no_batch
         """Called with the error that ends all writing; the batch sets it."""
-        self._writer = Writer(self._deliver, self._failed)
+        self._writer = Writer(self._deliver, self._failed, is_keyed=journal.key is not None)
         self.output = JournaledOutput(output, self._writer)
         """The output of the batch."""
         self._identifier: Identifier | None = None

@@ -4,6 +4,7 @@ Reading a journal, also while a batch writes to it.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -96,6 +97,15 @@ class JournalReader:
             ).fetchall()
         failed = dict(rows)
         return {"ok": max(0, len(self) - sum(failed.values())), **failed}
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that change answers, as the last batch had them."""
+        with naming(self._shown):
+            row = self._connection.execute(
+                "SELECT value FROM settings WHERE name = 'options'"
+            ).fetchone()
+        options: dict[str, Any] = {} if row is None else json.loads(row[0])
+        return options
 
     def entries(self, condition: str = "1") -> Iterator[Entry]:
         """Yield the results with what the journal knows beside them."""

@@ -75,8 +75,19 @@ class Record(NamedTuple):
     """JSON: the error, the earlier tries and the final URL; `None` if there is nothing to say."""
 
 
-def record_of(key: bytes, result: Result, ended_at: float, heads: Heads) -> Record:
-    """Return the record of a result."""
+def record_of(
+    key: bytes, result: Result, ended_at: float, heads: Heads, *, is_keyed: bool = False
+) -> Record:
+    """
+    Return the record of a result.
+
+    Args:
+        key: What it is kept by.
+        result: It.
+        ended_at: When it ended, in seconds since 1970.
+        heads: The heads of responses.
+        is_keyed: Whether its request may be known by something that is not in the record.
+    """
     item = result._item  # pyright: ignore[reportPrivateUsage]
     answer = result._answer  # pyright: ignore[reportPrivateUsage]
     plain = plain_url(item)
@@ -84,7 +95,8 @@ def record_of(key: bytes, result: Result, ended_at: float, heads: Heads) -> Reco
     flags = 0
     if plain is not None:
         method, url = "GET", text_of(plain)
-        if ABSOLUTE.match(url) and not has_secrets(url):
+        is_keyed = is_keyed or (isinstance(item, Request) and item.key is not None)
+        if ABSOLUTE.match(url) and not is_keyed and not has_secrets(url):
             flags = PLAIN
         else:
             url = masked_url(url)

@@ -39,15 +39,19 @@ class Writer:
     Args:
         deliver: Called in the event loop with the results of a group once they are written.
         fail: Called in the event loop with the error that ends all writing.
+        is_keyed: Whether the journal has a rule for keys.
     """
 
     def __init__(
         self,
         deliver: Callable[[Sequence[Result]], object],
         fail: Callable[[Exception], object],
+        *,
+        is_keyed: bool = False,
     ) -> None:
         self._deliver = deliver
         self._fail = fail
+        self._is_keyed = is_keyed
         self._loop = anyio.lowlevel.current_token()
         self._results: deque[tuple[bytes, Result]] = deque()
         self._announced: deque[tuple[Record, _Call]] = deque()
@@ -193,7 +197,10 @@ class Writer:
         if self._error is None:
             try:
                 store.write(
-                    (record_of(key, result, now, self._heads), result.content)
+                    (
+                        record_of(key, result, now, self._heads, is_keyed=self._is_keyed),
+                        result.content,
+                    )
                     for key, result in group
                 )
             except OutOfSpace as error:
