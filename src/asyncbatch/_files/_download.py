@@ -31,11 +31,10 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._part import Part, remove_twin
+from asyncbatch._files._part import Part, part_of, remove_twin
 from asyncbatch._files._refresh import forget_refresh, keep_refresh, refreshable
 from asyncbatch._files._versions import (
     Kept,
-    RangeHead,
     Version,
     identity_of,
     range_head,
@@ -65,8 +64,8 @@ THREADS = 8
 twice as many to the disk as 4."""
 
 AT_ONCE = 256 * 1024
-"""Bytes that are given to a thread at once. As many are received meanwhile, and as many may wait in
-the connection, so that a file takes less than 1 MiB."""
+"""Bytes that are given to a thread at once, if they do not arrive faster. Meanwhile, the connection
+holds at most 384 KiB, so that a file takes less than 1 MiB."""
 
 MAX_REPETITIONS = 100
 """Most tries that begin at once: for the rest of a file of which a server sends a little only."""
@@ -101,7 +100,7 @@ class Download:
         """Most bytes of the body; set before each try."""
         self._naming = naming
         self._method = request.method.upper()
-        self._identity = _identity_of(request)
+        self._request = request
         own = own_fields(request)
         # What the request itself says of these is left alone.
         self._has_condition = not OWN_FIELDS.isdisjoint(own)
@@ -120,8 +119,7 @@ class Download:
         self._part: Part | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
-        # What a thread is writing; the end of the last try.
-        self._writing: Call | None = None
+        # The end of the last try, in a thread.
         self._ending: Call | None = None
         self._reset()
 
@@ -132,9 +130,8 @@ class Download:
         # Set once the head of the response has come.
         self._decision: Decision | None = None
         self._version: Version | None = None
-        # Whether the body begins at 0 and nothing of it is written; what is to stand beside it.
-        self._is_new = False
-        self._state: dict[str, Any] | None = None
+        # The head of a body that begins at 0, until the first bytes are written.
+        self._new: Head | None = None
         self._decoder: Any = None
         self._hash: Any = None
 
@@ -164,6 +161,8 @@ class Download:
         self._reset()
         # Set before it is open: a cancellation does not wait for the thread.
         self._part = part = Part()
+        if self._is_nothing_there():
+            return None  # the part is opened when there is something to write
         try:
             found = await self._call(partial(self._prepare, part))
         except SinkFailure:
@@ -172,6 +171,16 @@ class Download:
         if found is not None:
             self._part = None
         return found
+
+    def _is_nothing_there(self) -> bool:
+        """Whether neither the file nor its part is there, as far as one look can tell."""
+        path = self._naming.path
+        if path is None or self._has_condition:
+            return False
+        try:
+            return _look_for(path) is None and _look_for(part_of(path)) is None
+        except OSError:
+            return False  # a thread looks closer
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the next try."""
@@ -185,6 +194,13 @@ class Download:
 
     async def accept(self, head: Head) -> Taking:
         """See `Sink.accept`."""
+        if self._asked is Asked.WHOLE and self._naming.path is not None:
+            length = _plain_length(head)
+            if length is not None and (self.max_body is None or length <= self.max_body):
+                # The most common answer, and the same as below.
+                self._decision = Decision(Action.WRITE, length, length)
+                self._begin_anew(head)
+                return Taking.BODY
         facts = range_head(head.status, head.fields, head.url)
         kept = self._kept
         if self._asked is Asked.NEWER and self._version is not None:
@@ -209,16 +225,13 @@ class Download:
             self._decision = Decision(Action.UNCHANGED)
             return Taking.NOTHING
         if action is Action.WRITE:
-            self._begin_anew(facts)
+            self._begin_anew(head)
         return Taking.BODY
 
-    def _begin_anew(self, facts: RangeHead) -> None:
+    def _begin_anew(self, head: Head) -> None:
         """Prepare for a body that begins at 0."""
-        self._is_new = True
+        self._new = head
         self._hash = None if self._checksum is None else self._checksum.new()
-        self._version = version = version_of(facts)
-        if self._asked is not Asked.OWN and can_continue(self._method, Kept(1, version)):
-            self._state = {"request": self._identity, **state_of(version)}
 
     def _refusal(self, head: Head, *, again: bool) -> SinkFailure:
         if again:
@@ -244,20 +257,14 @@ class Download:
         """See `Sink.write`."""
         self._pieces.append(piece)
         self._waiting += len(piece)
-        if self._waiting < AT_ONCE:
-            return
-        await self._wait_written()
-        part = self._part
-        assert part is not None
-        write = partial(self._write, part, self._take_pieces())
-        try:
-            self._writing = _threads.begin(write)
-        except NoThreads:
-            await self._call(write)
+        if self._waiting >= AT_ONCE:
+            part = self._part
+            assert part is not None
+            # The connection receives meanwhile, as much as it holds.
+            await self._call(partial(self._write, part, self._take_pieces()))
 
     async def finish(self) -> Saved:
         """See `Sink.finish`."""
-        await self._wait_written()
         part = self._part
         assert part is not None
         return await self._call(partial(self._finish, part, self._take_pieces()))
@@ -269,43 +276,22 @@ class Download:
         It waits for the disk, but not for long; the next try waits for the rest.
         """
         part, self._part = self._part, None
-        pieces, writing = self._take_pieces(), self._writing
-        self._writing = None
+        # There are none if a call of a thread was cancelled: it has been given all of them.
+        pieces = self._take_pieces()
         if part is None or not part.is_open:
             return
-        with anyio.CancelScope(deadline=anyio.current_time() + CLOSE_SECONDS, shield=True):
-            if writing is not None:
-                await writing.ended.wait()
-            if writing is not None and writing.has_failed:
-                pieces = []  # without those before them, they would be in a wrong place
-            await self._keep_in_thread(part, pieces)
-            return
-        if self._ending is None:  # what was being written has not ended
-            with anyio.CancelScope(shield=True) as scope:
-                scope.cancel()
-                await self._keep_in_thread(part, [])
-
-    async def _keep_in_thread(self, part: Part, pieces: list[bytes]) -> None:
         keep = partial(self._keep, part, pieces)
         try:
             self._ending = _threads.begin(keep)
         except NoThreads:
             keep()
             return
-        await self._ending.ended.wait()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._ending.ended.wait()
 
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         return pieces
-
-    async def _wait_written(self) -> None:
-        writing = self._writing
-        if writing is not None:
-            await writing.ended.wait()
-            if writing.has_failed:
-                # `end` sees it too, and adds nothing to what is in the part.
-                await self._call(writing.result)
-            self._writing = None
 
     async def _call(self, function: Callable[[], T]) -> T:
         """
@@ -338,7 +324,7 @@ class Download:
             self._asked = Asked.OWN
             return
         state = part.state() if self._may_continue else None
-        if state is not None and state.get("request") == self._identity:
+        if state is not None and state.get("request") == _identity_of(self._request):
             version = version_from(state)
             if version is not None and can_continue(self._method, Kept(part.size, version)):
                 part.cut(part.size)
@@ -351,7 +337,7 @@ class Download:
         if self._exists == "refresh" and path is not None and self._method == "GET":
             if self._checksum is not None and not _has(path, self._checksum):
                 return
-            self._version = refreshable(path, self._identity)
+            self._version = refreshable(path, _identity_of(self._request))
             if self._version is not None:
                 self._asked = Asked.NEWER
 
@@ -379,11 +365,8 @@ class Download:
         return None
 
     def _write(self, part: Part, pieces: list[bytes]) -> None:
-        if self._is_new:
-            self._is_new = False
-            part.cut(0)
-            if self._state is not None:
-                part.keep(self._state)
+        if self._new is not None:
+            self._begin_part(part, self._new)
         decoder = self._decoder
         if decoder is not None:
             for piece in pieces:
@@ -394,6 +377,15 @@ class Download:
             for piece in pieces:
                 self._hash.update(piece)
         part.write(pieces)
+
+    def _begin_part(self, part: Part, head: Head) -> None:
+        """Prepare the part for a body that begins at 0."""
+        self._new = None
+        part.open(self._naming.part_path)
+        part.cut(0)
+        self._version = version = version_of(range_head(head.status, head.fields, head.url))
+        if self._asked is not Asked.OWN and can_continue(self._method, Kept(1, version)):
+            part.keep({"request": _identity_of(self._request), **state_of(version)})
 
     def _hash_and_write(self, part: Part, piece: bytes) -> None:
         """Write a piece that the decoder passes on."""
@@ -421,8 +413,11 @@ class Download:
             part.remove()  # an earlier try's, of a version that is not the newest
             return _saved(path)
         if decision.action is not Action.COMPLETE:
-            if self._is_new and ending_of(decision, sum(map(len, pieces))) is Ending.COMPLETE:
-                self._state = None  # it is complete before it could be continued
+            if self._new is not None and self._is_complete(decision, pieces):
+                self._new = None
+                part.open(self._naming.part_path)
+                if part.size:
+                    part.cut(0)
             self._write(part, pieces)
             if self._decoder is not None:
                 self._decoder.finish()
@@ -430,6 +425,12 @@ class Download:
                 self._check_ending(part, decision)
         self._check_hash(part)
         return self._complete(part, path)
+
+    def _is_complete(self, decision: Decision, pieces: list[bytes]) -> bool:
+        """Whether all of a body is there before any of it was written, so that it is short."""
+        if self._exists == "refresh":  # its version is needed
+            return False
+        return ending_of(decision, sum(map(len, pieces))) is Ending.COMPLETE
 
     def _check_ending(self, part: Part, decision: Decision) -> None:
         ending = ending_of(decision, part.size)
@@ -470,7 +471,7 @@ class Download:
                     raise
                 path = self._naming.rename()
         if refreshes and self._version is not None and self._decoder is None:
-            keep_refresh(path, self._identity, self._version)
+            keep_refresh(path, _identity_of(self._request), self._version)
         return Saved(path, part.size, 0 if is_whole or self._kept is None else self._kept.size)
 
     @property
@@ -490,6 +491,23 @@ class Download:
             with contextlib.suppress(OSError):
                 part.sync()
         part.close()
+
+
+def _plain_length(head: Head) -> int | None:
+    """Return the length of the body of a plain 200; `None` if a closer look is needed."""
+    length = None
+    if head.status != 200:
+        return None
+    for name, value in head.fields:
+        if len(name) >= 13:  # not shorter than these
+            lowered = name.lower()
+            if lowered in (b"content-range", b"content-encoding"):
+                return None
+            if lowered == b"content-length":
+                if length is not None or not value.isdigit() or len(value) > 18:
+                    return None
+                length = int(value)
+    return length
 
 
 def _has(path: Path, checksum: Checksum) -> bool:

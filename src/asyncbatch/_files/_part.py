@@ -66,31 +66,37 @@ class Part:
         """
         Open and lock the part of a file; it is made if there is none, and so is its folder.
 
+        Nothing is done if it is open.
+
         Raises:
             OSError: It cannot be opened, is no regular file, or another program writes it.
         """
         with self._lock:
-            if self._is_closed:  # its try has been cancelled
+            if self._is_closed or self._fd is not None:  # its try has been cancelled, or goes on
                 return
-            self.path = target.parent / part_name(target.name)
-            self._beside = target.parent / resume_name(target.name)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self.path = part_of(target)
+            self._beside = target.with_name(resume_name(target.name))
             for _ in range(_OPENINGS):
                 self._fd = self._try_open()
                 if self._fd is not None:
-                    self.size = os.fstat(self._fd).st_size
                     return
         raise OSError(errno.EAGAIN, "other programs write it", str(self.path))
 
     def _try_open(self) -> int | None:
         """Return the opened and locked part; `None` if another program has moved it meanwhile."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _COMMON | _NO_WAIT, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | _COMMON | _NO_WAIT
+        try:
+            fd = os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, flags, 0o666)
         try:
             opened = os.fstat(fd)
             if not stat.S_ISREG(opened.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", str(self.path))
             _lock_file(fd, self.path)
             if self._is_at(opened):
+                self.size = os.fstat(fd).st_size
                 return fd
         except BaseException:
             os.close(fd)
@@ -144,14 +150,12 @@ class Part:
                 return
             os.lseek(self._fd, self.size, os.SEEK_SET)
             for piece in pieces:
-                self._write(self._fd, piece)
-
-    def _write(self, fd: int, piece: bytes) -> None:
-        rest = memoryview(piece)
-        while rest:
-            written = os.write(fd, rest)
-            self.size += written
-            rest = rest[written:]
+                written = os.write(self._fd, piece)
+                self.size += written
+                while written < len(piece):
+                    more = os.write(self._fd, memoryview(piece)[written:])
+                    self.size += more
+                    written += more
 
     def feed(self, update: Any) -> None:
         """Pass the bytes that are in the part to the `update` of a hash."""
@@ -224,13 +228,18 @@ class Part:
             os.close(fd)
 
 
+def part_of(target: Path) -> Path:
+    """Return the path of the part of a file."""
+    return target.with_name(part_name(target.name))
+
+
 def remove_twin(target: Path) -> None:
     """
     Remove the part of a complete file, if both are one file.
 
     Such a part is left if a program ends while `Part.complete` gives the file its name.
     """
-    part = target.parent / part_name(target.name)
+    part = part_of(target)
     with contextlib.suppress(OSError):
         if os.path.samestat(os.lstat(part), os.lstat(target)):
             part.unlink()

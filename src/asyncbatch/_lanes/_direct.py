@@ -18,6 +18,7 @@ from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._saved import SavedRequests
 from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.client._binding import Binding
@@ -72,6 +73,9 @@ class DirectLane:
         self._outcomes = OutcomeMaker(client, binding, self._rules.max_body)
         self._sender = Sender(self._transport, self._client_lane)
         pool = getattr(self._transport, "_pool", None)
+        self._saved = SavedRequests(
+            client, binding, self._sender, self._outcomes, self._rules.minimum_rate
+        )
         self._hooked = HookedRequests(client, binding, pool, self._sender, self._outcomes)
 
     def take_part_in(self, stalls: Stalls) -> None:
@@ -172,13 +176,15 @@ class DirectLane:
         The outcome of a response has its status, but is not judged by it. For the arguments see
         `Lane.exchange`.
         """
-        if encoded is None or sink is not None:
+        if encoded is None:
             return await self._client_lane.exchange(
                 item, None, limits, seconds, clock, left, route, sink
             )
         prepared = PreparedRequest.of(encoded, limits)
         if not isinstance(route, Unset):
             prepared.go_through(route)
+        if sink is not None:
+            return await self._save(prepared, limits, seconds, clock, left, route, sink)
         if prepared.is_hooked:
             return await self._hooked.exchange(
                 prepared,
@@ -195,6 +201,27 @@ class DirectLane:
             return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
         await self._sender.wait(exchange)
         return await self._conclude(prepared, exchange, limits, seconds)
+
+    async def _save(
+        self,
+        prepared: PreparedRequest,
+        limits: TimeLimits,
+        seconds: float | None,
+        clock: Clock,
+        left: float | None,
+        route: Proxy | Unset | None,
+        sink: Sink,
+    ) -> Outcome:
+        """Send a request whose body goes to `sink`; see `exchange`."""
+        if not prepared.is_hooked:
+            try:
+                streamed = self._exchange_limits.streamed(prepared.limits)
+                return await self._saved.exchange(prepared, streamed, seconds, sink)
+            except (EngineClosed, RuntimeError):
+                pass  # the client reports it
+        return await self._client_lane.exchange(
+            prepared.item, None, limits, seconds, clock, left, route, sink
+        )
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for encoded requests with these limits, if there is an engine for it."""

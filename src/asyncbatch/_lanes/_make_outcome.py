@@ -98,7 +98,7 @@ class OutcomeMaker:
             else:
                 raw = bytes(exchange.content)
         except MemoryError as error:
-            return self._undecodable(exchange, prepared, error)
+            return self.undecodable(exchange, prepared, error)
         if raw is None:
             exchange.error = TimedOut("total")
             return self.failed(exchange, prepared, seconds)
@@ -192,7 +192,7 @@ class OutcomeMaker:
     ) -> Outcome:
         limit = self.max_body_of(prepared.limits)
         if limit is not None and len(content) > limit:
-            return self._undecodable(exchange, prepared, BodyLimitExceeded(limit))
+            return self.undecodable(exchange, prepared, BodyLimitExceeded(limit))
         return Outcome(
             response=response_builder,
             content=content,
@@ -218,15 +218,16 @@ class OutcomeMaker:
                     content = await decoder.decode(raw, coding)
         except Exception as error:
             error.with_traceback(None)  # its frames hold the body
-            return self._undecodable(exchange, prepared, error)
+            return self.undecodable(exchange, prepared, error)
         if content is None:
             exchange.error = TimedOut("total")
             return self.failed(exchange, prepared, seconds)
         return self._arrived(exchange, prepared, response_builder, content)
 
-    def _undecodable(
+    def undecodable(
         self, exchange: Exchange, prepared: PreparedRequest, error: Exception
     ) -> Outcome:
+        """Return the outcome of an exchange whose body does not decode, or to too much."""
         request = prepared.native()
         outcome = decoding_outcome(error, request, self._binding)
         outcome.heard = True

@@ -12,6 +12,7 @@ from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._sink import Sink
 from asyncbatch._values._timing import Course, timing_of
 
 
@@ -66,6 +67,7 @@ class Sender:
         earlier: Course | None,
         seconds: float | None,
         spent: float,
+        sink: Sink | None = None,
     ) -> Outcome:
         """
         Continue on the client lane, and return the outcome; no request is sent twice.
@@ -77,6 +79,7 @@ class Sender:
             earlier: The course of the hops before, if there were any.
             seconds: The limit on the attempt.
             spent: How many of them have passed.
+            sink: Takes the body; see `Lane.exchange`.
         """
         outcome = await self._client_lane.exchange(
             prepared.item,
@@ -86,6 +89,7 @@ class Sender:
             monotonic,
             left=seconds,
             route=prepared.own_route,
+            sink=sink,
             first=first,
             resumed=resumed,
             spent=spent,

@@ -7,11 +7,13 @@ for a fetch, as sync endpoints of a web service do. That fetch must not wait for
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
@@ -50,12 +52,13 @@ class Threads:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
+        # Held by who hands over a call or ends, and not while a thread takes one: a thread that
+        # waits for the GIL would make all others wait for the lock.
         self._lock = threading.Lock()
-        self._called = threading.Condition(self._lock)
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._running = 0
-        # How many of them wait for a call.
-        self._idle = 0
+        # One item for each thread that waits for a call.
+        self._idle: deque[None] = deque()
 
     async def call(self, function: Callable[[], T]) -> T:
         """
@@ -88,11 +91,8 @@ class Threads:
 
     def _put(self, call: Callable[[], None]) -> None:
         with self._lock:
-            self._calls.append(call)
-            if self._idle >= len(self._calls):
-                self._called.notify()
-                return
-            if self._running >= self._limit:
+            self._calls.put(call)
+            if self._running >= self._limit or len(self._idle) >= self._calls.qsize():
                 return
             self._running += 1
         try:
@@ -100,24 +100,51 @@ class Threads:
         except RuntimeError as error:  # no more threads, or the interpreter is shutting down
             with self._lock:
                 self._running -= 1
-                if self._running or call not in self._calls:
+                if self._running or not self._withdraw(call):
                     return  # another thread will make the call
-                self._calls.remove(call)
             raise NoThreads from error
 
+    def _withdraw(self, call: Callable[[], None]) -> bool:
+        """Remove a call that no thread has taken; return whether it was there."""
+        left = []
+        with contextlib.suppress(Empty):
+            while True:
+                left.append(self._calls.get_nowait())
+        for each in left:
+            if each is not call:
+                self._calls.put(each)
+        return call in left
+
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._calls and self._linger:
-                    self._idle += 1
-                    self._called.wait(self._linger)
-                    self._idle -= 1
-                if not self._calls:
-                    self._running -= 1
-                    return
-                call = self._calls.popleft()
+        while (call := self._next()) is not None:
             call()
-            del call  # its references must not live until the lock is free
+            del call  # its references must not live until the next one comes
+
+    def _next(self) -> Callable[[], None] | None:
+        """Return the next call; `None` if the thread is to end."""
+        call = self._awaited() if self._linger else self._taken()
+        if call is None:
+            # What is handed over from now on sees that this thread has ended.
+            with self._lock:
+                call = self._taken()
+                if call is None:
+                    self._running -= 1
+        return call
+
+    def _awaited(self) -> Callable[[], None] | None:
+        self._idle.append(None)
+        try:
+            return self._calls.get(timeout=self._linger)
+        except Empty:
+            return None
+        finally:
+            self._idle.pop()
+
+    def _taken(self) -> Callable[[], None] | None:
+        try:
+            return self._calls.get_nowait()
+        except Empty:
+            return None
 
 
 class Call:
@@ -131,12 +158,6 @@ class Call:
         self._is_given_up = False
         self._value: Any = None
         self._error: BaseException | None = None
-        self._has_raised = False
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the function has raised, or has not ended."""
-        return self._has_raised or not self.ended.is_set()
 
     def run(self) -> None:
         """Call the function, in a thread."""
@@ -146,7 +167,6 @@ class Call:
         try:
             value = function()
         except BaseException as error:  # `result` raises it
-            self._has_raised = True
             if not self._is_given_up:
                 self._error = error
         else:

@@ -47,7 +47,7 @@ async def save_body(
             sink.decode_by(functools.partial(decoder_into, coding))
         chunks = response.aiter_raw()
         try:
-            if not await write_all(chunks, sink, minimum_rate):
+            if await write_all(chunks, sink, minimum_rate) is None:
                 assert minimum_rate is not None
                 raise binding.error(TooSlow)(minimum_rate, request=response.request)
         except BaseException:
@@ -66,23 +66,33 @@ async def leave_body(response: Any, binding: Binding) -> None:
     drop_stream(response, binding)
 
 
-async def write_all(pieces: AsyncIterator[bytes], sink: Sink, minimum_rate: float | None) -> bool:
-    """Write all pieces to `sink`; return `False` if they arrive slower than `minimum_rate`."""
+async def write_all(
+    pieces: AsyncIterator[bytes], sink: Sink, minimum_rate: float | None
+) -> int | None:
+    """
+    Write all pieces to `sink`.
+
+    Returns:
+        The number of their bytes; `None` if they arrive slower than `minimum_rate`.
+    """
+    received = 0
     if minimum_rate is None:
         async for piece in pieces:
+            received += len(piece)
             await sink.write(piece)
-        return True
+        return received
     pace = Pace(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for piece in pieces:
             # While the disk is slow, the server is not.
             scope.deadline = math.inf
             now = anyio.current_time()
+            received += len(piece)
             pace.add(len(piece), now)
             await sink.write(piece)
             waited = anyio.current_time() - now
             if waited >= 1.0:
                 pace.take_out(waited)
             scope.deadline = pace.too_slow_at
-        return True
-    return False
+        return received
+    return None
