@@ -308,7 +308,8 @@ class ProgressCount:
             self._succeeded += 1
         else:
             self._failed += 1
-        self._bytes += len(result.content)
+        if result.attempts:  # otherwise its file was there before
+            self._bytes += result.size
 
     def progress(self, *, in_flight: int, elapsed: float, hosts: tuple[str, ...] = ()) -> Progress:
         """Return the count so far."""

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TextIO
 
 import attrs
 
-from asyncbatch import Fetcher, Rate, Request, Retry
+from asyncbatch import Fetcher, Folder, Rate, Request, Retry
 from asyncbatch._cli._writer import Sink
 from asyncbatch._values._redaction import redacted
 
@@ -31,7 +31,8 @@ Without arguments, run a demo against a server inside this process.
 """
 EPILOG = """\
 Each line has the status, or the kind of failure; the seconds it took; the bytes of the decoded
-body; and the URL. With --jsonl, JSON objects are written instead.
+body; and the URL. A file that is there and is skipped has "exists" in place of a status.
+With --jsonl, JSON objects are written instead.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
 It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
 Passwords in URLs are never printed.
@@ -113,12 +114,23 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
     own |= {"jsonl": outputs[0]} if outputs else {}
     own |= _body(parser, given, own)
+    _add_folder(parser, given)
     given.setdefault(
         "progress",
         _has_room_for_a_bar(is_quiet=own.get("quiet", False), prints_lines=not outputs),
     )
     fetcher = _fetcher(parser, given)
     return Arguments(prog=parser.prog, urls=urls, fetcher=fetcher, **own)
+
+
+def _add_folder(parser: _Parser, given: dict[str, Any]) -> None:
+    """Turn the options about files into the fetcher's `to`."""
+    folder = given.pop("output", None)
+    more = {name: given.pop(name) for name in ("resume", "exists") if name in given}
+    if folder is not None:
+        given["to"] = Folder(folder, **more)
+    elif more:
+        parser.error(f"argument --{next(iter(more))}: it is for files; give -o DIR too")
 
 
 def _body(parser: _Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -229,6 +241,23 @@ def _add_input_and_output(group: Any) -> None:
         type=_path,
         metavar="FILE",
         help="keep the results in FILE; run again, it goes on from there",
+    )
+    group.add_argument(
+        "-o",
+        "--output",
+        type=_path,
+        metavar="DIR",
+        help="save each body to a file in DIR, named after its URL",
+    )
+    group.add_argument(
+        "--exists",
+        choices=["skip", "refresh", "overwrite", "error", "rename"],
+        help="what to do if a file exists; by default, skip it",
+    )
+    group.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        help="continue files that broke off in an earlier run; the default",
     )
     group.add_argument("--ordered", action="store_true", help="print in the order of the input")
     group.add_argument("-q", "--quiet", action="store_true", help="print no lines and no summary")

@@ -20,10 +20,10 @@ from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
 def plain_line(result: Result) -> str:
     """Return the line of `result`: status or kind, seconds, bytes, URL, and the error."""
     url = str(result.request.url)
-    what, error = str(result.status_code), ""
+    what, error = str(result.status_code or "exists"), ""
     if isinstance(result, Failure) and result.response is None:
         what, error = str(result.kind), f"  {_shown(_message(result.error, url))}"
-    seconds, size = f"{result.elapsed:.3f}", len(result.content)
+    seconds, size = f"{result.elapsed:.3f}", result.size
     return f"{what:<15} {seconds:>9} {size:>10} {_shown(redacted_url(url))}{error}\n"
 
 
@@ -45,7 +45,8 @@ def json_line(result: Result) -> str:
             for name, seconds in attrs.asdict(result.timing).items()
         },
         "attempts": result.attempts,
-        "bytes": len(result.content),
+        "bytes": result.size,
+        "path": None if result.path is None else str(result.path),
     }
     return json.dumps(record) + "\n"
 

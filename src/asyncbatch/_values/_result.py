@@ -167,7 +167,8 @@ class _Result:
         return (
             self.kind,
             None if answer is None else answer.status_code,
-            len(self._content),
+            # Of a file that was there before, nothing was received.
+            len(self._content) if self._saved is None else self._saved[1] * (self.attempts > 0),
             self.attempts,
             self.elapsed,
             self._queued,

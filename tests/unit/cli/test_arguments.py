@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch import Fetcher, Rate, Retry
+from asyncbatch import Fetcher, Folder, Rate, Retry
 from asyncbatch._cli import _arguments
 from asyncbatch._cli._arguments import parse
 
@@ -71,6 +71,16 @@ def test_each_option_reaches_the_fetcher(options: dict[str, Any]):
         "headers": [("a", "1"), ("B", "c:d")],
         "progress": True,
     }
+
+
+def test_a_folder_for_the_bodies_is_the_fetcher_s(options: dict[str, Any]):
+    """With what the other options say about its files."""
+    parse(["-o", "d", "http://host.test/"])
+    assert options["to"] == Folder("d")
+    parse(["-o", "d", "--resume", "http://host.test/"])
+    assert options["to"] == Folder("d")
+    parse(["--output", "d", "--no-resume", "--exists", "rename", "http://host.test/"])
+    assert options["to"] == Folder("d", exists="rename", resume=False)
 
 
 def test_the_rest_is_the_command_s_own(options: dict[str, Any]):
@@ -172,6 +182,10 @@ def test_without_any_argument_it_is_the_demo():
         ("--per-host x u", "'x'"),
         ("--attempts 0 u", "attempts"),
         ("--bogus u", "--bogus"),
+        ("-o= u", "argument -o/--output: '' names no file"),
+        ("-o d --exists ask u", "invalid choice: 'ask'"),
+        ("--exists skip u", "argument --exists: it is for files; give -o DIR too"),
+        ("--no-resume u", "argument --resume: it is for files; give -o DIR too"),
         ("-f= u", "argument -f/--file: '' names no file"),
         ("--jsonl= u", "argument --jsonl: '' names no file"),
         ("-d @ u", "argument --data: '@' names no file; @FILE"),

@@ -85,6 +85,7 @@ def test_json_has_everything_but_headers_and_bodies():
         },
         "attempts": 2,
         "bytes": 6,
+        "path": None,
     }
 
 

@@ -503,3 +503,16 @@ def test_a_demo_that_deviates_fails(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_main, "run_demo", deviate)
 
     assert main([]) == 1
+
+
+def test_bodies_are_saved_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The second time, nothing is fetched, and the lines say so."""
+    with LoopbackServer().in_thread() as server:
+        argv = [server.url("/a.txt"), "-o", str(tmp_path), "--jsonl", "-"]
+        codes = [main(argv), main(argv[:-2])]
+    fetched, skipped = capsys.readouterr().out.splitlines()
+
+    assert codes == [0, 0]
+    assert json.loads(fetched)["path"] == str(tmp_path / "a.txt")
+    assert skipped.split()[0] == "exists"
+    assert (tmp_path / "a.txt").read_bytes() == b"ok"
