@@ -35,6 +35,8 @@ class Manner:
     At which step it closes: `accepted`, `asked` (the request or greeting has come), `method`,
     `within` a reply, `connected` (behind it), `answering` (within a forwarded answer).
     """
+    stalls: str = ""
+    """At which step it goes on reading and does nothing more: those of `dies`, but the last."""
     reply: bytes | None = None
     """In place of its own reply to CONNECT, a request, or of SOCKS5."""
     behind: bytes = b""
@@ -55,6 +57,7 @@ class ProxyServer:
         targets: host and port of each tunnel, and of each request by SOCKS5.
         kinds: the type of address (ATYP) of each request by SOCKS5.
         accepted: connections so far.
+        stalled: how many of them it has stalled so far.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ProxyServer:
         self.targets: list[tuple[str, int]] = []
         self.kinds: list[int] = []
         self.accepted = 0
+        self.stalled = 0
         self._context = context
         self._address = address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -129,6 +133,11 @@ class ProxyServer:
             with contextlib.suppress(OSError, EOFError):
                 if self.manner.dies == "accepted":
                     return
+                if self.manner.stalls == "accepted":
+                    self.stalled += 1
+                    while accepted.recv(65536):
+                        pass
+                    return
                 if self._context is not None:
                     accepted.settimeout(10)
                     self._open.discard(accepted)
@@ -158,14 +167,23 @@ class _Client:
             while self._serve_http():
                 pass
 
+    def _stop(self, step: str) -> None:
+        """Close or stall at this step, if that is the manner."""
+        if self._manner.stalls == step:
+            self._proxy.stalled += 1
+            while True:
+                self._received = b""
+                self._receive()
+        if self._manner.dies == step:
+            raise EOFError
+
     # HTTP.
 
     def _serve_http(self) -> bool:
         manner = self._manner
         head = self._take_head()
         self._proxy.heads.append(head)
-        if manner.dies == "asked":
-            return False
+        self._stop("asked")
         method, target, _ = head.split(b"\r\n")[0].split(b" ")
         if not self._is_let_in(head):
             self._send(DENIED)
@@ -221,8 +239,7 @@ class _Client:
         manner = self._manner
         _, count = self._take(2)
         methods = self._take(count)
-        if manner.dies == "asked":
-            return
+        self._stop("asked")
         if manner.credentials is None:
             self._send(b"\x05\x00")
         elif 2 not in methods:
@@ -230,8 +247,7 @@ class _Client:
             return
         else:
             self._send(b"\x05\x02")
-            if manner.dies == "method":
-                return
+            self._stop("method")
             self._take(1)
             user = self._take(self._take(1)[0])
             password = self._take(self._take(1)[0])
@@ -239,8 +255,7 @@ class _Client:
             self._send(b"\x01\x00" if is_right else b"\x01\x01")
             if not is_right:
                 return
-        if manner.dies == "method":
-            return
+        self._stop("method")
         *_, kind = self._take(4)
         self._proxy.kinds.append(kind)
         if kind == 3:
@@ -259,9 +274,9 @@ class _Client:
 
     def _tunnel(self, host: str, port: int, reply: bytes) -> None:
         self._proxy.targets.append((host, port))
-        if self._manner.dies == "within":
+        if "within" in (self._manner.dies, self._manner.stalls):
             self._send(reply[: len(reply) // 2])
-            return
+            self._stop("within")
         try:
             upstream = socket.create_connection((host, port), 10)
         except OSError:
@@ -274,8 +289,7 @@ class _Client:
         with upstream:
             upstream.settimeout(None)
             self._send(reply, self._manner.behind)
-            if self._manner.dies == "connected":
-                return
+            self._stop("connected")
             self._carry(upstream)
 
     def _carry(self, upstream: socket.socket) -> None:

@@ -287,7 +287,8 @@ def _names_file(item: object) -> bool:
 
 
 def _count_and_put(progress_count: ProgressCount, output: Output, result: Result) -> None:
-    progress_count.add(result)
+    if not output.has_left:
+        progress_count.add(result)
     output.put(result)
 
 

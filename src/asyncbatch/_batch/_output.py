@@ -25,6 +25,9 @@ class Output(Protocol):
     is_bounded: bool
     """Whether `may_take` and `may_start` ever return `False`."""
 
+    has_left: bool
+    """Whether the consumer has left: results are dropped, and do not count as done."""
+
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
         ...
@@ -46,6 +49,7 @@ class Collected:
     """Keeps every result, by the index of its request."""
 
     is_bounded = False
+    has_left = False
 
     def __init__(self) -> None:
         self._results: list[Result] = []
@@ -106,7 +110,7 @@ class Delivered(ResultStream):
         self._early: dict[int, Result] = {}  # in input order: results before their turn
         self._next_index = 0
         self._closed = False
-        self._left = False  # the consumer has left; later results are dropped
+        self.has_left = False
         self._error: BaseException | None = None
         self._changed = anyio.Event()
         self.figures = RunningSummary()
@@ -134,7 +138,7 @@ class Delivered(ResultStream):
 
     def put(self, result: Result) -> None:
         """Take one result; never waits."""
-        if self._left:
+        if self.has_left:
             return
         if not self._ordered:
             self._ready.append(result)
@@ -149,7 +153,7 @@ class Delivered(ResultStream):
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""
         self.figures.end()
-        if self._left:
+        if self.has_left:
             return
         self._closed = True
         self._error = error
@@ -167,7 +171,7 @@ class Delivered(ResultStream):
         """Mark the consumer as gone. A later read raises instead of ending quietly."""
         self._ready.clear()
         self.close(RuntimeError("the stream has been left; read its results inside the async with"))
-        self._left = True
+        self.has_left = True
 
     def __aiter__(self) -> Self:
         return self
@@ -180,14 +184,27 @@ class Delivered(ResultStream):
             StopAsyncIteration: After the last result.
             BaseException: As raised by the input of the batch, after the last result.
         """
-        while not self._ready:
+        while (result := self.take_ready()) is None:
             if self._closed:
-                error, self._error = self._error, None
-                raise error or StopAsyncIteration
+                raise StopAsyncIteration
             # Several tasks may share the iterator, and wait for the same event.
             if self._changed.is_set():
                 self._changed = anyio.Event()
             await self._changed.wait()
+        return result
+
+    def take_ready(self) -> Result | None:
+        """
+        Return the next result if it is ready, without waiting.
+
+        Raises:
+            BaseException: As raised by the input of the batch, after the last result.
+        """
+        if not self._ready:
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+            return None
         result = self._ready.popleft()
         self.figures.add(result)
         if self._refused:

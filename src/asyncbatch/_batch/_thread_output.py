@@ -33,6 +33,7 @@ class ThreadOutput:
     """
 
     is_bounded = True
+    has_left = False
 
     def __init__(
         self,

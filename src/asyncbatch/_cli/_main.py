@@ -195,18 +195,15 @@ class Run:
 
     async def _next(self, results: Any) -> Result | None:
         """Wait for the next result; after a signal, take only results that are ready."""
-        while True:
-            is_over = self._signal is not None
-            if is_over:
-                results.give_up_order()
+        if self._signal is None:
             with anyio.CancelScope() as waiting:
                 self._waiting = waiting
-                if is_over:
-                    waiting.cancel()
                 result: Any = await anext(results, _END)
                 return None if result is _END else result
-            if is_over:
-                return None
+        results.give_up_order()
+        # Without a wait, in which others would become ready that nothing takes.
+        ready: Result | None = results.take_ready()
+        return ready
 
 
 def _signals() -> list[signal.Signals]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from asyncbatch._values._checks import check_count
+from asyncbatch._values._checks import check_count, check_function
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy, ProxyTypes, proxy_of
@@ -66,8 +66,7 @@ def _check_choice(_: object, __: object, value: Any) -> None:
 def _check_key(pool: ProxyPool, __: object, value: Any) -> None:
     if value is None:
         return
-    if not callable(value):
-        raise TypeError(f"key must be a callable, not a {type(value).__name__}")
+    check_function("key", value, "a function that takes an asyncbatch.Request, or None")
     if pool.choose != "sticky":
         raise ValueError(f"key is for choose='sticky', and not for choose={pool.choose!r}")
 

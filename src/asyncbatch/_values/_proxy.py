@@ -12,6 +12,7 @@ import functools
 import re
 import ssl
 from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 import attrs
 import httpx
@@ -114,10 +115,13 @@ def _of_text(text: str) -> Proxy:
         raise ValueError(f"proxy must be a URL that begins with {_SCHEMES}, not {shown(text)}")
     try:
         url = httpx.URL(text)
-        auth = (url.username, url.password) if url.userinfo else None
     except (httpx.InvalidURL, UnicodeError):
         raise _wrong(text) from None
-    return _checked(url, auth)
+    if not url.userinfo:
+        return _checked(url, None)
+    # Not `url.username`: httpx puts another character in place of bytes that are not UTF-8.
+    user, _, password = url.userinfo.partition(b":")
+    return _checked(url, (unquote_to_bytes(user), unquote_to_bytes(password)))
 
 
 def _of_native(given: Any) -> Proxy:
@@ -131,49 +135,61 @@ def _of_native(given: Any) -> Proxy:
                 f"the header {name!r} of the proxy cannot be sent: names are tokens, and values "
                 "have no control characters"
             )
-    return _checked(url, given.auth, fields, given.ssl_context)
+    credentials = None if given.auth is None else _encoded(url, given.auth)
+    return _checked(url, credentials, fields, given.ssl_context)
 
 
 def _checked(
     url: Any,
-    auth: tuple[str, str] | None,
+    credentials: tuple[bytes, bytes] | None,
     headers: tuple[tuple[bytes, bytes], ...] = (),
     ssl_context: ssl.SSLContext | None = None,
 ) -> Proxy:
     host = url.raw_host.decode("ascii").strip("[]")
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
-    if not host or not 0 < port < 65536:
-        raise _wrong(str(url))
-    credentials = None if auth is None else _encoded(url, *auth)
+    if not host:
+        raise _wrong(str(url), "there is no host")
+    if not 0 < port < 65536:
+        raise _wrong(str(url), "ports are 1 to 65535")
+    if credentials is not None:
+        _check_credentials(url, *credentials)
     return Proxy(url.scheme, host, port, credentials, headers, ssl_context)
 
 
-def _encoded(url: Any, user: str, password: str) -> tuple[bytes, bytes]:
-    """Return user name and password as they are sent."""
-    proxy = shown(str(url))
+def _encoded(url: Any, auth: Any) -> tuple[bytes, bytes]:
+    """Return the user name and the password of an `httpx.Proxy` as they are sent."""
     try:
-        credentials = user.encode(), password.encode()
+        user, password = auth
+        return user.encode(), password.encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"the user name or password of the proxy {proxy} is no text that UTF-8 can encode; "
-            "percent-encode its bytes"
+            f"the user name or password of the proxy {shown(str(url))} is no text that UTF-8 can "
+            "encode; percent-encode its bytes in the URL, and give that as proxy"
         ) from None
+    except (TypeError, ValueError, AttributeError):
+        raise TypeError(
+            f"auth of the proxy {shown(str(url))} must be a pair of a user name and a password, "
+            "both of them str"
+        ) from None
+
+
+def _check_credentials(url: Any, user: bytes, password: bytes) -> None:
+    proxy = shown(str(url))
     if url.scheme.startswith("socks"):
-        if not credentials[0] or max(map(len, credentials)) > _LONGEST:
+        if not user or max(len(user), len(password)) > _LONGEST:
             raise ValueError(
                 f"the user name of the proxy {proxy} must have 1 to {_LONGEST} bytes, and its "
                 f"password {_LONGEST} at most: SOCKS5 can send no others"
             )
-    elif b":" in credentials[0]:
+    elif b":" in user:
         raise ValueError(
             f"the user name of the proxy {proxy} has a colon, which Basic authentication cannot "
             "send; give httpx.Proxy(url, headers={'Proxy-Authorization': ...})"
         )
-    return credentials
 
 
-def _wrong(text: str) -> ValueError:
-    return ValueError(f"{_CURE}, not {redacted_url(text)[:200]!r}")
+def _wrong(text: str, reason: str = "") -> ValueError:
+    return ValueError(f"{_CURE}, not {redacted_url(text)[:200]!r}{reason and f': {reason}'}")
 
 
 def _is_httpx(given: object, name: str) -> bool:

@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from asyncbatch import Fetcher
+from asyncbatch import Fetcher, Progress
 from asyncbatch._api._stream import Streaming
 from tests.transports import HeldTransport, mock, settle, urls
 
@@ -119,3 +119,17 @@ async def test_a_stream_that_was_never_entered_is_dropped_without_a_word(
         fetcher.stream(urls(1))
 
     assert not caught
+
+
+async def test_what_ends_after_a_stream_was_left_is_not_done_in_its_progress() -> None:
+    """It is dropped: bar and summary have the same figures, whatever comes in that turn."""
+    transport = HeldTransport()
+    seen: list[Progress] = []
+    async with Fetcher(transport=transport, progress=seen.append) as fetcher:
+        async with fetcher.stream(urls(5)) as results:
+            transport.let_go(1)
+            await anext(results)
+            transport.let_go(4)
+        summary = results.summary()
+
+    assert seen[-1].done == summary.total == 1

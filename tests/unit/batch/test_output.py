@@ -55,6 +55,21 @@ async def test_room_is_told_once_to_those_who_were_refused():
     assert calls == [1]
 
 
+def test_what_is_ready_is_taken_without_a_wait():
+    """And nothing else; the error of the input comes behind the last result, once."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.put(success(1))
+    output.close(LookupError("input"))
+
+    taken = [output.take_ready(), output.take_ready()]
+    assert [result.index for result in taken if result is not None] == [0, 1]
+    assert output.summary().total == 2
+    with pytest.raises(LookupError, match="input"):
+        output.take_ready()
+    assert output.take_ready() is None
+
+
 async def test_an_ordered_output_waits_for_the_first():
     """Results behind a missing one are held back."""
     output = Delivered(ordered=True, backlog=10)

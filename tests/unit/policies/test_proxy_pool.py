@@ -164,6 +164,10 @@ def test_one_that_wants_other_credentials_rests_at_once() -> None:
     assert "a" in names(three, 3, REST + 0.1)
 
 
+async def _later(request: Request) -> str:
+    return "key"
+
+
 @pytest.mark.parametrize(("retry_after", "rest"), [(None, REST), (5.0, 5.0), (120.0, 120.0)])
 def test_a_429_rests_the_proxy(retry_after: float | None, rest: float) -> None:
     """For as long as it says."""
@@ -208,7 +212,8 @@ def test_it_is_told_whether_another_is_left() -> None:
         ([5], {}, TypeError, "a URL"),
         (URLS, {"choose": "best"}, ValueError, "'round_robin', 'random' or 'sticky'"),
         (URLS, {"key": len}, ValueError, "choose='sticky'"),
-        (URLS, {"choose": "sticky", "key": 5}, TypeError, "callable"),
+        (URLS, {"choose": "sticky", "key": 5}, TypeError, "key must be a function"),
+        (URLS, {"choose": "sticky", "key": _later}, TypeError, "async"),
         (URLS, {"per_proxy": 0}, ValueError, "per_proxy"),
         (URLS, {"per_proxy": "1"}, TypeError, "per_proxy"),
     ],

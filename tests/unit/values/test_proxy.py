@@ -21,6 +21,11 @@ READ: dict[str, tuple[Any, Proxy]] = {
     "credentials": ("http://a:b@p.test", Proxy("http", "p.test", 80, (b"a", b"b"))),
     "no password": ("http://a@p.test", Proxy("http", "p.test", 80, (b"a", b""))),
     "escapes": ("http://a%40:%C3%A4@p.test", Proxy("http", "p.test", 80, (b"a@", b"\xc3\xa4"))),
+    "bytes that are not UTF-8": (
+        "http://%ff:%fe@p.test",
+        Proxy("http", "p.test", 80, (b"\xff", b"\xfe")),
+    ),
+    "a colon in the password": ("http://a:b:c@p.test", Proxy("http", "p.test", 80, (b"a", b"b:c"))),
     "a URL of httpx's": (httpx.URL("http://a:b@p.test"), Proxy("http", "p.test", 80, (b"a", b"b"))),
     "httpx's Proxy": (
         httpx.Proxy("http://p.test", auth=("a", "b"), headers={"X-A": "b"}),
@@ -53,9 +58,13 @@ WRONG = {
     "p.test:3128": "begins with http://",
     "": "begins with http://",
     "http://": "must be a URL such as",
-    "http://me:s3cr3t@": "must be a URL such as",
-    "http://me:s3cr3t@p.test:99999": "must be a URL such as",
-    "http://me:s3cr3t@p.test:0": "must be a URL such as",
+    "http://me:s3cr3t@": "there is no host",
+    "socks5://me:s3cr3t@:80": "there is no host",
+    "http://me:s3cr3t@p.test:99999": "ports are 1 to 65535",
+    "http://me:s3cr3t@p.test:0": "ports are 1 to 65535",
+    "http://me:s3cr3t@p.test:-1": "must be a URL such as",
+    "http://me:s3cr3t@p.test:http": "must be a URL such as",
+    "http://me:s3cr3t\ud800@p.test": "must be a URL such as",
     "http://me:s3cr3t@[::1": "must be a URL such as",
     "http://m%3Ae:s3cr3t@p.test": "has a colon",
     "socks5://:s3cr3t@p.test": "1 to 255 bytes",
@@ -77,6 +86,15 @@ def test_credentials_that_no_encoding_has_are_told() -> None:
     """Half of a pair of surrogates."""
     with pytest.raises(ValueError, match="UTF-8"):
         proxy_of(httpx.Proxy("http://p.test", auth=("a", "\ud800")))
+
+
+@pytest.mark.parametrize("auth", [("s3cr3t",), (1, 2), (b"a", b"s3cr3t"), "s3cr3t", 5])
+def test_credentials_of_another_type_are_told(auth: Any) -> None:
+    """They come from httpx, which takes anything."""
+    with pytest.raises(TypeError, match=r"auth of the proxy 'http://p\.test'") as caught:
+        proxy_of(httpx.Proxy("http://p.test", auth=auth))
+
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_field_that_cannot_be_sent_is_told() -> None:

@@ -23,7 +23,7 @@ from asyncbatch._lanes.client._cookies import adopt, narrowed
 from asyncbatch._lanes.client._no_proxy import NoProxy
 from asyncbatch._lanes.client._redirects import with_bytes_of_location
 from asyncbatch._lanes.request._sendable import check_text, check_url
-from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._urls import ABSOLUTE, text_of
 
@@ -148,17 +148,15 @@ class OwnClient(httpx.AsyncClient):
     def _get_proxy_map(self, proxy: Any, allow_env_proxies: bool) -> dict[str, Any]:
         if self._proxies:
             return {}
-        if proxy is not None or not allow_env_proxies:
-            return super()._get_proxy_map(proxy, allow_env_proxies)
+        if proxy is not None:
+            return {"all://": proxy_of(proxy)}
+        if not allow_env_proxies:
+            return {}
         # httpx's own parser of NO_PROXY fails at some values, and ignores others.
         environment = getproxies()
         self._no_proxy = NoProxy(environment.get("no", ""))
         urls = {scheme: environment.get(scheme) for scheme in ("http", "https", "all")}
-        return {
-            f"{scheme}://": httpx.Proxy(url if "://" in url else f"http://{url}")
-            for scheme, url in urls.items()
-            if url
-        }
+        return {f"{scheme}://": _of_environment(scheme, url) for scheme, url in urls.items() if url}
 
     def _mount_no_proxy(self) -> None:
         """Mount NO_PROXY before the proxies, and after mounts for single hosts."""
@@ -217,6 +215,21 @@ class OwnClient(httpx.AsyncClient):
             return True
         refused: bool = self.own_transport.engine.connector.refuses(way.route)
         return refused
+
+
+def _of_environment(scheme: str, url: str) -> Proxy:
+    """
+    Return the proxy that the environment names for a scheme.
+
+    Raises:
+        ValueError: It is not one, or its type is not known.
+    """
+    try:
+        return proxy_of(url if "://" in url else f"http://{url}")
+    except ValueError as error:
+        raise ValueError(
+            f"{scheme.upper()}_PROXY of the environment: {error}; trust_env=False ignores it"
+        ) from None
 
 
 def showing_cookies_of(client: object, url: Any) -> AbstractContextManager[None]:

@@ -106,6 +106,29 @@ def test_the_environment_names_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ways_of(OwnClient(), *urls) == ["proxy", "proxy", "own", "own"]
 
 
+@pytest.mark.parametrize(
+    "value", ["gopher://u:s3cr3t@a.test", "http://u:s3cr3t@", "u:s3cr3t@a:99999", "\udcff"]
+)
+def test_a_variable_that_names_no_proxy_is_told(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, with the cure and without the password."""
+    monkeypatch.setenv("https_proxy", value)
+
+    with pytest.raises(ValueError, match=r"^HTTPS_PROXY of the environment: .*trust_env") as caught:
+        OwnClient()
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_proxy_is_read_without_the_blanks_around_it() -> None:
+    """As each URL is, whoever names it."""
+    (transport,) = OwnClient(proxy=" http://a.test:1\n").proxied_transports
+
+    assert transport.route is not None
+    assert transport.route.label == "http://a.test:1"
+
+
 def test_mounts_for_single_hosts_count_before_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are more exact."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
