@@ -19,7 +19,7 @@ pytestmark = pytest.mark.any_loop
 
 def names_in(folder: Path) -> set[str]:
     """Return the names of all that is in a folder."""
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
 async def fetch(case: Case, port: int, target: Path, client: Any = None) -> asyncbatch.Result:
@@ -49,7 +49,7 @@ def check(case: Case, script: Script, result: asyncbatch.Result, folder: Path) -
         if content is not None
     }
     assert (".file.resume" in names_in(folder)) is (case.left is not None)
-    assert names_in(folder.parent) == {"folder"}
+    assert names_in(folder.parent) <= {"folder"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
