@@ -25,8 +25,10 @@ class Output(Protocol):
     is_bounded: bool
     """Whether `may_take` and `may_start` ever return `False`."""
 
-    has_left: bool
-    """Whether the consumer has left: results are dropped, and do not count as done."""
+    @property
+    def has_left(self) -> bool:
+        """Whether the consumer has left: results are dropped, and do not count as done."""
+        ...
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""

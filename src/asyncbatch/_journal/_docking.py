@@ -271,6 +271,11 @@ class JournaledOutput:
         # Results that are being written.
         self._held = 0
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the consumer has left."""
+        return self._output.has_left
+
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start."""
         return self._output.may_go_on(unfinished + self._held, running + self._held)
