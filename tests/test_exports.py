@@ -27,7 +27,7 @@ PUBLIC = """
     Timing       Attempt           FetcherOptions
     RequestLike  Requests          __version__
     Retry        Rate              HostLimits HostStatistics    Progress
-    ProxyPool    Folder            Journal    JournalReader
+    ProxyPool    Folder  FileProgress            Journal    JournalReader
     HTTPTransport                  is_public
     AddressBlocked
     AttemptTimeout     BodyConsumed   BodyTooLarge   DNSError           DeadlineExceeded

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from asyncbatch._entry_points import (
         Fetcher,
         FetcherOptions,
+        FileProgress,
         HostLimits,
         HostStatistics,
         HTTPTransport,
@@ -79,6 +80,7 @@ __all__ = [
     "Fetcher",
     "FetcherClosed",
     "FetcherOptions",
+    "FileProgress",
     "Folder",
     "HTTPTransport",
     "HostDown",

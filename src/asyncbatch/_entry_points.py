@@ -15,13 +15,14 @@ from asyncbatch._journal._reader import JournalReader
 from asyncbatch._policies._host_limits import HostLimits
 from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate
-from asyncbatch._progress import Progress
+from asyncbatch._progress import FileProgress, Progress
 from asyncbatch._sync._fetcher import SyncFetcher, fetch_many_sync
 from asyncbatch._sync._stream import SyncResultStream
 
 __all__ = [
     "Fetcher",
     "FetcherOptions",
+    "FileProgress",
     "HTTPTransport",
     "HostLimits",
     "HostStatistics",

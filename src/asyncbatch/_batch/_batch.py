@@ -327,7 +327,10 @@ class Batch:
         assert self._progress_count is not None
         elapsed = self.clock() - self._begun
         return self._progress_count.progress(
-            in_flight=self._schedule.in_flight, elapsed=elapsed, hosts=self._last_hosts()
+            in_flight=self._schedule.in_flight,
+            elapsed=elapsed,
+            hosts=self._last_hosts(),
+            files=self._ledger.files.under_way(),
         )
 
     def _last_hosts(self) -> tuple[str, ...]:

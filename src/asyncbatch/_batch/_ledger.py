@@ -8,7 +8,7 @@ the requests.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncbatch._batch._callbacks import Callbacks
@@ -30,9 +30,9 @@ from asyncbatch._batch._make_result import (
 from asyncbatch._batch._output import Output
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._window import Window
-from asyncbatch._files import Files
+from asyncbatch._files import Download, Files
 from asyncbatch._lanes import callers_error
-from asyncbatch._progress import Progress
+from asyncbatch._progress import FILES_SHOWN, FileProgress, Progress
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
@@ -312,15 +312,27 @@ class ProgressCount:
         if result.attempts:  # otherwise its file was there before
             self._bytes += result.size
 
-    def progress(self, *, in_flight: int, elapsed: float, hosts: tuple[str, ...] = ()) -> Progress:
-        """Return the count so far."""
+    def progress(
+        self,
+        *,
+        in_flight: int,
+        elapsed: float,
+        hosts: tuple[str, ...] = (),
+        files: Sequence[Download] = (),
+    ) -> Progress:
+        """Return the count so far; `files` are those under way."""
         return Progress(
             total=self._total,
             succeeded=self._succeeded,
             failed=self._failed,
             retries=self.retries,
             in_flight=in_flight,
-            bytes=self._bytes,
+            bytes=self._bytes + sum(each.received for each in files),
             elapsed=elapsed,
             hosts=hosts,
+            files=tuple(map(_progress_of, files[:FILES_SHOWN])),
         )
+
+
+def _progress_of(file: Download) -> FileProgress:
+    return FileProgress(path=file.path, received=file.received, size=file.length, rate=file.rate)

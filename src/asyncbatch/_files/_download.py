@@ -85,6 +85,8 @@ class Download:
         exists: What happens if the file exists; see `Folder`.
         resume: Whether a part of an earlier run is continued.
         checksum: The hash that the body must have.
+        under_way: The downloads of the batch whose bodies are being received; this one is there
+            while it is.
     """
 
     def __init__(
@@ -95,9 +97,13 @@ class Download:
         exists: str,
         resume: bool,
         checksum: Checksum | None,
+        under_way: dict[Download, None],
     ) -> None:
         self.max_body: int | None = None
         """Most bytes of the body; set before each try."""
+        self._under_way = under_way
+        # When the body began, and what was there then.
+        self._began = (0.0, 0)
         self._naming = naming
         self._method = request.method.upper()
         self._request = request
@@ -134,6 +140,28 @@ class Download:
         self._new: Head | None = None
         self._decoder: Any = None
         self._hash: Any = None
+
+    @property
+    def path(self) -> Path:
+        """The file; its part while it has no name."""
+        return self._naming.path or part_of(self._naming.part_path)
+
+    @property
+    def received(self) -> int:
+        """The bytes of the file that are there."""
+        return self._waiting + (0 if self._part is None else self._part.size)
+
+    @property
+    def length(self) -> int | None:
+        """The bytes that the file will have; `None` if that is unknown."""
+        return None if self._decision is None else self._decision.length
+
+    @property
+    def rate(self) -> float:
+        """The bytes per second of this try."""
+        since, before = self._began
+        seconds = anyio.current_time() - since
+        return max(self.received - before, 0) / seconds if seconds > 0 else 0.0
 
     def found_nowait(self) -> Saved | None:
         """Return the file, if it exists and nothing is to be sent therefore; it is one look."""
@@ -200,7 +228,7 @@ class Download:
                 # The most common answer, and the same as below.
                 self._decision = Decision(Action.WRITE, length, length)
                 self._begin_anew(head)
-                return Taking.BODY
+                return self._begin_body()
         facts = range_head(head.status, head.fields, head.url)
         kept = self._kept
         if self._asked is Asked.NEWER and self._version is not None:
@@ -226,6 +254,12 @@ class Download:
             return Taking.NOTHING
         if action is Action.WRITE:
             self._begin_anew(head)
+        return self._begin_body()
+
+    def _begin_body(self) -> Taking:
+        """Note that a body is being received."""
+        self._began = anyio.current_time(), 0 if self._new is not None else self.received
+        self._under_way[self] = None
         return Taking.BODY
 
     def _begin_anew(self, head: Head) -> None:
@@ -275,6 +309,7 @@ class Download:
 
         It waits for the disk, but not for long; the next try waits for the rest.
         """
+        self._under_way.pop(self, None)
         part, self._part = self._part, None
         # There are none if a call of a thread was cancelled: it has been given all of them.
         pieces = self._take_pieces()

@@ -37,6 +37,8 @@ class Files:
         self._taken: set[str] | None = None if is_one else set()
         # Threads of the disk ask for further names.
         self._lock = threading.Lock()
+        # Those whose body is being received, in the order in which they began.
+        self._under_way: dict[Download, None] = {}
 
     def download_of(self, request: Request) -> Download | None:
         """
@@ -63,7 +65,12 @@ class Files:
             exists=folder.exists,
             resume=folder.resume,
             checksum=checksum,
+            under_way=self._under_way,
         )
+
+    def under_way(self) -> list[Download]:
+        """Return the files whose bodies are being received."""
+        return list(self._under_way)
 
     def claim(self, folder: Path, name: str, *, renames: bool) -> Path:
         """

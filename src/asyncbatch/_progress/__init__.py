@@ -6,11 +6,20 @@ task of its own, and never raises: a display that fails must not cost a result.
 """
 
 from asyncbatch._progress._open import ProgressTypes, check_progress, open_reporter
-from asyncbatch._progress._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter
+from asyncbatch._progress._progress import (
+    FILES_SHOWN,
+    HOSTS_SHOWN,
+    INTERVAL,
+    FileProgress,
+    Progress,
+    Reporter,
+)
 
 __all__ = [
+    "FILES_SHOWN",
     "HOSTS_SHOWN",
     "INTERVAL",
+    "FileProgress",
     "Progress",
     "ProgressTypes",
     "Reporter",

@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from typing import TextIO
 
-from asyncbatch._progress._progress import INTERVAL, Progress
+from asyncbatch._progress._progress import INTERVAL, FileProgress, Progress
 from asyncbatch._values._summary import shown_bytes, shown_rate, shown_seconds
 
 PLAIN_INTERVAL = 10.0
@@ -22,6 +22,8 @@ RATE_WINDOW = 5.0
 MIN_BAR_WIDTH = 10
 MAX_BAR_WIDTH = 40
 HOSTS_ON_LINE = 2
+FILES_ON_LINE = 2
+NAME_LENGTH = 24
 RED, NORMAL = "\x1b[31m", "\x1b[0m"
 
 
@@ -42,14 +44,14 @@ class LineReporter:
         self._drawn = 0
         # When the next plain line is due, on the batch's clock.
         self._plain_due = PLAIN_INTERVAL
-        # (elapsed, done) of the last updates, for the present rate.
-        self._recent: deque[tuple[float, int]] = deque(
-            [(0.0, 0)], maxlen=round(RATE_WINDOW / INTERVAL)
+        # (elapsed, done, bytes) of the last updates, for the present rate.
+        self._recent: deque[tuple[float, int, int]] = deque(
+            [(0.0, 0, 0)], maxlen=round(RATE_WINDOW / INTERVAL)
         )
 
     def update(self, progress: Progress) -> None:
         """Redraw the line, or print one if it is due."""
-        self._recent.append((progress.elapsed, progress.done))
+        self._recent.append((progress.elapsed, progress.done, progress.bytes))
         if self._can_redraw():
             self._draw(progress)
         elif progress.elapsed >= self._plain_due:
@@ -88,12 +90,22 @@ class LineReporter:
             parts.append(f"{progress.retries:,} retries")
         if progress.hosts:
             parts.append(_shown_hosts(progress.hosts))
-        return [*parts, shown_bytes(progress.bytes)]
+        parts.append(shown_bytes(progress.bytes))
+        if progress.files:
+            parts[-1] += f" at {shown_bytes(self._byte_rate(progress))}/s"
+            parts.extend(map(_shown_file, progress.files[:FILES_ON_LINE]))
+        return parts
 
     def _rate(self, progress: Progress) -> float:
-        then, done = self._recent[0]
+        then, done, _ = self._recent[0]
         seconds = progress.elapsed - then
         return (progress.done - done) / seconds if seconds > 0 else 0.0
+
+    def _byte_rate(self, progress: Progress) -> float:
+        then, _, count = self._recent[0]
+        seconds = progress.elapsed - then
+        # A try that begins again at 0 takes bytes back.
+        return max(progress.bytes - count, 0) / seconds if seconds > 0 else 0.0
 
     def _can_redraw(self) -> bool:
         stream = self._target()
@@ -148,6 +160,14 @@ def _last_line(progress: Progress) -> str:
 def _shown_hosts(hosts: tuple[str, ...]) -> str:
     shown = ", ".join(hosts[:HOSTS_ON_LINE])
     return f"at {shown}, …" if len(hosts) > HOSTS_ON_LINE else f"at {shown}"
+
+
+def _shown_file(file: FileProgress) -> str:
+    name = "".join(each if each.isprintable() else "?" for each in file.path.name)
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH - 1]}…"
+    share = f" {100 * file.received // file.size} %" if file.size else ""
+    return f"{name}{share} {shown_bytes(file.received)} at {shown_bytes(file.rate)}/s"
 
 
 def _failures(progress: Progress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -11,6 +12,23 @@ INTERVAL = 0.1
 
 HOSTS_SHOWN = 10
 """Most hosts that a `Progress` names."""
+
+FILES_SHOWN = 10
+"""Most files that a `Progress` names."""
+
+
+@attrs.frozen(kw_only=True)
+class FileProgress:
+    """The progress of one file that is being received."""
+
+    path: Path
+    """The file; until the server has named it, its `.part`."""
+    received: int
+    """The bytes that are there, those of earlier tries included."""
+    size: int | None
+    """The bytes that it will have; `None` if the server has not said it."""
+    rate: float
+    """Bytes per second of this try."""
 
 
 @attrs.frozen(kw_only=True)
@@ -28,12 +46,19 @@ class Progress:
     in_flight: int
     """Number of requests being tried now."""
     bytes: int
-    """Total length of the bodies received, decoded."""
+    """Total length of the bodies received, decoded; those of files under way included."""
     elapsed: float
     """Seconds since the batch began."""
     hosts: tuple[str, ...] = ()
     """The hosts with unfinished requests, those with most of them first, at most ten. Empty until
     the input has been read to its end."""
+    files: tuple[FileProgress, ...] = ()
+    """The files that are being received, those that began first, at most ten."""
+
+    @property
+    def byte_rate(self) -> float:
+        """Bytes per second since the batch began."""
+        return self.bytes / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def done(self) -> int:

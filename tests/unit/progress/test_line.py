@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
+import attrs
 import pytest
 
+from asyncbatch import FileProgress
 from asyncbatch._progress._line import LineReporter
 from tests.samples import progress
 
@@ -264,3 +267,22 @@ def test_the_last_hosts_are_named():
 
     assert "at a.test, b.test, …" in several
     assert "at c.test" in one
+
+
+def test_files_under_way_are_named_with_their_rates(monkeypatch: pytest.MonkeyPatch):
+    """The first two, with their share if the size is known; then the bytes in all have a rate."""
+    monkeypatch.setenv("COLUMNS", "300")
+    terminal = Terminal()
+    reporter = LineReporter(terminal)
+    files = (
+        FileProgress(path=Path("d/a.bin"), received=250_000, size=1_000_000, rate=50_000.0),
+        FileProgress(path=Path("d/b\n.bin"), received=3_000, size=None, rate=1_000.0),
+        FileProgress(path=Path("d/c.bin"), received=1, size=2, rate=1.0),
+    )
+    reporter.update(attrs.evolve(progress(total=3, bytes=500_000, elapsed=5.0), files=files))
+    line = terminal.screen()[-1]
+
+    assert "500 kB at 100 kB/s" in line
+    assert "a.bin 25 % 250 kB at 50 kB/s" in line
+    assert "b?.bin 3 kB at 1 kB/s" in line
+    assert "c.bin" not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pathlib
 import pickle
 import pickletools
 import subprocess
@@ -116,6 +117,7 @@ VALUES: list[Any] = [
     asyncbatch.ProxyPool(["http://proxy.test:3128"], per_proxy=2),
     asyncbatch.HostLimits(per_host=2, rate=asyncbatch.Rate(5)),
     asyncbatch.Folder("x", exists="rename"),
+    asyncbatch.FileProgress(path=pathlib.Path("x"), received=1, size=None, rate=1.0),
     asyncbatch.Timing(wait=1.0),
     asyncbatch.Attempt(503, ValueError("why"), asyncbatch.Timing(), 1.0),
     asyncbatch.FailureKind.status,
