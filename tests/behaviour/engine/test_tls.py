@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 
@@ -23,6 +24,7 @@ from asyncbatch._engine import (
 )
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._tls_transport import TLSTransport
+from asyncbatch.testing import LoopbackServer
 from tests import aio
 from tests.engines import engine_for, get
 from tests.raw_server import CLOSING, OK, Peer, Server, answer_all, answers, serve
@@ -420,3 +422,33 @@ async def test_a_record_that_has_come_in_part_is_no_answer_to_the_next_request(
 
     assert [bytes(exchange.content) for exchange in (first, second)] == [b"ok", b"ok"]
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["soon", "late"])
+async def test_an_alert_after_the_handshake_is_read_before_the_failure_is_named(
+    is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TLS 1.3 server refuses a client late, and may have closed before the request is sent."""
+    verified = TLSTransport.wait_until_verified
+
+    async def wait(transport: TLSTransport) -> None:
+        await verified(transport)
+        await until(lambda: transport._lower is None)
+
+    if is_late:
+        monkeypatch.setattr(TLSTransport, "wait_until_verified", wait)
+    tls = server_context("127.0.0.1")
+    AUTHORITY.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    async with (
+        LoopbackServer(ssl_context=tls) as server,
+        engine_for(connector=Connector(client_context)) as engine,
+    ):
+        port = httpx.URL(server.url()).port
+        assert port is not None
+        with pytest.raises(TruncatedResponse) as caught:
+            await get(engine, Origin(is_tls=True, host="127.0.0.1", port=port))
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, ssl.SSLError)
+    assert "ALERT_CERTIFICATE_REQUIRED" in str(cause.reason)
