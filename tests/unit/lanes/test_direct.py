@@ -104,7 +104,6 @@ async def test_both_lanes_say_the_same_of_a_connection_that_is_not_made(
     assert seen[0] == seen[1]
 
 
-@pytest.mark.asyncio_only  # on trio the server may close before the request is sent
 async def test_a_client_certificate_that_is_asked_for_is_of_kind_tls() -> None:
     """TLS 1.3 servers say so only once the handshake is over."""
     from tests.unit.lanes.conftest import AUTHORITY

@@ -90,6 +90,7 @@ class Connection:
         "_ssl_object",
         "_transport",
         "deadline",
+        "early_end",
         "exchange",
         "idle_group",
         "idle_since",
@@ -147,6 +148,8 @@ class Connection:
         # Its group in `IdleConnections`, if its server closes it early.
         self.idle_group: OrderedDict[Connection, None] | None = None
         self.served = 0
+        # The error that ended it before it was used.
+        self.early_end: Exception | None = None
         self.is_closed = False
         # Whether the request waits in the pool's outbox.
         self.is_unsent = False
@@ -500,6 +503,8 @@ class Connection:
     def _end(self, exc: Exception | None, *, is_clean: bool) -> None:
         exchange = self.exchange
         if exchange is None:
+            if not (self.served or self.is_closed):
+                self.early_end = exc
             self.close()
             return
         if self.is_unsent:

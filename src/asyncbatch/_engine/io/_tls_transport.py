@@ -56,6 +56,7 @@ class TLSTransport:
         "_is_paused",
         "_is_shaking",
         "_loop",
+        "_loss",
         "_lower",
         "_missing",
         "_object",
@@ -84,6 +85,8 @@ class TLSTransport:
         # next are `None`.
         self._owner: TransportOwner | None = None
         self._lower: Transport | None = None
+        # The error by which the connection was lost before it had an owner.
+        self._loss: Exception | None = None
         self._buffer = buffer
         self._is_paused = False
         # The bytes that the record at hand still lacks, or what has arrived of its header.
@@ -151,6 +154,8 @@ class TLSTransport:
             # After the closing alert of the peer, the owner waits for nothing, and ignores this.
             owner.cut_off(exc)
             owner.connection_lost(exc)
+        else:
+            self._loss = exc
 
     def pause_writing(self) -> None:
         """Tell the owner that bytes wait to be sent."""
@@ -176,11 +181,10 @@ class TLSTransport:
 
     def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` from now on, and pass on at once what arrived since the handshake."""
-        if self._lower is None:
-            owner.connection_lost(None)
-            return
         self._owner = owner
-        if self._is_paused:  # by the previous owner, which left the rest to this one
+        if self._lower is None:
+            self._end_early(owner)
+        elif self._is_paused:  # by the previous owner, which left the rest to this one
             self.resume_reading()
         elif self._incoming.pending:
             self._read()
@@ -239,6 +243,18 @@ class TLSTransport:
         return None if self._lower is None else self._lower.get_extra_info(name)
 
     # Private.
+
+    def _end_early(self, owner: TransportOwner) -> None:
+        """
+        Pass on what arrived before the connection was lost, and then its end.
+
+        The bytes may tell why it ended: a server refuses a certificate by an alert, and closes.
+        """
+        self._is_paused = False
+        self._read()
+        self._owner = None
+        owner.cut_off(self._loss)
+        owner.connection_lost(self._loss)
 
     def _follow_records(self, content: bytes | memoryview) -> None:
         """Note how much is missing of the last record, since OpenSSL does not tell."""

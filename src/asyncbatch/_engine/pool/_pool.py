@@ -222,6 +222,7 @@ class Pool:
             if exchange is not None:
                 # The connection ended after it was opened and before it was used.
                 error = TruncatedResponse("the server closed at once", received=False)
+                error.__cause__ = connection.early_end
                 self._fail_waiting(exchange, as_proxys_fault(error, exchange))
             self._origin_pools.tidy(dial.origin_pool)
             self._start_starved()

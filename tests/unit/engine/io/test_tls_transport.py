@@ -290,8 +290,35 @@ async def test_an_end_before_anybody_wants_what_comes_is_told() -> None:
     pair.lower.abort()
     pair.tls.deliver_to(pair.owner)
 
-    assert pair.owner.events == ["lost"]
+    assert pair.owner.events == ["cut", "lost"]
     assert not pair.tls.poll(0)
+
+
+async def test_what_came_before_such_an_end_is_read_first() -> None:
+    """The end itself may be the peer's own, and an alert says why it came."""
+    pair = Pair()
+    await pair.shake_hands()
+    pair.deliver(pair.encrypted(b"the last word"))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        pair.server.unwrap()
+    pair.deliver(pair.outgoing.read())
+    pair.tls.eof_received()
+    pair.lower.abort()
+    pair.tls.deliver_to(pair.owner)
+
+    assert pair.owner.content == b"the last word"
+    assert pair.owner.events == ["end", "lost"]
+
+
+async def test_the_error_of_an_early_end_is_passed_on() -> None:
+    """Such as a reset."""
+    pair = Pair()
+    await pair.shake_hands()
+    error = ConnectionResetError()
+    pair.tls.connection_lost(error)
+    pair.tls.deliver_to(pair.owner)
+
+    assert pair.owner.error is error
 
 
 async def test_what_cannot_be_encrypted_yet_is_kept() -> None:
