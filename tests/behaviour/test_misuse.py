@@ -108,10 +108,10 @@ async def test_a_generator_over_a_stream_may_be_dropped():
     transport = HeldTransport()
     async with Fetcher(transport=transport) as fetcher:
         transport.let_go(1)
+        async for result in results_of(fetcher, 5):
+            assert result.ok
+            break
         with pytest.warns(ResourceWarning, match=r"close the generator with contextlib\.aclosing"):
-            async for result in results_of(fetcher, 5):
-                assert result.ok
-                break
             await settle()
         transport.let_go(10)
 

@@ -10,10 +10,9 @@ import pytest
 from asyncbatch._engine import BodyStream, EngineClosed
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine.http11 import InvalidRequest, TruncatedResponse
+from tests import aio
 from tests.engines import STREAMS, engine_for, get, head_of
 from tests.raw_server import OK, Peer, answer_all, serve
-
-pytestmark = pytest.mark.asyncio_only
 
 
 async def test_an_unused_engine_has_nothing() -> None:
@@ -32,7 +31,7 @@ async def test_a_closed_engine_begins_nothing() -> None:
         await peer.until_closed()
 
     async with serve(script) as server, engine_for() as engine:
-        task = asyncio.ensure_future(get(engine, server))
+        task = aio.ensure_future(get(engine, server))
         await server.until(lambda: bool(server.requests))
         engine.close_nowait()
         with pytest.raises(EngineClosed):
@@ -61,7 +60,7 @@ async def test_an_exchange_that_breaks_off_raises_what_broke_it() -> None:
 
 async def test_an_exchange_that_is_given_up_is_over() -> None:
     """Wherever it is: waiting, connecting, sent, or over already."""
-    held = asyncio.Event()
+    held = aio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.read_request()

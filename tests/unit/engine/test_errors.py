@@ -88,7 +88,7 @@ def test_what_this_machine_has_run_out_of_is_told_from_the_rest(
     assert (lacks_descriptors(cause), is_exhausted(cause)) == (lacks, exhausted)
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only  # on trio, a future that was cancelled raises another error
 async def test_a_cancellation_that_nobody_asked_for_is_told_from_one_that_was() -> None:
     """A future that somebody else has cancelled raises the same error."""
     cancelled = asyncio.get_running_loop().create_future()

@@ -33,8 +33,6 @@ from asyncbatch._engine.http11 import (
 )
 from tests.raw_server import OK, Peer, answer_all, serve
 
-pytestmark = pytest.mark.asyncio_only
-
 
 @pytest.fixture
 async def pool() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import asyncbatch
 from asyncbatch import FailureKind
 from asyncbatch._engine import transport_class
 from asyncbatch._engine.bridge._socks import SocksStream
+from tests import aio
 from tests.raw_server import CLOSING, Peer, serve
 
 httpcore: Any = importlib.import_module("httpcore")
@@ -150,12 +150,11 @@ class Proxy:
                     return
                 left -= 1
                 await peer.send(bytes([byte]))
-                await asyncio.sleep(0)
+                await aio.sleep(0)
         await peer.read_request()
         await peer.send(CLOSING)
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.may_block  # by the first import of httpcore2
 @pytest.mark.parametrize("name", ["httpx", "httpx2"])
 async def test_a_transport_reads_replies_byte_by_byte(name: str) -> None:
@@ -170,7 +169,6 @@ async def test_a_transport_reads_replies_byte_by_byte(name: str) -> None:
     assert response.text == "ok"
 
 
-@pytest.mark.asyncio_only
 async def test_a_proxy_that_ends_its_handshake_is_asked_again() -> None:
     """It is a failure to connect, and another connection may fare better."""
     pytest.importorskip("socksio")
@@ -184,7 +182,6 @@ async def test_a_proxy_that_ends_its_handshake_is_asked_again() -> None:
     assert proxy.connections == result.attempts == 4
 
 
-@pytest.mark.asyncio_only
 async def test_a_proxy_that_is_silent_in_its_handshake_runs_into_the_connect_limit() -> None:
     """Httpcore would wait for it until the attempt ends."""
     pytest.importorskip("socksio")

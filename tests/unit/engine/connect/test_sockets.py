@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -18,8 +17,7 @@ from asyncbatch._engine.connect._sockets import (
     connect_socket,
     connect_unix,
 )
-
-pytestmark = pytest.mark.asyncio_only
+from tests import aio
 
 
 def address_of(sock: socket.socket) -> Address:
@@ -146,11 +144,11 @@ async def test_a_connect_that_is_cancelled_closes_the_socket(
         while True:
             ours.send(bytes(65536))
     opener = Noting()
-    task = asyncio.ensure_future(opened(kind, opener, nobody))
-    await asyncio.sleep(0.01)
+    task = aio.ensure_future(opened(kind, opener, nobody))
+    await aio.sleep(0.01)
     assert not task.done()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.CancelledError):
         await task
     peer.close()
 

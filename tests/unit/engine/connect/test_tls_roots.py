@@ -17,7 +17,6 @@ from asyncbatch.testing import LoopbackServer
 from tests.raw_server import CLOSING, Peer, serve
 
 pytestmark = [
-    pytest.mark.asyncio_only,
     pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning"),
 ]
 

@@ -8,9 +8,11 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 import trustme
 
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.connect import _sockets
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
@@ -18,8 +20,7 @@ from asyncbatch._engine.io._loop_transport import LoopTransport
 from asyncbatch._engine.io._readiness import EpollWatch, LoopWatch, Watch, watch_on
 from asyncbatch._engine.io._socket_transport import SocketTransport
 from asyncbatch._engine.io._tls_transport import TLSTransport
-
-pytestmark = pytest.mark.asyncio_only
+from tests import aio
 
 AUTHORITY = trustme.CA()
 
@@ -48,8 +49,8 @@ class Owner:
 
     def __init__(self) -> None:
         self.content = b""
-        self.came = asyncio.Event()
-        self.lost = asyncio.Event()
+        self.came = aio.Event()
+        self.lost = aio.Event()
 
     def received(self, content: bytes | memoryview) -> None:
         self.content += bytes(content)
@@ -73,7 +74,9 @@ class Owner:
 
 def attacher(watch: Watch | None = None, *, is_blind: bool = False) -> tuple[Attacher, Closing]:
     """Return an attacher on the running loop, that leaves all to the loop if it is blind."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
+    if is_blind and not isinstance(loop, asyncio.AbstractEventLoop):
+        pytest.skip("trio has no transports")
     closing = Closing(loop)
     one = Attacher(loop, watch or watch_on(loop), memoryview(bytearray(99)), closing)
     if is_blind:
@@ -102,9 +105,10 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_a_transport_of_ours_is_put_where_sockets_can_be_watched(
     kind: Any, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """Without an epoll only on a loop of asyncio's own: uvloop's tells less of a reset."""
-    loop = asyncio.get_running_loop()
-    is_ours = kind is EpollWatch or isinstance(loop, asyncio.SelectorEventLoop)
+    """Without an epoll not on uvloop, which tells less of a reset."""
+    loop = running_loop()
+    is_asyncios = isinstance(loop, asyncio.AbstractEventLoop)
+    is_ours = kind is EpollWatch or isinstance(loop, asyncio.SelectorEventLoop) or not is_asyncios
     one, _ = attacher(kind(loop))
     transport = one.attach_nowait(pair[0])
 
@@ -117,7 +121,7 @@ async def test_bytes_go_both_ways(
     is_blind: bool, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """Over a transport of ours and over the event loop's."""
-    (ours, peer), owner, loop = pair, Owner(), asyncio.get_running_loop()
+    (ours, peer), owner = pair, Owner()
     one, closing = attacher(is_blind=is_blind)
     if not is_blind:
         need_sockets_of_ours(one)
@@ -125,8 +129,9 @@ async def test_bytes_go_both_ways(
     assert isinstance(transport, LoopTransport if is_blind else SocketTransport)
     transport.deliver_to(owner)  # type: ignore[arg-type]
     transport.write(b"out")
-    await loop.sock_sendall(peer, b"in")
-    assert await loop.sock_recv(peer, 9) == b"out"
+    peer.send(b"in")
+    await anyio.wait_readable(peer)
+    assert peer.recv(9) == b"out"
     await owner.came.wait()
     transport.abort()
     await owner.lost.wait()
@@ -176,22 +181,22 @@ async def test_the_owner_is_paused_while_a_single_byte_is_held(
 
 async def shake_hands(
     one: Attacher, pair: tuple[socket.socket, socket.socket], name: str
-) -> tuple[Any, asyncio.StreamWriter]:
+) -> tuple[Any, ssl.SSLSocket]:
     """Shake hands over a pair of sockets, and return our transport and the server's end."""
     server, client = contexts()
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    accepting = asyncio.ensure_future(
-        loop.connect_accepted_socket(lambda: protocol, pair[1], ssl=server)
-    )
+    pair[1].setblocking(True)
+    accepting = aio.ensure_future(aio.to_thread(accept, server, pair[1]))
     try:
         transport = await one.attach_tls(pair[0], client, name, memoryview(bytearray(99)))
     except BaseException:
-        await asyncio.gather(accepting, return_exceptions=True)
+        await aio.gather(accepting, return_exceptions=True)
         raise
-    far, _ = await accepting
-    return transport, asyncio.StreamWriter(far, protocol, reader, loop)
+    return transport, await accepting
+
+
+def accept(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+    """Shake hands as a server."""
+    return context.wrap_socket(sock, server_side=True)
 
 
 @pytest.mark.parametrize("is_blind", [False, True])
@@ -207,13 +212,13 @@ async def test_bytes_go_encrypted(
     assert isinstance(transport, TLSTransport)
     assert isinstance(transport._lower, LoopTransport if is_blind else SocketTransport)
     transport.deliver_to(owner)
-    peer.write(b"in")
+    peer.send(b"in")
     await owner.came.wait()
     transport.abort()
-    peer.transport.abort()
+    peer.close()
     await owner.lost.wait()
     await closing.wait_until_ended()
-    await asyncio.sleep(0.01)
+    await aio.sleep(0.01)
 
     assert owner.content == b"in"
 
@@ -226,7 +231,7 @@ async def test_a_name_that_the_certificate_has_not_closes_the_socket(
     one, closing = attacher(is_blind=is_blind)
     with pytest.raises(ssl.SSLCertVerificationError):
         await shake_hands(one, pair, "other.test")
-    await asyncio.sleep(0.01)
+    await aio.sleep(0.01)
     await closing.wait_until_ended()
 
     assert pair[0].fileno() == -1

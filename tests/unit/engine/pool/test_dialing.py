@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from asyncbatch._engine import ConnectFailed, ExchangeLimits, Origin, TimedOut
+from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine._exchange import Exchange
 from asyncbatch._engine.connect._resolver import Address
 from asyncbatch._engine.connect._sockets import StartedConnect
@@ -17,9 +17,8 @@ from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.pool import _dialing
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._origin_pool import OriginPool
+from tests import aio
 from tests.virtual_time import virtual_time
-
-pytestmark = pytest.mark.asyncio_only
 
 ORIGIN = Origin(is_tls=False, host="a.test", port=80)
 
@@ -33,7 +32,7 @@ class Connector:
         self.retries = retries
         self.connects = 0
         self.begun: Any = None
-        self.hold: asyncio.Event | None = None
+        self.hold: aio.Event | None = None
 
     def begin(self, *_: Any) -> Any:
         if isinstance(self.at_once, Exception):
@@ -58,7 +57,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, Exchange | None, Any]] = []
-        self.has_ended = asyncio.Event()
+        self.has_ended = aio.Event()
 
     def connection_on(self, transport: Any, origin: Origin) -> Any:
         if isinstance(transport, Exception):
@@ -80,7 +79,7 @@ class Rig:
     """A dialler with one dial, for one exchange."""
 
     def __init__(self, connector: Connector, **limits: Any) -> None:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         self.owner, self.connector = Owner(), connector
         self.closing = Closing(loop)
         attacher: Any = None
@@ -91,7 +90,7 @@ class Rig:
         self.dial = Dial(self.dialler, self.origin_pool, self.exchange, is_fresh=False)
 
     def new_exchange(self, **limits: Any) -> Exchange:
-        future = asyncio.get_running_loop().create_future()
+        future = running_loop().create_future()
         return Exchange(
             future, ORIGIN, b"GET", b"", None, ExchangeLimits(**limits), 9.0, False, 0.0
         )
@@ -154,9 +153,9 @@ async def test_a_task_that_never_ran_closes_what_was_begun() -> None:
 async def test_a_dial_tells_how_long_each_phase_took() -> None:
     """Also of one that is under way still."""
     rig = Rig(Connector("transport"))
-    rig.connector.hold = asyncio.Event()
+    rig.connector.hold = aio.Event()
     rig.dial.begin()
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     other = rig.new_exchange()
     rig.dial.tell(other)
     assert other.connect is not None
@@ -170,9 +169,9 @@ async def test_a_dial_tells_how_long_each_phase_took() -> None:
 async def test_a_dial_whose_exchange_was_served_goes_on_for_the_next() -> None:
     """It is spare until somebody takes it over."""
     rig = Rig(Connector("transport"))
-    rig.connector.hold = asyncio.Event()
+    rig.connector.hold = aio.Event()
     rig.dial.begin()
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     rig.dial.spare(rig.exchange)
     assert list(rig.origin_pool.spare_dials) == [rig.dial]
     assert rig.exchange.dial is None
@@ -187,7 +186,7 @@ async def test_a_dial_whose_exchange_was_served_goes_on_for_the_next() -> None:
 async def test_a_connect_has_its_time() -> None:
     """The time in which the loop stood still is not taken from it."""
     rig = Rig(Connector("transport"), connect_timeout=0.02)
-    rig.connector.hold = asyncio.Event()
+    rig.connector.hold = aio.Event()
     rig.dial.begin()
     how, exchange, error = await rig.end()
 
@@ -197,16 +196,17 @@ async def test_a_connect_has_its_time() -> None:
 
 
 @pytest.mark.any_loop
+@pytest.mark.asyncio_only  # time is virtual on asyncio's loops
 async def test_time_in_which_the_loop_stood_still_is_given_back() -> None:
     """To the limit of each dial under way; one without a task has none."""
     with virtual_time():
         rig = Rig(Connector("transport"), connect_timeout=5)
         rig.dialler.take_out(1.0)
-        rig.connector.hold = asyncio.Event()
+        rig.connector.hold = aio.Event()
         rig.dial.begin()
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         rig.dialler.take_out(60.0)
-        await asyncio.sleep(10)
+        await aio.sleep(10)
         rig.connector.hold.set()
 
         assert (await rig.end())[0] == "succeeded"
@@ -250,9 +250,9 @@ async def test_all_dials_can_be_stopped() -> None:
     """They end as given up; one that has not begun has no task."""
     rig = Rig(Connector("transport"))
     rig.dialler.stop()
-    rig.connector.hold = asyncio.Event()
+    rig.connector.hold = aio.Event()
     rig.dial.begin()
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     rig.dialler.stop()
 
     assert await rig.end() == ("failed", rig.exchange, None)

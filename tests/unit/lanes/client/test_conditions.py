@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -80,7 +80,6 @@ DIRECT: dict[str, Callable[[str], Any]] = {
 }
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("case", DIRECT)
 async def test_what_is_no_more_than_bytes_goes_directly(echoing: LoopbackServer, case: str) -> None:
     """And the server sees what plain httpx would have sent, byte for byte."""
@@ -112,7 +111,6 @@ BY_CLIENT: dict[str, Callable[[str], Any]] = {
 }
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("case", BY_CLIENT)
 async def test_what_needs_more_of_httpx_goes_through_the_client(
     echoing: LoopbackServer, case: str
@@ -128,7 +126,6 @@ async def test_what_needs_more_of_httpx_goes_through_the_client(
     assert seen(results[0].unwrap()) == await plainly(request(echoing.url()))
 
 
-@pytest.mark.asyncio_only
 async def test_a_request_object_of_httpx_is_sent_as_httpx_sends_it(echoing: LoopbackServer) -> None:
     """It has been built already: without the headers and cookies of the client."""
     request = httpx.Request("POST", echoing.url(), headers={"x-a": "1"}, json={"a": 1})
@@ -164,7 +161,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("case", SETTINGS)
 async def test_the_settings_of_the_client_choose_the_lane(
     echoing: LoopbackServer, case: str
@@ -177,7 +173,6 @@ async def test_the_settings_of_the_client_choose_the_lane(
     assert answer == await plainly(echoing.url(), **settings)
 
 
-@pytest.mark.asyncio_only
 async def test_a_request_for_another_protocol_is_left_to_httpcore(echoing: LoopbackServer) -> None:
     """The engine has no use for a connection that changes hands."""
     settings: dict[str, Any] = {"headers": {"upgrade": "none", "connection": "close"}}
@@ -189,7 +184,6 @@ async def test_a_request_for_another_protocol_is_left_to_httpcore(echoing: Loopb
     assert seen(result.unwrap()) == await plainly(echoing.url(), **settings)
 
 
-@pytest.mark.asyncio_only
 async def test_a_body_framed_in_two_ways_is_not_sent(echoing: LoopbackServer) -> None:
     """RFC 9112 §6.2; h11 sends it, and each server takes it as it likes."""
     request = Request(
@@ -205,7 +199,6 @@ async def test_a_body_framed_in_two_ways_is_not_sent(echoing: LoopbackServer) ->
     assert echoing.statistics().requests == 0
 
 
-@pytest.mark.asyncio_only
 async def test_only_the_cookies_of_a_host_are_sent_to_it(echoing: LoopbackServer) -> None:
     """Directly all the same; other hosts' cookies change nothing."""
     async with Fetcher(retry=None) as fetcher:
@@ -220,7 +213,6 @@ async def test_only_the_cookies_of_a_host_are_sent_to_it(echoing: LoopbackServer
     assert dict(with_one["headers"])["cookie"] == "mine=2"
 
 
-@pytest.mark.asyncio_only
 async def test_a_cookie_set_in_the_middle_of_a_batch_is_sent_from_then_on(
     server: LoopbackServer,
 ) -> None:
@@ -243,7 +235,6 @@ async def test_a_cookie_set_in_the_middle_of_a_batch_is_sent_from_then_on(
     assert sent == "a=1; b=2; c=3; d=4; e=5"
 
 
-@pytest.mark.asyncio_only
 async def test_cookies_of_a_thousand_other_hosts_are_not_walked_through(
     echoing: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +259,6 @@ async def test_cookies_of_a_thousand_other_hosts_are_not_walked_through(
     assert walks == []
 
 
-@pytest.mark.asyncio_only
 async def test_cookies_of_a_name_in_another_script_are_found(echoing: LoopbackServer) -> None:
     """The jar holds them under the name as it is asked for, in ASCII."""
     async with Fetcher(retry=None, headers={"x": "y"}) as fetcher:
@@ -282,7 +272,6 @@ async def test_cookies_of_a_name_in_another_script_are_found(echoing: LoopbackSe
     assert may_match(fetcher.client.cookies.jar, domains)
 
 
-@pytest.mark.asyncio_only
 async def test_headers_changed_in_the_middle_of_a_batch_are_sent_from_then_on(
     echoing: LoopbackServer,
 ) -> None:
@@ -309,7 +298,6 @@ async def test_headers_changed_in_the_middle_of_a_batch_are_sent_from_then_on(
     assert sent == [None, "1", "2", None]
 
 
-@pytest.mark.asyncio_only
 async def test_changed_headers_are_sent_by_every_worker(echoing: LoopbackServer) -> None:
     """Whoever meets the change first, the others meet it as well."""
     async with Fetcher(retry=None, concurrency=4) as fetcher:
@@ -327,7 +315,6 @@ async def test_changed_headers_are_sent_by_every_worker(echoing: LoopbackServer)
     assert sent[40:] == ["1"] * 40
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     ("change", "lane"), [("auth", "direct"), ("signature", "client"), ("hook", "direct")]
 )
@@ -356,7 +343,6 @@ async def test_what_is_set_on_the_client_in_the_middle_of_a_batch_counts(
     assert ("x-signed" in dict(seen(results[1])["headers"])) == (change == "signature")
 
 
-@pytest.mark.asyncio_only
 async def test_a_mount_takes_its_requests_and_no_others(echoing: LoopbackServer) -> None:
     """As httpx matches them: by scheme, host and port."""
     mount = httpx.MockTransport(lambda request: httpx.Response(200, text=str(request.url)))
@@ -370,7 +356,6 @@ async def test_a_mount_takes_its_requests_and_no_others(echoing: LoopbackServer)
     assert lanes == ["direct"]
 
 
-@pytest.mark.asyncio_only
 async def test_a_proxy_of_the_environment_is_asked(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,7 +388,6 @@ def _wrapped(method: Callable[..., Any], calls: list[str]) -> Callable[..., Any]
     return wrapper
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     "name", ["_redirect_method", "_redirect_headers", "_redirect_url", "_redirect_stream"]
 )
@@ -425,7 +409,6 @@ async def test_who_says_where_redirects_lead_is_asked(
     assert set(calls) == {name}
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("where", ["base", "class", "instance"])
 async def test_who_replaces_a_method_of_the_client_is_asked(
@@ -449,7 +432,6 @@ async def test_who_replaces_a_method_of_the_client_is_asked(
     assert before.content == during.content == after.content
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("where", ["httpx", "ours", "instance", "pool", "httpcore", "connection"])
 async def test_who_replaces_a_method_below_the_client_is_asked(
     echoing: LoopbackServer, monkeypatch: pytest.MonkeyPatch, where: str
@@ -482,7 +464,6 @@ async def test_who_replaces_a_method_below_the_client_is_asked(
     assert before.content == during.content == after.content
 
 
-@pytest.mark.asyncio_only
 async def test_a_function_of_a_package_that_is_only_named_like_httpx_is_no_part_of_it(
     echoing: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -507,7 +488,6 @@ async def test_a_function_of_a_package_that_is_only_named_like_httpx_is_no_part_
     assert calls == ["send"]
 
 
-@pytest.mark.asyncio_only
 async def test_a_subclass_of_a_clients_is_the_callers_own(echoing: LoopbackServer) -> None:
     """Whatever it overrides, it is asked; with our transport below it or not."""
     sent: list[str] = []
@@ -529,7 +509,6 @@ async def test_a_subclass_of_a_clients_is_the_callers_own(echoing: LoopbackServe
     assert sent == ["GET", "GET"]
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("foreign", [httpx.AsyncHTTPTransport, HTTPTransport])
 async def test_a_transport_of_the_callers_is_used(
     echoing: LoopbackServer, foreign: type[httpx.AsyncHTTPTransport]
@@ -551,7 +530,6 @@ async def test_a_transport_of_the_callers_is_used(
     assert transport.count == 1
 
 
-@pytest.mark.asyncio_only
 async def test_another_transport_put_into_the_client_is_used(echoing: LoopbackServer) -> None:
     """A private name, but tests of applications write it."""
     async with Fetcher(retry=None) as fetcher:
@@ -568,7 +546,6 @@ async def test_another_transport_put_into_the_client_is_used(echoing: LoopbackSe
     assert lanes == []
 
 
-@pytest.mark.asyncio_only
 async def test_http2_is_left_to_httpcore(tls_server: LoopbackServer) -> None:
     """The engine speaks HTTP/1.1 only."""
     pytest.importorskip("h2")
@@ -582,10 +559,9 @@ async def test_http2_is_left_to_httpcore(tls_server: LoopbackServer) -> None:
     assert lanes == []
 
 
-@pytest.mark.asyncio_only
 async def test_a_client_that_was_closed_refuses_in_httpxs_words(echoing: LoopbackServer) -> None:
     """Before a batch and in the middle of one."""
-    has_come = asyncio.Event()
+    has_come = anyio.Event()
     middle: list[asyncbatch.Result] = []
     async with Fetcher(retry=None) as fetcher:
 

@@ -72,7 +72,7 @@ async def test_what_is_small_is_decoded_at_once_or_later(limit: int | None) -> N
 
 
 async def next_turn() -> None:
-    """Wait until the calls are made that were asked for in this turn; on trio, in any of the next."""
+    """Wait until the calls asked for in this turn were made; on trio, in one of the next."""
     _, call_soon = _turn.turn_here()
     passed = anyio.Event()
     call_soon(passed.set)
