@@ -104,10 +104,11 @@ def machine(*, pinned: bool) -> dict[str, Any]:
 
 
 def tool_versions() -> dict[str, str]:
-    """Return the versions of nginx and wrk, where they are installed."""
+    """Return the versions of nginx, wrk and OpenSSL, where they are installed."""
     tools: dict[str, Callable[[], list[str]]] = {
         "nginx": lambda: [find_nginx() or "nginx", "-v"],
         "wrk": lambda: ["wrk", "-v"],
+        "openssl": lambda: ["openssl", "version"],
     }
     found = {name: _first_line(command()) for name, command in tools.items()}
     return {name: line for name, line in found.items() if line}
@@ -125,9 +126,11 @@ def _first_line(command: list[str]) -> str:
         )
     except OSError:
         return ""
-    # "nginx version: nginx/1.22.1", "wrk debian/4.1.0-3+b2 [epoll] Copyright ...".
+    # "nginx version: nginx/1.22.1", "wrk debian/4.1.0-3+b2 [epoll] Copyright ...",
+    # "OpenSSL 3.0.19 27 Jan 2026 (...)".
     words = (done.stdout + done.stderr).split("\n", 1)[0].split()
-    return next((word.partition("/")[2] for word in words if "/" in word), "")
+    versions = (word.rpartition("/")[2] for word in words if "/" in word or word[0].isdigit())
+    return next(versions, "")
 
 
 def _cpu_model() -> str:

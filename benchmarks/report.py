@@ -51,7 +51,7 @@ Every figure of the last full run.
 _EXPLANATION = """
 Each figure is the median over the rounds, with the least and the greatest of them.
 Ratios are taken within a round; only they can be compared with those of another machine.
-`÷ asyncbatch` compares with asyncbatch on the same event loop (wrk: on asyncio).
+`÷ asyncbatch` compares with asyncbatch on the same event loop (wrk and openssl: on asyncio).
 `peak MB` is the whole process, `grown MB` what it grew by while it was measured.
 """
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks import layers, wrk
+from benchmarks import layers, s_time, wrk
 from benchmarks.clients import find_client
 from benchmarks.entrant import Fetch, Setting, Unavailable, WrongAnswer
 from benchmarks.origin import requests_served
@@ -253,6 +253,8 @@ def answer(job: Job) -> Figures:
     try:
         if job.client == "wrk":
             return wrk.measure(job.setting(), job.seconds)
+        if job.client == "openssl s_time":
+            return s_time.measure(job.setting(), job.seconds)
         if job.client == "layers":
             return {"layers": layers.measure(job.seconds)}
         return run(job.loop, measure, job)

@@ -34,6 +34,10 @@ Way = Literal[
 Mode = Literal["quick", "full"]
 
 
+IN_C = ("wrk", "openssl s_time")
+"""Clients without an event loop of Python."""
+
+
 class Entrant(NamedTuple):
     """A client on an event loop."""
 
@@ -41,7 +45,7 @@ class Entrant(NamedTuple):
     loop: Loop
 
     def __str__(self) -> str:
-        return self.client if self.client == "wrk" else f"{self.client} ({self.loop})"
+        return self.client if self.client in IN_C else f"{self.client} ({self.loop})"
 
 
 OURS = Entrant("asyncbatch", "asyncio")
@@ -59,6 +63,7 @@ PYREQWEST = Entrant("pyreqwest", "uvloop")
 WREQ = Entrant("wreq", "uvloop")
 PYQWEST = Entrant("pyqwest", "uvloop")
 WRK = Entrant("wrk", "asyncio")
+S_TIME = Entrant("openssl s_time", "asyncio")
 RUST = (PYREQWEST, WREQ, PYQWEST)
 
 _PEERS = (
@@ -315,7 +320,7 @@ WORKLOADS = (
     Workload(
         "new TLS connections",
         "a new TLS connection for each request",
-        (*_FAST, FLOOR, FLOOR_UVLOOP),
+        (*_FAST, FLOOR, FLOOR_UVLOOP, S_TIME),
         resource="close",
         tls=True,
     ),
