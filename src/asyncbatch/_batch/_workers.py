@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 
@@ -25,14 +25,14 @@ from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, ResponseBuilder, can_relay
+from asyncbatch._lanes import Encoded, can_relay
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState, Schedule
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._result import Success, draft
 from asyncbatch._values._retry_policy import IDEMPOTENT
-from asyncbatch._values._timing import Course
+from asyncbatch._values._timing import Course, Timing
 
 _START = JobState.START
 
@@ -325,6 +325,17 @@ class Worker:
                     encoded=encoded,
                     download=job.download,
                 )
+            if outcome.kind is None and relay is not None and _is_usual(job, workers.announce):
+                job.queued += outcome.queued
+                encoded = self._take_and_go_on(
+                    outcome.response,
+                    outcome.content,
+                    outcome.timing,
+                    workers.clock(),
+                    outcome.started_at,
+                )
+                self._encoded = UNSET if encoded is None else encoded
+                return
         except BaseException:
             self._interrupt()
             raise
@@ -340,11 +351,22 @@ class Worker:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
     def _take_and_go_on(
-        self, response_builder: ResponseBuilder, content: bytes, course: Course, now: float
+        self,
+        response_builder: Any,
+        content: bytes,
+        course: Course | Timing,
+        now: float,
+        started_at: float | None = None,
     ) -> Encoded | None:
-        """Record the result of a request, and return the next one, if the relay can send it."""
+        """
+        Record the result of a request, and return the next one, if the relay can send it.
+
+        A task calls it too, with a response and the time when its try was started. The next request
+        may then be one that the relay cannot send.
+        """
         workers, job = self._workers, self._job
         assert job is not None
+        is_relay = started_at is None
         ledger = workers.ledger
         if job.weight:
             ledger.let_go(job)
@@ -365,19 +387,21 @@ class Worker:
         result.__class__ = Success
         ledger.publish(result)
         if not workers.permits.waiting:
-            encoded = self._replace(job, now)
+            encoded = self._replace(job, now, is_relay=is_relay)
             if encoded is not None:
                 return encoded
         # Reading the input may have taken any time.
         now = workers.clock()
-        ledger.succeeded(job, response_builder.status_code, course[0], now)
+        if started_at is None:
+            started_at = cast("Course", course)[0]
+        ledger.succeeded(job, response_builder.status_code, started_at, now)
         self._job = None
         if workers.permits.waiting:
             workers.tell_feeder()
             return None
         self._job = job = workers.next_job(now)
         workers.call_dispatcher()
-        if job is None or not _is_usual(job, workers.announce):
+        if job is None or not is_relay or not _is_usual(job, workers.announce):
             return None
         encoded = self._encode(job.request, self._limits)
         if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
@@ -388,7 +412,7 @@ class Worker:
             self._relay.deadline_at = job.deadline
         return encoded
 
-    def _replace(self, done: Job, now: float) -> Encoded | None:
+    def _replace(self, done: Job, now: float, *, is_relay: bool) -> Encoded | None:
         """
         Replace a request that has succeeded by the next one of the input, if that may start now.
 
@@ -422,7 +446,7 @@ class Worker:
             if isinstance(encoded, tuple):
                 key, may_go = encoded[2].key, True
             else:
-                key, may_go = encoded.key, can_relay(encoded)
+                key, may_go = encoded.key, not is_relay or can_relay(encoded)
             if may_go and schedule.replace(done, item, index, key, now):
                 done.method, done.retry = "GET", UNSET
                 if not is_text:
