@@ -92,6 +92,9 @@ class ExchangeConnection(Protocol):
     response_builder: Any
     """Kept here for later exchanges by the code that follows them; the engine does not use it."""
 
+    deadline: float
+    """When it fails the current exchange, if nothing changes this before."""
+
     @property
     def exchange(self) -> Exchange | None:
         """The current exchange."""

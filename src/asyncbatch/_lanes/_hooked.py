@@ -25,6 +25,7 @@ from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
 from asyncbatch._lanes.failures._of_client import callback_outcome, outcome_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._native import no_stream
 from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
 from asyncbatch._lanes.response._head_fields import coding_of
@@ -71,8 +72,7 @@ class HookedRequests:
 
     def _take_out(self, seconds: float, before: float) -> None:
         for attempt in self._under_way:
-            attempt.began += seconds
-            attempt.limit.extend(seconds)
+            attempt.take_out(seconds)
 
     async def exchange(
         self,
@@ -94,15 +94,9 @@ class HookedRequests:
         """
         attempt = _Attempt(prepared, seconds)
         self._under_way.add(attempt)
-        has_ended = False
-        outcome: Outcome | None = None
         try:
-            with attempt.limit:
-                outcome = await self._send(attempt, limits, seconds)
-                has_ended = True
+            outcome = await self._send(attempt, limits, seconds)
             self._under_way.discard(attempt)
-            if not has_ended:
-                return self._timed_out(attempt, seconds)
             outcome = outcome or self._read(attempt, decoder, max_body)
             return outcome or await self._go_on(attempt, seconds)
         finally:
@@ -119,30 +113,47 @@ class HookedRequests:
         try:
             if hooks["request"]:
                 before = seen_by_hooks(native)
-                await self._call(hooks["request"], native)
+                if not await self._call(hooks["request"], native, attempt):
+                    return self._timed_out(attempt, seconds)
                 after = seen_by_hooks(native)
                 if after != before and not _encode_again(prepared, native, before, after):
                     return None
             try:
-                exchange = attempt.exchange = self._sender.begin(prepared, limits, NEVER)
+                exchange = attempt.exchange = self._sender.begin(prepared, limits, attempt.ends_at)
             except (EngineClosed, RuntimeError):
                 return None  # closed by its user: the client lane will report it
             await exchange.future
             if exchange.head is None:
                 return self._outcomes.failed(exchange, prepared, seconds)
+            self._sender.lift_deadline(exchange)
             attempt.response = self._response_of(exchange, native)
             self._outcomes.note_head(exchange, prepared)
-            await self._call(hooks["response"], attempt.response)
+            if not await self._call(hooks["response"], attempt.response, attempt):
+                await close(attempt.response)
+                return self._timed_out(attempt, seconds)
         except BaseException as error:
             if attempt.response is not None:
                 await close(attempt.response)
             return self._outcome_of(error, attempt)
         return None
 
-    def _call(
-        self, hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument: Any
-    ) -> Awaitable[None]:
-        return TimedSteps(call_hooks(hooks, argument), self._stalls, monotonic)
+    async def _call(
+        self,
+        hooks: Iterable[Callable[[Any], Awaitable[Any]]],
+        argument: Any,
+        attempt: _Attempt,
+    ) -> bool:
+        """Call hooks within the limit of the attempt; return whether they have ended."""
+        # The scope must be entered before the hooks enter scopes of their own. Its timer is only
+        # set if a hook waits, which most never do.
+        limit = attempt.limit = TimeLimit(None)
+        has_ended = False
+        with limit:
+            called = call_hooks(hooks, argument)
+            await TimedSteps(called, self._stalls, monotonic, attempt.start_limit)
+            has_ended = True
+        attempt.limit = None
+        return has_ended
 
     def _response_of(self, exchange: Exchange, native: Any) -> Any:
         """Return a response with its body unread."""
@@ -205,7 +216,7 @@ class HookedRequests:
             return None
         raw = content = bytes(exchange.content)
         coding = None
-        if any(name.lower() == b"content-encoding" for name, _ in response.headers.raw):
+        if "content-encoding" in response.headers:
             coding = coding_of(response.status_code, response.headers["content-encoding"])
         if coding is not None and raw:
             decoded = decoder.decode_nowait(raw, coding)
@@ -218,7 +229,7 @@ class HookedRequests:
         response._content = content
         response._num_bytes_downloaded = len(raw)
         response.is_closed = response.is_stream_consumed = True
-        response.stream = self._binding.library.ByteStream(b"")
+        response.stream = no_stream(self._binding.library)
         response.elapsed = datetime.timedelta(seconds=exchange.ended_at - exchange.begun_at)
         return Outcome(
             response=response,
@@ -267,7 +278,21 @@ class _Attempt:
         self.prepared = prepared
         self.native = prepared.native()
         self.began = monotonic()
-        self.limit = TimeLimit(seconds)
+        self.ends_at = NEVER if seconds is None else self.began + seconds
+        # That of the hooks that are being called; None between them.
+        self.limit: TimeLimit | None = None
         # The exchange is None until the request is sent, the response until its head has come.
         self.exchange: Exchange | None = None
         self.response: Any = None
+
+    def start_limit(self) -> None:
+        """Let the hooks have the time that is left."""
+        if self.limit is not None and self.ends_at < NEVER:
+            self.limit.start(max(0.0, self.ends_at - monotonic()))
+
+    def take_out(self, seconds: float) -> None:
+        """Take the time of a blocked loop out."""
+        self.began += seconds
+        self.ends_at += seconds
+        if self.limit is not None:
+            self.limit.extend(seconds)

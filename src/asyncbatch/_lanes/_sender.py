@@ -7,7 +7,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from asyncbatch._engine import SHORT_BODY, Engine, Exchange, ExchangeLimits
+from asyncbatch._engine import NEVER, SHORT_BODY, Engine, Exchange, ExchangeLimits
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes.client._attempt import Resumed
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
@@ -50,6 +50,13 @@ class Sender:
         return self.engine.begin(
             prepared.origin, prepared.method, payload, body, limits, deadline, prepared.closes
         )
+
+    def lift_deadline(self, exchange: Exchange) -> None:
+        """Let the rest of a response take any time; its reader has a limit of its own."""
+        connection = exchange.active_connection
+        exchange.deadline = NEVER
+        if connection is not None:
+            connection.deadline = NEVER
 
     async def wait(self, exchange: Exchange) -> None:
         """Wait for an exchange; a cancellation ends it."""

@@ -87,6 +87,11 @@ class TimeLimit:
         """Whether the limit has passed and cancelled the scope."""
         return self._scope.cancelled_caught
 
+    def start(self, seconds: float) -> None:
+        """Set the limit of a scope that was entered without one."""
+        self._seconds = seconds
+        self._begin(seconds)
+
     def extend(self, seconds: float) -> None:
         """
         Move the limit by `seconds`, unless its scope was left already.
@@ -153,14 +158,22 @@ class TimedSteps(Awaitable[R]):
         awaitable: The awaitable.
         stalls: Receive the time of each step that takes long.
         clock: The clock of the batch.
+        on_wait: Called when the awaitable first waits, which it may never do.
     """
 
-    __slots__ = ("_awaitable", "_clock", "_stalls")
+    __slots__ = ("_awaitable", "_clock", "_on_wait", "_stalls")
 
-    def __init__(self, awaitable: Awaitable[R], stalls: Stalls, clock: Clock) -> None:
+    def __init__(
+        self,
+        awaitable: Awaitable[R],
+        stalls: Stalls,
+        clock: Clock,
+        on_wait: Callable[[], object] | None = None,
+    ) -> None:
         self._awaitable = awaitable
         self._stalls = stalls
         self._clock = clock
+        self._on_wait = on_wait
 
     def __await__(self) -> Generator[Any, Any, R]:
         steps: Any = self._awaitable.__await__()
@@ -184,6 +197,9 @@ class TimedSteps(Awaitable[R]):
                 if took >= LEAST:
                     self._stalls.take_out(took, begun)
             error = None
+            if self._on_wait is not None:
+                self._on_wait()
+                self._on_wait = None
             try:
                 value = yield waited_for
             except BaseException as raised:

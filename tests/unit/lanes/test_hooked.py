@@ -134,6 +134,103 @@ async def test_a_hook_that_takes_the_time_is_cut_off(server: LoopbackServer, mom
     assert not any(host.given_up for host in down.values())
 
 
+@pytest.mark.parametrize("moment", ["request", "response"])
+async def test_a_hook_may_have_limits_of_its_own(server: LoopbackServer, moment: str) -> None:
+    """The attempt's limit goes around them, and ends what waits behind them."""
+    seen: list[bool] = []
+
+    async def hook(_: Any) -> None:
+        with anyio.move_on_after(0.01) as scope:
+            await anyio.sleep_forever()
+        seen.append(scope.cancelled_caught)
+        await anyio.sleep_forever()
+
+    async with Fetcher(retry=None, event_hooks={moment: [hook]}, timeout=0.3) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert seen == [True]
+    assert result.kind == FailureKind.timeout
+
+
+async def test_a_body_that_a_hook_reads_is_within_the_limit_of_the_attempt(
+    server: LoopbackServer,
+) -> None:
+    """A hook that waits for the rest of it is cut off as any other."""
+    server.on("/", Reply(body=b"x" * 500).hang(body=100))
+    raised: list[str] = []
+
+    async def read(response: httpx.Response) -> None:
+        try:
+            await response.aread()
+        except BaseException as error:
+            raised.append(type(error).__name__)
+            raise
+
+    async with Fetcher(retry=None, event_hooks={"response": [read]}, timeout=0.3) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert raised == ["CancelledError"]
+    assert isinstance(result.error, asyncbatch.AttemptTimeout)
+    assert result.error.timeout == 0.3
+
+
+async def test_each_of_many_has_its_own_request_response_and_result(
+    server: LoopbackServer,
+) -> None:
+    """A worker goes on to the next one without entering it, which must not show."""
+    seen: dict[str, Any] = {}
+
+    async def hook(response: httpx.Response) -> None:
+        seen[str(response.url)] = response
+        if len(seen) % 3 == 0:
+            await anyio.lowlevel.checkpoint()
+
+    items = [Request(server.url(f"/echo?{n}"), tag=n, headers={"x-n": str(n)}) for n in range(60)]
+    items[20:40] = [server.url(f"/echo?{n}") for n in range(20, 40)]  # type: ignore[list-item]
+    hooks = {"response": [hook]}
+    async with Fetcher(retry=None, concurrency=4, event_hooks=hooks, deadline=60) as fetcher:
+        results = await fetcher.fetch_many(iter(items))
+
+    assert [result.index for result in results] == list(range(60))
+    assert [result.attempts for result in results] == [1] * 60
+    assert [result.request.tag for result in results] == [
+        *range(20),
+        *[None] * 20,
+        *range(40, 60),
+    ]
+    for number, result in enumerate(results):
+        assert result.ok
+        assert str(result.url).endswith(f"?{number}")
+        assert result.response is seen[str(result.url)]
+        assert sum(seconds for _, seconds in result.timing.phases()) <= result.elapsed + 1e-6
+
+
+async def test_hooks_that_are_removed_in_the_middle_are_called_no_more(
+    server: LoopbackServer,
+) -> None:
+    """And those that are added are called from then on."""
+    calls = 0
+
+    async def hook(_: httpx.Response) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            fetcher.client.event_hooks = {"response": []}
+
+    def urls() -> Any:
+        for number in range(20):
+            if number == 12:
+                fetcher.client.event_hooks = {"response": [hook]}
+            yield server.url(f"/echo?{number}")
+
+    hooks = {"response": [hook]}
+    async with Fetcher(retry=None, concurrency=1, event_hooks=hooks) as fetcher:
+        results = await fetcher.fetch_many(urls())
+
+    assert len(results.successes) == 20
+    assert calls == 5 + 8
+
+
 @pytest.mark.may_block
 async def test_a_hook_that_blocks_the_loop_costs_no_request_its_time(
     server: LoopbackServer,

@@ -153,6 +153,31 @@ async def test_the_steps_of_an_awaitable_are_timed_one_by_one():
     assert told == [(1, 0), (2, 1.001)]
 
 
+async def test_the_first_wait_of_an_awaitable_is_told_once():
+    """And never, of one that does not wait."""
+    waits: list[str] = []
+
+    async def code(steps: int) -> None:
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+
+    for steps in (0, 1, 3):
+        await TimedSteps(
+            code(steps), Stalls(), time.monotonic, lambda steps=steps: waits.append(steps)
+        )
+
+    assert waits == [1, 3]
+
+
+async def test_a_limit_may_be_set_within_its_scope():
+    """It counts from then on."""
+    with TimeLimit(None) as limit:
+        limit.start(0.01)
+        await anyio.sleep_forever()
+
+    assert limit.has_passed
+
+
 async def test_what_is_raised_into_or_by_an_awaitable_passes_through():
     """A cancellation gets in, and an error out."""
     seen: list[str] = []

@@ -44,6 +44,12 @@ def headers_of(library: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
     return headers
 
 
+@functools.cache
+def no_stream(library: Any) -> Any:
+    """Return a stream of no bytes; all requests and responses without one may share it."""
+    return library.ByteStream(b"")
+
+
 def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
     end = url.find("/", len("https://"))
     if end < 0 or "#" in url:
@@ -56,14 +62,13 @@ def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
     headers._list = [(b"Host", b"host", netloc), *fields]
     headers._encoding = None
     request = object.__new__(library.Request)
-    request.__dict__.update(
-        method="GET",
-        url=own_url,
-        headers=headers,
-        extensions={"timeout": timeout},
-        stream=library.ByteStream(b""),
-        _content=b"",
-    )
+    # One by one: an object whose `__dict__` is asked for has one more object to collect.
+    request.method = "GET"
+    request.url = own_url
+    request.headers = headers
+    request.extensions = {"timeout": timeout}
+    request.stream = no_stream(library)
+    request._content = b""
     return request
 
 

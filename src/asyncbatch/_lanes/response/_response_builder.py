@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._lanes.request._native import headers_of
+from asyncbatch._lanes.request._native import headers_of, no_stream
 from asyncbatch._lanes.request._origin_head import RequestBuilder
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_cookies, value_in
 from asyncbatch._values._request import plain_url
@@ -78,7 +78,7 @@ class ResponseBuilder:
             self.head,
             self.connection,
             library,
-            library.ByteStream(b""),
+            no_stream(library),
             self._default_encoding,
         )
         begun_at, _, _, _, ended_at, _, _, _, received = course
