@@ -32,7 +32,7 @@ from asyncbatch._journal._record import (
     record_before_sending,
     result_of,
 )
-from asyncbatch._journal._saved import claim, is_in_place
+from asyncbatch._journal._saved import claim, is_in_place, names_file
 from asyncbatch._journal._store import Found, Store
 from asyncbatch._journal._writer import Writer
 from asyncbatch._schedule import Job
@@ -75,6 +75,8 @@ class Docking:
     def __init__(self, journal: Journal, shared: Shared, output: Output, files: Files) -> None:
         self._journal = journal
         self._files = files
+        # Whether a success in memory is served whatever its age.
+        self._serves_plain = journal.max_age is None and files.to is None
         self._retry = shared.retry
         self._lane = shared.trial.lane
         self.fail: Callable[[Exception], object] = _no_batch
@@ -194,6 +196,10 @@ class Docking:
         record = found.record
         if record is None:
             return None
+        library = self._lane.binding.library
+        is_plain = record.facts is record.kind is None and found.has_body
+        if is_plain and self._serves_plain and not names_file(item):
+            return result_of(record, found.content, index, item, library, self._heads)
         retry = self._retry_of(item)
         saved = file_of(record)
         has_body = found.has_body
@@ -211,7 +217,6 @@ class Docking:
             record = record._replace(kind=doubt, status=None, head=None, facts=None)
         elif saved is not None:
             claim(saved, self._files)
-        library = self._lane.binding.library
         return result_of(record, found.content, index, item, library, self._heads)
 
     def _may_repeat(self, item: object) -> bool:

@@ -28,7 +28,7 @@ from asyncbatch._values import _errors
 from asyncbatch._values._errors import FailureKind, HostPaused, InDoubt, ProxyError, message_of
 from asyncbatch._values._pickling import restored
 from asyncbatch._values._request import Request, native_of, plain_url
-from asyncbatch._values._result import Failure, Result, Success
+from asyncbatch._values._result import Failure, Result, Success, draft
 from asyncbatch._values._timing import Attempt, Course, Timing
 from asyncbatch._values._urls import ABSOLUTE, text_of
 
@@ -149,6 +149,8 @@ def result_of(
         library: The module `httpx` or `httpx2`, of which the response is to be.
         heads: The parsed heads.
     """
+    if record.facts is None and record.kind is None and record.head is not None:
+        return _plain_success(record, content, index, item, library, heads)
     facts: dict[str, Any] = {} if record.facts is None else json.loads(record.facts)
     elapsed, queued, throttled, *moments = _TIMES.unpack(record.times)
     answer = None
@@ -191,6 +193,32 @@ def result_of(
         error.response = failure.response
         error.request = error.response.request
     return failure
+
+
+def _plain_success(
+    record: Record, content: bytes, index: int, item: Any, library: Any, heads: Heads
+) -> Success:
+    """Return the result of a record with nothing special, as most are, in half of the time."""
+    elapsed, queued, throttled, *moments = _TIMES.unpack(record.times)
+    assert record.head is not None
+    answer = StoredAnswer(library, record.status or 0, heads.parsed(record.head), None)
+    course = _course(moments)
+    made = draft(
+        index,
+        item,
+        elapsed,
+        record.attempts,
+        (),
+        queued,
+        throttled,
+        course,
+        content,
+        answer,
+        None,
+        True,
+    )
+    made.__class__ = Success
+    return made
 
 
 _DOUBT = (

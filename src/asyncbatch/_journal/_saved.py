@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from asyncbatch._files import Files
 from asyncbatch._values._folder import Folder, is_folder
-from asyncbatch._values._request import Request, Unset
+from asyncbatch._values._request import UNSET, Request, Unset
 
 
 class SavedFile(NamedTuple):
@@ -33,6 +33,11 @@ def saved_in(result: Any) -> SavedFile | None:
     asked = result.request.checksum
     path = os.path.abspath(result.path)  # noqa: PTH100  # `resolve` follows links
     return SavedFile(path, result.size, result.resumed_from, asked)
+
+
+def names_file(item: object) -> bool:
+    """Whether a request says where its body goes, or what it must be."""
+    return isinstance(item, Request) and not (item.to is UNSET and item.checksum is None)
 
 
 def is_in_place(saved: SavedFile | None, item: object, files: Files) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from asyncbatch._journal._bodies import LEFT_OUT, Bodies, DamagedBody
+from asyncbatch._journal._bodies import LEFT_OUT, RAW, Bodies, DamagedBody
 from asyncbatch._journal._lock import FileLock
 from asyncbatch._journal._record import Record
 from asyncbatch._journal._schema import is_out_of_space, naming, open_journal
@@ -150,38 +150,65 @@ class Store:
         with naming(self.shown):
             self._connection.execute("BEGIN")
             try:
-                for key, contents in identities:
-                    one = self._find(key, contents, nth)
-                    found.append(one)
-                    read += len(one.content)
-                    if read >= most_bytes:
-                        break
+                for start in range(0, len(identities), AT_ONCE):
+                    part = identities[start : start + AT_ONCE]
+                    taken = self._take(part, nth)
+                    rows = self._rows([key for key, _ in taken])
+                    for key, is_same in taken:
+                        one = self._found(key, rows.get(key), is_same)
+                        found.append(one)
+                        read += len(one.content)
+                        if read >= most_bytes:
+                            self._give_back(identities[len(found) : start + len(part)])
+                            return found
             finally:
                 self._connection.execute("COMMIT")
         return found
 
-    def _find(self, key: bytes, contents: bytes | None, nth: Any) -> Found:
-        execute = self._connection.execute
-        n, first = execute(_TAKE, (key, contents)).fetchone()
-        if contents is not None and first != contents:
-            return Found(key, None, b"", True, False)
-        key = nth(key, n)
-        row = execute(_SELECT, (key,)).fetchone()
-        if row is None:
-            return Found(key, None, b"", True, True)
-        record = self._record(row)
-        try:
-            return Found(key, record, self._bodies.content(row[-2], row[-1]), True, True)
-        except DamagedBody:
-            return Found(key, record, b"", False, True)
+    def _take(
+        self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any
+    ) -> list[tuple[bytes, bool]]:
+        """Return what each request is kept by, and whether its contents are those of its key."""
+        counts: dict[bytes, int] = {}
+        values: list[Any] = []
+        for key, contents in identities:
+            counts[key] = counts.get(key, 0) + 1
+            if counts[key] == 1:
+                values += (key, contents)
+        rows = self._connection.execute(_TAKE[len(counts)], values).fetchall()
+        if len(counts) < len(identities):  # equal requests among them
+            more = [(count - 1, key) for key, count in counts.items() if count > 1]
+            self._connection.executemany(_TAKE_MORE, more)
+        before = {key: (n, contents) for key, n, contents in rows}
+        taken = []
+        for key, contents in identities:
+            n, first = before[key]
+            before[key] = n + 1, first
+            is_same = contents is None or first == contents
+            taken.append((nth(key, n), is_same))
+        return taken
 
-    def _record(self, row: Any) -> Record:
+    def _give_back(self, identities: Sequence[tuple[bytes, bytes | None]]) -> None:
+        self._connection.executemany(_TAKE_MORE, [(-1, key) for key, _ in identities])
+
+    def _rows(self, keys: Sequence[bytes]) -> dict[bytes, Any]:
+        return {row[0]: row for row in self._connection.execute(_SELECT[len(keys)], keys)}
+
+    def _found(self, key: bytes, row: Any, is_same: bool) -> Found:
+        if row is None or not is_same:
+            return Found(key, None, b"", True, is_same)
         head_id = row[6]
-        head = None if head_id is None else self._heads.get(head_id)
+        head = self._heads.get(head_id)
         if head is None and head_id is not None:
             head = head_of(self._connection, head_id)
             remember(self._heads, head_id, head)
-        return record_in(row, head)
+        record, coding = record_in(row, head), row[11]
+        if coding == RAW:
+            return Found(key, record, row[12], True, True)
+        try:
+            return Found(key, record, self._bodies.content(coding, row[12]), True, True)
+        except DamagedBody:
+            return Found(key, record, b"", False, True)
 
     # Writing
 
@@ -256,12 +283,17 @@ COLUMNS = (
     "key, kind, ended_at, method, url, status, head_id, times, attempts, flags, facts, coding, body"
 )
 
-# The n-th request of this run with a key, from 0, and the contents of the first one.
-_TAKE = (
-    "INSERT INTO temp.seen VALUES (?, 0, ?) ON CONFLICT (key) DO UPDATE SET n = n + 1 "
-    "RETURNING n, contents"
-)
-_SELECT = f"SELECT {COLUMNS} FROM results WHERE key = ?"  # noqa: S608  # no value of the caller's
+# How often each key was taken before in this run, and the contents of the first request with it.
+_TAKE = [
+    f"INSERT INTO temp.seen VALUES {', '.join(['(?, 0, ?)'] * count)} "  # noqa: S608
+    "ON CONFLICT (key) DO UPDATE SET n = n + 1 RETURNING key, n, contents"
+    for count in range(AT_ONCE + 1)
+]
+_TAKE_MORE = "UPDATE temp.seen SET n = n + ? WHERE key = ?"
+_SELECT = [
+    f"SELECT {COLUMNS} FROM results WHERE key IN ({', '.join('?' * count)})"  # noqa: S608
+    for count in range(AT_ONCE + 1)
+]
 _ROW = "(" + ", ".join("?" * len(COLUMNS.split(", "))) + ")"
 _INSERT = [
     f"INSERT OR REPLACE INTO results ({COLUMNS}) VALUES {', '.join([_ROW] * count)}"  # noqa: S608
@@ -273,7 +305,7 @@ _HEADS_KEPT = 512
 
 def record_in(row: Sequence[Any], head: bytes | None) -> Record:
     """Return the record of a row of `COLUMNS`."""
-    return Record._make([*row[:6], head, *row[7:11]])
+    return Record(*row[:6], head, *row[7:11])  # type: ignore[call-arg]  # as many as there are
 
 
 def head_of(connection: sqlite3.Connection, head_id: int) -> bytes:

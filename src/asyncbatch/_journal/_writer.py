@@ -122,7 +122,7 @@ class Writer:
 
     async def flush(self) -> None:
         """Wait until everything added before is written and delivered, or cannot be."""
-        with suppress(JournalError):  # `fail` was called with it
+        with suppress(Exception):  # `fail` was called with it
             await self.call(_ignore)
 
     async def close(self) -> None:

@@ -1,0 +1,173 @@
+"""
+What a journal costs: `python -m benchmarks.journal [--million] [--folder DIR]`.
+
+No server is needed: the results are made beforehand, and go through the output of a batch with a
+journal. Times are of the CPU of a thread where that is what counts, and of the wall for the rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from asyncbatch import Fetcher, Journal, Success
+from asyncbatch._batch._output import Collected
+from asyncbatch._engine.http11._head import parse_head
+from asyncbatch._files import Files
+from asyncbatch._journal._docking import Docking
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
+
+BODY = 1000
+HEAD = parse_head(
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1000\r\nDate: Sun, 29 Nov 2026 12:00:00 GMT\r\n"
+)
+
+
+def answer() -> PlainResponseBuilder:
+    """Return what the relay leaves of the head of a response, without its connection."""
+    builder = PlainResponseBuilder.__new__(PlainResponseBuilder)
+    builder.head, builder.status_code = HEAD, 200
+    return builder
+
+
+def results(count: int, offset: int = 0) -> list[Success]:
+    """Make successes with bodies of a kilobyte that no compression shortens."""
+    built = answer()
+    course = (1.0, 1.1, 1.2, 1.3, 1.4, None, None, None, BODY)
+    noise = os.urandom(BODY * 64)
+    return [
+        Success(
+            index=offset + number,
+            item=f"http://host.test/path/of/a/page/{offset + number}",
+            url=None,
+            elapsed=0.4,
+            attempts=1,
+            history=(),
+            queued=0.0,
+            throttled=0.0,
+            network=course,
+            content=noise[number % 60_000 :][: BODY - 20] + b"%020d" % number,
+            response=built,
+        )
+        for number in range(count)
+    ]
+
+
+async def writing(path: Path, count: int) -> dict[str, Any]:
+    """Write results as a batch does, some hundred in each turn of the loop."""
+    async with Fetcher() as fetcher:
+        shared: Any = fetcher._shared
+        collected = Collected()
+        docking = Docking(Journal(path), shared, collected, Files(None))
+        await docking.open({}, print)
+        made = results(count)
+        lags: list[float] = []
+        on_loop = 0.0
+        begun = time.perf_counter()
+        cpu = time.thread_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_measure_lag, lags)
+            for start in range(0, count, 100):
+                for result in made[start : start + 100]:
+                    docking.output.keys[result.index] = b"%016d" % result.index
+                    docking.output.put(result)
+                # The rest of a turn: what a batch does with a hundred requests in 5 ms.
+                busy = time.thread_time()
+                while time.thread_time() - busy < 0.002:
+                    os.getpid()
+                on_loop += time.thread_time() - busy
+                await anyio.lowlevel.checkpoint()
+            await docking.flush()
+            tasks.cancel_scope.cancel()
+        seconds = time.perf_counter() - begun
+        cpu = time.thread_time() - cpu - on_loop
+        await docking.close()
+    size = (await anyio.Path(path).stat()).st_size
+    return {
+        "results a second": count / seconds,
+        "µs of the loop's thread a result": cpu / count * 1e6,
+        "p99 of the loop's lag, ms": statistics.quantiles(lags, n=100)[98] * 1000 if lags else 0,
+        "file ÷ bytes of the bodies": size / (count * BODY),
+    }
+
+
+async def _measure_lag(lags: list[float]) -> None:
+    while True:
+        begun = time.perf_counter()
+        await anyio.sleep(0.001)
+        lags.append(max(0.0, time.perf_counter() - begun - 0.001))
+
+
+async def resuming(path: Path, count: int) -> dict[str, Any]:
+    """Serve a journal of finished requests."""
+    urls = (f"http://host.test/path/of/a/page/{number}" for number in range(count))
+    served = 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    cpu = time.process_time()
+    async with Fetcher() as fetcher, fetcher.stream(urls, journal=path) as stream:
+        async for result in stream:
+            served += result.from_journal
+    assert served == count
+    return {
+        "seconds": time.perf_counter() - begun,
+        "CPU seconds": time.process_time() - cpu,
+        "MB more": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
+
+
+async def fill(path: Path, count: int) -> None:
+    """Make a journal of finished requests, as a batch would have left it."""
+    from asyncbatch._journal._identity import Identifier
+
+    async with Fetcher() as fetcher:
+        shared: Any = fetcher._shared
+        docking = Docking(Journal(path), shared, Collected(), Files(None))
+        await docking.open(fetcher._options_that_matter(Journal(path)), print)
+        identifier: Identifier = docking._identifier  # type: ignore[assignment]
+        for start in range(0, count, 5000):
+            for result in results(min(5000, count - start), start):
+                docking.output.keys[result.index] = identifier.identify(result._item).key
+                docking.output.put(result)
+            await docking.flush()
+            docking.output._output._results.clear()  # type: ignore[attr-defined]
+        await docking.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--million", action="store_true", help="resume a million finished requests")
+    parser.add_argument("--count", type=int, default=60_000)
+    parser.add_argument("--folder", help="where the journals lie")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="journal-", dir=arguments.folder))
+    try:
+        for name, value in anyio.run(writing, folder / "run.db", arguments.count).items():
+            print(f"{name:<36}{value:>12.2f}")
+        count = 1_000_000 if arguments.million else 50_000
+        anyio.run(fill, folder / "finished.db", count)
+        print(f"{count:,} finished requests resumed:")
+        # In a process of its own: the memory of making them is not that of serving them.
+        process = os.fork()
+        if not process:
+            for name, value in anyio.run(resuming, folder / "finished.db", count).items():
+                print(f"  {name:<34}{value:>12.2f}", flush=True)
+            os._exit(0)
+        os.waitpid(process, 0)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
