@@ -180,7 +180,11 @@ def open_to_read(path: Path, shown: str) -> sqlite3.Connection:
         log = Path(f"{path}-wal")
         is_fixed = not os.access(path.parent, os.W_OK) and not log.exists()
         connection = sqlite3.connect(
-            _uri(path, "ro") + ("&immutable=1" if is_fixed else ""), uri=True, timeout=30.0
+            _uri(path, "ro") + ("&immutable=1" if is_fixed else ""),
+            uri=True,
+            timeout=30.0,
+            # The garbage collector may close it, in any thread.
+            check_same_thread=False,
         )
         connection.execute("SELECT 1 FROM settings").fetchone()
         return connection
