@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ async def httpx_aiohttp_client(setting: Setting) -> AsyncIterator[Fetch]:
 @asynccontextmanager
 async def pyreqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
     from pyreqwest.client import ClientBuilder
+    from pyreqwest.cookie import CookieStore
     from pyreqwest.proxy import ProxyBuilder
 
     builder = ClientBuilder().pool_max_idle_per_host(setting.connections)
@@ -104,17 +106,39 @@ async def pyreqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
         builder = builder.no_proxy()
     else:
         builder = builder.proxy(ProxyBuilder.all(setting.proxy))
-    if setting.workload.way in ("cookie", "any cookie"):
+    way = setting.workload.way
+    if way == "any cookie":
         builder = builder.default_cookie_store(True)
+    elif way == "cookie":
+        store = CookieStore()
+        store.insert("=".join(COOKIE), setting.first_url)
+        builder = builder.cookie_provider(store)
+    elif way == "hook":
+        builder = builder.with_middleware(_looking_on)
     if setting.workload.tls:
         builder = builder.add_root_certificate_pem(_authority(setting))
     async with builder.build() as client:
+        has_limit = way == "deadline"
 
         async def get(url: str) -> tuple[int, Any]:
-            response = await client.get(url).build().send()
+            request = client.get(url)
+            if has_limit:
+                request = request.timeout(timedelta(seconds=30))
+            response = await request.build().send()
             return response.status, await response.bytes()
 
-        yield pulling(get, setting)
+        async def post(url: str) -> tuple[int, Any]:
+            request = client.post(url).header("x-id", url[-6:]).body_json(POSTED)
+            response = await request.build().send()
+            return response.status, await response.bytes()
+
+        yield pulling(post if setting.workload.posts else get, setting)
+
+
+async def _looking_on(request: Any, following: Any) -> Any:
+    response = await following.run(request)
+    assert response.status == 200
+    return response
 
 
 @asynccontextmanager
@@ -224,5 +248,8 @@ def find_client(name: str) -> Client:
     if name == "floor":
         client: Client = importlib.import_module("benchmarks.floor").floor_client
         return client
+    if name.startswith("openai"):
+        sdk: dict[str, Client] = importlib.import_module("benchmarks.sdk").SDK_CLIENTS
+        return sdk[name]
     ours: dict[str, Client] = importlib.import_module("benchmarks.ours").OURS
     return ours[name]

@@ -51,11 +51,16 @@ def running_nginx(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def running_slow_server() -> Iterator[int]:
-    """Run the server that answers after the seconds that the path names; yield its port."""
-    (port,) = free_ports(1)
-    with _running([sys.executable, "-m", "benchmarks.slow", str(port)], port):
-        yield port
+def running_slow_server(folder: Path) -> Iterator[tuple[int, int]]:
+    """
+    Run the server that answers after the seconds that the path names; yield its ports.
+
+    The second is for TLS, with the certificate in `folder`.
+    """
+    port, tls_port = free_ports(2)
+    command = [sys.executable, "-m", "benchmarks.slow", str(port), str(tls_port)]
+    with _running([*command, str(folder / "server.pem")], port):
+        yield port, tls_port
 
 
 def find_squid() -> str | None:
@@ -164,7 +169,7 @@ def _location(folder: Path, name: str, resource: Resource) -> str:
         lines.append(f"if ($cookie_{name} != '{value}') {{ return 403; }}")
     if resource.redirects_to:
         lines.append(f"return 302 {resource.redirects_to}?$args;")
-    elif len(resource.content) < 100:
+    elif len(resource.content) < 500:
         # From the configuration: the file system is not what is measured.
         lines.append(f"return 200 '{resource.content.decode()}';")
     else:

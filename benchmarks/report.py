@@ -24,11 +24,11 @@ from benchmarks.workloads import (
     AIOHTTP,
     BY_NAME,
     HTTPX,
+    ORDINARY,
     OURS,
     OURS_UVLOOP,
     RESOURCES,
     RUST,
-    WAYS,
     WORKLOADS,
     Entrant,
     Workload,
@@ -106,12 +106,13 @@ def summary(record: Record) -> str:
     rows = [_summary_row(record, BY_NAME[name]) for name in _SUMMARIZED if record.of(name)]
     python = record.machine.get("python", "")
     found = f"{record.date}, {python}, {_some_versions(record)}."
-    return "\n\n".join(part for part in (_table(header, rows), ways(record), found) if part)
+    parts = (_table(header, rows), ways(record), comparisons(record), found)
+    return "\n\n".join(part for part in parts if part)
 
 
 def ways(record: Record) -> str:
     """Return the CPU time of the ordinary ways of use, in multiples of ours; empty without any."""
-    names = [workload.name for workload in WAYS if record.of(workload.name)]
+    names = [name for name in ORDINARY if record.of(name)]
     if not names:
         return ""
     header = ["used with", "asyncbatch", "aiohttp (from, to)", "fastest Rust client (from, to)"]
@@ -130,6 +131,30 @@ def ways(record: Record) -> str:
         + _table(header, rows)
     )
 
+
+def comparisons(record: Record) -> str:
+    """Return what one thing takes in multiples of another, of which a target tells, if any."""
+    rows = [
+        [
+            verdict.target.title,
+            f"≤ {verdict.target.bound:g}",
+            _shown(verdict.spread),
+            "CPU" if verdict.target.by_cpu else "wall",
+        ]
+        for verdict in verdicts(record)
+        if verdict.target.above.workload in _COMPARED and verdict.spread is not None
+    ]
+    if not rows:
+        return ""
+    return "What one thing takes, in multiples of another:\n\n" + _table(
+        ["what", "aimed at", "measured (from, to)", "time"], rows
+    )
+
+
+_COMPARED = {
+    *("pace, forward proxy", "pace, tunnel", "SDK calls", "SDK calls, 500 at once"),
+    *("batches of 200", "client lane", "client lane, 100 connections"),
+}
 
 _SUMMARIZED = (
     "headline",

@@ -29,7 +29,7 @@ from benchmarks.workloads import Entrant, Workload
 _PATIENCE = 180.0
 FAILED = "failed"
 """How the reason begins where a client was there and did not do its work."""
-_LIBRARIES = ("asyncbatch", "uvloop", "httptools", "anyio", "attrs", "httpcore")
+_LIBRARIES = ("asyncbatch", "uvloop", "httptools", "anyio", "attrs", "httpcore", "openai")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Run:
             stack.enter_context(self._on_server_core())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncbatch-")))
             port, tls_port = stack.enter_context(running_nginx(folder))
-            slow_port = stack.enter_context(running_slow_server())
+            slow_ports = stack.enter_context(running_slow_server(folder))
             proxy = self._start_squid(stack)
             for workload in self._plan.workloads:
                 if workload.way == "proxy" and proxy is None:
@@ -88,7 +88,9 @@ class Run:
                 origin = (
                     f"https://127.0.0.1:{tls_port}" if workload.tls else f"http://127.0.0.1:{port}"
                 )
-                servers = Servers(origin, port, slow_port, str(folder / "ca.pem"), proxy)
+                servers = Servers(
+                    origin, port, slow_ports[workload.tls], str(folder / "ca.pem"), proxy
+                )
                 self._measure(workload, servers)
             self._measure_layers()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import sys
 from typing import cast
 
@@ -40,8 +41,8 @@ class SlowProtocol(asyncio.Protocol):
             self._transport.write(_ANSWER)
 
 
-async def serve(port: int) -> None:
-    """Listen on every address of the loopback interface, until a signal comes."""
+async def serve(port: int, tls_port: int, certificate: str) -> None:
+    """Listen on 20 addresses of the loopback interface, and for TLS on one, until a signal."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,6 +52,12 @@ async def serve(port: int) -> None:
         await loop.create_server(SlowProtocol, f"127.0.0.{n}", port, backlog=8192)
         for n in range(1, 21)
     ]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    secure = await loop.create_server(
+        SlowProtocol, "127.0.0.1", tls_port, backlog=8192, ssl=context
+    )
+    servers.append(secure)
     await stopped.wait()
     for server in servers:
         server.close()
@@ -60,4 +67,4 @@ if __name__ == "__main__":
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(int(sys.argv[1])))
+        runner.run(serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))

@@ -49,6 +49,7 @@ class Servers:
     port: int
     """nginx's port without TLS."""
     slow_port: int
+    """That of the slow server, with or without TLS as the workload has it."""
     ca_file: str
     proxy: str | None = None
     """The URL of squid, where it runs."""
@@ -133,6 +134,8 @@ async def measure(job: Job) -> Figures:
     async with find_client(job.client)(setting) as fetch:
         if workload.kind == "makespan":
             return await measure_makespan(fetch, workload, job.servers.slow_port)
+        if workload.kind == "pace":
+            return await measure_pace(fetch, workload, job.servers.slow_port)
         if workload.kind == "batches":
             return await measure_batches(fetch, setting, job)
         return await measure_rate(fetch, setting, job)
@@ -180,6 +183,15 @@ async def measure_makespan(fetch: Fetch, workload: Workload, port: int) -> Figur
     await fetch(urls)
     figures = meter.figures(len(urls))
     return {**figures, "makespan_ratio": figures["wall"] / ideal_makespan(workload)}
+
+
+async def measure_pace(fetch: Fetch, workload: Workload, port: int) -> Figures:
+    """Fetch a fixed number from the slow server, once all connections are open."""
+    urls = slow_urls(workload, port)
+    await fetch(urls[: 2 * workload.connections])
+    meter = Meter()
+    await fetch(urls)
+    return meter.figures(len(urls))
 
 
 async def measure_stream(setting: Setting, port: int) -> Figures:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Loop = Literal["asyncio", "uvloop"]
-Kind = Literal["rate", "makespan", "stream", "batches"]
+Kind = Literal["rate", "makespan", "pace", "stream", "batches"]
 Way = Literal[
     "plain",
     "defaults",
@@ -30,6 +30,7 @@ Way = Literal[
     "any cookie",
     "hook",
     "proxy",
+    "sdk",
 ]
 Mode = Literal["quick", "full"]
 
@@ -65,6 +66,9 @@ PYQWEST = Entrant("pyqwest", "uvloop")
 WRK = Entrant("wrk", "asyncio")
 S_TIME = Entrant("openssl s_time", "asyncio")
 RUST = (PYREQWEST, WREQ, PYQWEST)
+SDK_ON_ENGINE = Entrant("openai on HTTPTransport", "asyncio")
+SDK = Entrant("openai", "asyncio")
+SDK_ON_AIOHTTP = Entrant("openai on aiohttp", "asyncio")
 
 _PEERS = (
     AIOHTTP,
@@ -124,6 +128,26 @@ class Resource:
 COOKIE = ("session", "0123456789abcdef")
 """A cookie that the jar of a client has, and a resource may ask for."""
 
+GREETING = "Hello."
+"""What the model of an SDK says."""
+
+_COMPLETION = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": "model",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": GREETING},
+            }
+        ],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+    }
+).encode()
+
 RESOURCES = {
     "json": Resource("/json", _JSON),
     "close": Resource("/close", _JSON, closes=True),
@@ -133,6 +157,7 @@ RESOURCES = {
     "gzip": Resource("/gzip", _RECORDS, gzipped=True),
     "redirect": Resource("/redirect", _JSON, redirects_to="/json"),
     "sets a cookie": Resource("/sets-cookie", _JSON, sets_cookie="visit=1; Path=/sets-cookie"),
+    "completion": Resource("/v1/chat/completions", _COMPLETION),
     "wants a cookie": Resource("/wants-cookie", _JSON, wants_cookie=COOKIE),
 }
 
@@ -152,10 +177,13 @@ class Workload:
     connections: int = 100
     tls: bool = False
     kind: Kind = "rate"
-    """`rate`: requests for some seconds, and their cost. `batches`: as many batches of a fixed size
-    as it takes for about that time. `makespan`: a fixed number against a slow server, and how long
-    all of them took over the least possible. `stream`: a fixed number through `Fetcher.stream`,
-    with the memory on the way."""
+    """
+    `rate`: requests for some seconds, and their cost. `batches`: as many batches of a fixed size as
+    it takes for about that time. `makespan`: a fixed number against a slow server, and how long all
+    of them took over the least possible. `pace`: a fixed number against a server that answers after
+    `latency`, on connections that are open, so that all clients take the same time. `stream`: a
+    fixed number through `Fetcher.stream`, with the memory on the way.
+    """
     way: Way = "plain"
     """How the clients are used: see `_options` in ours.py, and `aiohttp_client`."""
     count: int | None = None
@@ -164,6 +192,8 @@ class Workload:
     """How many hosts are asked in turn, all of them nginx's; None: each request asks a new one."""
     repeats: int = 1
     """How many times that number, one after the other."""
+    latency: float = 0.05
+    """Seconds after which the slow server answers."""
     per_host: int | None = None
     posts: bool = False
     """Whether each request posts `POSTED` with a header field of its own."""
@@ -187,7 +217,6 @@ class SlowHost:
     count: int
 
 
-LATENCY = 0.05
 # From 5 ms to 0.5 s, each 1.27 times slower than the one before.
 SLOW_HOSTS = tuple(SlowHost(f"127.0.0.{n + 1}", 0.005 * 100 ** (n / 19), 60) for n in range(20))
 
@@ -197,7 +226,7 @@ def plan_of(workload: Workload) -> list[SlowHost]:
     if workload.per_host is not None:
         return list(SLOW_HOSTS)
     assert workload.count is not None
-    return [SlowHost("127.0.0.1", LATENCY, workload.count)]
+    return [SlowHost("127.0.0.1", workload.latency, workload.count)]
 
 
 def ideal_makespan(workload: Workload) -> float:
@@ -210,8 +239,9 @@ def ideal_makespan(workload: Workload) -> float:
 
 def slow_urls(workload: Workload, port: int) -> list[str]:
     """Return the URLs of a makespan, the hosts' mixed in the same way each time."""
+    scheme = "https" if workload.tls else "http"
     urls = [
-        f"http://{host.address}:{port}/{host.seconds:.4f}?{n}"
+        f"{scheme}://{host.address}:{port}/{host.seconds:.4f}?{n}"
         for host in plan_of(workload)
         for n in range(host.count)
     ]
@@ -255,7 +285,7 @@ WAYS = (
     Workload("per_host", "`per_host=100`", _HEADLINE_ENTRANTS, per_host=100),
     Workload("rate", "a rate that is never reached", _HEADLINE_ENTRANTS, way="rate"),
     Workload("tags", "a `Request` with a tag for each URL", _HEADLINE_ENTRANTS, way="tags"),
-    Workload("deadline", "`deadline=30`", _HEADLINE_ENTRANTS, way="deadline"),
+    Workload("deadline", "`deadline=30`", _WITH_RUST, way="deadline"),
     Workload("single fetches", "single `fetch` calls of 100 tasks", _WITH_RUST, way="single"),
     Workload("one redirect", "a redirect to 17-byte JSON", _WITH_RUST, resource="redirect"),
     Workload(
@@ -268,14 +298,41 @@ WAYS = (
     Workload(
         "cookie",
         "17-byte JSON for a cookie from the jar",
-        _HEADLINE_ENTRANTS,
+        _WITH_RUST,
         resource="wants a cookie",
         way="cookie",
     ),
-    Workload("hook", "a response hook", _HEADLINE_ENTRANTS, way="hook"),
+    Workload("hook", "a response hook", _WITH_RUST, way="hook"),
     Workload("proxy", "through a forward proxy (squid)", _WITH_RUST, way="proxy"),
 )
 """Ordinary ways of use, each beside aiohttp used for the same thing."""
+
+PACES = tuple(
+    Workload(
+        name,
+        f"{title}, a server that answers after 20 ms",
+        _WITH_RUST,
+        kind="pace",
+        count=4_000,
+        latency=0.02,
+        tls=tls,
+        way=way,
+    )
+    for name, title, tls, way in (
+        ("pace", "plain", False, "plain"),
+        ("pace, forward proxy", "through a forward proxy (squid)", False, "proxy"),
+        ("pace, TLS", "TLS", True, "plain"),
+        ("pace, tunnel", "TLS through a tunnel (squid)", True, "proxy"),
+    )
+)
+"""At the same pace, so that what a proxy costs the client shows in its CPU time."""
+
+ORDINARY = (
+    *("defaults", "progress", "ordered", "TLS", "async input", "per_host", "rate", "tags"),
+    *("deadline", "500 hosts", "single fetches", "POST", "gzip", "one redirect", "set-cookie"),
+    *("cookie", "hook", "proxy", "100 KB"),
+)
+"""The names of all ordinary ways of use, whose CPU time is compared with aiohttp's."""
 
 WORKLOADS = (
     Workload(
@@ -307,7 +364,7 @@ WORKLOADS = (
     Workload(
         "POST",
         "17-byte JSON in answer to posted JSON, each request with a header field of its own",
-        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP, HTTPX),
+        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP, PYREQWEST, HTTPX),
         posts=True,
     ),
     Workload(
@@ -327,14 +384,14 @@ WORKLOADS = (
     Workload(
         "500 hosts",
         "17-byte JSON, 500 hosts in turn",
-        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP),
+        _FAST,
         hosts=500,
         in_quick=True,
     ),
     Workload(
         "distinct hosts",
         "17-byte JSON, each request to a host of its own",
-        (*_OURS, AIOHTTP, AIOHTTP_UVLOOP),
+        _FAST,
         hosts=None,
         in_quick=True,
     ),
@@ -377,10 +434,24 @@ WORKLOADS = (
         in_quick=True,
     ),
     *WAYS,
-    Workload("batches of 200", "batches of 200", (OURS, AIOHTTP), kind="batches", count=200),
+    *PACES,
     Workload(
-        "batches of 20,000", "batches of 20,000", (OURS, AIOHTTP), kind="batches", count=20_000
+        "SDK calls",
+        "calls of an SDK (openai), 100 at once",
+        (SDK_ON_ENGINE, SDK, SDK_ON_AIOHTTP),
+        resource="completion",
+        way="sdk",
     ),
+    Workload(
+        "SDK calls, 500 at once",
+        "calls of an SDK (openai), 500 at once",
+        (SDK_ON_ENGINE, SDK, SDK_ON_AIOHTTP),
+        resource="completion",
+        way="sdk",
+        connections=500,
+    ),
+    Workload("batches of 200", "batches of 200", _WITH_RUST, kind="batches", count=200),
+    Workload("batches of 20,000", "batches of 20,000", _WITH_RUST, kind="batches", count=20_000),
     Workload("stream 100k", "100,000 requests streamed", _OURS, kind="stream", count=100_000),
     Workload(
         "stream 1M",

@@ -13,7 +13,18 @@ from benchmarks.entrant import Setting
 from benchmarks.layers import LAYERS
 from benchmarks.record import Measurement, Record
 from benchmarks.targets import TARGETS
-from benchmarks.workloads import AIOHTTP, OURS, RESOURCES, WAYS, Workload
+from benchmarks.workloads import (
+    AIOHTTP,
+    BY_NAME,
+    ORDINARY,
+    OURS,
+    PACES,
+    RESOURCES,
+    SDK,
+    SDK_ON_ENGINE,
+    WAYS,
+    Workload,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,9 +70,10 @@ async def test_a_way_of_use_can_be_measured(workload: Workload, server: Loopback
         assert "=".join(resource.wants_cookie) in str(server.requests[-1].headers)
 
 
-@pytest.mark.parametrize("workload", WAYS, ids=lambda workload: workload.name)
-def test_a_way_of_use_has_a_target_and_is_shown(workload: Workload) -> None:
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_way_of_use_has_a_target_and_is_shown(name: str) -> None:
     """By CPU time, which the server disturbs less."""
+    workload = BY_NAME[name]
     record = Record.read(ROOT / "benchmarks" / "results.json")
     figures = {"requests": 1, "wall": 1.0, "cpu": 1.0}
     record.measurements = [
@@ -70,3 +82,31 @@ def test_a_way_of_use_has_a_target_and_is_shown(workload: Workload) -> None:
 
     assert [target for target in TARGETS if target.above.workload == workload.name]
     assert workload.title[1:] in report.ways(record)
+
+
+def test_each_way_of_use_is_an_ordinary_one() -> None:
+    """So that none is measured and not published."""
+    assert {workload.name for workload in WAYS} <= set(ORDINARY)
+
+
+def test_what_something_adds_is_shown_as_soon_as_it_was_measured() -> None:
+    """A proxy at the same pace, small batches, an SDK; nothing without a measurement."""
+    record = Record.read(ROOT / "benchmarks" / "results.json")
+    record.measurements = []
+    assert report.comparisons(record) == ""
+
+    names = [workload.name for workload in PACES] + ["batches of 200", "batches of 20,000"]
+    figures = {"requests": 1, "wall": 1.0, "cpu": 1.0}
+    entrants = [(name, OURS) for name in names]
+    entrants += [("SDK calls", entrant) for entrant in (SDK_ON_ENGINE, SDK)]
+    record.measurements = [Measurement(name, *entrant, 1, figures) for name, entrant in entrants]
+    text = report.comparisons(record)
+
+    assert [
+        word for word in ("forward proxy", "tunnel", "batch of 200", "SDK") if word in text
+    ] == [
+        "forward proxy",
+        "tunnel",
+        "batch of 200",
+        "SDK",
+    ]
