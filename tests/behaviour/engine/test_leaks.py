@@ -101,7 +101,9 @@ class Timers:
 
         def set_timer(*args: Any, **kwargs: Any) -> Any:
             handle = original(*args, **kwargs)
-            self._handles.append(handle)
+            # On uvloop, one that is due at once is no timer.
+            if hasattr(handle, "when"):
+                self._handles.append(handle)
             return handle
 
         return set_timer
