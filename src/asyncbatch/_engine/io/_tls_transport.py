@@ -282,9 +282,17 @@ class TLSTransport:
             self._end_handshake(exc)
             self.abort()
             return
-        self._flush()
         if self._lower is not None:
             self._end_handshake(None)
+            # The end of the handshake (TLS 1.3) goes with the first request, which is written by
+            # the task that waits or, a turn later, by the callback of that task. One write less
+            # also saves the server a wake-up.
+            self._loop.call_soon(self._loop.call_soon, self._send_rest)
+
+    def _send_rest(self) -> None:
+        """Send the end of the handshake, if no request was sent with it."""
+        if self._outgoing.pending:
+            self._flush()
 
     def _end_handshake(self, error: Exception | None) -> None:
         self._is_shaking = False

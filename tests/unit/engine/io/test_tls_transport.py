@@ -23,12 +23,14 @@ class Lower:
     def __init__(self, owner: TLSTransport) -> None:
         self.owner = owner
         self.written = bytearray()
+        self.writes = 0
         self.is_reading = True
         self.is_closed = False
         self.poll = never
 
     def write(self, content: bytes) -> None:
         self.written += content
+        self.writes += 1
 
     def pause_reading(self) -> None:
         self.is_reading = False
@@ -118,6 +120,16 @@ class Pair:
                 self.server.do_handshake()
             self.deliver(self.outgoing.read(), size)
         await self.tls.wait_until_verified()
+        await self.send_rest()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.server.do_handshake()
+        self.deliver(self.outgoing.read(), size)
+
+    async def send_rest(self) -> None:
+        """Let some turns pass, in which the end of the handshake is sent."""
+        for _ in range(10):
+            await aio.sleep(0)
+        self.take()
 
     def take(self) -> None:
         """Hand the server what the transport has sent."""
@@ -365,3 +377,40 @@ async def test_a_part_of_a_record_can_be_polled_for(size: int, version: ssl.TLSV
         assert bool(pair.tls.poll(0)) is not is_whole, end
 
     assert pair.owner.content == b"a" * 300 + b"b"
+
+
+@VERSIONS
+async def test_the_end_of_the_handshake_goes_with_the_first_request(
+    version: ssl.TLSVersion,
+) -> None:
+    """In one write, if the request is there within two turns of the loop."""
+    pair = Pair(version=version)
+    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    while pair.tls._is_shaking:
+        pair.take()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            pair.server.do_handshake()
+        pair.deliver(pair.outgoing.read())
+    pair.lower.writes = 0
+    pair.tls.deliver_to(pair.owner)
+    pair.tls.write(b"request")
+    await pair.send_rest()
+
+    assert pair.lower.writes == 1
+    assert pair.server.read() == b"request"
+    await pair.tls.wait_until_verified()
+
+
+async def test_the_end_of_the_handshake_is_sent_without_a_request_too() -> None:
+    """The server waits for it."""
+    pair = Pair(version=ssl.TLSVersion.TLSv1_3)
+    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.take()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        pair.server.do_handshake()
+    pair.deliver(pair.outgoing.read())
+    await pair.tls.wait_until_verified()
+    await pair.send_rest()
+    pair.server.do_handshake()
+
+    assert pair.server.version() == "TLSv1.3"
