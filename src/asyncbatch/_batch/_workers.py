@@ -130,6 +130,10 @@ class Workers:
         self.changed.set()
         self.task_needed.set()
 
+    def must_announce(self, item: object) -> bool:
+        """Whether `announce` must be waited for before a request is sent."""
+        return self.announce is not None and method_of(item) not in IDEMPOTENT
+
     def has(self, worker: Worker) -> bool:
         """Say whether a worker has been started and has not ended."""
         return worker in self.members
@@ -446,7 +450,8 @@ class Worker:
             if isinstance(encoded, tuple):
                 key, may_go = encoded[2].key, True
             else:
-                key, may_go = encoded.key, not is_relay or can_relay(encoded)
+                key = encoded.key
+                may_go = not is_relay or (can_relay(encoded) and not workers.must_announce(item))
             if may_go and schedule.replace(done, item, index, key, now):
                 done.method, done.retry = "GET", UNSET
                 if not is_text:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from asyncbatch import Fetcher
+from asyncbatch import Fetcher, Request
 from asyncbatch._batch._workers import Worker
+from asyncbatch._schedule import Job
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, urls
 from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
@@ -95,3 +97,24 @@ async def test_an_error_that_is_no_failure_ends_the_work() -> None:
             await one.dispatcher.work_alone()
 
         assert shared.slots.taken == 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_each_request_that_must_be_announced_is_announced_before_it_is_sent(
+    mixed: LoopbackServer, concurrency: int
+) -> None:
+    """Also one that takes the place of another at a relay."""
+    announced: list[int] = []
+
+    async def announce(job: Job) -> None:
+        announced.append(job.index)
+
+    url = mixed.url("/200")
+    items = [Request(url, "POST") if n % 2 else url for n in range(20)]
+    async with Fetcher(concurrency=concurrency, retry=None) as fetcher:
+        shared: Any = fetcher._shared
+        one = OneBatch(shared, items, announce=announce)
+        await one.batch.run()
+
+    assert all(result.ok for result in one.results)
+    assert sorted(announced) == list(range(1, 20, 2))
