@@ -177,7 +177,7 @@ def result_of(
     if record.kind is None:
         return Success(url=None if answer else _url(record, library), **common)
     kind = FailureKind(record.kind)
-    error = None
+    error: Any = None
     if kind is FailureKind.in_doubt:
         error = restored(InDoubt, library.__name__, (_DOUBT,), {"_request": None})
     elif "error" in facts:

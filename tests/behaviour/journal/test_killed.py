@@ -37,6 +37,9 @@ class Answers:
 
     def __init__(self) -> None:
         self.seen: collections.Counter[tuple[str, str, bytes]] = collections.Counter()
+        self.kill_after = -1
+        """The number of requests at which `victim` is killed."""
+        self.victim: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._guard = threading.Lock()
 
@@ -45,6 +48,8 @@ class Answers:
             self._number += 1
             self.seen[request.method, request.target, request.body] += 1
             number = self._number
+        if number == self.kill_after and self.victim is not None:
+            self.victim.kill()
         return Reply(body=f"{number}").delayed(0.001, jitter=0.004)
 
 
@@ -69,6 +74,7 @@ def run(
     lines: int | None = None,
     number: int = signal.SIGKILL if sys.platform != "win32" else 0,
     backend: str = "asyncio",
+    answers: Answers | None = None,
 ) -> list[list[Any]]:
     """
     Run the program, kill it after some lines, and return what it delivered.
@@ -80,12 +86,17 @@ def run(
         lines: After how many lines it is killed; `None`: never.
         number: The signal that kills it.
         backend: Its event loop.
+        answers: Kills it at a number of requests.
     """
     command = [sys.executable, str(PROGRAM), url, str(journal), str(COUNT), kind, backend]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     delivered = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
         assert process.stdout is not None
+        if answers is not None:
+            answers.victim = process
         try:
             for line in process.stdout:
                 delivered.append(json.loads(line))
@@ -162,6 +173,34 @@ def test_a_program_that_is_killed_goes_on_where_it_was(
     judge([*cut, last], answers, journal)
     delivered = {text for each in cut for *_, text in each}
     assert len([1 for *_, from_journal, _ in last if from_journal]) >= len(delivered)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_program_that_is_told_to_end_goes_on_too(
+    url: str, answers: Answers, tmp_path: Path, number: int
+) -> None:
+    """By SIGTERM, which kills it, and by Ctrl-C, which cancels its requests."""
+    journal = tmp_path / "run.db"
+
+    cut = run(url, journal, "stream", lines=100, number=number)
+    last = run(url, journal, "stream")
+
+    judge([cut, last], answers, journal)
+
+
+def test_a_program_that_is_killed_before_it_delivers_goes_on_too(
+    url: str, answers: Answers, tmp_path: Path
+) -> None:
+    """What `fetch_many` had fetched is in the journal, though it delivers all at the end."""
+    journal = tmp_path / "run.db"
+
+    answers.kill_after = 150
+    cut = run(url, journal, "all", answers=answers)
+    last = run(url, journal, "all")
+
+    judge([cut, last], answers, journal)
+    assert cut == []
+    assert sum(from_journal for *_, from_journal, _ in last) > 100
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, Journal, Request, Results, Retry, fetch_many
+from asyncbatch import Fetcher, InDoubt, Journal, Request, Results, Retry, fetch_many
 from asyncbatch.testing import LoopbackServer, Reply
 from asyncbatch.testing import RecordedRequest as Recorded
 
@@ -269,7 +270,7 @@ async def test_what_a_batch_timeout_leaves_is_sent_by_the_next_run(
     server.on("*", Reply().hang(head=0))
 
     cut = await fetch_many(
-        urls, journal=journal, batch_timeout=0.3, concurrency=5, retry=None, timeout=None
+        urls, journal=journal, batch_timeout=2.0, concurrency=5, retry=None, timeout=None
     )
     server.on("*", Reply(body="at last"))
     rest = await fetch_many(urls, journal=journal)
@@ -355,22 +356,57 @@ def cut(server: LoopbackServer) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "is_sent_again"), [(refused, True), (timed_out, False), (cut, False)]
+    ("make", "seconds", "is_sent_again"),
+    [(refused, 30.0, True), (timed_out, 0.3, False), (cut, 30.0, False)],
 )
 async def test_a_post_is_sent_again_only_if_it_cannot_have_run(
     server: LoopbackServer,
     journal: str,
     make: Callable[[LoopbackServer], str],
+    seconds: float,
     is_sent_again: bool,
 ) -> None:
     """A refused connection passes; after a timeout or a cut one the failure is served."""
     request = Request(make(server), "POST", content=b"1")
-    [first] = await fetch_many([request], journal=journal, timeout=0.3, retry=ONCE)
+    [first] = await fetch_many([request], journal=journal, timeout=seconds, retry=ONCE)
 
-    [second] = await fetch_many([request], journal=journal, timeout=0.3, retry=ONCE)
+    [second] = await fetch_many([request], journal=journal, timeout=seconds, retry=ONCE)
 
     assert second.kind == first.kind
     assert second.from_journal is not is_sent_again
+
+
+async def test_a_post_whose_answer_was_not_waited_for_is_in_doubt(
+    server: LoopbackServer, journal: str
+) -> None:
+    """It was written down before it was sent, and is not sent again unless that is asked for."""
+    server.on("/slow", Reply().hang(head=0))
+    requests = [Request(server.url("/slow"), "POST"), server.url("/slow")]
+    async with Fetcher() as fetcher, fetcher.stream(requests, journal=journal):
+        await server.wait_until(lambda seen: seen.requests == 2)
+    server.on("/slow", Reply(body="at last"))
+
+    [post, get] = await fetch_many(requests, journal=journal)
+    [again, _] = await fetch_many(requests, journal=Journal(journal, retry="none"))
+    [sent, _] = await fetch_many(requests, journal=Journal(journal, retry="all"))
+
+    assert (post.kind, post.from_journal, type(post.error)) == ("in_doubt", True, InDoubt)
+    assert (again.kind, again.from_journal) == ("in_doubt", True)
+    assert get.content == sent.content == b"at last"
+    assert [request.method for request in server.requests].count("POST") == 2
+
+
+async def test_a_served_result_pickles(server: LoopbackServer, journal: str) -> None:
+    """As any other."""
+    server.on("/gone", Reply(404, body="gone"))
+    urls = [server.url("/"), server.url("/gone")]
+    await fetch_many(urls, journal=journal)
+
+    for result in await fetch_many(urls, journal=journal):
+        arrived = pickle.loads(pickle.dumps(result))
+        assert arrived.from_journal
+        assert (arrived.content, arrived.kind) == (result.content, result.kind)
+        assert arrived.url == result.url
 
 
 @pytest.mark.parametrize(
