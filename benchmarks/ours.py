@@ -136,23 +136,36 @@ async def client_lane(setting: Setting) -> AsyncIterator[Fetch]:
     """Run `Fetcher` over the very client that the bare loop runs over."""
     import httpx
 
-    async with (
-        httpx.AsyncClient(**httpx_options(httpx, setting)) as client,
-        asyncbatch.Fetcher(client, concurrency=setting.connections, retry=None) as fetcher,
-    ):
+    client = httpx.AsyncClient(**httpx_options(httpx, setting))
+    async with client, _over(client, setting) as fetcher:
+        yield fetching(fetcher, setting)
+
+
+@asynccontextmanager
+async def client_lane_on_transport(setting: Setting) -> AsyncIterator[Fetch]:
+    """Do the same with our transport below the client."""
+    async with on_transport(setting) as client, _over(client, setting) as fetcher:
         yield fetching(fetcher, setting)
 
 
 @asynccontextmanager
 async def httpx_on_transport(setting: Setting) -> AsyncIterator[Fetch]:
     """Run the bare loop over httpx on our transport instead of its own."""
+    async with on_transport(setting) as client:
+        yield through_httpx(client, setting)
+
+
+def _over(client: Any, setting: Setting) -> asyncbatch.Fetcher:
+    return asyncbatch.Fetcher(client, concurrency=setting.connections, retry=None)
+
+
+def on_transport(setting: Setting) -> Any:
+    """Return a client of httpx on our transport."""
     import httpx
 
     options = httpx_options(httpx, setting)
     transport_options = {name: options.pop(name) for name in ("limits", "verify")}
-    transport = transport_class()(**transport_options)
-    async with httpx.AsyncClient(transport=transport, **options) as client:
-        yield through_httpx(client, setting)
+    return httpx.AsyncClient(transport=transport_class()(**transport_options), **options)
 
 
 @asynccontextmanager
@@ -200,6 +213,7 @@ def transport_class() -> Any:
 OURS: dict[str, Client] = {
     "asyncbatch": asyncbatch_client,
     "asyncbatch over httpx": client_lane,
+    "asyncbatch over httpx on HTTPTransport": client_lane_on_transport,
     "httpx on HTTPTransport": httpx_on_transport,
     "engine": engine_alone,
 }

@@ -47,7 +47,7 @@ class Plan:
 
     def rounds_of(self, workload: Workload) -> int:
         """Return how often a workload is gone through; what is asserted closely, more often."""
-        is_close = workload.name in ("headline", "client lane")
+        is_close = workload.name in ("headline", "client lane", "client lane on our transport")
         return self.rounds if is_close else -(-self.rounds // 2)
 
     def entrants(self, workload: Workload) -> list[Entrant]:

@@ -11,6 +11,7 @@ from benchmarks.workloads import (
     AIOHTTP,
     AIOHTTP_UVLOOP,
     CLIENT_LANE,
+    CLIENT_LANE_ON_ENGINE,
     FLOOR,
     HTTPX,
     HTTPX_ON_ENGINE,
@@ -251,14 +252,24 @@ TARGETS = (
     ),
     *(
         Target(
-            f"the client lane ÷ a bare loop over the same httpx client, {connections} connections",
-            _case(workload, CLIENT_LANE),
-            _case(workload, HTTPX),
-            1.05,
+            f"the client lane ÷ a bare loop over the same httpx client{where}",
+            _case(workload, ours),
+            _case(workload, theirs),
+            bound,
             "at most",
             "limits, retries and results must not cost those who bring their own client",
         )
-        for workload, connections in (("client lane", 10), ("client lane, 100 connections", 100))
+        for where, workload, ours, theirs, bound in (
+            (", 10 connections", "client lane", CLIENT_LANE, HTTPX, 1.25),
+            (", 100 connections", "client lane, 100 connections", CLIENT_LANE, HTTPX, 1.25),
+            (
+                " on HTTPTransport",
+                "client lane on our transport",
+                CLIENT_LANE_ON_ENGINE,
+                HTTPX_ON_ENGINE,
+                1.5,
+            ),
+        )
     ),
     *(
         target

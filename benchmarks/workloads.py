@@ -60,6 +60,7 @@ ENGINE_UVLOOP = Entrant("engine", "uvloop")
 HTTPX = Entrant("httpx", "asyncio")
 HTTPX_ON_ENGINE = Entrant("httpx on HTTPTransport", "asyncio")
 CLIENT_LANE = Entrant("asyncbatch over httpx", "asyncio")
+CLIENT_LANE_ON_ENGINE = Entrant("asyncbatch over httpx on HTTPTransport", "asyncio")
 PYREQWEST = Entrant("pyreqwest", "uvloop")
 WREQ = Entrant("wreq", "uvloop")
 PYQWEST = Entrant("pyqwest", "uvloop")
@@ -409,6 +410,16 @@ WORKLOADS = (
         "client lane, 100 connections",
         "the client lane and a bare loop over the same httpx client, 100 connections",
         (CLIENT_LANE, HTTPX),
+    ),
+    # Whatever makes the direct lane stand aside comes here: hooks and instruments of other
+    # libraries, authentication of the caller's own, a client of the caller's.
+    Workload(
+        "client lane on our transport",
+        "the client lane and a bare loop over the same httpx client on our transport, "
+        "10 connections",
+        (CLIENT_LANE_ON_ENGINE, HTTPX_ON_ENGINE),
+        connections=10,
+        in_quick=True,
     ),
     Workload(
         "latency",
