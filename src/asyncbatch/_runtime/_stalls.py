@@ -69,16 +69,26 @@ class TimeLimit:
         seconds: The limit; `None` for no limit.
         grace: Most seconds that are added for a blocked loop; `None`: as long as it was blocked,
             and the time to read the bytes that have arrived.
+        loop: The running loop, if known; the look-up takes some microseconds.
+        more: Called when the limit has passed; returns seconds by which to extend it. On a virtual
+            clock it is not called.
     """
 
-    __slots__ = ("_grace", "_handle", "_loop", "_scope", "_seconds", "_when")
+    __slots__ = ("_grace", "_handle", "_loop", "_more", "_scope", "_seconds", "_when")
 
-    def __init__(self, seconds: float | None, *, grace: float | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        *,
+        grace: float | None = None,
+        loop: Any = None,
+        more: Callable[[], float] | None = None,
+    ) -> None:
         self._seconds = seconds
         self._grace = grace
+        self._more = more
         self._scope = anyio.CancelScope()
-        # The loop, if a timer of ours keeps the limit.
-        self._loop: Any = None
+        self._loop = loop
         self._handle: Any = None
         self._when = 0.0
 
@@ -103,11 +113,12 @@ class TimeLimit:
         if self._handle is None:
             self._scope.deadline += seconds
             return
-        self._handle.cancel()
         if seconds == math.inf:
+            self._handle.cancel()
             self._seconds = None
         else:
-            self._arm(self._when + seconds)
+            # The timer stays, and is set again when it comes too early.
+            self._when += seconds
 
     def __enter__(self) -> Self:
         if self._seconds is not None:
@@ -127,21 +138,29 @@ class TimeLimit:
         return self._scope.__exit__(error_type, error, traceback)
 
     def _begin(self, seconds: float) -> None:
-        loop = running_loop()
+        loop = self._loop = self._loop or running_loop()
         if is_virtual(loop):  # it is never blocked
             self._scope.deadline = anyio.current_time() + seconds
             return
-        self._loop = loop
-        self._arm(self._loop.time() + seconds)
+        self._arm(loop.time() + seconds)
 
     def _arm(self, when: float) -> None:
         self._when = when
         self._handle = self._loop.call_at(when, self._on_time)
 
     def _on_time(self) -> None:
-        late = self._loop.time() - self._when
+        now = self._loop.time()
+        late = now - self._when
+        if late < 0:
+            # The limit was extended, or it is a timer of a loop that rounds times.
+            self._arm(self._when)
+            return
         if late < LATE or self._grace == 0:
-            self._scope.cancel()
+            more = 0.0 if self._more is None else self._more()
+            if more > late:
+                self._arm(self._when + more)
+            else:
+                self._scope.cancel()
             return
         more = late + GRACE
         if self._grace is not None:

@@ -109,12 +109,27 @@ async def test_a_limit_can_be_extended(loop: Loop):
     """By what is known to be nobody's."""
     with TimeLimit(5) as limit:
         limit.extend(2)
-        assert loop.due == [7]
+        loop.run_until(5)
+        assert loop.due == [7]  # the timer came too early
     with TimeLimit(None) as none:
         none.extend(2)
 
     assert not limit.has_passed
     assert not none.has_passed
+
+
+@pytest.mark.asyncio_only  # `Loop` stands in for asyncio's
+async def test_a_limit_asks_for_more_time_when_it_has_passed(loop: Loop):
+    """And passes if there is none."""
+    more = [3.0, 0.0]
+    with TimeLimit(5, more=lambda: more.pop(0)) as limit:
+        loop.run_until(5)
+        assert loop.due == [8]
+        loop.run_until(8)
+        await anyio.sleep(60)
+
+    assert limit.has_passed
+    assert more == []
 
 
 async def test_a_limit_that_was_left_cannot_be_extended(loop: Loop):
