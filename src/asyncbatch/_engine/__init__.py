@@ -14,6 +14,7 @@ from asyncbatch._engine.bridge._pool_bridge import (
     NetworkStream,
 )
 from asyncbatch._engine.bridge._pristine import is_pristine, is_stock_pool, is_untouched
+from asyncbatch._engine.bridge._trace import ExchangeTrace
 from asyncbatch._engine.bridge._transports import HTTPTransport, pool_class, transport_class
 from asyncbatch._engine.connect._addresses import (
     AddressPolicy,
@@ -63,6 +64,7 @@ __all__ = [
     "EngineClosed",
     "Exchange",
     "ExchangeLimits",
+    "ExchangeTrace",
     "HTTPTransport",
     "HandshakeFailed",
     "IPAddress",

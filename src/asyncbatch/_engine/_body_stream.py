@@ -23,6 +23,11 @@ class BodyStream:
         self._engine = engine
         self._exchange = exchange
 
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange whose body it is."""
+        return self._exchange
+
     def __aiter__(self) -> BodyStream:
         return self
 

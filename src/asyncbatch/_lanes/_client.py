@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 
-from asyncbatch._engine import Exchange
+from asyncbatch._engine import Engine, Exchange
 from asyncbatch._lanes._relay import OnAnswer, Relay
 from asyncbatch._lanes.client._attempt import ClientAttempt, Resumed, Rules
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, release_leaked
+from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.client._routes import engines_of
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._lanes.request._sendable import (
     check_text,
     check_url,
 )
+from asyncbatch._lanes.response._body import BodyReader
 from asyncbatch._lanes.response._phases import PhaseTrace
-from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._event_loop import Clock, is_virtual, running_loop
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -68,6 +70,12 @@ class ClientLane:
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
         # Set by each batch, since the client's transports may change before it.
         self._admission: Admission | None = None
+        self._reader: BodyReader | None = None
+        self.is_prepared = False
+        """Whether `begin_batch` was called; if not, the first exchange calls it."""
+        # Those of the client's transports, unless the direct lane sees to them.
+        self._engines: list[Engine] = []
+        self._loop: Any = None
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
@@ -79,10 +87,16 @@ class ClientLane:
         for limit, trace in self._under_way.items():
             limit.extend(seconds)
             trace.take_out(seconds, before)
+        for engine in self._engines:
+            engine.take_out(seconds, before)
 
     def begin_batch(self, clock: Clock) -> None:
         """Prepare for a batch whose exchanges use `clock`."""
+        self.is_prepared = True
         self._admission = admission_of(self._client)
+        self._engines = [] if type(self._client) is OwnClient else engines_of(self._client)
+        self._reader = BodyReader(self.binding, self.rules.minimum_rate)
+        self._loop = running_loop()
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
         """Return a relay for encoded requests; this lane has none."""
@@ -114,7 +128,12 @@ class ClientLane:
         see `Lane.exchange`. `first` is an exchange of the engine that answers the first hop; with
         `resumed`, it answers the hop after its history. `spent` is the seconds taken before.
         """
+        if not self.is_prepared:
+            self.begin_batch(clock)
+        reader = self._reader
+        assert reader is not None
         trace = PhaseTrace(clock)
+        named = _proxy_for(item)
         hops = Hops(
             self._client,
             self.binding,
@@ -123,20 +142,21 @@ class ClientLane:
             minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: TimedSteps(sending, self._stalls, clock),
             first=first,
-            proxy=_proxy_for(item) if isinstance(route, Unset) else route,
-            names_proxy=not isinstance(_proxy_for(item), Unset),
+            proxy=named if isinstance(route, Unset) else route,
+            names_proxy=not isinstance(named, Unset),
         )
         rules = self.rules
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
         allowed = shorter(seconds, limits.head)
-        limit = TimeLimit(None if allowed is None else max(0.0, allowed - spent))
+        limit = _limit_of(allowed, spent, left, trace, self._loop)
         attempt = ClientAttempt(
             self._client,
             self.binding,
             item,
             rules,
             hops,
+            reader,
             resumed,
             sink,
             on_body=functools.partial(limit.extend, _more(seconds, allowed)),
@@ -145,8 +165,6 @@ class ClientLane:
         self._under_way[limit] = trace
         try:
             with limit:
-                if allowed is not None:
-                    trace.on_waited = _prolongation(limit, None if left is None else left - allowed)
                 outcome = await attempt.outcome(limits)
         except BaseException:
             await release_leaked(self._client)
@@ -200,14 +218,22 @@ def _proxy_for(item: object) -> Proxy | Unset | None:
     return given if isinstance(given, Unset) or given is None else proxy_of(given)
 
 
-def _prolongation(limit: TimeLimit, most: float | None) -> Callable[[float], None]:
-    """Return a function that extends `limit`, by at most `most` seconds in total."""
-    left = math.inf if most is None else max(0.0, most)
+def _limit_of(
+    seconds: float | None, spent: float, left: float | None, trace: PhaseTrace, loop: Any
+) -> TimeLimit:
+    """Return the limit of an attempt, to be extended by its waits for a connection."""
+    if seconds is None:
+        return TimeLimit(None)
+    most = math.inf if left is None else max(0.0, left - seconds)
+    given = 0.0
 
-    def prolong(seconds: float) -> None:
-        nonlocal left
-        seconds = min(seconds, left)
-        left -= seconds
-        limit.extend(seconds)
+    def more() -> float:
+        nonlocal given
+        waited = min(trace.queued, most) - given
+        given += waited
+        return waited
 
-    return prolong
+    limit = TimeLimit(max(0.0, seconds - spent), loop=loop, more=more if most else None)
+    if is_virtual(loop):  # the limit does not ask
+        trace.on_waited = lambda: limit.extend(more())
+    return limit

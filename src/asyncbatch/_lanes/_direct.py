@@ -96,9 +96,9 @@ class DirectLane:
 
     def begin_batch(self, clock: Clock) -> None:
         """Check whether requests of this batch may take the lane."""
+        self._client_lane.is_prepared = False
         if clock is not monotonic:
             # The event loop has a virtual clock, which the engine does not know.
-            self._client_lane.begin_batch(clock)
             self._reason_against = "the event loop is not one that the engine runs on"
             return
         if not self._outcomes.decoder.has_begun:

@@ -309,6 +309,8 @@ def check_present(request: Request) -> None:
     Raises:
         TypeError: Names the field.
     """
+    if Absent not in map(type, _fields_of(request)):
+        return
     for field in attrs.fields(Request):
         given = getattr(request, field.name)
         if isinstance(given, Absent) and field.name != "tag":
@@ -320,6 +322,10 @@ def check_present(request: Request) -> None:
 
 native_of: Callable[[Request], httpx.Request | None] = attrgetter("_native")
 """Return the `httpx.Request` that the request was made from, if any."""
+
+_fields_of: Callable[[Request], Sequence[object]] = attrgetter(
+    *(field.name for field in attrs.fields(Request))
+)
 
 _sources_of: Callable[[Request], Sequence[BodySource]] = attrgetter("_sources")
 

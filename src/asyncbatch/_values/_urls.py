@@ -8,6 +8,7 @@ fragment, which httpx would cut off. httpx parses all other URLs. Redaction is i
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -136,6 +137,7 @@ def split_plain(url: str) -> tuple[str, bytes] | None:
     return match[1], target if target[:1] == b"/" else b"/" + target
 
 
+@functools.lru_cache(maxsize=1024)
 def is_possible_host(host: str) -> bool:
     """Whether a host, in ASCII and without the brackets of IPv6, can exist."""
     if ":" in host:  # an IPv6 address, which httpx has parsed

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import Failure, FailureKind, Fetcher, Request
+from asyncbatch import Failure, FailureKind, Fetcher, HTTPTransport, Request
+from asyncbatch._engine import Engine
 from asyncbatch._lanes.response import _whole_body
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.unit.lanes.conftest import TRUSTING
@@ -208,3 +209,23 @@ async def test_a_body_beyond_its_limit_is_refused_wherever_it_is_decoded(
     assert too_long.kind == "too_large"
     assert isinstance(cut, Failure)
     assert cut.kind == "truncated"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_the_engine_below_is_told_once_of_a_blocked_loop(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    """By the client lane if the client is the caller's, and by the direct lane if it is ours."""
+    told: list[float] = []
+    monkeypatch.setattr(Engine, "take_out", lambda _, seconds, __: told.append(seconds))
+    transport = HTTPTransport()
+    client = None if is_ours else httpx.AsyncClient(transport=transport, trust_env=False)
+    options: dict[str, Any] = {"auth": httpx.DigestAuth("a", "b")} if is_ours else {}
+    async with Fetcher(client, **options) as fetcher:
+        await fetcher.fetch(server.url())
+        shared = fetcher._shared
+        assert shared is not None
+        shared.stalls.take_out(3.0, 0.0)
+        await fetcher.client.aclose()
+
+    assert told == [3.0]

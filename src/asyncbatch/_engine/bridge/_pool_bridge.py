@@ -17,7 +17,7 @@ from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine._errors import ContextFailed, EngineClosed, TimedOut
 from asyncbatch._engine._exchange import Body, Exchange, ExchangeLimits, Origin, Upload
 from asyncbatch._engine.bridge._pristine import is_pristine
-from asyncbatch._engine.bridge._trace import EventLog, TracedStream
+from asyncbatch._engine.bridge._trace import EventLog, ExchangeTrace, TracedStream
 from asyncbatch._engine.connect._connector import unchecked
 from asyncbatch._engine.http11 import (
     LAST_CHUNK,
@@ -104,7 +104,8 @@ class EnginePoolMixin:
             exchange = await self._exchange(request, fields)
         except ExchangeError as exc:
             raise self.as_core_error(exc) from exc
-        return self._as_response(exchange, request.extensions.get("trace"))
+        trace = request.extensions.get("trace")
+        return self._as_response(exchange, trace if _watcher_in(trace) is None else None)
 
     async def _leave_to_httpcore(self, request: Any) -> Any:
         if request.extensions.get(PROXY_EXTENSION, self.route) != self.route:
@@ -172,7 +173,8 @@ class EnginePoolMixin:
         trace = extensions.get("trace")
         if not (trace is None or callable(trace)):
             raise TypeError(f"trace must be a callable, not {trace!r}")
-        log = None if trace is None else EventLog(request)
+        watcher = _watcher_in(trace)
+        log = None if trace is None or watcher is not None else EventLog(request)
         exchange = self.engine.begin(
             origin,
             request.method,
@@ -182,6 +184,8 @@ class EnginePoolMixin:
             closes=fields.closes,
             observer=None if log is None else log.observe,
         )
+        if watcher is not None:
+            watcher.watch(exchange)
         try:
             if log is not None:
                 await log.report(exchange, trace)
@@ -272,6 +276,11 @@ class EnginePoolMixin:
             name = "ReadError"
         core_error: Exception = getattr(core, name)(str(error))
         return core_error
+
+
+def _watcher_in(trace: object) -> ExchangeTrace | None:
+    """Return a request's trace if it reads the exchange, and is not called with events."""
+    return trace if isinstance(trace, ExchangeTrace) and trace.wants_exchange else None
 
 
 _CORE_ERRORS = {

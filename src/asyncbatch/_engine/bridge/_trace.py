@@ -17,6 +17,26 @@ from asyncbatch._engine._exchange import Exchange
 _SEND = ("http11.send_request_headers", "http11.send_request_body")
 
 
+class ExchangeTrace:
+    """
+    A `trace` extension that reads times from the exchange instead of being called with events.
+
+    An exchange knows its times anyway; ten awaited calls for each request are saved. It is called
+    with events, as any other, by httpcore and if `wants_exchange` is false.
+    """
+
+    __slots__ = ()
+
+    @property
+    def wants_exchange(self) -> bool:
+        """Whether `watch` is called instead of it."""
+        raise NotImplementedError
+
+    def watch(self, exchange: Exchange) -> None:
+        """Receive the exchange of a request, which has just begun."""
+        raise NotImplementedError
+
+
 class EventLog:
     """The events of one exchange, until the head of its response."""
 

@@ -39,9 +39,9 @@ from asyncbatch._lanes.request._sendable import (
     check_url,
 )
 from asyncbatch._lanes.request._upload import Body
-from asyncbatch._lanes.response._body import close, read_body, read_redirect_body
+from asyncbatch._lanes.response._body import BodyReader, close
 from asyncbatch._lanes.response._save import leave_body, save_body
-from asyncbatch._lanes.response._turn import EXCHANGE, wait_turn
+from asyncbatch._lanes.response._turn import EXCHANGE
 from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -86,6 +86,10 @@ class Resumed:
     """Whether the hooks of the request have been called."""
 
 
+_DEFAULTS = Request("http://localhost/")
+"""The options of a request without any."""
+
+
 class ClientAttempt:
     """One attempt: its request, its hops, and its state."""
 
@@ -96,6 +100,7 @@ class ClientAttempt:
         item: object,
         rules: Rules,
         hops: Hops,
+        reader: BodyReader,
         resumed: Resumed | None = None,
         sink: Sink | None = None,
         on_body: Callable[[], object] = _ignore,
@@ -103,9 +108,11 @@ class ClientAttempt:
         self._client = client
         self._binding = binding
         self._item = item
-        self._request = Request.of(item)
+        # Most items are plain URLs, and making a `Request` takes long.
+        self._request = _DEFAULTS if type(item) is str else Request.of(item)
         self._rules = rules
         self._hops = hops
+        self._reader = reader
         self._state = hops.state
         self._resumed = resumed
         self._sink = sink
@@ -126,7 +133,8 @@ class ClientAttempt:
         self._state.request = native
         try:
             if resumed is None:
-                await wait_turn(EXCHANGE)
+                if not self._reader.turns.spend_nowait(EXCHANGE):
+                    await self._reader.turns.spend(EXCHANGE)
                 await self._respond(native)
             else:
                 await self._resume(resumed)
@@ -170,6 +178,11 @@ class ClientAttempt:
         return None if self._state.request is None else self._state.request.url
 
     def _build(self, limits: TimeLimits) -> Any:
+        if type(self._item) is str:
+            native = self._build_plain(self._item, limits)
+            if native is not None:
+                return native
+            self._request = Request(self._item)
         if not is_request(self._item):
             raise TypeError(f"a request must be a str, URL or Request, not {shown(self._item)}")
         request, library = self._request, self._binding.library
@@ -187,7 +200,18 @@ class ClientAttempt:
             body.give_to(native, library)
             hold(request, body.sources)
         check_url(native.url, self._binding, native)
+        self._hops.checked = native.url
         check_extensions(native)
+        return native
+
+    def _build_plain(self, url: str, limits: TimeLimits) -> Any:
+        """Return the request for a URL without options; `None` if it is no plain one after all."""
+        check_text(url, self._binding)
+        with showing_cookies_of(self._client, url):
+            native = self._binding.build_plain(self._client, url, limits)
+        if native is not None:
+            check_url(native.url, self._binding, native)
+            self._hops.checked = native.url
         return native
 
     async def _respond(self, native: Any) -> None:
@@ -233,7 +257,7 @@ class ClientAttempt:
     def _auth(self, native: Any) -> Any:
         given = self._request.auth
         auth = self._client.auth if given is UNSET else self._binding.auth(given)
-        if auth is None and (native.url.username or native.url.password):
+        if auth is None and native.url.userinfo:
             return self._binding.library.BasicAuth(native.url.username, native.url.password)
         return auth
 
@@ -276,7 +300,7 @@ class ClientAttempt:
         sink, rules = self._sink, self._rules
         self._is_saving = False
         if sink is None:
-            await read_body(response, self._binding, rules.max_body, rules.minimum_rate)
+            await self._reader.read(response, rules.max_body, self._hops.exchange)
             return
         head = Head(
             response.status_code,
@@ -292,7 +316,7 @@ class ClientAttempt:
             raise
         self._is_saving = taking is not Taking.MEMORY
         if taking is Taking.MEMORY:
-            await read_body(response, self._binding, rules.max_body, rules.minimum_rate)
+            await self._reader.read(response, rules.max_body, self._hops.exchange)
             return
         if taking is Taking.NOTHING:
             await leave_body(response, self._binding)
@@ -309,9 +333,7 @@ class ClientAttempt:
             raise self._binding.invalid_location(response)
         response.next_request = None
         check_location(response.headers.get("Location"), self._binding)
-        await read_redirect_body(
-            response, self._binding, self._rules.max_body, self._rules.minimum_rate
-        )
+        await self._reader.read_redirect(response, self._rules.max_body, self._hops.exchange)
         return following
 
 

@@ -26,6 +26,9 @@ from asyncbatch._values._urls import text_of, with_ascii_host
 
 E = TypeVar("E", bound=Exception)
 
+_MOST_TIMEOUTS = 100
+"""How many are kept: one for each different timeout of a request."""
+
 
 class Binding:
     """The types of one library, and conversions of our requests and errors to them."""
@@ -35,6 +38,7 @@ class Binding:
         """The module, `httpx` or `httpx2`. Untyped, because it may be either."""
         self.no_auth = library.Auth()
         """An authentication that does nothing."""
+        self._timeouts: dict[TimeLimits, Any] = {}
 
     def error(self, error_type: type[E]) -> type[E]:
         """
@@ -72,14 +76,12 @@ class Binding:
         Raises:
             Exception: If httpx refuses it.
         """
-        url, timeout = self.url(request.url), self.library.Timeout(**limits.by_phase())
-        given = {
-            "headers": request.headers,
-            "cookies": by_value(request.cookies),
-            **body.arguments,
-            "data": by_value(body.arguments.get("data")),
-        }
+        url, timeout = self.url(request.url), self._timeout(limits)
+        given = {"headers": request.headers, "cookies": request.cookies, **body.arguments}
         arguments = {name: self._native(each) for name, each in given.items() if each is not None}
+        for name in ("cookies", "data"):
+            if name in arguments:
+                arguments[name] = by_value(arguments[name])
         if host := self._host_field(client, url, request):
             arguments["headers"] = host
         # Not if there are none: httpx would remove the URL's query for empty parameters.
@@ -99,6 +101,35 @@ class Binding:
         if not names_codings(request.headers, self.library):
             ask_for_identity(native.headers, self.library)
         return native
+
+    def build_plain(self, client: Any, url: str, limits: TimeLimits) -> Any:
+        """
+        Return a GET of `url` without options as `build` does; `None` if that takes more.
+
+        Raises:
+            Exception: If httpx refuses it.
+        """
+        text = self.url(url)
+        if "xn--" in text.lower() or b"xn--" in client.base_url.raw_host:
+            return None
+        if client.params or getattr(client, "base_query", b""):
+            return None
+        try:
+            native = client.build_request("GET", text, timeout=self._timeout(limits), extensions={})
+        except self.library.InvalidURL as error:
+            raise self._without_password(error, text) from None
+        native.url = readable(native.url, self.library)
+        ask_for_identity(native.headers, self.library)
+        return native
+
+    def _timeout(self, limits: TimeLimits) -> Any:
+        """Return the limits as a `Timeout` of this library."""
+        made = self._timeouts.get(limits)
+        if made is None:
+            if len(self._timeouts) >= _MOST_TIMEOUTS:
+                self._timeouts.clear()
+            made = self._timeouts[limits] = self.library.Timeout(**limits.by_phase())
+        return made
 
     def _host_field(self, client: Any, url: Any, request: Request) -> Any:
         """Return the headers with a `Host`, if httpx could not make one; else `None`."""

@@ -14,6 +14,7 @@ from asyncbatch._engine import (
     MINIMUM_RATE_EXTENSION,
     PROXY_EXTENSION,
     REPLAY_EXTENSION,
+    Exchange,
 )
 from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
@@ -74,6 +75,10 @@ class Hops:
         self._names_proxy = names_proxy
         self.are_hooks_called = False
         """Whether the hooks of the next request have been called already."""
+        self.checked: Any = None
+        """The URL that `check_url` has accepted last."""
+        self.exchange: Exchange | None = None
+        """The engine's exchange of the last hop, if it was sent by the engine."""
         self.state = AttemptState(trace)
         """The state of the attempt; the client lane updates it too."""
 
@@ -87,9 +92,12 @@ class Hops:
         """
         state = self.state
         state.begin(native)
-        native.url = readable(native.url, self._binding.library)
+        url = native.url
+        if url is not self.checked:
+            url = native.url = readable(url, self._binding.library)
         if not self.are_hooks_called:  # hooks may change the request as they like
-            check_url(native.url, self._binding, native)
+            if url is not self.checked:
+                check_url(url, self._binding, native)
             check_head(native, self._binding)
             check_framing(native, self._binding)
         if self._names_proxy:
@@ -99,12 +107,12 @@ class Hops:
         hooks = self._client.event_hooks
         state.hooked = bool(hooks["request"] or hooks["response"])
         chained = self._trace.attach(native)
-        url = shown = native.url
+        shown = url
         if url.userinfo:
             # httpx logs the URL. The userinfo has become an `Authorization` already.
             shown = native.url = url.copy_with(userinfo=b"")
         # A replay has no events, and a wait of a hook is not one for a connection.
-        if self._first is None and not self._client.event_hooks["request"]:
+        if self._first is None and not hooks["request"]:
             self._trace.begin_wait()
         self._add_extensions(native)
         is_named = _name_server(native)
@@ -120,7 +128,7 @@ class Hops:
             if is_named:
                 native.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(native, chained)
-        exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
+        self.exchange = exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         state.forwarded_by = forwarded_by(exchange)
         if response.next_request is not None:  # it has copied the extensions
@@ -154,6 +162,7 @@ class Hops:
             await response.aclose()
             raise
         exchange, self._first = self._first, None
+        self.exchange = exchange
         state.forwarded_by = forwarded_by(exchange)
         state.in_body = True
         state.hops += 1
@@ -172,11 +181,13 @@ class Hops:
         # Other requests must not wait until the request hooks of this one have finished.
         if self._admission is None or self._client.event_hooks["request"]:
             return await self._send(native)
-        self.state.queued = True
-        admitted = await self._admission.admit()
-        self.state.queued = False
+        admitted = self._admission.admit_nowait()
         if admitted is None:
-            return await self._send(native)
+            self.state.queued = True
+            admitted = await self._admission.admit()
+            self.state.queued = False
+            if admitted is None:
+                return await self._send(native)
         # httpcore's first event comes after the request has got a connection.
         self._trace.on_connection = admitted.end
         try:
@@ -203,9 +214,14 @@ class Hops:
             # A redirect has set a cookie with which the next request cannot be built.
             drop_unsendable(self._client.cookies.jar)
             raise
-        if not all(map(str.isascii, response.headers.get_list("set-cookie"))):
+        if any(name.lower() == b"set-cookie" for name in _not_ascii(response.headers.raw)):
             drop_unsendable(self._client.cookies.jar)
         return response
+
+
+def _not_ascii(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Return the names of the fields with a value that is not ASCII."""
+    return [name for name, value in fields if not value.isascii()]
 
 
 def _name_server(native: Any) -> bool:

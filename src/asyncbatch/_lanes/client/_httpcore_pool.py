@@ -45,6 +45,14 @@ class Admission:
     def __init__(self) -> None:
         self._free = anyio.Semaphore(1, fast_acquire=True)
 
+    def admit_nowait(self) -> Admitted | None:
+        """Admit a request if no other one is before it; else return `None`."""
+        try:
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            return None
+        return Admitted(self._free)
+
     async def admit(self) -> Admitted | None:
         """
         Wait until the request before has a connection, for at most `ADMISSION_TIMEOUT`.

@@ -1,12 +1,12 @@
 """
-How the requests of a client are routed: directly, or through a proxy.
+How the requests of a client are routed: by which transports, directly or through a proxy.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from asyncbatch._engine import Exchange, HTTPTransport
+from asyncbatch._engine import Engine, Exchange, HTTPTransport
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
@@ -27,6 +27,14 @@ def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
         return UNSET
     route: Proxy | None = taken.route
     return route
+
+
+def engines_of(client: Any) -> list[Engine]:
+    """Return the engines of the transports of a client, each once."""
+    mounts = getattr(client, "_mounts", None) or {}
+    transports = (getattr(client, "_transport", None), *mounts.values())
+    engines = (getattr(transport, "engine", None) for transport in transports)
+    return [*dict.fromkeys(engine for engine in engines if isinstance(engine, Engine))]
 
 
 def takes_routes(client: Any, native: Any) -> bool:

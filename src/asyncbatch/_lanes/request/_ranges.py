@@ -7,18 +7,19 @@ send `Accept-Encoding: identity` with `Range`.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import Any
 
 RANGE = "range"
 ACCEPTED = "accept-encoding"
 
 
-def ask_for_identity(headers: MutableMapping[str, str], library: Any) -> None:
+def ask_for_identity(headers: Any, library: Any) -> None:
     """Ask for no coding if there is a `Range`, and `Accept-Encoding` is httpx's default."""
+    if not any(len(name) == len(RANGE) and name.lower() == b"range" for name, _ in headers.raw):
+        return
     # A private name in httpx and httpx2. Without it the field is left alone.
     usual = getattr(getattr(library, "_client", None), "ACCEPT_ENCODING", None)
-    if RANGE in headers and usual is not None and headers.get(ACCEPTED) == usual:
+    if usual is not None and headers.get(ACCEPTED) == usual:
         headers["Accept-Encoding"] = "identity"
 
 

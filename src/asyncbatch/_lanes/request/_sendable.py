@@ -31,6 +31,19 @@ _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 # RFC 9110 §5.5: no control characters except the tab, and no blanks around the value.
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]\Z")
 
+# Finds every bad value in a text of all values, each between two bytes 0x80, in one search instead
+# of one for each. A value with such a byte of its own may be found without being bad.
+_SUSPECT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\x80[ \t]|[ \t]\x80")
+
+# Names that need no check, because they are in nearly every request; none is about framing.
+_USUAL = frozenset(
+    spelt
+    for name in (b"Accept", b"Accept-Encoding", b"Connection", b"User-Agent", b"Authorization")
+    for spelt in (name, name.lower())
+)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 _NO_SCHEME = "the URL must begin with http:// or https://, not {!r}"
 
@@ -121,7 +134,7 @@ def check_extensions(native: Any) -> None:
         TypeError: If the extension `timeout` is no mapping.
     """
     limits = native.extensions.get("timeout", {})
-    if not isinstance(limits, Mapping):
+    if type(limits) is not dict and not isinstance(limits, Mapping):
         raise TypeError(
             "the extension 'timeout' must be seconds by phase, as httpx.Timeout(5).as_dict() has "
             f"them, not {shown(limits)}; or give Request(timeout=5)"
@@ -136,11 +149,16 @@ def check_head(native: Any, binding: Binding) -> None:
         LocalProtocolError: If there is one.
     """
     refused = binding.library.LocalProtocolError
-    if not _TOKEN.fullmatch(native.method.encode("utf-8", "surrogateescape")):
-        raise refused(f"the method is no token: {native.method[:100]!r}", request=native)
-    for name, value in native.headers.raw:
-        if not _TOKEN.fullmatch(name):
+    method = native.method
+    if method not in _METHODS and not _TOKEN.fullmatch(method.encode("utf-8", "surrogateescape")):
+        raise refused(f"the method is no token: {method[:100]!r}", request=native)
+    fields = native.headers.raw
+    for name, _ in fields:
+        if name not in _USUAL and not _TOKEN.fullmatch(name):
             raise refused(f"the name of a header is no token: {name[:100]!r}", request=native)
+    if not _SUSPECT.search(b"\x80".join([b"", *[value for _, value in fields], b""])):
+        return
+    for name, value in fields:
         if _BAD_VALUE.search(value):
             raise refused(
                 f"the value of the header {name.decode('ascii')!r} has a line break, a control "
@@ -160,7 +178,8 @@ def check_framing(native: Any, binding: Binding) -> None:
     """
     fields = native.headers.raw
     # Most requests have no body: a single `Host` cannot contradict anything.
-    if [name for name, _ in fields if name.lower() in _FRAMING] in ([b"Host"], [b"host"]):
+    names = [name for name, _ in fields if name not in _USUAL and name.lower() in _FRAMING]
+    if names in ([b"Host"], [b"host"]):
         return
     try:
         encode_fields(fields)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
+
+_ENCODING_LENGTH, _LENGTH_LENGTH = len("content-encoding"), len("content-length")
 
 
 def coding_of(status: int, coding: str | None) -> str | None:
@@ -24,6 +27,20 @@ def coding_in(head: bytes) -> str | None:
     """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""
     values = re.findall(rb"\ncontent-encoding:[ \t]*([^\r]*)", head, re.IGNORECASE)
     return b",".join(values).decode("latin-1") or None
+
+
+def fields_of_body(fields: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
+    """Return `Content-Encoding`, and `Content-Length` as it came, of the fields of a response."""
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    for name, value in fields:
+        # By the length first: most fields are neither.
+        if len(name) == _ENCODING_LENGTH and name.lower() == b"content-encoding":
+            codings.append(value)
+        elif len(name) == _LENGTH_LENGTH and name.lower() == b"content-length":
+            lengths.append(value)
+    coding = b", ".join(codings).decode("latin-1") or None
+    return coding, b", ".join(lengths) if lengths else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,18 +1,21 @@
 """
-Measure the phases of an attempt by httpcore's trace events.
+Measure the phases of an attempt: by the times of our engine, or by httpcore's trace events.
 
-Each attempt has one `PhaseTrace`, passed as the request extension `trace`; every hop reports to it.
-A transport that is not httpcore's reports nothing, and its phases are unknown.
+Each attempt has one `PhaseTrace`, passed as the request extension `trace`. On every hop our engine
+gives it the exchange, and httpcore calls it with events. A transport that does neither leaves the
+phases unknown.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
+from asyncbatch._engine import Exchange, ExchangeTrace
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._values._timing import Timing
+from asyncbatch._values._timing import Course, Timing, course_of_all, timing_of
 
 TraceFunction = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -38,13 +41,32 @@ def _meaning_of(event: str) -> tuple[str, str | None, str]:
     return name, _PHASES.get(name), state
 
 
-class PhaseTrace:
+class PhaseTrace(ExchangeTrace):
     """Adds up the seconds of each phase over the hops of one attempt."""
+
+    __slots__ = (
+        "_chained",
+        "_clock",
+        "_current",
+        "_exchange",
+        "_exchanges",
+        "_failed_connect",
+        "_is_at_proxy",
+        "_open",
+        "_queued",
+        "_seconds",
+        "_waits_since",
+        "on_connection",
+        "on_waited",
+    )
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # The caller's own trace function of the current hop's request; None if there is none.
         self._chained: TraceFunction | None = None
+        # The engine's exchanges of all hops, and that of the current hop; None if it has none.
+        self._exchanges: list[Exchange] = []
+        self._exchange: Exchange | None = None
         self._seconds: dict[str, float] = {}
         # When each phase in progress began, by the name of its event.
         self._open: dict[str, float] = {}
@@ -57,41 +79,76 @@ class PhaseTrace:
 
         self.on_connection: Callable[[], object] | None = None
         """Called once, at the next event."""
-        self.on_waited: Callable[[float], object] | None = None
-        """Called with the seconds of each wait for a connection, at its end."""
-        self.queued = 0.0
+        self.on_waited: Callable[[], object] | None = None
+        """Called at the end of each wait for a connection that an event ends."""
+        # Seconds of the waits for a connection that events have ended.
+        self._queued = 0.0
+        self._is_at_proxy = False
+
+    @property
+    def wants_exchange(self) -> bool:
+        """Whether no function of the caller's is to be called with the events."""
+        return self._chained is None
+
+    def watch(self, exchange: Exchange) -> None:
+        """Take the times of the current hop from its exchange."""
+        self._waits_since = None
+        self._exchange = exchange
+        self._exchanges.append(exchange)
+
+    @property
+    def queued(self) -> float:
         """Seconds of all waits for a connection."""
-        self.is_at_proxy = False
+        return self._queued + sum(map(_waited, self._exchanges))
+
+    @property
+    def is_at_proxy(self) -> bool:
         """Whether a proxy has been asked to connect, and has not answered yet."""
+        return self._is_at_proxy if self._exchange is None else self._exchange.is_at_proxy
 
     @property
     def connecting(self) -> bool:
         """Whether a connection was being made when the last event came."""
+        if self._exchange is not None:
+            return _has_dialled(self._exchange) and not self._exchange.send_at
         return self._current in ("connect", "tls")
 
     @property
     def has_begun(self) -> bool:
-        """Whether any network event has been reported."""
-        return self._current is not None or bool(self._seconds)
+        """Whether the network has been used for any hop."""
+        exchange, earlier = self._exchange, len(self._exchanges)
+        if exchange is not None:
+            if exchange.send_at or _has_dialled(exchange):
+                return True
+            earlier -= 1
+        return self._current is not None or bool(self._seconds or earlier)
 
     @property
     def heard(self) -> bool:
-        """Whether the head of a response has come."""
+        """Whether a response has come, in the current hop if the engine has its exchange."""
+        if self._exchange is not None:
+            return bool(self._exchange.first_byte_at)
         return "wait" in self._seconds and self._current != "wait"
 
     @property
     def heard_last(self) -> bool:
-        """Whether the head of a response has come in the current hop."""
+        """Whether the head of a response has come in the current hop, or it is unknown."""
+        if self._exchange is not None:
+            return self._exchange.head is not None
         return self._current is None or self._current == "receive"
 
     @property
     def handshaking(self) -> bool:
         """Whether a TLS handshake was in progress when the last event came."""
+        if self._exchange is not None:
+            return self._exchange.tls is not None and not self._exchange.send_at
         return self._current == "tls"
 
     @property
     def sending(self) -> bool:
         """Whether the request was being sent when the last event came."""
+        if self._exchange is not None:
+            return bool(self._exchange.send_at) and not self._exchange.sent_at
         return self._current == "send"
 
     def attach(self, native: Any) -> TraceFunction | None:
@@ -105,6 +162,7 @@ class PhaseTrace:
         if not (chained is None or callable(chained)):
             raise TypeError(f"the extension trace must be a callable, not {chained!r}")
         self._chained = chained
+        self._exchange = None
         # A new dictionary, since the transport may keep its own beyond the hop.
         native.extensions = {**native.extensions, "trace": self}
         return chained
@@ -129,11 +187,10 @@ class PhaseTrace:
         """Note that the request has a connection, or will not get one."""
         if self._waits_since is None:
             return
-        seconds = self._clock() - self._waits_since
+        self._queued += self._clock() - self._waits_since
         self._waits_since = None
-        self.queued += seconds
         if self.on_waited is not None:
-            self.on_waited(seconds)
+            self.on_waited()
 
     def forget_wait(self) -> None:
         """Undo `begin_wait`: the transport has reported no event."""
@@ -141,24 +198,26 @@ class PhaseTrace:
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """Record one event (httpcore requires a coroutine function)."""
-        self.end_wait()
+        if self._waits_since is not None:
+            self.end_wait()
         if self.on_connection is not None:
             self.on_connection()
             self.on_connection = None
+        # In one function as far as possible: httpcore calls it ten times for each request.
         name, phase, state = _meaning_of(event)
-        if phase is not None:
-            self._note(name, phase, state)
-        elif event.startswith("proxy.connect."):
-            self.is_at_proxy = state == "started"
+        if phase is None:
+            if event.startswith("proxy.connect."):
+                self._is_at_proxy = state == "started"
+        elif state == "started":
+            self._open[name] = self._clock()
+            self._current = phase
+        else:
+            self._end(name, phase, state)
         if self._chained is not None:
             await self._chained(event, info)
 
-    def _note(self, name: str, phase: str, state: str) -> None:
+    def _end(self, name: str, phase: str, state: str) -> None:
         now = self._clock()
-        if state == "started":
-            self._open[name] = now
-            self._current = phase
-            return
         spent = now - self._open.pop(name, now)
         self._seconds[phase] = self._seconds.get(phase, 0.0) + spent
         if state == "complete":
@@ -167,7 +226,11 @@ class PhaseTrace:
             self._failed_connect = spent
 
     def take_out(self, seconds: float, before: float) -> None:
-        """Subtract time in which the event loop was blocked from the phases in progress."""
+        """
+        Subtract time in which the event loop was blocked from the phases in progress.
+
+        The engine does this for its exchanges.
+        """
         for name, began in self._open.items():
             if began <= before:
                 self._open[name] = began + seconds
@@ -176,7 +239,7 @@ class PhaseTrace:
 
     def tell_dns(self, seconds: float | None) -> None:
         """Move the seconds of the name's look-up, if known, from `connect` to `dns`."""
-        if seconds is not None:
+        if seconds is not None and self._exchange is None:
             self._seconds["dns"] = self._seconds.get("dns", 0.0) + seconds
             self._seconds["connect"] = max(0.0, self._seconds.get("connect", 0.0) - seconds)
 
@@ -187,11 +250,49 @@ class PhaseTrace:
             del self._seconds["connect"]
         self._failed_connect = 0.0
 
-    def timing(self) -> Timing:
+    def timing(self) -> Timing | Course:
         """Return the known phases; the batch adds `queued` and `throttled`."""
+        exchanges = self._exchanges
+        if not exchanges:
+            return self._timing_by_events()
+        courses = [*map(_course_of, exchanges)]
+        course = courses[0] if len(courses) == 1 else course_of_all(courses)
+        if not self._seconds and not self._open:
+            return course
+        return timing_of(course).following(self._timing_by_events())
+
+    def _timing_by_events(self) -> Timing:
         now, seconds = self._clock(), dict(self._seconds)
         # Phases that were cut off count up to now.
         for name, began in self._open.items():
             phase = _PHASES[name]
             seconds[phase] = seconds.get(phase, 0.0) + now - began
         return Timing(**seconds)
+
+
+def _has_dialled(exchange: Exchange) -> bool:
+    """Whether a connection was made for an exchange, or was being made when it ended."""
+    return exchange.connect is not None or exchange.dns is not None or exchange.tls is not None
+
+
+def _waited(exchange: Exchange) -> float:
+    """Return for how long an exchange waited in the pool, without the making of a connection."""
+    if not exchange.send_at:
+        return 0.0
+    phases = (exchange.dns or 0.0) + (exchange.connect or 0.0) + (exchange.tls or 0.0)
+    return max(0.0, exchange.send_at - exchange.begun_at - phases)
+
+
+def _course_of(exchange: Exchange) -> Course:
+    """Return the times of an exchange; a phase that was cut off counts up to now."""
+    return (
+        exchange.begun_at,
+        exchange.send_at,
+        exchange.sent_at,
+        exchange.first_byte_at,
+        exchange.ended_at or monotonic(),
+        exchange.dns,
+        exchange.connect,
+        exchange.tls,
+        len(exchange.content),
+    )

@@ -26,6 +26,9 @@ EXCHANGE = 124 * 1024
 """What building and sending a request in httpx costs, or reading its response: as many bytes as are
 decoded in a third of a millisecond."""
 
+TAKEN = 8 * 1024
+"""What it costs to take a body that our engine has received whole."""
+
 
 class Turn:
     """
@@ -62,9 +65,22 @@ def turn_here() -> tuple[Turn, CallSoon]:
     return turn, getattr(loop, "call_soon", None) or loop.run_sync_soon
 
 
-async def wait_turn(nbytes: int) -> None:
-    """Wait for a turn with something left, and spend `nbytes` of it."""
-    turn, call_soon = turn_here()
-    while turn.left <= 0:
-        await anyio.lowlevel.checkpoint()
-    turn.spend(nbytes, call_soon)
+class Turns:
+    """The turns of the running event loop; make one for each batch, since a look-up takes long."""
+
+    __slots__ = ("_call_soon", "_turn")
+
+    def __init__(self) -> None:
+        self._turn, self._call_soon = turn_here()
+
+    def spend_nowait(self, nbytes: int) -> bool:
+        """Spend `nbytes` of this turn; return `False` if nothing of it is left."""
+        if self._turn.left <= 0:
+            return False
+        self._turn.spend(nbytes, self._call_soon)
+        return True
+
+    async def spend(self, nbytes: int) -> None:
+        """Wait for a turn with something left, and spend `nbytes` of it."""
+        while not self.spend_nowait(nbytes):
+            await anyio.lowlevel.checkpoint()

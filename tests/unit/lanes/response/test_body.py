@@ -7,20 +7,23 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from asyncbatch import TooSlow
+from asyncbatch import HTTPTransport, TooSlow
 from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody
+from asyncbatch._engine import EXCHANGE_EXTENSION
 from asyncbatch._engine._minimum_rate import WINDOW
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._lanes.response._body import (
     REDIRECT_BODY_LIMIT,
+    BodyReader,
     close,
-    read_body,
-    read_redirect_body,
     redirect_limit,
 )
+from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import run_virtually
+from tests.unit.lanes.conftest import TRUSTING
 
 pytestmark = pytest.mark.any_loop
 
@@ -71,7 +74,8 @@ def respond(library: Any, stream: Stream, status: int = 200, **headers: str) -> 
 
 
 async def read(response: Any, library: Any, limit: int | None = None, **more: Any) -> bytes:
-    await read_body(response, binding_of(library.AsyncClient()), limit, more.get("minimum_rate"))
+    reader = BodyReader(binding_of(library.AsyncClient()), more.get("minimum_rate"))
+    await reader.read(response, limit)
     content: bytes = response.content
     return content
 
@@ -194,7 +198,7 @@ async def test_a_long_redirect_is_closed_and_left_empty(library: Any) -> None:
     long, short = Stream(bytes(REDIRECT_BODY_LIMIT), b"x"), Stream(b"moved")
     responses = [respond(library, stream, 302) for stream in (long, short)]
     for response in responses:
-        await read_redirect_body(response, binding, None, None)
+        await BodyReader(binding, None).read_redirect(response, None)
 
     assert [response.content for response in responses] == [b"", b"moved"]
     assert long.closed
@@ -224,3 +228,91 @@ def test_a_body_has_to_keep_the_least_rate(
     with pytest.raises(TooSlow):
         run_virtually(backend, main)
     assert stream.closed
+
+
+@pytest.fixture
+def transport(library: Any) -> Any:
+    """Make a transport of ours outside the event loop, since the first one imports httpcore."""
+    return HTTPTransport.for_library(library)(verify=TRUSTING)
+
+
+async def exchanged(
+    library: Any, transport: Any, url: str, wrap: Any = None
+) -> tuple[Any, list[str]]:
+    """Return a response of our transport, read by way of its exchange, and who read the body."""
+    readers: list[str] = []
+
+    class Noting(library.AsyncByteStream):  # type: ignore[misc]  # chosen at run time
+        def __init__(self, stream: Any) -> None:
+            self.stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            readers.append("wrapper")
+            async for piece in self.stream:
+                yield piece
+
+        async def aclose(self) -> None:
+            await self.stream.aclose()
+
+    client = library.AsyncClient(transport=transport, timeout=60)
+    async with client:
+        response = await client.send(client.build_request("GET", url), stream=True)
+        exchange = response.extensions.pop(EXCHANGE_EXTENSION)
+        while not exchange.is_over:
+            await anyio.lowlevel.checkpoint()
+        if wrap == "response":
+            response.stream = Noting(response.stream)
+        elif wrap == "transport":
+            response.stream._stream = Noting(response.stream._stream)
+        await BodyReader(binding_of(client), None).read(response, 10_000, exchange)
+    return response, readers
+
+
+@pytest.mark.parametrize("wrap", [None, "response", "transport"])
+async def test_a_body_that_the_engine_has_is_taken_unless_somebody_is_between(
+    library: Any, transport: Any, server: LoopbackServer, wrap: Any
+) -> None:
+    """The response is the same as one that httpx has read."""
+    server.on("/", Reply(body=TEXT).gzipped())
+    response, readers = await exchanged(library, transport, server.url(), wrap)
+    async with library.AsyncClient(timeout=60, verify=TRUSTING) as client:
+        usual = await client.get(server.url())
+
+    assert readers == ([] if wrap is None else ["wrapper"])
+    assert response.content == usual.content == TEXT
+    assert response.num_bytes_downloaded == usual.num_bytes_downloaded
+    assert (response.is_closed, response.is_stream_consumed) == (True, True)
+    if wrap != "response":  # the wrapper has no `elapsed` of httpx2's own stream
+        assert 0 < response.elapsed.total_seconds() < 60
+    assert response.headers.get("content-encoding") == "gzip"
+
+
+@pytest.mark.parametrize("coded", [False, True])
+async def test_a_body_that_the_engine_has_keeps_its_bound(
+    library: Any, transport: Any, server: LoopbackServer, coded: bool
+) -> None:
+    """As it is on the wire, and decoded."""
+    reply = Reply(body=bytes(10_001))
+    server.on("/", reply.gzipped() if coded else reply)
+
+    with pytest.raises(BodyLimitExceeded):
+        await exchanged(library, transport, server.url())
+
+
+async def test_a_response_whose_reading_is_patched_is_read_through_httpx(
+    library: Any, transport: Any, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instrument may look at each piece."""
+    seen: list[bytes] = []
+    real = library.Response.aiter_raw
+
+    async def aiter_raw(self: Any, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        async for piece in real(self, chunk_size):
+            seen.append(piece)
+            yield piece
+
+    monkeypatch.setattr(library.Response, "aiter_raw", aiter_raw)
+    server.on("/", Reply(body=TEXT))
+    response, _ = await exchanged(library, transport, server.url())
+
+    assert response.content == b"".join(seen) == TEXT

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from asyncbatch._lanes.response._phases import PhaseTrace
-from asyncbatch._values._timing import Timing
+from asyncbatch._values._timing import Timing, timing_of
 
 pytestmark = pytest.mark.any_loop
 
@@ -119,9 +120,9 @@ async def test_a_connect_that_failed_at_the_name_was_a_look_up() -> None:
 
 
 async def test_a_wait_for_a_connection_ends_with_the_first_event() -> None:
-    """It is counted and told once; an admission ends then too."""
-    hop, told, ended = Hop(), [], []
-    hop.trace.on_waited = told.append
+    """It is counted once; an admission ends then too."""
+    hop, ended, told = Hop(), [], []
+    hop.trace.on_waited = lambda: told.append(hop.trace.queued)
     hop.trace.on_connection = lambda: ended.append(hop.clock.now)
     hop.trace.begin_wait()
     hop.clock.now += 2.0
@@ -130,8 +131,8 @@ async def test_a_wait_for_a_connection_ends_with_the_first_event() -> None:
     await hop.event("connection.start_tls", 1.0)
     hop.trace.end_wait()
 
-    assert told == [2.0]
     assert ended == [102.0]
+    assert told == [2.0]
     assert hop.trace.queued == 2.0
     hop.trace.begin_wait()
     hop.clock.now += 5.0
@@ -189,3 +190,86 @@ def test_a_trace_that_cannot_be_called_is_refused() -> None:
     native = httpx.Request("GET", "http://a.test/", extensions={"trace": "print"})
     with pytest.raises(TypeError, match="trace must be a callable, not 'print'"):
         Hop().trace.attach(native)
+
+
+def exchange(**times: Any) -> Any:
+    """Return an exchange with these times, which began at 100."""
+    nothing = dict.fromkeys(("dns", "connect", "tls", "head"))
+    points = dict.fromkeys(("send_at", "sent_at", "first_byte_at", "ended_at"), 0.0)
+    values: dict[str, Any] = {"begun_at": 100.0, "is_at_proxy": False, "content": b""}
+    return SimpleNamespace(**{**nothing, **points, **values, **times})
+
+
+def test_the_times_of_an_exchange_are_the_phases() -> None:
+    """Without an event; those of several hops add up."""
+    hop = Hop()
+    whole = exchange(connect=1.0, send_at=103.0, sent_at=104.0, first_byte_at=106.0, ended_at=109.0)
+    hop.trace.watch(whole)
+    first = Timing(connect=1.0, send=1.0, wait=2.0, receive=3.0)
+    assert timing_of(hop.trace.timing()) == first
+    assert hop.trace.queued == 2.0
+    hop.trace.watch(whole)
+
+    assert timing_of(hop.trace.timing()) == Timing(connect=2.0, send=2.0, wait=4.0, receive=6.0)
+    assert hop.trace.queued == 4.0
+
+
+async def test_the_phases_of_exchanges_and_events_add_up() -> None:
+    """A redirect may lead from our transport to another one."""
+    hop = Hop()
+    hop.trace.watch(exchange(send_at=101.0, sent_at=102.0, first_byte_at=104.0, ended_at=104.5))
+    hop.trace.attach(httpx.Request("GET", "http://a.test/"))
+    await hop.event("http11.send_request_headers", 3.0)
+
+    assert timing_of(hop.trace.timing()) == Timing(send=4.0, wait=2.0, receive=0.5)
+
+
+@pytest.mark.parametrize(
+    ("times", "facts"),
+    [
+        ({}, (False, False, False, False, False, False)),
+        ({"dns": 0.1}, (True, True, False, False, False, False)),
+        ({"connect": 0.1, "tls": 0.1}, (True, True, True, False, False, False)),
+        ({"send_at": 101.0}, (True, False, False, True, False, False)),
+        ({"send_at": 101.0, "sent_at": 102.0}, (True, False, False, False, False, False)),
+        (
+            {"send_at": 101.0, "sent_at": 102.0, "first_byte_at": 103.0, "head": "head"},
+            (True, False, False, False, True, True),
+        ),
+    ],
+    ids=["in the pool", "name", "handshake", "sending", "waiting", "head"],
+)
+def test_what_an_exchange_was_doing_is_known(times: Any, facts: tuple[bool, ...]) -> None:
+    """When it was cut off, say."""
+    trace = Hop().trace
+    trace.watch(exchange(**times))
+
+    assert facts == (
+        trace.has_begun,
+        trace.connecting,
+        trace.handshaking,
+        trace.sending,
+        trace.heard,
+        trace.heard_last,
+    )
+
+
+def test_an_exchange_ends_with_its_hop() -> None:
+    """The next one has not begun yet."""
+    trace = Hop().trace
+    trace.watch(exchange(send_at=101.0, sent_at=102.0, first_byte_at=103.0))
+    trace.attach(httpx.Request("GET", "http://a.test/"))
+
+    assert trace.has_begun
+    assert not trace.heard
+    assert trace.heard_last  # in doubt, nothing is held against the next host
+    assert not trace.connecting
+
+
+def test_a_trace_of_the_callers_needs_the_events() -> None:
+    """Otherwise the exchange is enough."""
+    trace = Hop().trace
+    assert trace.wants_exchange
+    trace.attach(httpx.Request("GET", "http://a.test/", extensions={"trace": print}))
+
+    assert not trace.wants_exchange
