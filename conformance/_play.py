@@ -69,6 +69,14 @@ class Report:
     problems: list[str]
     """What is not as expected, in words; empty if all is."""
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it has failed by taking too long, itself or its canary."""
+        return self.outcome.kind in ("timeout", "hung") or any(
+            "timeout" in problem.lower() or "where nothing was to wait for" in problem
+            for problem in self.problems
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.case.name} ({self.delivery.value}): {'; '.join(self.problems) or 'as expected'}"

@@ -38,6 +38,9 @@ AT_A_TIME = 12
 AGAIN_AT_A_TIME = 6
 """For what has failed: a client that is busy with other cases is not to blame for being slow."""
 
+LATE_AT_A_TIME = 2
+"""For what has taken too long then, too, since the machine may be busy."""
+
 SECONDS = 1800.0
 """For one client."""
 
@@ -91,13 +94,31 @@ async def score(open_client: Opener, server: ScriptedServer, selection: Selectio
 async def _failing_again(
     open_client: Opener, server: ScriptedServer, reports: list[Report]
 ) -> dict[str, str]:
-    """Play what failed again, each with a client of its own, and say what is wrong with it."""
+    """Play what failed again, what was late twice, and say what is wrong with the rest."""
+    failing = await _played_again(open_client, server, reports, AGAIN_AT_A_TIME)
+    late = {name for name, report in failing.items() if report.is_late}
+    again = [report for report in reports if report.case.name in late]
+    failing = {name: report for name, report in failing.items() if name not in late} | (
+        await _played_again(open_client, server, again, LATE_AT_A_TIME)
+    )
+    names = dict.fromkeys(report.case.name for report in reports)
+    return {
+        name: f"{failing[name].delivery.value}: {'; '.join(failing[name].problems)}"
+        for name in names
+        if name in failing
+    }
+
+
+async def _played_again(
+    open_client: Opener, server: ScriptedServer, reports: list[Report], at_a_time: int
+) -> dict[str, Report]:
+    """Play what failed again, each with a client of its own, and return what fails still."""
     left: dict[str, list[Report]] = {}
     for report in reports:
         if report.problems:
             left.setdefault(report.case.name, []).append(report)
-    failures: dict[str, str] = {}
-    limiter = anyio.CapacityLimiter(AGAIN_AT_A_TIME)
+    failing: dict[str, Report] = {}
+    limiter = anyio.CapacityLimiter(at_a_time)
 
     async def play_again(wrong: list[Report]) -> None:
         async with limiter:
@@ -106,14 +127,13 @@ async def _failing_again(
                 async with open_client() as client:
                     again = await play(report.case, client, server, report.delivery, neutral=True)
                 if again.problems:
-                    problems = "; ".join(again.problems)
-                    failures[report.case.name] = f"{report.delivery.value}: {problems}"
+                    failing[report.case.name] = again
                     return
 
     async with anyio.create_task_group() as tasks:
         for wrong in left.values():
             tasks.start_soon(play_again, wrong)
-    return {name: failures[name] for name in left if name in failures}
+    return failing
 
 
 async def score_named(name: str, selection: Selection) -> Score:

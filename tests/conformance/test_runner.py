@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from conformance import Delivery, Outcome, Request, ScriptedServer
+from conformance import Client, Delivery, Outcome, Request, ScriptedServer, Trust
 from conformance.__main__ import main
 from conformance._run import Selection, score
 from conformance._score import (
@@ -99,6 +99,51 @@ async def test_what_a_client_lacks_is_not_held_against_it(scripted: ScriptedServ
     assert found.count("n/a") > 5
     assert found.count("passed") == found.count("failed") == 0
     assert asked.count("failed") == 1
+
+
+class FailingAtFirst:
+    """A client of which the first ones that are opened fail without a request."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self._kind = kind
+        self._left = count
+
+    @asynccontextmanager
+    async def open(self, trust: Trust) -> AsyncIterator[Client]:
+        fails = self._left > 0
+        self._left -= 1
+        async with direct_lane(trust) as client:
+            yield Failing(self._kind) if fails else client
+
+
+class Failing:
+    """Fails in one way, whatever it is asked."""
+
+    name = "failing"
+    lacks: frozenset[str] = frozenset()
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    async def fetch(self, url: str, request: Request) -> Outcome:
+        return Outcome.failed(self._kind, "not asked")
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize(
+    ("kind", "count", "failed"),
+    [("protocol", 1, 0), ("protocol", 2, 1), ("timeout", 2, 0), ("timeout", 3, 1)],
+)
+async def test_what_fails_is_played_again_and_what_is_late_twice(
+    kind: str, count: int, failed: int, scripted: ScriptedServer
+) -> None:
+    """With a fresh client each time, since the machine may have been busy."""
+    client = FailingAtFirst(kind, count)
+    selection = Selection("a path with dots", (Delivery.WHOLE,))
+    found = await score(partial(client.open, scripted.trust), scripted, selection)
+
+    assert found.count("failed") == len(found.failures) == failed
+    assert found.count("passed") == 1 - failed
 
 
 @pytest.mark.asyncio_only

@@ -55,14 +55,6 @@ def every(stride: int, cases: Sequence[Case] = CASES) -> Sequence[Case]:
     return cases[random.randrange(stride) :: stride]
 
 
-def is_late(report: Report) -> bool:
-    """Did the case fail by taking too long, itself or its canary?"""
-    return report.outcome.kind in ("timeout", "hung") or any(
-        "timeout" in problem or "where nothing was to wait for" in problem
-        for problem in report.problems
-    )
-
-
 def played(
     lane: Any,
     server: ScriptedServer,
@@ -94,7 +86,7 @@ def played(
                 )
                 plays = []
                 for report in (report for report in reports if report.problems):
-                    if number < (MOST_TRIES if is_late(report) else tries):
+                    if number < (MOST_TRIES if report.is_late else tries):
                         plays.append((report.case, report.delivery))
                     else:
                         wrong.append(report)
