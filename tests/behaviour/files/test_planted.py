@@ -11,9 +11,11 @@ import anyio
 import pytest
 
 from asyncbatch import Fetcher, Folder
-from tests.behaviour.files.lies import CUT, TAG, V1, V2, Case, Script, ranged, whole
+from asyncbatch._files import _download
+from tests.behaviour.files.lies import CUT, TAG, V1, V2, Ask, Case, Script, ranged, whole
 from tests.behaviour.files.test_lying_servers import fetch, names_in
 from tests.raw_server import Peer, serve
+from tests.waiting import until
 
 VICTIM = b"not to be touched"
 
@@ -142,25 +144,27 @@ async def test_a_target_below_a_file_is_a_failure_of_the_disk(place: str, tmp_pa
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that root cannot write")
 async def test_a_folder_that_cannot_be_written_is_a_failure_of_the_disk() -> None:
-    """Before anything is sent."""
+    """It is found out when there is something to write."""
     case = Case("not writable", (ranged(V1, TAG),))
-    script = Script(case)
-    async with serve(script) as server:
+    async with serve(Script(case)) as server:
         result = await fetch(case, server.port, Path("/proc/self/file"))
 
     assert result.kind == "disk"
-    assert script.asked == []
+    assert isinstance(result.error, OSError)
 
 
-async def test_of_two_fetchers_with_one_target_the_second_fails(tmp_path: Path) -> None:
-    """The part is locked; the first one's file is as the server sent it."""
-    first_has_begun, second_has_ended = anyio.Event(), anyio.Event()
+async def test_of_two_fetchers_with_one_target_the_second_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is locked as soon as it is written; the first one's file is as it was sent."""
+    monkeypatch.setattr(_download, "AT_ONCE", 1)
+    part = tmp_path / "file.part"
+    second_has_ended = anyio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
-        head, *pieces = whole(V1, TAG)(None).pieces()  # type: ignore[arg-type]
+        head, *pieces = whole(V1, TAG)(Ask(None)).pieces()
         await peer.send(head, pieces[0])
-        first_has_begun.set()
         await second_has_ended.wait()
         await peer.send(*pieces[1:])
 
@@ -172,7 +176,7 @@ async def test_of_two_fetchers_with_one_target_the_second_fails(tmp_path: Path) 
             results.append(await fetch(case, server.port, tmp_path / "file"))
 
         group.start_soon(fetch_first)
-        await first_has_begun.wait()
+        await until(lambda: part.exists() and part.stat().st_size > 0)
         second = await fetch(case, server.port, tmp_path / "file")
         second_has_ended.set()
 
