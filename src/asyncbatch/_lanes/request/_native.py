@@ -27,7 +27,7 @@ def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any 
 
     Returns:
         `None` if the layout of `Request` is not the known one, its constructor has been replaced,
-        or the URL has no path.
+        or the URL has no path before its query.
     """
     if library.Request.__init__ is not _known_constructor(library):
         return None
@@ -52,7 +52,7 @@ def no_stream(library: Any) -> Any:
 
 def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
     end = url.find("/", len("https://"))
-    if end < 0 or "#" in url:
+    if end < 0 or "#" in url or "?" in url[:end]:
         return None
     parsed, netloc = _origin(library, url[:end])
     path, mark, query = url[end:].partition("?")

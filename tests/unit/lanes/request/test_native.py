@@ -61,7 +61,7 @@ def test_headers_are_what_httpx_would_make(fields: list[tuple[bytes, bytes]]) ->
     assert made.encoding == expected.encoding
 
 
-@pytest.mark.parametrize("url", ["http://a.test", "http://a.test/#f"])
+@pytest.mark.parametrize("url", ["http://a.test", "http://a.test/#f", "http://a.test?b=/c"])
 def test_any_other_url_is_left_to_httpx(url: str) -> None:
     """There is no telling where its target begins and ends."""
     assert plain_request(httpx, url, [], {}) is None
