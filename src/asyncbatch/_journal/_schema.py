@@ -186,7 +186,11 @@ def open_to_read(path: Path, shown: str) -> sqlite3.Connection:
             # The garbage collector may close it, in any thread.
             check_same_thread=False,
         )
-        connection.execute("SELECT 1 FROM settings").fetchone()
+        try:
+            connection.execute("SELECT 1 FROM settings").fetchone()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 

@@ -100,6 +100,10 @@ def run(
         try:
             for line in process.stdout:
                 delivered.append(json.loads(line))
+                if len(delivered) % 50 == 0:
+                    # What was delivered can be read at once, in another process.
+                    with Journal.read(journal) as reader:
+                        assert sum(reader.counts().values()) >= len(delivered)
                 if len(delivered) == lines:
                     process.send_signal(number)
                     lines = None

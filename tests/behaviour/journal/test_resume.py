@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -394,6 +395,35 @@ async def test_a_post_whose_answer_was_not_waited_for_is_in_doubt(
     assert (again.kind, again.from_journal) == ("in_doubt", True)
     assert get.content == sent.content == b"at last"
     assert [request.method for request in server.requests].count("POST") == 2
+
+
+async def test_a_damaged_body_is_fetched_again(
+    server: LoopbackServer, journal: str, tmp_path: Path
+) -> None:
+    """A POST whose body is damaged is in doubt: it must not be sent again for it."""
+    server.on("/large", lambda _: Reply(body=os.urandom(400_000)))
+    requests = [server.url("/large"), Request(server.url("/large"), "POST")]
+    first = await fetch_many(requests, journal=journal)
+    await anyio.to_thread.run_sync(damage, tmp_path / "run.db.d")
+
+    second = await fetch_many(requests, journal=journal)
+    third = await fetch_many(requests[:1], journal=journal)
+
+    assert [result.kind for result in second] == [None, "in_doubt"]
+    assert not second[0].from_journal
+    assert second[0].content != first[0].content
+    assert third[0].from_journal
+    assert third[0].content == second[0].content
+    assert len(server.requests) == 3
+
+
+def damage(folder: Path) -> None:
+    """Change a byte of each file."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = bytearray(path.read_bytes())
+            content[7] ^= 1
+            path.write_bytes(content)
 
 
 async def test_a_served_result_pickles(server: LoopbackServer, journal: str) -> None:
