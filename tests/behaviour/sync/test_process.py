@@ -35,7 +35,7 @@ def start(program: str, *arguments: str, warnings: str = "error") -> subprocess.
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 
 
-def finish(process: subprocess.Popen[str], *, seconds: float = 15.0) -> tuple[str, str]:
+def finish(process: subprocess.Popen[str], *, seconds: float = 100.0) -> tuple[str, str]:
     """Return what the process wrote; one that does not end is killed, and fails the test."""
     with process:
         try:
