@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, Retry
+from asyncbatch._lanes.request import _native
 
 AT_ONCE = Retry(backoff=0)
 
@@ -28,3 +29,9 @@ async def fetcher(request: pytest.FixtureRequest) -> AsyncIterator[Fetcher]:
     async with _lanes()[request.param]() as fetcher:
         yield fetcher
         await fetcher.client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _look_at_the_layout_of_requests_again() -> None:
+    """Forget what another test, which may have patched httpx, has made of it."""
+    _native._known_constructor.cache_clear()
