@@ -16,13 +16,15 @@ import gzip
 import io
 import multiprocessing
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from asyncbatch import Fetcher, Request, Results
+from asyncbatch import Fetcher, Folder, Request, Results
 from asyncbatch.testing import LoopbackServer, Reply
 
 AUTH = ("user", "secret")
@@ -54,6 +56,13 @@ def works(url: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     ):
         yield name, [url + path] * 3, {}
         yield f"{name}, client lane", [Request(url + path, auth=AUTH)] * 3, {}
+    folder = tempfile.mkdtemp()
+    to_files = Folder(folder, exists="rename")
+    yield "10 MB to a file", [Request(url + "10MB", to=to_files)] * 3, {}
+    yield "the same, client lane", [Request(url + "10MB", auth=AUTH, to=to_files)] * 3, {}
+    yield "gzip to a file, 100 KB to 30 MB", [Request(url + "bomb", to=to_files)] * 3, {}
+    yield "1,000 files of 0 bytes", [Request(url, to=to_files)] * 1000, {}
+    shutil.rmtree(folder)
     body = bytes(100_000_000)
     yield "a request body of 100 MB", [Request(url, "POST", content=body)], {}
     yield "the same, client lane", [Request(url, "POST", content=body, auth=AUTH)], {}

@@ -32,9 +32,9 @@ class Files:
         self.to: Folder | Path | None = None
         if to is not None:
             self.to = _resolved(to, is_one=is_one)
-        # The files of the requests so far, by what equal names have in common; of a batch of one
-        # request, whose object is used again, nothing is kept.
-        self._taken: set[str] | None = None if is_one else set()
+        # The files of the requests so far, by what equal names have in common, with the last number
+        # that made another name of it; of a batch of one request, nothing is kept.
+        self._taken: dict[str, int] | None = None if is_one else {}
         # Threads of the disk ask for further names.
         self._lock = threading.Lock()
         # Those whose body is being received, in the order in which they began.
@@ -84,19 +84,25 @@ class Files:
         Raises:
             ValueError: Another request has the path.
         """
-        taken, path, number = self._taken, folder / name, 0
+        taken, path = self._taken, folder / name
         if taken is None:
             return path
         with self._lock:
-            while (key := target_key(_place_of(path))) in taken:
-                if not renames:
-                    raise ValueError(
-                        f"another request of this batch has the file {str(path)!r}; give each its "
-                        "own `to`, or names by Folder(name=...), or Folder(exists='rename')"
-                    )
+            first = target_key(_place_of(path))
+            # Counted on from the last number, as there may be thousands of one name.
+            key, number = first, taken.get(first, -1)
+            if number >= 0 and not renames:
+                raise ValueError(
+                    f"another request of this batch has the file {str(path)!r}; give each its "
+                    "own `to`, or names by Folder(name=...), or Folder(exists='rename')"
+                )
+            while key in taken:
                 number += 1
                 path = folder / numbered(name, number)
-            taken.add(key)
+                key = target_key(_place_of(path))
+            taken[key] = 0
+            if number > 0:
+                taken[first] = number
         return path
 
 

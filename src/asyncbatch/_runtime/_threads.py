@@ -57,8 +57,8 @@ class Threads:
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._running = 0
-        # One item for each thread that waits for a call.
-        self._idle: deque[None] = deque()
+        # The locks that wake the threads which wait for a call.
+        self._idle: deque[threading.Lock] = deque()
 
     async def call(self, function: Callable[[], T]) -> T:
         """
@@ -92,7 +92,10 @@ class Threads:
     def _put(self, call: Callable[[], None]) -> None:
         with self._lock:
             self._calls.put(call)
-            if self._running >= self._limit or len(self._idle) >= self._calls.qsize():
+            with contextlib.suppress(IndexError):
+                self._idle.pop().release()
+                return
+            if self._running >= self._limit:
                 return
             self._running += 1
         try:
@@ -132,13 +135,18 @@ class Threads:
         return call
 
     def _awaited(self) -> Callable[[], None] | None:
-        self._idle.append(None)
-        try:
-            return self._calls.get(timeout=self._linger)
-        except Empty:
-            return None
-        finally:
-            self._idle.pop()
+        # A lock of its own, since `SimpleQueue.get` may wait without end if its time is over when
+        # another thread has taken what it was woken for (CPython 3.11).
+        wake = threading.Lock()
+        wake.acquire()
+        self._idle.append(wake)
+        call = self._taken()
+        if call is None:
+            wake.acquire(timeout=self._linger)
+            call = self._taken()
+        with contextlib.suppress(ValueError):  # raised if `_put` has woken it
+            self._idle.remove(wake)
+        return call
 
     def _taken(self) -> Callable[[], None] | None:
         try:
