@@ -35,3 +35,4 @@ async def fetcher(request: pytest.FixtureRequest) -> AsyncIterator[Fetcher]:
 def _look_at_the_layout_of_requests_again() -> None:
     """Forget what another test, which may have patched httpx, has made of it."""
     _native._known_constructor.cache_clear()
+    _native._known_constructor(httpx)
