@@ -190,7 +190,7 @@ class Download:
         # Set before it is open: a cancellation does not wait for the thread.
         self._part = part = Part()
         if self._is_nothing_there():
-            return None  # the part is opened when there is something to write
+            return None  # the part is opened when the first bytes have come
         try:
             found = await self._call(partial(self._prepare, part))
         except SinkFailure:
@@ -291,7 +291,8 @@ class Download:
         """See `Sink.write`."""
         self._pieces.append(piece)
         self._waiting += len(piece)
-        if self._waiting >= AT_ONCE:
+        # A body that is not there as a whole has its part locked while the rest is waited for.
+        if self._waiting >= AT_ONCE or (self._new is not None and self._waiting != self.length):
             part = self._part
             assert part is not None
             # The connection receives meanwhile, as much as it holds.

@@ -180,7 +180,8 @@ class Part:
             with contextlib.suppress(OSError):  # without the note, the bytes are fetched again
                 fd = os.open(self._beside, os.O_WRONLY | os.O_APPEND | _COMMON)
                 with os.fdopen(fd, "ab") as file:
-                    file.write(b"%d\n" % self.size)
+                    # A line of its own, should the last one have been cut off.
+                    file.write(b"\n%d\n" % self.size)
 
     def complete(self, target: Path, *, replaces: bool) -> None:
         """

@@ -11,7 +11,6 @@ import anyio
 import pytest
 
 from asyncbatch import Fetcher, Folder
-from asyncbatch._files import _download
 from tests.behaviour.files.lies import CUT, TAG, V1, V2, Ask, Case, Script, ranged, whole
 from tests.behaviour.files.test_lying_servers import fetch, names_in
 from tests.raw_server import Peer, serve
@@ -153,11 +152,8 @@ async def test_a_folder_that_cannot_be_written_is_a_failure_of_the_disk() -> Non
     assert isinstance(result.error, OSError)
 
 
-async def test_of_two_fetchers_with_one_target_the_second_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The part is locked as soon as it is written; the first one's file is as it was sent."""
-    monkeypatch.setattr(_download, "AT_ONCE", 1)
+async def test_of_two_fetchers_with_one_target_the_second_fails(tmp_path: Path) -> None:
+    """The part is locked while a body arrives; the first one's file is as it was sent."""
     part = tmp_path / "file.part"
     second_has_ended = anyio.Event()
 

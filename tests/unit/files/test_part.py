@@ -168,6 +168,27 @@ def test_after_a_restart_of_the_system_only_synced_bytes_count(
     assert size == 3
 
 
+def test_a_count_that_was_cut_off_is_not_joined_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of 1 and 3, 13 would be more than there is; the complete one counts."""
+    part = opened(tmp_path / "x")
+    part.keep({})
+    part.write([b"abc"])
+    with (tmp_path / ".x.resume").open("ab") as beside:
+        beside.write(b"1")
+    part.sync()
+    part.write([b"d" * 20])
+    part.close()
+    monkeypatch.setattr("asyncbatch._files._part._boot", lambda: "another")
+    again = opened(tmp_path / "x")
+    again.state()
+    size = again.size
+    again.close()
+
+    assert size == 3
+
+
 def test_the_mode_is_that_of_the_umask(tmp_path: Path):
     """As for every file that a program makes; what stands beside it is the owner's alone."""
     before = os.umask(0o027)
