@@ -161,8 +161,8 @@ async def test_the_owner_is_paused_while_a_single_byte_is_held(
     size: int, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """By the event loop's transport, or an unsent request would lie before the next one."""
-    owner, loop = Pausing(), asyncio.get_running_loop()
     one, closing = attacher(is_blind=True)
+    owner, loop = Pausing(), asyncio.get_running_loop()
     pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     transport: Any = await one.attach(pair[0])
     transport.deliver_to(owner)
