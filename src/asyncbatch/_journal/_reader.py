@@ -66,6 +66,9 @@ class JournalReader:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<JournalReader {self._shown!r}>"
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

@@ -83,6 +83,16 @@ def test_an_empty_journal_has_no_results(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["run.db"]
 
 
+def test_a_reader_is_shown_with_its_file(tmp_path: Path) -> None:
+    """In a notebook, for example; after it was closed, too."""
+    path = tmp_path / "run.db"
+    opened(path).close()
+    with Journal.read(path) as reader:
+        shown = repr(reader)
+
+    assert shown == repr(reader) == f"<JournalReader {str(path)!r}>"
+
+
 def test_a_damaged_body_is_empty_to_a_reader(tmp_path: Path) -> None:
     """The rest of its result is there."""
     store = opened(tmp_path / "run.db")
