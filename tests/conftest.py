@@ -181,6 +181,14 @@ def no_blocking_call(request: pytest.FixtureRequest, detector: BlockBuster) -> I
     detector.activate()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def threads_of_the_disk_end_at_once() -> None:
+    """Let them wait for no further calls: each test waits until its threads have ended."""
+    from asyncbatch._files import _download
+
+    _download._threads._linger = 0.001
+
+
 @pytest.fixture(autouse=True)
 def no_leaked_threads_or_sockets() -> Iterator[None]:
     """Fail the test that leaves a thread running or a socket open."""
