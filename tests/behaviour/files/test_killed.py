@@ -33,6 +33,8 @@ from tests.behaviour.files.lies import (
 from tests.behaviour.files.test_lying_servers import fetch, names_in
 from tests.raw_server import Peer, serve
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[3]
 
 WHOLES = {V1, V2, SHORTER, b""}

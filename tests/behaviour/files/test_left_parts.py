@@ -28,7 +28,7 @@ from tests.raw_server import serve
 
 PART, NOTE = "file.part", ".file.resume"
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.once, pytest.mark.any_loop]
 
 
 def note_of(folder: Path) -> dict[str, object]:

@@ -14,7 +14,7 @@ from asyncbatch import Fetcher, Request, Retry
 from tests.behaviour.files.lies import CASES, PACKED, V1, Case, Script
 from tests.raw_server import serve
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.once, pytest.mark.any_loop]
 
 
 def names_in(folder: Path) -> set[str]:

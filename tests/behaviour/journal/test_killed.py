@@ -29,7 +29,10 @@ PROGRAM = Path(__file__).with_name("killed.py")
 ROOT = Path(__file__).parents[3]
 COUNT = 300
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL"),
+]
 
 
 class Answers:

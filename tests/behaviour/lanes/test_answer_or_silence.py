@@ -13,6 +13,8 @@ from asyncbatch import Fetcher, Request
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests.behaviour.faults.lanes import fetcher_on
 
+pytestmark = pytest.mark.once
+
 LANES = ["direct", "client", "stock"]
 
 

@@ -16,6 +16,8 @@ from tests.proxies import Manner, ProxyServer
 from tests.unit.lanes.conftest import TRUSTING
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 # The scheme of the proxy, whether it asks for a password, and the step at which it says no more.
 # `accepted` is its TLS handshake if it has one, `connected` that of the origin in the tunnel.
 STEPS = [

@@ -28,7 +28,10 @@ def has_ipv6() -> bool:
     return True
 
 
-pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1"),
+]
 
 
 class Handler(BaseHTTPRequestHandler):
