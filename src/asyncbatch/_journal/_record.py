@@ -190,8 +190,8 @@ def result_of(
         **common,
     )
     if isinstance(error, library.HTTPStatusError):
-        error.response = failure.response
-        error.request = error.response.request
+        response: Any = failure.response
+        error.response, error.request = response, response.request
     return failure
 
 

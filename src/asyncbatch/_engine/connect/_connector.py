@@ -168,8 +168,8 @@ class Connector:
             begun: What `begin` returned.
 
         Raises:
-            ResolveFailed, AddressRefused, ConnectFailed, HandshakeFailed, InvalidRequest,
-                ProxyFailed: That step failed.
+            ExchangeError: A step failed: `ResolveFailed`, `AddressRefused`, `ConnectFailed`,
+                `HandshakeFailed`, `InvalidRequest` or `ProxyFailed`.
         """
         route = origin.route
         if route is None:
