@@ -12,20 +12,18 @@ from typing import Literal, TypeAlias
 import attrs
 
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._retry_policy import IDEMPOTENT, RETRIED_STATUSES, RetryPolicy
+from asyncbatch._values._retry_policy import (
+    IDEMPOTENT,
+    RETRIED_STATUSES,
+    TRANSIENT,
+    RetryPolicy,
+)
 
 RetryTypes: TypeAlias = Literal["transient", "all", "none"]
 
 # Failures that another run may not meet again.
-_PASSING = frozenset(
+_PASSING = TRANSIENT | frozenset(
     {
-        FailureKind.dns,
-        FailureKind.connect,
-        FailureKind.tls,
-        FailureKind.timeout,
-        FailureKind.protocol,
-        FailureKind.truncated,
-        FailureKind.proxy,
         FailureKind.host_down,
         FailureKind.retry_after,
         FailureKind.not_started,

@@ -31,7 +31,7 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 # never tried again. The other kinds would fail the same way each time: `decode`, `redirect`,
 # `too_large`, `blocked` and `invalid_request` concern the resource, our limits or the request;
 # `host_down`, `retry_after` and `not_started` are decisions of ours.
-_TRANSIENT = frozenset(
+TRANSIENT = frozenset(
     {
         FailureKind.dns,
         FailureKind.connect,
@@ -153,14 +153,14 @@ class RetryPolicy:
         if kind is None or outcome.permanent:
             return False
         if outcome.connect_failed:
-            return kind in _TRANSIENT
+            return kind in TRANSIENT
         if kind is FailureKind.status and outcome.status_code not in self.statuses:
             return False
         if method not in self.methods and not outcome.undone:
             return False
         if kind is FailureKind.status:
             return True
-        return kind in _TRANSIENT
+        return kind in TRANSIENT
 
     def asks_too_long(self, outcome: Outcome) -> bool:
         """Whether the server asks for a longer wait than `retry_after_max`."""
