@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import anyio
@@ -82,6 +83,11 @@ class Outcome(Generic[R]):
             raise error
 
         self._left.put(fail)
+
+    def wait_left(self, seconds: float) -> None:
+        """Wait until there is a value or an error, at most for some seconds."""
+        with suppress(queue.Empty):
+            self._left.put(self._left.get(timeout=seconds))
 
     def wait(self) -> R:
         """Wait for the value or error, and return or raise it. Call it once."""

@@ -105,6 +105,14 @@ class Call(Generic[R]):
         """Cancel the call without waiting; from any thread, also during garbage collection."""
         self._portal.call_soon_threadsafe(self._cancel)
 
+    def wait_ended(self, seconds: float) -> None:
+        """Wait until the call has ended, at most for `seconds`; not at all in the loop's thread."""
+        try:
+            self.refuse_own_thread()
+        except RuntimeError:
+            return
+        self.outcome.wait_left(seconds)
+
     def _cancel(self) -> None:
         self._cancelled = True
         if self._scope is not None:

@@ -22,6 +22,7 @@ from asyncbatch._batch import Batch
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
+from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
@@ -66,7 +67,9 @@ class CrossingFetcher(Fetcher):
         running = portal.start(
             self._deliver, portal, source, thread_output, batch_timeout, files, opened
         )
-        return SyncResultStream(thread_output, running)
+        # What the batch has locked must be free when the stream has been left.
+        locks = journal is not None or self._to(to) is not None
+        return SyncResultStream(thread_output, running, CLOSE_SECONDS if locks else 0.0)
 
     async def _deliver(
         self,
@@ -114,8 +117,12 @@ class SyncResultStream(Iterator[Result]):
     # The event loop refers to the output only, so that a dropped stream is collected, and ends the
     # batch.
 
-    def __init__(self, thread_output: ThreadOutput, running: Call[None]) -> None:
+    def __init__(
+        self, thread_output: ThreadOutput, running: Call[None], close_seconds: float = 0.0
+    ) -> None:
         self._thread_output = thread_output
+        # How long leaving the stream waits for the batch, whose input may block.
+        self._close_seconds = close_seconds
         self._patience = Patience()
         self._running = running
         self._taking = threading.Lock()
@@ -184,6 +191,8 @@ class SyncResultStream(Iterator[Result]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+        if self._close_seconds:
+            self._running.wait_ended(self._close_seconds)
 
     def __del__(self) -> None:
         self.close()

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -212,6 +213,26 @@ def test_a_context_manager_closes_a_stream_that_is_kept(loopback: LoopbackServer
         wait_until_idle(fetcher)
 
         assert list(stream) == []
+
+
+def test_what_a_stream_has_locked_is_free_once_it_is_left(
+    loopback: LoopbackServer, tmp_path: Path
+) -> None:
+    """Its journal, and the part of a file whose body does not end."""
+    loopback.on("/part", Reply(body=b"x" * 1000).hang(body=500), Reply(body=b"whole"))
+    requests = [loopback.url("/"), loopback.url("/part")]
+    journal, folder = tmp_path / "run.db", f"{tmp_path}/files/"
+    with SyncFetcher(retry=None) as fetcher:
+        for _ in range(20):
+            with fetcher.stream(requests, journal=journal, to=folder) as stream:
+                next(stream)
+            results = fetcher.fetch_many(requests[:1], journal=journal, to=folder)
+            assert results[0].ok
+        with fetcher.stream(requests, to=folder) as stream:
+            next(stream)
+        again = fetcher.fetch_many(requests[1:], to=folder)
+
+    assert [result.kind for result in again.failures] == []
 
 
 def test_closing_ends_the_wait_of_another_thread(loopback: LoopbackServer) -> None:
