@@ -4,6 +4,9 @@
 import concurrent.futures.thread  # pyright: ignore[reportUnusedImport]
 from typing import TYPE_CHECKING
 
+from asyncbatch._results._quantiles import Quantiles
+from asyncbatch._results._results import Results, ResultStream
+from asyncbatch._results._summary import Summary
 from asyncbatch._values._body_source import source_of
 from asyncbatch._values._errors import (
     AddressBlocked,
@@ -32,12 +35,9 @@ from asyncbatch._values._errors import (
 )
 from asyncbatch._values._folder import Folder
 from asyncbatch._values._pickling import Absent, made_of, publish, restored, same
-from asyncbatch._values._quantiles import Quantiles
 from asyncbatch._values._request import Request, Unset
 from asyncbatch._values._result import Failure, Result, Success
-from asyncbatch._values._results import Results, ResultStream
 from asyncbatch._values._retry import Retry
-from asyncbatch._values._summary import Summary
 from asyncbatch._values._timing import Attempt, Timing
 
 if TYPE_CHECKING:

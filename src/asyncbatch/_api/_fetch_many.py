@@ -8,7 +8,7 @@ from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._options import ClientTypes, FetcherOptions, shows_options
 from asyncbatch._batch._input import Requests
 from asyncbatch._journal._journal import JournalTypes
-from asyncbatch._values._results import Results
+from asyncbatch._results._results import Results
 
 
 @shows_options

@@ -47,6 +47,7 @@ from asyncbatch._journal._docking import Docking, JournaledInput
 from asyncbatch._journal._journal import Journal, JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
+from asyncbatch._results._results import Results, ResultStream
 from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
 from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._checks import check_seconds
@@ -56,7 +57,6 @@ from asyncbatch._values._host_key import Origin
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._request import UNSET, Unset, is_request
 from asyncbatch._values._result import Result
-from asyncbatch._values._results import Results, ResultStream
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 

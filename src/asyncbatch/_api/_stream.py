@@ -18,8 +18,8 @@ from anyio.abc import TaskGroup
 
 from asyncbatch._batch import Batch
 from asyncbatch._batch._output import Delivered
+from asyncbatch._results._results import ResultStream
 from asyncbatch._runtime._event_loop import call_soon, running_clock
-from asyncbatch._values._results import ResultStream
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 

@@ -14,9 +14,9 @@ from typing import Protocol, Self
 
 import anyio
 
+from asyncbatch._results._results import ResultStream
+from asyncbatch._results._summary import RunningSummary, Summary
 from asyncbatch._values._result import Result
-from asyncbatch._values._results import ResultStream
-from asyncbatch._values._summary import RunningSummary, Summary
 
 
 class Output(Protocol):

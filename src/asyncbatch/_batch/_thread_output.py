@@ -11,8 +11,8 @@ import queue
 from collections import deque
 from collections.abc import Callable
 
+from asyncbatch._results._summary import RunningSummary
 from asyncbatch._values._result import Result
-from asyncbatch._values._summary import RunningSummary
 
 
 def _ignore() -> None:

@@ -22,7 +22,7 @@ from asyncbatch._cli._input import Source
 from asyncbatch._cli._journal import journal_main
 from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch._cli._writer import LineWriter, Sink, writing_to
-from asyncbatch._values._summary import SummaryBuilder
+from asyncbatch._results._summary import SummaryBuilder
 
 OK, FAILED, USAGE, BROKEN_PIPE = 0, 1, 2, 141
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

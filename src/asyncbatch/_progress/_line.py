@@ -15,7 +15,7 @@ from collections import deque
 from typing import TextIO
 
 from asyncbatch._progress._progress import INTERVAL, FileProgress, Progress
-from asyncbatch._values._summary import shown_bytes, shown_rate, shown_seconds
+from asyncbatch._results._summary import shown_bytes, shown_rate, shown_seconds
 
 PLAIN_INTERVAL = 10.0
 RATE_WINDOW = 5.0

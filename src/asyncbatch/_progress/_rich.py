@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from asyncbatch._progress._progress import Progress
-from asyncbatch._values._summary import shown_rate
+from asyncbatch._results._summary import shown_rate
 
 
 class RichReporter:

@@ -24,6 +24,7 @@ from asyncbatch._api._options import FetcherOptions, shows_options
 from asyncbatch._api._statistics import Statistics
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._results._results import Results
 from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
 from asyncbatch._sync._signals import handlers_here, interrupting
 from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream
@@ -31,7 +32,6 @@ from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._folder import ToTypes
 from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._result import Result
-from asyncbatch._values._results import Results
 
 ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
 FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]

@@ -24,6 +24,7 @@ from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
 from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._results._summary import Summary
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
 from asyncbatch._sync._portal import Call, Portal
@@ -32,7 +33,6 @@ from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._folder import ToTypes
 from asyncbatch._values._request import Unset
 from asyncbatch._values._result import Result
-from asyncbatch._values._summary import Summary
 
 
 class CrossingFetcher(Fetcher):

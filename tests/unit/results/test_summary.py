@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._result import Result
-from asyncbatch._values._summary import (
+from asyncbatch._results._summary import (
     COUNTED_AT_ONCE,
     FIGURES,
     PHASES,
@@ -21,6 +19,8 @@ from asyncbatch._values._summary import (
     shown_rate,
     shown_seconds,
 )
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._result import Result
 from asyncbatch._values._timing import Timing
 from tests.samples import failure, success
 

@@ -10,8 +10,8 @@ import pytest
 
 from asyncbatch import Result
 from asyncbatch._policies._host_limits import HostPatterns
+from asyncbatch._results._results import RAISED_PER_KIND, Results
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._results import RAISED_PER_KIND, Results
 from tests.samples import failure, success
 
 

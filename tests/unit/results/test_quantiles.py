@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._values._quantiles import Quantiles, QuantilesBuilder
+from asyncbatch._results._quantiles import Quantiles, QuantilesBuilder
 
 ERROR = 1 / 128
 

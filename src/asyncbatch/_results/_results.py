@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import overload
 
+from asyncbatch._results._summary import Summary, SummaryBuilder
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import host_in, plain_host_in
 from asyncbatch._values._result import Failure, Result, Success
-from asyncbatch._values._summary import Summary, SummaryBuilder
 
 RAISED_PER_KIND = 100
 NAMED_IN_MESSAGE = 3

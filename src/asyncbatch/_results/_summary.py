@@ -15,8 +15,8 @@ from typing import Any
 
 import attrs
 
+from asyncbatch._results._quantiles import Quantiles, QuantilesBuilder
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._quantiles import Quantiles, QuantilesBuilder
 from asyncbatch._values._result import Result, figures_of
 from asyncbatch._values._timing import NETWORK_PHASES, phases_of
 
