@@ -19,7 +19,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "once", "others", "types", "lint", "docs"]
+nox.options.sessions = ["tests", "once", "extras", "others", "types", "lint", "docs"]
 nox.options.reuse_venv = "yes"
 # nox takes a missing Python for an error where CI is set.
 nox.options.error_on_missing_interpreters = False
@@ -66,7 +66,7 @@ def installed(version: str) -> bool:
 
 
 # What servers send is the same on each Python: one of them plays the long tables (`once`).
-EVERYWHERE = "not slow and not once"
+EVERYWHERE = "not slow and not once and not extras"
 
 PYTHONS = [version for version in SUPPORTED if installed(version)]
 OTHERS = [version for version in PYTHONS if version != AT_HAND]
@@ -108,6 +108,14 @@ def once(session: nox.Session) -> None:
     session.install("-e", ".", *group("test"))
     keep_bytecode(session)
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "once and not slow"]))
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """Run the tests that need large libraries, such as pyarrow; arguments go to pytest."""
+    session.install("-e", ".", *group("extras"))
+    keep_bytecode(session)
+    session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "extras and not slow"]))
 
 
 @nox.session(python=OTHERS or False)
