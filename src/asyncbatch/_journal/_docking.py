@@ -22,11 +22,11 @@ from asyncbatch._batch._input import END, Input, Settled
 from asyncbatch._batch._make_result import method_of, rejected
 from asyncbatch._batch._output import Output
 from asyncbatch._files import Files
+from asyncbatch._journal._answer import Heads
 from asyncbatch._journal._identity import Identifier, is_with_key, key_of
 from asyncbatch._journal._journal import Journal
 from asyncbatch._journal._policy import Decision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import (
-    Heads,
     file_of,
     kept_of,
     record_before_sending,

@@ -49,6 +49,10 @@ STEPS: list[str] = [
 ]
 """What makes a journal of each version out of the one before; the first makes it from nothing."""
 
+PERMANENT, UNDONE, PLAIN = 1, 2, 4
+"""Flags of a result: another try would end the same; nothing was carried out; it can be sent again
+from the record alone, since it is a GET without fields of its own and without secrets."""
+
 
 def checked_path(path: Path, shown: str) -> Path:
     """

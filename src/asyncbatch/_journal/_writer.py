@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._journal._record import Heads, Record, record_of
+from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._record import Record, record_of
 from asyncbatch._journal._store import OutOfSpace, Store
 from asyncbatch._runtime._event_loop import call_soon
 from asyncbatch._values._errors import JournalError, JournalFull

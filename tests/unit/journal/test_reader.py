@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import Failure, Journal, NotAJournal
-from asyncbatch._journal._record import Heads, record_of
+from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._record import record_of
 from asyncbatch._journal._store import Store
 from tests.samples import failure, success
 

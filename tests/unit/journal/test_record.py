@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 import attrs
@@ -10,17 +9,15 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import Attempt, FailureKind, Request, Timing
+from asyncbatch import Attempt, Request, Timing
+from asyncbatch._journal._answer import Heads
 from asyncbatch._journal._record import (
-    PERMANENT,
-    PLAIN,
-    UNDONE,
-    Heads,
     kept_of,
     record_before_sending,
     record_of,
     result_of,
 )
+from asyncbatch._journal._schema import PLAIN
 from tests.samples import failure, success
 
 KEY = b"k" * 16
@@ -69,43 +66,6 @@ def test_a_success_comes_back() -> None:
     assert result.response.is_closed
     assert str(result.url) == "http://host.test/3"
     assert result.response.request.method == "GET"
-
-
-ERRORS: list[tuple[str, Exception]] = [
-    ("connect", httpx.ConnectError("refused")),
-    ("dns", asyncbatch.DNSError("no name")),
-    ("timeout", asyncbatch.AttemptTimeout(3.0)),
-    ("timeout", asyncbatch.DeadlineExceeded("deadline", 2.0)),
-    ("too_large", asyncbatch.BodyTooLarge(10)),
-    ("not_started", asyncbatch.NotStarted(1.5)),
-    ("host_down", asyncbatch.HostDown("http://host.test:80")),
-    ("proxy", asyncbatch.ProxyError("refused", proxy="http://p", status_code=407)),
-    ("invalid_request", httpx.InvalidURL("no URL")),
-]
-
-
-@pytest.mark.parametrize(("kind", "error"), ERRORS)
-def test_the_error_of_a_failure_comes_back(kind: str, error: Exception) -> None:
-    """Its class, its text and its attributes."""
-    result = there_and_back(failure(kind=FailureKind(kind), error=error))
-
-    assert result.kind == kind
-    assert type(result.error) is type(error)
-    assert str(result.error) == str(error)
-    state = {name: value for name, value in vars(error).items() if name[0] != "_"}
-    assert {name: vars(result.error)[name] for name in state} == state
-
-
-def test_an_error_of_the_callers_own_comes_back_as_text() -> None:
-    """Its class may not exist any more; nothing of it is imported or run."""
-
-    class Own(Exception):
-        pass
-
-    result = there_and_back(failure(kind=FailureKind.callback, error=Own("why")))
-
-    assert type(result.error) is RuntimeError
-    assert "Own: why" in str(result.error)
 
 
 def test_a_failed_status_comes_back_with_its_response() -> None:
@@ -186,67 +146,6 @@ def test_a_record_says_whether_it_is_enough_to_send_the_request(item: Any, expec
     assert flags(success(item=item)) == expected
 
 
-RESPONSE = httpx.Response(429, request=httpx.Request("POST", URL))
-BUSY = httpx.Response(503, request=httpx.Request("POST", URL), headers={"retry-after": "1"})
-FAILED = httpx.Response(503, request=httpx.Request("POST", URL))
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields", "is_undone"),
-    [
-        ("connect", {}, True),
-        ("dns", {"error": asyncbatch.DNSError("")}, True),
-        ("tls", {"error": asyncbatch.TLSError("")}, True),
-        ("host_down", {"attempts": 0}, True),
-        ("not_started", {"attempts": 0}, True),
-        ("timeout", {"error": httpx.ConnectTimeout("")}, True),
-        ("timeout", {"error": httpx.PoolTimeout("")}, True),
-        ("timeout", {"error": httpx.ReadTimeout("")}, False),
-        ("timeout", {"error": asyncbatch.AttemptTimeout(1.0)}, False),
-        ("protocol", {"error": httpx.RemoteProtocolError("")}, False),
-        ("truncated", {"error": asyncbatch.TruncatedBody("")}, False),
-        ("proxy", {"error": asyncbatch.ProxyError("", proxy="p", status_code=403)}, True),
-        ("proxy", {"error": asyncbatch.ProxyError("", proxy="p")}, False),
-        ("status", {"response": RESPONSE}, True),
-        ("status", {"response": BUSY}, True),
-        ("status", {"response": FAILED}, False),
-        ("retry_after", {"response": BUSY}, True),
-        ("connect", {"url": httpx.URL("http://host.test/other")}, False),
-        (
-            "connect",
-            {"history": (Attempt(None, httpx.ReadTimeout(""), Timing(), 0.0),)},
-            False,
-        ),
-        (
-            "connect",
-            {"history": (Attempt(None, httpx.ConnectError(""), Timing(), 0.0),)},
-            True,
-        ),
-    ],
-)
-def test_a_record_says_whether_nothing_can_have_been_done(
-    kind: str, fields: dict[str, Any], is_undone: bool
-) -> None:
-    """By all tries, and by where the last one ended."""
-    found = flags(failure(kind=FailureKind(kind), **fields))
-
-    assert bool(found & UNDONE) is is_undone
-
-
-@pytest.mark.parametrize(
-    ("cause", "is_permanent"),
-    [(ssl.SSLCertVerificationError("no"), True), (ssl.SSLError("no"), False)],
-)
-def test_a_record_says_whether_another_try_would_end_the_same(
-    cause: Exception, is_permanent: bool
-) -> None:
-    """By the causes of its error."""
-    error = asyncbatch.TLSError("no")
-    error.__cause__ = cause
-
-    assert bool(flags(failure(kind=FailureKind.tls, error=error)) & PERMANENT) is is_permanent
-
-
 def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
     """Until its result takes its place."""
     item = Request("http://host.test/?token=abc", "POST", content=b"1")
@@ -260,15 +159,3 @@ def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
     assert (result.index, result.status_code, result.attempts) == (3, None, 1)
     assert kept_of(record, 7.0, has_body=True).age == 2.0
     assert "abc" not in repr(record)
-
-
-def test_heads_are_read_once() -> None:
-    """The head of most responses of a server is one of a few."""
-    heads = Heads()
-    head = heads.of(httpx.Response(200, headers=[("a", "1"), ("a", "2")]))
-
-    assert heads.parsed(head) is heads.parsed(head)
-    assert heads.parsed(head).fields == [(b"a", b"1"), (b"a", b"2")]
-    for number in range(2 * Heads.MOST):
-        heads.parsed(head + b"\r\nx: %d" % number)
-    assert heads.parsed(head).reason == b"OK"
