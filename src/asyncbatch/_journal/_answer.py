@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from asyncbatch._batch._make_result import method_of
-from asyncbatch._journal._masking import kept_fields, masked_url
 from asyncbatch._lanes import ResponseBuilder
+from asyncbatch._values._masking import kept_fields, masked_url
 from asyncbatch._values._request import Request, native_of
 from asyncbatch._values._urls import text_of
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 
 from asyncbatch._engine import causes_of
-from asyncbatch._journal._masking import masked_text
 from asyncbatch._journal._schema import PERMANENT, UNDONE
 from asyncbatch._lanes.failures._causes import is_permanent
 from asyncbatch._values import _errors
 from asyncbatch._values._errors import FailureKind, HostPaused, ProxyError, message_of
+from asyncbatch._values._masking import masked_text
 from asyncbatch._values._pickling import restored
 from asyncbatch._values._result import Failure
 from asyncbatch._values._timing import Attempt, Timing

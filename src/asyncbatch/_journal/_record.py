@@ -22,12 +22,12 @@ from asyncbatch._journal._failure import (
     restored_attempt,
     restored_error,
 )
-from asyncbatch._journal._masking import has_secrets, masked_url
 from asyncbatch._journal._policy import Kept
 from asyncbatch._journal._saved import SavedFile, saved_in
 from asyncbatch._journal._schema import PERMANENT, PLAIN, UNDONE
 from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from asyncbatch._values._errors import FailureKind, InDoubt
+from asyncbatch._values._masking import has_secrets, masked_url
 from asyncbatch._values._pickling import restored
 from asyncbatch._values._request import Request, plain_url
 from asyncbatch._values._result import Failure, Result, Success, draft

@@ -1,5 +1,5 @@
 """
-What a journal does not keep: secrets in URLs, in header fields and in the texts of errors.
+Masking of what is written to files: secrets in URLs, in header fields and in the texts of errors.
 
 Pure. User names and passwords are those that `_redaction` finds; values of a query or of a fragment
 are taken for secrets by the names of their parameters.
@@ -56,7 +56,7 @@ def has_secrets(url: object) -> bool:
 
 
 def kept_fields(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the fields of a response that are kept, with the secrets of their URLs masked."""
+    """Return the fields without those that hold secrets, and with the secrets of URLs masked."""
     kept = []
     for name, value in fields:
         if _SECRET_FIELDS.fullmatch(name):

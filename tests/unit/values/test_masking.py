@@ -1,10 +1,10 @@
-"""What of URLs, header fields and texts of errors a journal keeps."""
+"""Masking of secrets in URLs, header fields and texts of errors, before they go to a file."""
 
 from __future__ import annotations
 
 import pytest
 
-from asyncbatch._journal._masking import has_secrets, kept_fields, masked_text, masked_url
+from asyncbatch._values._masking import has_secrets, kept_fields, masked_text, masked_url
 
 
 @pytest.mark.parametrize(
