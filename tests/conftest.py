@@ -161,7 +161,7 @@ def detector() -> Iterator[BlockBuster]:
     # One look at each file that may be there already, before its request waits for anything.
     for function in ("os.lstat", "os.stat"):
         if function in detector.functions:
-            detector.functions[function].can_block_in("asyncbatch/_files/_download.py", "_look_for")
+            detector.functions[function].can_block_in("asyncbatch/_files/_target.py", "look_for")
             detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_resolved")
     for function in ("os.getcwd", "os.path.abspath"):
         if function in detector.functions:
