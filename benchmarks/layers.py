@@ -180,7 +180,7 @@ def building_results() -> Repeat:
 
     def repeat(count: int) -> None:
         for _ in range(count):
-            result_of(job, outcome, 1.0, unused)
+            result_of(job, outcome, 1.0, unused, 0.0)
 
     return repeat
 

@@ -11,6 +11,7 @@ import functools
 import heapq
 import math
 from collections.abc import Callable, Coroutine
+from time import time as wall_time
 from typing import Any
 
 import anyio
@@ -199,7 +200,10 @@ class Batch:
         self._is_running = True
         self._scope = scope = anyio.CancelScope()
         self._shared.trial.lane.begin_batch(self.clock)
-        self._ledger.enter(item, 0, self.clock())
+        # The batch may be an old one: meanwhile the machine may have slept, or its clock been set.
+        now = self.clock()
+        self._ledger.epoch = wall_time() - now
+        self._ledger.enter(item, 0, now)
         self._shared.stalls.join(self._workers.take_out)
         try:
             if self._ledger.unfinished:

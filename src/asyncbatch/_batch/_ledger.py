@@ -33,7 +33,7 @@ from asyncbatch._batch._window import Window
 from asyncbatch._files import Download, Files
 from asyncbatch._lanes import callers_error
 from asyncbatch._progress import FILES_SHOWN, FileProgress, Progress
-from asyncbatch._runtime._event_loop import Clock
+from asyncbatch._runtime._event_loop import Clock, epoch_of
 from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
@@ -82,6 +82,8 @@ class Ledger:
         if progress_count is not None:
             self.publish = functools.partial(_count_and_put, progress_count, output)
         self._clock = clock
+        self.epoch = epoch_of(clock)
+        """The wall time, in seconds since 1970, at which the clock of the batch shows 0."""
         self._slots = shared.slots
         # For an input that is at hand, requests wait from the beginning of the batch: `queued`
         # counts the time since then in which no slot was free. None for any other input.
@@ -179,10 +181,10 @@ class Ledger:
                 self._note_retry(job, outcome, decision.delay)
                 return
             if decision.action is Action.OUT_OF_BUDGET:
-                self._finish(unpaid(job, outcome, now, self._lane), job)
+                self._finish(unpaid(job, outcome, now, self._lane, self.epoch), job)
                 return
             outcome = refused(job, outcome, decision, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane), job)
+        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def _ask(self, job: Job, outcome: Outcome, now: float) -> float:
         """Call `Retry.when` with a failure, if there is one; return the time afterwards."""
@@ -193,7 +195,7 @@ class Ledger:
             return now
         if job.attempts >= retry.attempts:
             return now
-        failure = result_of(job, outcome, now, self._lane)
+        failure = result_of(job, outcome, now, self._lane, self.epoch)
         assert isinstance(failure, Failure)
         answer = self._callbacks.ask(retry.when, failure)
         if isinstance(answer, Exception):
@@ -233,7 +235,7 @@ class Ledger:
             outcome = paused(job, now, binding)
         else:
             outcome = too_late("deadline", job.allowed or 0.0, binding)
-        self._finish(result_of(job, outcome, now, self._lane), job)
+        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def interrupt(self, job: Job, now: float) -> None:
         """Record that the attempt of `job` was cancelled."""
@@ -252,7 +254,7 @@ class Ledger:
             self._finish(not_started(job.request, job.index, batch_timeout, self._lane), job)
             return
         outcome = too_late("batch_timeout", batch_timeout, self._lane.binding)
-        self._finish(result_of(job, outcome, now, self._lane), job)
+        self._finish(result_of(job, outcome, now, self._lane, self.epoch), job)
 
     def reject_unread(self, item: Any, index: int, batch_timeout: float) -> None:
         """Enter `item`, read after the time limit of the batch, and give it its result."""

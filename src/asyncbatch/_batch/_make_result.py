@@ -40,15 +40,24 @@ def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     )
 
 
-def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
-    """Return the result of `job` with its last outcome."""
+def result_of(job: Job, outcome: Outcome, now: float, lane: Lane, epoch: float) -> Result:
+    """
+    Return the result of `job` with its last outcome.
+
+    Args:
+        job: The request.
+        outcome: The outcome of its last try.
+        now: The current time.
+        lane: The lane that sent it.
+        epoch: The wall time, in seconds since 1970, at which the clock of the batch shows 0.
+    """
     if outcome.kind is None:
         if outcome.saved is None:
-            return success_of(job, outcome, now)
+            return success_of(job, outcome, now, epoch)
         if outcome.response is None:
             return skipped(job.request, job.index, outcome.saved, lane)
-        return saved(success_of(job, outcome, now), outcome.saved)
-    elapsed = 0.0 if job.first_started_at is None else now - job.first_started_at
+        return saved(success_of(job, outcome, now, epoch), outcome.saved)
+    started_at = job.first_started_at
     history = () if job.history is None else tuple(job.history)
     if history and len(history) == job.attempts:
         # It ended between two tries: the last one is part of the result, not of its history.
@@ -64,7 +73,7 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
         index=job.index,
         item=job.request,
         url=url,
-        elapsed=elapsed,
+        elapsed=0.0 if started_at is None else now - started_at,
         attempts=job.attempts,
         history=history,
         queued=job.queued,
@@ -74,16 +83,17 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: Lane) -> Result:
         kind=outcome.kind,
         content=outcome.content,
         response=outcome.response,
+        started=_wall_time(job, epoch),
     )
 
 
-def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane) -> Failure:
+def unpaid(job: Job, outcome: Outcome, now: float, lane: Lane, epoch: float) -> Failure:
     """Return the result of `job`, which was not tried again for lack of retry budget."""
     if outcome.error is None:
         outcome.error = status_error(built(job.request, outcome))
     if _UNPAID not in getattr(outcome.error, "__notes__", ()):  # it may be raised again and again
         add_note(outcome.error, _UNPAID)
-    failure = result_of(job, outcome, now, lane)
+    failure = result_of(job, outcome, now, lane, epoch)
     assert isinstance(failure, Failure)
     return attrs.evolve(failure, out_of_budget=True)
 
@@ -96,7 +106,7 @@ def built(item: object, outcome: Outcome) -> Any:
     return outcome.response
 
 
-def success_of(job: Job, outcome: Outcome, now: float) -> Success:
+def success_of(job: Job, outcome: Outcome, now: float, epoch: float) -> Success:
     """Return the result of `job` with a good response."""
     started_at = job.first_started_at
     return success(
@@ -110,7 +120,14 @@ def success_of(job: Job, outcome: Outcome, now: float) -> Success:
         outcome.timing,
         outcome.content,
         outcome.response,
+        _wall_time(job, epoch),
     )
+
+
+def _wall_time(job: Job, epoch: float) -> float:
+    """Return when `job` was tried first, in seconds since 1970; 0.0 if it was not."""
+    started_at = job.first_started_at
+    return 0.0 if started_at is None or not job.attempts else epoch + started_at
 
 
 def saved(result: Success, file: Saved) -> Success:

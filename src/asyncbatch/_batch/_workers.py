@@ -387,6 +387,7 @@ class Worker:
             course,
             content,
             response_builder,
+            ledger.epoch + job.first_started_at,  # type: ignore[operator]
         )
         result.__class__ = Success
         ledger.publish(result)

@@ -68,7 +68,7 @@ def record_of(
     Args:
         key: What it is kept by.
         result: It.
-        ended_at: When it ended, in seconds since 1970.
+        ended_at: When it ended, in seconds since 1970, if it does not know that itself.
         heads: The heads of responses.
         is_keyed: Whether its request may be known by something that is not in the record.
     """
@@ -100,7 +100,7 @@ def record_of(
     return Record(
         key,
         None if result.kind is None else str(result.kind),
-        ended_at,
+        _ended_at(result, ended_at),
         method,
         url,
         result.status_code,
@@ -153,6 +153,7 @@ def result_of(
         "network": _course(moments),
         "content": content,
         "response": answer,
+        "started": _started(record, elapsed),
         "from_journal": True,
     }
     if saved := facts.get("saved"):
@@ -198,6 +199,7 @@ def _plain_success(
         course,
         content,
         answer,
+        _started(record, elapsed),
         None,
         True,
     )
@@ -237,6 +239,15 @@ def _url(record: Record, library: Any) -> Any:
 
 
 # Times
+
+
+def _ended_at(result: Result, now: float) -> float:
+    started = result._started  # pyright: ignore[reportPrivateUsage]
+    return started + result.elapsed if started else now
+
+
+def _started(record: Record, elapsed: float) -> float:
+    return record.ended_at - elapsed if record.attempts else 0.0
 
 
 def _times_of(result: Result) -> bytes:

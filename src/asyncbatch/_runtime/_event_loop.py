@@ -35,6 +35,11 @@ def running_clock() -> Clock:
     return time.monotonic
 
 
+def epoch_of(clock: Clock) -> float:
+    """Return the wall time, in seconds since 1970, at which `clock` shows 0."""
+    return time.time() - clock()
+
+
 def runs_on_trio() -> bool:
     """
     Whether the running task is a task of trio.

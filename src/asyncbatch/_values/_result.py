@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
@@ -50,10 +51,21 @@ class _Result:
     _content: bytes = attrs.field(default=b"", alias="content")
     _answer: Any = attrs.field(default=None, alias="response")
     # The response, or an object that builds it. Status and content need no built response.
+    _started: float = attrs.field(default=0.0, alias="started")
+    # When it was started first, in seconds since 1970; 0.0 if never, or not known.
     _saved: tuple[Path, int, int | None] | None = attrs.field(default=None, alias="saved")
     # The file that the body is in: a `Saved`, as a tuple that pickles.
     from_journal: bool = False
     """Whether it comes from a journal, and the request was not sent by this batch."""
+
+    @property
+    def started(self) -> datetime | None:
+        """
+        When its first try began, in UTC; `None` if it was never tried.
+
+        It ended at `started + elapsed`. The wall clock is read once, when the batch begins.
+        """
+        return datetime.fromtimestamp(self._started, UTC) if self._started else None
 
     @property
     def timing(self) -> Timing:

@@ -5,6 +5,7 @@ Results made by hand, for tests of code that takes results.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -30,6 +31,7 @@ def success(
     headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     tag: Any = None,
     index: int = 0,
+    started: datetime | None = None,
     elapsed: float = 0.0,
     attempts: int = 1,
     timing: Timing | None = None,
@@ -50,6 +52,7 @@ def success(
         headers: The headers of the response.
         tag: The tag of the request.
         index: Position of the request in the input.
+        started: When its first try began; naive times are local, as in all of Python.
         elapsed: Seconds that the request took.
         attempts: Number of tries.
         timing: The seconds spent in each phase.
@@ -65,7 +68,7 @@ def success(
             "use testing.failure for other statuses"
         )
     response = _response(url, method, status_code, headers, content, text, json)
-    common = _common(url, method, tag, index, elapsed, attempts, timing, history)
+    common = _common(url, method, tag, index, started, elapsed, attempts, timing, history)
     return Success(content=response.content, response=response, **common)
 
 
@@ -82,6 +85,7 @@ def failure(
     headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     tag: Any = None,
     index: int = 0,
+    started: datetime | None = None,
     elapsed: float = 0.0,
     attempts: int | None = None,
     timing: Timing | None = None,
@@ -105,6 +109,7 @@ def failure(
         headers: The headers of the response.
         tag: The tag of the request.
         index: Position of the request in the input.
+        started: When its first try began; naive times are local, as in all of Python.
         elapsed: Seconds that the request took.
         attempts: Number of tries; by default 1, or 0 for a kind that is never sent.
         timing: The seconds spent in each phase.
@@ -124,7 +129,7 @@ def failure(
         response = _response(url, method, status_code, headers, content, text, json)
     if attempts is None:
         attempts = 0 if kind in NEVER_SENT else 1
-    common = _common(url, method, tag, index, elapsed, attempts, timing, history)
+    common = _common(url, method, tag, index, started, elapsed, attempts, timing, history)
     if error is None and kind is not FailureKind.status:
         error = _error(kind, url, method, response)
     body = b"" if response is None else response.content
@@ -176,6 +181,7 @@ def _common(
     method: str,
     tag: Any,
     index: int,
+    started: datetime | None,
     elapsed: float,
     attempts: int,
     timing: Timing | None,
@@ -195,6 +201,7 @@ def _common(
         "queued": timing.queued,
         "throttled": timing.throttled,
         "network": timing,
+        "started": 0.0 if started is None else started.timestamp(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,11 +69,12 @@ def outcome(status: int | None = None, **given: Any) -> Outcome:
 
 def test_a_success_has_its_times_and_its_place() -> None:
     """Its waits with us, those on the network, and all of it together."""
-    result = success_of(job(), outcome(200, content=b"x"), 9.0)
+    result = success_of(job(), outcome(200, content=b"x"), 9.0, 1000.0)
 
     assert (result.ok, result.index, result.elapsed, result.attempts) == (True, 3, 4.0, 1)
     assert result.timing == Timing(queued=0.25, throttled=0.5, wait=1.0)
-    assert type(result_of(job(), outcome(200), 9.0, LANE)) is type(result)
+    assert result.started == datetime.fromtimestamp(1005.0, UTC)
+    assert type(result_of(job(), outcome(200), 9.0, LANE, 1000.0)) is type(result)
 
 
 def test_a_failure_names_where_it_ended() -> None:
@@ -81,8 +83,8 @@ def test_a_failure_names_where_it_ended() -> None:
     there = outcome(kind=FailureKind.protocol, error=error, url=httpx.URL("http://b.test/"))
     nowhere = outcome(kind=FailureKind.protocol, error=error)
 
-    assert str(result_of(job(), there, 9.0, LANE).url) == "http://b.test/"
-    assert result_of(job(), nowhere, 9.0, LANE).url == URL.replace(":80", "")
+    assert str(result_of(job(), there, 9.0, LANE, 1000.0).url) == "http://b.test/"
+    assert result_of(job(), nowhere, 9.0, LANE, 1000.0).url == URL.replace(":80", "")
     assert url_of(5, LANE) is None
 
 
@@ -91,7 +93,7 @@ def test_what_ended_between_two_tries_has_the_last_one_as_its_own() -> None:
     tries = [outcome(kind=FailureKind.connect, error=httpx.ConnectError(str(n))) for n in range(2)]
     given = job(attempts=2)
     given.history = [attempt_of(given, each, 1.0) for each in tries]
-    result: Any = result_of(given, too_late("deadline", 3.0, BINDING), 9.0, LANE)
+    result: Any = result_of(given, too_late("deadline", 3.0, BINDING), 9.0, LANE, 1000.0)
 
     assert [attempt.error for attempt in result.history] == [tries[0].error]
     assert result.error.__cause__ is tries[1].error
@@ -110,10 +112,10 @@ def test_what_was_not_tried_again_for_want_of_budget_says_so_once() -> None:
     """The caller may raise the same error again and again."""
     error = httpx.ReadError("x")
     for _ in range(2):
-        result = unpaid(job(), outcome(kind=FailureKind.protocol, error=error), 9.0, LANE)
+        result = unpaid(job(), outcome(kind=FailureKind.protocol, error=error), 9.0, LANE, 1000.0)
         assert result.out_of_budget
     assert len(error.__notes__) == 1
-    status = unpaid(job(), outcome(500, kind=FailureKind.status), 9.0, LANE)
+    status = unpaid(job(), outcome(500, kind=FailureKind.status), 9.0, LANE, 1000.0)
     assert isinstance(status.error, httpx.HTTPStatusError)
 
 

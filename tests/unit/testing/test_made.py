@@ -5,6 +5,7 @@ Results made by hand: as a batch would give them, and refused where it never wou
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ def test_a_success_is_what_it_was_made_of() -> None:
         headers={"x-a": "b"},
         tag="t",
         index=3,
+        started=datetime(2026, 11, 29, tzinfo=UTC),
         elapsed=1.5,
         attempts=2,
         timing=Timing(queued=0.5, wait=1.0),
@@ -33,6 +35,8 @@ def test_a_success_is_what_it_was_made_of() -> None:
     assert (made.status_code, made.json(), made.headers["x-a"]) == (201, {"a": 1}, "b")
     assert (made.request.tag, made.index, made.elapsed, made.attempts) == ("t", 3, 1.5, 2)
     assert made.timing == Timing(queued=0.5, wait=1.0)
+    assert made.started == datetime(2026, 11, 29, tzinfo=UTC)
+    assert success().started is None
     assert made.url == made.response.request.url == httpx.URL("https://example.org/1")
     assert repr(made) == "<Success 3: 201 https://example.org/1 in 1.500 s>"
     assert success().content == b""

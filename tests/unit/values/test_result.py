@@ -98,8 +98,8 @@ def test_a_success_made_fast_is_like_any_other():
     names = ["index", "item", "elapsed", "attempts", "history", "queued", "throttled", "network"]
     values = dict(
         zip(
-            [*names, "content", "response"],
-            (3, "url", 1.5, 2, (), 0.5, 0.25, Timing(), b"x", object()),
+            [*names, "content", "response", "started"],
+            (3, "url", 1.5, 2, (), 0.5, 0.25, Timing(), b"x", object(), 1.0),
             strict=True,
         )
     )
