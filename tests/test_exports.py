@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
+import asyncbatch.cluster
 import asyncbatch.testing
 
 # The names that users may rely on. A name that is added here needs a line in the changelog; one
@@ -43,6 +44,12 @@ TESTING = """
     FaultTransport  Fault  FakeClock
     success  failure
 """
+
+CLUSTER = """
+    plan  Plan  Shard  HostLoad  Estimate
+"""
+
+PUBLIC_MODULES = [asyncbatch, asyncbatch.cluster, asyncbatch.testing]
 
 # Not needed by a plain batch: whoever imports asyncbatch does not wait for them.
 # (httpx itself loads brotli and zstandard where they are installed.)
@@ -74,7 +81,12 @@ def test_testing_exports_the_public_names_and_no_others() -> None:
     assert sorted(asyncbatch.testing.__all__) == sorted(TESTING.split())
 
 
-@pytest.mark.parametrize("module", [asyncbatch, asyncbatch.testing], ids=lambda m: m.__name__)
+def test_cluster_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.cluster.__all__` is the pinned list."""
+    assert sorted(asyncbatch.cluster.__all__) == sorted(CLUSTER.split())
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda m: m.__name__)
 def test_a_star_import_gives_what_a_module_exports(module: types.ModuleType) -> None:
     """Each exported name exists, and no public name of a module but its own is left out."""
     names = {name for name in vars(module) if not name.startswith("_")}
@@ -87,7 +99,7 @@ def test_a_star_import_gives_what_a_module_exports(module: types.ModuleType) -> 
     ("module", "name"),
     [
         pytest.param(module, name, id=f"{module.__name__}.{name}")
-        for module in (asyncbatch, asyncbatch.testing)
+        for module in PUBLIC_MODULES
         for name in documented(module)
     ],
 )
@@ -113,7 +125,7 @@ def test_a_public_name_is_in_the_reference(name: str) -> None:
     ("module", "name"),
     [
         pytest.param(module, name, id=f"{module.__name__}.{name}")
-        for module in (asyncbatch, asyncbatch.testing)
+        for module in PUBLIC_MODULES
         for name in documented(module)
     ],
 )
