@@ -21,7 +21,8 @@ SOURCE = Path(asyncbatch.__path__[0])
 REPOSITORY = Path(__file__).parents[1]
 
 # Imports go down only, and the rooms on one row do not know each other. `_engine.http11` is a room
-# of its own: it reads what strangers send, and knows nothing.
+# of its own: it reads what strangers send, and knows nothing. So does `_engine.http2`, by ngh2,
+# which only it knows; it gives heads in the form of `http11`.
 HOUSE = """
     __main__
     _cli
@@ -34,6 +35,7 @@ HOUSE = """
     _batch
     _lanes          _schedule   _progress
     _engine         _policies   _decoding   _files   _results
+    _engine.http2
     _engine.http11  _values     _runtime
 """
 
@@ -48,14 +50,15 @@ ENGINE = [
     [frozenset({"io"}), frozenset({"_minimum_rate"})],
     [frozenset({"_exchange", "_errors"})],
     [frozenset({"_event_loop"})],
+    [frozenset({"http2"})],
     [frozenset({"http11"})],
 ]
 
-INNER_ROOMS = {"_engine.http11"}
+INNER_ROOMS = {"_engine.http11", "_engine.http2"}
 
 # A policy never sees a socket, and what talks to servers never sees a policy.
 POLICIES = {"_schedule", "_policies"}
-WIRE = {"_lanes", "_engine", "_engine.http11", "_decoding"}
+WIRE = {"_lanes", "_engine", "_engine.http11", "_engine.http2", "_decoding"}
 
 # What users import by name. They are built on the public names and on private rooms.
 PUBLIC_ROOMS = {"cluster", "testing"}
@@ -84,10 +87,12 @@ LIBRARIES = {
     "uvloop": set(),  # chosen by name, through anyio
     "trio": {"_runtime"},  # where it runs
     "h11": set(),
+    "h2": set(),
+    "ngh2": {"_engine.http2"},
 }
 
 # What decides takes the time, the bytes and the dice as arguments, and so needs none of these.
-PURE = POLICIES | {"_engine.http11", "_decoding"}
+PURE = POLICIES | {"_engine.http11", "_engine.http2", "_decoding"}
 IMPURE_LIBRARIES = {
     "anyio",
     "asyncio",

@@ -6,7 +6,7 @@ It imports nothing of the project and no I/O. All bytes of peers are checked her
 
 from __future__ import annotations
 
-from ._body import UNJOINED, UnjoinedBody
+from ._body import UNJOINED, GrowingBody, UnjoinedBody
 from ._body_reader import longest_transfer
 from ._connect import ConnectReply, encode_connect
 from ._errors import (
@@ -15,8 +15,9 @@ from ._errors import (
     ProtocolError,
     ResponseTooLarge,
     TruncatedResponse,
+    body_too_large,
 )
-from ._head import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead
+from ._head import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead, are_field_lines, parse_head
 from ._informational import MAX_INFORMATIONAL
 from ._request import (
     IDEMPOTENT_METHODS,
@@ -38,6 +39,7 @@ __all__ = [
     "UNJOINED",
     "ConnectReply",
     "ExchangeError",
+    "GrowingBody",
     "InvalidRequest",
     "KnownHead",
     "ProtocolError",
@@ -48,9 +50,12 @@ __all__ = [
     "ResponseTooLarge",
     "TruncatedResponse",
     "UnjoinedBody",
+    "are_field_lines",
+    "body_too_large",
     "encode_chunk",
     "encode_connect",
     "encode_fields",
     "encode_request_line",
     "longest_transfer",
+    "parse_head",
 ]
