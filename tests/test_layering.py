@@ -76,7 +76,7 @@ KNOWN_TO_TESTING = "asyncbatch._values._pickling."
 
 # Who may import a library. One that is not named here is free for all.
 LIBRARIES = {
-    "asyncio": {"_engine"},
+    "asyncio": {"_engine", "_runtime"},
     "httpcore": {"_engine"},
     "httpcore2": {"_engine"},
     "httptools": set(),

@@ -48,7 +48,14 @@ from asyncbatch._journal._journal import Journal, JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch._results._results import Results, ResultStream
-from asyncbatch._runtime._event_loop import Clock, call_soon, is_running, running_clock
+from asyncbatch._runtime._event_loop import (
+    Clock,
+    call_soon,
+    clock_of,
+    is_running,
+    running_clock,
+    running_loop,
+)
 from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed, JournalError
@@ -136,6 +143,8 @@ class Fetcher:
         self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: EventLoopToken | None = None
+        # The same, as `running_loop` returns it: comparing that takes no call.
+        self._running_loop: object = None
         # That of the event loop, once the fetcher is open.
         self._clock: Clock = monotonic
         self._batches: set[Batch] = set()
@@ -155,6 +164,7 @@ class Fetcher:
         if self._owns_client:
             await self._client.__aenter__()
         self._loop = anyio.lowlevel.current_token()
+        self._running_loop = running_loop()
         self._clock = running_clock()
         self._slots = Slots(self._options.concurrency, self._clock)
         self._shared = equip(
@@ -238,7 +248,8 @@ class Fetcher:
         self._batches.add(batch)
         try:
             is_clean = await batch.run_one(request) and to is None
-            if is_clean and len(self._spare) < self._options.concurrency:
+            has_room = len(self._spare) < self._options.concurrency
+            if is_clean and has_room and not self._closed:
                 self._spare.append((batch, output))
         finally:
             self._batches.discard(batch)
@@ -410,9 +421,11 @@ class Fetcher:
         self, batch_timeout: float | None, to: ToTypes | None
     ) -> tuple[Batch, Collected]:
         """Return a batch for one request, a finished one if there is one."""
-        clock = running_clock()
-        while self._spare and batch_timeout is None and to is None:
+        loop = running_loop()
+        if loop is not self._running_loop:
             self._check_open()
+        clock = clock_of(loop)
+        while self._spare and batch_timeout is None and to is None:
             batch, output = self._spare.pop()
             # A test may have made the time virtual, or real again, since that batch.
             if batch.clock is clock:

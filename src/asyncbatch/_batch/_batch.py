@@ -26,6 +26,7 @@ from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._batch._workers import Announce, Workers
 from asyncbatch._files import Files
+from asyncbatch._lanes import key_of
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._runtime._stalls import GRACE, LEAST, TimeLimit
@@ -33,6 +34,8 @@ from asyncbatch._schedule import Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._host_key import name_of
+
+_CLOSED = "the fetcher was closed while the batch was running"
 
 
 class Batch:
@@ -126,6 +129,7 @@ class Batch:
         """End the batch at once, because its fetcher closes."""
         self._abandoned = True
         self._scope.cancel()
+        self._dispatcher.abandon_alone(FetcherClosed(_CLOSED))
 
     async def release(self) -> None:
         """Close the input of a batch that perhaps never ran."""
@@ -198,20 +202,18 @@ class Batch:
             FetcherClosed: If the fetcher was closed.
         """
         self._is_running = True
-        self._scope = scope = anyio.CancelScope()
         self._shared.trial.lane.begin_batch(self.clock)
         # The batch may be an old one: meanwhile the machine may have slept, or its clock been set.
         now = self.clock()
         self._ledger.epoch = wall_time() - now
-        self._ledger.enter(item, 0, now)
+        encoded = self._workers.encode_url(item)
+        self._ledger.enter(item, 0, now, None if encoded is None else key_of(encoded))
         self._shared.stalls.join(self._workers.take_out)
         try:
+            if self._batch_timeout is None and encoded is not None:
+                await self._dispatcher.relay_alone(encoded)
             if self._ledger.unfinished:
-                with scope:
-                    if self._batch_timeout is None:
-                        await self._dispatcher.work_alone()
-                    else:
-                        await self._work_alone_in_time()
+                await self._work_alone()
         finally:
             is_left_clean = not self._ledger.unfinished and self._batch_timeout is None
             if not is_left_clean:
@@ -222,11 +224,18 @@ class Batch:
             self._check_whole()
         return is_left_clean
 
-    async def _work_alone_in_time(self) -> None:
-        with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
-            await self._dispatcher.work_alone()
-        if limit.has_passed:
-            await self._end_unfinished()
+    async def _work_alone(self) -> None:
+        self._scope = anyio.CancelScope()
+        if self._abandoned:
+            self._scope.cancel()
+        with self._scope:
+            if self._batch_timeout is None:
+                await self._dispatcher.work_alone()
+                return
+            with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
+                await self._dispatcher.work_alone()
+            if limit.has_passed:
+                await self._end_unfinished()
 
     def _end(self) -> None:
         self._is_running = False
@@ -244,7 +253,7 @@ class Batch:
             fatal, self._fatal = self._fatal, None
             raise fatal
         if self._abandoned and not self._reader.is_finished:
-            raise FetcherClosed("the fetcher was closed while the batch was running")
+            raise FetcherClosed(_CLOSED)
 
     async def _supervise(self, tasks: TaskGroup, reporter: Reporter | None) -> None:
         start = functools.partial(self._start, tasks)

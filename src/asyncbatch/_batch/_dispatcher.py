@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 
 from asyncbatch._batch._workers import Worker, Workers
+from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
 
 MAX_BURST = 64
@@ -39,8 +40,9 @@ class Dispatcher:
         self._spawn: Callable[[Work], None] | None = None
         self._is_watching = False
         self._ledger.on_retry = self._note_retry
-        # The worker of `work_alone`.
+        # The worker of `relay_alone` and `work_alone`, and whether it holds a permit between them.
         self._only: Worker | None = None
+        self._holds_permit = False
 
     def notify(self) -> None:
         """Report a change that may let a request start."""
@@ -94,12 +96,39 @@ class Dispatcher:
             self._is_watching = True
             self._spawn(self.watch_deadlines)
 
+    async def relay_alone(self, encoded: Encoded) -> None:
+        """
+        Try the only request by relay in the calling task, if it can start at once.
+
+        This is `work_alone` for the common case, without a cancel scope and with half of the calls.
+        What is left afterwards is for `work_alone`.
+        """
+        if not self._permits.try_acquire():
+            return
+        worker = self._only = self._only or Worker(self._workers)
+        self._workers.members.add(worker)
+        is_left = False
+        try:
+            is_left = await worker.relay_alone(encoded)
+        finally:
+            self._workers.members.discard(worker)
+            self._holds_permit = is_left
+            if not is_left:
+                self._permits.release()
+                self._workers.last_at_work = None
+
+    def abandon_alone(self, error: Exception) -> None:
+        """End `relay_alone` with an error if it waits."""
+        if self._only is not None:
+            self._only.give_up(error)
+
     async def work_alone(self) -> None:
         """Do all the work in the calling task."""
         is_working = True
         while is_working:
             # Looking at deadlines may make requests ready, which only this task can start.
-            if not await self._acquire_in_time():
+            holds_permit, self._holds_permit = self._holds_permit, False
+            if not holds_permit and not await self._acquire_in_time():
                 is_working = not self._reader.is_finished
                 continue
             worker = self._only = self._only or Worker(self._workers)

@@ -124,6 +124,12 @@ class Workers:
         if self._is_fed:
             self.reader.notify()
 
+    def encode_url(self, item: Any) -> Encoded | None:
+        """Return a URL as the engine sends it; `None` if it is none, or the client must send it."""
+        if type(item) is not str or not self.may_relay:
+            return None
+        return self.trial.lane.encode(item, self.trial.limits)
+
     def need_task(self, worker: Worker) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
         self.taskless.append(worker)
@@ -279,6 +285,39 @@ class Worker:
             if held:
                 permits.release()
             workers.leave(self)
+
+    async def relay_alone(self, encoded: Encoded) -> bool:
+        """
+        Try the only request by relay, if it may start now.
+
+        Returns:
+            Whether it was started, and something is left for `work_alone`.
+        """
+        workers, relay = self._workers, self._relay
+        assert relay is not None
+        job = self._job = workers.next_job(workers.clock())
+        if job is None:
+            return False
+        self._encoded = encoded
+        if not _is_usual(job, workers.announce):
+            return True
+        if job.deadline is not None:
+            relay.deadline_at = job.deadline
+        if not relay.begin(encoded):
+            return True
+        workers.last_at_work = job
+        self._encoded = UNSET
+        try:
+            self._is_relaying = await relay.wait()
+        except BaseException:
+            self._interrupt()
+            raise
+        return self._is_relaying
+
+    def give_up(self, error: Exception) -> None:
+        """Give up the request of `relay_alone`, and raise `error` from it."""
+        if self._relay is not None:
+            self._relay.give_up(error)
 
     async def work_alone(self) -> None:
         """Try one request after another until none can start."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from asyncbatch._runtime import _event_loop as runtime
 from asyncbatch._runtime._event_loop import trio_loop
 
 T = TypeVar("T")
@@ -143,7 +144,8 @@ def running_loop() -> EventLoop:
     Raises:
         RuntimeError: There is none.
     """
-    return trio_loop() or asyncio.get_running_loop()
+    loop: EventLoop = runtime.running_loop()
+    return loop
 
 
 def call_at_end(loop: EventLoop, function: Callable[[], object]) -> None:

@@ -168,6 +168,17 @@ class Relay:
             exchange.future.remove_done_callback(self._when_stopped)
         self._engine.abandon(exchange)
 
+    def give_up(self, error: Exception) -> None:
+        """Give up the request in progress, if there is one, and raise `error` from `wait`."""
+        exchange = self._exchange
+        if exchange is None or exchange.future.done():
+            return
+        self._error = error
+        self._exchange = self._encoded = None
+        # Not cancelled: that could not be told from a cancellation of the task that waits.
+        exchange.future.set_result(None)
+        self._engine.abandon(exchange)
+
     async def wait(self) -> bool:
         """
         Wait until the relay stops; return whether there is a request for `conclude`.

@@ -7,6 +7,7 @@ virtual (`asyncbatch.testing.FakeClock`, trio's `MockClock`).
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -25,9 +26,14 @@ Clock = Callable[[], float]
 
 def running_clock() -> Clock:
     """Return a cheap function that reads the running event loop's clock, in seconds."""
-    if has_virtual_time():
-        loop = anyio.lowlevel.current_token().native_token
-        loop_time: Clock = getattr(loop, "time", anyio.current_time)
+    return clock_of(running_loop())
+
+
+def clock_of(loop: object) -> Clock:
+    """Return a cheap function that reads the clock of the running event loop, in seconds."""
+    if is_virtual(loop):
+        native = anyio.lowlevel.current_token().native_token
+        loop_time: Clock = getattr(native, "time", anyio.current_time)
         return loop_time
     # trio's clock has another origin, but no time of a batch is compared with it.
     # The same as asyncio's own clock, without a method call. uvloop's clock has the same origin,
@@ -70,8 +76,14 @@ def has_virtual_time() -> bool:
 
 
 def running_loop() -> Any:
-    """Return the event loop of the running task, or its substitute on trio."""
-    return trio_loop() or anyio.lowlevel.current_token().native_token
+    """
+    Return the event loop of the running task, or its substitute on trio.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    # `anyio.lowlevel.current_token` takes nine calls, and each `fetch` asks.
+    return trio_loop() or asyncio.get_running_loop()
 
 
 def is_virtual(loop: object) -> bool:

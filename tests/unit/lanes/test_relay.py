@@ -444,3 +444,50 @@ async def test_one_that_gets_no_connection_is_told_apart_from_one_that_gets_no_a
     assert unanswered.timing.send is None
     assert not unsent.ok
     assert unsent.kind is FailureKind.host_down
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_closing_a_fetcher_ends_its_single_fetches(
+    server: LoopbackServer, is_known: bool
+) -> None:
+    """With the error of a closed fetcher, also those that wait without a cancel scope."""
+    server.on("/held", lambda _: Reply(delay=60.0))
+    told: list[str] = []
+
+    async def fetch() -> None:
+        with pytest.raises(asyncbatch.FetcherClosed, match="was closed while"):
+            await fetcher.fetch(server.url("/held"))
+        told.append("closed")
+
+    fetcher = Fetcher()
+    async with anyio.create_task_group() as tasks, fetcher:
+        if is_known:
+            await fetcher.fetch(server.url("/"))
+        before = len(server.requests)
+        for _ in range(3):
+            tasks.start_soon(fetch)
+        await requests_at(server, before + 3)
+
+    assert told == ["closed"] * 3
+    assert fetcher.statistics().in_flight == 0
+
+
+async def test_a_single_fetch_that_is_cancelled_while_its_fetcher_closes_is_cancelled(
+    server: LoopbackServer,
+) -> None:
+    """A cancellation is never swallowed by the error of the closed fetcher."""
+    server.on("/held", lambda _: Reply(delay=60.0))
+    ended: list[bool] = []
+
+    async def fetch(scope: anyio.CancelScope) -> None:
+        with scope:
+            await fetcher.fetch(server.url("/held"))
+        ended.append(scope.cancelled_caught)
+
+    fetcher, scope = Fetcher(), anyio.CancelScope()
+    async with anyio.create_task_group() as tasks, fetcher:
+        tasks.start_soon(fetch, scope)
+        await requests_at(server, 1)
+        scope.cancel()
+
+    assert ended == [True]

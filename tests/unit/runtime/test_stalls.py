@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher, HTTPTransport, Progress, Request
+from asyncbatch._runtime import _stalls
 from asyncbatch._runtime._stalls import GRACE, LATE, Stalls, TimedSteps, TimeLimit
 from asyncbatch.testing import FakeClock
 
@@ -63,8 +64,7 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     loop = Loop()
-    token = type("Token", (), {"native_token": loop})()
-    monkeypatch.setattr(anyio.lowlevel, "current_token", lambda: token)
+    monkeypatch.setattr(_stalls, "running_loop", lambda: loop)
     return loop
 
 

@@ -40,6 +40,8 @@ _AUTH_METHODS = ("auth_flow", "async_auth_flow")
 _HANDLE = "handle_async_request"
 
 
+_ALL_METHODS = frozenset((*_CLIENT_METHODS, *_REDIRECT_METHODS))
+
 # These get all the methods in one call, or raise an `AttributeError` if one is missing.
 _methods_of = operator.attrgetter(*_CLIENT_METHODS, *_REDIRECT_METHODS)
 _redirect_methods_of = operator.attrgetter(*_REDIRECT_METHODS)
@@ -87,7 +89,7 @@ class Conditions:
             return "the engine speaks HTTP/1.1 only"
         if client.is_closed:
             return "the client is closed"
-        if not client.__dict__.keys().isdisjoint((*_CLIENT_METHODS, *_REDIRECT_METHODS)):
+        if not client.__dict__.keys().isdisjoint(_ALL_METHODS):
             return "a method of the client has been replaced"
         ours: list[Any] = [transport, *client.proxied_transports]
         for each in ours:

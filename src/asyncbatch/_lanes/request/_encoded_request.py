@@ -253,6 +253,11 @@ that they share, and the bytes to send. A plain tuple, since it is made for most
 Encoded: TypeAlias = Plain | PreparedRequest
 
 
+def key_of(encoded: Encoded) -> HostKey:
+    """Return the origin of a request, as the schedule knows it."""
+    return encoded[2].key if isinstance(encoded, tuple) else encoded.key
+
+
 def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:
     """Return the header fields of a request as it is sent."""
     lines = payload.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
