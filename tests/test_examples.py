@@ -6,6 +6,7 @@ function, as in a notebook; one loop serves the whole page. What lies under `exa
 `example.com` is answered here, without a network: `/status/404` with that status, anything else
 with 200 and a small JSON object. A server on loopback is asked for real.
 
+A page with `<!--- extras -->` needs large libraries, and runs with the tests that are so marked.
 `<!--- skip: next -->` before a block leaves it out, for code of another library, and
 `<!--- invisible-code-block: python` begins a block that readers do not see.
 """
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^ *(?:```+ *py|<!--- invisible-code-block: py)", re.MULTILINE)
+EXTRAS = "<!--- extras -->"
 
 
 def is_invented(host: str) -> bool:
@@ -88,7 +90,11 @@ def runner_of(loop: asyncio.Runner) -> Callable[[Example], None]:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=str(page.relative_to(ROOT)))
+        pytest.param(
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=[pytest.mark.extras] if EXTRAS in page.read_text() else [],
+        )
         for page in PAGES
         if BLOCK.search(page.read_text())
     ],
@@ -97,6 +103,9 @@ def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each block of Python on a page runs, in a directory of its own."""
+    if EXTRAS in page.read_text():
+        for library in ("pandas", "polars", "pyarrow", "duckdb"):
+            pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     with asyncio.Runner() as loop:
         run = runner_of(loop)

@@ -17,7 +17,6 @@ from asyncbatch._batch._make_result import (
     attempt_of,
     built,
     host_down,
-    method_of,
     not_started,
     paused,
     refused,
@@ -39,7 +38,7 @@ from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._request import UNSET, Request, Unset, is_repeatable
+from asyncbatch._values._request import UNSET, Request, Unset, is_repeatable, method_of
 from asyncbatch._values._result import Failure, Result
 from asyncbatch._values._retry import Retry
 

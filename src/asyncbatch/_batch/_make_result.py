@@ -22,7 +22,6 @@ from asyncbatch._values._errors import (
     add_note,
 )
 from asyncbatch._values._outcome import NO_TIMING, Outcome
-from asyncbatch._values._request import Request
 from asyncbatch._values._result import Failure, Result, Success, status_error, success
 from asyncbatch._values._sink import Saved
 from asyncbatch._values._timing import Attempt, Course, timing_of
@@ -225,10 +224,3 @@ def url_of(item: object, lane: Lane) -> Any:
         return lane.locate(item)
     except Exception:
         return None
-
-
-def method_of(item: Any) -> str:
-    """Return the method of a request in any form; "GET" if the form has none."""
-    if isinstance(item, Request):
-        return item.method.upper()
-    return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"

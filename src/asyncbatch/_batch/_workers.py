@@ -20,7 +20,6 @@ import anyio
 from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
 from asyncbatch._batch._ledger import Ledger
-from asyncbatch._batch._make_result import method_of
 from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
@@ -29,7 +28,7 @@ from asyncbatch._lanes import Encoded, can_relay
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState, Schedule
-from asyncbatch._values._request import UNSET, Request, Unset
+from asyncbatch._values._request import UNSET, Request, Unset, method_of
 from asyncbatch._values._result import Success, draft
 from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._timing import Course, Timing

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from asyncbatch._batch._make_result import method_of
 from asyncbatch._lanes import ResponseBuilder
 from asyncbatch._values._masking import kept_fields, masked_url
-from asyncbatch._values._request import Request, native_of
+from asyncbatch._values._request import Request, method_of, native_of
 from asyncbatch._values._urls import text_of
 
 
@@ -73,21 +72,25 @@ def _head(line: bytes, fields: Any) -> bytes:
 class StoredAnswer:
     """Builds the response of a record when it is asked for."""
 
-    __slots__ = ("_head", "_library", "_url", "status_code")
+    __slots__ = ("_library", "_url", "head", "status_code")
 
     def __init__(self, library: Any, status_code: int, head: ParsedHead, url: str | None) -> None:
         self._library = library
         self.status_code = status_code
-        self._head = head
+        self.head = head
         self._url = url
 
     def url_for(self, item: Any) -> Any:
         """Return the final URL, with its secrets masked."""
         return self._library.URL(self._url or masked_url(url_of(item)))
 
+    def final_url(self, item: Any) -> str:
+        """Return the same as text."""
+        return str(self.url_for(item))
+
     def build(self, item: Any, content: bytes, course: Any) -> Any:
         """Return the response, read and closed; the fields with secrets are missing."""
-        library, head = self._library, self._head
+        library, head = self._library, self.head
         response = library.Response(
             self.status_code,
             headers=head.fields,

@@ -19,7 +19,7 @@ import attrs
 
 from asyncbatch._batch import Shared
 from asyncbatch._batch._input import END, Input, Settled
-from asyncbatch._batch._make_result import method_of, rejected
+from asyncbatch._batch._make_result import rejected
 from asyncbatch._batch._output import Output
 from asyncbatch._files import Files
 from asyncbatch._journal._answer import Heads
@@ -37,7 +37,7 @@ from asyncbatch._journal._store import Found, Store
 from asyncbatch._journal._writer import Writer
 from asyncbatch._schedule import Job
 from asyncbatch._values._errors import FailureKind, JournalChanged
-from asyncbatch._values._request import Request, Unset
+from asyncbatch._values._request import Request, Unset, method_of
 from asyncbatch._values._result import Result
 from asyncbatch._values._retry_policy import RetryPolicy
 

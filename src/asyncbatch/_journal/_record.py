@@ -13,7 +13,6 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asyncbatch._batch._make_result import method_of
 from asyncbatch._journal._answer import Heads, StoredAnswer, url_of
 from asyncbatch._journal._failure import (
     add_error,
@@ -29,7 +28,7 @@ from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from asyncbatch._values._errors import FailureKind, InDoubt
 from asyncbatch._values._masking import has_secrets, masked_url
 from asyncbatch._values._pickling import restored
-from asyncbatch._values._request import Request, plain_url
+from asyncbatch._values._request import Request, method_of, plain_url
 from asyncbatch._values._result import Failure, Result, Success, draft
 from asyncbatch._values._timing import Course, Timing
 from asyncbatch._values._urls import ABSOLUTE, text_of

@@ -9,9 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
+from asyncbatch._results._arrow import pandas_frame, polars_frame, reader, table
+from asyncbatch._results._record import records_of, tag_types_of
 from asyncbatch._results._summary import Summary, SummaryBuilder
+from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import host_in, plain_host_in
 from asyncbatch._values._result import Failure, Result, Success
@@ -33,6 +36,31 @@ class ResultStream(AsyncIterator[Result]):
         `duration` ends with the batch. Memory does not grow with the number of results: beyond
         10,000, quantiles are within 0.8 % of the true values.
         """
+
+    async def to_jsonl(self, path: PathTypes) -> None:
+        """
+        Write the results that are still to come to a file of JSON Lines, as they come.
+
+        Memory is bounded, and the file appears when it is whole. A tag that is no text, number,
+        bool or `None` is written as its `repr`.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        await JsonLinesFile(path).write_all_async(self)
+
+    async def to_parquet(self, path: PathTypes) -> None:
+        """
+        Write the results that are still to come to a Parquet file, as they come.
+
+        Memory is bounded, and the file appears when it is whole. `tag` is text, since the tags to
+        come are not known: the `repr` of a tag that is none.
+
+        Raises:
+            OSError: If the file cannot be written.
+            ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        """
+        await ParquetFile(path).write_all_async(self)
 
 
 class Results(Sequence[Result]):
@@ -91,6 +119,73 @@ class Results(Sequence[Result]):
 
     def _of(self, results: Iterable[Result]) -> Results:
         return Results(results, duration=self._duration, slots_full=self._slots_full)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """
+        Return the results as a list of dicts of plain Python values.
+
+        `pandas.DataFrame(results.to_dicts())` makes a data frame of it. The documentation describes
+        each column, under "Results as tables". User names and passwords in URLs are masked.
+        """
+        return list(records_of(self._results))
+
+    def to_jsonl(self, path: PathTypes) -> None:
+        """
+        Write the results to a file of JSON Lines: one object on each line.
+
+        It has the columns of `to_dicts`, and `content_as`: `"text"` if `content` is the body as
+        text, which is so if it is UTF-8, else `"base64"`. The file appears when it is whole.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        JsonLinesFile(path, tag_types_of(self._results)).write_all(self._results)
+
+    def to_parquet(self, path: PathTypes) -> None:
+        """
+        Write the results to a Parquet file. The file appears when it is whole.
+
+        Raises:
+            OSError: If the file cannot be written.
+            ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        """
+        ParquetFile(path, tag_types_of(self._results)).write_all(self._results)
+
+    def to_arrow(self) -> Any:
+        """
+        Return the results as a `pyarrow.Table`.
+
+        Raises:
+            ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        """
+        return table(self._results)
+
+    def to_polars(self) -> Any:
+        """
+        Return the results as a `polars.DataFrame`.
+
+        Raises:
+            ImportError: If `polars` or `pyarrow` is not installed (the extra `polars`).
+        """
+        return polars_frame(self._results)
+
+    def to_pandas(self) -> Any:
+        """
+        Return the results as a `pandas.DataFrame`, in which `status` is an integer or `<NA>`.
+
+        Raises:
+            ImportError: If `pandas` or `pyarrow` is not installed (the extra `pandas`).
+        """
+        return pandas_frame(self._results)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """
+        Return the results as an Arrow stream, for pyarrow, pandas 3, DuckDB and others.
+
+        Raises:
+            ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        """
+        return reader(self._results).__arrow_c_stream__(requested_schema)
 
     def raise_for_failures(self) -> None:
         """

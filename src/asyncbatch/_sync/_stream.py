@@ -25,6 +25,7 @@ from asyncbatch._files import Files
 from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._summary import Summary
+from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Patience
 from asyncbatch._sync._portal import Call, Portal
@@ -174,6 +175,31 @@ class SyncResultStream(Iterator[Result]):
         """
         with self._counting:
             return self._thread_output.figures.build()
+
+    def to_jsonl(self, path: PathTypes) -> None:
+        """
+        Write the results that are still to come to a file of JSON Lines, as they come.
+
+        Memory is bounded, and the file appears when it is whole. A tag that is no text, number,
+        bool or `None` is written as its `repr`.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        JsonLinesFile(path).write_all(self)
+
+    def to_parquet(self, path: PathTypes) -> None:
+        """
+        Write the results that are still to come to a Parquet file, as they come.
+
+        Memory is bounded, and the file appears when it is whole. `tag` is text, since the tags to
+        come are not known: the `repr` of a tag that is none.
+
+        Raises:
+            OSError: If the file cannot be written.
+            ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        """
+        ParquetFile(path).write_all(self)
 
     def close(self) -> None:
         """Cancel the requests in flight without waiting for them. No more results follow."""

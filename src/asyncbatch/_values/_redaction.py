@@ -17,7 +17,8 @@ from asyncbatch._values._urls import text_of
 HIDDEN = "[secure]@"
 
 # The at sign itself, its full-width and small forms, and all three percent-encoded.
-_AT = re.compile("@|\uff20|\ufe6b|%40|%EF%BC%A0|%EF%B9%AB")
+_AT_FORMS = ("@", "\uff20", "\ufe6b", "%40", "%EF%BC%A0", "%EF%B9%AB")
+_AT = re.compile("|".join(_AT_FORMS))
 _LAST_AT = re.compile(f".*(?:{_AT.pattern})", re.DOTALL)
 
 _PORT = r"(?::(?:0*[1-9][0-9]{0,3}|0*[1-5][0-9]{4}|0*6[0-5][0-9]{3})?)?"
@@ -65,6 +66,15 @@ def redacted_url(url: object) -> str:
     """Return a URL, well-formed or not, without its user name and password."""
     start, secret, rest = _parts(str.__str__(url) if isinstance(url, str) else str(url))
     return f"{start}{HIDDEN if secret else ''}{_NESTED.sub(HIDDEN, rest)}"
+
+
+def redacted_urls(urls: list[str]) -> list[str]:
+    """Return each URL as `redacted_url` does; fast if no secret is in any of them."""
+    together = "\n".join(urls)
+    # Plain searches, which take a tenth of the time of the expression.
+    if any(form in together for form in _AT_FORMS):
+        return [redacted_url(url) for url in urls]
+    return urls
 
 
 def secrets_in(url: str) -> set[str]:

@@ -435,6 +435,13 @@ def _added(given: Any, headers: Mapping[str, str]) -> Any:
     return own.raw
 
 
+def method_of(item: Any) -> str:
+    """Return the method of a request in any form; "GET" if the form has none."""
+    if isinstance(item, Request):
+        return item.method.upper()
+    return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"
+
+
 def is_repeatable(item: object) -> bool:
     """Whether the body of `item`, a request that has been tried, can be sent again."""
     if isinstance(item, Request):

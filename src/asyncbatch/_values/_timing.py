@@ -131,6 +131,33 @@ def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[f
         yield name, found[name] + known
 
 
+def phase_columns(networks: Sequence[Timing | Course]) -> dict[str, list[float | None]]:
+    """Return the durations of each network phase, `None` where it did not occur."""
+    if not networks or not all(type(network) is tuple for network in networks):
+        timings = [timing_of(network) for network in networks]
+        return {name: [getattr(each, name) for each in timings] for name in NETWORK_PHASES}
+    # The same as `timing_of`, for many at a time.
+    columns: Iterable[Sequence[Any]] = zip(*networks, strict=True)
+    _, send_at, sent_at, first_byte_at, ended_at, dns, connect, tls, _ = columns
+    return {
+        "dns": list(dns),
+        "connect": list(connect),
+        "tls": list(tls),
+        "send": _each_between(send_at, sent_at, ended_at),
+        "wait": _each_between(sent_at, first_byte_at, ended_at),
+        "receive": _each_between(first_byte_at, ended_at, ended_at),
+    }
+
+
+def _each_between(
+    starts: Sequence[float], ends: Sequence[float], ended_at: Sequence[float]
+) -> list[float | None]:
+    return [
+        (seconds if (seconds := (end or last) - start) > 0.0 else 0.0) if start else None
+        for start, end, last in zip(starts, ends, ended_at, strict=True)
+    ]
+
+
 def _known(column: Sequence[float | None]) -> list[float]:
     # Reused connections, which are most, have only `None` here.
     if column.count(None) == len(column):

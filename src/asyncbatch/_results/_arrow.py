@@ -1,0 +1,175 @@
+"""
+Results as Arrow tables, and so as tables of polars and pandas.
+
+The libraries are asked for by name when a table is made: nothing else needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from asyncbatch._results._record import CHUNK, COLUMNS, columns_of, tag_types_of
+from asyncbatch._values._result import Result
+
+
+def library(name: str, extra: str) -> Any:
+    """
+    Return a library that is an extra.
+
+    Raises:
+        ImportError: If it is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise  # it is installed, and lacks something itself
+        raise ImportError(
+            f"{error.name} is not installed; pip install 'asyncbatch[{extra}]'", name=error.name
+        ) from None
+
+
+def arrow() -> Any:
+    """Return `pyarrow`, or raise an `ImportError` that names the extra."""
+    return library("pyarrow", "arrow")
+
+
+def schema(tag_types: Collection[type] = (str,)) -> Any:
+    """
+    Return the `pyarrow.Schema` of results; the fields that are never null say so.
+
+    Args:
+        tag_types: The type of tags that stay as they are, at most one. Of others `repr` is taken,
+            and the column is text.
+    """
+    pa = arrow()
+    tags: dict[type, Any] = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    pair = pa.struct([pa.field("name", pa.string(), False), pa.field("value", pa.string(), False)])
+    types = {
+        "index": pa.int64(),
+        "tag": tags.get(next(iter(tag_types), str), pa.string()),
+        "status": pa.int16(),
+        "ok": pa.bool_(),
+        "attempts": pa.int32(),
+        "content": pa.large_binary(),
+        "headers": pa.list_(pa.field("item", pair, nullable=False)),
+        "from_journal": pa.bool_(),
+        "started": pa.timestamp("us", tz="UTC"),
+        "elapsed": pa.float64(),
+        "queued": pa.float64(),
+        "throttled": pa.float64(),
+        **dict.fromkeys(("dns", "connect", "tls", "send", "wait", "receive"), pa.float64()),
+    }
+    return pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+
+
+def record_batch(results: Sequence[Result], tag_types: Collection[type] = (str,)) -> Any:
+    """
+    Return a `pyarrow.RecordBatch` of some results, with the columns of `schema`.
+
+    Args:
+        results: The results.
+        tag_types: As for `schema`.
+    """
+    pa = arrow()
+    types = schema(tag_types)
+    if not results:
+        return pa.RecordBatch.from_pylist([], schema=types)
+    columns: dict[str, Any] = {**columns_of(results, tag_types)}
+    columns["headers"] = _header_array(columns["headers"], types.field("headers").type)
+    columns["started"] = _moments(columns["started"])
+    arrays = [
+        column if isinstance(column, pa.Array) else _array(column, field.type)
+        for column, field in zip(columns.values(), types, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=types)
+
+
+def record_batches(
+    results: Iterable[Result], tag_types: Collection[type] = (str,)
+) -> Iterator[Any]:
+    """Yield record batches of results, whose number does not matter."""
+    each = iter(results)
+    while some := list(islice(each, CHUNK)):
+        yield record_batch(some, tag_types)
+
+
+def table(results: Iterable[Result]) -> Any:
+    """Return a `pyarrow.Table` of results; see `schema`."""
+    results = results if isinstance(results, Sequence) else list(results)
+    tag_types = tag_types_of(results)
+    return arrow().Table.from_batches(record_batches(results, tag_types), schema(tag_types))
+
+
+def reader(results: Sequence[Result]) -> Any:
+    """Return a `pyarrow.RecordBatchReader` of results, which makes each batch when it is read."""
+    tag_types = tag_types_of(results)
+    return arrow().RecordBatchReader.from_batches(
+        schema(tag_types), record_batches(results, tag_types)
+    )
+
+
+def polars_frame(results: Sequence[Result]) -> Any:
+    """Return a `polars.DataFrame` of results."""
+    return library("polars", "polars").from_arrow(table(results))
+
+
+def pandas_frame(results: Sequence[Result]) -> Any:
+    """Return a `pandas.DataFrame` of results, in which `status` is an integer that may be NA."""
+    pandas = library("pandas", "pandas")
+    found = table(results)
+    kept = {arrow().int16(): pandas.Int16Dtype()}
+    return found.to_pandas(types_mapper=kept.get)
+
+
+# Columns
+
+
+def _array(column: Sequence[Any], kind: Any) -> Any:
+    pa = arrow()
+    try:
+        return pa.array(column, kind)
+    except UnicodeEncodeError:
+        # A lone surrogate, as of a line that is not UTF-8, is in no Arrow text.
+        return pa.array([None if text is None else _encodable(text) for text in column], kind)
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _moments(seconds: Sequence[float]) -> Any:
+    pa = arrow()
+    pc: Any = importlib.import_module("pyarrow.compute")
+    times = pa.array(seconds, pa.float64())
+    # Whole seconds apart from the rest, and halves to even, as `datetime.fromtimestamp` has it.
+    whole = pc.floor(times)
+    rest = pc.round(pc.multiply(pc.subtract(times, whole), 1e6), round_mode="half_to_even")
+    micros = pc.add(pc.multiply(pc.cast(whole, pa.int64()), 1_000_000), pc.cast(rest, pa.int64()))
+    found = pc.cast(micros, pa.timestamp("us", tz="UTC"))
+    return pc.if_else(pc.equal(times, 0.0), pa.scalar(None, found.type), found)
+
+
+def _header_array(column: Sequence[Any], kind: Any) -> Any:
+    """Make the column of the heads, each different one of which is converted once."""
+    pa = arrow()
+    places: dict[int, int] = {}
+    unlike: list[Any] = []
+    taken = []
+    for fields in column:
+        place = places.get(id(fields))
+        if place is None:
+            place = places[id(fields)] = len(unlike)
+            unlike.append(fields)
+        taken.append(place)
+    ends = [0]
+    for fields in unlike:
+        ends.append(ends[-1] + len(fields))
+    names = _array([name for fields in unlike for name, _ in fields], pa.string())
+    values = _array([value for fields in unlike for _, value in fields], pa.string())
+    pairs = pa.StructArray.from_arrays([names, values], fields=list(kind.value_type))
+    heads = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pairs, type=kind)
+    return heads if len(unlike) == len(column) else heads.take(pa.array(taken, pa.int32()))

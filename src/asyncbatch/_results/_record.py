@@ -1,0 +1,242 @@
+"""
+Records: results as rows of a table, with the same columns whatever became of a request.
+
+Values only: no library for tables is needed here, and no response is built. User names and
+passwords in URLs and errors are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncbatch._values._errors import message_of
+from asyncbatch._values._redaction import redacted, redacted_url, redacted_urls, secrets_in
+from asyncbatch._values._request import Request, method_of
+from asyncbatch._values._result import Failure, Result, ResultColumns, columns_in
+from asyncbatch._values._timing import NETWORK_PHASES, phase_columns
+
+COLUMNS = (
+    *("index", "tag", "url", "final_url", "method", "status", "ok", "kind", "error", "attempts"),
+    *("content", "headers", "from_journal", "path", "started", "elapsed"),
+    *("queued", "throttled", *NETWORK_PHASES),
+)
+"""The names of the columns, in their order; `docs/howto/tables.md` says what is in each."""
+
+CHUNK = 4096
+"""Results that are put into columns at once."""
+
+SIMPLE = (str, bool, int, float)
+"""The types of tags that have a column of their own type."""
+
+Fields = tuple[tuple[str, str], ...]
+
+_INT64 = range(-(2**63), 2**63)
+_ERRORS = {4: "Client error", 5: "Server error"}
+
+
+def records_of(
+    results: Sequence[Result], tag_types: Collection[type] | None = None
+) -> Iterator[dict[str, Any]]:
+    """
+    Yield each result as a dict of plain Python values, by the names of the columns.
+
+    Args:
+        results: The results.
+        tag_types: The types of tags that stay as they are; of others, `repr` is taken. By default
+            it is the type of all of them, if they have one and it is simple.
+    """
+    if tag_types is None:
+        tag_types = tag_types_of(results)
+    for start in range(0, len(results), CHUNK):
+        columns = columns_of(results[start : start + CHUNK], tag_types)
+        columns["started"] = [moment_of(seconds) for seconds in columns["started"]]
+        for row in zip(*columns.values(), strict=True):
+            yield dict(zip(COLUMNS, row, strict=True))
+
+
+def columns_of(
+    results: Iterable[Result], tag_types: Collection[type] = (str,)
+) -> dict[str, Sequence[Any]]:
+    """
+    Return the columns of some results, by their names.
+
+    They are plain Python values, but for `started`: that is seconds since 1970, 0.0 for never.
+    Results with the same head share one object in `headers`.
+
+    Args:
+        results: The results, at least one.
+        tag_types: The types of tags that stay as they are; of others, `repr` is taken.
+    """
+    results = list(results)
+    found = columns_in(results)
+    return {
+        "index": found.indices,
+        "tag": [_tag(item, tag_types) for item in found.items],
+        "url": redacted_urls(list(map(_asked_url, found.items))),
+        "final_url": _final_urls(found),
+        "method": ["GET" if type(item) is str else method_of(item) for item in found.items],
+        "status": [None if answer is None else answer.status_code for answer in found.answers],
+        "ok": [kind is None for kind in found.kinds],
+        "kind": [None if kind is None else kind.value for kind in found.kinds],
+        "error": [
+            error_text(result) if isinstance(result, Failure) else None for result in results
+        ],
+        "attempts": found.attempts,
+        "content": found.contents,
+        "headers": _headers(found.answers),
+        "from_journal": found.from_journal,
+        "path": [None if file is None else str(file[0]) for file in found.files],
+        "started": found.started,
+        "elapsed": found.elapsed,
+        "queued": found.queued,
+        "throttled": found.throttled,
+        **phase_columns(found.networks),
+    }
+
+
+def moment_of(seconds: float) -> datetime | None:
+    """Return a time in seconds since 1970, 0.0 for never, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+# Tags
+
+
+def tag_types_of(results: Iterable[Result]) -> tuple[type, ...]:
+    """Return the type of all tags but `None`, if they have only one, and it is simple."""
+    found: set[type] = set()
+    for result in results:
+        item = result._item  # pyright: ignore[reportPrivateUsage]
+        if type(item) is not str and (tag := _tag_in(item)) is not None:
+            found.add(_type_of(tag))
+            if len(found) > 1:
+                return ()
+    return tuple(found.intersection(SIMPLE))
+
+
+def _type_of(tag: object) -> type:
+    # A larger number has no place in a column of numbers.
+    return object if type(tag) is int and tag not in _INT64 else type(tag)
+
+
+def _tag_in(item: object) -> Any:
+    tag: Any = item.tag if isinstance(item, Request) else None
+    if type(tag).__module__ == "numpy":  # a row of a data frame has numbers of its own
+        value = tag.item() if hasattr(tag, "dtype") and not getattr(tag, "shape", ()) else tag
+        return value if type(value) in SIMPLE else tag
+    return tag
+
+
+def _tag(item: object, tag_types: Collection[type]) -> Any:
+    if type(item) is str:
+        return None
+    tag = _tag_in(item)
+    return tag if tag is None or type(tag) in tag_types else text_of_tag(tag)
+
+
+def text_of_tag(tag: object) -> str:
+    """Return the `repr` of a tag, whatever it raises."""
+    try:
+        return repr(tag)
+    except Exception:
+        return f"<{type(tag).__name__} object>"
+
+
+# URLs and errors
+
+
+def _asked_url(item: Any) -> str:
+    if type(item) is str:
+        return item
+    url = Request.of(item).url
+    return str.__str__(url) if isinstance(url, str) else str(url)
+
+
+def asked_url(result: Result) -> str:
+    """Return the URL of the request as it was given, with its secrets."""
+    return _asked_url(result._item)  # pyright: ignore[reportPrivateUsage]
+
+
+def _final_urls(found: ResultColumns) -> list[str | None]:
+    urls = list(map(_final_url, found.items, found.urls, found.answers))
+    if None not in urls:
+        return redacted_urls(urls)  # type: ignore[arg-type, return-value]  # there is no None
+    return [None if url is None else redacted_url(url) for url in urls]
+
+
+def _final_url(item: Any, url: Any, answer: Any) -> str | None:
+    if answer is None:
+        return None if url is None else str(url)
+    build = getattr(answer, "final_url", None)
+    return str(answer.url) if build is None else build(item)
+
+
+def error_text(failure: Failure) -> str:
+    """Return the type and the message of an error, for tables and lines."""
+    url = asked_url(failure)
+    error = failure._error  # pyright: ignore[reportPrivateUsage]
+    if error is None:
+        name, text = _status_error(failure)
+    else:
+        name, text = type(error).__name__, message_of(error)
+    text = redacted(text.replace(url, redacted_url(url)))
+    if not text or any(secret in text for secret in secrets_in(url)):
+        return name
+    return f"{name}: {text}"
+
+
+def _status_error(failure: Failure) -> tuple[str, str]:
+    """Return the name and the message of the error of a failed status, without making it."""
+    answer: Any = failure._answer  # pyright: ignore[reportPrivateUsage]
+    item, own_url = failure._item, failure._url  # pyright: ignore[reportPrivateUsage]
+    head = getattr(answer, "head", None)
+    reason = answer.reason_phrase if head is None else head.reason.decode("ascii", "ignore")
+    status = answer.status_code
+    sort = _ERRORS.get(status // 100, "Invalid status code")
+    url = redacted_url(_final_url(item, own_url, answer))
+    return "HTTPStatusError", redacted(f"{sort} '{status} {reason}' for url '{url}'")
+
+
+# Headers
+
+
+def _headers(answers: Sequence[Any]) -> list[Fields]:
+    # Most results of a connection share the object that builds their responses.
+    known: dict[int, Fields] = {}
+    heads: dict[int, Fields] = {}
+    found = []
+    for answer in answers:
+        fields = known.get(id(answer))
+        if fields is None:
+            head = getattr(answer, "head", None)
+            fields = heads.get(id(head)) if head is not None else None
+            if fields is None:
+                fields = _fields_of(answer, head)
+                if head is not None:
+                    heads[id(head)] = fields
+            known[id(answer)] = fields
+        found.append(fields)
+    return found
+
+
+def _fields_of(answer: Any, head: Any) -> Fields:
+    if answer is None:
+        return ()
+    raw = answer.headers.raw if head is None else head.fields
+    if not raw:
+        return ()
+    # As httpx reads them: all in the first of these encodings that fits.
+    together = b"\0".join([part for pair in raw for part in pair])
+    for encoding in ("ascii", "utf-8"):
+        try:
+            parts = together.decode(encoding).split("\0")
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
+        parts = together.decode("iso-8859-1").split("\0")
+    if len(parts) != 2 * len(raw):  # a value with a NUL, of a response made by hand
+        return tuple((name.lower(), value) for name, value in answer.headers.multi_items())
+    return tuple(zip([name.lower() for name in parts[::2]], parts[1::2], strict=True))
