@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import pytest
 
 from asyncbatch import (
     DeadlineExceeded,
@@ -15,14 +14,12 @@ from asyncbatch import (
     HostDown,
     HostPaused,
     NotStarted,
-    Request,
     Retry,
     RetryAfterTooLong,
 )
 from asyncbatch._batch._make_result import (
     attempt_of,
     host_down,
-    method_of,
     not_started,
     paused,
     refused,
@@ -153,17 +150,3 @@ def test_a_wait_that_is_too_long_keeps_its_response() -> None:
     assert found.kind == FailureKind.retry_after
     assert isinstance(found.error, RetryAfterTooLong)
     assert found.error.response.status_code == 503
-
-
-@pytest.mark.parametrize(
-    ("item", "method"),
-    [
-        (URL, "GET"),
-        (httpx.URL(URL), "GET"),
-        (httpx.Request("put", URL), "PUT"),
-        (Request(URL, "post"), "POST"),
-    ],
-)
-def test_each_form_of_a_request_has_its_method(item: Any, method: str) -> None:
-    """In capitals."""
-    assert method_of(item) == method

@@ -19,7 +19,14 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._values._body_source import source_of
-from asyncbatch._values._request import hold, is_repeatable, is_request, native_of, plain_url
+from asyncbatch._values._request import (
+    hold,
+    is_repeatable,
+    is_request,
+    method_of,
+    native_of,
+    plain_url,
+)
 from asyncbatch.testing import LoopbackServer
 
 URL = "http://host.test/"
@@ -265,3 +272,17 @@ def test_a_key_of_another_type_is_refused(key: Any) -> None:
     """Its equality may change from one run to the next."""
     with pytest.raises(ValueError, match="key must be a str, int, bytes or a tuple of these"):
         Request("http://a.test/", key=key)
+
+
+@pytest.mark.parametrize(
+    ("item", "method"),
+    [
+        (URL, "GET"),
+        (httpx.URL(URL), "GET"),
+        (httpx.Request("put", URL), "PUT"),
+        (Request(URL, "post"), "POST"),
+    ],
+)
+def test_each_form_of_a_request_has_its_method(item: Any, method: str) -> None:
+    """In capitals."""
+    assert method_of(item) == method
