@@ -23,7 +23,7 @@ POLL_SECONDS = 0.05
 """Interval at which a wait that no signal can end checks whether to end."""
 
 
-class Patience:
+class Wait:
     """
     How long one wait may take, and when to give up.
 
@@ -65,7 +65,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()  # where signals are handled
 
 
-class Outcome(Generic[R]):
+class Promise(Generic[R]):
     """A value or an error that one thread leaves for another; the first one counts."""
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class Outcome(Generic[R]):
 
     def wait(self) -> R:
         """Wait for the value or error, and return or raise it. Call it once."""
-        patience = Patience()
+        wait = Wait()
         while True:
             try:
-                found = self._left.get(timeout=patience.seconds)
+                found = self._left.get(timeout=wait.seconds)
             except queue.Empty:
-                patience.check()
+                wait.check()
             else:
                 return found()

@@ -27,7 +27,7 @@ from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._summary import Summary
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._runtime._event_loop import running_clock
-from asyncbatch._sync._interruptible import Patience
+from asyncbatch._sync._interruptible import Wait
 from asyncbatch._sync._portal import Call, Portal
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
@@ -124,7 +124,7 @@ class SyncResultStream(Iterator[Result]):
         self._thread_output = thread_output
         # How long leaving the stream waits for the batch, whose input may block.
         self._close_seconds = close_seconds
-        self._patience = Patience()
+        self._wait = Wait()
         self._running = running
         self._taking = threading.Lock()
         # A separate lock, so that `summary` does not wait for a result.
@@ -226,6 +226,6 @@ class SyncResultStream(Iterator[Result]):
     def _take(self) -> Result | None:
         while True:
             # Before each result: if results are always ready, no wait times out.
-            self._patience.check()
+            self._wait.check()
             with suppress(queue.Empty):
-                return self._thread_output.take(self._patience.seconds)
+                return self._thread_output.take(self._wait.seconds)
