@@ -101,6 +101,21 @@ class Call(Generic[R]):
         """Leave `FetcherClosed` as the outcome, if there is none."""
         self.outcome.leave_error(FetcherClosed("the fetcher was closed during the call"))
 
+    def result(self, close_seconds: float = 0.0) -> R:
+        """
+        Wait for the outcome; cancel the call if the wait ends early.
+
+        Args:
+            close_seconds: Most seconds to wait for the end of a call that was cancelled.
+        """
+        try:
+            return self.outcome.wait()
+        except BaseException:
+            self.cancel()
+            if close_seconds:
+                self.wait_ended(close_seconds)
+            raise
+
     def cancel(self) -> None:
         """Cancel the call without waiting; from any thread, also during garbage collection."""
         self._portal.call_soon_threadsafe(self._cancel)
@@ -210,12 +225,7 @@ class Portal(Generic[T]):
 
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
         """Run a coroutine function in the loop and wait; cancel it if the wait ends early."""
-        call = self.start(function, *args)
-        try:
-            return call.outcome.wait()
-        except BaseException:
-            call.cancel()
-            raise
+        return self.start(function, *args).result()
 
     def close(self) -> None:
         """

@@ -69,8 +69,12 @@ class CrossingFetcher(Fetcher):
             self._deliver, portal, source, thread_output, batch_timeout, files, opened
         )
         # What the batch has locked must be free when the stream has been left.
-        locks = journal is not None or self._to(to) is not None
-        return SyncResultStream(thread_output, running, CLOSE_SECONDS if locks else 0.0)
+        close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
+        return SyncResultStream(thread_output, running, close_seconds)
+
+    def locks(self, to: ToTypes | Unset | None, journal: JournalTypes | None = None) -> bool:
+        """Whether a batch locks files while it runs."""
+        return journal is not None or self._to(to) is not None
 
     async def _deliver(
         self,
