@@ -224,6 +224,7 @@ class SyncFetcher:
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
         journal: JournalTypes | None = None,
+        report: bool = False,
     ) -> SyncResultStream:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -241,6 +242,7 @@ class SyncFetcher:
             batch_timeout: As for `Fetcher.fetch_many`.
             to: As for `Fetcher.fetch_many`.
             journal: As for `Fetcher.fetch_many`.
+            report: Whether to keep the figures for `SyncResultStream.report`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -256,6 +258,7 @@ class SyncFetcher:
             batch_timeout=batch_timeout,
             to=to,
             journal=journal,
+            report=report,
         )
         stream.owner = self
         return stream

@@ -17,7 +17,7 @@ from typing import Self
 import anyio
 
 from asyncbatch._api._fetcher import Fetcher
-from asyncbatch._api._setup import backlog_of
+from asyncbatch._api._setup import backlog_of, report_of
 from asyncbatch._batch import Batch
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
@@ -49,6 +49,7 @@ class CrossingFetcher(Fetcher):
         batch_timeout: float | None,
         to: ToTypes | Unset | None,
         journal: JournalTypes | None,
+        report: bool = False,
     ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
@@ -61,7 +62,12 @@ class CrossingFetcher(Fetcher):
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         files = Files(self._to(to))
         backlog = backlog_of(self._options, backlog, ordered=ordered)
-        thread_output = ThreadOutput(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
+        thread_output = ThreadOutput(
+            ordered=ordered,
+            backlog=backlog,
+            call_soon=portal.call_soon,
+            report=report_of(wanted=report),
+        )
         opened = None
         if journal is not None:
             opened = portal.call(self._batch, source, thread_output, batch_timeout, files, journal)
@@ -99,7 +105,7 @@ class CrossingFetcher(Fetcher):
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = opened or self._new_batch(source, thread_output, batch_timeout, files)
-            thread_output.figures.begin(running_clock(), batch.slots_full)
+            thread_output.figures.begin(running_clock(), batch.limits)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()
@@ -204,6 +210,24 @@ class SyncResultStream(Iterator[Result]):
             ImportError: If `pyarrow` is not installed (the extra `arrow`).
         """
         ParquetFile(path).write_all(self)
+
+    def report(self, path: PathTypes) -> None:
+        """
+        Write a report of the results taken so far to a file, as one HTML page.
+
+        The stream must have been asked for it: `fetcher.stream(requests, report=True)`. It may be
+        called while the stream runs and afterwards. Memory does not grow with the number of
+        results. See `Results.report`.
+
+        Args:
+            path: The file; it is overwritten.
+
+        Raises:
+            RuntimeError: If the stream was not asked for a report.
+            OSError: If the file cannot be written.
+        """
+        with self._counting:
+            self._thread_output.figures.write_report(path)
 
     def close(self) -> None:
         """Cancel the requests in flight without waiting for them. No more results follow."""
