@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
+import asyncbatch.arrow
 import asyncbatch.cluster
 import asyncbatch.report
 import asyncbatch.testing
@@ -46,6 +47,10 @@ TESTING = """
     success  failure
 """
 
+ARROW = """
+    fetch_batches  fetched_schema  schema  table
+"""
+
 CLUSTER = """
     plan  Plan  Shard  HostLoad  Estimate
 """
@@ -54,7 +59,13 @@ REPORT = """
     Report  to_har
 """
 
-PUBLIC_MODULES = [asyncbatch, asyncbatch.cluster, asyncbatch.report, asyncbatch.testing]
+PUBLIC_MODULES = [
+    asyncbatch,
+    asyncbatch.arrow,
+    asyncbatch.cluster,
+    asyncbatch.report,
+    asyncbatch.testing,
+]
 
 # Not needed by a plain batch: whoever imports asyncbatch does not wait for them.
 # (httpx itself loads brotli and zstandard where they are installed.)
@@ -84,6 +95,11 @@ def test_asyncbatch_exports_the_public_names_and_no_others() -> None:
 def test_testing_exports_the_public_names_and_no_others() -> None:
     """`asyncbatch.testing.__all__` is the pinned list."""
     assert sorted(asyncbatch.testing.__all__) == sorted(TESTING.split())
+
+
+def test_arrow_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.arrow.__all__` is the pinned list."""
+    assert sorted(asyncbatch.arrow.__all__) == sorted(ARROW.split())
 
 
 def test_cluster_exports_the_public_names_and_no_others() -> None:
