@@ -22,6 +22,10 @@ R = TypeVar("R")
 POLL_SECONDS = 0.05
 """Interval at which a wait that no signal can end checks whether to end."""
 
+SIGNAL_SECONDS = 1.0
+"""Longest wait in the main thread. A signal that comes between the last look of the interpreter and
+the call of the system that waits does not end the wait, and its handler runs after it."""
+
 
 class Wait:
     """
@@ -38,8 +42,10 @@ class Wait:
     @property
     def seconds(self) -> float | None:
         """The time limit of one wait; `None`: no limit. After it, call `check` and wait again."""
+        if not _in_main_thread():
+            return None
         polls = self._task is not None or sys.platform == "win32"
-        return POLL_SECONDS if polls and _in_main_thread() else None
+        return POLL_SECONDS if polls else SIGNAL_SECONDS
 
     def check(self) -> None:
         """Raise the loop's cancellation if Ctrl-C has cancelled the blocked task."""

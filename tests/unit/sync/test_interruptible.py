@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 from asyncbatch._sync import _interruptible
-from asyncbatch._sync._interruptible import POLL_SECONDS, Promise, Wait
+from asyncbatch._sync._interruptible import POLL_SECONDS, SIGNAL_SECONDS, Promise, Wait
 
 
 def in_thread(function: Any) -> Any:
@@ -57,15 +58,46 @@ def test_another_thread_is_waited_for() -> None:
 def test_outside_of_a_loop_a_signal_ends_the_wait_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """So that it needs no limit; but on Windows none does."""
+    """So that it needs no short limit; but on Windows none does."""
     wait = Wait()
     wait.check()
 
     monkeypatch.setattr(sys, "platform", "linux")
-    assert wait.seconds is None
+    assert wait.seconds == SIGNAL_SECONDS
     monkeypatch.setattr(sys, "platform", "win32")
     assert wait.seconds == POLL_SECONDS
     assert in_thread(lambda: Wait().seconds) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
+def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that comes just before the wait begins, or that another thread receives."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise Interrupted
+
+    def receive() -> None:
+        waiting.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.01)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    waiting = threading.Event()
+    thread = threading.Thread(target=receive)
+    thread.start()
+    promise: Promise[None] = Promise()
+    try:
+        waiting.set()
+        with pytest.raises(Interrupted):
+            promise.wait()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
 
 
 @pytest.mark.asyncio_only
