@@ -12,8 +12,8 @@ import math
 import struct
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import attrs
 
@@ -74,12 +74,36 @@ class QuantilesBuilder:
         self._max = max(self._max, max(values))
         self._min = min(self._min, min(values))
         if self._values is None:
-            self._count_buckets(array("d", values))
+            self._buckets.update(_buckets_of(array("d", values)))
             return
         self._values.extend(values)
         if self._count > self._exact_up_to:
-            self._count_buckets(self._values)
+            self._buckets = _buckets_of(self._values)
             self._values = None
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what `merge` takes, of types that JSON has; `None` if there are no values."""
+        if not self._count:
+            return None
+        buckets = self._buckets if self._values is None else _buckets_of(self._values)
+        return {
+            "count": self._count,
+            "sum": self._sum,
+            "min": self._min,
+            "max": self._max,
+            "buckets": sorted(buckets.items()),
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add the values of another builder, given by its `state`."""
+        if self._values is not None:
+            self._buckets = _buckets_of(self._values)
+            self._values = None
+        self._buckets.update(dict(state["buckets"]))
+        self._count += state["count"]
+        self._sum += state["sum"]
+        self._min = min(self._min, state["min"])
+        self._max = max(self._max, state["max"])
 
     def build(self) -> Quantiles | None:
         """Return the quantiles of the values so far; `None` if there are none."""
@@ -101,12 +125,6 @@ class QuantilesBuilder:
             return [ordered[rank - 1] for rank in ranks]
         return [min(max(value, self._min), self._max) for value in self._in_buckets(ranks)]
 
-    def _count_buckets(self, values: array[float]) -> None:
-        # The bits of a double, read as an integer, are its exponent and then its mantissa. Without
-        # the lowest bits they number buckets of equal width between powers of two.
-        bits = memoryview(values).cast("B").cast("q")
-        self._buckets.update([each >> DROPPED_BITS for each in bits])
-
     def _in_buckets(self, ranks: list[int]) -> list[float]:
         """Return the middle of the bucket of each of the ascending `ranks`."""
         found: list[float] = []
@@ -116,6 +134,13 @@ class QuantilesBuilder:
             while len(found) < len(ranks) and ranks[len(found)] <= seen:
                 found.append(_middle(bucket))
         return found
+
+
+def _buckets_of(values: array[float]) -> Counter[int]:
+    # The bits of a double, read as an integer, are its exponent and then its mantissa. Without
+    # the lowest bits they number buckets of equal width between powers of two.
+    bits = memoryview(values).cast("B").cast("q")
+    return Counter([each >> DROPPED_BITS for each in bits])
 
 
 def _rank(percent: int, count: int) -> int:

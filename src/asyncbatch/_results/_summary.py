@@ -7,16 +7,14 @@ Counting and quantiles only: the batch measures its duration, and the caller sho
 from __future__ import annotations
 
 import itertools
-import os
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-from asyncbatch._results._limits import Limits
 from asyncbatch._results._quantiles import Quantiles, QuantilesBuilder
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._result import Result, figures_of
@@ -86,19 +84,6 @@ class Summary:
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
-        from asyncbatch._results.report._fragment import fragment
-
-        rows = [] if self.elapsed is None else [("elapsed", self.elapsed)]
-        rows += [(name, found) for name, found in self.phases.items() if found.max > 0]
-        return fragment(
-            _head(self),
-            [(name, f"{figure}  {details}".strip()) for name, figure, details in _facts(self)],
-            ("", *Quantiles.COLUMNS),
-            [(name, *map(shown_seconds, found.columns())) for name, found in rows],
-        )
-
 
 class SummaryBuilder:
     """
@@ -129,6 +114,32 @@ class SummaryBuilder:
         latest += figures_of(result)
         if len(latest) >= COUNTED_AT_ONCE:
             self._count()
+
+    def state(self) -> dict[str, Any]:
+        """Return what `merge` takes, of types that JSON has."""
+        self._count()
+        return {
+            "total": self._total,
+            "retries": self._retries,
+            "bytes": self._bytes,
+            "kinds": [(str(kind), count) for kind, count in self._kinds.items()],
+            "statuses": list(self._statuses.items()),
+            "elapsed": self._elapsed.state(),
+            "phases": {name: builder.state() for name, builder in self._phases.items()},
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add the results of another builder, given by its `state`; quantiles are then inexact."""
+        self._count()
+        self._total += state["total"]
+        self._retries += state["retries"]
+        self._bytes += state["bytes"]
+        self._kinds.update({FailureKind(kind): count for kind, count in state["kinds"]})
+        self._statuses.update(dict(state["statuses"]))
+        for name, builder in (("elapsed", self._elapsed), *self._phases.items()):
+            found = state["elapsed"] if name == "elapsed" else state["phases"][name]
+            if found is not None:
+                builder.merge(found)
 
     def build(self, *, duration: float, slots_full: float = 0.0) -> Summary:
         """
@@ -178,97 +189,61 @@ class SummaryBuilder:
             self._phases[name].extend(seconds)
 
 
-class ReportWriter(Protocol):
-    """The interface of a report to a running summary."""
-
-    def add(self, result: Result, /) -> None:
-        """Add one result."""
-        ...
-
-    def write(self, path: str | os.PathLike[str], /, *, duration: float, limits: Limits) -> None:
-        """Write the report of the results added so far to a file."""
-        ...
-
-
 class RunningSummary:
-    """
-    The summary of a running batch, with its duration so far.
+    """The summary of a running batch, with its duration so far."""
 
-    Args:
-        report: A report of the same results; `None` if there is to be none.
-    """
-
-    def __init__(self, report: ReportWriter | None = None) -> None:
+    def __init__(self) -> None:
         self._builder = SummaryBuilder()
-        self._report = report
         self._clock: Callable[[], float] = float  # stands still until the batch begins
-        self._limits: Callable[[], Limits] = Limits
+        self._slots_full: Callable[[], float] = float
         self._begun_at = 0.0
         self._ended_at: float | None = None
         self.add: Callable[[Result], None] = self._builder.add
         """Add one result."""
-        if report is not None:
-            self.add = self._add_to_both
 
-    def begin(self, clock: Callable[[], float], limits: Callable[[], Limits] = Limits) -> None:
+    def begin(self, clock: Callable[[], float], slots_full: Callable[[], float] = float) -> None:
         """
         Begin to measure the duration.
 
         Args:
             clock: Returns the time in seconds.
-            limits: Returns what the limits have done to the batch.
+            slots_full: Returns the seconds of the batch in which all slots were taken.
         """
         self._clock = clock
-        self._limits = limits
+        self._slots_full = slots_full
         self._begun_at = clock()
 
     def end(self) -> None:
         """Stop measuring the duration."""
         if self._ended_at is None:
             self._ended_at = self._clock()
-            limits = self._limits()
-            self._limits = lambda: limits
+            seconds = self._slots_full()
+            self._slots_full = lambda: seconds
 
     def build(self) -> Summary:
         """Return the summary of the results added so far."""
-        return self._builder.build(duration=self.duration, slots_full=self.limits.slots_full)
-
-    def write_report(self, path: str | os.PathLike[str]) -> None:
-        """
-        Write the report of the results added so far to a file.
-
-        Raises:
-            RuntimeError: If there is none.
-            OSError: If the file cannot be written.
-        """
-        if self._report is None:
-            raise RuntimeError(
-                "this stream has kept no figures for a report; ask for them with "
-                "stream(requests, report=True)"
-            )
-        self._report.write(path, duration=self.duration, limits=self.limits)
-
-    def _add_to_both(self, result: Result) -> None:
-        assert self._report is not None
-        self._builder.add(result)
-        self._report.add(result)
-
-    @property
-    def duration(self) -> float:
-        """Seconds since the batch began, up to its end."""
         now = self._clock() if self._ended_at is None else self._ended_at
-        return now - self._begun_at
-
-    @property
-    def limits(self) -> Limits:
-        """What the limits have done to the batch."""
-        return self._limits()
+        return self._builder.build(duration=now - self._begun_at, slots_full=self._slots_full())
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    yield _head(summary)
-    for name, figure, details in _facts(summary):
-        yield from _wrapped(name, figure, details)
+    requests = "request" if summary.total == 1 else "requests"
+    head = f"{summary.total:,} {requests} in {shown_seconds(summary.duration)}"
+    yield (
+        f"{head}, {shown_rate(summary.rate)}, {shown_bytes(summary.bytes)}"
+        if summary.total
+        else head
+    )
+    if not summary.total:
+        return
+    yield f"  succeeded  {summary.succeeded:,}"
+    yield from _wrapped("failed", f"{summary.failed:,}", _counts(summary.kinds))
+    yield f"  retries    {summary.retries:,}"
+    if summary.slots_full > 0 and summary.duration > 0:
+        share = min(1.0, summary.slots_full / summary.duration)
+        yield f"  slots      all taken for {share:.0%} of the time"
+    if summary.statuses:
+        yield from _wrapped("statuses", "", _statuses(summary.statuses))
     if summary.elapsed is not None:
         yield ""
         yield _row("", *Quantiles.COLUMNS)
@@ -276,28 +251,6 @@ def _lines(summary: Summary) -> Iterator[str]:
     for name, found in summary.phases.items():
         if found.max > 0:
             yield _quantiles_row(name, found)
-
-
-def _head(summary: Summary) -> str:
-    requests = "request" if summary.total == 1 else "requests"
-    head = f"{summary.total:,} {requests} in {shown_seconds(summary.duration)}"
-    if not summary.total:
-        return head
-    return f"{head}, {shown_rate(summary.rate)}, {shown_bytes(summary.bytes)}"
-
-
-def _facts(summary: Summary) -> Iterator[tuple[str, str, str]]:
-    """Yield the counts: the name, the figure, and more about it."""
-    if not summary.total:
-        return
-    yield "succeeded", f"{summary.succeeded:,}", ""
-    yield "failed", f"{summary.failed:,}", _counts(summary.kinds)
-    yield "retries", f"{summary.retries:,}", ""
-    if summary.slots_full > 0 and summary.duration > 0:
-        share = min(1.0, summary.slots_full / summary.duration)
-        yield "slots", f"all taken for {share:.0%} of the time", ""
-    if summary.statuses:
-        yield "statuses", "", _statuses(summary.statuses)
 
 
 def _statuses(statuses: Mapping[int, int]) -> str:

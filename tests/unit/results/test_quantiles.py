@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -117,3 +118,40 @@ def test_memory_does_not_grow_with_the_number_of_values():
 
     assert builder._values is None
     assert len(builder._buckets) < 2_000
+
+
+@given(st.lists(st.lists(st.floats(0, 1e6), max_size=60), max_size=5))
+def test_merged_quantiles_are_those_of_all_values(parts: list[list[float]]):
+    """Within the bound, by states that JSON has carried; what is exact stays so."""
+    merged = QuantilesBuilder(10)
+    for part in parts:
+        builder = QuantilesBuilder(len(part) // 2)
+        builder.extend(part)
+        if (state := builder.state()) is not None:
+            merged.merge(json.loads(json.dumps(state)))
+
+    values = [value for part in parts for value in part]
+    found = merged.build()
+    assert (found is None) == (not values)
+    if found is not None:
+        assert (found.count, found.max) == (len(values), max(values))
+        assert found.mean == pytest.approx(math.fsum(values) / len(values))
+        for value, percent in ((found.p50, 50), (found.p90, 90), (found.p99, 99)):
+            assert value == pytest.approx(nearest_rank(values, percent), rel=ERROR, abs=1e-300)
+
+
+def test_a_builder_goes_on_after_a_merge():
+    """Its own values before and after count as well."""
+    other = QuantilesBuilder(10)
+    other.extend([3.0, 4.0])
+    state = other.state()
+    assert state is not None
+    builder = QuantilesBuilder(10)
+    builder.extend([1.0])
+
+    builder.merge(state)
+    builder.extend([2.0])
+
+    found = builder.build()
+    assert found is not None
+    assert (found.count, found.mean, found.max) == (4, 2.5, 4.0)

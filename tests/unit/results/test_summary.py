@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -248,3 +249,23 @@ def test_bytes_are_shown_in_the_unit_that_fits(count: float, text: str):
 def test_rates_are_shown_without_powers_of_ten(rate: float, text: str):
     """Three digits, or all of a whole number."""
     assert shown_rate(rate) == text
+
+
+def test_summaries_of_parts_are_merged():
+    """All counts are added up, by states that JSON has carried."""
+    results = [*(success(n) for n in range(5)), failure(5), failure(6, status=503)]
+    merged = SummaryBuilder()
+    for part in (results[:3], results[3:], []):
+        builder = SummaryBuilder()
+        for result in part:
+            builder.add(result)
+        merged.merge(json.loads(json.dumps(builder.state())))
+
+    found, whole = merged.build(duration=1.0), summary_of(*results)
+
+    for name in ("total", "succeeded", "failed", "kinds", "statuses", "retries", "bytes"):
+        assert getattr(found, name) == getattr(whole, name)
+    assert found.phases.keys() == whole.phases.keys()
+    assert found.elapsed is not None
+    assert whole.elapsed is not None
+    assert found.elapsed.p50 == pytest.approx(whole.elapsed.p50, rel=1 / 128)
