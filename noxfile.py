@@ -118,6 +118,15 @@ def extras(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "extras and not slow"]))
 
 
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Run the tests that need Ray, which is larger than all the rest; arguments go to pytest."""
+    session.install("-e", ".[ray]", *group("test"))
+    keep_bytecode(session)
+    which = ["tests/behaviour/cluster/test_engines.py", "-k", "ray", "-m", "extras"]
+    session.run("pytest", *(session.posargs or which))
+
+
 @nox.session(python=OTHERS or False)
 def others(session: nox.Session) -> None:
     """Run the suite on each other Python that is installed; arguments go to pytest."""

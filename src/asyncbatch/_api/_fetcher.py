@@ -35,7 +35,6 @@ from asyncbatch._api._setup import (
     fitted,
     make_client,
     refuse_with_client,
-    report_of,
     value_of,
 )
 from asyncbatch._api._statistics import Statistics, statistics_by_host
@@ -301,17 +300,17 @@ class Fetcher:
                 error = batch.input_error
             except JournalError as raised:
                 error = raised
-        duration, limits = clock() - begun, batch.limits()
+        duration, slots_full = clock() - begun, batch.slots_full()
         if error is not None:
             # The results fetched before are not lost.
             with contextlib.suppress(AttributeError):  # an error may refuse attributes
                 error.results = Results(  # type: ignore[attr-defined]
-                    output.in_order(), duration=duration, limits=limits
+                    output.in_order(), duration=duration, slots_full=slots_full
                 )
             raise error
         # In no variable: since Python 3.12 the traceback of a cancellation in the task group keeps
         # this frame until the garbage collector runs.
-        return Results(output.in_order(), duration=duration, limits=limits)
+        return Results(output.in_order(), duration=duration, slots_full=slots_full)
 
     def stream(
         self,
@@ -322,7 +321,6 @@ class Fetcher:
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
         journal: JournalTypes | None = None,
-        report: bool = False,
     ) -> AbstractAsyncContextManager[ResultStream]:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -342,7 +340,6 @@ class Fetcher:
             to: As for `fetch_many`.
             journal: As for `fetch_many`; it is opened when the stream is entered. A result is
                 yielded once it is written.
-            report: Whether to keep the figures for `ResultStream.report`, at some 6 µs a result.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -355,7 +352,7 @@ class Fetcher:
         """
         backlog = backlog_of(self._options, backlog, ordered=ordered)
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
-        output = Delivered(ordered=ordered, backlog=backlog, report=report_of(wanted=report))
+        output = Delivered(ordered=ordered, backlog=backlog)
         files = Files(self._to(to))
         if journal is not None:
             journal = as_journal(journal)

@@ -22,12 +22,8 @@ R = TypeVar("R")
 POLL_SECONDS = 0.05
 """Interval at which a wait that no signal can end checks whether to end."""
 
-SIGNAL_SECONDS = 1.0
-"""Longest wait in the main thread. A signal that comes between the last look of the interpreter and
-the call of the system that waits does not end the wait, and its handler runs after it."""
 
-
-class Wait:
+class Patience:
     """
     How long one wait may take, and when to give up.
 
@@ -42,10 +38,8 @@ class Wait:
     @property
     def seconds(self) -> float | None:
         """The time limit of one wait; `None`: no limit. After it, call `check` and wait again."""
-        if not _in_main_thread():
-            return None
         polls = self._task is not None or sys.platform == "win32"
-        return POLL_SECONDS if polls else SIGNAL_SECONDS
+        return POLL_SECONDS if polls and _in_main_thread() else None
 
     def check(self) -> None:
         """Raise the loop's cancellation if Ctrl-C has cancelled the blocked task."""
@@ -71,7 +65,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()  # where signals are handled
 
 
-class Promise(Generic[R]):
+class Outcome(Generic[R]):
     """A value or an error that one thread leaves for another; the first one counts."""
 
     def __init__(self) -> None:
@@ -97,11 +91,11 @@ class Promise(Generic[R]):
 
     def wait(self) -> R:
         """Wait for the value or error, and return or raise it. Call it once."""
-        wait = Wait()
+        patience = Patience()
         while True:
             try:
-                found = self._left.get(timeout=wait.seconds)
+                found = self._left.get(timeout=patience.seconds)
             except queue.Empty:
-                wait.check()
+                patience.check()
             else:
                 return found()

@@ -9,10 +9,29 @@ from __future__ import annotations
 
 from asyncbatch._values._pickling import publish
 
+from ._dataset import Dataset, open_dataset
+from ._fetch import fetch_sharded
 from ._load import HostLoad
 from ._plan import Estimate, Plan, Shard, plan
+from ._ray import RayExecutor
+from ._report import HostFigures, ShardReport
+from ._run import ShardTask, run_shard
 
-__all__ = ["Estimate", "HostLoad", "Plan", "Shard", "plan"]
+__all__ = [
+    "Dataset",
+    "Estimate",
+    "HostFigures",
+    "HostLoad",
+    "Plan",
+    "RayExecutor",
+    "Shard",
+    "ShardReport",
+    "ShardTask",
+    "fetch_sharded",
+    "open_dataset",
+    "plan",
+    "run_shard",
+]
 
 publish(globals())
 del publish

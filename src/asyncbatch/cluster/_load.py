@@ -27,6 +27,8 @@ class HostLoad:
     """The least seconds that they take, however many workers there are."""
     slots: float
     """The slots that they keep busy meanwhile, on average."""
+    rest: float = 0.0
+    """Seconds without a start after which its rate allows the whole burst again; 0 without one."""
 
     @property
     def work(self) -> float:
@@ -55,7 +57,8 @@ def load_of(
         rate: Rate of the starts at the host.
     """
     width = min(requests, concurrency, per_host or math.inf)
-    seconds = math.ceil(requests / width) * latency
+    seconds, rest = math.ceil(requests / width) * latency, 0.0
     if rate is not None:
         seconds = max(seconds, (requests - rate.burst) * rate.interval + latency)
-    return HostLoad(host, requests, seconds, requests * latency / seconds)
+        rest = rate.burst * rate.interval
+    return HostLoad(host, requests, seconds, requests * latency / seconds, rest)

@@ -17,7 +17,7 @@ import attrs
 from ._load import HostLoad
 
 LEAST_REQUESTS = 500
-"""Requests below which a shard is joined with the next one, unless workers would be idle."""
+"""Requests that are worth the overhead of a shard."""
 
 
 @attrs.frozen
@@ -28,10 +28,17 @@ class Packed:
     requests: int
     seconds: float
     """The least seconds that the shard takes."""
+    rest: float
+    """Seconds without a start after which the rates of all of its hosts have no past."""
 
 
 def pack(
-    loads: Sequence[HostLoad], *, workers: int, concurrency: int, shards: int
+    loads: Sequence[HostLoad],
+    *,
+    workers: int,
+    concurrency: int,
+    shards: int,
+    least: int = LEAST_REQUESTS,
 ) -> tuple[Packed, ...]:
     """
     Return the shards, the longest first.
@@ -41,7 +48,9 @@ def pack(
         workers: How many shards run at once.
         concurrency: The slots of one worker.
         shards: About how many shards there are to be. Hosts that fill the slots of a worker for
-            long may make it twice as many; few requests make it fewer.
+            long may make it twice as many.
+        least: Requests below which a shard is joined with the next one, unless workers would be
+            idle.
     """
     order = sorted(range(len(loads)), key=lambda place: (-loads[place].seconds, place))
     slots = sum(load.slots for load in loads)
@@ -49,7 +58,7 @@ def pack(
     width = max(1.0, min(float(concurrency), slots / workers))
     levels = list(_levels(loads, order, width))
     height = sum(loads[level[0]].seconds for level in levels) / shards
-    least = min(LEAST_REQUESTS, sum(load.requests for load in loads) // workers)
+    least = min(least, sum(load.requests for load in loads) // workers)
     joined = _joined(loads, levels, height, least)
     packed = [_packed(loads, places, concurrency) for places in joined]
     return tuple(sorted(packed, key=lambda each: -each.seconds))
@@ -92,4 +101,6 @@ def _packed(loads: Sequence[HostLoad], places: tuple[int, ...], concurrency: int
     own = [loads[place] for place in places]
     alone = max(load.seconds for load in own)
     together = sum(load.work for load in own) / concurrency
-    return Packed(places, sum(load.requests for load in own), max(alone, together))
+    requests = sum(load.requests for load in own)
+    rest = max(load.rest for load in own)
+    return Packed(places, requests, max(alone, together), rest)

@@ -21,7 +21,7 @@ from asyncbatch._values._request import is_request
 from ._census import Census
 from ._load import HostLoad
 from ._options import checked
-from ._packing import Packed, pack
+from ._packing import LEAST_REQUESTS, Packed, pack
 
 SHARDS_PER_WORKER = 8
 SLOWEST = 10
@@ -168,6 +168,7 @@ def planned(
         workers=workers,
         concurrency=limits.concurrency,
         shards=shards or SHARDS_PER_WORKER * workers,
+        least=LEAST_REQUESTS if shards is None else 1,
     )
     made = Plan(
         requests=sum(load.requests for load in loads),

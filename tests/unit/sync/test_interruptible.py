@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import threading
 from typing import Any
@@ -12,7 +11,7 @@ import anyio
 import pytest
 
 from asyncbatch._sync import _interruptible
-from asyncbatch._sync._interruptible import POLL_SECONDS, SIGNAL_SECONDS, Promise, Wait
+from asyncbatch._sync._interruptible import POLL_SECONDS, Outcome, Patience
 
 
 def in_thread(function: Any) -> Any:
@@ -26,10 +25,10 @@ def in_thread(function: Any) -> Any:
 
 def test_the_first_that_is_left_counts() -> None:
     """A value or an error."""
-    outcome: Promise[int] = Promise()
+    outcome: Outcome[int] = Outcome()
     outcome.leave(1)
     outcome.leave_error(ValueError())
-    other: Promise[int] = Promise()
+    other: Outcome[int] = Outcome()
     other.leave_error(ValueError("first"))
     other.leave(1)
 
@@ -40,7 +39,7 @@ def test_the_first_that_is_left_counts() -> None:
 
 def test_another_thread_is_waited_for() -> None:
     """As long as it takes."""
-    outcome: Promise[str] = Promise()
+    outcome: Outcome[str] = Outcome()
     waiting = threading.Event()
 
     def leave() -> None:
@@ -58,60 +57,29 @@ def test_another_thread_is_waited_for() -> None:
 def test_outside_of_a_loop_a_signal_ends_the_wait_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """So that it needs no short limit; but on Windows none does."""
-    wait = Wait()
-    wait.check()
+    """So that it needs no limit; but on Windows none does."""
+    patience = Patience()
+    patience.check()
 
     monkeypatch.setattr(sys, "platform", "linux")
-    assert wait.seconds == SIGNAL_SECONDS
+    assert patience.seconds is None
     monkeypatch.setattr(sys, "platform", "win32")
-    assert wait.seconds == POLL_SECONDS
-    assert in_thread(lambda: Wait().seconds) is None
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
-def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One that comes just before the wait begins, or that another thread receives."""
-
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise Interrupted
-
-    def receive() -> None:
-        waiting.wait()
-        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-
-    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.01)
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    waiting = threading.Event()
-    thread = threading.Thread(target=receive)
-    thread.start()
-    promise: Promise[None] = Promise()
-    try:
-        waiting.set()
-        with pytest.raises(Interrupted):
-            promise.wait()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-        thread.join()
+    assert patience.seconds == POLL_SECONDS
+    assert in_thread(lambda: Patience().seconds) is None
 
 
 @pytest.mark.asyncio_only
 async def test_under_asyncio_a_wait_looks_up_now_and_then() -> None:
     """The first Ctrl-C only cancels the task that is blocked."""
-    assert Wait().seconds == POLL_SECONDS
+    assert Patience().seconds == POLL_SECONDS
 
-    wait = Wait()
-    wait.check()
+    patience = Patience()
+    patience.check()
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        wait.check()
+        patience.check()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
     task.uncancel()
@@ -122,7 +90,7 @@ async def test_a_call_in_a_cancelled_scope_is_clean_up() -> None:
     """It is not cancelled once more."""
     with anyio.CancelScope() as scope:
         scope.cancel()
-        Wait().check()
+        Patience().check()
         await anyio.lowlevel.checkpoint()
 
     assert scope.cancelled_caught
@@ -133,7 +101,7 @@ async def test_a_call_in_a_cancelled_scope_is_clean_up() -> None:
 async def test_a_wait_ends_when_its_task_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the next look."""
     monkeypatch.setattr(_interruptible, "POLL_SECONDS", 0.001)
-    outcome: Promise[int] = Promise()
+    outcome: Outcome[int] = Outcome()
     task = asyncio.current_task()
     assert task is not None
     task.cancel()

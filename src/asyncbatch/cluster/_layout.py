@@ -1,0 +1,70 @@
+"""
+Where things lie in the folder of a data set, and what belongs to one shard.
+
+Paths only: what is written there, and when, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+PLAN = "plan.json"
+SUFFIX = ".parquet"
+
+
+class Layout:
+    """
+    The paths of a data set.
+
+    Args:
+        out: Its folder.
+        plan_id: The name of its plan, which differs from that of any other.
+    """
+
+    def __init__(self, out: str | Path, plan_id: str = "") -> None:
+        self.out = Path(out)
+        self.plan = self.out / PLAN
+        """What says that the folder is a data set: written once all requests are on disk."""
+        self.shards = self.out / "shards"
+        """The results, a file for each shard that is done, and nothing else that has a name."""
+        self.requests = self.out / f"requests-{plan_id}"
+        self.journals = self.out / "journals"
+        self.leases = self.out / "leases"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.shards, self.requests, self.journals, self.leases):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def results_of(self, shard: int) -> Path:
+        """Return the file of results of a shard."""
+        return self.shards / f"{shard:06}{SUFFIX}"
+
+    def requests_of(self, shard: int) -> Path:
+        """Return the file of requests of a shard."""
+        return self.requests / f"{shard:06}.requests"
+
+    def unfinished_of(self, shard: int, epoch: int) -> Path:
+        """Return the file that a worker writes; readers of the data set pass over its name."""
+        return self.shards / f".{shard:06}.{epoch}.unfinished"
+
+    def clear(self, shard: int) -> None:
+        """Remove what only an unfinished shard needs."""
+        self.requests_of(shard).unlink(missing_ok=True)
+        for leftover in (*self.leases.glob(f"{shard:06}.*"), *self.shards.glob(f".{shard:06}.*")):
+            leftover.unlink(missing_ok=True)
+
+    def clear_all(self) -> None:
+        """Remove the folders that only unfinished shards need, once there are none."""
+        for folder in (self.requests, self.journals, self.leases):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def remove_journal(path: Path) -> None:
+    """Remove a journal that is closed, and the files beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".d"), ignore_errors=True)

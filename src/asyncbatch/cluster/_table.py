@@ -1,0 +1,82 @@
+"""
+The Parquet file of a shard: written aside, with its report, and linked into place when it is whole.
+
+Whoever links first has the say: a shard that two workers have fetched has the results of one.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from asyncbatch import Result
+from asyncbatch._results import _arrow
+
+from ._report import KEY, ShardReport, report_from
+
+COMPRESSION = "zstd"
+
+
+def parquet() -> Any:
+    """
+    Return `pyarrow.parquet`.
+
+    Raises:
+        ImportError: If it is not installed; the message names the extra.
+    """
+    return _arrow.library("pyarrow.parquet", "arrow")
+
+
+class TableWriter:
+    """
+    Writes results to a file.
+
+    Args:
+        path: The file.
+        tag_types: The type of all tags, if they have one and it is simple.
+    """
+
+    def __init__(self, path: Path, tag_types: Collection[type]) -> None:
+        self._path = path
+        self._tag_types = tag_types
+        schema = _arrow.schema(tag_types)
+        self._writer = parquet().ParquetWriter(path, schema, compression=COMPRESSION)
+
+    def write(self, indices: array[int], results: Sequence[Result]) -> None:
+        """Write some results, each with its place in the input."""
+        batch = _arrow.record_batch(results, self._tag_types)
+        places = _arrow.arrow().array(indices, batch.schema.field("index").type)
+        self._writer.write_batch(batch.set_column(0, batch.schema.field("index"), places))
+
+    def finish(self, report: bytes) -> None:
+        """Write the report and the end of the file, to the disk."""
+        self._writer.add_key_value_metadata({KEY: report})
+        self._writer.close()
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def abandon(self) -> None:
+        """Remove the file."""
+        try:
+            self._writer.close()
+        finally:
+            self._path.unlink(missing_ok=True)
+
+
+def publish(written: Path, path: Path) -> None:
+    """Put a whole file into its place, unless there is one."""
+    try:
+        path.hardlink_to(written)
+    except FileExistsError:
+        return
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def read_report(path: Path) -> ShardReport:
+    """Return the report in a file of results."""
+    metadata = parquet().read_metadata(path).metadata
+    return report_from(metadata[KEY], path)

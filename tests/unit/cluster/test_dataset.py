@@ -1,0 +1,112 @@
+"""A data set, read in several ways."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncbatch.cluster import Dataset, open_dataset
+from asyncbatch.cluster._layout import Layout
+from asyncbatch.cluster._report import Figures
+from asyncbatch.cluster._table import TableWriter
+from asyncbatch.testing import failure, success
+
+pa: Any = pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.extras
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Two shards with three rows each, a third of which is a failure, and one that is under way."""
+    layout = Layout(tmp_path, "p")
+    layout.make()
+    layout.plan.write_text("{}")
+    for shard in range(2):
+        results = [success(content=b"abc"), success(content=b"de"), failure(kind="dns")]
+        figures = Figures()
+        for result in results:
+            figures.add(result)
+        table = TableWriter(layout.results_of(shard), ())
+        table.write(array("q", range(3 * shard, 3 * shard + 3)), results)
+        table.finish(figures.text(shard=shard, tries=1, started=100.0 + shard, seconds=2.0))
+    layout.unfinished_of(2, 1).touch()
+    return open_dataset(tmp_path)
+
+
+def test_the_shards_that_are_done_are_one_table(dataset: Dataset) -> None:
+    """With the columns of `Results.to_arrow`, and without what a worker is writing."""
+    table = dataset.to_arrow()
+
+    assert table["index"].to_pylist() == list(range(6))
+    assert b"asyncbatch.report" not in (table.schema.metadata or {})
+    assert [path.name for path in dataset.files] == ["000000.parquet", "000001.parquet"]
+    assert repr(dataset).endswith(": 2 files>")
+
+
+def test_the_summary_is_merged_from_the_shards(dataset: Dataset) -> None:
+    """The rows are not read."""
+    summary = dataset.summary()
+
+    assert (summary.total, summary.succeeded, summary.failed, summary.bytes) == (6, 4, 2, 10)
+    assert summary.duration == 3.0
+    assert [report.shard for report in dataset.reports()] == [0, 1]
+
+
+def test_polars_reads_it_lazily(dataset: Dataset) -> None:
+    """A query reads only its columns."""
+    pl = pytest.importorskip("polars")
+
+    query = dataset.scan().filter(~pl.col("ok")).select("index", "kind")
+
+    assert isinstance(query, pl.LazyFrame)
+    assert query.collect().sort("index").rows() == [(2, "dns"), (5, "dns")]
+
+
+def test_duckdb_reads_it(dataset: Dataset) -> None:
+    """The data set itself, and its files."""
+    duckdb = pytest.importorskip("duckdb")
+
+    with duckdb.connect() as connection:
+        connection.register("results", pa.RecordBatchReader.from_stream(dataset))
+        assert connection.sql("select count(*) from results where ok").fetchall() == [(4,)]
+        files = [str(path) for path in dataset.files]
+        assert connection.read_parquet(files).count("*").fetchall() == [(6,)]
+
+
+def test_pyarrow_reads_it_as_a_stream(dataset: Dataset) -> None:
+    """A part at a time."""
+    reader = pa.RecordBatchReader.from_stream(dataset)
+
+    assert sum(batch.num_rows for batch in reader) == 6
+
+
+def test_a_data_set_without_shards_is_empty(tmp_path: Path) -> None:
+    """Before the first is done."""
+    (tmp_path / "plan.json").write_text("{}")
+    dataset = open_dataset(tmp_path)
+
+    assert dataset.to_arrow().num_rows == 0
+    assert "status" in dataset.to_arrow().schema.names
+    assert dataset.summary().total == 0
+    pl = pytest.importorskip("polars")
+    assert dataset.scan().select(pl.len()).collect().item() == 0
+
+
+def test_a_folder_without_a_plan_is_no_data_set(tmp_path: Path) -> None:
+    """It is named."""
+    with pytest.raises(FileNotFoundError, match="no data set"):
+        open_dataset(tmp_path / "nowhere")
+
+
+def test_without_polars_the_extra_is_named(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "polars", None)
+
+    with pytest.raises(ImportError, match=r"asyncbatch\[polars\]"):
+        dataset.scan()

@@ -1,0 +1,104 @@
+"""`run_shard` alone, without an engine."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncbatch import JournalError, NotAJournal, Request, Retry
+from asyncbatch.cluster import ShardTask, _run, run_shard
+from asyncbatch.cluster._layout import Layout
+
+
+def task(out: Path, **fields: Any) -> ShardTask:
+    given: dict[str, Any] = {"plan_id": "p", "shard": 0, "requests": 1, "options": b""}
+    return ShardTask(out=str(out), **{**given, **fields})
+
+
+def test_without_pyarrow_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sent or written."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+
+    with pytest.raises(ImportError, match=r"asyncbatch\[arrow\]"):
+        run_shard(task(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.extras
+def test_what_keeps_a_shard_from_its_end_is_in_its_report(tmp_path: Path) -> None:
+    """Here options that cannot be read; the lease is given back."""
+    pytest.importorskip("pyarrow")
+    Layout(tmp_path, "p").make()
+
+    report = run_shard(task(tmp_path, requests=7))
+
+    assert (report.ok, report.requests, report.path) == (False, 7, None)
+    assert (report.error or "").startswith("EOFError")
+    assert (tmp_path / "leases" / "000000.1.ended").exists()
+
+
+def test_a_journal_is_with_the_data_set_or_on_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite cannot work on a network file system; two machines then have two journals."""
+    monkeypatch.setattr(_run.tempfile, "tempdir", str(tmp_path))
+    layout = Layout(tmp_path / "out", "p")
+    layout.make()
+    shared, kind = _run._journal_of(layout, task(tmp_path))
+    assert (shared, kind) == (layout.journals / "000000.db", "shared")
+
+    def refuse(path: object) -> None:
+        raise JournalError(str(path), "a journal cannot lie on a network file system (nfs)")
+
+    monkeypatch.setattr(_run.Journal, "read", refuse)
+    own, other_kind = _run._journal_of(layout, task(tmp_path))
+
+    assert own == tmp_path / "asyncbatch-p" / "000000.db"
+    assert own.parent.stat().st_mode & 0o777 == 0o700
+    assert other_kind != kind
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "x"), NotAJournal("x", "y")])
+def test_only_a_network_moves_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A damaged one is told, not passed over."""
+
+    def refuse(path: object) -> None:
+        raise error
+
+    monkeypatch.setattr(_run.Journal, "read", refuse)
+
+    assert not _run._is_on_network(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("item", "retry", "may"),
+    [
+        ("http://a.example/", Retry(), True),
+        (Request("http://a.example/", "POST"), Retry(), False),
+        (Request("http://a.example/", "POST"), Retry(methods={"POST"}), True),
+        (Request("http://a.example/", "POST", retry=Retry(methods={"POST"})), None, True),
+        (Request("http://a.example/", "POST", headers={"Idempotency-Key": "1"}), None, True),
+    ],
+)
+def test_what_may_be_sent_twice_is_what_the_journal_sends_twice(
+    item: Any, retry: Retry | None, may: bool
+) -> None:
+    """By method, policy and key."""
+    assert _run._may_repeat(item, retry) is may
+
+
+def test_this_machine_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same each time, until it is started again."""
+    assert _run._machine() == _run._machine() != ""
+    monkeypatch.setattr(_run.Path, "exists", lambda path: False)
+    assert _run._machine() != ""
