@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.workloads import RESOURCES, Resource
 
 STATUS_PATH = "/status"
-_PATIENCE = 10.0
+_WAIT_SECONDS = 10.0
 # Below /usr/sbin, which is on the path of root only.
 _SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
@@ -84,7 +84,7 @@ def running_squid(folder: Path) -> Iterator[int]:
 
 def requests_served(port: int) -> int:
     """Return how many requests nginx has had, this one included: what a client says is checked."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_WAIT_SECONDS)
     with contextlib.closing(connection):
         connection.request("GET", STATUS_PATH, headers={"connection": "close"})
         text = connection.getresponse().read().decode()
@@ -120,14 +120,14 @@ def _running(command: list[str], port: int) -> Iterator[None]:
     finally:
         process.terminate()
         try:
-            process.wait(_PATIENCE)
+            process.wait(_WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             raise ServerFailed(f"{process.args!r} ended with status {process.returncode}")

@@ -26,7 +26,7 @@ from benchmarks.worker import Job, Servers
 from benchmarks.workloads import Entrant, Workload
 
 # What a worker takes beyond the seconds that it measures: a million requests of the slowest client.
-_PATIENCE = 180.0
+_WAIT_SECONDS = 180.0
 FAILED = "failed"
 """How the reason begins where a client was there and did not do its work."""
 _LIBRARIES = ("asyncbatch", "uvloop", "httptools", "anyio", "attrs", "httpcore", "openai")
@@ -182,7 +182,7 @@ def work(job: Job) -> dict[str, Any]:
             text=True,
             env=environment,
             stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE + 10 * job.seconds,
+            timeout=_WAIT_SECONDS + 10 * job.seconds,
         )
     except subprocess.TimeoutExpired as error:
         return {"unavailable": f"{FAILED}: not done after {error.timeout:.0f} s"}

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import asyncbatch
+import asyncbatch.arrow
 import asyncbatch.cluster
+import asyncbatch.report
 import asyncbatch.testing
 
 # The names that users may rely on. A name that is added here needs a line in the changelog; one
@@ -45,13 +47,27 @@ TESTING = """
     success  failure
 """
 
+ARROW = """
+    fetch_batches  fetched_schema  schema  table
+"""
+
 CLUSTER = """
     plan  Plan  Shard  HostLoad  Estimate
     fetch_sharded  run_shard  ShardTask  ShardReport  HostFigures  RayExecutor
     open_dataset  Dataset
 """
 
-PUBLIC_MODULES = [asyncbatch, asyncbatch.cluster, asyncbatch.testing]
+REPORT = """
+    Report  to_har
+"""
+
+PUBLIC_MODULES = [
+    asyncbatch,
+    asyncbatch.arrow,
+    asyncbatch.cluster,
+    asyncbatch.report,
+    asyncbatch.testing,
+]
 
 # Not needed by a plain batch: whoever imports asyncbatch does not wait for them.
 # (httpx itself loads brotli and zstandard where they are installed.)
@@ -83,9 +99,19 @@ def test_testing_exports_the_public_names_and_no_others() -> None:
     assert sorted(asyncbatch.testing.__all__) == sorted(TESTING.split())
 
 
+def test_arrow_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.arrow.__all__` is the pinned list."""
+    assert sorted(asyncbatch.arrow.__all__) == sorted(ARROW.split())
+
+
 def test_cluster_exports_the_public_names_and_no_others() -> None:
     """`asyncbatch.cluster.__all__` is the pinned list."""
     assert sorted(asyncbatch.cluster.__all__) == sorted(CLUSTER.split())
+
+
+def test_report_exports_the_public_names_and_no_others() -> None:
+    """`asyncbatch.report.__all__` is the pinned list."""
+    assert sorted(asyncbatch.report.__all__) == sorted(REPORT.split())
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda m: m.__name__)
@@ -157,6 +183,15 @@ def test_importing_needs_no_optional_library() -> None:
     loaded = loaded_by("import asyncbatch; asyncbatch.Fetcher")
 
     assert {name.partition(".")[0] for name in loaded} & OPTIONAL_LIBRARIES == set()
+
+
+def test_importing_loads_no_public_submodule() -> None:
+    """Nor what they are made of: few programs write a report, or run on several machines."""
+    loaded = loaded_by("import asyncbatch; asyncbatch.Fetcher")
+    submodules = {module.__name__ for module in PUBLIC_MODULES} - {"asyncbatch"}
+
+    assert loaded & submodules == set()
+    assert not [name for name in loaded if name.startswith("asyncbatch._results.report")]
 
 
 def test_whoever_sends_nothing_does_not_wait_for_what_sends() -> None:

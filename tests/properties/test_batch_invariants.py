@@ -299,7 +299,7 @@ class Scenario:
         for host in seen.by_host.values():
             assert (host.in_flight, host.waiting) == (0, 0)
         for host in hosts_of(fetcher):
-            assert (host.in_flight, host.queues) == (0, 0)
+            assert (host.in_flight, host.joined) == (0, [])
         assert not +self.books.active
         assert not self.books.broken, self.books.broken
 

@@ -272,6 +272,24 @@ class Batches(RuleBasedStateMachine):
             assert batch.schedule.pending == batch.schedule.in_flight == 0
             assert batch.schedule.next(self.now) is None
             assert batch.schedule.wake_at is None
+            self._check_reasons(batch)
+
+    def _check_reasons(self, batch: Batch) -> None:
+        """Every second that a job of the batch was held back has one reason."""
+        own = [watched.job for watched in self.watched.values() if watched.batch is batch]
+        waits = batch.schedule.held_back.waits
+        # A job that was dismissed may wait for its hand-out, which is not its host's doing.
+        dismissed = {JobState.EXPIRED, JobState.PAUSED, JobState.LATE}
+        if not any(job.state in dismissed for job in own):
+            throttled = sum(job.throttled for job in own)
+            assert sum(waits.values()) == pytest.approx(throttled, abs=CLOSE)
+        assert all(seconds > 0 for reason, seconds in waits.items() if reason != "backoff")
+        possible = {
+            "per_host": self.policies["per_host"] is not None,
+            "rate": self.policies["rate"] is not None,
+            "total_rate": self.hosts.total is not None,
+        }
+        assert not [reason for reason in waits if not possible.get(reason, True)]
 
     # The model
 

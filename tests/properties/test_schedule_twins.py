@@ -22,7 +22,7 @@ HOSTS = ("a", "b")
 # What `replace` leaves as it was, where the plain way writes it anew: when the request began to
 # wait, which nobody asks of one that is under way; and that its host and its queue have had nothing
 # to do for a moment.
-LEFT_BY_REPLACE = ("since", "clock", "_rested_at", "is_lingering", "_lingering", "_spare")
+LEFT_BY_REPLACE = ("since", "clock", "_rested_at", "is_lingering", "_lingering", "_spare", "joined")
 OUTCOMES = st.sampled_from(["ok"] * 6 + ["500", "asked", "refused", "silent", "down"])
 FOLLOW = st.tuples(st.just("follow"), st.integers(0, 9), st.sampled_from((*HOSTS, "a", "a")))
 STEPS = st.lists(

@@ -30,6 +30,7 @@ from asyncbatch._lanes import (
 )
 from asyncbatch._policies._host_limits import HostLimits
 from asyncbatch._policies._proxy_pool import ProxyPool
+from asyncbatch._results._summary import ReportWriter
 from asyncbatch._runtime._slots import BothSlots, Permits, Slots
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._schedule._host_rules import HostRules, RulesFor
@@ -111,6 +112,16 @@ def fitted(options: Options, client: httpx.AsyncClient, *, asked: bool) -> Optio
 def window_of(options: Options) -> int:
     """Return how many requests of a batch may be read and unfinished."""
     return max(1000, 10 * options.concurrency)
+
+
+def report_of(*, wanted: bool) -> ReportWriter | None:
+    """Return a report for the results of a stream, if it is wanted."""
+    if not wanted:
+        return None
+    # Loaded here, since few programs write a report.
+    from asyncbatch._results.report._report import BatchReport
+
+    return BatchReport()
 
 
 def backlog_of(options: Options, backlog: int | None, *, ordered: bool) -> int:

@@ -67,7 +67,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
             raise RuntimeError("this stream has been entered before; call stream() again")
         self._batch = batch = await self._begin()
         self._output.on_room = batch.notify
-        self._output.figures.begin(running_clock(), batch.slots_full)
+        self._output.figures.begin(running_clock(), batch.limits)
         self._loop = anyio.lowlevel.current_token()
         self._task_id = anyio.get_current_task().id
         self._tasks = tasks = anyio.create_task_group()

@@ -28,6 +28,7 @@ from asyncbatch._batch._workers import Announce, Workers
 from asyncbatch._files import Files
 from asyncbatch._lanes import key_of
 from asyncbatch._progress import HOSTS_SHOWN, INTERVAL, Progress, Reporter, open_reporter
+from asyncbatch._results._limits import Limits
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._runtime._stalls import GRACE, LEAST, TimeLimit
 from asyncbatch._schedule import Schedule
@@ -101,9 +102,18 @@ class Batch:
         # Set on every change that may end the batch.
         self._changed = anyio.Event()
 
-    def slots_full(self) -> float:
-        """Return the seconds of the batch in which all slots of its fetcher were taken."""
-        return self._shared.slots.full_at(self.clock()) - self._full_before
+    def limits(self) -> Limits:
+        """Return what the limits of its fetcher have done to the batch."""
+        slots, held_back = self._shared.slots, self._schedule.held_back
+        return Limits(
+            slots=slots.total,
+            slots_full=slots.full_at(self.clock()) - self._full_before,
+            waits=dict(held_back.waits),
+            hosts={
+                name_of(origin): dict(seconds)  # type: ignore[arg-type]  # an Origin
+                for origin, seconds in held_back.by_host.items()
+            },
+        )
 
     @property
     def waiting(self) -> int:

@@ -8,6 +8,7 @@ batch down if too many wait, for `stream`.
 from __future__ import annotations
 
 import operator
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
@@ -15,7 +16,7 @@ from typing import Protocol, Self
 import anyio
 
 from asyncbatch._results._results import ResultStream
-from asyncbatch._results._summary import RunningSummary, Summary
+from asyncbatch._results._summary import ReportWriter, RunningSummary, Summary
 from asyncbatch._values._result import Result
 
 
@@ -102,7 +103,7 @@ class Delivered(ResultStream):
 
     is_bounded = True
 
-    def __init__(self, *, ordered: bool, backlog: int) -> None:
+    def __init__(self, *, ordered: bool, backlog: int, report: ReportWriter | None = None) -> None:
         self._ordered = ordered
         self._backlog = backlog
         self.on_room: Callable[[], None] = _ignore
@@ -115,12 +116,16 @@ class Delivered(ResultStream):
         self.has_left = False
         self._error: BaseException | None = None
         self._changed = anyio.Event()
-        self.figures = RunningSummary()
+        self.figures = RunningSummary(report)
         """Figures of the results that the consumer has taken."""
 
     def summary(self) -> Summary:
         """Return the figures of the results taken so far."""
         return self.figures.build()
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report of the results taken so far to a file."""
+        self.figures.write_report(path)
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""

@@ -11,7 +11,7 @@ import queue
 from collections import deque
 from collections.abc import Callable
 
-from asyncbatch._results._summary import RunningSummary
+from asyncbatch._results._summary import ReportWriter, RunningSummary
 from asyncbatch._values._result import Result
 
 
@@ -30,6 +30,7 @@ class ThreadOutput:
         ordered: Whether results come in the order of the input.
         backlog: Most results that wait.
         call_soon: Has the loop call a function in its next turn; used in the loop's thread.
+        report: A report of the results taken, if there is to be one.
     """
 
     is_bounded = True
@@ -41,13 +42,14 @@ class ThreadOutput:
         ordered: bool,
         backlog: int,
         call_soon: Callable[[Callable[[], None]], object],
+        report: ReportWriter | None = None,
     ) -> None:
         self._ordered = ordered
         self._backlog = backlog
         self._call_soon = call_soon
         self.wake: Callable[[], object] = _ignore
         """Called in the consumer's thread when there is room again after a refusal."""
-        self.figures: RunningSummary = RunningSummary()
+        self.figures: RunningSummary = RunningSummary(report)
         """Figures of the results taken. The consumer adds them; both threads begin and end them."""
         self._chunks: queue.SimpleQueue[deque[Result] | None] = queue.SimpleQueue()
         # Set by the loop's thread when it is refused room, cleared by the consumer's thread.

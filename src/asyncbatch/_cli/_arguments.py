@@ -58,6 +58,8 @@ class Arguments:
     """The files to read more URLs from, in this order; `-` is stdin."""
     jsonl: str | None = None
     """The file for one JSON object per result; `-` is stdout."""
+    report: str | None = None
+    """The file for the report, an HTML page."""
     method: str = "GET"
     body: bytes | None = None
     ordered: bool = False
@@ -78,7 +80,9 @@ class Arguments:
         return Request(url, method=self.method, content=self.body)
 
 
-OWN_OPTIONS = ("files", "jsonl", "method", "ordered", "quiet", "batch_timeout", "journal")
+OWN_OPTIONS = (
+    *("files", "jsonl", "report", "method", "ordered", "quiet", "batch_timeout", "journal"),
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -237,6 +241,12 @@ def _add_input_and_output(group: Any) -> None:
         help="write JSON Lines to FILE instead of plain lines; - is stdout",
     )
     group.add_argument(
+        "--report",
+        type=_file,
+        metavar="FILE",
+        help="write a report to FILE at the end: an HTML page that says what was slow, and why",
+    )
+    group.add_argument(
         "--journal",
         type=_path,
         metavar="FILE",
@@ -371,6 +381,12 @@ def _add_requests(group: Any) -> None:
 def _path(text: str) -> str:
     if not text:
         raise ArgumentTypeError("'' names no file; - is stdin or stdout")
+    return text
+
+
+def _file(text: str) -> str:
+    if text in ("", "-"):
+        raise ArgumentTypeError(f"{text!r} names no file; write one such as report.html")
     return text
 
 

@@ -12,10 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 
+import anyio
 import attrs
 
 from asyncbatch import Failure, FailureKind, Fetcher, Results, Retry
+from asyncbatch._cli._arguments import prog_name
 from asyncbatch._cli._writer import Sink
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest, Reply
 
@@ -23,6 +26,9 @@ LIVE_HOSTS = 19
 URLS_PER_HOST = 100
 PER_HOST = 10
 CONCURRENCY = 60
+
+REPORT_NAMES = ("report.html", *(f"report-{number}.html" for number in range(2, 10)))
+"""Names for the report. The first free one is taken: no file is overwritten."""
 
 INTRODUCTION = f"""\
 asyncbatch demo: {(LIVE_HOSTS + 1) * URLS_PER_HOST:,} URLs on {LIVE_HOSTS + 1} hosts of a server \
@@ -51,8 +57,13 @@ class Part:
         return f"{len(self.urls):,} {' or '.join(sorted(self.outcomes)) or 'ok'}"
 
 
-async def run_demo() -> bool:
-    """Run the demo, print its outcome, and return whether all of it was as planned."""
+async def run_demo(folder: Path | None = None) -> bool:
+    """
+    Run the demo, print its outcome, and return whether all of it was as planned.
+
+    Args:
+        folder: Where the report is written; the current folder by default.
+    """
     _say(INTRODUCTION)
     async with LoopbackServer(hosts=LIVE_HOSTS) as server:
         plan = _plan(server)
@@ -64,7 +75,25 @@ async def run_demo() -> bool:
     _say(str(results.summary()))
     deviations = [*_compared(plan, results), *_mixed_up(urls, results)]
     _say("\n".join(["", *(deviations or ["Everything was as planned."])]))
+    _say(await anyio.to_thread.run_sync(_reported, results, folder or Path.cwd()))
     return not deviations
+
+
+def _reported(results: Results, folder: Path) -> str:
+    """Write the report, over no other file, and return what to do next."""
+    command = f"  {prog_name()} -f urls.txt --report report.html"
+    next_step = f"Next, with URLs of your own, one on each line:\n{command}"
+    for name in REPORT_NAMES:
+        path = folder / name
+        try:
+            path.touch(exist_ok=False)
+            results.report(path)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            return f"The report could not be written: {error}\n{next_step}"
+        return f"Wrote {name}: why it took this long. Open it in a browser.\n{next_step}"
+    return f"Wrote no report: {REPORT_NAMES[0]} to {REPORT_NAMES[-1]} are there.\n{next_step}"
 
 
 def _fetcher() -> Fetcher:

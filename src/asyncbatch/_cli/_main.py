@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeAlias
 
 import anyio
 
-from asyncbatch import Result
+from asyncbatch import Result, ResultStream
 from asyncbatch._cli._arguments import Arguments, parse, prog_name
 from asyncbatch._cli._demo import run_demo
 from asyncbatch._cli._input import Source
@@ -66,6 +66,7 @@ def _run(arguments: Arguments) -> int:
         try:
             source = Source(arguments, files)
             outputs = _outputs(arguments, source, files)
+            _check_report(arguments, source)
         except (OSError, ValueError) as error:
             _say(f"{arguments.prog}: {error}")
             return USAGE
@@ -81,6 +82,8 @@ class Run:
         self._outputs = outputs
         self._builder = SummaryBuilder()
         self._results = 0
+        # The results, which write the report; None before the fetcher is open.
+        self._stream: ResultStream | None = None
         # Number of results that some output has taken and not written.
         self._unwritten = 0
         # Whether the journal, if there is one, could be opened.
@@ -114,7 +117,22 @@ class Run:
             _say(str(summary))
         if missing:
             _say("\n".join(missing))
-        return code or (FAILED if summary.failed or missing else OK)
+        is_reported = self._write_report()
+        return code or (FAILED if summary.failed or missing or not is_reported else OK)
+
+    def _write_report(self) -> bool:
+        """Write the report, if there is to be one; return whether that was possible."""
+        path = self._arguments.report
+        if path is None or self._stream is None:
+            return True
+        try:
+            self._stream.report(path)
+        except OSError as error:
+            _say(f"{self._arguments.prog}: {error}")
+            return False
+        if not self._arguments.quiet:
+            _say(f"report: {path}")
+        return True
 
     def _missing(self) -> list[str]:
         """Return texts about the URLs that have no line."""
@@ -182,8 +200,10 @@ class Run:
                         ordered=self._arguments.ordered,
                         batch_timeout=self._arguments.batch_timeout,
                         journal=self._arguments.journal,
+                        report=self._arguments.report is not None,
                     )
                 )
+                self._stream = results
                 self._has_begun = True
                 while (result := await self._next(results)) is not None:
                     self._results += 1
@@ -234,6 +254,27 @@ def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Out
     if arguments.jsonl != "-":
         return [(json_line, files.enter_context(_created(Path(arguments.jsonl), source)))]
     return [] if stdout is None else [(json_line, stdout)]
+
+
+def _check_report(arguments: Arguments, source: Source) -> None:
+    """
+    Refuse a report that cannot be written, before anything is fetched.
+
+    Raises:
+        OSError: If its file cannot be opened.
+        ValueError: If its file is one of the input files, or that of `--jsonl`.
+    """
+    if arguments.report is None:
+        return
+    path = Path(arguments.report)
+    if source.holds(path):
+        raise ValueError(f"--report {path} would overwrite the URLs that are read from it")
+    # Not truncated: the report of an earlier run stays there until this one has its own.
+    with path.open("ab"):
+        pass
+    jsonl = arguments.jsonl
+    if jsonl not in (None, "-") and path.samefile(jsonl):
+        raise ValueError(f"--report {path} would overwrite the lines of --jsonl")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ BACKLOG = 1000
 # Bytes that a writable pipe accepts at once (POSIX: PIPE_BUF).
 PIECE = 4096
 # Interval in seconds at which a writer that waits for room checks whether to stop.
-PATIENCE = 0.1
+POLL_SECONDS = 0.1
 
 
 class Sink:
@@ -93,11 +93,11 @@ def _descriptor_of(stream: TextIO) -> int | None:
 def _wait_for_room(descriptor: int) -> bool:
     """Wait briefly, and return whether the descriptor is writable, or in error."""
     if not hasattr(select, "poll"):
-        time.sleep(PATIENCE)
+        time.sleep(POLL_SECONDS)
         return True
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    return bool(poll.poll(PATIENCE * 1000))
+    return bool(poll.poll(POLL_SECONDS * 1000))
 
 
 class LineWriter:

@@ -13,7 +13,7 @@ FIRST = 10
 open after four rounds, and few enough that a host which accepts connections and never answers does
 not hold all slots."""
 
-PATIENCE = 1.0
+WIDENING_SECONDS = 1.0
 """Seconds after which the width doubles without an answer, if that is allowed: the slow start of a
 server with slow answers must not take as long as its answers."""
 
@@ -90,4 +90,4 @@ class SlowStart:
 
     def _begin_waiting(self, now: float) -> None:
         may_widen = self.has_answered or self.width < FIRST
-        self.widens_at = now + PATIENCE if may_widen else math.inf
+        self.widens_at = now + WIDENING_SECONDS if may_widen else math.inf

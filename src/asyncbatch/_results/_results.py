@@ -6,22 +6,29 @@ A sequence with a few views, and the contract of a stream. The batch makes the r
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from asyncbatch._results._arrow import pandas_frame, polars_frame, reader, table
+from asyncbatch._results._hosts import host_of
+from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._record import records_of, tag_types_of
 from asyncbatch._results._summary import Summary, SummaryBuilder
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import host_in, plain_host_in
+from asyncbatch._values._masking import masked_url
 from asyncbatch._values._result import Failure, Result, Success
 
 RAISED_PER_KIND = 100
 NAMED_IN_MESSAGE = 3
 NAMED_WIDTH = 120
+ROWS_SHOWN = 5
+"""How many results a notebook shows."""
+SUMMED_AT_ONCE = 100_000
+"""Up to how many results a notebook shows the figures of all; making them takes 3 µs a result."""
 
 
 class ResultStream(AsyncIterator[Result]):
@@ -62,6 +69,23 @@ class ResultStream(AsyncIterator[Result]):
         """
         await ParquetFile(path).write_all_async(self)
 
+    @abstractmethod
+    def report(self, path: PathTypes) -> None:
+        """
+        Write a report of the results taken so far to a file, as one HTML page.
+
+        The stream must have been asked for it: `fetcher.stream(requests, report=True)`. It may be
+        called while the stream runs and afterwards, also outside the `async with`. Memory does not
+        grow with the number of results. See `Results.report`.
+
+        Args:
+            path: The file; it is overwritten.
+
+        Raises:
+            RuntimeError: If the stream was not asked for a report.
+            OSError: If the file cannot be written.
+        """
+
 
 class Results(Sequence[Result]):
     """
@@ -72,14 +96,14 @@ class Results(Sequence[Result]):
         again = await fetcher.fetch_many([failure.request for failure in results.failures])
     """
 
-    __slots__ = ("_duration", "_results", "_slots_full")
+    __slots__ = ("_duration", "_limits", "_results")
 
     def __init__(
-        self, results: Iterable[Result], *, duration: float, slots_full: float = 0.0
+        self, results: Iterable[Result], *, duration: float, limits: Limits = UNKNOWN
     ) -> None:
         self._results = tuple(results)
         self._duration = duration
-        self._slots_full = slots_full
+        self._limits = limits
 
     @property
     def duration(self) -> float:
@@ -101,7 +125,48 @@ class Results(Sequence[Result]):
         builder = SummaryBuilder(exact_up_to=len(self))
         for result in self._results:
             builder.add(result)
-        return builder.build(duration=self._duration, slots_full=self._slots_full)
+        return builder.build(duration=self._duration, slots_full=self._limits.slots_full)
+
+    def report(self, path: PathTypes) -> None:
+        """
+        Write a report of the batch to a file, as one HTML page that needs no other file.
+
+        It says what happened, when, and why it took as long as it did: which limit held requests
+        back for how long, and what to change. User names, passwords and what looks like a secret in
+        a URL are masked.
+
+        Args:
+            path: The file; it is overwritten.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        # Loaded here, since few programs write a report.
+        from asyncbatch._results.report._report import BatchReport
+
+        report = BatchReport()
+        for result in self._results:
+            report.add(result)
+        report.write(path, duration=self._duration, limits=self._limits)
+
+    def to_har(self, path: PathTypes | None = None) -> dict[str, Any]:
+        """
+        Return the results as an HTTP archive (HAR 1.2), which browsers and other tools show.
+
+        Each result that was tried is an entry, the earliest first; one without a response has the
+        status 0. Its times are those of the last try: earlier ones, and the waits between them, are
+        in `blocked`. The bodies of responses are included, those of requests are not. Credentials,
+        cookies and what looks like a secret in a URL are masked.
+
+        Args:
+            path: A file to write it to as well; it is overwritten.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        from asyncbatch._results.report._har import to_har
+
+        return to_har(self._results, path)
 
     def by_host(self) -> dict[str, Results]:
         """
@@ -114,11 +179,11 @@ class Results(Sequence[Result]):
         """
         found: dict[str, list[Result]] = {}
         for result in self._results:
-            found.setdefault(_host_of(result), []).append(result)
+            found.setdefault(host_of(result), []).append(result)
         return {host: self._of(own) for host, own in found.items()}
 
     def _of(self, results: Iterable[Result]) -> Results:
-        return Results(results, duration=self._duration, slots_full=self._slots_full)
+        return Results(results, duration=self._duration, limits=self._limits)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """
@@ -214,17 +279,31 @@ class Results(Sequence[Result]):
     def __iter__(self) -> Iterator[Result]:
         return iter(self._results)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the summary, and the first failures or results."""
+        from asyncbatch._results.report._fragment import fragment
+
+        shown = list(itertools.islice((each for each in self._results if not each.ok), ROWS_SHOWN))
+        what = "first failures" if shown else "first results"
+        rows = [_row(each) for each in shown or self._results[:ROWS_SHOWN]]
+        facts = [(what, "")] if rows else []
+        table = fragment("", facts, ("index", "outcome", "seconds", "URL"), rows, texts=4)
+        if len(self) <= SUMMED_AT_ONCE:
+            return f"<div>{self.summary()._repr_html_()}{table}</div>"  # pyright: ignore[reportPrivateUsage]
+        failed = sum(not each.ok for each in self._results)
+        counts = [("succeeded", f"{len(self) - failed:,}"), ("failed", f"{failed:,}")]
+        title = f"{len(self):,} requests in {self._duration:,.1f} s"
+        return f"<div>{fragment(title, counts)}{table}</div>"
+
     def __repr__(self) -> str:
         failed = sum(not result.ok for result in self._results)
         return f"<Results: {len(self) - failed} ok, {failed} failed in {self._duration:.3f} s>"
 
 
-def _host_of(result: Result) -> str:
-    asked = result.request.url
-    if (plain := plain_host_in(asked)) is not None:
-        return plain
-    # httpx parses many a text that cannot be fetched as a URL.
-    return "" if result.url is None else host_in(asked) or host_in(result.url) or ""
+def _row(result: Result) -> tuple[str, ...]:
+    url = masked_url(result.request.url if result.url is None else result.url)
+    outcome = result.status_code if result.ok or result.kind == "status" else result.kind
+    return (f"{result.index:,}", str(outcome or "exists"), f"{result.elapsed:.3f}", url)
 
 
 def _raised(failures: list[Failure]) -> Iterator[Exception]:

@@ -7,14 +7,16 @@ Counting and quantiles only: the batch measures its duration, and the caller sho
 from __future__ import annotations
 
 import itertools
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
+from asyncbatch._results._limits import Limits
 from asyncbatch._results._quantiles import Quantiles, QuantilesBuilder
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._result import Result, figures_of
@@ -83,6 +85,19 @@ class Summary:
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from asyncbatch._results.report._fragment import fragment
+
+        rows = [] if self.elapsed is None else [("elapsed", self.elapsed)]
+        rows += [(name, found) for name, found in self.phases.items() if found.max > 0]
+        return fragment(
+            _head(self),
+            [(name, f"{figure}  {details}".strip()) for name, figure, details in _facts(self)],
+            ("", *Quantiles.COLUMNS),
+            [(name, *map(shown_seconds, found.columns())) for name, found in rows],
+        )
 
 
 class SummaryBuilder:
@@ -189,61 +204,97 @@ class SummaryBuilder:
             self._phases[name].extend(seconds)
 
 
-class RunningSummary:
-    """The summary of a running batch, with its duration so far."""
+class ReportWriter(Protocol):
+    """The interface of a report to a running summary."""
 
-    def __init__(self) -> None:
+    def add(self, result: Result, /) -> None:
+        """Add one result."""
+        ...
+
+    def write(self, path: str | os.PathLike[str], /, *, duration: float, limits: Limits) -> None:
+        """Write the report of the results added so far to a file."""
+        ...
+
+
+class RunningSummary:
+    """
+    The summary of a running batch, with its duration so far.
+
+    Args:
+        report: A report of the same results; `None` if there is to be none.
+    """
+
+    def __init__(self, report: ReportWriter | None = None) -> None:
         self._builder = SummaryBuilder()
+        self._report = report
         self._clock: Callable[[], float] = float  # stands still until the batch begins
-        self._slots_full: Callable[[], float] = float
+        self._limits: Callable[[], Limits] = Limits
         self._begun_at = 0.0
         self._ended_at: float | None = None
         self.add: Callable[[Result], None] = self._builder.add
         """Add one result."""
+        if report is not None:
+            self.add = self._add_to_both
 
-    def begin(self, clock: Callable[[], float], slots_full: Callable[[], float] = float) -> None:
+    def begin(self, clock: Callable[[], float], limits: Callable[[], Limits] = Limits) -> None:
         """
         Begin to measure the duration.
 
         Args:
             clock: Returns the time in seconds.
-            slots_full: Returns the seconds of the batch in which all slots were taken.
+            limits: Returns what the limits have done to the batch.
         """
         self._clock = clock
-        self._slots_full = slots_full
+        self._limits = limits
         self._begun_at = clock()
 
     def end(self) -> None:
         """Stop measuring the duration."""
         if self._ended_at is None:
             self._ended_at = self._clock()
-            seconds = self._slots_full()
-            self._slots_full = lambda: seconds
+            limits = self._limits()
+            self._limits = lambda: limits
 
     def build(self) -> Summary:
         """Return the summary of the results added so far."""
+        return self._builder.build(duration=self.duration, slots_full=self.limits.slots_full)
+
+    def write_report(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the report of the results added so far to a file.
+
+        Raises:
+            RuntimeError: If there is none.
+            OSError: If the file cannot be written.
+        """
+        if self._report is None:
+            raise RuntimeError(
+                "this stream has kept no figures for a report; ask for them with "
+                "stream(requests, report=True)"
+            )
+        self._report.write(path, duration=self.duration, limits=self.limits)
+
+    def _add_to_both(self, result: Result) -> None:
+        assert self._report is not None
+        self._builder.add(result)
+        self._report.add(result)
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the batch began, up to its end."""
         now = self._clock() if self._ended_at is None else self._ended_at
-        return self._builder.build(duration=now - self._begun_at, slots_full=self._slots_full())
+        return now - self._begun_at
+
+    @property
+    def limits(self) -> Limits:
+        """What the limits have done to the batch."""
+        return self._limits()
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    requests = "request" if summary.total == 1 else "requests"
-    head = f"{summary.total:,} {requests} in {shown_seconds(summary.duration)}"
-    yield (
-        f"{head}, {shown_rate(summary.rate)}, {shown_bytes(summary.bytes)}"
-        if summary.total
-        else head
-    )
-    if not summary.total:
-        return
-    yield f"  succeeded  {summary.succeeded:,}"
-    yield from _wrapped("failed", f"{summary.failed:,}", _counts(summary.kinds))
-    yield f"  retries    {summary.retries:,}"
-    if summary.slots_full > 0 and summary.duration > 0:
-        share = min(1.0, summary.slots_full / summary.duration)
-        yield f"  slots      all taken for {share:.0%} of the time"
-    if summary.statuses:
-        yield from _wrapped("statuses", "", _statuses(summary.statuses))
+    yield _head(summary)
+    for name, figure, details in _facts(summary):
+        yield from _wrapped(name, figure, details)
     if summary.elapsed is not None:
         yield ""
         yield _row("", *Quantiles.COLUMNS)
@@ -251,6 +302,28 @@ def _lines(summary: Summary) -> Iterator[str]:
     for name, found in summary.phases.items():
         if found.max > 0:
             yield _quantiles_row(name, found)
+
+
+def _head(summary: Summary) -> str:
+    requests = "request" if summary.total == 1 else "requests"
+    head = f"{summary.total:,} {requests} in {shown_seconds(summary.duration)}"
+    if not summary.total:
+        return head
+    return f"{head}, {shown_rate(summary.rate)}, {shown_bytes(summary.bytes)}"
+
+
+def _facts(summary: Summary) -> Iterator[tuple[str, str, str]]:
+    """Yield the counts: the name, the figure, and more about it."""
+    if not summary.total:
+        return
+    yield "succeeded", f"{summary.succeeded:,}", ""
+    yield "failed", f"{summary.failed:,}", _counts(summary.kinds)
+    yield "retries", f"{summary.retries:,}", ""
+    if summary.slots_full > 0 and summary.duration > 0:
+        share = min(1.0, summary.slots_full / summary.duration)
+        yield "slots", f"all taken for {share:.0%} of the time", ""
+    if summary.statuses:
+        yield "statuses", "", _statuses(summary.statuses)
 
 
 def _statuses(statuses: Mapping[int, int]) -> str:

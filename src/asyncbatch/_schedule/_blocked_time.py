@@ -20,7 +20,7 @@ class BlockedTime:
     The time for which a request was held back is the difference of two readings.
     """
 
-    __slots__ = ("_held", "_settled_at", "_total", "seconds")
+    __slots__ = ("_total", "held", "seconds", "settled_at")
 
     def __init__(self, total: Gcra | None) -> None:
         self._total = total
@@ -29,8 +29,8 @@ class BlockedTime:
         # host has no total rate, so that its clock stands.
         self.seconds = 0.0
         # Seconds in which the total rate let no request start, whatever the host did.
-        self._held = 0.0
-        self._settled_at = -math.inf
+        self.held = 0.0
+        self.settled_at = -math.inf
 
     def settle(self, now: float, blocked_until: float) -> float:
         """
@@ -40,9 +40,9 @@ class BlockedTime:
             now: The current time.
             blocked_until: Until when the host let no request start, since the last call.
         """
-        since = self._settled_at
+        since = self.settled_at
         if now <= since:
-            return self.seconds + self._held
+            return self.seconds + self.held
         is_blocked = blocked_until > since > -math.inf
         total = self._total
         if total is None:
@@ -50,8 +50,8 @@ class BlockedTime:
                 self.seconds += blocked_until - since
         else:
             if is_blocked:
-                held = total.closed_until(blocked_until) - self._held
+                held = total.closed_until(blocked_until) - self.held
                 self.seconds += (blocked_until - since) - held
-            self._held = total.closed_until(now)
-        self._settled_at = now
-        return self.seconds + self._held
+            self.held = total.closed_until(now)
+        self.settled_at = now
+        return self.seconds + self.held

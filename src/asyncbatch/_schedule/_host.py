@@ -48,12 +48,12 @@ class Host:
         "in_flight",
         "is_lingering",
         "is_told_paused",
+        "joined",
         "key",
         "limits",
         "opens_at",
         "paused_until",
         "plain",
-        "queues",
         "slow_start",
         "steady",
         "timer",
@@ -87,8 +87,8 @@ class Host:
         self.budget = policies.new_budget()
         # Written by `book` and `release`; for a plain host by the schedule.
         self.in_flight = 0
-        # Number of batches with unfinished requests for this host; written by the schedule.
-        self.queues = 0
+        # The queues of the batches with unfinished requests for this host; written by the schedule.
+        self.joined: list[HostQueue] = []
         # Only the width limits this host, and no failure is remembered. The hot path reads this
         # flag and little else; written by `recover` and `hold`.
         self.plain = policies.is_unlimited
@@ -169,7 +169,36 @@ class Host:
             if self._listener is not None and not self.is_down:
                 self._listener.resumed(self.key)
         closed = now < self.opens_at or self.in_flight >= self._limit
-        return self.blocked.settle(now, now if closed else self.opens_at)
+        blocked = self.blocked
+        since, own, total = blocked.settled_at, blocked.seconds, blocked.held
+        clock = blocked.settle(now, now if closed else self.opens_at)
+        if clock > own + total and self.joined:
+            self._tell_held(since, now, blocked.seconds - own, blocked.held - total)
+        return clock
+
+    def _tell_held(self, since: float, now: float, own: float, total: float) -> None:
+        """
+        Tell the queues why their requests could not start.
+
+        Args:
+            since: The last time that the clock was settled.
+            now: The current time.
+            own: Seconds since then in which this host let no request start.
+            total: Seconds since then in which the total rate let no request start.
+        """
+        paused = rate = full = 0.0
+        if now < self.opens_at or self.in_flight < self._limit:
+            # Of a time in which the host was also full, since it opens later than it has room.
+            paused = min(own, max(0.0, min(now, self.paused_until) - since))
+            rate = own - paused
+        else:
+            full = own
+        reason = "per_host" if self._limit >= self._policies.cap else "slow_start"
+        for queue in self.joined:
+            queue.held_back("pause", paused)
+            queue.held_back("rate", rate)
+            queue.held_back(reason, full)
+            queue.held_back("total_rate", total)
 
     # Ending
 
@@ -393,7 +422,7 @@ class Host:
     def pass_on(self, now: float) -> None:
         """Give the turn to the first queue that waits, or set the timer for it."""
         line = self._turns
-        if not self.queues or self.watch(now):
+        if not self.joined or self.watch(now):
             return
         if line.is_empty or self.in_flight >= self._limit:
             return

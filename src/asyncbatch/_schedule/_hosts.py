@@ -101,14 +101,14 @@ class Hosts:
         """Count the hosts that have requests, or whose past matters. O(n)."""
         now = self._rested_at
         hosts = self._table.values()
-        return sum(bool(host.queues) or host.worth_keeping_until() > now for host in hosts)
+        return sum(bool(host.joined) or host.worth_keeping_until() > now for host in hosts)
 
     def busy_or_closed(self, now: float) -> list[Host]:
         """Return the hosts that have requests, are paused, or are given up."""
         return [
             host
             for host in self._table.values()
-            if host.queues or host.is_down or host.is_paused(now)
+            if host.joined or host.is_down or host.is_paused(now)
         ]
 
     def get(self, key: Hashable) -> Host:
@@ -144,7 +144,7 @@ class Hosts:
             self._look_at_lingering(self._lingering.popleft(), now)
 
     def _look_at_lingering(self, host: Host, now: float) -> None:
-        if host.queues:
+        if host.joined:
             host.is_lingering = False
         elif host.worth_keeping_until() > now or len(self._table) <= self._warm:
             self._lingering.append(host)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from asyncbatch._schedule._job import JobState, Place
 
 if TYPE_CHECKING:
+    from asyncbatch._schedule._held_back import HeldBack
     from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Job, JobOwner
@@ -27,12 +28,24 @@ MOST_SPARE = 256
 class JobQueue:
     """The requests of one batch for one host."""
 
-    __slots__ = ("_pause_seen", "_ready_ring", "_resting", "fifo", "host", "jobs", "place")
+    __slots__ = (
+        "_held_back",
+        "_pause_seen",
+        "_ready_ring",
+        "_resting",
+        "fifo",
+        "host",
+        "jobs",
+        "place",
+    )
 
-    def __init__(self, host: Host, ring: ReadyRing[JobQueue], rests: Resting) -> None:
+    def __init__(
+        self, host: Host, ring: ReadyRing[JobQueue], rests: Resting, held_back: HeldBack
+    ) -> None:
         self.host = host
         self._ready_ring = ring
         self._resting = rests
+        self._held_back = held_back
         # Filled by the schedule and by `take_back`. It may contain expired jobs.
         self.fifo: deque[Job] = deque()
         # Number of unfinished jobs of this host, in any state; written by the schedule.
@@ -54,6 +67,11 @@ class JobQueue:
     def look_again(self) -> None:
         """Notify the batch that it may have to wake up earlier."""
         self._ready_ring.look_again()
+
+    def held_back(self, reason: str, seconds: float) -> None:
+        """Count the seconds in which the host let none of the waiting jobs start."""
+        if seconds > 0.0 and self.fifo:
+            self._held_back.add(self.host.key, reason, seconds, len(self.fifo))
 
     def host_paused(self, now: float) -> None:
         """Dismiss the waiting jobs that cannot wait for the end of the pause of the host."""
@@ -139,8 +157,9 @@ class JobQueue:
             return None
         return self._start(now)
 
-    def withdraw(self) -> list[Job]:
+    def withdraw(self, now: float) -> list[Job]:
         """Take out all waiting jobs."""
+        self.host.settle(now)
         jobs = [job for job in self.fifo if job.state is JobState.WAITING]
         self.fifo.clear()
         self.place = Place.NOWHERE
@@ -154,8 +173,9 @@ class JobQueue:
         return bool(fifo)
 
     def _fail_fast(self, now: float) -> Job:
-        job = self.fifo.popleft()
+        job = self.fifo[0]
         job.stop_waiting(now)
+        self.fifo.popleft()
         job.state = JobState.HOST_DOWN
         self._resting.forget(job)
         # At the front: these jobs need no slot, so they need not wait for others.
@@ -164,8 +184,9 @@ class JobQueue:
 
     def _start(self, now: float) -> Job:
         host, ring = self.host, self._ready_ring
-        job = self.fifo.popleft()
+        job = self.fifo[0]
         clock = host.book(now, job)
+        self.fifo.popleft()
         ring.book(now)
         job.start(host, clock, now)
         if not self.fifo:
@@ -175,7 +196,7 @@ class JobQueue:
         else:
             self.place = Place.PARKED
             host.park(self, now)
-        if host.queues > 1:
+        if len(host.joined) > 1:
             host.watch(now)
         host.end_turn(self, now)
         return job
@@ -184,13 +205,16 @@ class JobQueue:
 class Queues:
     """The queues of one batch, one for each host with unfinished requests."""
 
-    __slots__ = ("_hosts", "_ready_ring", "_resting", "_spare", "by_host")
+    __slots__ = ("_held_back", "_hosts", "_ready_ring", "_resting", "_spare", "by_host")
 
-    def __init__(self, hosts: Hosts, ring: ReadyRing[JobQueue], rests: Resting) -> None:
+    def __init__(
+        self, hosts: Hosts, ring: ReadyRing[JobQueue], rests: Resting, held_back: HeldBack
+    ) -> None:
         self._hosts = hosts
         self._ready_ring = ring
         self._resting = rests
-        # Written by `join` and `leave`, together with `Host.queues`.
+        self._held_back = held_back
+        # Written by `join` and `leave`, together with `Host.joined`.
         self.by_host: dict[Host, JobQueue] = {}
         # Queues to be used again for other hosts: making one costs more than using it.
         self._spare: list[JobQueue] = []
@@ -198,7 +222,7 @@ class Queues:
     def join(self, job: Job) -> JobQueue:
         """Return the queue of a job, and make sure that `Hosts` has its host."""
         host = job.host
-        if not host.queues:
+        if not host.joined:
             host = job.host = self._hosts.adopt(host)
         queue = self.by_host.get(host)
         if queue is None:
@@ -206,9 +230,9 @@ class Queues:
                 queue = self._spare.pop()
                 queue.host = host
             else:
-                queue = JobQueue(host, self._ready_ring, self._resting)
+                queue = JobQueue(host, self._ready_ring, self._resting, self._held_back)
             self.by_host[host] = queue
-            host.queues += 1
+            host.joined.append(queue)
         return queue
 
     def let_go(self, queue: JobOwner, now: float) -> None:
@@ -220,11 +244,11 @@ class Queues:
     def leave(self, host: Host, now: float) -> None:
         """Remove the queue of a host without unfinished jobs; keep it as a spare if it can be."""
         queue = self.by_host.pop(host)
-        host.queues -= 1
+        host.joined.remove(queue)
         if not host.plain:
             host.withdraw(queue, now)
         # A queue in the ring, or with expired jobs, is still referenced and cannot be used again.
         if queue.place is Place.NOWHERE and not queue.fifo and len(self._spare) < MOST_SPARE:
             self._spare.append(queue)
-        if not host.queues:
+        if not host.joined:
             self._hosts.rest(host, now)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from asyncbatch._schedule._job import JobState
 
 if TYPE_CHECKING:
+    from asyncbatch._schedule._held_back import HeldBack
     from asyncbatch._schedule._job import Job
     from asyncbatch._schedule._timers import Timers
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 class Resting:
     """The requests of a batch that wait for a timer."""
 
-    __slots__ = ("_resting", "_timers", "ends_at", "expired")
+    __slots__ = ("_held_back", "_resting", "_timers", "ends_at", "expired")
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, held_back: HeldBack) -> None:
         self._timers = timers
+        self._held_back = held_back
         # When the batch ends; written by the schedule.
         self.ends_at = math.inf
         # Jobs that wait for their next try, from `begin` to `end`.
@@ -42,6 +44,7 @@ class Resting:
         """End the rest of a job, which then waits for its start, until its deadline at most."""
         self._resting.discard(job)
         job.throttled += when - job.since
+        self._held_back.add_wait("backoff", when - job.since)
         job.state = JobState.WAITING
         job.since = when
         if job.deadline is not None:
@@ -79,4 +82,5 @@ class Resting:
         self._resting.clear()
         for job in jobs:
             job.throttled += now - job.since
+            self._held_back.add_wait("backoff", now - job.since)
         return jobs

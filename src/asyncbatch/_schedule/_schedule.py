@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from asyncbatch._schedule._decision import FINISH, Action, Decision, RetryDecider
+from asyncbatch._schedule._held_back import HeldBack
 from asyncbatch._schedule._job import Job, JobState, Place
 from asyncbatch._schedule._queue import JobQueue, Queues
 from asyncbatch._schedule._ready_ring import ReadyRing
@@ -47,9 +48,11 @@ class Schedule:
         self._hosts = hosts
         self._timers = hosts.timers
         self._judge = RetryDecider(hosts)
-        self._resting = Resting(hosts.timers)
+        self.held_back = HeldBack()
+        """Why its requests waited although a slot was free, and for how long."""
+        self._resting = Resting(hosts.timers, self.held_back)
         self._ready_ring: ReadyRing[JobQueue] = ReadyRing(hosts)
-        self._queues = Queues(hosts, self._ready_ring, self._resting)
+        self._queues = Queues(hosts, self._ready_ring, self._resting, self.held_back)
         # Parts of these three that every request uses.
         self._expired = self._resting.expired
         self._ready = self._ready_ring.queues
@@ -252,7 +255,7 @@ class Schedule:
         self._run_timers(now)
         host = self._hosts.get(key)
         host.overhear(outcome, now, self._judge.policy_for(job))
-        if not host.queues:
+        if not host.joined:
             self._hosts.rest(host, now)
 
     def release(self, job: Job, now: float) -> None:
@@ -279,7 +282,7 @@ class Schedule:
         jobs = [*self._expired]
         self._expired.clear()
         for queue in self._by_host.values():
-            jobs += queue.withdraw()
+            jobs += queue.withdraw(now)
         for job in jobs:
             job.stop_waiting(now)
         jobs += self._resting.end_all(now)

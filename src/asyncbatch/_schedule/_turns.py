@@ -28,6 +28,9 @@ class HostQueue(Protocol):
     def look_again(self) -> None:
         """Notify the batch that it may have to wake up earlier."""
 
+    def held_back(self, reason: str, seconds: float) -> None:
+        """Count the seconds in which the host let none of the waiting jobs start."""
+
     def host_paused(self, now: float) -> None:
         """Dismiss the waiting jobs that cannot wait for the end of the pause of the host."""
 

@@ -23,6 +23,7 @@ from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._options import FetcherOptions, shows_options
 from asyncbatch._api._statistics import Statistics
 from asyncbatch._batch._input import Input, RequestLike, Requests
+from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._results import Results
 from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
@@ -176,7 +177,10 @@ class SyncFetcher:
             TypeError: If `request` is not a request.
             ValueError: If `batch_timeout` has an impossible value.
         """
-        return self._portal.call(_fetch, self._opened(), request, batch_timeout, to)
+        fetcher = self._opened()
+        close_seconds = CLOSE_SECONDS if fetcher.locks(to) else 0.0
+        call = self._portal.start(_fetch, fetcher, request, batch_timeout, to)
+        return call.result(close_seconds)
 
     def fetch_many(
         self,
@@ -205,7 +209,11 @@ class SyncFetcher:
             Exception: As raised by the iterable, once every request read before has ended. Its
                 attribute `results` holds their results.
         """
-        return self._portal.call(_fetch_many, self._opened(), requests, batch_timeout, to, journal)
+        fetcher = self._opened()
+        # What the batch has locked must be free for the next call, if Ctrl-C ends this one.
+        close_seconds = CLOSE_SECONDS if fetcher.locks(to, journal) else 0.0
+        call = self._portal.start(_fetch_many, fetcher, requests, batch_timeout, to, journal)
+        return call.result(close_seconds)
 
     def stream(
         self,
@@ -216,6 +224,7 @@ class SyncFetcher:
         batch_timeout: float | None = None,
         to: ToTypes | Unset | None = UNSET,
         journal: JournalTypes | None = None,
+        report: bool = False,
     ) -> SyncResultStream:
         """
         Fetch `requests` and yield results as they come, in constant memory.
@@ -233,6 +242,7 @@ class SyncFetcher:
             batch_timeout: As for `Fetcher.fetch_many`.
             to: As for `Fetcher.fetch_many`.
             journal: As for `Fetcher.fetch_many`.
+            report: Whether to keep the figures for `SyncResultStream.report`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -248,6 +258,7 @@ class SyncFetcher:
             batch_timeout=batch_timeout,
             to=to,
             journal=journal,
+            report=report,
         )
         stream.owner = self
         return stream

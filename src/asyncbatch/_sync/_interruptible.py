@@ -22,8 +22,12 @@ R = TypeVar("R")
 POLL_SECONDS = 0.05
 """Interval at which a wait that no signal can end checks whether to end."""
 
+SIGNAL_SECONDS = 1.0
+"""Longest wait in the main thread. A signal that comes between the last look of the interpreter and
+the call of the system that waits does not end the wait, and its handler runs after it."""
 
-class Patience:
+
+class Wait:
     """
     How long one wait may take, and when to give up.
 
@@ -38,8 +42,10 @@ class Patience:
     @property
     def seconds(self) -> float | None:
         """The time limit of one wait; `None`: no limit. After it, call `check` and wait again."""
+        if not _in_main_thread():
+            return None
         polls = self._task is not None or sys.platform == "win32"
-        return POLL_SECONDS if polls and _in_main_thread() else None
+        return POLL_SECONDS if polls else SIGNAL_SECONDS
 
     def check(self) -> None:
         """Raise the loop's cancellation if Ctrl-C has cancelled the blocked task."""
@@ -65,7 +71,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()  # where signals are handled
 
 
-class Outcome(Generic[R]):
+class Promise(Generic[R]):
     """A value or an error that one thread leaves for another; the first one counts."""
 
     def __init__(self) -> None:
@@ -91,11 +97,11 @@ class Outcome(Generic[R]):
 
     def wait(self) -> R:
         """Wait for the value or error, and return or raise it. Call it once."""
-        patience = Patience()
+        wait = Wait()
         while True:
             try:
-                found = self._left.get(timeout=patience.seconds)
+                found = self._left.get(timeout=wait.seconds)
             except queue.Empty:
-                patience.check()
+                wait.check()
             else:
                 return found()

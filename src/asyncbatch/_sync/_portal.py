@@ -6,7 +6,7 @@ It knows nothing of fetching. The loop is always asyncio's, on uvloop if that is
 anyio's portal is not used: it waits for the loop through `concurrent.futures`. If Ctrl-C comes
 just after one of its locks is taken, the lock stays taken and the loop waits for it forever (seen
 in 1 of 80 programs interrupted at the beginning of a batch). Here, starting a task waits for
-nothing, and the wait for an `Outcome` is in C.
+nothing, and the wait for a `Promise` is in C.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from asyncbatch._runtime._threads import are_threads_patched
-from asyncbatch._sync._interruptible import Outcome, Patience
+from asyncbatch._sync._interruptible import Promise, Wait
 from asyncbatch._values._errors import FetcherClosed
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Call(Generic[R]):
         self._function = function
         self._scope: anyio.CancelScope | None = None  # once its task runs
         self._cancelled = False
-        self.outcome: Outcome[R] = Outcome()
+        self.outcome: Promise[R] = Promise()
 
     async def run(self) -> None:
         """Run the function, in the loop, and leave its outcome."""
@@ -100,6 +100,21 @@ class Call(Generic[R]):
     def give_up(self) -> None:
         """Leave `FetcherClosed` as the outcome, if there is none."""
         self.outcome.leave_error(FetcherClosed("the fetcher was closed during the call"))
+
+    def result(self, close_seconds: float = 0.0) -> R:
+        """
+        Wait for the outcome; cancel the call if the wait ends early.
+
+        Args:
+            close_seconds: Most seconds to wait for the end of a call that was cancelled.
+        """
+        try:
+            return self.outcome.wait()
+        except BaseException:
+            self.cancel()
+            if close_seconds:
+                self.wait_ended(close_seconds)
+            raise
 
     def cancel(self) -> None:
         """Cancel the call without waiting; from any thread, also during garbage collection."""
@@ -143,7 +158,7 @@ class Portal(Generic[T]):
         self._context = context
         self._thread = threading.Thread(target=self._run, name="asyncbatch", daemon=True)
         self._process = os.getpid()
-        self._started: Outcome[None] = Outcome()
+        self._started: Promise[None] = Promise()
         # Set by the loop's thread as soon as the loop accepts calls.
         self._loop: _Loop | None = None
         self._holding: Call[None] | None = None  # the call that keeps the context open
@@ -154,7 +169,7 @@ class Portal(Generic[T]):
 
     def open(self) -> T:
         """Start the loop, enter the context, and return its value."""
-        opened: Outcome[T] = Outcome()
+        opened: Promise[T] = Promise()
         try:
             self._thread.start()
             self._started.wait()
@@ -181,7 +196,7 @@ class Portal(Generic[T]):
         self.refuse_own_thread()
         if os.getpid() != self._process:
             raise FetcherClosed("this fetcher was opened in another process; open one after a fork")
-        Patience().check()
+        Wait().check()
         call = Call(self, functools.partial(function, *args))
         try:
             with self._closing:
@@ -210,12 +225,7 @@ class Portal(Generic[T]):
 
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
         """Run a coroutine function in the loop and wait; cancel it if the wait ends early."""
-        call = self.start(function, *args)
-        try:
-            return call.outcome.wait()
-        except BaseException:
-            call.cancel()
-            raise
+        return self.start(function, *args).result()
 
     def close(self) -> None:
         """
@@ -293,7 +303,7 @@ class Portal(Generic[T]):
         finally:
             self._calls.discard(call)
 
-    async def _hold(self, opened: Outcome[T]) -> None:
+    async def _hold(self, opened: Promise[T]) -> None:
         assert self._loop is not None
         try:
             async with self._context() as value:

@@ -17,7 +17,7 @@ from typing import Self
 import anyio
 
 from asyncbatch._api._fetcher import Fetcher
-from asyncbatch._api._setup import backlog_of
+from asyncbatch._api._setup import backlog_of, report_of
 from asyncbatch._batch import Batch
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
@@ -27,7 +27,7 @@ from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._summary import Summary
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._runtime._event_loop import running_clock
-from asyncbatch._sync._interruptible import Patience
+from asyncbatch._sync._interruptible import Wait
 from asyncbatch._sync._portal import Call, Portal
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
@@ -49,6 +49,7 @@ class CrossingFetcher(Fetcher):
         batch_timeout: float | None,
         to: ToTypes | Unset | None,
         journal: JournalTypes | None,
+        report: bool = False,
     ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
@@ -61,7 +62,12 @@ class CrossingFetcher(Fetcher):
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         files = Files(self._to(to))
         backlog = backlog_of(self._options, backlog, ordered=ordered)
-        thread_output = ThreadOutput(ordered=ordered, backlog=backlog, call_soon=portal.call_soon)
+        thread_output = ThreadOutput(
+            ordered=ordered,
+            backlog=backlog,
+            call_soon=portal.call_soon,
+            report=report_of(wanted=report),
+        )
         opened = None
         if journal is not None:
             opened = portal.call(self._batch, source, thread_output, batch_timeout, files, journal)
@@ -69,8 +75,12 @@ class CrossingFetcher(Fetcher):
             self._deliver, portal, source, thread_output, batch_timeout, files, opened
         )
         # What the batch has locked must be free when the stream has been left.
-        locks = journal is not None or self._to(to) is not None
-        return SyncResultStream(thread_output, running, CLOSE_SECONDS if locks else 0.0)
+        close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
+        return SyncResultStream(thread_output, running, close_seconds)
+
+    def locks(self, to: ToTypes | Unset | None, journal: JournalTypes | None = None) -> bool:
+        """Whether a batch locks files while it runs."""
+        return journal is not None or self._to(to) is not None
 
     async def _deliver(
         self,
@@ -95,7 +105,7 @@ class CrossingFetcher(Fetcher):
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
             batch = opened or self._new_batch(source, thread_output, batch_timeout, files)
-            thread_output.figures.begin(running_clock(), batch.slots_full)
+            thread_output.figures.begin(running_clock(), batch.limits)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()
@@ -124,7 +134,7 @@ class SyncResultStream(Iterator[Result]):
         self._thread_output = thread_output
         # How long leaving the stream waits for the batch, whose input may block.
         self._close_seconds = close_seconds
-        self._patience = Patience()
+        self._wait = Wait()
         self._running = running
         self._taking = threading.Lock()
         # A separate lock, so that `summary` does not wait for a result.
@@ -201,6 +211,24 @@ class SyncResultStream(Iterator[Result]):
         """
         ParquetFile(path).write_all(self)
 
+    def report(self, path: PathTypes) -> None:
+        """
+        Write a report of the results taken so far to a file, as one HTML page.
+
+        The stream must have been asked for it: `fetcher.stream(requests, report=True)`. It may be
+        called while the stream runs and afterwards. Memory does not grow with the number of
+        results. See `Results.report`.
+
+        Args:
+            path: The file; it is overwritten.
+
+        Raises:
+            RuntimeError: If the stream was not asked for a report.
+            OSError: If the file cannot be written.
+        """
+        with self._counting:
+            self._thread_output.figures.write_report(path)
+
     def close(self) -> None:
         """Cancel the requests in flight without waiting for them. No more results follow."""
         self._closed = True
@@ -226,6 +254,6 @@ class SyncResultStream(Iterator[Result]):
     def _take(self) -> Result | None:
         while True:
             # Before each result: if results are always ready, no wait times out.
-            self._patience.check()
+            self._wait.check()
             with suppress(queue.Empty):
-                return self._thread_output.take(self._patience.seconds)
+                return self._thread_output.take(self._wait.seconds)

@@ -33,9 +33,16 @@ _SECRET_FIELDS = re.compile(
 _FIELDS_OF_URLS = {b"location", b"content-location", b"link", b"refresh"}
 
 
-def masked_url(url: object) -> str:
-    """Return a URL with its user name, its password and the secrets of its query masked."""
-    return _SECRET_VALUE.sub(rf"\1={MASK}", redacted_url(url))
+def masked_url(url: object, *, most: int | None = None) -> str:
+    """
+    Return a URL with its user name, its password and the secrets of its query masked.
+
+    Args:
+        url: The URL, well-formed or not.
+        most: How many of its characters are looked at; `None`: all of them.
+    """
+    # Cut afterwards: half of a user name and password would not be recognised.
+    return _SECRET_VALUE.sub(rf"\1={MASK}", redacted_url(url)[:most])
 
 
 def masked_text(text: str, url: object) -> str:
@@ -66,6 +73,15 @@ def kept_fields(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
         else:
             kept.append((name, value))
     return kept
+
+
+def masked_fields(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return all fields, with the values that are secrets and the secrets of URLs masked."""
+    hidden = MASK.encode()
+    return [
+        (name, hidden) if _SECRET_FIELDS.fullmatch(name) else kept_fields([(name, value)])[0]
+        for name, value in fields
+    ]
 
 
 def _masked_value(value: bytes) -> bytes:

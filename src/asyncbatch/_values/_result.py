@@ -387,6 +387,12 @@ def columns_in(results: Sequence[Any]) -> ResultColumns:
     )
 
 
+def asked_url_of(result: Result) -> object:
+    """Return the URL that was asked for, as it was given; without making a `Request` of a text."""
+    item = result._item  # pyright: ignore[reportPrivateUsage]
+    return item if type(item) is str else Request.of(item).url
+
+
 def status_error(response: Any) -> Exception:
     """Return the `HTTPStatusError` of a failed response, of the response's own library."""
     try:

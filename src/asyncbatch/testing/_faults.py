@@ -203,9 +203,9 @@ class _Wait:
         self, library: Any, request: httpx.Request, forward: Forward, extra: float
     ) -> httpx.Response:
         wait = self.seconds + extra
-        patience: float | None = request.extensions.get("timeout", {}).get("read")
-        if patience is not None and wait > patience:
-            await anyio.sleep(patience)
+        read_timeout: float | None = request.extensions.get("timeout", {}).get("read")
+        if read_timeout is not None and wait > read_timeout:
+            await anyio.sleep(read_timeout)
             raise library.ReadTimeout("no answer in time", request=request)
         await (anyio.sleep_forever() if math.isinf(wait) else anyio.sleep(wait))
         return await forward()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asyncbatch import Request, Retry
-from asyncbatch._engine.connect._resolver import MAX_THREADS, PATIENCE
+from asyncbatch._engine.connect._resolver import MAX_THREADS, RELIEF_SECONDS
 from asyncbatch.testing import LoopbackServer
 from tests.behaviour.faults.lanes import fetcher_on
 
@@ -124,7 +124,7 @@ async def test_names_that_hang_hold_up_nobody_else(
     requests = [
         *(Request(named(server, name), timeout=0.1) for name in hanging),
         *[Request(server.url(), timeout=20)] * 20,
-        Request(named(server, "well.test"), timeout=PATIENCE + 20),
+        Request(named(server, "well.test"), timeout=RELIEF_SECONDS + 20),
     ]
     async with fetcher_on(way[1], retry=None) as fetcher:
         results = await fetcher.fetch_many(requests)

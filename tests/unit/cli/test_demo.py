@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from asyncbatch import FailureKind, Results
-from asyncbatch._cli._demo import Part, _compared, _mixed_up
+from asyncbatch._cli._demo import REPORT_NAMES, Part, _compared, _mixed_up, _reported
 from tests.samples import failure, success
 
 URLS = ["http://host.test/0", "http://host.test/1"]
@@ -62,3 +65,32 @@ def test_the_body_of_another_request_is_told():
     (deviation,) = _mixed_up(URLS[:1], results_of(success(0, body=b"1")))
 
     assert "http://host.test/0" in deviation
+
+
+def test_the_demo_writes_a_report_and_names_the_next_command(tmp_path: Path):
+    """The page is whole, and its name is told."""
+    said = _reported(results_of(success(0, elapsed=1.0), failure(1)), tmp_path)
+
+    assert said.startswith("Wrote report.html")
+    assert "2 requests in 1 s" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"asyncbatch.* -f urls.txt --report report.html$", said)
+
+
+def test_the_demo_overwrites_no_file(tmp_path: Path):
+    """It takes the next free name; if there is none, it says so."""
+    (tmp_path / "report.html").write_text("mine")
+
+    assert "Wrote report-2.html" in _reported(results_of(success(0)), tmp_path)
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+    for name in REPORT_NAMES[2:]:
+        (tmp_path / name).touch()
+    assert "Wrote no report" in _reported(results_of(success(0)), tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_to_does_not_fail_the_demo(tmp_path: Path):
+    """It says why, and what is next all the same."""
+    said = _reported(results_of(success(0)), tmp_path / "missing")
+
+    assert said.startswith("The report could not be written: ")
+    assert "--report" in said

@@ -20,6 +20,7 @@ import pytest
 
 from asyncbatch._cli import _main, main
 from asyncbatch.testing import LoopbackServer, Reply
+from tests.markup import errors_in, text_of
 
 # The command runs an event loop of its own, and reads and writes files in it.
 pytestmark = pytest.mark.may_block
@@ -207,7 +208,16 @@ def test_a_list_that_breaks_off_is_told_with_what_was_fetched(
     assert "3 requests in" in shown.err
 
 
-@pytest.mark.parametrize("argv", [["-f", "{0}/none"], ["-f", "{0}"], ["--jsonl", "{0}", "u"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-f", "{0}/none"],
+        ["-f", "{0}"],
+        ["--jsonl", "{0}", "u"],
+        ["--report", "{0}", "u"],
+        ["--report", "{0}/none/report.html", "u"],
+    ],
+)
 def test_a_file_that_cannot_be_opened_is_bad_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
 ):
@@ -229,6 +239,63 @@ def test_the_urls_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixt
     assert code == 2
     assert path.read_text() == "http://host.test/\n"
     assert "would overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--file", "--jsonl"])
+def test_a_report_overwrites_no_other_file_of_the_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+):
+    """Neither the URLs nor the lines."""
+    path = tmp_path / "both"
+    path.write_text("http://host.test/\n")
+
+    code = main([option, str(path), "--report", str(path), "http://host.test/"])
+
+    assert code == 2
+    assert "would overwrite" in capsys.readouterr().err
+
+
+def test_a_report_is_written_at_the_end(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Beside the lines and the summary."""
+    path = tmp_path / "report.html"
+
+    code = main(["--report", str(path), server.url("/a"), server.url("/missing")])
+
+    assert code == 1
+    page = path.read_text(encoding="utf-8")
+    assert errors_in(page) == []
+    assert text_of(page).startswith("2 requests in")
+    assert "404 Not Found" in page
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert shown.err.endswith(f"report: {path}\n")
+
+
+def test_a_report_that_cannot_be_written_is_a_failure(
+    server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+):
+    """The lines and the summary are there all the same."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+
+    code = main(["--report", "/dev/full", server.url("/a")])
+
+    assert code == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 1
+    assert "No space left" in shown.err
+
+
+@pytest.mark.parametrize("name", ["", "-"])
+def test_a_report_goes_to_a_file(name: str, capsys: pytest.CaptureFixture[str]):
+    """A page among the lines would help no reader."""
+    with pytest.raises(SystemExit) as exited:
+        main(["--report", name, "http://host.test/"])
+
+    assert exited.value.code == 2
+    assert "names no file" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_named(server: LoopbackServer, capsys: pytest.CaptureFixture[str]):
@@ -483,12 +550,21 @@ def test_bad_usage_of_the_program_is_2():
     assert "'x' is not a rate" in ended.stderr
 
 
-def test_the_demo_goes_as_planned():
-    """Two thousand URLs, a plan, and no deviation; stdin is left alone."""
+def test_the_demo_goes_as_planned(tmp_path: Path):
+    """Two thousand URLs, a plan, and no deviation; stdin is left alone. At its end is a report."""
     ended = subprocess.run(
-        COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        COMMAND,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
 
+    assert "Wrote report.html" in ended.stdout
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "2,000 requests in" in page
+    assert errors_in(page) == []
     assert "Everything was as planned." in ended.stdout
     assert "2,000 of 2,000 done" in ended.stderr
     assert ended.returncode == 0

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from asyncbatch._policies._slow_start import FIRST, PATIENCE, SlowStart
+from asyncbatch._policies._slow_start import FIRST, WIDENING_SECONDS, SlowStart
 
 
 def test_each_answer_makes_room_for_one_more() -> None:
@@ -34,19 +34,19 @@ def test_the_width_doubles_when_it_has_been_used_up_for_a_second() -> None:
     opening = SlowStart(4, has_answered=True)
     opening.started(object(), 1.0)
 
-    opening.on_time(1.0 + PATIENCE - 0.01, 4)
-    opening.on_time(1.0 + PATIENCE, 3)
+    opening.on_time(1.0 + WIDENING_SECONDS - 0.01, 4)
+    opening.on_time(1.0 + WIDENING_SECONDS, 3)
     assert opening.width == 4
-    opening.on_time(1.0 + PATIENCE, 4)
+    opening.on_time(1.0 + WIDENING_SECONDS, 4)
     assert opening.width == 8
-    assert opening.widens_at == 1.0 + 2 * PATIENCE
+    assert opening.widens_at == 1.0 + 2 * WIDENING_SECONDS
 
 
 def test_a_host_that_has_not_answered_widens_to_ten_at_most() -> None:
     """Then it has no time any more at which it would."""
     opening = SlowStart(6)
     opening.started(object(), 0.0)
-    opening.on_time(PATIENCE, 6)
+    opening.on_time(WIDENING_SECONDS, 6)
 
     assert opening.width == FIRST
     assert opening.widens_at == math.inf
@@ -59,7 +59,7 @@ def test_a_host_that_begins_with_ten_never_widens_without_an_answer() -> None:
     assert opening.widens_at == math.inf
 
     opening.answered(5.0)
-    assert opening.widens_at == 5.0 + PATIENCE
+    assert opening.widens_at == 5.0 + WIDENING_SECONDS
 
 
 def test_requests_from_before_take_nothing_of_the_width() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from asyncbatch._policies._rate import Rate
 from asyncbatch._schedule import Job, JobState
+from asyncbatch._schedule._held_back import HeldBack
 from asyncbatch._schedule._host import Host
 from asyncbatch._schedule._job import Place
 from asyncbatch._schedule._queue import JobQueue
@@ -24,9 +25,9 @@ class One:
         self.ring: ReadyRing[JobQueue] = ReadyRing(self.hosts)
         self.woken = 0
         self.ring.on_ready = self._wake
-        self.rests = Resting(self.hosts.timers)
-        self.queue = JobQueue(self.host, self.ring, self.rests)
-        self.host.queues = 1
+        self.rests = Resting(self.hosts.timers, HeldBack())
+        self.queue = JobQueue(self.host, self.ring, self.rests, HeldBack())
+        self.host.joined.append(self.queue)
         self.jobs = [self.add() for _ in range(jobs)]
         self.queue.make_ready()
         self.woken = 0
@@ -109,7 +110,7 @@ def test_all_fail_at_once_where_the_host_is_down() -> None:
     """They hold no slot of it, and go before what has to wait for one."""
     one = One(give_up_host_after=1)
     one.host.overhear(unconnected(), 3.0, Retry())
-    other = JobQueue(one.hosts.get("other"), one.ring, one.rests)
+    other = JobQueue(one.hosts.get("other"), one.ring, one.rests, HeldBack())
     other.make_ready()
 
     taken = [one.take(3.0), one.take(3.0)]
@@ -187,6 +188,6 @@ def test_what_is_withdrawn_is_all_that_waits() -> None:
     one = One(jobs=3)
     one.queue.expire(one.jobs[0])
 
-    assert one.queue.withdraw() == one.jobs[1:]
+    assert one.queue.withdraw(1.0) == one.jobs[1:]
     assert one.queue.place is Place.NOWHERE
     assert not one.queue.fifo

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asyncbatch._schedule import Job, JobState
+from asyncbatch._schedule._held_back import HeldBack
 from asyncbatch._schedule._resting import Resting
 from asyncbatch._schedule._timers import Timers
 from tests.simulation import new_hosts
@@ -30,7 +31,7 @@ class Owner:
 def one(deadline: float | None = None) -> tuple[Resting, Timers, Any]:
     """Return a job, and what it rests in."""
     timers = Timers()
-    resting = Resting(timers)
+    resting = Resting(timers, HeldBack())
     job: Any = Job(None, 0, new_hosts().get("h"))
     job.deadline, job.queue = deadline, Owner(resting)
     return resting, timers, job

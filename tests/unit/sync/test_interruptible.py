@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 from asyncbatch._sync import _interruptible
-from asyncbatch._sync._interruptible import POLL_SECONDS, Outcome, Patience
+from asyncbatch._sync._interruptible import POLL_SECONDS, SIGNAL_SECONDS, Promise, Wait
 
 
 def in_thread(function: Any) -> Any:
@@ -25,10 +26,10 @@ def in_thread(function: Any) -> Any:
 
 def test_the_first_that_is_left_counts() -> None:
     """A value or an error."""
-    outcome: Outcome[int] = Outcome()
+    outcome: Promise[int] = Promise()
     outcome.leave(1)
     outcome.leave_error(ValueError())
-    other: Outcome[int] = Outcome()
+    other: Promise[int] = Promise()
     other.leave_error(ValueError("first"))
     other.leave(1)
 
@@ -39,7 +40,7 @@ def test_the_first_that_is_left_counts() -> None:
 
 def test_another_thread_is_waited_for() -> None:
     """As long as it takes."""
-    outcome: Outcome[str] = Outcome()
+    outcome: Promise[str] = Promise()
     waiting = threading.Event()
 
     def leave() -> None:
@@ -57,29 +58,60 @@ def test_another_thread_is_waited_for() -> None:
 def test_outside_of_a_loop_a_signal_ends_the_wait_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """So that it needs no limit; but on Windows none does."""
-    patience = Patience()
-    patience.check()
+    """So that it needs no short limit; but on Windows none does."""
+    wait = Wait()
+    wait.check()
 
     monkeypatch.setattr(sys, "platform", "linux")
-    assert patience.seconds is None
+    assert wait.seconds == SIGNAL_SECONDS
     monkeypatch.setattr(sys, "platform", "win32")
-    assert patience.seconds == POLL_SECONDS
-    assert in_thread(lambda: Patience().seconds) is None
+    assert wait.seconds == POLL_SECONDS
+    assert in_thread(lambda: Wait().seconds) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
+def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that comes just before the wait begins, or that another thread receives."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise Interrupted
+
+    def receive() -> None:
+        waiting.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.01)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    waiting = threading.Event()
+    thread = threading.Thread(target=receive)
+    thread.start()
+    promise: Promise[None] = Promise()
+    try:
+        waiting.set()
+        with pytest.raises(Interrupted):
+            promise.wait()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
 
 
 @pytest.mark.asyncio_only
 async def test_under_asyncio_a_wait_looks_up_now_and_then() -> None:
     """The first Ctrl-C only cancels the task that is blocked."""
-    assert Patience().seconds == POLL_SECONDS
+    assert Wait().seconds == POLL_SECONDS
 
-    patience = Patience()
-    patience.check()
+    wait = Wait()
+    wait.check()
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        patience.check()
+        wait.check()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
     task.uncancel()
@@ -90,7 +122,7 @@ async def test_a_call_in_a_cancelled_scope_is_clean_up() -> None:
     """It is not cancelled once more."""
     with anyio.CancelScope() as scope:
         scope.cancel()
-        Patience().check()
+        Wait().check()
         await anyio.lowlevel.checkpoint()
 
     assert scope.cancelled_caught
@@ -101,7 +133,7 @@ async def test_a_call_in_a_cancelled_scope_is_clean_up() -> None:
 async def test_a_wait_ends_when_its_task_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the next look."""
     monkeypatch.setattr(_interruptible, "POLL_SECONDS", 0.001)
-    outcome: Outcome[int] = Outcome()
+    outcome: Promise[int] = Promise()
     task = asyncio.current_task()
     assert task is not None
     task.cancel()

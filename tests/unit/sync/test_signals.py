@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import asyncbatch
+from asyncbatch import SyncFetcher
 from asyncbatch._sync import _fetcher as _sync
 from asyncbatch._sync._signals import handlers_here
 from asyncbatch.testing import LoopbackServer, Reply
@@ -116,3 +118,31 @@ def test_the_handlers_of_python_itself_are_left_alone(handled: Any) -> None:
 
     assert signal.SIGUSR1 not in handlers_here()
     assert signal.default_int_handler not in handlers_here().values()
+
+
+def test_what_an_interrupted_batch_has_locked_is_free_at_once(handled: Any, tmp_path: Path) -> None:
+    """Its journal and the parts of its files: the call can be made again right after Ctrl-C."""
+    held = [Reply(body=b"x" * 1000).hang(body=500)] * 5
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    def answer(request: Any) -> Reply:
+        if held:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return held.pop()
+        return Reply(body=b"whole")
+
+    handled(interrupt)
+    options: dict[str, Any] = {"journal": tmp_path / "run.db", "to": f"{tmp_path}/files/"}
+    with LoopbackServer().in_thread() as server, SyncFetcher(retry=None) as fetcher:
+        server.on("/", answer)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                fetcher.fetch_many([server.url()], **options)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                fetcher.fetch(server.url(), to=options["to"])
+        results = fetcher.fetch_many([server.url()], **options)
+
+    assert [result.kind for result in results] == [None]

@@ -77,11 +77,11 @@ class CheckedBackend:
             raise self._core.ConnectError(str(exc)) from exc
         addresses = [_number(sockaddr) for *_, sockaddr in found]
         try:
-            verdicts = allowed_by(self._policy, host, addresses)
+            allowed = allowed_by(self._policy, host, addresses)
         except AddressRefused as exc:
             # Raised within the `except` block: httpcore drops causes, but keeps contexts.
             raise self._core.ConnectError(str(exc)) from exc
-        return [*itertools.compress(addresses, verdicts)]
+        return [*itertools.compress(addresses, allowed)]
 
 
 class TidyBackend:

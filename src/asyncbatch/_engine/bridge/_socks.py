@@ -103,10 +103,10 @@ class SocksStream:
         reply = await self._take(2)
         self._check(reply[0] == _VERSION)
         has_password = reply[1] == _WITH_PASSWORD
-        self._next = self._read_verdict if has_password else self._read_connected
+        self._next = self._read_password_reply if has_password else self._read_connected
         return reply
 
-    async def _read_verdict(self) -> bytes:
+    async def _read_password_reply(self) -> bytes:
         self._next = self._read_connected
         return await self._take(2)
 

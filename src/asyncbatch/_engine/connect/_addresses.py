@@ -137,26 +137,26 @@ def allowed_by(policy: AddressPolicy, host: str, addresses: Sequence[str]) -> li
     Raises:
         AddressRefused: None may, or the policy failed.
     """
-    verdicts = [_verdict(policy, host, text) for text in addresses]
-    if not any(verdicts):
+    allowed = [_is_allowed(policy, host, text) for text in addresses]
+    if not any(allowed):
         refused = ", ".join(sorted({*addresses}))
         raise AddressRefused(f"{host!r} is at {refused}, which is not allowed")
-    return verdicts
+    return allowed
 
 
-def _verdict(policy: AddressPolicy, host: str, text: str) -> bool:
+def _is_allowed(policy: AddressPolicy, host: str, text: str) -> bool:
     try:
         # Without the zone, and a mapped IPv4 address as IPv4: another spelling must not evade a
         # policy that compares addresses or uses `is_private`.
-        verdict = policy(_plain(ipaddress.ip_address(text)))
+        answer = policy(_plain(ipaddress.ip_address(text)))
     except (Exception, GeneratorExit) as exc:
         raise AddressRefused(f"{host!r} is at {text}, and addresses() raised {exc!r}") from exc
     # Nothing else counts as yes: a coroutine, for example, is true like any object.
-    if verdict is not True and verdict is not False:
+    if answer is not True and answer is not False:
         raise AddressRefused(
-            f"{host!r} is at {text}, and addresses() returned {verdict!r}, not True or False"
+            f"{host!r} is at {text}, and addresses() returned {answer!r}, not True or False"
         )
-    return verdict
+    return answer
 
 
 def _plain(address: IPAddress) -> IPAddress:

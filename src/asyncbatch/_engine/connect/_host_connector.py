@@ -130,8 +130,8 @@ class HostConnector:
         """
         if self._policy is None:
             return addresses
-        verdicts = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
-        return [*itertools.compress(addresses, verdicts)]
+        allowed = allowed_by(self._policy, host, [one.sockaddr[0] for one in addresses])
+        return [*itertools.compress(addresses, allowed)]
 
     async def _finish(
         self, origin: Origin, phases: ConnectPhases, begun: StartedConnect

@@ -28,7 +28,7 @@ MAX_CACHED_NAMES = 10_000
 MAX_THREADS = 32
 MOST_THREADS = 256
 """Most threads at all: those that hang cannot be ended."""
-PATIENCE = 1.0
+RELIEF_SECONDS = 1.0
 """Seconds that a call waits for a thread before another one beyond `MAX_THREADS` is started."""
 MAX_ADDRESSES = 256
 """Most addresses of one name that are kept; a hostile name has thousands."""
@@ -86,7 +86,7 @@ class Threads:
 
     Args:
         limit: Most threads at a time, while none of them hangs.
-        patience: Seconds that a call waits for one of them before another one is started.
+        relief_seconds: Seconds that a call waits for one of them before another one is started.
         most: Most threads at all.
     """
 
@@ -94,11 +94,11 @@ class Threads:
         self,
         limit: int = MAX_THREADS,
         *,
-        patience: float = PATIENCE,
+        relief_seconds: float = RELIEF_SECONDS,
         most: int = MOST_THREADS,
     ) -> None:
         self._limit = limit
-        self._patience = patience
+        self._relief_seconds = relief_seconds
         self._most = most
         self._running = 0
         self._lock = threading.Lock()
@@ -124,7 +124,7 @@ class Threads:
         self._calls.put(run)
         try:
             if not self._start(self._limit):
-                relief = loop.call_later(self._patience, self._relieve)
+                relief = loop.call_later(self._relief_seconds, self._relieve)
                 future.add_done_callback(lambda _: relief.cancel())
         except RuntimeError as exc:
             self._refuse(future, exc)

@@ -117,7 +117,7 @@ class Socks5Protocol:
         if self._state is _State.METHOD:
             return self._read_method()
         if self._state is _State.PASSWORD:
-            return self._read_verdict()
+            return self._read_password_reply()
         return self._read_reply()
 
     def _read_method(self) -> bytes | None:
@@ -139,15 +139,15 @@ class Socks5Protocol:
         wanted = "a user name and a password" if self._credentials is None else "another way in"
         raise SocksFault(f"it asks for {wanted}", wants_credentials=True)
 
-    def _read_verdict(self) -> bytes | None:
+    def _read_password_reply(self) -> bytes | None:
         received = self._received
         # Some servers send the version of SOCKS here, instead of that of the password protocol.
         _check(not received or received[0] in (_PASSWORD_VERSION, _VERSION))
         if len(received) < 2:
             return None
-        verdict = received[1]
+        status = received[1]
         del received[:2]
-        if verdict:
+        if status:
             raise SocksFault("it refuses the user name or the password", wants_credentials=True)
         self._state = _State.REPLY
         return self._request

@@ -223,7 +223,7 @@ def test_an_address_needs_no_look_up(host: str, address: str | None) -> None:
 async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
     """Who has waited for a thread for a moment is given one beyond the usual number."""
     free = threading.Event()
-    threads = Threads(2, patience=0.01)
+    threads = Threads(2, relief_seconds=0.01)
     hanging = [threads.call(free.wait, 100) for _ in range(4)]
     assert await threads.call(lambda: "an answer") == "an answer"
 
@@ -235,7 +235,7 @@ async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
 async def test_there_is_an_end_to_the_threads_even_so() -> None:
     """However many look-ups hang."""
     free = threading.Event()
-    threads = Threads(2, patience=0.0, most=5)
+    threads = Threads(2, relief_seconds=0.0, most=5)
     others = set(threading.enumerate())
     hanging = [threads.call(free.wait, 100) for _ in range(20)]
 

@@ -1,0 +1,91 @@
+"""
+`Report` and `BatchReport`: collect results, and write them down as one HTML page.
+
+The way in: they connect the figures and the page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from asyncbatch._results._limits import UNKNOWN, Limits
+from asyncbatch._results.report._builder import ReportBuilder
+from asyncbatch._results.report._page import page_of
+from asyncbatch._values._result import Result
+
+
+class Report:
+    """
+    A report of results that are added one by one, from whatever source. It keeps none of them.
+
+        report = Report(Journal.read("run.db"))
+        report.write("report.html")
+
+    The `report` of `Results` and of a stream says more: for how long which limit held requests
+    back, which the results alone do not tell.
+
+    Args:
+        results: Results to add at once.
+    """
+
+    def __init__(self, results: Iterable[Result] = ()) -> None:
+        self._batch_report = BatchReport()
+        for result in results:
+            self.add(result)
+
+    def add(self, result: Result) -> None:
+        """Add one result."""
+        self._batch_report.add(result)
+
+    def html(self, *, duration: float | None = None) -> str:
+        """
+        Return the page.
+
+        Args:
+            duration: Seconds that the batch took. `None`: from the beginning of the first request
+                to the end of the last.
+        """
+        return self._batch_report.html(duration=duration)
+
+    def write(self, path: str | os.PathLike[str], *, duration: float | None = None) -> None:
+        """
+        Write the page to a file.
+
+        Args:
+            path: The file; it is overwritten.
+            duration: As for `html`.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        self._batch_report.write(path, duration=duration)
+
+
+class BatchReport:
+    """The report of a batch, whose duration is known, and what its limits did to it."""
+
+    def __init__(self) -> None:
+        self._builder = ReportBuilder()
+        self.add = self._builder.add
+        """Add one result."""
+
+    def html(self, *, duration: float | None, limits: Limits = UNKNOWN) -> str:
+        """Return the page."""
+        return page_of(self._builder.build(duration=duration, limits=limits))
+
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        duration: float | None,
+        limits: Limits = UNKNOWN,
+    ) -> None:
+        """
+        Write the page to a file.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        Path(path).write_text(self.html(duration=duration, limits=limits), encoding="utf-8")

@@ -1,0 +1,250 @@
+"""
+`fetch_batches`: record batches with URLs in, the same with the answers beside them out.
+
+Two batches are held at most: one whose results are awaited, and one that is fetched meanwhile, so
+that a slow request at the end of a batch leaves no slot idle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Unpack
+
+import attrs
+
+from asyncbatch import (
+    Failure,
+    FailureKind,
+    FetcherOptions,
+    Request,
+    Result,
+    SyncFetcher,
+    Timing,
+)
+from asyncbatch._results._arrow import arrow, record_batch, schema
+from asyncbatch.arrow._feed import Feed
+
+HELD = 2
+"""Batches that are held at once."""
+
+OF_THE_ROW = ("index", "tag", "url")
+"""Columns of results that the row itself has."""
+
+_NO_LIMIT = 2**31 - 1
+
+
+def fetch_batches(
+    batches: Iterable[Any],
+    url: str = "url",
+    *,
+    method: str | None = None,
+    body: str | None = None,
+    **options: Unpack[FetcherOptions],
+) -> Iterator[Any]:
+    """
+    Fetch the URLs in record batches, and yield the batches with the columns of the results.
+
+    Rows and columns keep their order, and failures are rows like any other. A row whose URL is null
+    or broken has the kind `invalid_request`. The columns of the results are those of a table of
+    results without `index`, `tag` and `url`. Where the batch has a column of that name, it stays,
+    and the name of the result's begins with `fetch_`.
+
+    Connections and limits are kept over all batches. At most two batches are held: one is yielded
+    when its last result is there, and the next one is fetched meanwhile. It works inside a running
+    event loop too, which it blocks. Closing the iterator cancels the requests in flight.
+
+    In Spark, `frame.mapInArrow(fetch_batches, schema)` calls it; the documentation shows that and
+    other engines, under "Inside Spark, Ray Data, Daft and Dask".
+
+    Args:
+        batches: Record batches, or tables; a table, or another Arrow stream, serves too.
+        url: The name of the column with the URLs.
+        method: The name of the column with the methods; null is "GET". By default all are "GET", or
+            "POST" for rows with a body.
+        body: The name of the column with the bodies, text or binary; null is no body.
+        options: Every option of `SyncFetcher`.
+
+    Raises:
+        KeyError: If a batch has no such column; the message lists those that there are. It is
+            raised, as all errors of `batches`, after the batches before.
+        TypeError: If a column is of another type, or an option is unknown.
+        ValueError: If an option has an impossible value.
+        ImportError: If `pyarrow` is not installed (the extra `arrow`).
+    """
+    arrow()
+    columns = _Columns(url, method, body)
+    return _fetched(_batches_in(batches), columns, SyncFetcher(**options))
+
+
+def fetched_schema(of: Any) -> Any:
+    """
+    Return the `pyarrow.Schema` of what `fetch_batches` yields for batches with the schema `of`.
+
+    Args:
+        of: A `pyarrow.Schema`.
+
+    Raises:
+        ImportError: If `pyarrow` is not installed (the extra `arrow`).
+    """
+    pa = arrow()
+    taken = set(of.names)
+    fields = [*of]
+    for field in schema():
+        if field.name in OF_THE_ROW:
+            continue
+        name = field.name
+        while name in taken:
+            name = f"fetch_{name}"
+        taken.add(name)
+        fields.append(field.with_name(name))
+    return pa.schema(fields, metadata=of.metadata)
+
+
+def _fetched(batches: Iterator[Any], columns: _Columns, fetcher: SyncFetcher) -> Iterator[Any]:
+    held: deque[_Held] = deque()
+    error: Exception | None = None
+    feed = Feed()
+    # The feed has no more than two batches, so that none of their results needs to wait.
+    with fetcher, fetcher.stream(feed, backlog=_NO_LIMIT) as results:
+        count = 0
+        while True:
+            while error is None and len(held) < HELD:
+                try:
+                    batch = next(batches)
+                    found = _Held(batch, columns.rows_of(batch), count)
+                except StopIteration:
+                    break
+                except Exception as raised:
+                    # Of the input: what was read before is delivered first.
+                    error = raised
+                    break
+                count += len(found.places)
+                held.append(found)
+                feed.add(found.requests())
+            if not held:
+                break
+            held[0].wait(results, held)
+            yield held.popleft().finished()
+    if error is not None:
+        raise error
+
+
+class _Held:
+    """
+    A record batch whose results come.
+
+    Args:
+        batch: It.
+        rows: For each row its request, or a failure if there can be none.
+        start: The index of the first of these requests in the stream.
+    """
+
+    def __init__(self, batch: Any, rows: list[Request | Failure], start: int) -> None:
+        self._batch = batch
+        self._rows: list[Any] = rows
+        self.places = [place for place, row in enumerate(rows) if isinstance(row, Request)]
+        self._start = start
+        self._missing = len(self.places)
+
+    def requests(self) -> list[Request]:
+        """Return the requests, in the order of the rows."""
+        return [self._rows[place] for place in self.places]
+
+    def put(self, result: Result) -> bool:
+        """Take a result, if it is of this batch; return whether it is."""
+        place = result.index - self._start
+        if place >= len(self.places):
+            return False
+        self._rows[self.places[place]] = result
+        self._missing -= 1
+        return True
+
+    def wait(self, results: Iterator[Result], held: Iterable[_Held]) -> None:
+        """Take results, also for other batches that are held, until none of its own is missing."""
+        while self._missing:
+            result = next(results)
+            any(each.put(result) for each in held)  # the first one that takes it
+
+    def finished(self) -> Any:
+        """Return the batch with the columns of the results."""
+        pa = arrow()
+        whole = fetched_schema(self._batch.schema)
+        found = record_batch(self._rows).drop_columns(list(OF_THE_ROW))
+        return pa.RecordBatch.from_arrays([*self._batch.columns, *found.columns], schema=whole)
+
+
+def _batches_in(batches: Any) -> Iterator[Any]:
+    """Yield the record batches in a table, in a stream, or in an iterable of them."""
+    if hasattr(batches, "__arrow_c_array__"):
+        yield arrow().record_batch(batches)
+    elif hasattr(batches, "__arrow_c_stream__"):
+        yield from arrow().RecordBatchReader.from_stream(batches)
+    else:
+        for each in batches:
+            yield from _batches_in(each)
+
+
+@attrs.frozen
+class _Columns:
+    """The names of the columns that requests are made of."""
+
+    url: str
+    method: str | None
+    body: str | None
+
+    def rows_of(self, batch: Any) -> list[Request | Failure]:
+        """
+        Return the request of each row, or a failure if there can be none.
+
+        Raises:
+            KeyError: If there is no such column.
+            TypeError: If a column is of another type.
+        """
+        nothing = [None] * batch.num_rows
+        urls = _column(batch, self.url, "text")
+        methods = nothing if self.method is None else _column(batch, self.method, "text")
+        bodies = nothing if self.body is None else _column(batch, self.body, "text or binary")
+        return list(map(_request, urls, methods, bodies))
+
+
+def _column(batch: Any, name: str, kind: str) -> list[Any]:
+    if name not in batch.schema.names:
+        there = ", ".join(map(repr, batch.schema.names))
+        raise KeyError(f"there is no column {name!r}; there are {there or 'none'}")
+    types: Any = arrow().types
+    column = batch.column(name)
+    found = column.type.value_type if types.is_dictionary(column.type) else column.type
+    tests = [types.is_string, types.is_large_string, types.is_string_view, types.is_null]
+    if kind != "text":
+        tests += [types.is_binary, types.is_large_binary, types.is_binary_view]
+    if not any(test(found) for test in tests):
+        raise TypeError(f"the column {name!r} must be {kind}, not {column.type}")
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _request(url: str | None, method: str | None, body: Any) -> Request | Failure:
+    if method is None:
+        method = "GET" if body is None else "POST"
+    try:
+        if url is None:
+            raise ValueError("the URL is null")
+        return Request(url, method, content=body)
+    except (TypeError, ValueError) as error:
+        return _refused(url or "", error)
+
+
+def _refused(url: str, error: Exception) -> Failure:
+    return Failure(
+        index=0,
+        item=url,
+        url=None,
+        elapsed=0.0,
+        attempts=0,
+        history=(),
+        queued=0.0,
+        throttled=0.0,
+        network=Timing(),
+        error=error,
+        kind=FailureKind.invalid_request,
+    )

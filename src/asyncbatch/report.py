@@ -1,0 +1,16 @@
+"""
+Reports of results from whatever source, as HTML pages and as HTTP archives.
+
+`Results` and streams have methods of their own for it: `results.report("report.html")` and
+`results.to_har("run.har")`. This module is for results that come otherwise: out of a journal, from
+`fetch`, or of several batches.
+"""
+
+from asyncbatch._results.report._har import to_har
+from asyncbatch._results.report._report import Report
+from asyncbatch._values._pickling import publish
+
+__all__ = ["Report", "to_har"]
+
+publish(globals())
+del publish

@@ -1,0 +1,264 @@
+"""The figures of a report: what is counted, what is kept, and that it is little."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import weakref
+from typing import Any
+
+import httpx
+import pytest
+
+from asyncbatch._results.report import _builder
+from asyncbatch._results.report._builder import GROUPS, SLOWEST, TEXT, Figures, ReportBuilder
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._result import Result
+from asyncbatch._values._timing import Attempt, Timing
+from tests.samples import failure, success
+
+T0 = 1_700_000_000.0
+
+
+def figures_of(*results: Result, duration: float | None = 10.0) -> Figures:
+    """Return the figures of the results."""
+    builder = ReportBuilder()
+    for result in results:
+        builder.add(result)
+    return builder.build(duration=duration)
+
+
+def at(host: str, index: int = 0, **fields: Any) -> Result:
+    """Return a success of a host."""
+    return success(index, item=f"http://{host}/{index}", **fields)
+
+
+def attempt(timing: Timing, delay: float = 0.0) -> Attempt:
+    return Attempt(status_code=503, error=httpx.ReadError("x"), timing=timing, delay=delay)
+
+
+def test_results_are_counted_once() -> None:
+    """The summary is that of the results themselves."""
+    figures = figures_of(success(0), success(1), failure(2))
+
+    assert (figures.summary.total, figures.summary.failed) == (3, 1)
+    assert figures.summary.duration == 10.0
+
+
+def test_the_duration_is_that_of_the_times_if_it_is_not_known() -> None:
+    """From the first beginning to the last end."""
+    results = (success(0, started=T0, elapsed=1.0), success(1, started=T0 + 3, elapsed=2.0))
+
+    assert figures_of(*results, duration=None).summary.duration == pytest.approx(5.0)
+    assert figures_of(duration=None).summary.duration == 0.0
+
+
+def test_the_time_of_all_tries_counts() -> None:
+    """Those of the last try, and of each before it; the waits are sums already."""
+    result = success(
+        attempts=2,
+        timing=Timing(queued=1.0, throttled=2.0, wait=0.5),
+        history=(attempt(Timing(queued=1.0, wait=0.25, connect=0.125)),),
+    )
+
+    time = figures_of(result).time
+
+    assert time["wait"] == pytest.approx(0.75)
+    assert time["connect"] == pytest.approx(0.125)
+    assert (time["queued"], time["throttled"]) == (1.0, 2.0)
+
+
+def test_the_times_of_an_earlier_run_are_left_out() -> None:
+    """A result of a journal is counted, but this batch did not wait for it."""
+    timing = Timing(queued=9.0, wait=9.0)
+    kept = success(0, from_journal=True, started=T0 - 99_999, elapsed=9.0, timing=timing)
+
+    figures = figures_of(kept, success(1, started=T0, elapsed=1.0, timing=Timing(wait=1.0)))
+
+    assert figures.from_journal == 1
+    assert figures.time["wait"] == pytest.approx(1.0)
+    assert figures.time["queued"] == pytest.approx(0.0)
+    assert figures.begun_at == T0
+    assert [each.elapsed for each in figures.slowest] == [1.0]
+
+
+def test_hosts_with_the_most_time_come_first() -> None:
+    """Of each: its requests, failures, retries, and how long they took."""
+    results = [
+        at("a.test", 0, elapsed=1.0),
+        at("b.test", 1, elapsed=5.0, attempts=3, body=b"1234"),
+        at("b.test", 2, elapsed=1.0),
+        failure(3, item="http://b.test/3", attempts=0),
+    ]
+
+    (first, b), (second, _) = figures_of(*results).hosts
+
+    assert (first, second) == ("b.test", "a.test")
+    assert (b.requests, b.failed, b.retries, b.bytes) == (3, 1, 2, 4)
+    assert (b.elapsed, b.slowest) == (6.0, 5.0)
+
+
+def test_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with the most time are kept; the others are counted together."""
+    monkeypatch.setattr(_builder, "HOSTS", 10)
+    results = [at(f"h{n}.test", n, elapsed=100.0 if n == 3 else 1.0) for n in range(95)]
+
+    figures = figures_of(*results)
+
+    assert len(figures.hosts) <= 20
+    assert figures.hosts[0][0] == "h3.test"
+    assert figures.others is not None
+    kept = sum(each.requests for _, each in figures.hosts)
+    assert kept + figures.others.requests == len(figures.hosts) + figures.more_hosts == 95
+
+
+def test_the_slowest_are_kept_the_slowest_first() -> None:
+    """Some of them; those that were never tried were not slow."""
+    results = [success(n, elapsed=n / 10) for n in range(50)]
+
+    figures = figures_of(*results, failure(99, elapsed=99.0, attempts=0))
+
+    assert [each.elapsed for each in figures.slowest] == [n / 10 for n in range(49, 37, -1)]
+    assert len(figures.slowest) == SLOWEST
+    assert figures.slowest[0].url == "http://host.test/49"
+
+
+def test_a_slow_request_is_told_by_its_phases() -> None:
+    """Each try, and the wait between two, in their order; together they are its time."""
+    result = success(
+        elapsed=4.0,
+        attempts=2,
+        timing=Timing(wait=1.0, receive=0.5),
+        history=(attempt(Timing(connect=0.25, wait=0.25), delay=1.0),),
+    )
+
+    (slow,) = figures_of(result).slowest
+
+    assert slow.segments == (
+        ("connect", 0.25),
+        ("wait", 0.25),
+        ("retry", 2.0),
+        ("wait", 1.0),
+        ("receive", 0.5),
+    )
+    assert sum(seconds for _, seconds in slow.segments) == slow.elapsed
+
+
+def test_time_that_is_not_known_is_called_so() -> None:
+    """As of a connection that failed; one that waited for its next try is told apart."""
+    (unknown,) = figures_of(failure(elapsed=2.0)).slowest
+    (waited,) = figures_of(failure(elapsed=2.0, kind=FailureKind.host_down)).slowest
+
+    assert unknown.segments == (("other", 2.0),)
+    assert waited.segments == (("retry", 2.0),)
+
+
+def test_a_request_is_in_flight_during_its_tries_only() -> None:
+    """Not while it waits for the next one, and not while it waits to be given up."""
+    history = (attempt(Timing(wait=1.0), delay=6.0),)
+    tried = success(started=T0, elapsed=8.0, attempts=2, timing=Timing(wait=1.0), history=history)
+    given_up = failure(
+        1, started=T0, elapsed=8.0, kind=FailureKind.host_down, timing=Timing(connect=0.5)
+    )
+
+    for result, seconds in ((tried, 2.0), (given_up, 0.5)):
+        span = figures_of(result).span
+        assert span is not None
+        assert sum(each.open for each in span.bins) == pytest.approx(seconds)
+
+
+def test_failures_of_one_message_are_one_group() -> None:
+    """But for the numbers and the URLs in it."""
+    messages = [f"cannot connect to 10.0.0.{n} port {n}: refused" for n in range(5)]
+    refused = [failure(n, error=httpx.ConnectError(text)) for n, text in enumerate(messages)]
+
+    first, second, third = figures_of(
+        *refused,
+        failure(7, status=404),
+        failure(8, status=404),
+        failure(9, kind=FailureKind.tls, error=httpx.ConnectError("")),
+    ).groups
+
+    assert (first.kind, first.count) == ("connect", 5)
+    assert first.message == f"ConnectError: {messages[0]}"
+    assert first.url == "http://host.test/0"
+    assert (second.kind, second.count, second.message) == ("status", 2, "404 Not Found")
+    assert (third.kind, third.message) == ("tls", "ConnectError")
+
+
+def test_groups_are_bounded() -> None:
+    """What is in none of them is counted."""
+    texts = [f"{'x' * (n % 40)}{'y' * (n // 40)}" for n in range(GROUPS + 20)]
+    results = [failure(n, error=httpx.ConnectError(text)) for n, text in enumerate(texts)]
+
+    figures = figures_of(*results)
+
+    assert len(figures.groups) == GROUPS
+    assert figures.more_failures == 20
+
+
+def test_secrets_are_masked() -> None:
+    """In the URLs, and in the messages about them."""
+    url = "http://me:pass@host.test/a?token=abcdef"
+    error = httpx.ConnectError(f"cannot fetch {url}")
+    result = failure(item=url, url=httpx.URL(url), error=error, elapsed=1.0)
+
+    figures = figures_of(result)
+
+    shown = repr([figures.groups, figures.slowest, figures.hosts])
+    assert "host.test" in shown
+    assert "pass" not in shown
+    assert "abcdef" not in shown
+
+
+def test_texts_are_short_and_of_one_line() -> None:
+    """However long a URL is."""
+    url = f"http://host.test/{'a' * 1_000_000}"
+    error = httpx.ConnectError("a\nb\x00" + "c" * 100_000)
+    result = failure(item=url, url=None, error=error, elapsed=1.0)
+
+    figures = figures_of(result)
+
+    (group,), (slow,) = figures.groups, figures.slowest
+    assert max(map(len, (group.url, group.message, slow.url))) <= TEXT
+    assert group.message.startswith("ConnectError: a b c")
+
+
+def test_no_result_is_kept() -> None:
+    """A stream is reported in memory that does not grow."""
+    builder = ReportBuilder()
+    seen = []
+    for number in range(100):
+        for result in (success(number, elapsed=1.0), failure(number, status=404), failure(number)):
+            builder.add(result)
+            # Results have no place for a weak reference.
+            seen.append(weakref.ref(result.response or result.error))
+    del result
+    gc.collect()
+
+    assert not [each for each in seen if each() is not None]
+
+
+@pytest.mark.parametrize("elapsed", [0.0, -1.0, 1e300])
+def test_impossible_times_do_no_harm(elapsed: float) -> None:
+    """As of a result that was made by hand."""
+    timing = Timing(queued=-1.0, throttled=-2.0, wait=-3.0)
+    figures = figures_of(
+        success(0, started=T0, elapsed=elapsed, timing=timing),
+        success(1, started=-T0, elapsed=1.0),
+        failure(2, started=1e300, elapsed=1.0),
+    )
+
+    assert figures.summary.total == 3
+    assert min(figures.time.values()) >= 0.0
+
+
+def test_restored_results_are_counted_like_others() -> None:
+    """After a journey through a pickle."""
+    results = [success(0, started=T0, elapsed=1.0, body=b"abc"), failure(1, status=500)]
+
+    figures = figures_of(*pickle.loads(pickle.dumps(results)))
+
+    assert figures.summary.bytes == 3
+    assert figures.begun_at == T0
+    assert [each.count for each in figures.groups] == [1]

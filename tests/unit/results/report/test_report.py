@@ -1,0 +1,54 @@
+"""`Report`: from results to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asyncbatch._results._limits import Limits
+from asyncbatch._results.report._report import BatchReport, Report
+from tests.markup import errors_in, text_of
+from tests.samples import failure, success
+
+T0 = 1_700_000_000.0
+
+
+def test_results_are_given_at_once_or_one_by_one() -> None:
+    """It is the same report."""
+    results = [success(0, started=T0, elapsed=1.0), failure(1, started=T0, elapsed=2.0)]
+    report = Report()
+    for result in results:
+        report.add(result)
+
+    assert report.html() == Report(results).html()
+    assert text_of(report.html()).startswith("2 requests in 2 s")
+    assert errors_in(report.html()) == []
+
+
+def test_it_is_written_in_utf_8_over_what_was_there(tmp_path: Path) -> None:
+    """Whatever the locale is."""
+    path = tmp_path / "report.html"
+    path.write_text("x" * 1_000_000)
+
+    Report([success(item="http://host.test/\u00e4", elapsed=1.0)]).write(str(path), duration=3.0)
+
+    page = path.read_text(encoding="utf-8")
+    assert "\u00e4" in page
+    assert text_of(page).startswith("1 request in 3 s")
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Which is the caller's to see."""
+    with pytest.raises(OSError, match="missing"):
+        Report().write(tmp_path / "missing" / "report.html")
+
+
+def test_the_report_of_a_batch_knows_its_limits() -> None:
+    """Which results do not tell."""
+    report = BatchReport()
+    report.add(success(0, started=T0, elapsed=1.0))
+
+    page = report.html(duration=1.0, limits=Limits(slots=1, slots_full=0.9))
+
+    assert "The only slot was taken for 90% of the time" in text_of(page)
