@@ -73,7 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "any_loop: what is tested has no part in the event loop; leave uvloop out."
     )
     config.addinivalue_line("markers", "once: run on one Python; it tells nothing about others.")
-    config.addinivalue_line("markers", "extras: needs a large library; `nox -s extras` has it.")
+    config.addinivalue_line(
+        "markers", "extras: needs large libraries or Chromium; `nox -s extras`."
+    )
     config.addinivalue_line("markers", "slow: run only where `-m` asks for it by name.")
     if machine := config.getoption("--sockets-of"):
         from tests.machines import use_sockets_of

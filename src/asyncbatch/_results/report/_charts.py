@@ -51,7 +51,8 @@ def area(name: str, values: Sequence[float], most: float, label: str, line: floa
     drawn = _path(name, path)
     if line is not None and most > 0:
         at = _height(line, most)
-        drawn += f'<path class="limit" d="M0 {at}H{len(values)}"/>'
+        path = f"M0 {at}H{len(values)}"
+        drawn += f'<path class="limit" vector-effect="non-scaling-stroke" d="{path}"/>'
     return _plot(len(values), label, drawn)
 
 

@@ -20,7 +20,7 @@ from asyncbatch._results.report._style import STYLE
 from asyncbatch._results.report._timeline import Span
 
 HOSTS_SHOWN = 20
-GROUPS_SHOWN = 20
+GROUPS_SHOWN = 12
 STATUSES_SHOWN = 20
 URL_SHOWN = 160
 """Most characters of a URL, or of a message, that are shown."""
@@ -126,7 +126,7 @@ def _tiles(summary: Summary) -> str:
         ("Retries", f"{summary.retries:,}", "tries beyond the first"),
     ]
     if (elapsed := summary.elapsed) is not None:
-        quantiles = f"90%: {shown_seconds(elapsed.p90)}, 99%: {shown_seconds(elapsed.p99)}"
+        quantiles = f"90%: {_unbroken(elapsed.p90)}, 99%: {_unbroken(elapsed.p99)}"
         tiles.append(("Median request", shown_seconds(elapsed.p50), quantiles))
     cells = "".join(
         f"<div><dt>{name}</dt><dd>{value} <small>{more}</small></dd></div>"
@@ -245,7 +245,7 @@ def _over_time(figures: Figures, span: Span) -> str:
     )
     limit = "" if line is None else f", dashed: {slots:,} slots"
     failed = (
-        '<i class="key" style="background:var(--bad)"></i>failed'
+        '<i class="key" style="background:var(--bad)"></i>failed, '
         if any(bad for _, bad in ended)
         else ""
     )
@@ -260,7 +260,7 @@ def _over_time(figures: Figures, span: Span) -> str:
 
 def _figure(name: str, peak: str, chart: str, axis: str, key: str = "") -> str:
     return (
-        f"<figure><figcaption><b>{name}</b><span>{key} {peak}</span></figcaption>{chart}{axis}"
+        f"<figure><figcaption><b>{name}</b><span>{key}{peak}</span></figcaption>{chart}{axis}"
         "</figure>"
     )
 
@@ -397,6 +397,10 @@ def _quantiles(summary: Summary) -> str:
     ]
     heads = ("Seconds in", "50%", "90%", "99%", "most")
     return f"<div>{table('Quantiles of the phases', heads, rows)}</div>"
+
+
+def _unbroken(seconds: float) -> str:
+    return shown_seconds(seconds).replace(" ", "\xa0")
 
 
 def _share(part: int, whole: int) -> str:

@@ -66,14 +66,13 @@ figcaption span{color:var(--muted);font-size:13px}
 .plot{height:110px;margin-top:6px;border-bottom:1px solid var(--line);background:var(--soft)}
 .axis{display:flex;justify-content:space-between;color:var(--muted);font-size:12px;margin-top:3px}
 .ok{fill:var(--wait)}.failed{fill:var(--bad)}.open{fill:var(--receive)}
-.limit{fill:none;stroke:var(--text);stroke-width:1.5;stroke-dasharray:5 4;
-vector-effect:non-scaling-stroke}
+.limit{fill:none;stroke:var(--text);stroke-width:1.5;stroke-dasharray:5 4}
 .key{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px;flex:none}
 .keys{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:13px;color:var(--muted);margin:0 0 10px;
 padding:0;list-style:none}
 .slow{list-style:none;margin:0;padding:0}
-.slow li{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,4fr) 64px;gap:2px 16px;
-align-items:center;padding:7px 0;border-top:1px solid var(--line)}
+.slow li{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,4fr) minmax(64px,max-content);
+gap:2px 16px;align-items:center;padding:7px 0;border-top:1px solid var(--line)}
 .url{overflow-wrap:anywhere;font-size:13px;line-height:1.4}
 .slow .bar{height:14px}
 table{width:100%;border-collapse:collapse;font-size:14px}
@@ -81,6 +80,7 @@ th,td{text-align:left;vertical-align:top;padding:6px 16px 6px 0;border-top:1px s
 font-weight:400;overflow-wrap:anywhere}
 thead th{border-top:0;color:var(--muted);font-size:12px;padding-top:0;overflow-wrap:normal}
 th:last-child,td:last-child{padding-right:0}
+tbody b{white-space:nowrap}
 .n{text-align:right;white-space:nowrap}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 footer{padding-top:28px;padding-bottom:36px}
@@ -94,7 +94,7 @@ thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%
 table,tbody,tr,th,td{display:block}
 tr{border-top:1px solid var(--line);padding:8px 0}
 th,td{border:0;padding:1px 0}
-.n{text-align:left;white-space:normal}
+td.n{display:inline-block;text-align:left;margin-right:14px}
 td::before{content:attr(data-l) ": ";color:var(--muted);font-size:13px}
 }
 @media print{

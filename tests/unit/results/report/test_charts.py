@@ -24,7 +24,7 @@ def test_an_area_has_steps_and_a_line() -> None:
     chart = area("open", [1.0, 4.0], 4.0, "label", 2.0)
 
     assert 'd="M0 100V75h1V0h1V100z"' in chart
-    assert 'class="limit" d="M0 50H2"' in chart
+    assert 'd="M0 50H2"' in chart
 
 
 def test_a_line_may_be_missing() -> None:

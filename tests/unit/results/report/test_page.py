@@ -200,7 +200,7 @@ def test_what_is_cut_off_is_counted() -> None:
     shown = text_of(page(results))
 
     assert "other hosts" in shown
-    assert "And 3 more, of other messages." in shown
+    assert "And 11 more, of other messages." in shown
     assert "And 2 other statuses." in shown
 
 
