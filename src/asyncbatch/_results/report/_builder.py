@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -30,6 +30,9 @@ GROUPS = 500
 """Most groups of failures; failures of more different kinds are counted together."""
 HOSTS = 5_000
 """How many hosts are kept at least, those with the most time; twice as many at most."""
+HOSTS_IN_STATE = 200
+GROUPS_IN_STATE = 50
+"""How many are handed to another builder, so that it is some ten kilobytes."""
 TEXT = 400
 """Most characters of a URL or of a message that are kept."""
 
@@ -83,6 +86,10 @@ class SlowRequest:
     """How many times it was tried."""
     segments: tuple[tuple[str, float], ...]
     """What it did, one after the other: phases of its tries, and `retry` between them."""
+
+    def shown(self) -> SlowRequest:
+        """Return itself."""
+        return self
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +147,7 @@ class ReportBuilder:
         self._others = HostFigures()
         self._other_hosts = 0
         # A heap of the slowest: seconds, a number that breaks ties, and what is known of it.
-        self._slowest: list[tuple[float, int, _Kept]] = []
+        self._slowest: list[tuple[float, int, _Kept | SlowRequest]] = []
         self._numbers = itertools.count()
         self._groups: dict[tuple[str, str], _Group] = {}
         self._ungrouped = 0
@@ -166,6 +173,64 @@ class ReportBuilder:
         self._count_host(result, elapsed)
         if isinstance(result, Failure):
             self._count_failure(result)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `merge` takes, of types that JSON has, and of a bounded size."""
+        hosts = heapq.nlargest(HOSTS_IN_STATE, self._hosts.items(), key=_weight_of)
+        kept = {host for host, _ in hosts}
+        others = HostFigures()
+        others.add(self._others)
+        for host, figures in self._hosts.items():
+            if host not in kept:
+                others.add(figures)
+        groups = heapq.nlargest(
+            GROUPS_IN_STATE, self._groups.items(), key=lambda each: each[1].count
+        )
+        grouped = sum(group.count for group in self._groups.values())
+        return {
+            "summary": self._summary.state(),
+            "timeline": self._timeline.state(),
+            "time": self._time,
+            "interrupted": (self._interrupted, self._interrupted_network),
+            "hosts": [(host, attrs.astuple(figures)) for host, figures in hosts],
+            "others": attrs.astuple(others),
+            "other_hosts": self._other_hosts + len(self._hosts) - len(hosts),
+            "slowest": [attrs.asdict(kept.shown()) for _, _, kept in self._slowest],
+            "groups": [(kind, key, attrs.astuple(group)) for (kind, key), group in groups],
+            "ungrouped": self._ungrouped + grouped - sum(group.count for _, group in groups),
+            "from_journal": self._from_journal,
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add the results of another builder, given by its `state`."""
+        self._summary.merge(state["summary"])
+        if state["timeline"] is not None:
+            self._timeline.merge(state["timeline"])
+        for name, seconds in state["time"].items():
+            self._time[name] += seconds
+        self._interrupted += state["interrupted"][0]
+        self._interrupted_network += state["interrupted"][1]
+        for host, figures in state["hosts"]:
+            self._figures_of(host).add(HostFigures(*figures))
+        self._others.add(HostFigures(*state["others"]))
+        self._other_hosts += state["other_hosts"]
+        for each in state["slowest"]:
+            segments = tuple((name, seconds) for name, seconds in each["segments"])
+            slow = SlowRequest(**{**each, "segments": segments})
+            self._push(slow.elapsed, slow)
+        for kind, key, (message, url, count) in state["groups"]:
+            self._merge_group((kind, key), _Group(message, url, count))
+        self._ungrouped += state["ungrouped"]
+        self._from_journal += state["from_journal"]
+
+    def _merge_group(self, key: tuple[str, str], group: _Group) -> None:
+        mine = self._groups.get(key)
+        if mine is not None:
+            mine.count += group.count
+        elif len(self._groups) < GROUPS:
+            self._groups[key] = group
+        else:
+            self._ungrouped += group.count
 
     def build(self, *, duration: float | None = None, limits: Limits = UNKNOWN) -> Figures:
         """
@@ -208,12 +273,7 @@ class ReportBuilder:
         return {name: max(0.0, seconds) for name, seconds in times.items()}
 
     def _count_host(self, result: Result, elapsed: float) -> None:
-        host = host_of(result)
-        figures = self._hosts.get(host)
-        if figures is None:
-            if len(self._hosts) >= 2 * HOSTS:
-                self._drop_hosts()
-            figures = self._hosts[host] = HostFigures()
+        figures = self._figures_of(host_of(result))
         figures.requests += 1
         if not result.ok:
             figures.failed += 1
@@ -224,6 +284,14 @@ class ReportBuilder:
         figures.throttled += result._throttled  # pyright: ignore[reportPrivateUsage]
         if elapsed > figures.slowest:
             figures.slowest = elapsed
+
+    def _figures_of(self, host: str) -> HostFigures:
+        figures = self._hosts.get(host)
+        if figures is None:
+            if len(self._hosts) >= 2 * HOSTS:
+                self._drop_hosts()
+            figures = self._hosts[host] = HostFigures()
+        return figures
 
     def _drop_hosts(self) -> None:
         """Keep the half of the hosts that had the most time; count the others together."""
@@ -270,11 +338,14 @@ class ReportBuilder:
         )
         if result.kind == "status":
             kept.outcome = str(result.status_code)
+        self._push(elapsed, kept)
+
+    def _push(self, elapsed: float, kept: _Kept | SlowRequest) -> None:
         item = (elapsed, next(self._numbers), kept)
         if len(self._slowest) < SLOWEST:
             heapq.heappush(self._slowest, item)
         else:
-            heapq.heapreplace(self._slowest, item)
+            heapq.heappushpop(self._slowest, item)
 
     def _count_failure(self, failure: Failure) -> None:
         kind = str(failure.kind)

@@ -7,8 +7,10 @@ The way in: they connect the figures and the page.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results.report._builder import ReportBuilder
@@ -89,3 +91,54 @@ class BatchReport:
             OSError: If the file cannot be written.
         """
         Path(path).write_text(self.html(duration=duration, limits=limits), encoding="utf-8")
+
+    def state(self, *, duration: float, limits: Limits) -> dict[str, Any]:
+        """Return what `MergedReport` takes, of types that JSON has, some ten kilobytes."""
+        return {
+            "results": self._builder.state(),
+            "duration": duration,
+            "slots_full": limits.slots_full,
+            "waits": dict(limits.waits),
+            "hosts": [(host, dict(seconds)) for host, seconds in limits.hosts.items()],
+        }
+
+
+class MergedReport:
+    """
+    The report of several batches, made from what they told of theirs.
+
+    Their times are put side by side. `slots_full` is the share of their durations in which all
+    slots were taken. A host that several of them asked held requests back for the sum of the times.
+    """
+
+    def __init__(self) -> None:
+        self._builder = ReportBuilder()
+        self._durations = 0.0
+        self._slots_full = 0.0
+        self._waits: Counter[str] = Counter()
+        self._hosts: dict[str, Counter[str]] = {}
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add a batch, given by the `state` of its report."""
+        self._builder.merge(state["results"])
+        self._durations += state["duration"]
+        self._slots_full += state["slots_full"]
+        self._waits.update(state["waits"])
+        for host, seconds in state["hosts"]:
+            self._hosts.setdefault(host, Counter()).update(seconds)
+
+    def write(self, path: str | os.PathLike[str], *, duration: float) -> None:
+        """
+        Write the page to a file.
+
+        Args:
+            path: The file; it is overwritten.
+            duration: Seconds from the first beginning to the last end.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        share = self._slots_full / self._durations if self._durations > 0 else 0.0
+        limits = Limits(slots_full=share * duration, waits=self._waits, hosts=self._hosts)
+        page = page_of(self._builder.build(duration=duration, limits=limits))
+        Path(path).write_text(page, encoding="utf-8")

@@ -7,7 +7,8 @@ The bins get twice as wide whenever there would be too many of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
@@ -105,6 +106,33 @@ class Timeline:
         for begin, end in spans:
             self._open(begin / width, min(max(begin, end), ended) / width)
 
+    def state(self) -> dict[str, Any] | None:
+        """Return what `merge` takes, of types that JSON has; `None` if there is nothing."""
+        if not self._bins:
+            return None
+        self._fold_steps()
+        return {
+            "width": self.width,
+            "begins_at": self.begins_at,
+            "ends_at": self.ends_at,
+            "bins": [(number, *attrs.astuple(each)) for number, each in self._bins.items()],
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add what another timeline has collected, given by its `state`."""
+        self.begins_at = min(self.begins_at, state["begins_at"])
+        self.ends_at = max(self.ends_at, state["ends_at"])
+        while self.width < state["width"]:
+            self._double()
+        self._fit()
+        # Both widths are the finest one, doubled a number of times.
+        by = round(math.log2(self.width / state["width"]))
+        for number, *counts in state["bins"]:
+            mine = self._bins.get(number >> by)
+            if mine is None:
+                mine = self._bins[number >> by] = Bin()
+            mine.add(Bin(*counts))
+
     def build(self) -> Span | None:
         """Return the bins so far; `None` if there is nothing in them."""
         if not self._bins:
@@ -141,16 +169,19 @@ class Timeline:
             return
         first, last = self._ends()
         while last - first >= BINS:
-            self._fold_steps()
-            self.width *= 2
-            doubled: dict[int, Bin] = {}
-            for number, each in self._bins.items():
-                if number >> 1 in doubled:
-                    doubled[number >> 1].add(each)
-                else:
-                    doubled[number >> 1] = each
-            self._bins = doubled
+            self._double()
             first, last = self._ends()
+
+    def _double(self) -> None:
+        self._fold_steps()
+        self.width *= 2
+        doubled: dict[int, Bin] = {}
+        for number, each in self._bins.items():
+            if number >> 1 in doubled:
+                doubled[number >> 1].add(each)
+            else:
+                doubled[number >> 1] = each
+        self._bins = doubled
 
     def _fold_steps(self) -> None:
         """Write the requests that are open throughout a bin into the bins."""

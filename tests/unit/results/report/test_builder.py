@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import weakref
 from typing import Any
 
+import attrs
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncbatch._results.report import _builder
 from asyncbatch._results.report._builder import GROUPS, SLOWEST, TEXT, Figures, ReportBuilder
@@ -262,3 +266,60 @@ def test_restored_results_are_counted_like_others() -> None:
     assert figures.summary.bytes == 3
     assert figures.begun_at == T0
     assert [each.count for each in figures.groups] == [1]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_merged_figures_are_those_of_all_results(parts: list[int], dice: Any) -> None:
+    """But for quantiles, which are inexact, whatever the parts are and in whatever order."""
+    whole, builders = ReportBuilder(), [ReportBuilder() for _ in range(4)]
+    for index, part in enumerate(parts):
+        seconds = dice.choice([0.25, 1.0, 60.0, 4000.0]) + index / 1000
+        fields: dict[str, Any] = {
+            "item": f"http://h{index % 3}.test/{index}",
+            "started": T0 + dice.random() * 1000,
+            "elapsed": seconds,
+            "timing": Timing(queued=1.0, throttled=0.5, wait=seconds / 2),
+        }
+        if index % 4 == 3:
+            fields |= {"attempts": 2, "history": (attempt(Timing(wait=0.1), delay=0.1),)}
+        result = failure(index, **fields) if index % 3 == 2 else success(index, **fields)
+        for builder in (whole, builders[part]):
+            builder.add(result)
+    merged = ReportBuilder()
+    for builder in builders:
+        merged.merge(json.loads(json.dumps(builder.state())))
+
+    one, other = (each.build(duration=9.0) for each in (whole, merged))
+    assert (one.summary.total, one.summary.kinds) == (other.summary.total, other.summary.kinds)
+    assert dict(one.hosts).keys() == dict(other.hosts).keys()
+    for host, figures in one.hosts:
+        expected = attrs.astuple(figures)
+        assert attrs.astuple(dict(other.hosts)[host]) == pytest.approx(expected)
+    assert one.slowest == other.slowest
+    assert [each.count for each in one.groups] == [each.count for each in other.groups]
+    assert other.time == pytest.approx(one.time, abs=1e-6)
+    assert one.span is not None
+    assert other.span is not None
+    assert (one.begun_at, one.span.width) == (other.begun_at, other.span.width)
+    for mine, its in zip(one.span.bins, other.span.bins, strict=True):
+        assert attrs.astuple(mine) == pytest.approx(attrs.astuple(its), abs=1e-3)
+
+
+def test_what_is_handed_over_is_small() -> None:
+    """The rest of it is counted together."""
+    builder = ReportBuilder()
+    for index in range(2_000):
+        error = httpx.ConnectError("x" * (index % 300))
+        fields: dict[str, Any] = {"item": f"http://h{index}.test/", "elapsed": 1.0}
+        builder.add(failure(index, error=error, **fields))
+    merged = ReportBuilder()
+
+    state = json.dumps(builder.state())
+    merged.merge(json.loads(state))
+
+    assert len(state) < 100_000
+    figures = merged.build(duration=1.0)
+    assert len(figures.hosts) + figures.more_hosts == 2_000
+    assert sum(each.count for each in figures.groups) + figures.more_failures == 2_000
+    assert figures.others is not None
+    assert sum(each.requests for _, each in figures.hosts) + figures.others.requests == 2_000

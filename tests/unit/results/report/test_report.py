@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from asyncbatch._results._limits import Limits
-from asyncbatch._results.report._report import BatchReport, Report
+from asyncbatch._results.report._report import BatchReport, MergedReport, Report
 from tests.markup import errors_in, text_of
 from tests.samples import failure, success
 
@@ -52,3 +53,33 @@ def test_the_report_of_a_batch_knows_its_limits() -> None:
     page = report.html(duration=1.0, limits=Limits(slots=1, slots_full=0.9))
 
     assert "The only slot was taken for 90% of the time" in text_of(page)
+
+
+def test_reports_of_batches_are_merged(tmp_path: Path) -> None:
+    """Side by side; a host that both asked held requests back for the time of both."""
+    merged = MergedReport()
+    for number, seconds in enumerate([2.0, 4.0]):
+        report = BatchReport()
+        report.add(success(number, started=T0 + number, elapsed=1.0))
+        limits = Limits(
+            slots_full=seconds / 4,
+            waits={"rate": 1.0},
+            hosts={"host.test": {"rate": 3.0}, f"h{number}.test": {"pause": 1.0}},
+        )
+        merged.merge(json.loads(json.dumps(report.state(duration=seconds, limits=limits))))
+
+    merged.write(tmp_path / "report.html", duration=8.0)
+
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert errors_in(page) == []
+    text = text_of(page)
+    assert text.startswith("2 requests in 8 s")
+    assert "The rate held requests back: for 75% of the time at host.test" in text
+    assert "All slots were taken25% 2 s" in text
+
+
+def test_no_batches_are_merged_to_an_empty_report(tmp_path: Path) -> None:
+    """As of a data set of which nothing is done."""
+    MergedReport().write(tmp_path / "report.html", duration=0.0)
+
+    assert "There were no requests." in (tmp_path / "report.html").read_text(encoding="utf-8")
