@@ -18,6 +18,7 @@ import asyncbatch
 import asyncbatch.arrow
 import asyncbatch.cluster
 import asyncbatch.report
+import asyncbatch.telemetry
 import asyncbatch.testing
 
 # The names that users may rely on. A name that is added here needs a line in the changelog; one
@@ -66,12 +67,13 @@ PUBLIC_MODULES = [
     asyncbatch.arrow,
     asyncbatch.cluster,
     asyncbatch.report,
+    asyncbatch.telemetry,
     asyncbatch.testing,
 ]
 
 # Not needed by a plain batch: whoever imports asyncbatch does not wait for them.
 # (httpx itself loads brotli and zstandard where they are installed.)
-OPTIONAL_LIBRARIES = {"httpx2", "rich", "tqdm", "trio", "uvloop"}
+OPTIONAL_LIBRARIES = {"httpx2", "opentelemetry", "rich", "tqdm", "trio", "uvloop"}
 
 WHAT_SENDS = {"anyio", "asyncio", "httpcore"} | {
     f"asyncbatch.{inner}" for inner in ("_api", "_batch", "_engine", "_lanes", "_schedule")
@@ -97,6 +99,11 @@ def test_asyncbatch_exports_the_public_names_and_no_others() -> None:
 def test_testing_exports_the_public_names_and_no_others() -> None:
     """`asyncbatch.testing.__all__` is the pinned list."""
     assert sorted(asyncbatch.testing.__all__) == sorted(TESTING.split())
+
+
+def test_telemetry_exports_the_public_name_and_no_other() -> None:
+    """`asyncbatch.telemetry.__all__` is the pinned list."""
+    assert asyncbatch.telemetry.__all__ == ["OpenTelemetry"]
 
 
 def test_arrow_exports_the_public_names_and_no_others() -> None:

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[1]
 HOUSE = """
     __main__
     _cli
-    testing         cluster     report      arrow
+    testing         cluster     report      arrow       telemetry
     __init__
     _entry_points
     _sync
@@ -61,14 +61,14 @@ POLICIES = {"_schedule", "_policies"}
 WIRE = {"_lanes", "_engine", "_engine.http11", "_engine.http2", "_decoding"}
 
 # What users import by name. They are built on the public names and on private rooms.
-PUBLIC_ROOMS = {"arrow", "cluster", "report", "testing"}
+PUBLIC_ROOMS = {"arrow", "cluster", "report", "telemetry", "testing"}
 
 # Who may import a module that most must not. The public module `testing` stands alone: it is built
 # on the public names, so that users could have written it, and nothing but the command needs it.
 ONLY_IMPORTED_BY = {
     "testing": {"_cli", "__main__"},
     "_cli": {"__main__"},
-    "__init__": {"_cli", "__main__", "arrow", "cluster", "testing"},
+    "__init__": {"_cli", "__main__", "arrow", "cluster", "telemetry", "testing"},
 }
 
 # What `testing` may import beside the public names: it says that its own are public.
@@ -89,6 +89,7 @@ LIBRARIES = {
     "h11": set(),
     "h2": set(),
     "ngh2": {"_engine.http2"},
+    "opentelemetry": {"telemetry"},
 }
 
 # What decides takes the time, the bytes and the dice as arguments, and so needs none of these.

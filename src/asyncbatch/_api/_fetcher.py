@@ -117,6 +117,8 @@ class Fetcher:
             they stay in memory.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for a bar of that library, or a
             callable that is called with a `Progress` ten times a second.
+        telemetry: An `asyncbatch.telemetry.OpenTelemetry`, which makes a span and a measurement of
+            each request that is sent; `None`: nothing.
         options: Any other option of `httpx.AsyncClient`; not together with `client`.
 
     Raises:

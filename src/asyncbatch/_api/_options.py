@@ -36,6 +36,7 @@ from asyncbatch._values._request import (
 )
 from asyncbatch._values._retry import Retry
 from asyncbatch._values._retry_policy import check_retry
+from asyncbatch._values._telemetry import Telemetry
 from asyncbatch._values._timeouts import DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, limits_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class BatchOptions(TypedDict, total=False):
     check: CheckTypes
     to: ToTypes | None
     progress: ProgressTypes
+    telemetry: Telemetry | None
 
 
 class FetcherOptions(BatchOptions, total=False):
@@ -214,6 +216,13 @@ def _check_to(_: object, __: object, value: Any) -> None:
         check_to(value)
 
 
+def _check_telemetry(_: object, __: object, value: Any) -> None:
+    if value is not None and not isinstance(value, Telemetry):
+        raise TypeError(
+            f"telemetry must be an asyncbatch.telemetry.OpenTelemetry or None, not {value!r}"
+        )
+
+
 def _check_progress(_: object, __: object, value: object) -> None:
     check_progress(value)
 
@@ -245,6 +254,7 @@ class Options:
     check: CheckTypes = attrs.field(default=None, validator=_check_check)
     to: ToTypes | None = attrs.field(default=None, validator=_check_to)
     progress: ProgressTypes = attrs.field(default=False, validator=_check_progress)
+    telemetry: Telemetry | None = attrs.field(default=None, validator=_check_telemetry)
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Options))

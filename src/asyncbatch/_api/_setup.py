@@ -182,6 +182,7 @@ def equip(
         check=options.check,
         progress=options.progress,
         stalls=stalls,
+        telemetry=options.telemetry,
     )
 
 

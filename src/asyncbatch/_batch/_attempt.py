@@ -33,6 +33,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset, take_sources, with_headers
 from asyncbatch._values._sink import SinkFailure
+from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits, for_files, limits_of
 
 # Statuses that ask for credentials, or redirect the request unchanged: nothing was carried out.
@@ -70,6 +71,7 @@ class Attempter:
         encoded: Encoded | Unset | None = UNSET,
         download: Download | None = None,
         sink: Download | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """
         Try `item` once and return its outcome; only cancellation is raised.
@@ -83,12 +85,13 @@ class Attempter:
             encoded: The request as encoded by the lane, if it was encoded already.
             download: Its file, if its body goes to one.
             sink: The same file, once it is open.
+            watch: Is told of each request that is sent.
         """
         if download is not None:
-            return await self._download(item, download, deadline_at, clock, allowed, limits)
+            return await self._download(item, download, deadline_at, clock, allowed, limits, watch)
         proxies = self.proxies
         if proxies is None or not _takes_proxy(item):
-            return await self._run(item, deadline_at, clock, allowed, limits, encoded, sink)
+            return await self._run(item, deadline_at, clock, allowed, limits, encoded, sink, watch)
         began = clock()
         try:
             host = origin_of(item, self.lane.locate)[1]
@@ -110,7 +113,7 @@ class Attempter:
         else:
             try:
                 outcome = await self._run(
-                    item, deadline_at, clock, allowed, limits, encoded, sink, proxy
+                    item, deadline_at, clock, allowed, limits, encoded, sink, watch, proxy
                 )
             except BaseException:
                 proxies.release(proxy)
@@ -129,6 +132,7 @@ class Attempter:
         limits: TimeLimits | None,
         encoded: Encoded | Unset | None,
         sink: Download | None,
+        watch: Watch | None,
         route: Proxy | Unset | None = UNSET,
     ) -> Outcome:
         started_at = clock()
@@ -144,7 +148,9 @@ class Attempter:
         seconds = _shorter(limits.total, left)
         if isinstance(encoded, Unset):
             encoded = self.lane.encode(item, limits)
-        outcome = await self.lane.exchange(item, encoded, limits, seconds, clock, left, route, sink)
+        outcome = await self.lane.exchange(
+            item, encoded, limits, seconds, clock, left, route, sink, watch
+        )
         if left is not None and seconds != limits.total:
             self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)
@@ -157,6 +163,7 @@ class Attempter:
         clock: Clock,
         allowed: float | None,
         limits: TimeLimits | None,
+        watch: Watch | None,
     ) -> Outcome:
         """Try a request once whose body goes to a file; the file is closed afterwards."""
         started_at = clock()
@@ -173,6 +180,7 @@ class Attempter:
                 allowed=allowed,
                 limits=limits,
                 sink=download,
+                watch=watch,
             )
             take_sources(request, tried)
         except SinkFailure as failure:
@@ -183,7 +191,11 @@ class Attempter:
         return outcome
 
     async def conclude(
-        self, relay: Relay, deadline_at: float | None, allowed: float | None
+        self,
+        relay: Relay,
+        deadline_at: float | None,
+        allowed: float | None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """
         Return the outcome of the try at which `relay` has stopped.
@@ -192,11 +204,12 @@ class Attempter:
             relay: It.
             deadline_at: When the request had to have ended.
             allowed: Seconds from its first start to `deadline_at`, for the message.
+            watch: Is told of the attempt.
         """
         started_at = relay.begun_at
         left = None if deadline_at is None else deadline_at - started_at
         seconds = _shorter(self.limits.total, left)
-        outcome = await relay.conclude(seconds)
+        outcome = await relay.conclude(seconds, watch)
         if left is not None and seconds != self.limits.total:
             self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)

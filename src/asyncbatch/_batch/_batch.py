@@ -89,6 +89,8 @@ class Batch:
         self._workers = Workers(
             shared, self._schedule, self._reader, self._ledger, output, self.clock, announce
         )
+        self._listener = None if shared.telemetry is None else shared.telemetry.listener(self.clock)
+        self._workers.listener = self._listener
         self._dispatcher = Dispatcher(self._workers)
         self._scope = anyio.CancelScope()
         self._abandoned = False
@@ -166,11 +168,14 @@ class Batch:
             BaseException: As raised by the input or while sending, if it is not an `Exception`.
         """
         reporter = open_reporter(self._shared.progress, total=self._source.size)
+        if self._listener is not None:
+            self._listener.begin()
         self._shared.trial.lane.begin_batch(self.clock)
         self._shared.stalls.join(self._workers.take_out)
         try:
             with self._scope:
                 with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
+                    self._workers.limit = limit
                     async with anyio.create_task_group() as tasks:
                         await self._supervise(tasks, reporter)
                 if limit.has_passed:
@@ -212,6 +217,8 @@ class Batch:
             FetcherClosed: If the fetcher was closed.
         """
         self._is_running = True
+        if self._listener is not None:
+            self._listener.begin()
         self._shared.trial.lane.begin_batch(self.clock)
         # The batch may be an old one: meanwhile the machine may have slept, or its clock been set.
         now = self.clock()
@@ -243,6 +250,7 @@ class Batch:
                 await self._dispatcher.work_alone()
                 return
             with TimeLimit(self._batch_timeout, grace=GRACE) as limit:
+                self._workers.limit = limit
                 await self._dispatcher.work_alone()
             if limit.has_passed:
                 await self._end_unfinished()

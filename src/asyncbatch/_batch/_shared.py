@@ -13,6 +13,7 @@ from asyncbatch._runtime._slots import Permits, Slots
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._retry import Retry
+from asyncbatch._values._telemetry import Telemetry
 
 
 @attrs.frozen
@@ -31,3 +32,4 @@ class Shared:
     check: Callable[[Any], object] | None
     progress: ProgressTypes
     stalls: Stalls
+    telemetry: Telemetry | None = None

@@ -24,13 +24,18 @@ from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, can_relay
+from asyncbatch._lanes import Encoded, OnAnswer, can_relay, key_of, watched
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._runtime._stalls import LATE
+from asyncbatch._runtime._stalls import LATE, TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._host_key import Origin
+from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
 from asyncbatch._values._result import Success, draft
 from asyncbatch._values._retry_policy import IDEMPOTENT
+from asyncbatch._values._telemetry import BatchListener
+from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import Course, Timing
 
 _START = JobState.START
@@ -70,6 +75,10 @@ class Workers:
         self.output = output
         self.clock = clock
         self.slice = TimeSlice()
+        self.listener: BatchListener | None = None
+        """Is told of each request that is sent."""
+        self.limit: TimeLimit | None = None
+        """That of the whole batch."""
         self.members: set[Worker] = set()
         """Those that have been started and have not ended."""
         self.last_at_work: Job | None = None
@@ -200,6 +209,7 @@ class Worker:
         "_limits",
         "_made_at",
         "_relay",
+        "_watch",
         "_workers",
         "has_task",
     )
@@ -218,8 +228,15 @@ class Worker:
         # The first request has been begun by the relay, and no task has waited for that.
         self._is_relaying = False
         self._relay = None
+        on_answer: OnAnswer = self._take_and_go_on
+        # Is told of each request that is sent.
+        self._watch = None
+        if workers.listener is not None:
+            self._watch = workers.listener.watch()
+            self._encode = self._encode_watched
+            on_answer = self._tell_and_go_on
         if workers.may_relay:
-            self._relay = trial.lane.relay(trial.limits, self._take_and_go_on)
+            self._relay = trial.lane.relay(trial.limits, on_answer)
 
     def begin_by_relay(self) -> bool:
         """Begin the first request without a task, if it can go so; say whether it was begun."""
@@ -230,6 +247,7 @@ class Worker:
         self._encoded = encoded = self._encode(job.request, self._limits)
         if job.deadline is not None:
             relay.deadline_at = job.deadline
+        self._count_sent(job)
         if not relay.begin(encoded):
             return False
         self._workers.last_at_work = job
@@ -297,11 +315,12 @@ class Worker:
         job = self._job = workers.next_job(workers.clock())
         if job is None:
             return False
-        self._encoded = encoded
+        self._encoded = encoded = self._watched(encoded)
         if not _is_usual(job, workers.announce):
             return True
         if job.deadline is not None:
             relay.deadline_at = job.deadline
+        self._count_sent(job)
         if not relay.begin(encoded):
             return True
         workers.last_at_work = job
@@ -340,6 +359,7 @@ class Worker:
         is_relaying, self._is_relaying = self._is_relaying, False
         if not is_relaying:
             workers.last_at_work = job
+            self._count_sent(job)
         try:
             encoded, self._encoded = self._encoded, UNSET
             if not is_relaying and relay is not None and _is_usual(job, workers.announce):
@@ -354,7 +374,9 @@ class Worker:
                     return
                 assert self._job is not None
                 job = self._job
-                outcome = await workers.trial.conclude(relay, job.deadline, job.allowed)
+                outcome = await workers.trial.conclude(
+                    relay, job.deadline, job.allowed, self._watch
+                )
             else:
                 if workers.announce is not None and job.method not in IDEMPOTENT:
                     await workers.announce(job)
@@ -366,7 +388,10 @@ class Worker:
                     limits=job.host.limits,
                     encoded=encoded,
                     download=job.download,
+                    watch=self._watch,
                 )
+            if self._watch is not None:
+                self._tell(job, outcome)
             if outcome.kind is None and relay is not None and _is_usual(job, workers.announce):
                 job.queued += outcome.queued
                 encoded = self._take_and_go_on(
@@ -388,6 +413,8 @@ class Worker:
 
     def _interrupt(self) -> None:
         job, self._job = self._job, None
+        if self._watch is not None and job is not None:
+            self._tell_cut(job)
         # An error may have hit a relay between two requests.
         if job is not None and job.state is _START:
             self._workers.ledger.interrupt(job, self._workers.clock())
@@ -454,6 +481,75 @@ class Worker:
             assert self._relay is not None
             self._relay.deadline_at = job.deadline
         return encoded
+
+    # Telling the listener. Without one, none of these methods is called but the first.
+
+    def _count_sent(self, job: Job) -> None:
+        """Note how often a request that is sent next has been sent before."""
+        if self._watch is not None:
+            self._watch.resent = job.attempts - 1 + job.resent
+
+    def _encode_watched(self, item: Any, limits: TimeLimits) -> Encoded | None:
+        """Encode a request as `Lane.encode` does, for the watch."""
+        encoded = self._workers.trial.lane.encode(item, limits)
+        return None if encoded is None else self._watched(encoded)
+
+    def _watched(self, encoded: Encoded) -> Encoded:
+        """Return an encoded request of which the watch is told, if it adds fields to it."""
+        listener = self._workers.listener
+        if listener is None or not listener.carries or not listener.carries_to(key_of(encoded)):
+            return encoded
+        return watched(encoded, self._limits, self._watch)
+
+    def _tell_and_go_on(
+        self, response_builder: Any, content: bytes, course: Course, now: float
+    ) -> Encoded | None:
+        """Tell of a response that the relay has received, and do what `_take_and_go_on` does."""
+        job, watch, listener = self._job, self._watch, self._workers.listener
+        assert job is not None
+        assert watch is not None
+        assert listener is not None
+        head = response_builder.head
+        if watch.is_open:
+            watch.receive(head.status, head.version)
+            watch.end(course[4], None, None)
+        elif not listener.is_idle:
+            request = job.request
+            url = request if type(request) is str else response_builder.final_url(request)
+            self._count_sent(job)
+            key = cast("Origin", job.host.key)
+            watch.answered(
+                job.method, key, url, (head.status, head.version), (course[0], course[4])
+            )
+        job.resent = 0
+        encoded = self._take_and_go_on(response_builder, content, course, now)
+        if encoded is not None:
+            assert self._job is not None
+            self._count_sent(self._job)
+        return encoded
+
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        """Tell of an attempt that has ended."""
+        watch, course = self._watch, outcome.timing
+        assert watch is not None
+        if not watch.is_open:
+            return
+        ended_at = course[4] if isinstance(course, tuple) else 0.0
+        left = watch.end(ended_at or self._workers.clock(), outcome.kind, outcome.error)
+        job.resent = 0 if outcome.kind is None else job.resent + left
+
+    def _tell_cut(self, job: Job) -> None:
+        """Tell of an attempt that was cancelled."""
+        watch, relay, limit = self._watch, self._relay, self._workers.limit
+        assert watch is not None
+        if not watch.is_open and relay is not None and relay.abandoned is not None:
+            encoded, begun_at = relay.abandoned
+            url = encoded[1] if isinstance(encoded, tuple) else encoded.url
+            self._count_sent(job)
+            watch.begin(job.method, url, begun_at)
+        if watch.is_open:
+            is_late = limit is not None and limit.has_come
+            watch.cut(self._workers.clock(), FailureKind.timeout if is_late else None)
 
     def _replace(self, done: Job, now: float, *, is_relay: bool) -> Encoded | None:
         """

@@ -13,7 +13,7 @@ from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
 from asyncbatch._lanes.failures._of_sink import sink_outcome
-from asyncbatch._lanes.request._encoded_request import Encoded, key_of
+from asyncbatch._lanes.request._encoded_request import Encoded, key_of, watched
 from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "key_of",
     "sink_outcome",
     "slots_of",
+    "watched",
 ]

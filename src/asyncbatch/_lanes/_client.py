@@ -43,6 +43,7 @@ from asyncbatch._values._request import (
     native_of,
 )
 from asyncbatch._values._sink import Sink
+from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits, shorter
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
@@ -116,6 +117,7 @@ class ClientLane:
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
+        watch: Watch | None = None,
         *,
         first: Exchange | None = None,
         resumed: Resumed | None = None,
@@ -142,6 +144,7 @@ class ClientLane:
             minimum_rate=self.rules.minimum_rate,
             stepped=lambda sending: TimedSteps(sending, self._stalls, clock),
             first=first,
+            watch=watch,
             proxy=named if isinstance(route, Unset) else route,
             names_proxy=not isinstance(named, Unset),
         )

@@ -42,6 +42,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset, plain_url
 from asyncbatch._values._sink import Sink
+from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
@@ -169,6 +170,7 @@ class DirectLane:
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -178,9 +180,10 @@ class DirectLane:
         """
         if encoded is None:
             return await self._client_lane.exchange(
-                item, None, limits, seconds, clock, left, route, sink
+                item, None, limits, seconds, clock, left, route, sink, watch
             )
         prepared = PreparedRequest.of(encoded, limits)
+        prepared.watch = watch
         if not isinstance(route, Unset):
             prepared.go_through(route)
         if sink is not None:
@@ -198,9 +201,11 @@ class DirectLane:
             exchange = self._begin(prepared, deadline)
         except (EngineClosed, RuntimeError):
             # Closed by its user, or used from another event loop: the client reports it.
-            return await self._client_lane.exchange(item, None, limits, seconds, clock, left, route)
+            return await self._client_lane.exchange(
+                item, None, limits, seconds, clock, left, route, None, watch
+            )
         await self._sender.wait(exchange)
-        return await self._conclude(prepared, exchange, limits, seconds)
+        return await self._conclude(prepared, exchange, limits, seconds, watch)
 
     async def _save(
         self,
@@ -220,7 +225,7 @@ class DirectLane:
             except (EngineClosed, RuntimeError):
                 pass  # the client reports it
         return await self._client_lane.exchange(
-            prepared.item, None, limits, seconds, clock, left, route, sink
+            prepared.item, None, limits, seconds, clock, left, route, sink, prepared.watch
         )
 
     def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
@@ -240,10 +245,19 @@ class DirectLane:
         )
 
     async def _conclude(
-        self, encoded: Encoded, exchange: Exchange, limits: TimeLimits, seconds: float | None
+        self,
+        encoded: Encoded,
+        exchange: Exchange,
+        limits: TimeLimits,
+        seconds: float | None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Follow the redirects of an exchange that has ended, and return the outcome."""
         prepared = PreparedRequest.of(encoded, limits)
+        if watch is not None:
+            prepared.watch = watch
+            if not watch.is_open:
+                watch.begin(prepared.method.decode("ascii"), prepared.url, exchange.begun_at)
         hops: list[Hop] = []
         while _leads_on(exchange):
             following = self._follow(exchange, prepared, hops)
@@ -281,9 +295,15 @@ class DirectLane:
         following = redirection.compose(self._client._cookies.jar)
         if following is None:
             return None
+        watch, prepared.watch = prepared.watch, None
+        if watch is not None:
+            watch.receive(head.status, head.version)
+            watch.leave(exchange.ended_at)
+            following.watch = watch
         try:
             begun = self._begin(following, exchange.deadline)
         except (EngineClosed, RuntimeError):
+            prepared.watch = watch
             return None
         self._outcomes.log_head(head, prepared)
         hops.append(Hop(response_builder, content, course_of(exchange)))

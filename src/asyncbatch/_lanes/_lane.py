@@ -15,6 +15,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._sink import Sink
+from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -60,6 +61,7 @@ class Lane(Protocol):
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -76,6 +78,7 @@ class Lane(Protocol):
             route: The proxy to go through; `None` for a direct connection, `UNSET` for the proxy
                 of the request or the client.
             sink: Takes the body of the final response, unless it refuses it. It is not closed.
+            watch: Is told of each request that is sent.
         """
         ...
 

@@ -127,9 +127,11 @@ class OutcomeMaker:
         return True
 
     def note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
-        """Do what httpx does after a head has come: keep its cookies, and log it."""
+        """Tell of a head that has come, and do what httpx does: keep its cookies, and log it."""
         head = exchange.head
         assert head is not None
+        if prepared.watch is not None:
+            prepared.watch.receive(head.status, head.version)
         if sets_cookies(head.block) and not self.take_cookies(prepared, head):
             request = prepared.native()
             response = self._binding.library.Response(

@@ -26,6 +26,7 @@ from asyncbatch._values._timing import Course
 if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
     from asyncbatch._values._outcome import Outcome
+    from asyncbatch._values._telemetry import Watch
     from asyncbatch._values._timeouts import TimeLimits
 
 OnAnswer: TypeAlias = Callable[[ResponseBuilder, bytes, Course, float], Encoded | None]
@@ -35,7 +36,9 @@ next request, or `None` to stop the relay. It runs in a callback and must not wa
 caller's input, which may take any time.
 """
 
-Conclude: TypeAlias = "Callable[[Encoded, Exchange, TimeLimits, float | None], Awaitable[Outcome]]"
+Conclude: TypeAlias = (
+    "Callable[[Encoded, Exchange, TimeLimits, float | None, Watch | None], Awaitable[Outcome]]"
+)
 """Returns the outcome of an exchange that has ended and that the relay cannot finish."""
 
 _INFO = logging.INFO
@@ -73,6 +76,7 @@ class Relay:
         "_seconds",
         "_take_cookies",
         "_when_stopped",
+        "abandoned",
         "deadline_at",
     )
 
@@ -107,6 +111,8 @@ class Relay:
 
         On the monotonic clock; set by the worker before each request.
         """
+        self.abandoned: tuple[Encoded, float] | None = None
+        """The request that was given up, and when it was begun."""
         # The error that `on_answer` raised.
         self._error: BaseException | None = None
         # Called when the relay stops, instead of waking a task.
@@ -125,6 +131,8 @@ class Relay:
         if isinstance(encoded, PreparedRequest):
             if not can_relay(encoded):
                 return False
+            if encoded.watch is not None:
+                encoded.announce()
             origin, method, closes = encoded.origin, encoded.method, encoded.closes
             payload = encoded.whole()
         else:
@@ -159,8 +167,7 @@ class Relay:
 
     def abandon(self) -> None:
         """Give up the request in progress; call this only if no task waits."""
-        exchange, self._exchange = self._exchange, None
-        self._encoded = None
+        exchange = self._forget()
         if exchange is None:
             return
         if self._when_stopped is not None:
@@ -174,10 +181,18 @@ class Relay:
         if exchange is None or exchange.future.done():
             return
         self._error = error
-        self._exchange = self._encoded = None
+        self._forget()
         # Not cancelled: that could not be told from a cancellation of the task that waits.
         exchange.future.set_result(None)
         self._engine.abandon(exchange)
+
+    def _forget(self) -> Exchange | None:
+        """Forget the request in progress, but for `abandoned`, and return its exchange."""
+        exchange, self._exchange = self._exchange, None
+        encoded, self._encoded = self._encoded, None
+        if exchange is not None and encoded is not None:
+            self.abandoned = encoded, exchange.begun_at
+        return exchange
 
     async def wait(self) -> bool:
         """
@@ -193,25 +208,26 @@ class Relay:
                 await exchange.future
             except BaseException:
                 self._engine.abandon(exchange)
-                self._exchange = self._encoded = None
+                self._forget()
                 raise
         error, self._error = self._error, None
         if error is not None:
             raise error
         return self._exchange is not None
 
-    async def conclude(self, seconds: float | None) -> Outcome:
+    async def conclude(self, seconds: float | None, watch: Watch | None = None) -> Outcome:
         """
         Return the outcome of the request that the relay has stopped at.
 
         Args:
             seconds: The limit on its attempt.
+            watch: Is told of the attempt.
         """
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
         assert exchange is not None
         assert encoded is not None
-        return await self._conclude(encoded, exchange, self._limits, seconds)
+        return await self._conclude(encoded, exchange, self._limits, seconds, watch)
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
         """Finish a response and begin the next request, or wake the task."""
@@ -226,6 +242,8 @@ class Relay:
         if encoded is not None:
             if isinstance(encoded, PreparedRequest):
                 origin, method, closes = encoded.origin, encoded.method, encoded.closes
+                if encoded.watch is not None and closes is exchange.closes:
+                    encoded.announce()
                 payload = encoded.whole()
             else:
                 _, _, origin_head, payload = encoded

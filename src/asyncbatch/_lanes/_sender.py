@@ -43,10 +43,14 @@ class Sender:
             EngineClosed: The client was closed.
             RuntimeError: The client is used from another event loop.
         """
-        payload, body = prepared.payload, prepared.body
-        if body is not None and len(body) <= SHORT_BODY:
+        if prepared.watch is not None:
+            prepared.announce()
+        body = prepared.body
+        if body is None or len(body) <= SHORT_BODY:
             # One write for both, which the pool's `Outbox` may send together with others.
             payload, body = prepared.whole(), None
+        else:
+            payload = prepared.head()
         return self.engine.begin(
             prepared.origin, prepared.method, payload, body, limits, deadline, prepared.closes
         )
@@ -97,6 +101,7 @@ class Sender:
             left=seconds,
             route=prepared.own_route,
             sink=sink,
+            watch=prepared.watch,
             first=first,
             resumed=resumed,
             spent=spent,

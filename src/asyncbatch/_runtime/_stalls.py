@@ -97,6 +97,11 @@ class TimeLimit:
         """Whether the limit has passed and cancelled the scope."""
         return self._scope.cancelled_caught
 
+    @property
+    def has_come(self) -> bool:
+        """Whether the limit has been reached, and what is in its scope is being cancelled."""
+        return self._scope.cancel_called
+
     def start(self, seconds: float) -> None:
         """Set the limit of a scope that was entered without one."""
         self._seconds = seconds

@@ -81,8 +81,8 @@ class Job:
     One request on its way through the schedule.
 
     The caller reads `state`, `attempts`, `queued`, `throttled` and `first_started_at`, and may set
-    `allowed`, `retry`, `deadline`, `download`, `history` and `weight`. Only the schedule uses the
-    rest.
+    `allowed`, `retry`, `deadline`, `download`, `history`, `resent` and `weight`. Only the schedule
+    uses the rest.
     """
 
     __slots__ = (
@@ -100,6 +100,7 @@ class Job:
         "queue",
         "queued",
         "request",
+        "resent",
         "retry",
         "since",
         "state",
@@ -134,6 +135,8 @@ class Job:
         # The earlier tries; written by the caller.
         self.history: list[Any] | None = None
         self.local_failures = 0
+        # Number of redirects and challenges that earlier tries followed; written by the caller.
+        self.resent = 0
         # Bytes that its batch counts for it; written by the caller.
         self.weight = 0
         # Seconds of waiting so far: for a free permit, and for a limit or a back-off.

@@ -21,13 +21,19 @@ from asyncbatch._lanes.client._cookies import drop_unsendable
 from asyncbatch._lanes.client._hooks import add_next_request, send_with_hooks
 from asyncbatch._lanes.client._httpcore_pool import Admission
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
-from asyncbatch._lanes.client._routes import forwarded_by, refuse_elsewhere, takes_routes
+from asyncbatch._lanes.client._routes import (
+    forwarded_by,
+    is_instrumented,
+    refuse_elsewhere,
+    takes_routes,
+)
 from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
 from asyncbatch._lanes.request._upload_stream import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
+from asyncbatch._values._telemetry import Watch
 
 # httpx's extension for the name in SNI and in the certificate.
 _SERVER_NAME = "sni_hostname"
@@ -48,6 +54,7 @@ class Hops:
         proxy: The proxy of all hops instead of the client's; `None` for a direct connection.
         names_proxy: Whether the request itself names the proxy, so that another way is refused.
         first: The exchange that answers the first hop, if it took place before.
+        watch: Is told of each request that is sent.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class Hops:
         minimum_rate: float | None,
         stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
+        watch: Watch | None = None,
         proxy: Proxy | Unset | None = UNSET,
         names_proxy: bool = False,
     ) -> None:
@@ -71,6 +79,7 @@ class Hops:
         self.stepped = stepped
         # None after its use.
         self._first = first
+        self._watch = watch
         self._proxy = proxy
         self._names_proxy = names_proxy
         self.are_hooks_called = False
@@ -114,11 +123,18 @@ class Hops:
         # A replay has no events, and a wait of a hook is not one for a connection.
         if self._first is None and not hooks["request"]:
             self._trace.begin_wait()
+        if self._watch is not None:
+            self._announce(self._watch, native, shown)
         self._add_extensions(native)
         is_named = _name_server(native)
         try:
             response = await self._send_in_turn(native)
             self._trace.forget_wait()
+        except BaseException:
+            head = self._trace.head
+            if self._watch is not None and head is not None:
+                self._watch.receive(head.status, head.version)
+            raise
         finally:
             if native.url is shown:  # unless a hook has replaced it
                 native.url = url
@@ -128,6 +144,8 @@ class Hops:
             if is_named:
                 native.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(native, chained)
+        if self._watch is not None:
+            self._watch.receive(response.status_code, response.http_version)
         self.exchange = exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         state.forwarded_by = forwarded_by(exchange)
@@ -153,6 +171,8 @@ class Hops:
         state = self.state
         state.begin(native)
         state.sent = True
+        if self._watch is not None:
+            self._watch.receive(response.status_code, response.http_version)
         self.are_hooks_called = False
         hooks = self._client.event_hooks
         state.hooked = bool(hooks["request"] or hooks["response"])
@@ -167,6 +187,21 @@ class Hops:
         state.in_body = True
         state.hops += 1
         return response
+
+    def _announce(self, watch: Watch, native: Any, url: Any) -> None:
+        """Tell of a request that is sent next, and add the fields that it is to carry."""
+        headers = native.headers
+        if self._first is not None:  # it was sent before, with these
+            for name, value in watch.carried:
+                headers.setdefault(name, value)
+            return
+        # They may have come along from the request before.
+        for name, value in watch.carried:
+            if headers.get(name) == value:
+                del headers[name]
+        watch.begin(native.method, str(url))
+        if watch.carries:
+            headers.update(watch.fields(headers))
 
     def _add_extensions(self, native: Any) -> None:
         if self._minimum_rate is not None:
@@ -209,7 +244,11 @@ class Hops:
                 )
             if hooks["request"] or hooks["response"]:
                 sending = self.stepped(sending)
-            response = await sending
+            if self._watch is not None and is_instrumented(self._client, native.url):
+                with self._watch.silencing():
+                    response = await sending
+            else:
+                response = await sending
         except UnicodeEncodeError:
             # A redirect has set a cookie with which the next request cannot be built.
             drop_unsendable(self._client.cookies.jar)

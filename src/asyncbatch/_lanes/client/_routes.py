@@ -11,6 +11,8 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
 
+_HANDLE = "handle_async_request"
+
 
 def route_to(transport: Any, client: Any, url: Any) -> Proxy | Unset | None:
     """
@@ -41,6 +43,21 @@ def takes_routes(client: Any, native: Any) -> bool:
     """Whether the transport of a request accepts a proxy for each request."""
     transport = client._transport_for_url(native.url)
     return hasattr(getattr(transport, "_pool", None), "route")
+
+
+def is_instrumented(client: Any, url: Any) -> bool:
+    """
+    Whether an instrument may note the requests that the transport for a URL sends.
+
+    It may have wrapped the method of the transport or of a class below, as by wrapt, or be a
+    transport of OpenTelemetry's.
+    """
+    transport = client._transport_for_url(url)
+    owners = (transport, *type(transport).__mro__)
+    methods = (getattr(owner, "__dict__", {}).get(_HANDLE) for owner in owners)
+    if any(hasattr(method, "__wrapped__") for method in methods):
+        return True
+    return type(transport).__module__.startswith("opentelemetry.")
 
 
 def refuse_elsewhere(client: Any, native: Any, binding: Binding) -> None:

@@ -4,6 +4,8 @@ A request as the engine sends it: encoded once, and kept until its result is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from time import monotonic
 from typing import Any, TypeAlias
 
 from asyncbatch._engine import Origin
@@ -18,6 +20,7 @@ from asyncbatch._lanes.request._origin_head import (
 from asyncbatch._values._host_key import Origin as HostKey
 from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._request import UNSET, Request, Unset
+from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -35,6 +38,7 @@ class PreparedRequest:
         "_native",
         "_url",
         "body",
+        "carried",
         "closes",
         "follow_redirects",
         "is_hooked",
@@ -46,6 +50,7 @@ class PreparedRequest:
         "origin",
         "own_route",
         "payload",
+        "watch",
     )
 
     def __init__(
@@ -77,6 +82,9 @@ class PreparedRequest:
         self.is_hooked = False
         # Whether a relay may send it if its body is short: not with hooks or limits of its own.
         self.may_relay = True
+        # Is told when it is sent, and the fields that are added for that; `payload` lacks them.
+        self.watch: Watch | None = None
+        self.carried: Sequence[tuple[bytes, bytes]] = ()
         # What the native request is built from, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None
@@ -187,10 +195,10 @@ class PreparedRequest:
             self.origin = self.way_to(self.origin)
 
     def fields(self) -> list[tuple[bytes, bytes]] | None:
-        """Return the header fields in httpx's order; `None` if the order is not known."""
+        """Return the fields without `carried`, in httpx's order; `None` if it is not known."""
         if self._native is not None:
             fields: list[tuple[bytes, bytes]] = self._native.headers.raw
-            return fields
+            return [field for field in fields if field not in self.carried]
         assert self._builder is not None
         # A `Host` that the client has set is sent first, wherever it is in the headers.
         return None if self._builder.has_host else _fields_in(self.payload)
@@ -202,31 +210,56 @@ class PreparedRequest:
 
     def whole(self) -> bytes:
         """Return head and body in one piece, for one write."""
-        return self.payload if self.body is None else self.payload + self.body
+        head = self.head() if self.carried else self.payload
+        return head if self.body is None else head + self.body
+
+    def head(self) -> bytes:
+        """Return the head as it is sent."""
+        lines = [b"%b: %b\r\n" % field for field in self.carried]
+        return b"%b%b\r\n" % (self.payload[:-2], b"".join(lines))
+
+    def announce(self) -> None:
+        """Tell `watch` that the request is sent now, and carry the fields that it asks for."""
+        watch = self.watch
+        assert watch is not None
+        watch.begin(self.method.decode("ascii"), self.url, monotonic())
+        if not (watch.carries or self.carried):
+            return
+        present = {name.lower().decode("ascii") for name, _ in _fields_in(self.payload)}
+        fields = watch.fields(present)
+        if self._native is not None:
+            for name, _ in self.carried:
+                self._native.headers.pop(name.decode("ascii"), None)
+            self._native.headers.update(fields)
+        self.carried = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields]
 
     def forget_payload(self) -> None:
-        """Drop the sent bytes, unless the native request is built from them."""
+        """Drop the sent bytes, unless the native request is built from them, and the watch."""
+        self.watch = None
         if not self._has_own_head:
             self.payload = b""
 
     def native(self) -> Any:
         """Return the native request, built at the first call."""
         if self._native is None:
-            assert self._builder is not None
-            if self._follows is not None:
-                self._native = self._build_following(self._follows.native())
-            elif self._has_own_head:
-                self._native = self._builder.build(
-                    self._url,
-                    self.limits,
-                    self.method.decode("ascii"),
-                    _fields_in(self.payload),
-                    self.body,
-                )
-            else:
-                native = self._builder.build(self._url, self.limits)
-                self._native = self._builder.authorize(native)
+            self._native = self._build()
+            for name, value in self.carried:
+                self._native.headers[name.decode("ascii")] = value.decode("ascii")
         return self._native
+
+    def _build(self) -> Any:
+        assert self._builder is not None
+        if self._follows is not None:
+            return self._build_following(self._follows.native())
+        if self._has_own_head:
+            return self._builder.build(
+                self._url,
+                self.limits,
+                self.method.decode("ascii"),
+                _fields_in(self.payload),
+                self.body,
+            )
+        return self._builder.authorize(self._builder.build(self._url, self.limits))
 
     def _build_following(self, before: Any) -> Any:
         """Build the request after a redirect from the one before, as httpx does."""
@@ -256,6 +289,13 @@ Encoded: TypeAlias = Plain | PreparedRequest
 def key_of(encoded: Encoded) -> HostKey:
     """Return the origin of a request, as the schedule knows it."""
     return encoded[2].key if isinstance(encoded, tuple) else encoded.key
+
+
+def watched(encoded: Encoded, limits: TimeLimits, watch: Watch | None) -> PreparedRequest:
+    """Return an encoded request of which `watch` is told before it is sent."""
+    prepared = PreparedRequest.of(encoded, limits)
+    prepared.watch = watch
+    return prepared
 
 
 def _fields_in(payload: bytes) -> list[tuple[bytes, bytes]]:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from asyncbatch._engine import Exchange, ExchangeTrace
+from asyncbatch._engine.http11 import ResponseHead
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._values._timing import Course, Timing, course_of_all, timing_of
 
@@ -136,6 +137,11 @@ class PhaseTrace(ExchangeTrace):
         if self._exchange is not None:
             return self._exchange.head is not None
         return self._current is None or self._current == "receive"
+
+    @property
+    def head(self) -> ResponseHead | None:
+        """The head of the response in the current hop, if the engine has its exchange."""
+        return None if self._exchange is None else self._exchange.head
 
     @property
     def handshaking(self) -> bool:

@@ -1,0 +1,121 @@
+"""
+The interface of what listens to the requests that batches send, as `asyncbatch.telemetry` does.
+
+A request may be sent several times: by each attempt, and in one attempt after redirects and
+challenges. Each sending is told once it has ended, or before it begins if it carries header fields
+of the listener's. Nothing here knows a library for telemetry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from asyncbatch._values._errors import FailureKind
+    from asyncbatch._values._host_key import Origin
+
+
+class Telemetry(ABC):
+    """Listens to the requests of batches: a value of the option `telemetry`."""
+
+    @abstractmethod
+    def listener(self, clock: Callable[[], float]) -> BatchListener:
+        """Return a listener for one batch, whose times are on `clock`."""
+
+
+class BatchListener(Protocol):
+    """
+    Listens to one batch. No method raises an `Exception`.
+
+    Attributes:
+        is_idle: Whether nothing is to be told to it.
+        carries: Whether it may add header fields to requests.
+    """
+
+    is_idle: bool
+    carries: bool
+
+    def begin(self) -> None:
+        """Take the caller's context variables for the requests that follow."""
+        ...
+
+    def carries_to(self, origin: Origin) -> bool:
+        """Whether it adds header fields to requests to an origin."""
+        ...
+
+    def watch(self) -> Watch:
+        """Return a watch for a worker, which sends one request after another."""
+        ...
+
+
+class Watch(Protocol):
+    """
+    Listens to the attempts of one worker, one at a time. No method raises an `Exception`.
+
+    Attributes:
+        is_open: Whether a sending has begun and has not ended.
+        carries: Whether the request that was begun is to carry header fields.
+        carried: The fields that it carries.
+        resent: How often the request has been sent before.
+    """
+
+    is_open: bool
+    carries: bool
+    carried: Sequence[tuple[str, str]]
+    resent: int
+
+    def answered(
+        self,
+        method: str,
+        origin: Origin,
+        url: str,
+        head: tuple[int, bytes],
+        at: tuple[float, float],
+    ) -> None:
+        """
+        Note a request that was not told before it was sent, and has succeeded.
+
+        Args:
+            method: Its method.
+            origin: Its origin.
+            url: Its URL.
+            head: The status and the version of the response.
+            at: When sending it began, and when its response had arrived.
+        """
+        ...
+
+    def begin(self, method: str, url: str, at: float | None = None) -> None:
+        """
+        Note that a request is sent, now or at a point in time.
+
+        A request that was begun and has no response yet is the same one, sent in another way. One
+        that has a response ends here.
+        """
+        ...
+
+    def fields(self, present: Container[str]) -> Sequence[tuple[str, str]]:
+        """Return the fields for the request that was begun, given the lower-case names it has."""
+        ...
+
+    def receive(self, status: int, version: str | bytes) -> None:
+        """Note that the head of its response has come."""
+        ...
+
+    def leave(self, at: float) -> None:
+        """Note that its response has ended, and leads to another request of the same attempt."""
+        ...
+
+    def end(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
+        """Note that the attempt has ended; return the number of requests that it has left."""
+        ...
+
+    def cut(self, at: float, kind: FailureKind | None) -> None:
+        """Note that the attempt was cancelled; `kind` says why, `None` if not by a limit."""
+        ...
+
+    def silencing(self) -> AbstractContextManager[object]:
+        """Return a context in which other instruments are to note nothing of the request."""
+        ...

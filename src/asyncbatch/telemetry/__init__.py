@@ -1,0 +1,24 @@
+"""
+Telemetry of the requests that batches send: spans and metrics of OpenTelemetry.
+
+It needs only the API of OpenTelemetry, which is the extra `otel`. `import asyncbatch` does not load
+it.
+"""
+
+from __future__ import annotations
+
+from asyncbatch._values._pickling import publish
+
+try:
+    import opentelemetry.trace  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "asyncbatch.telemetry needs the API of OpenTelemetry: pip install 'asyncbatch[otel]'"
+    ) from error
+
+from ._opentelemetry import OpenTelemetry
+
+__all__ = ["OpenTelemetry"]
+
+publish(globals())
+del publish

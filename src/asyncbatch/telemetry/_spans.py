@@ -1,0 +1,387 @@
+"""
+Spans and measurements of the requests of one batch.
+
+A span is made when its request has ended, with the times at which it began and ended. Only a span
+whose context the request carries is begun before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import time
+from collections.abc import Callable, Container, Generator, Sequence
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._host_key import Origin
+from asyncbatch.telemetry._attributes import (
+    CANCELLED,
+    RESEND_COUNT,
+    URL,
+    Descriptions,
+    error_type_of,
+    message_of,
+    origin_of_text,
+    shown_url,
+)
+
+SYNCHRONISED = 10.0
+"""Seconds after which the wall clock is read again: it may be set, and goes on during sleep."""
+
+MOST_HOSTS = 10_000
+"""Number of hosts of which it is kept whether the context is sent to them."""
+
+# Keys of the API that have no public names; instruments agree on them.
+_SILENCE = otel_context._SUPPRESS_INSTRUMENTATION_KEY
+_SILENCE_HTTP = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY
+
+_TEXT = "the attempt was cancelled"
+_LATE_TEXT = "the time limit of the batch has passed"
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+# Fields that no propagator may set: they say where a request goes, and where it ends.
+_FRAMING = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"}
+)
+_BAGGAGE = "baggage"
+
+
+class Spans:
+    """
+    Listens to one batch.
+
+    Args:
+        find_tracer: Returns the tracer, `None` for none.
+        find_histogram: Returns the histogram of durations, `None` for none.
+        descriptions: Makes the attributes.
+        reaches: Whether the context is sent to an origin; `None`: to none.
+        note_failure: Is called with the errors of providers and propagators.
+        clock: The batch's clock.
+    """
+
+    def __init__(
+        self,
+        find_tracer: Callable[[], Tracer | None],
+        find_histogram: Callable[[], Histogram | None],
+        descriptions: Descriptions,
+        reaches: Callable[[Origin], bool] | None,
+        note_failure: Callable[[Exception], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._find_tracer = find_tracer
+        self._find_histogram = find_histogram
+        self._descriptions = descriptions
+        self._reaches = reaches
+        self._reached: dict[Origin, bool] = {}
+        self.note_failure = note_failure
+        self.clock = clock
+        self.is_idle = True
+        self.carries = False
+        # Of `begin`:
+        self._context = Context()
+        self._tracer: Tracer | None = None
+        self._histogram: Histogram | None = None
+        # Nanoseconds since 1970 at which the clock shows 0, and when they are read again.
+        self._zero = 0
+        self._synchronise_at = math.inf
+
+    def begin(self) -> None:
+        """Take the caller's context and the providers of now for the requests that follow."""
+        self.is_idle, self.carries = True, False
+        try:
+            self._context = context = otel_context.get_current()
+            if context.get(_SILENCE) or context.get(_SILENCE_HTTP):
+                return
+            self._tracer, self._histogram = self._find_tracer(), self._find_histogram()
+            self.carries = self._reaches is not None
+            is_recorded = self._tracer is not None or self._histogram is not None
+            self.is_idle = not (is_recorded or self.carries)
+            self._synchronise()
+        except Exception as error:
+            self.note_failure(error)
+
+    def carries_to(self, origin: Origin) -> bool:
+        """Whether the context is sent to an origin."""
+        found = self._reached.get(origin)
+        if found is None:
+            if len(self._reached) >= MOST_HOSTS:
+                self._reached.clear()
+            found = self.carries and self._reaches is not None and self._reaches(origin)
+            self._reached[origin] = found
+        return found
+
+    def watch(self) -> AttemptSpans:
+        """Return a watch for a worker."""
+        return AttemptSpans(self)
+
+    def start(self, method: str, origin: Origin, url: str, resent: int, at: float) -> Span | None:
+        """Start the span of a request whose context it carries."""
+        if self._tracer is None:
+            return None
+        description = self._descriptions.of(method, origin, None, "", None)
+        attributes = {**description.of_span, URL: shown_url(url)}
+        if resent:
+            attributes[RESEND_COUNT] = resent
+        return self._tracer.start_span(
+            description.name,
+            context=self._context,
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            start_time=self._nanoseconds(at),
+        )
+
+    def inject(self, span: Span | None) -> dict[str, str]:
+        """Return the fields that carry the context of a span, or the caller's if there is none."""
+        context = self._context
+        if span is not None:
+            context = trace.set_span_in_context(span, context)
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, context=context)
+        return carrier
+
+    def record(
+        self,
+        method: str,
+        origin: Origin,
+        url: str,
+        head: tuple[int | None, str | bytes],
+        at: tuple[float, float],
+        resent: int,
+        *,
+        span: Span | None = None,
+        error_type: str | None = None,
+        message: Callable[[], str | None] | None = None,
+    ) -> None:
+        """
+        Make the span of a request that has ended, or end it, and measure its duration.
+
+        Args:
+            method: Its method.
+            origin: The origin of its URL.
+            url: Its URL.
+            head: The status and the version of its response, if one has come.
+            at: When it began and ended.
+            resent: How often it was sent before.
+            span: Its span, if it was started.
+            error_type: Why it failed.
+            message: Returns the text of its error.
+        """
+        description = self._descriptions.of(method, origin, *head, error_type)
+        began, ended = at
+        if ended > self._synchronise_at:
+            self._synchronise()
+        context, tracer = self._context, self._tracer
+        try:
+            if span is not None:
+                span.set_attributes(description.of_span)
+            elif tracer is not None:
+                attributes = {**description.of_span, URL: shown_url(url)}
+                if resent:
+                    attributes[RESEND_COUNT] = resent
+                span = tracer.start_span(
+                    description.name,
+                    context=context,
+                    kind=SpanKind.CLIENT,
+                    attributes=attributes,
+                    start_time=int(began * 1e9) + self._zero,
+                )
+            if span is not None:
+                context = trace.set_span_in_context(span, context)
+                try:
+                    if error_type is not None and span.is_recording():
+                        text = None if message is None else message()
+                        span.set_status(Status(StatusCode.ERROR, text))
+                finally:
+                    span.end(int(max(began, ended) * 1e9) + self._zero)
+        except Exception as error:
+            self.note_failure(error)
+        if self._histogram is not None:
+            try:
+                duration = max(0.0, ended - began)
+                self._histogram.record(duration, description.of_metric, context)
+            except Exception as error:
+                self.note_failure(error)
+
+    def _synchronise(self) -> None:
+        now = self.clock()
+        self._zero = time.time_ns() - int(now * 1e9)
+        # A virtual clock keeps its distance from the wall.
+        self._synchronise_at = now + SYNCHRONISED if self.clock is time.monotonic else math.inf
+
+    def _nanoseconds(self, at: float) -> int:
+        return int(at * 1e9) + self._zero
+
+
+class AttemptSpans:
+    """Listens to the attempts of one worker; see `Watch`."""
+
+    __slots__ = (
+        "_began",
+        "_hops",
+        "_listener",
+        "_method",
+        "_origin",
+        "_span",
+        "_status",
+        "_url",
+        "_version",
+        "carried",
+        "carries",
+        "is_open",
+        "resent",
+    )
+
+    def __init__(self, listener: Spans) -> None:
+        self._listener = listener
+        self.is_open = False
+        self.carries = False
+        self.carried: Sequence[tuple[str, str]] = ()
+        self.resent = 0
+        # Of the request that is open:
+        self._method = self._url = ""
+        self._origin: Origin = ("", "", 0)
+        self._began = 0.0
+        self._status: int | None = None
+        self._version: str | bytes = ""
+        self._span: Span | None = None
+        # The number of requests of the attempt before it.
+        self._hops = 0
+
+    def answered(
+        self,
+        method: str,
+        origin: Origin,
+        url: str,
+        head: tuple[int, bytes],
+        at: tuple[float, float],
+    ) -> None:
+        """Note a request that was not told before it was sent, and has succeeded."""
+        try:
+            self._listener.record(method, origin, url, head, at, self.resent)
+        except Exception as error:
+            self._listener.note_failure(error)
+
+    def begin(self, method: str, url: str, at: float | None = None) -> None:
+        """Note that a request is sent; one that was answered ends here."""
+        listener = self._listener
+        if listener.is_idle:
+            return
+        now = listener.clock() if at is None else at
+        if self.is_open:
+            if self._status is None:
+                return
+            self.leave(now)
+        self.is_open = True
+        self.carries, self.carried = False, ()
+        self._method, self._url, self._began = method, url, now
+        try:
+            self._origin = origin = origin_of_text(url)
+            self.carries = listener.carries and listener.carries_to(origin)
+            if self.carries:
+                resent = self.resent + self._hops
+                self._span = listener.start(method, origin, url, resent, now)
+        except Exception as error:
+            listener.note_failure(error)
+
+    def fields(self, present: Container[str]) -> Sequence[tuple[str, str]]:
+        """Return the fields for the request that was begun, given the lower-case names it has."""
+        self.carried = ()
+        if self.carries:
+            try:
+                injected = self._listener.inject(self._span)
+                self.carried = tuple(_allowed(injected, present))
+            except Exception as error:
+                self._listener.note_failure(error)
+        return self.carried
+
+    def receive(self, status: int, version: str | bytes) -> None:
+        """Note that the head of its response has come."""
+        self._status, self._version = status, version
+
+    def leave(self, at: float) -> None:
+        """Note that its response has ended, and leads to another request of the same attempt."""
+        if not self.is_open:
+            return
+        status = self._status
+        self._close(at, str(status) if status is not None and status >= 400 else None, None)
+        self._hops += 1
+
+    def end(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
+        """Note that the attempt has ended; return the number of requests that it has left."""
+        url = self._url
+
+        def message() -> str | None:
+            if error is None or kind is FailureKind.status:  # it is in the status
+                return None
+            return message_of(error, url, kind)
+
+        self._close(at, error_type_of(kind, self._status), message)
+        hops, self._hops = self._hops, 0
+        return hops
+
+    def cut(self, at: float, kind: FailureKind | None) -> None:
+        """Note that the attempt was cancelled, by a limit if there is a kind."""
+        text = _TEXT if kind is None else _LATE_TEXT
+        self._close(at, CANCELLED if kind is None else kind.value, lambda: text)
+        self._hops = 0
+
+    @contextlib.contextmanager
+    def silencing(self) -> Generator[None]:
+        """Keep instruments of HTTP clients from noting what is sent."""
+        token = otel_context.attach(otel_context.set_value(_SILENCE_HTTP, True))
+        try:
+            yield
+        finally:
+            otel_context.detach(token)
+
+    def _close(
+        self, at: float, error_type: str | None, message: Callable[[], str | None] | None
+    ) -> None:
+        if not self.is_open:
+            return
+        self.is_open = False
+        span, self._span = self._span, None
+        head = self._status, self._version
+        self._status, self._version = None, ""
+        try:
+            self._listener.record(
+                self._method,
+                self._origin,
+                self._url,
+                head,
+                (self._began, at),
+                self.resent + self._hops,
+                span=span,
+                error_type=error_type,
+                message=message,
+            )
+        except Exception as error:
+            self._listener.note_failure(error)
+
+
+def _allowed(injected: dict[str, str], present: Container[str]) -> list[tuple[str, str]]:
+    """
+    Return the fields that may be added to a request which has some already.
+
+    A trace is told by several fields at once, so that all of them are the caller's if one is. The
+    baggage stands alone.
+    """
+    fields = [
+        (name, value)
+        for name, value in injected.items()
+        if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in _FRAMING
+    ]
+    is_taken = any(name.lower() in present for name, _ in fields if name.lower() != _BAGGAGE)
+    return [
+        (name, value)
+        for name, value in fields
+        if not (name.lower() in present if name.lower() == _BAGGAGE else is_taken)
+    ]

@@ -1,0 +1,192 @@
+"""However an attempt ends, by a limit or by a cancellation, its span ends with it and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from opentelemetry.trace import StatusCode
+
+from asyncbatch import Fetcher, Request, Retry
+from asyncbatch.testing import LoopbackServer, Reply
+from tests.traced import Traced
+from tests.waiting import until
+
+pytestmark = pytest.mark.any_loop
+
+WAYS: dict[str, Callable[[str], Any]] = {
+    "text": lambda url: url,
+    "post": lambda url: Request(url, "POST", json={}),
+    "task": lambda url: Request(url, max_body=1000),
+    "client lane": lambda url: Request(url, extensions={"a": "b"}),
+}
+SHORT = 0.05
+
+ways = pytest.mark.parametrize("way", WAYS)
+propagation = pytest.mark.parametrize("propagate", [(), ("*",)])
+
+
+async def until_sent(server: LoopbackServer, count: int = 1) -> None:
+    await server.wait_until(lambda seen: seen.requests >= count)
+
+
+@ways
+@propagation
+@pytest.mark.parametrize("option", ["timeout", "deadline", "batch_timeout"])
+async def test_a_limit_of_ours_is_named(
+    server: LoopbackServer, traced: Traced, way: str, propagate: tuple[str, ...], option: str
+) -> None:
+    """Its kind is `timeout`, and its message names the limit."""
+    options: dict[str, Any] = {"telemetry": traced.option(*propagate), "retry": None}
+    batch_timeout = None
+    if option == "batch_timeout":
+        batch_timeout = SHORT
+    else:
+        options[option] = SHORT
+    async with Fetcher(**options) as fetcher:
+        request = WAYS[way](server.silent_url())
+        results = await fetcher.fetch_many([request], batch_timeout=batch_timeout)
+
+    assert results[0].kind == "timeout"
+    (span,) = traced.spans
+    assert traced.told("error.type") == ["timeout"]
+    assert span.status.status_code is StatusCode.ERROR
+    named = {"timeout": "AttemptTimeout", "deadline": "DeadlineExceeded", "batch_timeout": "batch"}
+    assert named[option] in (span.status.description or "")
+    assert sum(point.count for point in traced.points()) == 1
+
+
+@propagation
+async def test_what_a_batch_has_no_time_for_has_no_span(
+    server: LoopbackServer, traced: Traced, propagate: tuple[str, ...]
+) -> None:
+    """Only what was sent has one; a single request with a limit for the call too."""
+    async with Fetcher(telemetry=traced.option(*propagate), concurrency=1) as fetcher:
+        urls = [server.silent_url(f"/{n}") for n in range(3)]
+        results = await fetcher.fetch_many(urls, batch_timeout=SHORT)
+        one = await fetcher.fetch(server.silent_url("/one"), batch_timeout=SHORT)
+
+    assert [result.kind for result in results] == ["timeout", "not_started", "not_started"]
+    assert one.kind == "timeout"
+    assert [str(url).rpartition("/")[2] for url in traced.told("url.full")] == ["0", "one"]
+    assert traced.told("error.type") == ["timeout", "timeout"]
+
+
+@ways
+@propagation
+async def test_a_cancellation_is_named(
+    server: LoopbackServer, traced: Traced, way: str, propagate: tuple[str, ...]
+) -> None:
+    """Of the task that waits for the batch."""
+    server.on("/", Reply().delayed(1000))
+    async with (
+        Fetcher(telemetry=traced.option(*propagate)) as fetcher,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(fetcher.fetch_many, [WAYS[way](server.url()) for _ in range(3)])
+        await until_sent(server, 3)
+        tasks.cancel_scope.cancel()
+
+    assert traced.told("error.type") == ["cancelled"] * 3
+    assert {span.status.status_code for span in traced.spans} == {StatusCode.ERROR}
+
+
+@ways
+@propagation
+@pytest.mark.parametrize("end", ["stream", "fetcher", "single"])
+async def test_whatever_ends_early_leaves_no_span_open(
+    server: LoopbackServer, traced: Traced, way: str, propagate: tuple[str, ...], end: str
+) -> None:
+    """A stream that is left, a fetcher that closes, a single request that is cancelled."""
+    server.on("/slow", Reply().delayed(1000))
+    request = WAYS[way](server.url("/slow"))
+    option = traced.option(*propagate)
+    async with anyio.create_task_group() as tasks, Fetcher(telemetry=option) as fetcher:
+        if end == "stream":
+            async with fetcher.stream([request]):
+                await until_sent(server)
+        elif end == "single":
+            tasks.start_soon(fetcher.fetch, request)
+            await until_sent(server)
+            tasks.cancel_scope.cancel()
+        else:
+            tasks.start_soon(_ignoring_errors, fetcher, request)
+            await until_sent(server)
+
+    assert traced.told("error.type") == ["cancelled"]
+
+
+async def _ignoring_errors(fetcher: Fetcher, request: Any) -> None:
+    with pytest.raises(RuntimeError):
+        await fetcher.fetch_many([request])
+
+
+@propagation
+async def test_a_limit_within_a_body_is_told_with_the_status(
+    server: LoopbackServer, traced: Traced, propagate: tuple[str, ...]
+) -> None:
+    """The head had come."""
+    server.on("/", Reply(body=1000).hang(body=10))
+    async with Fetcher(telemetry=traced.option(*propagate), timeout=SHORT, retry=None) as fetcher:
+        requests = [WAYS[way](server.url()) for way in ("text", "client lane")]
+        results = await fetcher.fetch_many(requests)
+
+    assert [result.kind for result in results] == ["timeout"] * 2
+    assert traced.told("error.type") == ["timeout"] * 2
+    assert traced.told("http.response.status_code") == [200, 200]
+
+
+async def test_a_pause_belongs_to_no_span(server: LoopbackServer, traced: Traced) -> None:
+    """Between a 429 and the next try nothing is sent."""
+    server.on("/", Reply(429).retry_after(0.3), Reply())
+    async with Fetcher(telemetry=traced.option(), retry=Retry()) as fetcher:
+        (await fetcher.fetch(server.url())).unwrap()
+
+    first, second = traced.spans
+    assert (second.start_time or 0) - (first.end_time or 0) >= 0.25e9
+
+
+async def test_an_error_that_ends_the_batch_ends_its_spans(
+    server: LoopbackServer, traced: Traced
+) -> None:
+    """As an interruption that comes out of the input."""
+    server.on("/", Reply().delayed(1000))
+    sent = 0
+
+    async def urls() -> Any:
+        nonlocal sent
+        yield server.url()
+        await until_sent(server)
+        sent = server.statistics().requests
+        raise KeyboardInterrupt
+
+    async with Fetcher(telemetry=traced.option("*")) as fetcher:
+        with pytest.raises(KeyboardInterrupt):
+            await fetcher.fetch_many(urls())
+
+    await until(lambda: sent == 1)
+    assert traced.told("error.type") == ["cancelled"]
+
+
+async def test_a_mock_that_is_cancelled_ends_its_span(traced: Traced) -> None:
+    """In the client lane, on any transport."""
+    reached = anyio.Event()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        reached.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    transport = httpx.MockTransport(handle)
+    async with (
+        Fetcher(telemetry=traced.option(), transport=transport) as fetcher,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(fetcher.fetch_many, ["http://example.org/"])
+        await reached.wait()
+        tasks.cancel_scope.cancel()
+
+    assert traced.told("error.type") == ["cancelled"]

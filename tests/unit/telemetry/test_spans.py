@@ -1,0 +1,153 @@
+"""The listener of a batch and the watch of a worker, by themselves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from asyncbatch import FailureKind
+from asyncbatch.telemetry import OpenTelemetry, _spans
+from asyncbatch.telemetry._spans import AttemptSpans, Spans
+from tests.traced import Traced
+
+pytestmark = pytest.mark.any_loop
+
+URL = "http://a.test/b"
+SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def traced() -> Traced:
+    return Traced()
+
+
+def listener_of(option: OpenTelemetry, clock: Any = time.monotonic) -> Spans:
+    listener: Any = option.listener(clock)
+    listener.begin()
+    return listener  # type: ignore[no-any-return]
+
+
+def watch_of(option: OpenTelemetry, clock: Any = time.monotonic) -> AttemptSpans:
+    return listener_of(option, clock).watch()
+
+
+def test_times_are_those_that_are_told(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In nanoseconds since 1970."""
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000 * SECOND)
+    watch = watch_of(traced.option(), lambda: 100.0)
+    watch.begin("GET", URL, 101.5)
+    watch.receive(200, b"HTTP/1.1")
+    watch.end(103.0, None, None)
+
+    (span,) = traced.spans
+    assert (span.start_time, span.end_time) == (5_001.5 * SECOND, 5_003 * SECOND)
+
+
+def test_the_wall_clock_is_read_again(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some seconds, on the system's own clock: it may have been set."""
+    now, wall = 100.0, 5_000 * SECOND
+    monkeypatch.setattr(time, "time_ns", lambda: wall)
+    monkeypatch.setattr(time, "monotonic", clock := lambda: now)
+    watch = watch_of(traced.option(), clock)
+    for now, wall in ((105.0, 9_000 * SECOND), (200.0, 10_000 * SECOND)):  # noqa: B007
+        watch.begin("GET", URL, now)
+        watch.end(now, None, None)
+
+    assert [span.start_time for span in traced.spans] == [5_005 * SECOND, 10_000 * SECOND]
+
+
+def test_what_was_not_begun_does_not_end(traced: Traced) -> None:
+    """An attempt that has sent nothing has no span."""
+    watch = watch_of(traced.option("*"))
+    watch.leave(1.0)
+    watch.cut(1.0, None)
+
+    assert watch.end(1.0, FailureKind.invalid_request, ValueError()) == 0
+    assert traced.spans == []
+
+
+@pytest.mark.parametrize("propagate", [(), ("*",)])
+def test_a_request_sent_in_another_way_has_one_span(
+    traced: Traced, propagate: tuple[str, ...]
+) -> None:
+    """As long as no response has come; with one, another begins."""
+    watch = watch_of(traced.option(*propagate))
+    watch.begin("GET", URL)
+    watch.begin("GET", URL)
+    watch.receive(401, "HTTP/1.1")
+    watch.begin("GET", URL)
+    watch.receive(200, "HTTP/1.1")
+
+    assert watch.end(time.monotonic(), None, None) == 1
+    assert traced.told("http.response.status_code") == [401, 200]
+    assert traced.told("http.request.resend_count") == [None, 1]
+
+
+def test_an_end_before_the_beginning_is_one_at_it(traced: Traced) -> None:
+    """No span ends before it begins, and no duration is below 0."""
+    watch = watch_of(traced.option())
+    watch.begin("GET", URL, 10.0)
+    watch.end(9.0, None, None)
+
+    (span,) = traced.spans
+    assert span.start_time == span.end_time
+    assert [point.sum for point in traced.points()] == [0]
+
+
+def test_a_listener_that_is_idle_notes_nothing() -> None:
+    """Its watch never opens."""
+    listener = listener_of(OpenTelemetry())
+    watch = listener.watch()
+    watch.begin("GET", URL)
+
+    assert listener.is_idle
+    assert not watch.is_open
+    assert watch.fields(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("present", "sent"),
+    [
+        ((), ["traceparent", "baggage"]),
+        (("traceparent",), ["baggage"]),
+        (("tracestate",), ["traceparent", "baggage"]),
+        (("baggage",), ["traceparent"]),
+        (("traceparent", "baggage"), []),
+    ],
+)
+def test_fields_that_are_there_stay(
+    monkeypatch: pytest.MonkeyPatch, traced: Traced, present: tuple[str, ...], sent: list[str]
+) -> None:
+    """The fields of a trace go together, and the baggage by itself."""
+    watch = watch_of(traced.option("*"))
+    injected = {"traceparent": "00-1-2-01", "baggage": "a=b"}
+    monkeypatch.setattr(Spans, "inject", lambda *_: injected)
+    watch.begin("GET", URL)
+
+    assert [name for name, _ in watch.fields(present)] == sent
+    watch.end(time.monotonic(), None, None)
+
+
+def test_hosts_are_remembered_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch, traced: Traced
+) -> None:
+    """However many there are."""
+    monkeypatch.setattr(_spans, "MOST_HOSTS", 10)
+    listener = listener_of(traced.option("*.test"))
+
+    for number in range(50):
+        assert listener.carries_to(("http", f"{number}.test", 80))
+        assert len(listener._reached) <= 10
+
+
+def test_other_instruments_are_silent_within_a_request(traced: Traced) -> None:
+    """And only there."""
+    from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+
+    watch = watch_of(traced.option())
+    with watch.silencing():
+        assert not is_http_instrumentation_enabled()
+
+    assert is_http_instrumentation_enabled()
