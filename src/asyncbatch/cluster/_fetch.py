@@ -200,7 +200,7 @@ class _Course:
 
     def _check_begun(self, task: ShardTask, error: BaseException) -> None:
         """Raise if processes die at their start."""
-        if any(self._layout.leases.glob(f"{task.shard:06}.*")):
+        if list(self._layout.leases.glob(f"{task.shard:06}.*")):
             self._stillborn = 0
             return
         self._stillborn += 1

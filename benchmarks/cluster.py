@@ -1,0 +1,173 @@
+"""
+What shards cost, and what a second process brings: `python -m benchmarks.cluster`.
+
+The server is two processes that answer each request after 5 ms, so that it is not the limit. With
+20 slots for each worker, one worker waits most of its time, as it does for servers on the internet.
+The last table is no measurement: it plays a hundred million URLs on a hundred workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from asyncbatch import Rate
+from asyncbatch.cluster import fetch_sharded
+from asyncbatch.cluster._load import load_of
+from asyncbatch.cluster._packing import pack
+
+DELAY = 0.005
+SLOTS = 20
+HOSTS = 40
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n" + b'{"message":"hi"}\n'
+
+
+class Server(asyncio.Protocol):
+    """Answers each request after a delay."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(data.count(b"\r\n\r\n")):
+            loop.call_later(DELAY, self._transport.write, ANSWER)
+
+
+def serve(found: Connection) -> None:
+    """Serve until the process is ended."""
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Server, "0.0.0.0", 0)
+        found.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def servers(count: int) -> Iterator[list[int]]:
+    """Run servers in processes of their own, and yield their ports."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    processes = [context.Process(target=serve, args=(sender,), daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield [receiver.recv() for _ in processes]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def urls_of(ports: list[int], count: int) -> list[str]:
+    hosts = [f"127.0.0.{1 + n}:{ports[n % len(ports)]}" for n in range(HOSTS)]
+    return [f"http://{hosts[n % HOSTS]}/{n}" for n in range(count)]
+
+
+def busy_seconds(urls: list[str], processes: int) -> float:
+    """Return the seconds from the first start of a shard to the last end."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = list(
+            fetch_sharded(urls, folder, executor=processes, shards=2 * processes, concurrency=SLOTS)
+        )
+    assert all(report.ok for report in reports), [report.error for report in reports]
+    begun = [report.started.timestamp() for report in reports if report.started is not None]
+    # From the first start of a shard on: processes start before that, once.
+    last = [start + report.seconds for start, report in zip(begun, reports, strict=True)]
+    return max(last) - min(begun)
+
+
+def measure_two(ports: list[int], count: int, rounds: int) -> None:
+    urls = urls_of(ports, count)
+    ratios = []
+    for _ in range(rounds):
+        one, two = busy_seconds(urls, 1), busy_seconds(urls, 2)
+        ratios.append(one / two)
+        print(f"  1 process {count / one:7,.0f}/s   2 processes {count / two:7,.0f}/s", flush=True)
+    print(f"two processes against one: {statistics.median(ratios):.2f}, of {rounds} rounds", ratios)
+
+
+def measure_shards(ports: list[int], rounds: int) -> None:
+    """Print what a shard costs: of one request, in a worker that is there."""
+    times = []
+    for _ in range(rounds):
+        urls = urls_of(ports, HOSTS)
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as warm:
+            list(fetch_sharded(urls[:1], Path(folder, "warm"), executor=warm))
+            for shards in (1, HOSTS):
+                reports = fetch_sharded(
+                    urls, Path(folder, str(shards)), executor=1, shards=shards, concurrency=SLOTS
+                )
+                next(reports)
+                begun = time.perf_counter()
+                done = len(list(reports))
+                if done:
+                    times.append((time.perf_counter() - begun) / done)
+    print(f"a shard of one request: {1000 * statistics.median(times):.0f} ms, its 5 ms included")
+
+
+def makespan(seconds: list[float], workers: int) -> float:
+    """Return when the last worker is done."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapq.heappush(free, heapq.heappop(free) + each)
+    return max(free)
+
+
+def shown(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 3600:,.1f} h"
+
+
+def simulate(workers: int = 100, slots: int = 100, latency: float = 0.2) -> Iterator[str]:
+    """Yield the rows of the table in `docs/scaling.md`."""
+    total = sum(1 / n for n in range(1, 100_001))
+    skewed = [max(1, round(1e8 / total / n)) for n in range(1, 100_001)]
+    for name, counts, per_host, rate in (
+        ("none", skewed, None, None),
+        ("`per_host=8`", skewed, 8, None),
+        ("`rate=Rate(100)`", skewed, None, Rate(100)),
+        ("`per_host=8`, and all hosts of one size", [1000] * 100_000, 8, None),
+    ):
+        loads = [
+            load_of("h", n, latency=latency, concurrency=slots, per_host=per_host, rate=rate)
+            for n in counts
+        ]
+        packed = pack(loads, workers=workers, concurrency=slots, shards=8 * workers)
+        alone = max(load.seconds for load in loads)
+        work = sum(load.work for load in loads) / slots
+        planned = makespan([shard.seconds for shard in packed], workers)
+        useful = -(-work // alone)
+        yield (
+            f"| {name} | {shown(alone)} | {shown(work / workers)} | {shown(planned)} "
+            f"| {useful:,.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--paper", action="store_true", help="only play the hundred million URLs")
+    arguments = parser.parse_args()
+    if not arguments.paper:
+        with servers(2) as ports:
+            measure_shards(ports, arguments.rounds)
+            measure_two(ports, arguments.requests, arguments.rounds)
+    print(*simulate(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
