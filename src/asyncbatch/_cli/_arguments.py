@@ -35,6 +35,7 @@ body; and the URL. A file that is there and is skipped has "exists" in place of 
 With --jsonl, JSON objects are written instead.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
 It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
+With --column it is CSV, whose first line has the names of the columns. It may be Parquet too.
 Passwords in URLs are never printed.
 `asyncbatch journal --help` tells about the files of --journal.
 
@@ -58,6 +59,10 @@ class Arguments:
     """The files to read more URLs from, in this order; `-` is stdin."""
     jsonl: str | None = None
     """The file for one JSON object per result; `-` is stdout."""
+    parquet: str | None = None
+    """The file for a table of the results."""
+    column: str | None = None
+    """The column with the URLs, if the files are tables."""
     report: str | None = None
     """The file for the report, an HTML page."""
     method: str = "GET"
@@ -81,7 +86,8 @@ class Arguments:
 
 
 OWN_OPTIONS = (
-    *("files", "jsonl", "report", "method", "ordered", "quiet", "batch_timeout", "journal"),
+    *("files", "column", "jsonl", "parquet", "report", "journal"),
+    *("method", "ordered", "quiet", "batch_timeout"),
 )
 
 
@@ -121,7 +127,9 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     _add_folder(parser, given)
     given.setdefault(
         "progress",
-        _has_room_for_a_bar(is_quiet=own.get("quiet", False), prints_lines=not outputs),
+        _has_room_for_a_bar(
+            is_quiet=own.get("quiet", False), prints_lines=not outputs and "parquet" not in own
+        ),
     )
     fetcher = _fetcher(parser, given)
     return Arguments(prog=parser.prog, urls=urls, fetcher=fetcher, **own)
@@ -234,11 +242,22 @@ def _add_input_and_output(group: Any) -> None:
         help="read URLs from FILE, after those given; - is stdin; may be repeated",
     )
     group.add_argument(
+        "--column",
+        metavar="NAME",
+        help="the column with the URLs, for a FILE that is CSV or Parquet",
+    )
+    group.add_argument(
         "--jsonl",
         action="append",
         type=_path,
         metavar="FILE",
         help="write JSON Lines to FILE instead of plain lines; - is stdout",
+    )
+    group.add_argument(
+        "--parquet",
+        type=_file,
+        metavar="FILE",
+        help="write a table with the bodies to FILE instead of lines; needs the extra arrow",
     )
     group.add_argument(
         "--report",
@@ -386,7 +405,7 @@ def _path(text: str) -> str:
 
 def _file(text: str) -> str:
     if text in ("", "-"):
-        raise ArgumentTypeError(f"{text!r} names no file; write one such as report.html")
+        raise ArgumentTypeError(f"{text!r} names no file; write one such as results.html")
     return text
 
 

@@ -15,7 +15,8 @@ from typing import BinaryIO, TypeAlias
 
 from asyncbatch import Request
 from asyncbatch._cli._arguments import Arguments
-from asyncbatch._cli._urls import opened, urls_in
+from asyncbatch._cli._columns import PARQUET, CsvRecords, urls_in_parquet
+from asyncbatch._cli._urls import Lines, opened, urls_in
 
 Urls: TypeAlias = Iterable[str] | AsyncIterator[str]
 
@@ -102,7 +103,7 @@ class Source:
             if earlier == path or (stat is not None and _is_same(stat, other)):
                 raise UsageError(f"-f {path} is given twice")
         name = "stdin" if path == "-" else path
-        self._parts.append(urls_in(file, name))
+        self._parts.append(_urls_in(file, name, self._arguments.column))
         self._opened.append((path, file))
 
     def _checked(self, requests: Iterator[Request]) -> Iterator[Request]:
@@ -129,6 +130,26 @@ class Source:
                     self.read += 1
                     yield self._arguments.request(url)
         self.is_exhausted = True
+
+
+def _urls_in(file: BinaryIO, name: str, column: str | None) -> Urls:
+    """Return the URLs in a file: a list, or a table with a column of them."""
+    ending = Path(name.removesuffix(".gz")).suffix.lower()
+    if name != "stdin" and file.seekable() and _starts_as_parquet(file):
+        return urls_in_parquet(file, name, column or "url")
+    if ending == ".parquet":
+        raise UsageError(f"{name} is not a Parquet file")
+    if column is not None:
+        return urls_in(file, CsvRecords(name, column))
+    if ending in (".csv", ".tsv"):
+        raise UsageError(f"{name} is a table; say which column has the URLs, as in --column url")
+    return urls_in(file, Lines(name))
+
+
+def _starts_as_parquet(file: BinaryIO) -> bool:
+    start = file.read(len(PARQUET))
+    file.seek(0)
+    return start == PARQUET
 
 
 def _stat_of(file: BinaryIO) -> os.stat_result | None:

@@ -8,13 +8,12 @@ stranger, so control characters, which a terminal would obey, are escaped.
 from __future__ import annotations
 
 import json
-from typing import Any
-
-import attrs
 
 from asyncbatch import Failure, Result
-from asyncbatch._values._errors import message_of
-from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
+from asyncbatch._results._record import PHASES, error_text, records_of
+from asyncbatch._values._redaction import redacted_url
+
+_FIRST = ("index", "url", "final_url", "method", "ok", "status", "kind", "error")
 
 
 def plain_line(result: Result) -> str:
@@ -22,40 +21,26 @@ def plain_line(result: Result) -> str:
     url = str(result.request.url)
     what, error = str(result.status_code or "exists"), ""
     if isinstance(result, Failure) and result.response is None:
-        what, error = str(result.kind), f"  {_shown(_message(result.error, url))}"
+        what, error = str(result.kind), f"  {_shown(error_text(result))}"
     seconds, size = f"{result.elapsed:.3f}", result.size
     return f"{what:<15} {seconds:>9} {size:>10} {_shown(redacted_url(url))}{error}\n"
 
 
 def json_line(result: Result) -> str:
     """Return `result` as a JSON object on one line, in ASCII."""
-    url = str(result.request.url)
-    failure = result if isinstance(result, Failure) else None
-    record: dict[str, Any] = {
-        "index": result.index,
-        "url": redacted_url(url),
-        "final_url": None if result.url is None else redacted_url(result.url),
-        "ok": result.ok,
-        "status": result.status_code,
-        "kind": failure and str(failure.kind),
-        "error": failure and _message(failure.error, url),
-        "elapsed": round(result.elapsed, 6),
-        "timing": {
-            name: None if seconds is None else round(seconds, 6)
-            for name, seconds in attrs.asdict(result.timing).items()
-        },
-        "attempts": result.attempts,
-        "bytes": result.size,
-        "path": None if result.path is None else str(result.path),
+    (record,) = records_of([result])
+    started = record["started"]
+    line = {name: record[name] for name in _FIRST}
+    line["started"] = None if started is None else started.isoformat()
+    line["elapsed"] = round(result.elapsed, 6)
+    line["timing"] = {
+        name: None if (seconds := record[name]) is None else round(seconds, 6) for name in PHASES
     }
-    return json.dumps(record) + "\n"
-
-
-def _message(error: Exception, url: str) -> str:
-    text = redacted(message_of(error).replace(url, redacted_url(url)))
-    if not text or any(secret in text for secret in secrets_in(url)):
-        return type(error).__name__
-    return f"{type(error).__name__}: {text}"
+    line["attempts"] = result.attempts
+    line["bytes"] = result.size
+    line["path"] = record["path"]
+    line["from_journal"] = result.from_journal
+    return json.dumps(line) + "\n"
 
 
 def _shown(text: str) -> str:

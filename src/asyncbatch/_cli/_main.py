@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 import anyio
+import anyio.to_thread
 
 from asyncbatch import Result, ResultStream
 from asyncbatch._cli._arguments import Arguments, parse, prog_name
@@ -23,6 +24,7 @@ from asyncbatch._cli._journal import journal_main
 from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch._cli._writer import LineWriter, Sink, writing_to
 from asyncbatch._results._summary import SummaryBuilder
+from asyncbatch._results._table_file import ParquetFile
 
 OK, FAILED, USAGE, BROKEN_PIPE = 0, 1, 2, 141
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -67,19 +69,27 @@ def _run(arguments: Arguments) -> int:
             source = Source(arguments, files)
             outputs = _outputs(arguments, source, files)
             _check_report(arguments, source)
-        except (OSError, ValueError) as error:
+            table = _table(arguments, source, files)
+        except (OSError, ValueError, ImportError) as error:
             _say(f"{arguments.prog}: {error}")
             return USAGE
-        return Run(arguments, source, outputs).run()
+        return Run(arguments, source, outputs, table).run()
 
 
 class Run:
     """One run of the command."""
 
-    def __init__(self, arguments: Arguments, source: Source, outputs: list[Output]) -> None:
+    def __init__(
+        self,
+        arguments: Arguments,
+        source: Source,
+        outputs: list[Output],
+        table: ParquetFile | None = None,
+    ) -> None:
         self._arguments = arguments
         self._source = source
         self._outputs = outputs
+        self._table = table
         self._builder = SummaryBuilder()
         self._results = 0
         # The results, which write the report; None before the fetcher is open.
@@ -107,11 +117,14 @@ class Run:
         except KeyboardInterrupt:
             self._signal = signal.SIGINT
         if code == USAGE:
+            self._close_table(is_whole=False)
             return code
         if self._signal is not None:
             _say("interrupted" if self._signal == signal.SIGINT else "terminated")
             code = 128 + self._signal
         missing = self._missing()
+        if not self._close_table(is_whole=not (code or missing)):
+            code = code or FAILED
         summary = self._builder.build(duration=time.monotonic() - begun)
         if not self._arguments.quiet:
             _say(str(summary))
@@ -132,6 +145,23 @@ class Run:
             return False
         if not self._arguments.quiet:
             _say(f"report: {path}")
+        return True
+
+    def _close_table(self, *, is_whole: bool) -> bool:
+        """End the table, if there is to be one; return whether that was possible."""
+        table = self._table
+        if table is None or table.is_closed:
+            return True
+        if not (is_whole or self._results):
+            table.discard()
+            return True
+        try:
+            table.close(is_whole=is_whole)
+        except (OSError, ValueError) as error:
+            _say(f"{self._arguments.prog}: {error}")
+            return False
+        if not is_whole:
+            _say(f"the results so far are in {table.part}")
         return True
 
     def _missing(self) -> list[str]:
@@ -208,6 +238,8 @@ class Run:
                 while (result := await self._next(results)) is not None:
                     self._results += 1
                     self._builder.add(result)
+                    if self._table is not None and self._table.add(result):
+                        await anyio.to_thread.run_sync(self._table.write)
                     for line_of, writer in lines:
                         await writer.put_line(line_of(result))
         finally:
@@ -250,10 +282,34 @@ def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Out
     """
     stdout: TextIO | None = sys.stdout  # None in a program started without stdout
     if arguments.jsonl is None:
+        if arguments.parquet is not None:
+            return []
         return [] if stdout is None or arguments.quiet else [(plain_line, stdout)]
     if arguments.jsonl != "-":
         return [(json_line, files.enter_context(_created(Path(arguments.jsonl), source)))]
     return [] if stdout is None else [(json_line, stdout)]
+
+
+def _table(arguments: Arguments, source: Source, files: ExitStack) -> ParquetFile | None:
+    """
+    Begin the table of `--parquet`, if there is to be one.
+
+    Raises:
+        OSError: If its file cannot be written.
+        ValueError: If its file is one of the input files, or that of `--jsonl`.
+        ImportError: If `pyarrow` is not installed.
+    """
+    if arguments.parquet is None:
+        return None
+    path, jsonl = Path(arguments.parquet), arguments.jsonl
+    if source.holds(path):
+        raise ValueError(f"--parquet {path} would overwrite the URLs that are read from it")
+    if jsonl not in (None, "-") and path.exists() and path.samefile(jsonl):
+        raise ValueError(f"--parquet {path} would overwrite the lines of --jsonl")
+    table = ParquetFile(path)
+    table.open()
+    files.callback(table.discard)  # does nothing once it is closed
+    return table
 
 
 def _check_report(arguments: Arguments, source: Source) -> None:

@@ -41,6 +41,7 @@ FOREIGN = {
     b"GIF8": "an image",
     b"\x7fELF": "a program",
     b"SQLite": "a database",
+    b"PAR1": "a Parquet file",
 }
 # utf-8-sig: some editors write a byte order mark. The longer marks come first.
 MARKS = {
@@ -107,7 +108,13 @@ class Lines:
         if self._decoder is None:
             self._decoder = self._decoder_for(self._head)
         yield from self._lines_in(self._decoder.decode(self._head, final=True))
-        yield from _url(self._rest)
+        yield from self._url_of(self._rest)
+
+    def _url_of(self, line: str) -> Iterator[str]:
+        """Yield the URL in a line, if there is one."""
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield line
 
     def _look_at(self, start: bytes) -> None:
         for mark, what in FOREIGN.items():
@@ -152,7 +159,7 @@ class Lines:
     def _lines_in(self, text: str) -> Iterator[str]:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            yield from _url(line)
+            yield from self._url_of(line)
         if len(self._rest) > MAX_LINE:
             raise NotAList(f"{self._name} is not a list of URLs: a line is longer than 1 MiB")
 
@@ -187,17 +194,21 @@ def opened(path: str) -> Generator[BinaryIO]:
         yield file
 
 
-def urls_in(file: BinaryIO, name: str) -> Iterable[str] | AsyncIterator[str]:
+def urls_in(file: BinaryIO, lines: Lines) -> Iterable[str] | AsyncIterator[str]:
     """
     Return the URLs in `file`, without blanks and comments.
+
+    Args:
+        file: The file.
+        lines: Takes its bytes, and knows what is in them.
 
     Raises:
         OSError: If it cannot be read.
         NotAList: If it is not a list, and that can be told without waiting.
     """
     if _may_wait(file):
-        return _awaited_urls(file.fileno(), Lines(name))
-    urls = _read_urls(file, Lines(name))
+        return _awaited_urls(file.fileno(), lines)
+    urls = _read_urls(file, lines)
     # Reads the first one now, to raise for a file that is not a list before anything is fetched.
     return chain(list(_first_of(urls)), urls)
 
@@ -240,9 +251,3 @@ async def _awaited_urls(descriptor: int, lines: Lines) -> AsyncIterator[str]:
             yield url
         if not data:
             return
-
-
-def _url(line: str) -> Iterator[str]:
-    line = line.strip()
-    if line and not line.startswith("#"):
-        yield line

@@ -17,10 +17,13 @@ from asyncbatch._values._request import Request, method_of
 from asyncbatch._values._result import Failure, Result, ResultColumns, columns_in
 from asyncbatch._values._timing import NETWORK_PHASES, phase_columns
 
+PHASES = ("queued", "throttled", *NETWORK_PHASES)
+"""The names of the columns with the phases."""
+
 COLUMNS = (
     *("index", "tag", "url", "final_url", "method", "status", "ok", "kind", "error", "attempts"),
     *("content", "headers", "from_journal", "path", "started", "elapsed"),
-    *("queued", "throttled", *NETWORK_PHASES),
+    *PHASES,
 )
 """The names of the columns, in their order; `docs/howto/tables.md` says what is in each."""
 

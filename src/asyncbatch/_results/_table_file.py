@@ -42,6 +42,11 @@ class TableFile(ABC):
         self._held: list[Result] = []
         self._bytes = 0
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been opened, and closed or discarded."""
+        return self._file is not None and self._file.closed
+
     def open(self) -> None:
         """
         Begin the file.
@@ -93,13 +98,16 @@ class TableFile(ABC):
             if is_whole and file.name == str(self.part):
                 self.part.replace(self._path)
         except BaseException:
-            self.discard()
+            self._drop()
             raise
 
     def discard(self) -> None:
-        """Remove the file, after an error."""
-        if self._file is None:
-            return
+        """Remove the file, after an error, unless it has been closed."""
+        if self._file is not None and not self._file.closed:
+            self._drop()
+
+    def _drop(self) -> None:
+        assert self._file is not None
         self._held = []
         with contextlib.suppress(Exception):
             self._end()
@@ -124,8 +132,8 @@ class TableFile(ABC):
         """Write a whole file of results that come one by one; a thread does what blocks."""
         from anyio import CancelScope, to_thread
 
-        await to_thread.run_sync(self.open)
         try:
+            await to_thread.run_sync(self.open)
             async for result in results:
                 if self.add(result):
                     await to_thread.run_sync(self.write)

@@ -17,7 +17,7 @@ from asyncbatch._cli._input import Source, UsageError
 def source(files: ExitStack, *urls: str, paths: tuple[Any, ...] = ()) -> Source:
     """Return what is read of URLs and files."""
     arguments: Any = SimpleNamespace(
-        urls=list(urls), files=[str(path) for path in paths], request=lambda url: url
+        column=None, urls=list(urls), files=[str(path) for path in paths], request=lambda url: url
     )
     return Source(arguments, files)
 
@@ -128,7 +128,7 @@ async def test_what_has_to_be_waited_for_is_read_as_it_comes(
     files: ExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """How much is left of it is not known."""
-    monkeypatch.setattr(_input, "urls_in", lambda *_: awaited())
+    monkeypatch.setattr(_input, "_urls_in", lambda *_: awaited())
     one = source(files, "http://a", paths=(listed(tmp_path / "1"),))
     assert one.unread().endswith("of the input was")
     found = [url async for url in one.requests()]  # type: ignore[union-attr]

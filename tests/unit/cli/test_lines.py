@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -59,7 +60,8 @@ def test_what_would_steer_a_terminal_is_written_out():
 def test_json_has_everything_but_headers_and_bodies():
     """One object, one line, the same keys whatever happened."""
     timing = Timing(queued=0.1, wait=0.2000001)
-    ended = success(7, body=b"secret", elapsed=0.5, attempts=2, timing=timing)
+    began = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
+    ended = success(7, body=b"secret", elapsed=0.5, attempts=2, timing=timing, started=began)
 
     line = json_line(ended)
 
@@ -68,10 +70,12 @@ def test_json_has_everything_but_headers_and_bodies():
         "index": 7,
         "url": "http://host.test/7",
         "final_url": "http://host.test/7",
+        "method": "GET",
         "ok": True,
         "status": 200,
         "kind": None,
         "error": None,
+        "started": "2026-11-29T12:00:00+00:00",
         "elapsed": 0.5,
         "timing": {
             "queued": 0.1,
@@ -86,6 +90,7 @@ def test_json_has_everything_but_headers_and_bodies():
         "attempts": 2,
         "bytes": 6,
         "path": None,
+        "from_journal": False,
     }
 
 

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,6 +287,138 @@ def test_a_report_that_cannot_be_written_is_a_failure(
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 1
     assert "No space left" in shown.err
+
+
+def test_a_column_of_a_table_has_the_urls(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Each row has its line, also one without a URL."""
+    path = tmp_path / "urls.csv"
+    path.write_text(f"n;link\n1;{server.url('/a')}\n2;\n3;{server.url('/b')}\n")
+
+    code = main(["--ordered", "-f", str(path), "--column", "link"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["200", "invalid_request", "200"]
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "text"),
+    [
+        ("urls.csv", [], "urls.csv is a table; say which column has the URLs, as in --column url"),
+        ("urls.csv", ["--column", "link"], "urls.csv has no column 'link'; it has 'url', 'n'"),
+        ("urls.parquet", [], "urls.parquet is not a Parquet file"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, argv: list[str], text: str
+):
+    """Before anything is fetched."""
+    path = tmp_path / name
+    path.write_text("url,n\nhttp://host.test/,1\n")
+
+    assert main(["-f", str(path), *argv]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_without_its_library_a_table_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """The message names the extra, and nothing is left behind."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+
+    assert main(["--parquet", str(tmp_path / "out.parquet"), "http://host.test/"]) == 2
+    assert "pip install 'asyncbatch[arrow]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.extras
+class TestParquet:
+    """Tables in and out."""
+
+    @pytest.fixture
+    def parquet(self) -> Any:
+        return pytest.importorskip("pyarrow.parquet")
+
+    def test_a_table_is_written_instead_of_lines(
+        self,
+        server: LoopbackServer,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        parquet: Any,
+    ):
+        """And it may be what the next run reads."""
+        path = tmp_path / "out.parquet"
+        argv = ["--ordered", "--parquet", str(path), "--jsonl", str(tmp_path / "out.jsonl")]
+
+        code = main([*argv, server.url("/a"), server.url("/missing")])
+        again = main(["-f", str(path), "--parquet", str(tmp_path / "again.parquet"), "-q"])
+
+        assert (code, again) == (1, 1)
+        assert capsys.readouterr().out == ""
+        found = parquet.read_table(path)
+        assert found.column("status").to_pylist() == [200, 404]
+        assert found.column("content").to_pylist() == [b"12345", b""]
+        assert parquet.read_table(tmp_path / "again.parquet").num_rows == 2
+        assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+        assert not list(tmp_path.glob("*.part"))
+
+    def test_the_urls_and_the_lines_are_not_overwritten(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], parquet: Any
+    ):
+        """Whatever there is stays as it is."""
+        path = tmp_path / "urls"
+        path.write_text("http://host.test/\n")
+        both = ["--jsonl", str(tmp_path / "out"), "--parquet", str(tmp_path / "out")]
+
+        assert main(["-f", str(path), "--parquet", str(path)]) == 2
+        assert main([*both, "http://host.test/"]) == 2
+        assert path.read_text() == "http://host.test/\n"
+        assert capsys.readouterr().err.count("would overwrite") == 2
+
+    def test_what_was_not_begun_leaves_no_table(self, tmp_path: Path, parquet: Any):
+        """As when the journal is none."""
+        (tmp_path / "run.db").write_text("no journal")
+        argv = ["--journal", str(tmp_path / "run.db"), "--parquet", str(tmp_path / "out.parquet")]
+
+        assert main([*argv, "http://host.test/"]) == 2
+        assert [path.name for path in tmp_path.iterdir()] == ["run.db"]
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals are as on POSIX")
+    def test_an_interrupted_run_leaves_what_there_is_under_another_name(
+        self, server: LoopbackServer, tmp_path: Path, parquet: Any
+    ):
+        """So that nothing takes it for whole, and nothing is lost."""
+        path = tmp_path / "out.parquet"
+        path.write_text("of an earlier run")
+        argv = [*COMMAND, "--parquet", str(path), "-c", "1", server.url("/a"), server.url("/hang")]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+            wait_for_requests(server, 2)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate()
+
+        assert process.returncode == 130
+        assert f"the results so far are in {path}.part" in err
+        assert parquet.read_table(f"{path}.part").column("status").to_pylist() == [200]
+        assert path.read_text() == "of an earlier run"
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals are as on POSIX")
+    def test_a_killed_run_leaves_no_table(
+        self, server: LoopbackServer, tmp_path: Path, parquet: Any
+    ):
+        """What is left has no end, and so is no Parquet, and another name."""
+        path = tmp_path / "out.parquet"
+        argv = [*COMMAND, "--parquet", str(path), "-c", "1", server.url("/a"), server.url("/hang")]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE) as process:
+            wait_for_requests(server, 2)
+            process.kill()
+            process.communicate()
+
+        assert not path.exists()
+        with pytest.raises(Exception, match="Parquet"):
+            parquet.read_table(f"{path}.part")
 
 
 @pytest.mark.parametrize("name", ["", "-"])

@@ -40,7 +40,7 @@ def test_a_file_has_one_url_on_each_line(tmp_path: Path):
     path.write_bytes(TEXT)
 
     with opened(str(path)) as file:
-        assert read(urls_in(file, "urls")) == URLS
+        assert read(urls_in(file, Lines("urls"))) == URLS
 
 
 def test_a_file_is_read_as_far_as_asked(tmp_path: Path):
@@ -49,7 +49,7 @@ def test_a_file_is_read_as_far_as_asked(tmp_path: Path):
     path.write_text("http://one.test/\n" * 100_000)
 
     with path.open("rb") as file:
-        urls = urls_in(file, "urls")
+        urls = urls_in(file, Lines("urls"))
         assert isinstance(urls, Iterable)
         next(iter(urls))
 
@@ -61,7 +61,7 @@ def test_stdin_may_be_no_file_at_all(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT)))
 
     with opened("-") as file:
-        assert read(urls_in(file, "stdin")) == URLS
+        assert read(urls_in(file, Lines("stdin"))) == URLS
 
 
 def test_without_a_stdin_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch):
@@ -77,7 +77,7 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_urls, "MAX_LINE", 4)
 
     with pytest.raises(NotAList, match="mine is not a list of URLs: a line is longer"):
-        read(urls_in(io.BytesIO(b"abcdefgh"), "mine"))
+        read(urls_in(io.BytesIO(b"abcdefgh"), Lines("mine")))
 
 
 def forms() -> dict[str, bytes]:
@@ -135,7 +135,7 @@ def test_a_list_is_read_in_all_its_forms(form: str, size: int):
 def test_what_is_no_list_is_told_by_its_name(content: bytes, said: str):
     """And nothing of it is taken for a URL, wherever it is cut."""
     with pytest.raises(NotAList, match=said):
-        read(urls_in(io.BytesIO(content), "mine"))
+        read(urls_in(io.BytesIO(content), Lines("mine")))
     lines = Lines("mine")
     parts = [content[start : start + 1] for start in range(len(content))]
     with pytest.raises(NotAList, match=said):
@@ -157,7 +157,7 @@ async def test_a_pipe_has_the_same_urls_however_they_come(size: int):
     with os.fdopen(reader, "rb") as file:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)
-            urls = urls_in(file, "stdin")
+            urls = urls_in(file, Lines("stdin"))
             assert isinstance(urls, AsyncGenerator)
             async for url in urls:
                 found.append(url)  # noqa: PERF401
@@ -169,7 +169,7 @@ async def test_a_silent_pipe_keeps_nobody_else_waiting():
     """While nothing comes, other tasks run, and the wait can be cancelled."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as file:
-        urls = urls_in(file, "stdin")
+        urls = urls_in(file, Lines("stdin"))
         assert isinstance(urls, AsyncGenerator)
 
         async def wait() -> None:
@@ -189,7 +189,7 @@ async def test_an_endless_line_of_a_pipe_is_refused(monkeypatch: pytest.MonkeyPa
     reader, writer = os.pipe()
     os.write(writer, b"abcdefgh")
     with os.fdopen(reader, "rb") as file:
-        urls = urls_in(file, "stdin")
+        urls = urls_in(file, Lines("stdin"))
         assert isinstance(urls, AsyncGenerator)
 
         async with aclosing(urls):
