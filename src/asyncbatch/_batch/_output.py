@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import anyio
 
+from asyncbatch._results._limits import Limits
 from asyncbatch._results._results import ResultStream
 from asyncbatch._results._summary import ReportWriter, RunningSummary, Summary
 from asyncbatch._values._result import Result
@@ -122,6 +123,10 @@ class Delivered(ResultStream):
     def summary(self) -> Summary:
         """Return the figures of the results taken so far."""
         return self.figures.build()
+
+    def limits(self) -> Limits:
+        """Return what the limits of the fetcher have done to the batch."""
+        return self.figures.limits
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report of the results taken so far to a file."""

@@ -215,10 +215,6 @@ class ReportWriter(Protocol):
         """Write the report of the results added so far to a file."""
         ...
 
-    def state(self, *, duration: float, limits: Limits) -> dict[str, Any]:
-        """Return what the reports of several batches are merged from."""
-        ...
-
 
 class RunningSummary:
     """
@@ -277,11 +273,6 @@ class RunningSummary:
                 "stream(requests, report=True)"
             )
         self._report.write(path, duration=self.duration, limits=self.limits)
-
-    def report_state(self) -> dict[str, Any]:
-        """Return what the reports of several batches are merged from; there must be one."""
-        assert self._report is not None
-        return self._report.state(duration=self.duration, limits=self.limits)
 
     def _add_to_both(self, result: Result) -> None:
         assert self._report is not None

@@ -10,10 +10,11 @@ from typing import Any
 
 from asyncbatch import Summary
 from asyncbatch._results import _arrow
+from asyncbatch._results.report._report import MergedReport
 
 from ._layout import SUFFIX, Layout
 from ._report import ShardReport, summary_of
-from ._table import parquet, read_report
+from ._table import parquet, read_page, read_report
 
 
 class Dataset:
@@ -48,6 +49,24 @@ class Dataset:
         duration is that from the first start to the last end, with the pauses between two calls.
         """
         return summary_of(self.reports())
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write a report of all results to a file, as one HTML page that needs no other file.
+
+        Only the reports of the shards are read. It says which limit held requests back, at which
+        host, and what to change; see `Results.report`. Its duration is that of `summary`.
+
+        Args:
+            path: The file; it is overwritten.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        merged = MergedReport()
+        for each in self.files:
+            merged.merge(read_page(each))
+        merged.write(path, duration=self.summary().duration)
 
     def to_arrow(self) -> Any:
         """Return all results as a `pyarrow.Table`; they are in the order of the shards."""

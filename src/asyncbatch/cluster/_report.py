@@ -13,7 +13,9 @@ from typing import Any
 import attrs
 
 from asyncbatch import Result, Summary
+from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._summary import SummaryBuilder
+from asyncbatch._results.report._report import BatchReport
 from asyncbatch._values._host_key import host_in, plain_host_in
 
 MOST_HOSTS = 100
@@ -21,6 +23,9 @@ MOST_HOSTS = 100
 
 KEY = b"asyncbatch.report"
 """The name of the report in the metadata of a Parquet file."""
+
+PAGE_KEY = b"asyncbatch.page"
+"""The name of what the report of all shards is made from, as a page, in that metadata."""
 
 
 @attrs.frozen
@@ -98,6 +103,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._summary = SummaryBuilder()
+        self._page = BatchReport()
         self._hosts: dict[str, list[float]] = {}
         self.count = 0
         """Number of results."""
@@ -109,6 +115,7 @@ class Figures:
         self.count += 1
         self.from_journal += result.from_journal
         self._summary.add(result)
+        self._page.add(result)
         url = result.request.url
         host = plain_host_in(url) or host_in(result.url or url) or ""
         own = self._hosts.get(host)
@@ -131,6 +138,10 @@ class Figures:
                 "state": self._summary.state(),
             }
         ).encode()
+
+    def page(self, *, seconds: float, limits: Limits = UNKNOWN) -> bytes:
+        """Return, as JSON, what a page about several shards is made from."""
+        return json.dumps(self._page.state(duration=seconds, limits=limits)).encode()
 
 
 def report_from(text: bytes, path: Path) -> ShardReport:

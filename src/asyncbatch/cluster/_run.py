@@ -37,6 +37,7 @@ from asyncbatch import (
 )
 from asyncbatch._journal._identity import is_with_key
 from asyncbatch._journal._policy import may_be_repeated
+from asyncbatch._results._limits import Limits
 from asyncbatch._sync._portal import loop_options
 from asyncbatch._values._request import Unset
 from asyncbatch._values._retry_policy import RetryPolicy
@@ -215,13 +216,12 @@ class _Attempt:
                     await self._write(results, table)
                 await self._write_rows(table, self._doubtful)
                 self._check_count()
+                seconds = time.monotonic() - clock
                 report = self._figures.text(
-                    shard=task.shard,
-                    tries=lease.epoch,
-                    started=begun,
-                    seconds=time.monotonic() - clock,
+                    shard=task.shard, tries=lease.epoch, started=begun, seconds=seconds
                 )
-                await anyio.to_thread.run_sync(table.finish, report)
+                page = self._figures.page(seconds=seconds, limits=_limits_of(results))
+                await anyio.to_thread.run_sync(table.finish, report, page)
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(table.abandon)
@@ -287,6 +287,12 @@ class _Attempt:
         count = self._figures.count
         if count != self._task.requests:
             raise RuntimeError(f"{count} results of {self._task.requests} requests")
+
+
+def _limits_of(results: Any) -> Limits:
+    """Return what the limits of the fetcher did to a stream, which is not public."""
+    found: Limits = results.limits()
+    return found
 
 
 def _types(name: str | None) -> tuple[type, ...]:

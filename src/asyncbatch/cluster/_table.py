@@ -6,6 +6,7 @@ Whoever links first has the say: a shard that two workers have fetched has the r
 
 from __future__ import annotations
 
+import json
 import os
 from array import array
 from collections.abc import Collection, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from asyncbatch import Result
 from asyncbatch._results import _arrow
 
-from ._report import KEY, ShardReport, report_from
+from ._report import KEY, PAGE_KEY, ShardReport, report_from
 
 COMPRESSION = "zstd"
 
@@ -51,9 +52,9 @@ class TableWriter:
         places = _arrow.arrow().array(indices, batch.schema.field("index").type)
         self._writer.write_batch(batch.set_column(0, batch.schema.field("index"), places))
 
-    def finish(self, report: bytes) -> None:
-        """Write the report and the end of the file, to the disk."""
-        self._writer.add_key_value_metadata({KEY: report})
+    def finish(self, report: bytes, page: bytes) -> None:
+        """Write the report, what a page is made from, and the end of the file, to the disk."""
+        self._writer.add_key_value_metadata({KEY: report, PAGE_KEY: page})
         self._writer.close()
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
@@ -80,3 +81,9 @@ def read_report(path: Path) -> ShardReport:
     """Return the report in a file of results."""
     metadata = parquet().read_metadata(path).metadata
     return report_from(metadata[KEY], path)
+
+
+def read_page(path: Path) -> dict[str, Any]:
+    """Return what a page is made from, in a file of results."""
+    found: dict[str, Any] = json.loads(parquet().read_metadata(path).metadata[PAGE_KEY])
+    return found

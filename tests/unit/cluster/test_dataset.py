@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from asyncbatch._results._limits import Limits
 from asyncbatch.cluster import Dataset, open_dataset
 from asyncbatch.cluster._layout import Layout
 from asyncbatch.cluster._report import Figures
 from asyncbatch.cluster._table import TableWriter
 from asyncbatch.testing import failure, success
+from tests.markup import errors_in, text_of
 
 pa: Any = pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.extras
@@ -32,7 +34,9 @@ def dataset(tmp_path: Path) -> Dataset:
             figures.add(result)
         table = TableWriter(layout.results_of(shard), ())
         table.write(array("q", range(3 * shard, 3 * shard + 3)), results)
-        table.finish(figures.text(shard=shard, tries=1, started=100.0 + shard, seconds=2.0))
+        limits = Limits(slots_full=1.5, hosts={"h.test": {"rate": 0.5}})
+        text = figures.text(shard=shard, tries=1, started=100.0 + shard, seconds=2.0)
+        table.finish(text, figures.page(seconds=2.0, limits=limits))
     layout.unfinished_of(2, 1).touch()
     return open_dataset(tmp_path)
 
@@ -54,6 +58,18 @@ def test_the_summary_is_merged_from_the_shards(dataset: Dataset) -> None:
     assert (summary.total, summary.succeeded, summary.failed, summary.bytes) == (6, 4, 2, 10)
     assert summary.duration == 3.0
     assert [report.shard for report in dataset.reports()] == [0, 1]
+
+
+def test_the_report_is_merged_from_the_shards(dataset: Dataset, tmp_path: Path) -> None:
+    """With what the limits did in each of them; the rows are not read."""
+    dataset.report(tmp_path / "report.html")
+
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert errors_in(page) == []
+    text = text_of(page)
+    assert text.startswith("6 requests in 3 s")
+    assert "All slots were taken for 75% of the time" in text
+    assert "The rate allowed no start33% 1 sat h.test" in text
 
 
 def test_polars_reads_it_lazily(dataset: Dataset) -> None:
@@ -92,6 +108,8 @@ def test_a_data_set_without_shards_is_empty(tmp_path: Path) -> None:
     assert dataset.to_arrow().num_rows == 0
     assert "status" in dataset.to_arrow().schema.names
     assert dataset.summary().total == 0
+    dataset.report(tmp_path / "report.html")
+    assert "There were no requests." in (tmp_path / "report.html").read_text(encoding="utf-8")
     pl = pytest.importorskip("polars")
     assert dataset.scan().select(pl.len()).collect().item() == 0
 

@@ -25,7 +25,8 @@ def written(path: Path, results: list[Result], *, first: int = 0, tag: type = st
     places = array("q", range(first, first + len(results)))
     table.write(places[:1], results[:1])
     table.write(places[1:], results[1:])
-    table.finish(figures.text(shard=4, tries=2, started=1.0, seconds=2.0))
+    text = figures.text(shard=4, tries=2, started=1.0, seconds=2.0)
+    table.finish(text, figures.page(seconds=2.0))
     return path
 
 

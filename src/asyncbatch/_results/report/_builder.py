@@ -216,7 +216,8 @@ class ReportBuilder:
         self._other_hosts += state["other_hosts"]
         for each in state["slowest"]:
             segments = tuple((name, seconds) for name, seconds in each["segments"])
-            slow = SlowRequest(**{**each, "segments": segments})
+            fields: dict[str, Any] = {**each, "segments": segments}
+            slow = SlowRequest(**fields)
             self._push(slow.elapsed, slow)
         for kind, key, (message, url, count) in state["groups"]:
             self._merge_group((kind, key), _Group(message, url, count))
