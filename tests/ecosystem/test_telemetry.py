@@ -18,7 +18,7 @@ from asyncbatch import Fetcher, Request
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.traced import Traced
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.asyncio_only]
 
 
 @contextmanager
@@ -115,18 +115,6 @@ def run(code: str) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True
     )
     return ended.stdout
-
-
-def test_importing_asyncbatch_does_not_load_it() -> None:
-    """Nor OpenTelemetry."""
-    code = (
-        "import sys, asyncbatch; asyncbatch.Fetcher; print("
-        "[name for name in sys.modules if 'opentelemetry' in name or 'telemetry.' in name])"
-    )
-
-    loaded = run(code)
-
-    assert loaded == "[]\n"
 
 
 def test_without_its_api_the_extra_is_named() -> None:

@@ -24,7 +24,7 @@ from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, OnAnswer, can_relay, key_of, watched
+from asyncbatch._lanes import Encoded, OnAnswer, can_relay, key_of, peer_of, watched
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import LATE, TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
@@ -509,18 +509,17 @@ class Worker:
         assert job is not None
         assert watch is not None
         assert listener is not None
-        head = response_builder.head
+        received = response_builder.head
+        head = received.status, received.version, peer_of(response_builder.connection)
         if watch.is_open:
-            watch.receive(head.status, head.version)
+            watch.receive(*head)
             watch.end(course[4], None, None)
         elif not listener.is_idle:
             request = job.request
             url = request if type(request) is str else response_builder.final_url(request)
             self._count_sent(job)
             key = cast("Origin", job.host.key)
-            watch.answered(
-                job.method, key, url, (head.status, head.version), (course[0], course[4])
-            )
+            watch.answered(job.method, key, url, head, (course[0], course[4]))
         job.resent = 0
         encoded = self._take_and_go_on(response_builder, content, course, now)
         if encoded is not None:

@@ -14,7 +14,7 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.failures._callers import callers_error, exit_of_caller
 from asyncbatch._lanes.failures._of_sink import sink_outcome
 from asyncbatch._lanes.request._encoded_request import Encoded, key_of, watched
-from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of
+from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of, peer_of
 
 __all__ = [
     "Binding",
@@ -34,6 +34,7 @@ __all__ = [
     "exit_of_caller",
     "field_of",
     "key_of",
+    "peer_of",
     "sink_outcome",
     "slots_of",
     "watched",

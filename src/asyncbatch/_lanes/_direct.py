@@ -34,6 +34,7 @@ from asyncbatch._lanes.response._response_builder import (
     ResponseBuilder,
     course_of,
     history_of,
+    peer_of,
 )
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
@@ -297,7 +298,7 @@ class DirectLane:
             return None
         watch, prepared.watch = prepared.watch, None
         if watch is not None:
-            watch.receive(head.status, head.version)
+            watch.receive(head.status, head.version, peer_of(exchange.connection))
             watch.leave(exchange.ended_at)
             following.watch = watch
         try:

@@ -29,6 +29,7 @@ from asyncbatch._lanes.response._response_builder import (
     RedirectedResponseBuilder,
     ResponseBuilder,
     course_of,
+    peer_of,
 )
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
 from asyncbatch._values._outcome import Outcome
@@ -131,7 +132,7 @@ class OutcomeMaker:
         head = exchange.head
         assert head is not None
         if prepared.watch is not None:
-            prepared.watch.receive(head.status, head.version)
+            prepared.watch.receive(head.status, head.version, peer_of(exchange.connection))
         if sets_cookies(head.block) and not self.take_cookies(prepared, head):
             request = prepared.native()
             response = self._binding.library.Response(

@@ -72,7 +72,7 @@ class Watch(Protocol):
         method: str,
         origin: Origin,
         url: str,
-        head: tuple[int, bytes],
+        head: tuple[int, bytes, object],
         at: tuple[float, float],
     ) -> None:
         """
@@ -82,7 +82,7 @@ class Watch(Protocol):
             method: Its method.
             origin: Its origin.
             url: Its URL.
-            head: The status and the version of the response.
+            head: The arguments of `receive`.
             at: When sending it began, and when its response had arrived.
         """
         ...
@@ -100,8 +100,15 @@ class Watch(Protocol):
         """Return the fields for the request that was begun, given the lower-case names it has."""
         ...
 
-    def receive(self, status: int, version: str | bytes) -> None:
-        """Note that the head of its response has come."""
+    def receive(self, status: int, version: str | bytes, peer: object) -> None:
+        """
+        Note that the head of its response has come.
+
+        Args:
+            status: Its status.
+            version: The protocol, such as `HTTP/1.1`.
+            peer: The address at the other end of the connection, as sockets return it, if known.
+        """
         ...
 
     def leave(self, at: float) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from asyncbatch._values._pickling import publish
 
 try:
-    import opentelemetry.trace  # noqa: F401
+    import opentelemetry.trace  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ModuleNotFoundError as error:
     raise ImportError(
         "asyncbatch.telemetry needs the API of OpenTelemetry: pip install 'asyncbatch[otel]'"

@@ -33,6 +33,8 @@ URL = "url.full"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 VERSION = "network.protocol.version"
+PEER_ADDRESS = "network.peer.address"
+PEER_PORT = "network.peer.port"
 ERROR_TYPE = "error.type"
 
 OTHER = "_OTHER"

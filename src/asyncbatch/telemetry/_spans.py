@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Container, Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
@@ -23,8 +24,12 @@ from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin
 from asyncbatch.telemetry._attributes import (
     CANCELLED,
+    PEER_ADDRESS,
+    PEER_PORT,
     RESEND_COUNT,
     URL,
+    Attributes,
+    Description,
     Descriptions,
     error_type_of,
     message_of,
@@ -39,19 +44,27 @@ MOST_HOSTS = 10_000
 """Number of hosts of which it is kept whether the context is sent to them."""
 
 # Keys of the API that have no public names; instruments agree on them.
-_SILENCE = otel_context._SUPPRESS_INSTRUMENTATION_KEY
-_SILENCE_HTTP = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY
+_CONTEXT: Any = otel_context
+_SILENCE: str = _CONTEXT._SUPPRESS_INSTRUMENTATION_KEY
+_SILENCE_HTTP: str = _CONTEXT._SUPPRESS_HTTP_INSTRUMENTATION_KEY
 
 _TEXT = "the attempt was cancelled"
 _LATE_TEXT = "the time limit of the batch has passed"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-# Fields that no propagator may set: they say where a request goes, and where it ends.
+# Fields that no propagator may set: they say where a request goes, where it ends, and whose it is.
 _FRAMING = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"}
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"),
+        *("authorization", "proxy-authorization", "cookie"),
+    }
 )
 _BAGGAGE = "baggage"
+
+T = TypeVar("T")
+Started: TypeAlias = tuple[Span, int]
+"""A span that was started, and when, in nanoseconds since 1970."""
 
 
 class Spans:
@@ -100,13 +113,23 @@ class Spans:
             self._context = context = otel_context.get_current()
             if context.get(_SILENCE) or context.get(_SILENCE_HTTP):
                 return
-            self._tracer, self._histogram = self._find_tracer(), self._find_histogram()
-            self.carries = self._reaches is not None
-            is_recorded = self._tracer is not None or self._histogram is not None
-            self.is_idle = not (is_recorded or self.carries)
             self._synchronise()
+            self._tracer = self._found(self._find_tracer)
+            self._histogram = self._found(self._find_histogram)
         except Exception as error:
             self.note_failure(error)
+            return
+        self.carries = self._reaches is not None
+        is_recorded = self._tracer is not None or self._histogram is not None
+        self.is_idle = not (is_recorded or self.carries)
+
+    def _found(self, find: Callable[[], T | None]) -> T | None:
+        """Return what is found; `None` if its provider fails, since the other may not."""
+        try:
+            return find()
+        except Exception as error:
+            self.note_failure(error)
+            return None
 
     def carries_to(self, origin: Origin) -> bool:
         """Whether the context is sent to an origin."""
@@ -114,7 +137,7 @@ class Spans:
         if found is None:
             if len(self._reached) >= MOST_HOSTS:
                 self._reached.clear()
-            found = self.carries and self._reaches is not None and self._reaches(origin)
+            found = self._reaches is not None and self._reaches(origin)
             self._reached[origin] = found
         return found
 
@@ -122,27 +145,36 @@ class Spans:
         """Return a watch for a worker."""
         return AttemptSpans(self)
 
-    def start(self, method: str, origin: Origin, url: str, resent: int, at: float) -> Span | None:
+    def start(
+        self, method: str, origin: Origin, url: str, resent: int, at: float
+    ) -> Started | None:
         """Start the span of a request whose context it carries."""
+        description = self._descriptions.of(method, origin, None, "", None)
+        return self._start(description, url, resent, at, None)
+
+    def _start(
+        self, description: Description, url: str, resent: int, at: float, peer: object
+    ) -> Started | None:
         if self._tracer is None:
             return None
-        description = self._descriptions.of(method, origin, None, "", None)
-        attributes = {**description.of_span, URL: shown_url(url)}
+        attributes = _with_peer({**description.of_span, URL: shown_url(url)}, peer)
         if resent:
             attributes[RESEND_COUNT] = resent
-        return self._tracer.start_span(
+        start = int(at * 1e9) + self._zero
+        span = self._tracer.start_span(
             description.name,
             context=self._context,
             kind=SpanKind.CLIENT,
             attributes=attributes,
-            start_time=self._nanoseconds(at),
+            start_time=start,
         )
+        return span, start
 
-    def inject(self, span: Span | None) -> dict[str, str]:
+    def inject(self, started: Started | None) -> dict[str, str]:
         """Return the fields that carry the context of a span, or the caller's if there is none."""
         context = self._context
-        if span is not None:
-            context = trace.set_span_in_context(span, context)
+        if started is not None:
+            context = trace.set_span_in_context(started[0], context)
         carrier: dict[str, str] = {}
         propagate.inject(carrier, context=context)
         return carrier
@@ -152,11 +184,11 @@ class Spans:
         method: str,
         origin: Origin,
         url: str,
-        head: tuple[int | None, str | bytes],
+        head: tuple[int | None, str | bytes, object],
         at: tuple[float, float],
         resent: int,
         *,
-        span: Span | None = None,
+        started: Started | None = None,
         error_type: str | None = None,
         message: Callable[[], str | None] | None = None,
     ) -> None:
@@ -167,45 +199,31 @@ class Spans:
             method: Its method.
             origin: The origin of its URL.
             url: Its URL.
-            head: The status and the version of its response, if one has come.
+            head: The status, the version and the peer of its response, if one has come.
             at: When it began and ended.
             resent: How often it was sent before.
-            span: Its span, if it was started.
+            started: Its span, if it was started.
             error_type: Why it failed.
             message: Returns the text of its error.
         """
-        description = self._descriptions.of(method, origin, *head, error_type)
+        status, version, peer = head
+        description = self._descriptions.of(method, origin, status, version, error_type)
         began, ended = at
         if ended > self._synchronise_at:
             self._synchronise()
-        context, tracer = self._context, self._tracer
+        duration, context, added = max(0.0, ended - began), self._context, None
         try:
-            if span is not None:
-                span.set_attributes(description.of_span)
-            elif tracer is not None:
-                attributes = {**description.of_span, URL: shown_url(url)}
-                if resent:
-                    attributes[RESEND_COUNT] = resent
-                span = tracer.start_span(
-                    description.name,
-                    context=context,
-                    kind=SpanKind.CLIENT,
-                    attributes=attributes,
-                    start_time=int(began * 1e9) + self._zero,
-                )
-            if span is not None:
-                context = trace.set_span_in_context(span, context)
-                try:
-                    if error_type is not None and span.is_recording():
-                        text = None if message is None else message()
-                        span.set_status(Status(StatusCode.ERROR, text))
-                finally:
-                    span.end(int(max(began, ended) * 1e9) + self._zero)
+            if started is None:
+                started = self._start(description, url, resent, began, peer)
+            else:
+                added = _with_peer({**description.of_span}, peer)
+            if started is not None:
+                context = trace.set_span_in_context(started[0], context)
+                _finish(started, duration, added, error_type, message)
         except Exception as error:
             self.note_failure(error)
         if self._histogram is not None:
             try:
-                duration = max(0.0, ended - began)
                 self._histogram.record(duration, description.of_metric, context)
             except Exception as error:
                 self.note_failure(error)
@@ -215,9 +233,6 @@ class Spans:
         self._zero = time.time_ns() - int(now * 1e9)
         # A virtual clock keeps its distance from the wall.
         self._synchronise_at = now + SYNCHRONISED if self.clock is time.monotonic else math.inf
-
-    def _nanoseconds(self, at: float) -> int:
-        return int(at * 1e9) + self._zero
 
 
 class AttemptSpans:
@@ -229,7 +244,8 @@ class AttemptSpans:
         "_listener",
         "_method",
         "_origin",
-        "_span",
+        "_peer",
+        "_started",
         "_status",
         "_url",
         "_version",
@@ -251,7 +267,8 @@ class AttemptSpans:
         self._began = 0.0
         self._status: int | None = None
         self._version: str | bytes = ""
-        self._span: Span | None = None
+        self._peer: object = None
+        self._started: Started | None = None
         # The number of requests of the attempt before it.
         self._hops = 0
 
@@ -260,7 +277,7 @@ class AttemptSpans:
         method: str,
         origin: Origin,
         url: str,
-        head: tuple[int, bytes],
+        head: tuple[int, bytes, object],
         at: tuple[float, float],
     ) -> None:
         """Note a request that was not told before it was sent, and has succeeded."""
@@ -287,7 +304,7 @@ class AttemptSpans:
             self.carries = listener.carries and listener.carries_to(origin)
             if self.carries:
                 resent = self.resent + self._hops
-                self._span = listener.start(method, origin, url, resent, now)
+                self._started = listener.start(method, origin, url, resent, now)
         except Exception as error:
             listener.note_failure(error)
 
@@ -296,15 +313,15 @@ class AttemptSpans:
         self.carried = ()
         if self.carries:
             try:
-                injected = self._listener.inject(self._span)
+                injected = self._listener.inject(self._started)
                 self.carried = tuple(_allowed(injected, present))
             except Exception as error:
                 self._listener.note_failure(error)
         return self.carried
 
-    def receive(self, status: int, version: str | bytes) -> None:
+    def receive(self, status: int, version: str | bytes, peer: object) -> None:
         """Note that the head of its response has come."""
-        self._status, self._version = status, version
+        self._status, self._version, self._peer = status, version, peer
 
     def leave(self, at: float) -> None:
         """Note that its response has ended, and leads to another request of the same attempt."""
@@ -348,9 +365,9 @@ class AttemptSpans:
         if not self.is_open:
             return
         self.is_open = False
-        span, self._span = self._span, None
-        head = self._status, self._version
-        self._status, self._version = None, ""
+        started, self._started = self._started, None
+        head = self._status, self._version, self._peer
+        self._status, self._version, self._peer = None, "", None
         try:
             self._listener.record(
                 self._method,
@@ -359,12 +376,39 @@ class AttemptSpans:
                 head,
                 (self._began, at),
                 self.resent + self._hops,
-                span=span,
+                started=started,
                 error_type=error_type,
                 message=message,
             )
         except Exception as error:
             self._listener.note_failure(error)
+
+
+def _finish(
+    started: Started,
+    duration: float,
+    added: Attributes | None,
+    error_type: str | None,
+    message: Callable[[], str | None] | None,
+) -> None:
+    """End a span after some seconds, with the attributes that it lacks, and with its status."""
+    span, start = started
+    try:
+        if added is not None:
+            span.set_attributes(added)
+        if error_type is not None and span.is_recording():
+            text = None if message is None else message()
+            span.set_status(Status(StatusCode.ERROR, text))
+    finally:
+        # The wall clock may have been read again since the beginning.
+        span.end(start + int(duration * 1e9))
+
+
+def _with_peer(attributes: Attributes, peer: object) -> Attributes:
+    """Return the attributes, with the address of the peer if it has one of the internet."""
+    if isinstance(peer, tuple) and len(peer) > 1:
+        attributes[PEER_ADDRESS], attributes[PEER_PORT] = peer[0], peer[1]
+    return attributes
 
 
 def _allowed(injected: dict[str, str], present: Container[str]) -> list[tuple[str, str]]:

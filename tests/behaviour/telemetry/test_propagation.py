@@ -26,7 +26,7 @@ from asyncbatch.telemetry._spans import AttemptSpans
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.traced import Traced
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.asyncio_only]
 
 WAYS: dict[str, Callable[..., Any]] = {
     "text": lambda url, **_: url,

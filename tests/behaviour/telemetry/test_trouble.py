@@ -17,7 +17,7 @@ from asyncbatch.telemetry import OpenTelemetry
 from asyncbatch.testing import LoopbackServer
 from tests.traced import Traced
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.asyncio_only]
 
 SECRET = "hunter2"
 
@@ -138,6 +138,40 @@ async def test_the_histogram_does_not_wait_for_the_tracer(server: LoopbackServer
     assert [point.count for point in traced.points()] == [3]
 
 
+async def test_the_histogram_does_not_need_the_other_provider(server: LoopbackServer) -> None:
+    """If that of spans fails, durations are measured, and the other way round."""
+    traced = Traced()
+    for option in (
+        OpenTelemetry(Broken(), traced.meter_provider),
+        OpenTelemetry(traced.tracer_provider, Broken()),
+    ):
+        async with Fetcher(telemetry=option) as fetcher:
+            await fetcher.fetch_many([server.url()] * 3)
+
+    assert [point.count for point in traced.points()] == [3]
+    assert len(traced.spans) == 3
+
+
+async def test_a_status_that_cannot_be_set_leaves_no_span_open(server: LoopbackServer) -> None:
+    """It ends all the same."""
+    ended = []
+
+    class Stubborn(Broken):
+        def end(self, *_: Any) -> None:
+            ended.append(self)
+
+        def is_recording(self) -> bool:
+            return True
+
+    tracer: Any = Broken("get_tracer")
+    tracer.start_span = lambda *_, **__: Stubborn("get_span_context")
+    tracer.get_tracer = lambda *_, **__: tracer
+    async with Fetcher(telemetry=OpenTelemetry(tracer, None, ("*",)), retry=None) as fetcher:
+        await fetcher.fetch_many([server.dead_url()] * 2)
+
+    assert len(ended) == 2
+
+
 async def test_secrets_are_in_no_message(server: LoopbackServer, traced: Traced) -> None:
     """Neither in a description of a status, nor in an attribute."""
     urls = [
@@ -194,6 +228,23 @@ async def test_nothing_is_noted_where_instruments_are_silenced(
     assert traced.spans == []
     assert traced.points() == []
     assert all("traceparent" not in request.headers for request in server.requests)
+
+
+async def test_one_fetcher_may_be_silent_and_then_speak(
+    server: LoopbackServer, traced: Traced
+) -> None:
+    """Each call has the context that it is made in."""
+    async with Fetcher(telemetry=traced.option("*")) as fetcher:
+        for is_silent in (True, False, True, False):
+            value = context.set_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY, is_silent)
+            token = context.attach(value)
+            try:
+                await fetcher.fetch(server.url())
+            finally:
+                context.detach(token)
+
+    assert len(traced.spans) == 2
+    assert ["traceparent" in request.headers for request in server.requests] == [False, True] * 2
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def test_names_are_those_of_the_conventions() -> None:
         ours.URL: url_attributes.URL_FULL,
         ours.SERVER_ADDRESS: server_attributes.SERVER_ADDRESS,
         ours.SERVER_PORT: server_attributes.SERVER_PORT,
+        ours.PEER_ADDRESS: network_attributes.NETWORK_PEER_ADDRESS,
+        ours.PEER_PORT: network_attributes.NETWORK_PEER_PORT,
         ours.VERSION: network_attributes.NETWORK_PROTOCOL_VERSION,
         ours.ERROR_TYPE: error_attributes.ERROR_TYPE,
         ours.DURATION: http_metrics.HTTP_CLIENT_REQUEST_DURATION,

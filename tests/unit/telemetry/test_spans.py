@@ -38,7 +38,7 @@ def test_times_are_those_that_are_told(traced: Traced, monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "time_ns", lambda: 5_000 * SECOND)
     watch = watch_of(traced.option(), lambda: 100.0)
     watch.begin("GET", URL, 101.5)
-    watch.receive(200, b"HTTP/1.1")
+    watch.receive(200, b"HTTP/1.1", None)
     watch.end(103.0, None, None)
 
     (span,) = traced.spans
@@ -76,9 +76,9 @@ def test_a_request_sent_in_another_way_has_one_span(
     watch = watch_of(traced.option(*propagate))
     watch.begin("GET", URL)
     watch.begin("GET", URL)
-    watch.receive(401, "HTTP/1.1")
+    watch.receive(401, "HTTP/1.1", None)
     watch.begin("GET", URL)
-    watch.receive(200, "HTTP/1.1")
+    watch.receive(200, "HTTP/1.1", None)
 
     assert watch.end(time.monotonic(), None, None) == 1
     assert traced.told("http.response.status_code") == [401, 200]
@@ -151,3 +151,37 @@ def test_other_instruments_are_silent_within_a_request(traced: Traced) -> None:
         assert not is_http_instrumentation_enabled()
 
     assert is_http_instrumentation_enabled()
+
+
+@pytest.mark.parametrize(
+    ("peer", "told"),
+    [
+        (("127.0.0.1", 80), ("127.0.0.1", 80)),
+        (("::1", 80, 0, 0), ("::1", 80)),
+        ("/run/socket", (None, None)),
+        (None, (None, None)),
+    ],
+)
+@pytest.mark.parametrize("propagate", [(), ("*",)])
+def test_a_peer_of_the_internet_is_told(
+    traced: Traced, propagate: tuple[str, ...], peer: Any, told: Any
+) -> None:
+    """As sockets return it, of both versions of IP."""
+    watch = watch_of(traced.option(*propagate))
+    watch.begin("GET", URL)
+    watch.receive(200, "HTTP/1.1", peer)
+    watch.end(time.monotonic(), None, None)
+
+    (attributes,) = traced.attributes
+    names = "network.peer.address", "network.peer.port"
+    assert tuple(map(attributes.get, names)) == told
+
+
+def test_a_measurement_leads_to_its_span(traced: Traced) -> None:
+    """As an exemplar."""
+    watch = watch_of(traced.option())
+    watch.begin("GET", URL)
+    watch.end(time.monotonic(), None, None)
+
+    (point,), (span,) = traced.points(), traced.spans
+    assert [each.span_id for each in point.exemplars] == [span.context.span_id]

@@ -6,6 +6,7 @@ Private request extensions are added here, and removed before the caller can see
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -133,7 +134,7 @@ class Hops:
         except BaseException:
             head = self._trace.head
             if self._watch is not None and head is not None:
-                self._watch.receive(head.status, head.version)
+                self._watch.receive(head.status, head.version, None)
             raise
         finally:
             if native.url is shown:  # unless a hook has replaced it
@@ -145,7 +146,7 @@ class Hops:
                 native.extensions.pop(_SERVER_NAME, None)
             self._trace.detach(native, chained)
         if self._watch is not None:
-            self._watch.receive(response.status_code, response.http_version)
+            _tell(self._watch, response)
         self.exchange = exchange = response.extensions.pop(EXCHANGE_EXTENSION, None)
         self._trace.tell_dns(None if exchange is None else exchange.dns)
         state.forwarded_by = forwarded_by(exchange)
@@ -172,7 +173,7 @@ class Hops:
         state.begin(native)
         state.sent = True
         if self._watch is not None:
-            self._watch.receive(response.status_code, response.http_version)
+            _tell(self._watch, response)
         self.are_hooks_called = False
         hooks = self._client.event_hooks
         state.hooked = bool(hooks["request"] or hooks["response"])
@@ -256,6 +257,15 @@ class Hops:
         if any(name.lower() == b"set-cookie" for name in _not_ascii(response.headers.raw)):
             drop_unsendable(self._client.cookies.jar)
         return response
+
+
+def _tell(watch: Watch, response: Any) -> None:
+    """Tell of a head that has come, over the connection that its transport names."""
+    stream, peer = response.extensions.get("network_stream"), None
+    if stream is not None:
+        with contextlib.suppress(Exception):  # of a connection that has been cut, or the caller's
+            peer = stream.get_extra_info("server_addr")
+    watch.receive(response.status_code, response.http_version, peer)
 
 
 def _not_ascii(fields: list[tuple[bytes, bytes]]) -> list[bytes]:

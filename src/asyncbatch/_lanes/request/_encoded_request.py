@@ -4,7 +4,7 @@ A request as the engine sends it: encoded once, and kept until its result is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -225,13 +225,18 @@ class PreparedRequest:
         watch.begin(self.method.decode("ascii"), self.url, monotonic())
         if not (watch.carries or self.carried):
             return
-        present = {name.lower().decode("ascii") for name, _ in _fields_in(self.payload)}
-        fields = watch.fields(present)
+        fields = watch.fields(self._names())
         if self._native is not None:
             for name, _ in self.carried:
                 self._native.headers.pop(name.decode("ascii"), None)
             self._native.headers.update(fields)
         self.carried = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields]
+
+    def _names(self) -> Container[str]:
+        """Return the lower-case names of its fields, without those of the connection."""
+        if self._builder is not None and not self._has_own_head:
+            return self._builder.names
+        return {name.lower().decode("ascii") for name, _ in _fields_in(self.payload)}
 
     def forget_payload(self) -> None:
         """Drop the sent bytes, unless the native request is built from them, and the watch."""

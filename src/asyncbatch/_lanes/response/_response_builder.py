@@ -225,6 +225,14 @@ def _url_of(item: Any) -> str:
     return text_of(url)
 
 
+def peer_of(connection: Any) -> object:
+    """Return the address at the other end of a connection; `None` if it is closed."""
+    try:
+        return connection.get_extra_info("peername")
+    except Exception:  # it has been cut
+        return None
+
+
 def course_of(exchange: Exchange) -> Course:
     """Return the times and sizes of an exchange that its `Timing` is computed from."""
     return (
