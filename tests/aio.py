@@ -375,6 +375,8 @@ class _Writer:
     def get_extra_info(self, name: str) -> Any:
         if name == "peercert":
             return self._stream.getpeercert()
+        if name == "ssl_object":
+            return None if self._stream is self._accepted else self._stream
         assert name == "socket", name
         return self._accepted.socket
 

@@ -1,5 +1,7 @@
 """
-The engine: HTTP/1.1 on asyncio, uvloop and trio, with a pool of its own, and as an httpx transport.
+The engine: HTTP/1.1 and HTTP/2, with a pool of its own, and as an httpx transport.
+
+It runs on asyncio, uvloop and trio.
 
 Only this package imports asyncio and httpcore. It knows no batches, retry policies or results.
 """
@@ -36,6 +38,7 @@ from ._errors import (
     EngineClosed,
     HandshakeFailed,
     ProxyFailed,
+    RequestRefused,
     ResolveFailed,
     SentTooSlowly,
     TimedOut,
@@ -71,6 +74,7 @@ __all__ = [
     "NetworkStream",
     "Origin",
     "ProxyFailed",
+    "RequestRefused",
     "ResolveFailed",
     "SentTooSlowly",
     "TimedOut",

@@ -10,7 +10,8 @@ The errors of an exchange that come from sockets, names and clocks, not from the
     ├── ProxyFailed      a proxy could not be reached, or did not connect to the origin
     ├── TimedOut         a time limit passed
     │   └── SentTooSlowly    the response came below the least rate
-    └── EngineClosed     the engine was closed meanwhile
+    ├── EngineClosed     the engine was closed meanwhile
+    └── RequestRefused   a server has not processed the request (a `ProtocolError`)
 
 It also finds the causes of an error: whether this machine ran out of something, or was cancelled.
 """
@@ -23,7 +24,7 @@ import socket
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from asyncbatch._engine.http11 import ExchangeError
+from asyncbatch._engine.http11 import ExchangeError, ProtocolError
 
 Phase: TypeAlias = Literal["pool", "connect", "write", "read", "rate", "total"]
 
@@ -139,6 +140,10 @@ class EngineClosed(ExchangeError):
     """The engine was closed during the exchange."""
 
     kind = "truncated"
+
+
+class RequestRefused(ProtocolError):
+    """The server has not processed the request, so it may be sent again whatever its method."""
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:

@@ -137,6 +137,10 @@ class ExchangeDial(Protocol):
         """Continue for this exchange, instead of the one that the dial was begun for."""
         ...
 
+    def pass_on(self, exchange: Exchange, other: Exchange) -> None:
+        """Continue for another exchange, since this one waits no more."""
+        ...
+
     def cancel(self, exchange: Exchange) -> None:
         """Cancel the dial, since the exchange waits no more."""
         ...
@@ -197,6 +201,7 @@ class Exchange:
         "origin",
         "payload",
         "reader",
+        "refusals",
         "send_at",
         "sent_at",
         "tls",
@@ -237,6 +242,8 @@ class Exchange:
         self.is_at_proxy = False
         self.is_reused = False
         self.has_resent = False
+        # How often a connection has refused it without serving any.
+        self.refusals = 0
         # The connection that it was started on last. It runs there while that refers to it.
         self.connection: ExchangeConnection | None = None
         # Used while it waits in the pool: its dial, the time at which the wait ends, and its
@@ -267,6 +274,7 @@ class Exchange:
         self.head = None
         self.content = b""
         self.has_resent = False
+        self.refusals = 0
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop, from `before` on, out of the earlier points in time."""

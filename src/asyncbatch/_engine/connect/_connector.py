@@ -41,6 +41,9 @@ from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._values._proxy import Proxy
 
+HTTP11 = ["http/1.1"]
+"""The protocols that are offered to proxies, by ALPN."""
+
 MOST_ADDRESSES = 4
 """Most addresses of an origin that a SOCKS proxy is asked for, each on its own connection."""
 
@@ -59,6 +62,9 @@ class Connector:
         socket_options: Arguments of `setsockopt` for each socket.
         uds: Path of a Unix domain socket to connect to instead of any address.
         retries: How often a failed connect is tried again.
+        http1: Whether HTTP/1.1 may be spoken. Without it, HTTP/2 is, whatever the server says, and
+            also without TLS.
+        http2: Whether HTTP/2 may be spoken; over TLS, the server decides.
     """
 
     def __init__(
@@ -72,6 +78,8 @@ class Connector:
         uds: str | None = None,
         retries: int = 0,
         resolver: Resolver | None = None,
+        http1: bool = True,
+        http2: bool = False,
     ) -> None:
         threads = Threads()
         self._tls = TLSContext(make_ssl_context, threads)
@@ -83,11 +91,30 @@ class Connector:
         )
         self._uds = uds
         self.retries = retries
+        self._http1 = http1 or not http2
+        self._http2 = http2
+        # Offered to origins. If anything else were offered, servers would speak it.
+        self._protocols = ["h2"] * self._http2 + HTTP11 * self._http1
 
     @property
     def has_policy(self) -> bool:
         """Whether addresses are checked."""
         return self._hosts.has_policy
+
+    def may_speak_http2(self, origin: Origin) -> bool:
+        """Whether a connection to an origin may turn out to speak HTTP/2."""
+        if not self._http2 or origin.is_forwarded:
+            return False
+        return origin.is_tls or not self._http1
+
+    def speaks_http2(self, transport: Transport, origin: Origin) -> bool:
+        """Whether the server at the other end of a transport speaks HTTP/2."""
+        if not self.may_speak_http2(origin):
+            return False
+        tls = transport.get_extra_info("ssl_object") if self._http1 else None
+        return not self._http1 or (
+            isinstance(tls, ssl.SSLObject) and tls.selected_alpn_protocol() == "h2"
+        )
 
     def refuses(self, route: Proxy | None) -> bool:
         """Whether addresses are checked, and a proxy would connect to others without a check."""
@@ -210,12 +237,15 @@ class Connector:
             try:
                 own_context = None if proxy is None else proxy.ssl_context
                 context = await self._context() if own_context is None else own_context
+                protocols = self._protocols if proxy is None else HTTP11
             except BaseException:
                 sock.close()
                 raise
             encrypted = self._tls.encrypted
             phases.enter("tls")
-            return await attacher.attach_tls(sock, context, _server_name(origin), encrypted)
+            return await attacher.attach_tls(
+                sock, context, _server_name(origin), encrypted, protocols
+            )
 
         return await self._shake_hands(origin, phases, shake_hands)
 
@@ -280,7 +310,9 @@ class Connector:
 
         async def shake_hands() -> Transport:
             phases.enter("tls")
-            return await attacher.attach_tls_over(transport, context, _server_name(origin))
+            return await attacher.attach_tls_over(
+                transport, context, _server_name(origin), self._protocols
+            )
 
         return await self._shake_hands(origin, phases, shake_hands)
 

@@ -54,8 +54,6 @@ class TLSContext:
             except Exception:
                 self._future = None
                 raise
-            # If anything else were offered, servers would speak it.
-            context.set_alpn_protocols(["http/1.1"])
             report_cuts(context)
             self._context = context
         return self._context

@@ -57,7 +57,7 @@ class ConnectionPool(Protocol):
         """Take back a connection that can serve another exchange."""
         ...
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Any) -> None:
         """Remove a connection that is closed."""
         ...
 
@@ -78,6 +78,8 @@ class Connection:
         outbox: Sends the requests that are delayed to the end of the turn.
         buffer: The buffer that the transport receives into. No content stays in it.
     """
+
+    is_shared = False
 
     __slots__ = (
         "_arrival",
@@ -198,6 +200,11 @@ class Connection:
             self.sending.resume()
 
     # What the pool calls.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes an exchange now."""
+        return self.exchange is None and not self.is_closed
 
     def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """

@@ -43,6 +43,14 @@ class PartialRequestConnection(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """Where the bytes of a request go."""
+
+    def write(self, content: bytes) -> None:
+        """Send; keep what the peer does not take at once."""
+        ...
+
+
 class PartialRequest:
     """
     A request that waits to be sent, or whose body is still produced.
@@ -56,7 +64,10 @@ class PartialRequest:
 
     __slots__ = ("_connection", "_transport", "_upload", "_waiter", "is_paused")
 
-    def __init__(self, connection: PartialRequestConnection, transport: Transport) -> None:
+    frames_chunks = True
+    """Whether a body of unknown length is framed by chunks."""
+
+    def __init__(self, connection: PartialRequestConnection, transport: Writer) -> None:
         self._connection = connection
         self._transport = transport
         # Set by the connection, and reset here.
@@ -188,14 +199,14 @@ async def _send_each(
 ) -> None:
     async for piece in pieces:
         if remaining is None:
-            await sending.write(encode_chunk(piece))
+            await sending.write(encode_chunk(piece) if sending.frames_chunks else piece)
             continue
         remaining -= len(piece)
         if remaining < 0:
             raise InvalidRequest("the request body is longer than its Content-Length")
         await sending.write(piece)
     if remaining is None:
-        await sending.write(LAST_CHUNK)
+        await sending.write(LAST_CHUNK if sending.frames_chunks else b"")
     elif remaining:
         raise InvalidRequest("the request body is shorter than its Content-Length")
     # If there was no piece, the head may not be sent yet.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from ._fields import RequestTranslator
+from ._fields import RequestTranslator, unchunked
 from ._limits import INITIAL_STREAMS, LONG_WINDOW, STREAM_WINDOW, ErrorCode, code_name
 from ._owner import SessionOwner
 
@@ -27,6 +27,7 @@ __all__ = [
     "check_installed",
     "code_name",
     "new_session",
+    "unchunked",
 ]
 
 

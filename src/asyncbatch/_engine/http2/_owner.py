@@ -17,6 +17,10 @@ class SessionOwner(Protocol):
     for it.
     """
 
+    def informational_received(self, stream: int) -> None:
+        """Note that an informational response has come, which is passed over."""
+        ...
+
     def head_received(self, stream: int, head: ResponseHead, *, is_end: bool) -> None:
         """Handle the head of the final response."""
         ...

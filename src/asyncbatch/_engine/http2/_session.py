@@ -253,6 +253,7 @@ class ClientSession:
                     limit=MAX_INFORMATIONAL,
                 )
             check_size(event.headers)
+            self._owner.informational_received(stream)
         except ExchangeError as exc:
             self._refuse(stream, exc)
 

@@ -72,6 +72,7 @@ class Attacher:
         context: ssl.SSLContext,
         server_name: str,
         encrypted: memoryview,
+        protocols: list[str],
     ) -> Transport:
         """
         Do the TLS handshake on a socket, and return its transport.
@@ -81,6 +82,7 @@ class Attacher:
             context: The TLS context.
             server_name: The name for SNI, which the certificate must have.
             encrypted: The buffer to receive into before decrypting. No content stays in it.
+            protocols: The protocols to offer by ALPN.
 
         Raises:
             OSError, ValueError: The handshake failed.
@@ -90,10 +92,10 @@ class Attacher:
             lower = SocketTransport(self._loop, self._watch, sock, encrypted)
         else:
             lower = await self._attach_by_loop(sock, encrypted)
-        return await self.attach_tls_over(lower, context, server_name)
+        return await self.attach_tls_over(lower, context, server_name, protocols)
 
     async def attach_tls_over(
-        self, lower: Transport, context: ssl.SSLContext, server_name: str
+        self, lower: Transport, context: ssl.SSLContext, server_name: str, protocols: list[str]
     ) -> Transport:
         """
         Do the TLS handshake over a transport, as in the tunnel of a proxy.
@@ -104,7 +106,7 @@ class Attacher:
             OSError, ValueError: The handshake failed; the transport is closed.
         """
         try:
-            tls = TLSTransport(self._loop, context, server_name, self.buffer)
+            tls = TLSTransport(self._loop, context, server_name, self.buffer, protocols)
             lower.deliver_to(tls)
         except BaseException:
             lower.abort()

@@ -44,6 +44,8 @@ class TLSTransport:
         context: Decides what is verified.
         server_name: The name for SNI and the certificate.
         buffer: The buffer to decrypt into. It may be shared, since no content stays in it.
+        protocols: The protocols to offer by ALPN. They are set for each connection, since clients
+            of other protocols may share the context.
 
     Raises:
         ValueError: `server_name` is not a valid name.
@@ -75,8 +77,10 @@ class TLSTransport:
         context: ssl.SSLContext,
         server_name: str,
         buffer: memoryview,
+        protocols: list[str],
     ) -> None:
         self._loop = loop
+        context.set_alpn_protocols(protocols)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)

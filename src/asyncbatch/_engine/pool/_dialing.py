@@ -24,7 +24,7 @@ from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._sockets import StartedConnect
-from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.connection._pooled import PooledConnection
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._transport import Transport
@@ -38,7 +38,7 @@ RETRY_BACKOFF = 0.5
 class DialOwner(Protocol):
     """What a dial calls on the pool."""
 
-    def connection_on(self, transport: Transport, origin: Origin) -> Connection:
+    def connection_on(self, transport: Transport, origin: Origin) -> PooledConnection:
         """
         Make a connection on an open transport.
 
@@ -47,7 +47,9 @@ class DialOwner(Protocol):
         """
         ...
 
-    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
+    def dial_succeeded(
+        self, dial: Dial, exchange: Exchange | None, connection: PooledConnection
+    ) -> None:
         """Use a new connection, first for the exchange that still waits for it."""
         ...
 
@@ -137,7 +139,7 @@ class Dial:
         dialler.dials[self] = None
         # What `begin` has opened, until the task uses it.
         self._begun: StartedConnect | None = None
-        self._task: Task[Connection] | None = None
+        self._task: Task[PooledConnection] | None = None
         # Set while the task connects.
         self._limit: TimeLimit | None = None
 
@@ -185,6 +187,11 @@ class Dial:
         self._phases.observer = exchange.observer
         self.is_taken_over = True
 
+    def pass_on(self, exchange: Exchange, other: Exchange) -> None:
+        """Continue for another exchange, since this one waits no more."""
+        self._leave(exchange)
+        self.take_over(other)
+
     def cancel(self, exchange: Exchange) -> None:
         """Cancel the dial, since the exchange waits no more; the task calls `dial_failed`."""
         self._leave(exchange)
@@ -204,7 +211,7 @@ class Dial:
     def _leave(self, exchange: Exchange) -> None:
         exchange.dial = self.exchange = self._phases.observer = None
 
-    async def _run(self, limit: float | None) -> Connection:
+    async def _run(self, limit: float | None) -> PooledConnection:
         retries = self._dialler.connector.retries
         delay = 0.0
         while True:
@@ -220,7 +227,7 @@ class Dial:
             self._phases.observe("connection.retry.complete", return_value=None)
             delay = delay * 2 or RETRY_BACKOFF
 
-    async def _connect(self, limit: float | None) -> Connection:
+    async def _connect(self, limit: float | None) -> PooledConnection:
         dialler, origin = self._dialler, self.origin_pool.origin
         with TimeLimit(limit) as self._limit:
             begun, self._begun = self._begun, None
@@ -230,7 +237,7 @@ class Dial:
             return dialler.owner.connection_on(transport, origin)
         raise TimedOut("connect")
 
-    def _ended(self, task: Task[Connection]) -> None:
+    def _ended(self, task: Task[PooledConnection]) -> None:
         if task.cancelled():
             if self._begun is not None:
                 self._begun.sock.close()
@@ -241,7 +248,7 @@ class Dial:
         else:
             self._succeeded(task.result())
 
-    def _succeeded(self, connection: Connection) -> None:
+    def _succeeded(self, connection: PooledConnection) -> None:
         self._dialler.owner.dial_succeeded(self, self._end(), connection)
 
     def _failed(self, error: Exception | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from asyncbatch._engine._exchange import NEVER
-from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.connection._pooled import PooledConnection
 from asyncbatch._engine.io._deadlines import Deadlines
 
 IDLE_GRACE = 0.05
@@ -41,12 +41,12 @@ class IdleConnections:
         self._expiry = expiry
         # An `OrderedDict`: a dict whose first member is removed repeatedly finds its first one
         # slowly.
-        self.members: OrderedDict[Connection, None] = OrderedDict()
+        self.members: OrderedDict[PooledConnection, None] = OrderedDict()
         # Those whose server closes them before `expiry`, by the seconds that they are kept. All
         # members of a group are kept equally long, so its first member expires first.
-        self._groups: dict[float, OrderedDict[Connection, None]] = {}
+        self._groups: dict[float, OrderedDict[PooledConnection, None]] = {}
 
-    def add(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+    def add(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
         """
         Keep a connection until it is needed.
 
@@ -75,7 +75,7 @@ class IdleConnections:
         if len(self.members) > self._maximum:
             self._deadlines.by(now + IDLE_GRACE)
 
-    def take(self, connection: Connection) -> None:
+    def take(self, connection: PooledConnection) -> None:
         """Remove an idle connection; the caller removes it from its `OriginPool`."""
         del self.members[connection]
         group = connection.idle_group
@@ -108,7 +108,7 @@ class IdleConnections:
         return NEVER
 
 
-def _close_expired(group: OrderedDict[Connection, None], seconds: float, now: float) -> float:
+def _close_expired(group: OrderedDict[PooledConnection, None], seconds: float, now: float) -> float:
     """Close the members that were idle for `seconds`; return when the next one expires."""
     while group:
         oldest = next(iter(group))

@@ -1,5 +1,5 @@
 """
-`OriginPool`: the idle connections to one origin, and the exchanges that wait for one.
+`OriginPool`: the connections to one origin that have room, and the exchanges that wait for one.
 
 `OriginPools` keeps one for each origin, for as long as something would be lost without it. Every
 step is O(1).
@@ -8,10 +8,15 @@ step is O(1).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeAlias
 
-from asyncbatch._engine._exchange import Exchange, ExchangeDial, Origin
-from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine._exchange import NEVER, Exchange, ExchangeDial, Origin
+from asyncbatch._engine.connection._pooled import PooledConnection, SharedConnection
 from asyncbatch._engine.http11 import KnownHead
+
+MayShare: TypeAlias = Callable[[Origin], bool]
+"""Tells whether connections to an origin may take several exchanges at a time."""
 
 
 class OriginPool:
@@ -22,19 +27,39 @@ class OriginPool:
         idle: Connections in the order in which they became idle, taken from the end. The one used
             most recently is the least likely to have been closed by the server, and the rest may
             expire. A dict, so that one that is closed can be removed from the middle.
+        shared: Connections in use that take further exchanges.
         waiting: Exchanges in order of arrival, served from the front.
+        hoping: Those of them that have no dial of their own, since others suffice.
         spare_dials: Dials whose exchange was served by another connection.
+        opening: Dials, and connections that do not know yet how many exchanges they take.
+        streams: How many exchanges a connection takes at a time: 1 over HTTP/1.1, infinite while
+            that is not known.
         connections: Number of open connections.
         known_head: What the connection that closed last knew of the server's heads.
     """
 
-    __slots__ = ("connections", "idle", "known_head", "origin", "spare_dials", "waiting")
+    __slots__ = (
+        "connections",
+        "hoping",
+        "idle",
+        "known_head",
+        "opening",
+        "origin",
+        "shared",
+        "spare_dials",
+        "streams",
+        "waiting",
+    )
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, *, may_share: bool) -> None:
         self.origin = origin
-        self.idle: dict[Connection, None] = {}
+        self.idle: dict[PooledConnection, None] = {}
+        self.shared: dict[SharedConnection, None] = {}
         self.waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self.hoping: OrderedDict[Exchange, None] = OrderedDict()
         self.spare_dials: dict[ExchangeDial, None] = {}
+        self.opening: dict[object, None] = {}
+        self.streams: float = NEVER if may_share else 1
         self.connections = 0
         self.known_head: KnownHead = (None, b"")
 
@@ -42,6 +67,13 @@ class OriginPool:
     def is_empty(self) -> bool:
         """Whether nothing is lost if it is forgotten."""
         return not (self.connections or self.waiting or self.spare_dials)
+
+    @property
+    def has_enough_opening(self) -> bool:
+        """Whether what is being opened will be enough for all that wait."""
+        # Not by the product: that of infinity and 0 is no number.
+        opening = len(self.opening)
+        return opening > 0 and len(self.waiting) <= opening * self.streams
 
 
 class OriginPools:
@@ -53,15 +85,20 @@ class OriginPools:
             connection still refers to it.
     """
 
-    __slots__ = ("kept",)
+    __slots__ = ("_may_share", "kept")
 
-    def __init__(self) -> None:
+    def __init__(self, may_share: MayShare) -> None:
+        self._may_share = may_share
         self.kept: dict[Origin, OriginPool] = {}
 
     def of(self, origin: Origin) -> OriginPool:
         """Return the `OriginPool` of an origin: the kept one, or one not kept yet."""
         origin_pool = self.kept.get(origin)
-        return OriginPool(origin) if origin_pool is None else origin_pool
+        return self.new(origin) if origin_pool is None else origin_pool
+
+    def new(self, origin: Origin) -> OriginPool:
+        """Return a new `OriginPool`, which is not kept yet."""
+        return OriginPool(origin, may_share=self._may_share(origin))
 
     def keep(self, origin_pool: OriginPool) -> OriginPool:
         """Keep an `OriginPool`, unless its origin has another one by now; return the kept one."""

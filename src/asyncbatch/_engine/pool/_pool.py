@@ -8,6 +8,7 @@ and at every moment each connection has an owner.
 from __future__ import annotations
 
 from time import monotonic
+from typing import Any
 
 from asyncbatch._engine._errors import (
     ConnectFailed,
@@ -22,6 +23,8 @@ from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
+from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
+from asyncbatch._engine.connection._pooled import PooledConnection, SharedConnection
 from asyncbatch._engine.connection._proxied import as_proxys_fault
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
@@ -80,9 +83,10 @@ class Pool:
         self.idle = IdleConnections(self.deadlines, maximum=max_idle, expiry=idle_expiry)
         self._max_connections = max_connections
         self._max_in_use = max_in_use
-        self._origin_pools = OriginPools()
+        self._connector = connector
+        self._origin_pools = OriginPools(connector.may_speak_http2)
         # The adopted connections that are neither idle nor closed. Only this class writes it.
-        self.in_use: set[Connection] = set()
+        self.in_use: set[PooledConnection] = set()
         self.is_closed = False
         call_at_end(loop, self.close_nowait)
 
@@ -93,11 +97,18 @@ class Pool:
         kept = self._origin_pools.kept
         origin_pool = kept.get(exchange.origin)
         if origin_pool is None:
-            origin_pool = kept[exchange.origin] = OriginPool(exchange.origin)
+            origin_pool = kept[exchange.origin] = self._origin_pools.new(exchange.origin)
+        if origin_pool.shared:
+            shared = self._take_shared(origin_pool)
+            if shared is not None:
+                shared.start(exchange, monotonic())
+                return
         if origin_pool.idle:
             connection = self._take_idle(origin_pool, exchange)
             if connection is not None:
                 connection.start(exchange, exchange.begun_at)
+                if connection.is_shared:
+                    self._share(connection)
                 return
             origin_pool = self._origin_pools.keep(origin_pool)
         self._wait(origin_pool, exchange)
@@ -109,8 +120,7 @@ class Pool:
         self._stop_waiting(exchange)
         if exchange.dial is not None:
             # A caller whose time limit ended the exchange reads how long each phase took.
-            exchange.dial.tell(exchange)
-            exchange.dial.cancel(exchange)
+            self._cancel_dial(exchange)
 
     def close_nowait(self) -> None:
         """Fail everything in flight and close everything, without waiting for its end."""
@@ -147,7 +157,7 @@ class Pool:
         """Whether so many exchanges are in flight that requests are sent together."""
         return len(self.in_use) >= WORTH_WAITING
 
-    def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
+    def release(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
         """
         Take back a connection that can serve another exchange.
 
@@ -172,22 +182,79 @@ class Pool:
             if mine is not None and left is not None:
                 self._serve(left, mine)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: PooledConnection) -> None:
         """Remove a connection that was closed, and use its place."""
+        origin_pool: OriginPool | None = connection.origin_pool
+        if origin_pool is None:  # not adopted yet
+            return
+        if connection.is_shared:
+            self._forget_shared(connection, origin_pool)
         if connection in self.in_use:
             self.in_use.discard(connection)
         elif connection in self.idle.members:
             self.idle.take(connection)
-            del connection.origin_pool.idle[connection]
+            del origin_pool.idle[connection]
         else:
             return
-        origin_pool: OriginPool = connection.origin_pool
-        origin_pool.known_head = connection.protocol.known_head
+        if isinstance(connection, Connection):
+            origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
         self._origin_pools.tidy(origin_pool)
         if self.waiters.starved:
             # Not at once: the code that closes the connection may be about to use the place.
             self.loop.call_soon(self._start_starved)
+
+    def offer(self, connection: SharedConnection, now: float) -> None:
+        """Use the room of a connection, whose exchanges or limits have changed."""
+        if now >= connection.retire_at or self.is_closed:
+            connection.retire()
+            return
+        origin_pool: OriginPool = connection.origin_pool
+        if connection.most_exchanges is not None:
+            origin_pool.opening.pop(connection, None)
+            origin_pool.streams = max(1, connection.most_exchanges)
+        while origin_pool.waiting and connection.has_room:
+            first = next(iter(origin_pool.waiting))
+            if not connection.is_used and self._is_anothers_turn(first):
+                break
+            self._serve(connection, first)
+        if connection.is_closed:
+            return
+        if connection.is_used:
+            self._share(connection)
+        elif connection.has_room:
+            self._rest(connection, now)
+        else:
+            connection.retire()  # the server takes no more, as one does that will leave
+        self._dial_for_hoping(origin_pool)
+
+    def unshare(self, connection: SharedConnection) -> None:
+        """Give a connection no more exchanges."""
+        if connection.origin_pool is not None:
+            connection.origin_pool.shared.pop(connection, None)
+
+    def _share(self, connection: Any) -> None:
+        """Give a connection in use further exchanges, if it takes them."""
+        if connection.has_room:
+            connection.origin_pool.shared[connection] = None
+
+    def _rest(self, connection: SharedConnection, now: float) -> None:
+        """Keep a connection without an exchange as an idle one, if it takes exchanges again."""
+        origin_pool: OriginPool = connection.origin_pool
+        origin_pool.shared.pop(connection, None)
+        if connection in self.idle.members:
+            return
+        self.in_use.discard(connection)
+        self.idle.add(connection, now, None)
+        if self.waiters.starved:
+            self._start_starved()
+
+    def _forget_shared(self, connection: Any, origin_pool: OriginPool) -> None:
+        origin_pool.shared.pop(connection, None)
+        if connection in origin_pool.opening:
+            del origin_pool.opening[connection]
+            if origin_pool.hoping:
+                self.loop.call_soon(self._dial_for_hoping, origin_pool)
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
@@ -200,14 +267,19 @@ class Pool:
 
     # What dials call.
 
-    def connection_on(self, transport: Transport, origin: Origin) -> Connection:
+    def connection_on(self, transport: Transport, origin: Origin) -> PooledConnection:
         """
-        Make a connection on an open transport.
+        Make a connection on an open transport, of the protocol that the server speaks.
 
         Raises:
             ConnectFailed: It cannot be watched, for lack of a descriptor; it is closed.
         """
-        connection = Connection(self, origin, transport, self.deadlines, self.outbox, self.buffer)
+        connection: Connection | MultiplexedConnection
+        common = self, origin, transport, self.deadlines, self.outbox
+        if self._connector.speaks_http2(transport, origin):
+            connection = MultiplexedConnection(*common)
+        else:
+            connection = Connection(*common, self.buffer)
         try:
             transport.deliver_to(connection)
         except OSError as exc:
@@ -215,8 +287,11 @@ class Pool:
             raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
         return connection
 
-    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Connection) -> None:
+    def dial_succeeded(
+        self, dial: Dial, exchange: Exchange | None, connection: PooledConnection
+    ) -> None:
         """Use a new connection, first for the exchange that still waits for it."""
+        dial.origin_pool.opening.pop(dial, None)
         if connection.is_closed or self.is_closed:
             connection.close()
             if exchange is not None:
@@ -224,17 +299,34 @@ class Pool:
                 error = TruncatedResponse("the server closed at once", received=False)
                 error.__cause__ = connection.early_end
                 self._fail_waiting(exchange, as_proxys_fault(error, exchange))
+            self._dial_for_hoping(dial.origin_pool)
             self._origin_pools.tidy(dial.origin_pool)
             self._start_starved()
             return
         self._adopt(connection, dial.origin_pool)
+        if isinstance(connection, MultiplexedConnection):
+            self._begin_sharing(connection, exchange)
+            return
+        origin_pool: OriginPool = connection.origin_pool
+        origin_pool.streams = 1
         if exchange is not None:
             self._serve(connection, exchange)
         else:
             self.release(connection, monotonic(), None)
+        self._dial_for_hoping(origin_pool)
+
+    def _begin_sharing(self, connection: MultiplexedConnection, exchange: Exchange | None) -> None:
+        """Use a new connection that takes several exchanges."""
+        if connection.most_exchanges is None:
+            connection.origin_pool.opening[connection] = None
+        if exchange is not None:
+            self._serve(connection, exchange)
+        if not connection.is_closed:
+            self.offer(connection, monotonic())
 
     def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
         """Fail the exchange that waits for this dial, or have it dial or wait again."""
+        dial.origin_pool.opening.pop(dial, None)
         if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
             # The time limit began before the dial took over this exchange.
             if not self._dial_if_room(self._origin_pools.of(exchange.origin), exchange):
@@ -247,15 +339,17 @@ class Pool:
             return
         elif exchange is not None:
             self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
+        self._dial_for_hoping(dial.origin_pool)
         self._origin_pools.tidy(dial.origin_pool)
         self._start_starved()
 
-    def _adopt(self, connection: Connection, origin_pool: OriginPool) -> None:
+    def _adopt(self, connection: PooledConnection, origin_pool: OriginPool) -> None:
         """Add a new connection."""
         origin_pool = self._origin_pools.keep(origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
-        connection.protocol.known_head = origin_pool.known_head
+        if isinstance(connection, Connection):
+            connection.protocol.known_head = origin_pool.known_head
         self.in_use.add(connection)
 
     # Dialling.
@@ -274,7 +368,30 @@ class Pool:
     def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
         self._origin_pools.keep(origin_pool)
         self.waiters.feed(exchange)
-        Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh).begin()
+        dial = Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh)
+        origin_pool.opening[dial] = None
+        dial.begin()
+
+    def _dial_for_hoping(self, origin_pool: OriginPool) -> None:
+        """Open as many connections as those need that wait for other exchanges' connections."""
+        hoping = origin_pool.hoping
+        while hoping and not self.is_closed and not origin_pool.has_enough_opening:
+            exchange, _ = hoping.popitem(last=False)
+            if not self._dial_if_room(origin_pool, exchange):
+                self.waiters.starve(exchange)
+
+    def _cancel_dial(self, exchange: Exchange) -> None:
+        """Give up a dial, or give it to an exchange that hopes for it."""
+        dial = exchange.dial
+        assert dial is not None
+        dial.tell(exchange)
+        origin_pool = self._origin_pools.kept.get(exchange.origin)
+        if origin_pool is None or not origin_pool.hoping:
+            dial.cancel(exchange)
+            return
+        other, _ = origin_pool.hoping.popitem(last=False)
+        dial.pass_on(exchange, other)
+        self.waiters.feed(other)
 
     def _can_make_room(self, error: Exception) -> bool:
         """Close an idle connection if descriptors were lacking; return whether one was closed."""
@@ -297,13 +414,15 @@ class Pool:
             if exchange is None:
                 return
             origin_pool = self._origin_pools.of(exchange.origin)
-            connection = self._take_idle(origin_pool, exchange)
+            connection = self._take_shared(origin_pool) or self._take_idle(origin_pool, exchange)
             if connection is not None:
                 self._serve(connection, exchange)
+                if connection.is_shared:
+                    self._share(connection)
             elif not self._dial_if_room(origin_pool, exchange):
                 return
 
-    def _serve(self, connection: Connection, exchange: Exchange) -> None:
+    def _serve(self, connection: PooledConnection, exchange: Exchange) -> None:
         """Start a waiting exchange on a connection."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
@@ -316,11 +435,20 @@ class Pool:
         """Fail a waiting exchange, and cancel its dial."""
         self._stop_waiting(exchange)
         if exchange.dial is not None:
-            exchange.dial.tell(exchange)
-            exchange.dial.cancel(exchange)
+            self._cancel_dial(exchange)
         exchange.fail(error, monotonic())
 
-    def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> Connection | None:
+    def _take_shared(self, origin_pool: OriginPool) -> SharedConnection | None:
+        """Return the connection in use that has got room most recently, if there is one."""
+        shared = origin_pool.shared
+        while shared:
+            connection = next(reversed(shared))
+            if connection.has_room:
+                return connection
+            del shared[connection]
+        return None
+
+    def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> PooledConnection | None:
         """Take the most recently used idle connection that is still good, if one may be used."""
         idle = origin_pool.idle
         # All connections are checked together, just before the request is sent with others.
@@ -345,25 +473,40 @@ class Pool:
         if origin_pool.spare_dials:
             dial, _ = origin_pool.spare_dials.popitem()
             dial.take_over(exchange)
+        elif origin_pool.streams > 1 and origin_pool.has_enough_opening:
+            self._hope(origin_pool, exchange)
         elif not self._dial_if_room(origin_pool, exchange):
             self.waiters.starve(exchange)
+
+    def _hope(self, origin_pool: OriginPool, exchange: Exchange) -> None:
+        """Wait for a connection that is being opened for other exchanges."""
+        limits = exchange.limits
+        origin_pool.hoping[exchange] = None
+        is_first = not origin_pool.connections
+        limit = limits.connect_timeout if is_first else limits.pool_timeout
+        self.waiters.expire_at(exchange, limit)
 
     def _stop_waiting(self, exchange: Exchange) -> None:
         self.waiters.discard(exchange)
         origin_pool = self._origin_pools.kept.get(exchange.origin)
         if origin_pool is not None:
             origin_pool.waiting.pop(exchange, None)
+            origin_pool.hoping.pop(exchange, None)
             self._origin_pools.tidy(origin_pool)
 
-    def _serve_next(self, connection: Connection) -> bool:
+    def _serve_next(self, connection: PooledConnection) -> bool:
         """Serve the exchange that has waited longest, if of this origin; return whether."""
         origin_pool: OriginPool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
-        starved = self.waiters.first_starved()
-        if mine is None or (starved is not None and starved.order < mine.order):
+        if mine is None or self._is_anothers_turn(mine):
             return False
         self._serve(connection, mine)
         return True
+
+    def _is_anothers_turn(self, mine: Exchange) -> bool:
+        """Whether another exchange has waited for a place for longer."""
+        starved = self.waiters.first_starved()
+        return starved is not None and starved.order < mine.order
 
     # Time.
 
@@ -419,5 +562,10 @@ class Pool:
         return min(following, next_end, self.idle.close_expired(now))
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
-        phase: Phase = "total" if now >= exchange.deadline else "pool"
+        phase: Phase = "pool"
+        origin_pool = self._origin_pools.kept.get(exchange.origin)
+        if now >= exchange.deadline:
+            phase = "total"
+        elif origin_pool is not None and exchange in origin_pool.hoping:
+            phase = "pool" if origin_pool.connections else "connect"
         self._fail_waiting(exchange, TimedOut(phase))

@@ -36,7 +36,11 @@ class Log:
         self.heads: dict[int, ResponseHead] = {}
         self.bodies: dict[int, bytes] = {}
         self.takes = True
+        self.informed = 0
         self.session: Any = new_session(self)
+
+    def informational_received(self, stream: int) -> None:
+        self.informed += 1
 
     def head_received(self, stream: int, head: ResponseHead, *, is_end: bool) -> None:
         self.heads[stream] = head
@@ -148,6 +152,7 @@ def test_informational_responses_are_passed_over_and_trailers_are_not() -> None:
         ("head", 1, 200, (), False),
         ("trailers", 1, b"abc", ((b"x-sum", b"1"),)),
     ]
+    assert log.informed == 2
 
 
 def test_equal_heads_are_one_object() -> None:

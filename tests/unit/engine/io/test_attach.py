@@ -187,7 +187,9 @@ async def shake_hands(
     pair[1].setblocking(True)
     accepting = aio.ensure_future(aio.to_thread(accept, server, pair[1]))
     try:
-        transport = await one.attach_tls(pair[0], client, name, memoryview(bytearray(99)))
+        transport = await one.attach_tls(
+            pair[0], client, name, memoryview(bytearray(99)), ["http/1.1"]
+        )
     except BaseException:
         await aio.gather(accepting, return_exceptions=True)
         raise
@@ -251,7 +253,7 @@ async def test_a_socket_that_cannot_be_watched_for_tls_is_closed(
 
     monkeypatch.setattr(SocketTransport, "deliver_to", fail)
     with pytest.raises(OSError, match="no descriptor"):
-        await one.attach_tls(pair[0], client, "server.test", memoryview(bytearray(9)))
+        await one.attach_tls(pair[0], client, "server.test", memoryview(bytearray(9)), ["http/1.1"])
 
     assert pair[0].fileno() == -1
 

@@ -95,7 +95,7 @@ class Pair:
         self.owner = Owner()
         self.buffer = memoryview(bytearray(room))
         loop = running_loop()
-        self.tls = TLSTransport(loop, client, "server.test", self.buffer)
+        self.tls = TLSTransport(loop, client, "server.test", self.buffer, ["http/1.1"])
         self.owner.transport = self.tls
         self.lower = Lower(self.tls)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -251,6 +251,7 @@ async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
         ssl.create_default_context(),
         "server.test",
         pair.buffer,
+        ["http/1.1"],
     )
     pair.lower = Lower(pair.tls)
     pair.tls.begin(pair.lower)  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ class Rig:
         fake: Any = connector
         self.dialler = Dialler(self.owner, loop, fake, attacher, self.closing)
         self.exchange = self.new_exchange(**limits)
-        self.origin_pool = OriginPool(ORIGIN)
+        self.origin_pool = OriginPool(ORIGIN, may_share=False)
         self.dial = Dial(self.dialler, self.origin_pool, self.exchange, is_fresh=False)
 
     def new_exchange(self, **limits: Any) -> Exchange:

@@ -1,0 +1,734 @@
+"""
+`MultiplexedConnection`: several exchanges at a time on one HTTP/2 connection.
+
+It moves bytes between a transport and the sans-IO session, and events of the session to the streams
+of its exchanges. It tells the pool when there is room for another exchange.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from asyncbatch._engine._errors import EngineClosed, RequestRefused
+from asyncbatch._engine._event_loop import EventLoop
+from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
+from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
+from asyncbatch._engine.connection._partial_request import send_upload
+from asyncbatch._engine.connection._proxied import ProxiedRequests
+from asyncbatch._engine.connection._resend import may_send_again
+from asyncbatch._engine.connection._stream import Stream, StreamUpload
+from asyncbatch._engine.http2 import (
+    ErrorCode,
+    RequestTranslator,
+    code_name,
+    new_session,
+    unchunked,
+)
+from asyncbatch._engine.http11 import (
+    ExchangeError,
+    InvalidRequest,
+    ProtocolError,
+    ResponseHead,
+    TruncatedResponse,
+)
+from asyncbatch._engine.io._deadlines import Deadlines
+from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
+from asyncbatch._engine.io._readiness import Poll, never
+from asyncbatch._engine.io._transport import Transport
+
+if TYPE_CHECKING:
+    from asyncbatch._engine.http2._session import ClientSession
+
+PIECE = 256 * 1024
+"""Most bytes that are written at once, so that no second copy of a large upload exists."""
+
+SILENCE = 1.0
+"""Seconds without a byte after a request was sent: if one is given up then, the server is asked for
+a sign of life, since the connection may be dead."""
+
+DOUBT = 5.0
+"""Seconds to wait for that sign."""
+
+MAX_REFUSALS = 10
+"""How often an exchange is sent again after a connection has refused it without serving any."""
+
+
+class SharingPool(ConnectionPool, Protocol):
+    """What a connection with several exchanges calls on its pool."""
+
+    @property
+    def loop(self) -> EventLoop:
+        """The event loop."""
+        ...
+
+    def offer(self, connection: MultiplexedConnection, now: float) -> None:
+        """Use the room of a connection, whose exchanges or limits have changed."""
+        ...
+
+    def unshare(self, connection: MultiplexedConnection) -> None:
+        """Give a connection no more exchanges."""
+        ...
+
+    def forget(self, connection: Any) -> None:
+        """Remove a connection that is closed."""
+        ...
+
+
+class MultiplexedConnection:
+    """
+    An HTTP/2 connection to one origin.
+
+    Args:
+        pool: The pool that it belongs to.
+        origin: The origin at the other end.
+        transport: Moves the bytes; the caller still has to call `deliver_to` on it.
+        deadlines: Calls the pool when a limit of an exchange has passed.
+        outbox: Sends at the end of the turn what is delayed until then.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_deadlines",
+        "_doubted_at",
+        "_has_changed",
+        "_is_leaving",
+        "_is_paused",
+        "_is_receiving",
+        "_is_scheduled",
+        "_limit",
+        "_now",
+        "_outbox",
+        "_pool",
+        "_proxied",
+        "_refused",
+        "_session",
+        "_ssl_object",
+        "_streams",
+        "_translator",
+        "_transport",
+        "_unsent",
+        "_uploads",
+        "deadline",
+        "early_end",
+        "idle_group",
+        "idle_since",
+        "is_closed",
+        "origin",
+        "origin_pool",
+        "poll",
+        "response_builder",
+        "retire_at",
+        "served",
+    )
+
+    is_shared = True
+
+    exchange: Exchange | None = None
+    """Always `None`: what an exchange refers to while it runs is its `Stream`."""
+
+    def __init__(
+        self,
+        pool: SharingPool,
+        origin: Origin,
+        transport: Transport,
+        deadlines: Deadlines,
+        outbox: Outbox,
+    ) -> None:
+        self._pool = pool
+        self.origin = origin
+        self._deadlines = deadlines
+        self._outbox = outbox
+        # `None` once closed, as `_session`.
+        self._transport: Transport = transport
+        self._session: ClientSession = new_session(self)
+        self._translator: RequestTranslator = RequestTranslator(is_tls=origin.is_tls)
+        # Removes credentials for a proxy from requests; `None` without one.
+        self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
+        self._ssl_object: object = None
+        # The streams that are open, by number; those whose head, or body, is not all written.
+        self._streams: dict[int, Stream] = {}
+        self._unsent: list[Stream] = []
+        self._uploads: dict[int, Stream] = {}
+        # Streams that the server has refused in the bytes at hand.
+        self._refused: list[Stream] = []
+        # How many streams to open at a time: what the server allows, or fewer since it refuses.
+        self._limit = self._session.max_streams
+        # Bytes may arrive at any time, so none make an idle connection unusable.
+        self.poll: Poll = never
+        self.origin_pool: Any = None
+        self.response_builder: Any = None
+        self.deadline = NEVER
+        self.retire_at = monotonic() + MAX_AGE
+        self.idle_since = 0.0
+        self.idle_group: OrderedDict[Any, None] | None = None
+        self.served = 0
+        self.early_end: Exception | None = None
+        self.is_closed = False
+        # Whether it takes no more exchanges.
+        self._is_leaving = False
+        # When the first request was written since bytes have last arrived; 0 if none was.
+        self._asked_at = 0.0
+        # When the server was asked for a sign of life; 0 if it was not, or has given one.
+        self._doubted_at = 0.0
+        self._is_paused = False
+        self._is_receiving = False
+        self._is_scheduled = False
+        # Whether the pool must be told of a change.
+        self._has_changed = False
+        self._now = 0.0
+
+    # What the transport calls.
+
+    def received(self, content: bytes | memoryview) -> None:
+        """Handle received bytes."""
+        self._now = monotonic()
+        self._asked_at = 0.0
+        if self._doubted_at:
+            self._doubted_at = 0.0
+            self._has_changed = True
+        self._is_receiving = True
+        try:
+            self._session.receive(content)
+            if self._refused:
+                self._send_refused_again()
+            if self._has_changed:
+                self._tell_pool()
+        finally:
+            self._is_receiving = False
+        self._flush()
+
+    def eof_received(self) -> None:
+        """Handle the end of the server's bytes."""
+        self._end(None)
+
+    def cut_off(self, error: Exception | None) -> None:
+        """Handle an end of the bytes that may not come from the server."""
+        self._end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Handle the end of the connection."""
+        self._end(exc)
+
+    def pause_writing(self) -> None:
+        """Write no more for now: what waits stays in the session, which bounds it."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._is_paused = False
+        self._flush()
+
+    # What the pool calls.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another exchange now."""
+        return not (self._is_leaving or self._doubted_at) and len(self._streams) < self._limit
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has an exchange, or waits for a sign of life."""
+        return bool(self._streams or self._doubted_at)
+
+    @property
+    def most_exchanges(self) -> int | None:
+        """How many exchanges the server allows at a time; `None` before it has said so."""
+        return self._session.max_streams if self._session.has_settings else None
+
+    def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
+        """Send a request, now or with others at the end of this turn."""
+        stream = Stream(self, exchange)
+        exchange.connection = stream
+        exchange.is_reused = self.served > 0 or bool(self._streams)
+        exchange.send_at = now
+        try:
+            self._open(stream, exchange)
+        except InvalidRequest as error:
+            self._fail_unsent(stream, exchange, error)
+            return
+        except ProtocolError:
+            self._leave()
+            self._start_elsewhere(stream, exchange)
+            return
+        if exchange.deadline < self.deadline:
+            self.watch(exchange.deadline)
+        stream.deadline = exchange.deadline
+        self._unsent.append(stream)
+        self._write_soon()
+
+    def send_request(self) -> None:
+        """Write what was delayed to the end of the turn."""
+        self._is_scheduled = False
+        if self.is_closed:
+            return
+        self._flush()
+        if self._has_changed:
+            self._now = monotonic()
+            self._tell_pool()
+
+    def expire(self, now: float) -> None:
+        """Fail the exchanges of which a limit has passed."""
+        if self._doubted_at and now >= self._doubted_at + DOUBT:
+            self._leave()
+        self._now = now
+        for stream in list(self._streams.values()):
+            if stream.deadline <= now:
+                self.give_up(stream, stream.passed_limit(now))
+        if not self.is_closed:
+            self._find_deadline()
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take the time of a blocked loop out of its exchanges."""
+        for stream in self._streams.values():
+            stream.take_out(seconds, before)
+        if self._doubted_at:
+            self._doubted_at += seconds
+        self._find_deadline()
+
+    def give_more_time(self, seconds: float) -> None:
+        """Extend every limit of its exchanges."""
+        for stream in self._streams.values():
+            stream.give_more_time(seconds)
+        self._find_deadline()
+
+    def retire(self) -> None:
+        """Take no more exchanges, and close after the last one."""
+        self._leave()
+        if not self._streams:
+            self.close()
+
+    def fail(self, error: Exception) -> None:
+        """Close, and fail all exchanges."""
+
+        def error_of(_: Stream) -> Exception:
+            return _again(error)
+
+        self._end_all(error, error_of)
+
+    def close(self) -> None:
+        """Close at once, without waiting; all exchanges must have ended."""
+        if self.is_closed:
+            return
+        self.is_closed = self._is_leaving = True
+        self.deadline = NEVER
+        self._pool.forget(self)
+        self._session.stop()
+        self._ssl_object = self._transport.get_extra_info("ssl_object")
+        self._transport.abort()
+        # Results refer to their connections.
+        self._transport = self._session = self._translator = None  # type: ignore[assignment]
+        self.response_builder = self.origin_pool = None
+
+    # What the owner of an exchange calls, after the exchange has ended.
+
+    def abandon(self) -> None:
+        """Do nothing: the exchange has ended."""
+
+    def take_body(self) -> bytes:
+        """Return nothing: the exchange has ended."""
+        return b""
+
+    def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
+        """Do nothing: the exchange has ended."""
+
+    def get_extra_info(self, name: str) -> object:
+        """Ask the transport; once closed, return what was kept of it."""
+        if self.is_closed:
+            return self._ssl_object if name == "ssl_object" else None
+        return self._transport.get_extra_info(name)
+
+    # What a stream calls.
+
+    def give_up(self, stream: Stream, error: Exception) -> None:
+        """Reset a stream, and fail its exchange."""
+        exchange = stream.exchange
+        if exchange is None:
+            return
+        exchange.head = stream.head
+        if exchange.limits.streams:
+            exchange.content = stream.take_rest()
+        self._reset(stream)
+        exchange.fail(error, monotonic())
+
+    def abandon_stream(self, stream: Stream) -> None:
+        """Reset a stream whose exchange was abandoned."""
+        if stream.exchange is not None:
+            self._reset(stream)
+
+    def watch(self, deadline: float) -> None:
+        """Call `expire` soon after `deadline`."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+        if deadline < self._deadlines.next_at:
+            self._deadlines.by(deadline)
+
+    def taken(self, stream: Stream, size: int) -> None:
+        """Give back the window of bytes that the reader has taken."""
+        if not self.is_closed:
+            self._session.consume(stream.number, size)
+            self._flush()
+
+    def widen(self, stream: Stream, window: int) -> None:
+        """Let the server send more before it is taken."""
+        self._session.widen(stream.number, window)
+
+    def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:
+        """Send bytes of a body; return how many of its bytes wait for the server."""
+        session, number = self._session, stream.number
+        if is_end and not content:
+            session.end_body(number)
+        else:
+            session.send_body(number, content, is_end=is_end)
+        self._uploads[number] = stream
+        self._flush()
+        return 0 if self.is_closed else session.unsent(number)
+
+    # What the session calls.
+
+    def informational_received(self, stream: int) -> None:
+        """Note that the server has answered something."""
+        found = self._streams.get(stream)
+        if found is not None and found.exchange is not None:
+            self._note_first_byte(found.exchange)
+
+    def head_received(self, stream: int, head: ResponseHead, *, is_end: bool) -> None:
+        """Handle the head of the final response."""
+        found = self._streams.get(stream)
+        if found is None or found.exchange is None:
+            return
+        self._note_first_byte(found.exchange)
+        if is_end:
+            found.head = head
+            self._complete(found, b"", ())
+            return
+        error = found.begin_body(head)
+        if error is not None:
+            self.give_up(found, error)
+
+    def content_received(self, stream: int, content: bytes, *, is_end: bool) -> None:
+        """Handle bytes of the body."""
+        found = self._streams.get(stream)
+        if found is None or found.exchange is None:
+            self._session.consume(stream, len(content))
+            return
+        if is_end:
+            self._session.consume(stream, len(content))
+            error = found.count(content)
+            if error is None:
+                self._complete(found, content, ())
+        else:
+            if not found.exchange.limits.streams:
+                self._session.consume(stream, len(content))
+            error = found.add(content, self._now)
+        if error is not None:
+            self.give_up(found, error)
+
+    def trailers_received(self, stream: int, fields: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Handle the trailers, which end the response."""
+        found = self._streams.get(stream)
+        if found is not None:
+            self._complete(found, b"", fields)
+
+    def stream_reset(self, stream: int, code: int) -> None:
+        """Handle that the server has ended a stream."""
+        found = self._streams.get(stream)
+        if found is None or found.exchange is None:
+            return
+        self._note_first_byte(found.exchange)
+        where = "" if found.head is None else " inside the body"
+        error = TruncatedResponse(
+            f"the server reset the stream{where}: {code_name(code)}", received=True
+        )
+        self.give_up(found, error)
+
+    def stream_refused(self, stream: int) -> None:
+        """Note that the server has not processed a request."""
+        found = self._streams.get(stream)
+        if found is not None:
+            self._refused.append(found)
+
+    def stream_failed(self, stream: int, error: ExchangeError) -> None:
+        """Fail the exchange of a response that is not valid, or too large."""
+        found = self._streams.get(stream)
+        if found is not None and found.exchange is not None:
+            self._note_first_byte(found.exchange)
+            self.give_up(found, error)
+
+    def settings_changed(self) -> None:
+        """Note how many streams the server allows."""
+        self._limit = self._session.max_streams
+        self._has_changed = True
+
+    def server_leaves(self) -> None:
+        """Open no more streams; those that are open go on."""
+        self._leave()
+
+    def session_ended(self, error: ExchangeError) -> None:
+        """Send what tells the server why, and fail all exchanges."""
+        self._leave()
+        if self._refused:
+            self._send_refused_again()
+        if not self._is_paused:
+            self._transport.write(self._session.take_outgoing(PIECE))
+        self.fail(error)
+
+    # Private.
+
+    def _open(self, stream: Stream, exchange: Exchange) -> None:
+        """
+        Queue a request.
+
+        Raises:
+            InvalidRequest: It cannot be sent over HTTP/2.
+            ProtocolError: No more streams can be opened.
+        """
+        payload, body = exchange.payload, exchange.body
+        if self._proxied is not None:
+            payload = self._proxied.rewrite(payload)
+        fields, content, is_chunked = self._translator.translate(payload)
+        is_upload = isinstance(body, Upload)
+        if body is not None and not isinstance(body, Upload):
+            content = unchunked(body) if is_chunked else body
+        number = self._session.open_stream(fields, is_end=not (content or is_upload))
+        stream.number = number
+        self._streams[number] = stream
+        if isinstance(body, Upload):
+            stream.sending = sending = StreamUpload(stream)
+            self._uploads[number] = stream
+            sending.begin_upload(self._pool.start_task(send_upload(sending, exchange, body)))
+        elif content:
+            self._uploads[number] = stream
+            self._session.send_body(number, content, is_end=True)
+
+    def _write_soon(self) -> None:
+        """Write after the bytes at hand, or at the end of the turn, or, if few are in use, now."""
+        if self._is_receiving or self._is_scheduled:
+            return
+        # What has arrived before a request may say that the server leaves; the outbox reads it.
+        if len(self._streams) < WORTH_WAITING and not (self.served and self._transport.poll(0)):
+            self._flush()
+            return
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not (self._is_scheduled or self._is_receiving or self._pool.loop.is_closed()):
+            self._is_scheduled = True
+            self._outbox.put(self)
+
+    def _flush(self) -> None:
+        """Write what the session has, as long as the kernel takes it."""
+        while not (self._is_paused or self.is_closed):
+            content = self._session.take_outgoing(PIECE)
+            if not content or self.is_closed:
+                break
+            self._transport.write(content)
+        if self.is_closed or not (self._unsent or self._uploads):
+            return
+        now = monotonic()
+        if self._unsent:
+            self._note_sent(now)
+        for number, stream in list(self._uploads.items()):
+            if stream.sent(self._session.unsent(number), now):
+                self._uploads.pop(number, None)
+
+    def _note_sent(self, now: float) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self._asked_at:
+            self._asked_at = now
+        for stream in unsent:
+            exchange = stream.exchange
+            if exchange is None:
+                continue
+            if stream.number not in self._uploads:
+                exchange.sent_at = now
+                if exchange.limits.read_timeout is not None:
+                    stream.limit_wait(exchange, exchange.limits.read_timeout)
+            if exchange.observer is not None:
+                exchange.observer("sent", {"protocol": "http2"})
+
+    def _note_first_byte(self, exchange: Exchange) -> None:
+        if not exchange.first_byte_at:
+            exchange.first_byte_at = self._now
+
+    def _complete(
+        self, stream: Stream, last: bytes, trailers: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        """End an exchange with its whole response, and start the one that follows it."""
+        exchange = stream.exchange
+        assert exchange is not None
+        exchange.head = stream.head
+        exchange.content = stream.take_rest(last)
+        exchange.trailers = trailers
+        exchange.ended_at = now = self._now
+        if stream.is_sending:
+            # An early answer: the server does not need the rest of the request.
+            self._session.reset(stream.number, ErrorCode.NO_ERROR)
+        self._drop(stream)
+        self.served += 1
+        if self._limit < self._session.max_streams:
+            self._limit += 1
+        follow = exchange.follow
+        following = None if follow is None else follow(exchange)
+        if following is not None:
+            if self._takes_on(following, now):
+                self.start(following, following.begun_at)
+            else:
+                self._tell_pool()
+                self._pool.submit(following)
+        elif follow is None:
+            exchange.settle()
+
+    def _takes_on(self, following: Exchange, now: float) -> bool:
+        """Whether the following exchange may be started here, before any that waits."""
+        return (
+            self.has_room
+            and following.origin == self.origin
+            and not self._pool.waiting
+            and now < self.retire_at
+        )
+
+    def _drop(self, stream: Stream) -> None:
+        """Remove a stream that has ended."""
+        exchange, stream.exchange = stream.exchange, None
+        assert exchange is not None
+        exchange.connection = self
+        self._streams.pop(stream.number, None)
+        self._uploads.pop(stream.number, None)
+        if stream.untaken:
+            self._session.consume(stream.number, stream.untaken)
+        if stream.sending is not None:
+            stream.sending.stop()
+            stream.sending = None
+        self._has_changed = True
+
+    def _reset(self, stream: Stream) -> None:
+        """Give up a stream; check whether the server is still there if it is silent."""
+        self._session.reset(stream.number)
+        self._drop(stream)
+        now = monotonic()
+        if self._asked_at and now - self._asked_at >= SILENCE and not self._doubted_at:
+            self._doubted_at = now
+            self._session.ping()
+            self._pool.unshare(self)
+            self.watch(now + DOUBT)
+        self._schedule()
+
+    def _leave(self) -> None:
+        """Take no more exchanges."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._has_changed = True
+            self._pool.unshare(self)
+            if self._doubted_at:
+                self._doubted_at = 0.0
+            if not self._is_receiving:
+                self._schedule()
+
+    def _tell_pool(self) -> None:
+        """Let the pool use the room, or close if nothing is to be expected."""
+        if self.is_closed or self.origin_pool is None:  # not adopted yet
+            return
+        self._has_changed = False
+        if self._is_leaving and not self._streams:
+            self.close()
+        else:
+            self._pool.offer(self, self._now)
+
+    def _send_refused_again(self) -> None:
+        """Start refused requests elsewhere, the oldest first."""
+        refused, self._refused = sorted(self._refused, key=lambda stream: stream.number), []
+        if not self._is_leaving:
+            # It takes fewer than it says: no more than it has, until it serves some of them.
+            self._limit = max(1, len(self._streams) - len(refused))
+            self._pool.unshare(self)
+        for stream in refused:
+            exchange = stream.exchange
+            if exchange is None:
+                continue
+            is_upload = stream.is_upload
+            self._drop(stream)
+            if not (self._is_leaving and self.served):
+                exchange.refusals += 1
+            if is_upload or exchange.refusals > MAX_REFUSALS:
+                exchange.fail(RequestRefused("the server refused the request"), self._now)
+            else:
+                self._begin_again(exchange)
+
+    def _begin_again(self, exchange: Exchange) -> None:
+        exchange.send_at = exchange.sent_at = exchange.first_byte_at = 0.0
+        self._pool.submit(exchange)
+
+    def _start_elsewhere(self, stream: Stream, exchange: Exchange) -> None:
+        """Start an exchange of which nothing was sent."""
+        stream.exchange = None
+        exchange.connection = self
+        self._begin_again(exchange)
+
+    def _fail_unsent(self, stream: Stream, exchange: Exchange, error: InvalidRequest) -> None:
+        stream.exchange = None
+        exchange.connection = self
+        exchange.fail(error, monotonic())
+        self._has_changed = True
+        self._schedule()
+
+    def _find_deadline(self) -> None:
+        """Find the next limit of all exchanges."""
+        self.deadline = min((each.deadline for each in self._streams.values()), default=NEVER)
+        if self._doubted_at:
+            self.deadline = min(self.deadline, self._doubted_at + DOUBT)
+        if self.deadline < NEVER:
+            self._deadlines.by(self.deadline)
+
+    def _end(self, cause: Exception | None) -> None:
+        """Handle the end of the bytes."""
+        if self.is_closed:
+            return
+        if not (self.served or self._streams):
+            self.early_end = cause
+
+        def error_of(stream: Stream) -> Exception:
+            if isinstance(cause, MemoryError):  # not caused by the server
+                return cause
+            has_begun = stream.head is not None
+            where = "inside the body" if has_begun else "without a response"
+            error = TruncatedResponse(f"the connection ended {where}", received=has_begun)
+            error.__cause__ = cause
+            return error
+
+        self._end_all(cause, error_of)
+
+    def _end_all(self, cause: Exception | None, error_of: Callable[[Stream], Exception]) -> None:
+        """Close, and end all exchanges: fail them, or start them again."""
+        if self.is_closed:
+            return
+        is_closing = isinstance(cause, EngineClosed)
+        unsent = set() if is_closing else {stream.number for stream in self._unsent}
+        was_silent = bool(self._asked_at)
+        ended: list[tuple[Stream, Exchange, Exception]] = []
+        for stream in list(self._streams.values()):
+            exchange = stream.exchange
+            assert exchange is not None
+            ended.append((stream, exchange, error_of(stream)))
+            exchange.head = stream.head
+            if exchange.limits.streams:
+                exchange.content = stream.take_rest()
+            self._drop(stream)
+        self.close()
+        for stream, exchange, error in ended:
+            if stream.number in unsent and not isinstance(exchange.body, Upload):
+                self._begin_again(exchange)
+            elif was_silent and not exchange.has_resent and may_send_again(exchange, error):
+                exchange.has_resent = True
+                self._begin_again(exchange)
+            else:
+                exchange.fail(error, monotonic())
+
+
+def _again(error: Exception) -> Exception:
+    """Return another error like this one: each exchange has an error of its own."""
+    other = type(error)(str(error))
+    other.__cause__ = error.__cause__
+    return other
