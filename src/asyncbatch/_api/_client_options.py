@@ -138,12 +138,11 @@ def _check_proxy(client_options: Mapping[str, Any]) -> None:
         if proxy is not None:
             proxy_of(proxy)
         return
-    for name in ("http2", "transport"):
-        if client_options.get(name):
-            raise ValueError(
-                f"proxy= with several proxies needs the engine of asyncbatch: drop {name}, or give "
-                "one proxy"
-            )
+    if client_options.get("transport"):
+        raise ValueError(
+            "proxy= with several proxies needs the engine of asyncbatch: drop transport, or give "
+            "one proxy"
+        )
 
 
 def _refuse_unknown(client_options: dict[str, Any]) -> None:

@@ -408,13 +408,10 @@ async def test_a_prepared_request_is_checked_too(server: LoopbackServer) -> None
 async def test_what_httpcore_does_for_the_engine_is_checked_too(
     server: LoopbackServer, method: str
 ) -> None:
-    """HTTP/2, CONNECT and upgrades."""
-    options: dict[str, Any] = {"http2": True} if method == "GET" else {}
-    if options:
-        pytest.importorskip("h2")
+    """CONNECT and upgrades."""
     request = Request(server.url(), method, headers={"upgrade": "websocket"})
 
-    async with Fetcher(addresses="public", retry=None, **options) as fetcher:
+    async with Fetcher(addresses="public", retry=None) as fetcher:
         result = await fetcher.fetch(request)
 
     assert not result.ok

@@ -143,27 +143,21 @@ async def test_one_that_may_resolve_is_given_names_and_no_forbidden_address(
     assert all("localhost" in target for target in asked)
 
 
-@pytest.mark.parametrize("kind", ["CONNECT", "upgrade", "HTTP/2"])
+@pytest.mark.parametrize("kind", ["CONNECT", "upgrade"])
 async def test_what_httpcore_gives_to_a_proxy_is_checked_too(
     kind: str, proxy: ProxyServer, origin: LoopbackServer
 ) -> None:
     """An address; and where names must be resolved here, httpcore is not asked."""
-    if kind == "HTTP/2":
-        pytest.importorskip("h2")
-    options: dict[str, Any] = {**OPTIONS, "http2": kind == "HTTP/2", "addresses": "public"}
+    options: dict[str, Any] = {**OPTIONS, "addresses": "public"}
     headers = {"Upgrade": "websocket", "Connection": "upgrade"} if kind == "upgrade" else {}
     method = "CONNECT" if kind == "CONNECT" else "GET"
     urls = [origin.url().replace("127.0.0.1", host) for host in ("127.0.0.1", "[::1]", "0x7f.1")]
     async with Fetcher(proxy=proxy.url(), proxy_resolves=True, **options) as fetcher:
         results = await fetcher.fetch_many([Request(url, method, headers=headers) for url in urls])
-    if kind == "HTTP/2":
-        with pytest.raises(ValueError, match="drop http2"):
-            Fetcher(proxy=proxy.url("socks5"), **options)
-    else:
-        async with Fetcher(proxy=proxy.url("socks5"), **options) as fetcher:
-            refused = await fetcher.fetch(Request(urls[0], method, headers=headers))
-        assert refused.kind == "invalid_request"
+    async with Fetcher(proxy=proxy.url("socks5"), **options) as fetcher:
+        refused = await fetcher.fetch(Request(urls[0], method, headers=headers))
 
+    assert refused.kind == "invalid_request"
     assert [result.kind for result in results] == ["blocked"] * 3
     assert proxy.accepted == 0
 

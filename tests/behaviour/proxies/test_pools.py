@@ -191,7 +191,6 @@ async def test_a_deadline_ends_the_wait_for_a_proxy(
     ("options", "message"),
     [
         ({"proxy": []}, "at least one proxy"),
-        ({"proxy": ["http://a.test"], "http2": True}, "drop http2"),
         ({"proxy": ["http://a.test"], "transport": httpx.MockTransport(print)}, "drop transport"),
         ({"proxy": ["http://a.test"], "addresses": "public"}, "addresses"),
         ({"proxy": ["ftp://me:s3cr3t@a.test"]}, "begins with http://"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import shlex
 import sys
@@ -138,15 +139,15 @@ def test_public_keeps_out_of_private_networks(
 def test_http2_is_passed_on_and_its_lack_explained(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """Without the package h2, the message of httpx says what to install."""
-    monkeypatch.setitem(sys.modules, "h2", None)
+    """Without the extra, the message says what to install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(SystemExit) as ended:
         parse(["--http2", "http://host.test/"])
 
     assert ended.value.code == 2
     assert options["http2"] is True
-    assert "httpx[http2]" in capsys.readouterr().err
+    assert "asyncbatch[http2]" in capsys.readouterr().err
 
 
 def test_without_any_argument_it_is_the_demo():

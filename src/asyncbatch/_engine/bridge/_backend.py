@@ -1,5 +1,5 @@
 """
-Network backends for what httpcore does instead of the engine (HTTP/2, CONNECT, upgrades).
+Network backends for what httpcore does instead of the engine (CONNECT, upgrades).
 
 One applies the address policy, the other closes connections whose handshake was cancelled.
 """

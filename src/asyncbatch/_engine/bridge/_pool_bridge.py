@@ -24,6 +24,7 @@ from asyncbatch._engine.http11 import (
     ExchangeError,
     InvalidRequest,
     RequestFields,
+    ResponseHead,
     TruncatedResponse,
     encode_chunk,
     encode_fields,
@@ -56,8 +57,8 @@ class EnginePoolMixin:
     """
     Makes an httpcore connection pool use the engine; combined with the class of either httpcore.
 
-    It passes to `super()` what the engine does not do: HTTP/2, CONNECT and upgrades, schemes other
-    than http and https, and all requests if httpcore is patched.
+    It passes to `super()` what the engine does not do: CONNECT and upgrades, schemes other than
+    http and https, and all requests if httpcore is patched.
     """
 
     core: ClassVar[Any]
@@ -77,7 +78,6 @@ class EnginePoolMixin:
         """The proxy of all requests that do not name one."""
         self._make_ssl_context = make_ssl_context
         self._limits: dict[tuple[float | None, ...], ExchangeLimits] = {}
-        self.speaks_http11_only = options.get("http1", True) and not options.get("http2", False)
         super().__init__(**options)
 
     def create_connection(self, origin: Any) -> Any:
@@ -110,7 +110,7 @@ class EnginePoolMixin:
     async def _leave_to_httpcore(self, request: Any) -> Any:
         if request.extensions.get(PROXY_EXTENSION, self.route) != self.route:
             raise self.core.UnsupportedProtocol(
-                "a request with a proxy of its own needs the engine: HTTP/1.1, without an upgrade"
+                "a request with a proxy of its own needs the engine: no CONNECT, no upgrade"
             )
         if self.route is not None:
             self._check_given(request.url, self.route)
@@ -130,8 +130,8 @@ class EnginePoolMixin:
         try:
             if connector.has_policy and not route.resolves:
                 raise InvalidRequest(
-                    f"addresses cannot be checked behind {route.label} for this request: it needs "
-                    "HTTP/1.1, without CONNECT or an upgrade"
+                    f"addresses cannot be checked behind {route.label} for this request: it must "
+                    "be without CONNECT or an upgrade"
                 )
             port = url.port or _DEFAULT_PORTS.get(url.scheme, 80)
             connector.check_given(url.host.decode("ascii"), port, route)
@@ -154,7 +154,7 @@ class EnginePoolMixin:
         return f"<{type(self).__name__} [{counts or 'unused'}]>"
 
     def _is_ours(self, request: Any) -> bool:
-        if not self.speaks_http11_only or not is_pristine(self.core):
+        if not is_pristine(self.core):
             return False
         return request.url.scheme in _DEFAULT_PORTS and request.method != b"CONNECT"
 
@@ -250,7 +250,7 @@ class EnginePoolMixin:
         return self.core.Response(
             status=head.status,
             headers=head.fields,
-            content=stream if trace is None else TracedStream(stream, trace),
+            content=stream if trace is None else TracedStream(stream, trace, _protocol_of(head)),
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
@@ -276,6 +276,11 @@ class EnginePoolMixin:
             name = "ReadError"
         core_error: Exception = getattr(core, name)(str(error))
         return core_error
+
+
+def _protocol_of(head: ResponseHead) -> str:
+    """Return the first part of the names of events of a response."""
+    return "http2" if head.version == b"HTTP/2" else "http11"
 
 
 def _watcher_in(trace: object) -> ExchangeTrace | None:

@@ -14,7 +14,7 @@ from typing import Any
 from asyncbatch._engine._event_loop import Future, cancelled_class
 from asyncbatch._engine._exchange import Exchange
 
-_SEND = ("http11.send_request_headers", "http11.send_request_body")
+_SEND = ("send_request_headers", "send_request_body")
 
 
 class ExchangeTrace:
@@ -44,15 +44,19 @@ class EventLog:
         self._request = request
         self._events: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._wake: Future[None] | None = None
+        # The first part of the names of events: the protocol that the request is sent by.
+        self._protocol = "http11"
 
     def observe(self, name: str, info: Mapping[str, Any]) -> None:
         """Queue an event of the engine."""
         if name == "sent":
-            for step in _SEND:
+            self._protocol = info.get("protocol", "http11")
+            for name in _SEND:
+                step = f"{self._protocol}.{name}"
                 self._events.append((f"{step}.started", {"request": self._request}))
                 self._events.append((f"{step}.complete", {"return_value": None}))
             started = {"request": self._request}
-            self._events.append(("http11.receive_response_headers.started", started))
+            self._events.append((f"{self._protocol}.receive_response_headers.started", started))
         else:
             self._events.append((name, info))
         self._rouse()
@@ -67,7 +71,7 @@ class EventLog:
             # it for unsent, and send it again.
             await self._tell(trace)
             raise
-        step = "http11.receive_response_headers"
+        step = f"{self._protocol}.receive_response_headers"
         head = exchange.head
         if head is not None:
             returned = (head.version, head.status, head.reason, list(head.fields))
@@ -96,13 +100,14 @@ class EventLog:
 class TracedStream:
     """A response body that reports its beginning, its end and its closing."""
 
-    def __init__(self, stream: Any, trace: Any) -> None:
+    def __init__(self, stream: Any, trace: Any, protocol: str) -> None:
         self._stream = stream
+        self._protocol = protocol
         self._trace = trace
         self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        step = "http11.receive_response_body"
+        step = f"{self._protocol}.receive_response_body"
         await self._trace(f"{step}.started", {})
         try:
             async for piece in self._stream:
@@ -118,6 +123,7 @@ class TracedStream:
         if self._is_closed:
             return
         self._is_closed = True
-        await self._trace("http11.response_closed.started", {})
+        step = f"{self._protocol}.response_closed"
+        await self._trace(f"{step}.started", {})
         await self._stream.aclose()
-        await self._trace("http11.response_closed.complete", {"return_value": None})
+        await self._trace(f"{step}.complete", {"return_value": None})

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
 import ssl
 from collections.abc import Callable, Iterable
@@ -28,6 +27,7 @@ from asyncbatch._engine.connect._addresses import (
 )
 from asyncbatch._engine.connect._connector import Connector, unchecked
 from asyncbatch._engine.connect._tls_roots import new_context
+from asyncbatch._engine.http2 import check_installed
 from asyncbatch._values._proxy import Proxy, proxy_of
 
 # The limits of httpcore's own pools by default; httpx's default.
@@ -84,6 +84,8 @@ class TransportMixin:
         addresses: AddressPolicyTypes = None,
         proxy_resolves: bool = False,
     ) -> None:
+        if http2:
+            check_installed()
         policy = as_policy(addresses)
         check_proxy_resolves(proxy_resolves, addresses)
         if policy is not None and uds is not None:
@@ -107,6 +109,8 @@ class TransportMixin:
             socket_options=socket_options or (),
             uds=uds,
             retries=retries,
+            http1=http1,
+            http2=http2,
         )
         bounds = _bounds(limits)
         # The `Engine`. Untyped, since what is inside is private.
@@ -127,8 +131,6 @@ class TransportMixin:
             max_connections=core_limits.max_connections,
             max_keepalive_connections=core_limits.max_keepalive_connections,
             keepalive_expiry=core_limits.keepalive_expiry,
-            http1=http1,
-            http2=http2,
             retries=retries,
             local_address=local_address,
             uds=uds,
@@ -188,18 +190,20 @@ class TransportMixin:
 
 class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
     """
-    An `httpx.AsyncHTTPTransport` on asyncbatch's own HTTP/1.1 engine.
+    An `httpx.AsyncHTTPTransport` on asyncbatch's own engine for HTTP/1.1 and HTTP/2.
 
     Give it to any `httpx.AsyncClient(transport=HTTPTransport())`: everything else stays httpx's. It
     takes the arguments of `httpx.AsyncHTTPTransport`, `addresses` and `proxy_resolves`. httpx's own
-    code does what the engine does not: HTTP/2, CONNECT, upgrades.
+    code does what the engine does not: CONNECT and upgrades, both over HTTP/1.1.
 
     Args:
         verify: Whether and how certificates are verified, as in httpx.
         cert: A client certificate, as in httpx.
         trust_env: Whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are used.
-        http1: Whether HTTP/1.1 may be used.
-        http2: Whether HTTP/2 may be used; then httpcore does everything.
+        http1: Whether HTTP/1.1 may be used. Without it, and with `http2`, HTTP/2 is spoken whatever
+            a server says, and without TLS too.
+        http2: Whether HTTP/2 may be used, with servers that take it by ALPN. It needs the extra
+            `http2`.
         limits: An `httpx.Limits` for the connections. `None` allows 100 in use at a time, and
             beside them as many idle ones as descriptors allow (a quarter of `ulimit -n`, 2,048 at
             most), each for 60 seconds or as long as the server's `Keep-Alive` says. Idle ones
@@ -217,6 +221,7 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
             resolves itself: any but `socks5://`. Only addresses in URLs are checked then.
 
     Raises:
+        ImportError: `http2` without the extra.
         ValueError: `addresses` together with `uds`, or with a `proxy` that may not resolve names; a
             `proxy` that is not valid; `proxy_resolves` without `addresses`.
     """
@@ -278,10 +283,6 @@ def _new_pool(
 ) -> Any:
     """Return a pool whose requests go through `route`, in the engine or by httpcore."""
     if route is not None:
-        if route.is_socks and options["http2"] and importlib.util.find_spec("socksio") is None:
-            raise ImportError("HTTP/2 through a SOCKS proxy needs 'socksio': httpx[socks]")
-        if policy is not None and options["http2"] and not route.resolves:
-            raise ValueError(f"HTTP/2 through {route.label} cannot check addresses: drop http2")
         options["proxy"] = _core_proxy(_core_of(library), route)
     pool = pool_class(library)(engine, make_context, route, **options)
     # Used for what httpcore does instead of the engine.

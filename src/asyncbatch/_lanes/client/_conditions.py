@@ -85,8 +85,6 @@ class Conditions:
         pool, library = client._transport._pool, cast("Any", httpx)
         if type(transport) is not HTTPTransport or type(pool) is not pool_class(library):
             return "the transport has been changed"
-        if not pool.speaks_http11_only:
-            return "the engine speaks HTTP/1.1 only"
         if client.is_closed:
             return "the client is closed"
         if not client.__dict__.keys().isdisjoint(_ALL_METHODS):

@@ -54,6 +54,8 @@ class OwnClient(httpx.AsyncClient):
         self._bounds = bounds
         self._proxy_resolves = proxy_resolves
         self._proxies = proxies
+        # Kept from httpx, which would ask for a package that only its own transport needs.
+        self._http2 = options.get("transport") is None and options.pop("http2", False)
         self.own_transport: HTTPTransport | None = None
         self.proxied_transports: list[HTTPTransport] = []
         """The transports through the client's own proxies, or those of the environment."""
@@ -129,6 +131,7 @@ class OwnClient(httpx.AsyncClient):
             return super()._init_transport(transport=transport, **options)
         if self._bounds is not None:
             options["limits"] = self._bounds
+        options["http2"] = self._http2
         self.own_transport = HTTPTransport(
             addresses=self._addresses, proxy_resolves=self._proxy_resolves, **options
         )

@@ -12,6 +12,7 @@ from asyncbatch._engine import (
     ContextFailed,
     EngineClosed,
     ProxyFailed,
+    RequestRefused,
     SentTooSlowly,
     TimedOut,
     causes_of,
@@ -167,7 +168,10 @@ def _blocked(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
 
 def _protocol(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
     broken = binding.library.RemoteProtocolError(str(error), request=request)
-    return Outcome(kind=FailureKind.protocol, error=broken)
+    # What a server has not processed may be sent again whatever its method.
+    return Outcome(
+        kind=FailureKind.protocol, error=broken, undone=isinstance(error, RequestRefused)
+    )
 
 
 def _truncated(error: ExchangeError, binding: Binding, request: Any, in_body: bool) -> Outcome:

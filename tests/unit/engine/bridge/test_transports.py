@@ -313,10 +313,10 @@ async def test_addresses_are_checked(library: Any) -> None:
 async def test_addresses_are_checked_where_httpcore_does_the_work(
     library: Any, anyio_backend_name: str
 ) -> None:
-    """On trio, and for HTTP/2: the policy cannot be left behind."""
-    async with client_for(library, addresses="public", http2=True) as client:
+    """For an upgrade: the policy cannot be left behind."""
+    async with client_for(library, addresses="public") as client:
         with pytest.raises(library.ConnectError) as caught:
-            await client.get("http://localhost:1/")
+            await client.get("http://localhost:1/", headers={"upgrade": "echo"})
 
     # httpcore drops the cause of what it passes on.
     assert isinstance(caught.value.__cause__.__context__, AddressRefused)
@@ -364,11 +364,11 @@ async def test_the_tls_context_is_made_in_a_thread(
         return ssl.create_default_context()
 
     monkeypatch.setattr(library, "create_ssl_context", make)
-    transport = transport_class(library)(http2=True)
+    transport = transport_class(library)()
     async with library.AsyncClient(transport=transport, trust_env=False) as client:
         for _ in range(2):
             with pytest.raises(library.ConnectError):
-                await client.get("https://127.0.0.1:1/")
+                await client.get("https://127.0.0.1:1/", headers={"upgrade": "echo"})
 
     assert len(threads) == 1
     assert threads[0] is not threading.current_thread()

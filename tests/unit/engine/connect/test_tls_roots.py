@@ -138,7 +138,7 @@ def test_a_path_that_is_none_is_named_at_once(
         asyncbatch.Fetcher(**{name: filled(value) for name, value in options.items()})
 
 
-@pytest.mark.parametrize("http2", [False, True], ids=["engine", "httpcore"])
+@pytest.mark.parametrize("headers", [{}, {"upgrade": "echo"}], ids=["engine", "httpcore"])
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -151,7 +151,7 @@ async def test_roots_of_the_environment_that_are_none_are_named(
     name: str,
     value: str,
     words: str,
-    http2: bool,
+    headers: dict[str, str],
     files: Files,
     server: LoopbackServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -159,10 +159,11 @@ async def test_roots_of_the_environment_that_are_none_are_named(
     """Nothing is tried again for it, the host is not blamed, and http goes on."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv(name, value.format(garbage=files.garbage))
-    options: dict[str, Any] = {"http2": http2, "concurrency": 1, "give_up_host_after": 2}
+    options: dict[str, Any] = {"concurrency": 1, "give_up_host_after": 2}
+    request = asyncbatch.Request(f"https://127.0.0.1:{server.port}/", headers=headers)
 
     async with asyncbatch.Fetcher(**options) as fetcher:
-        results = await fetcher.fetch_many([f"https://127.0.0.1:{server.port}/"] * 5)
+        results = await fetcher.fetch_many([request] * 5)
         plain = await fetcher.fetch(server.url())
 
     assert {(result.kind, result.attempts) for result in results} == {(FailureKind.tls, 1)}

@@ -546,17 +546,17 @@ async def test_another_transport_put_into_the_client_is_used(echoing: LoopbackSe
     assert lanes == []
 
 
-async def test_http2_is_left_to_httpcore(tls_server: LoopbackServer) -> None:
-    """The engine speaks HTTP/1.1 only."""
-    pytest.importorskip("h2")
+async def test_http2_takes_the_lane(tls_server: LoopbackServer) -> None:
+    """Also with a server that does not speak it."""
+    pytest.importorskip("ngh2")
     from tests.unit.lanes.conftest import TRUSTING
 
     async with Fetcher(http2=True, verify=TRUSTING, retry=None) as fetcher:
         lanes = lanes_of(fetcher)
         result = await fetcher.fetch(tls_server.url())
 
-    assert result.ok
-    assert lanes == []
+    assert result.unwrap().http_version == "HTTP/1.1"
+    assert lanes == ["direct"]
 
 
 async def test_a_client_that_was_closed_refuses_in_httpxs_words(echoing: LoopbackServer) -> None:
