@@ -114,14 +114,14 @@ class Docking:
                 raise JournalChanged(store.shown, text, tuple(changes))
             if before != options:
                 await self._writer.call(lambda store: store.keep_options(options))
+            if changes:
+                warn(
+                    f"{store.shown} was written with other options, and serves what was fetched "
+                    f"with them: {', '.join(changes.values())}"
+                )
         except BaseException:
             await self.close()
             raise
-        if changes:
-            warn(
-                f"{store.shown} was written with other options, and serves what was fetched with "
-                f"them: {', '.join(changes.values())}"
-            )
         self._identifier = Identifier(secret, self._lane.locate)
 
     async def flush(self) -> None:

@@ -253,3 +253,18 @@ def test_a_small_disk_runs_full(server: LoopbackServer, tmp_path: Path) -> None:
 
     assert sorted(delivered) == sorted(written)
     assert delivered
+
+
+async def test_a_warning_that_is_an_error_leaves_the_journal_free(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
+    """The program may go on with it; nothing was sent."""
+    path = tmp_path / "run.db"
+    await fetch_many([server.url("/")], journal=path)
+
+    with pytest.raises(RuntimeWarning, match="was written with other options"):
+        await fetch_many([server.url("/"), server.url("/2")], journal=path, max_body=5000)
+
+    assert server.statistics().requests == 1
+    [result] = await fetch_many([server.url("/")], journal=path, max_body=5000)
+    assert result.from_journal
