@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncbatch._results._results import Results
 from asyncbatch._results.report import _builder
 from asyncbatch._results.report._builder import GROUPS, SLOWEST, TEXT, Figures, ReportBuilder
 from asyncbatch._values._errors import FailureKind
@@ -323,3 +324,40 @@ def test_what_is_handed_over_is_small() -> None:
     assert sum(each.count for each in figures.groups) + figures.more_failures == 2_000
     assert figures.others is not None
     assert sum(each.requests for _, each in figures.hosts) + figures.others.requests == 2_000
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *("http://a.test/x", "http://a.test/y", "http://A.test/", "http://a.test"),
+                *(
+                    "http://a.test?/x",
+                    "http://a.test:80/",
+                    "http://a.test:8080/",
+                    "https://a.test/",
+                ),
+                *("http://b.test#/x", "http://a.tes", "  http://a.test/", "http://me@a.test/"),
+                *(
+                    "http://a.test\\\\b.test/",
+                    "/x",
+                    "",
+                    "http://xn--e1afmkfd.test/",
+                    "http://[::1]/",
+                ),
+            ]
+        )
+    )
+)
+def test_hosts_are_those_of_the_views(urls: list[str]) -> None:
+    """Whatever a URL is, and whatever was asked for before it."""
+    results = [
+        failure(n, item=url, url=httpx.URL("http://final.test/")) for n, url in enumerate(urls)
+    ]
+
+    figures = figures_of(*results)
+
+    views = Results(results, duration=1.0).by_host()
+    assert {host: each.requests for host, each in figures.hosts} == {
+        host: len(own) for host, own in views.items()
+    }
