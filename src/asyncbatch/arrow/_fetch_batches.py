@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import Any, Unpack
 
 import attrs
@@ -18,12 +20,11 @@ from asyncbatch import (
     FailureKind,
     FetcherOptions,
     Request,
-    Result,
+    Results,
     SyncFetcher,
     Timing,
 )
 from asyncbatch._results._arrow import arrow, record_batch, schema
-from asyncbatch.arrow._feed import Feed
 
 HELD = 2
 """Batches that are held at once."""
@@ -31,7 +32,7 @@ HELD = 2
 OF_THE_ROW = ("index", "tag", "url")
 """Columns of results that the row itself has."""
 
-_NO_LIMIT = 2**31 - 1
+_NULL = ValueError("the URL is null")
 
 
 def fetch_batches(
@@ -104,74 +105,77 @@ def fetched_schema(of: Any) -> Any:
 def _fetched(batches: Iterator[Any], columns: _Columns, fetcher: SyncFetcher) -> Iterator[Any]:
     held: deque[_Held] = deque()
     error: Exception | None = None
-    feed = Feed()
-    # The feed has no more than two batches, so that none of their results needs to wait.
-    with fetcher, fetcher.stream(feed, backlog=_NO_LIMIT) as results:
-        count = 0
+    before = Event()
+    before.set()
+    # A call for each batch costs half as much as one stream of all results, each of which would
+    # pass from the thread of the loop to this one. The fetcher, left first, ends calls that wait.
+    with ThreadPoolExecutor(HELD, thread_name_prefix="asyncbatch-arrow") as threads, fetcher:
         while True:
             while error is None and len(held) < HELD:
                 try:
                     batch = next(batches)
-                    found = _Held(batch, columns.rows_of(batch), count)
+                    rows = columns.rows_of(batch)
                 except StopIteration:
                     break
                 except Exception as raised:
-                    # Of the input: what was read before is delivered first.
-                    error = raised
+                    error = raised  # of the input: what was read before is delivered first
                     break
-                count += len(found.places)
-                held.append(found)
-                feed.add(found.requests())
+                requests = [row for row in rows if not isinstance(row, Failure)]
+                is_read = Event()
+                results = threads.submit(_fetch, fetcher, requests, before, is_read)
+                held.append(_Held(batch, rows, results))
+                before = is_read
+                del batch, rows, requests, results
             if not held:
                 break
-            held[0].wait(results, held)
             yield held.popleft().finished()
     if error is not None:
         raise error
 
 
-class _Held:
+def _fetch(fetcher: SyncFetcher, requests: list[Any], before: Event, is_read: Event) -> Results:
     """
-    A record batch whose results come.
+    Fetch the requests of a batch.
+
+    It begins when the batch before has no more requests to start. If both took the slots in turn, a
+    request would cost three times as much, since a free slot would wake a worker each time.
 
     Args:
-        batch: It.
-        rows: For each row its request, or a failure if there can be none.
-        start: The index of the first of these requests in the stream.
+        fetcher: It.
+        requests: The requests, in any form.
+        before: Set when all requests of the batch before have been read.
+        is_read: Set when all of these have been read, or there will be no more.
     """
+    before.wait()
+    try:
+        return fetcher.fetch_many(_read(requests, is_read))
+    finally:
+        is_read.set()
 
-    def __init__(self, batch: Any, rows: list[Request | Failure], start: int) -> None:
-        self._batch = batch
-        self._rows: list[Any] = rows
-        self.places = [place for place, row in enumerate(rows) if isinstance(row, Request)]
-        self._start = start
-        self._missing = len(self.places)
 
-    def requests(self) -> list[Request]:
-        """Return the requests, in the order of the rows."""
-        return [self._rows[place] for place in self.places]
+def _read(requests: list[Any], is_read: Event) -> Iterator[Any]:
+    yield from requests
+    is_read.set()
 
-    def put(self, result: Result) -> bool:
-        """Take a result, if it is of this batch; return whether it is."""
-        place = result.index - self._start
-        if place >= len(self.places):
-            return False
-        self._rows[self.places[place]] = result
-        self._missing -= 1
-        return True
 
-    def wait(self, results: Iterator[Result], held: Iterable[_Held]) -> None:
-        """Take results, also for other batches that are held, until none of its own is missing."""
-        while self._missing:
-            result = next(results)
-            any(each.put(result) for each in held)  # the first one that takes it
+@attrs.frozen
+class _Held:
+    """A record batch whose results come."""
+
+    batch: Any
+    rows: list[str | Request | Failure]
+    """For each row its request, or a failure if there can be none."""
+    results: Future[Results]
+    """The results of the requests."""
 
     def finished(self) -> Any:
-        """Return the batch with the columns of the results."""
-        pa = arrow()
-        whole = fetched_schema(self._batch.schema)
-        found = record_batch(self._rows).drop_columns(list(OF_THE_ROW))
-        return pa.RecordBatch.from_arrays([*self._batch.columns, *found.columns], schema=whole)
+        """Wait for the results, and return the batch with their columns."""
+        results = iter(self.results.result())
+        rows = [row if isinstance(row, Failure) else next(results) for row in self.rows]
+        found = record_batch(rows).drop_columns(list(OF_THE_ROW))
+        return arrow().RecordBatch.from_arrays(
+            [*self.batch.columns, *found.columns], schema=fetched_schema(self.batch.schema)
+        )
 
 
 def _batches_in(batches: Any) -> Iterator[Any]:
@@ -193,7 +197,7 @@ class _Columns:
     method: str | None
     body: str | None
 
-    def rows_of(self, batch: Any) -> list[Request | Failure]:
+    def rows_of(self, batch: Any) -> list[str | Request | Failure]:
         """
         Return the request of each row, or a failure if there can be none.
 
@@ -201,8 +205,10 @@ class _Columns:
             KeyError: If there is no such column.
             TypeError: If a column is of another type.
         """
-        nothing = [None] * batch.num_rows
         urls = _column(batch, self.url, "text")
+        if self.method is None and self.body is None:
+            return [_refused("", _NULL) if url is None else url for url in urls]
+        nothing = [None] * batch.num_rows
         methods = nothing if self.method is None else _column(batch, self.method, "text")
         bodies = nothing if self.body is None else _column(batch, self.body, "text or binary")
         return list(map(_request, urls, methods, bodies))
@@ -224,14 +230,14 @@ def _column(batch: Any, name: str, kind: str) -> list[Any]:
 
 
 def _request(url: str | None, method: str | None, body: Any) -> Request | Failure:
+    if url is None:
+        return _refused("", _NULL)
     if method is None:
         method = "GET" if body is None else "POST"
     try:
-        if url is None:
-            raise ValueError("the URL is null")
         return Request(url, method, content=body)
     except (TypeError, ValueError) as error:
-        return _refused(url or "", error)
+        return _refused(url, error)
 
 
 def _refused(url: str, error: Exception) -> Failure:
