@@ -25,6 +25,7 @@ from asyncbatch import (
     Retry,
     Summary,
 )
+from asyncbatch.telemetry import OpenTelemetry
 
 
 def urls() -> Iterator[str]:
@@ -83,6 +84,7 @@ async def accept_every_option() -> None:
         check=check,
         give_up_host_after=None,
         progress=report,
+        telemetry=OpenTelemetry(propagate=["*.example.org"]),
         headers={"user-agent": "me"},
         auth=("user", "password"),
         base_url="https://example.org/",
@@ -107,6 +109,7 @@ async def accept_every_option() -> None:
 async def refuse_wrong_options() -> None:
     await asyncbatch.fetch_many(urls(), concurency=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await asyncbatch.fetch_many(urls(), concurrency="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await asyncbatch.fetch_many(urls(), telemetry=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await asyncbatch.fetch_many(urls(), progress="bar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Fetcher(rate=20)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Fetcher(batch_timeout=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -247,7 +247,8 @@ class Worker:
         self._encoded = encoded = self._encode(job.request, self._limits)
         if job.deadline is not None:
             relay.deadline_at = job.deadline
-        self._count_sent(job)
+        if self._watch is not None:
+            self._count_sent(job)
         if not relay.begin(encoded):
             return False
         self._workers.last_at_work = job
@@ -320,7 +321,8 @@ class Worker:
             return True
         if job.deadline is not None:
             relay.deadline_at = job.deadline
-        self._count_sent(job)
+        if self._watch is not None:
+            self._count_sent(job)
         if not relay.begin(encoded):
             return True
         workers.last_at_work = job
@@ -359,7 +361,8 @@ class Worker:
         is_relaying, self._is_relaying = self._is_relaying, False
         if not is_relaying:
             workers.last_at_work = job
-            self._count_sent(job)
+            if self._watch is not None:
+                self._count_sent(job)
         try:
             encoded, self._encoded = self._encoded, UNSET
             if not is_relaying and relay is not None and _is_usual(job, workers.announce):
@@ -482,12 +485,12 @@ class Worker:
             self._relay.deadline_at = job.deadline
         return encoded
 
-    # Telling the listener. Without one, none of these methods is called but the first.
+    # Telling the listener. Without one, none of these methods is called but `_watched`.
 
     def _count_sent(self, job: Job) -> None:
         """Note how often a request that is sent next has been sent before."""
-        if self._watch is not None:
-            self._watch.resent = job.attempts - 1 + job.resent
+        assert self._watch is not None
+        self._watch.resent = job.attempts - 1 + job.resent
 
     def _encode_watched(self, item: Any, limits: TimeLimits) -> Encoded | None:
         """Encode a request as `Lane.encode` does, for the watch."""

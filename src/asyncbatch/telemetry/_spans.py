@@ -40,6 +40,10 @@ from asyncbatch.telemetry._attributes import (
 SYNCHRONISED = 10.0
 """Seconds after which the wall clock is read again: it may be set, and goes on during sleep."""
 
+READINGS = 5
+"""Most readings of the two clocks, until they are as close together as `CLOSE`, in seconds."""
+CLOSE = 0.001
+
 MOST_HOSTS = 10_000
 """Number of hosts of which it is kept whether the context is sent to them."""
 
@@ -229,8 +233,15 @@ class Spans:
                 self.note_failure(error)
 
     def _synchronise(self) -> None:
-        now = self.clock()
-        self._zero = time.time_ns() - int(now * 1e9)
+        before = now = self.clock()
+        wall = time.time_ns()
+        # The machine may have done something else between the two readings.
+        for _ in range(READINGS):
+            now = self.clock()
+            if now - before < CLOSE:
+                break
+            before, wall = now, time.time_ns()
+        self._zero = wall - int(before * 1e9)
         # A virtual clock keeps its distance from the wall.
         self._synchronise_at = now + SYNCHRONISED if self.clock is time.monotonic else math.inf
 

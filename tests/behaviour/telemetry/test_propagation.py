@@ -267,7 +267,7 @@ async def test_kept_results_keep_nothing_of_the_batch(
         results = await fetcher.fetch_many(requests)
 
     gc.collect()
-    alive = [each for each in gc.get_objects() if isinstance(each, AttemptSpans)]
+    alive = [each for each in gc.get_objects() if type(each) is AttemptSpans]
     assert len(results) == len(requests)
     assert alive == []
     assert set(Watch.__annotations__) <= set(AttemptSpans.__slots__)

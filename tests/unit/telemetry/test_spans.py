@@ -58,6 +58,20 @@ def test_the_wall_clock_is_read_again(traced: Traced, monkeypatch: pytest.Monkey
     assert [span.start_time for span in traced.spans] == [5_005 * SECOND, 10_000 * SECOND]
 
 
+def test_clocks_that_are_read_far_apart_are_read_again(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine may do something else between the readings of the two clocks."""
+    readings, walls = iter([100.0, 130.0, 130.0001]), iter([5_000 * SECOND, 5_030 * SECOND])
+    monkeypatch.setattr(time, "time_ns", lambda: next(walls))
+    watch = watch_of(traced.option(), lambda: next(readings))
+    watch.begin("GET", URL, 131.0)
+    watch.end(132.0, None, None)
+
+    (span,) = traced.spans
+    assert span.start_time == 5_031 * SECOND
+
+
 def test_what_was_not_begun_does_not_end(traced: Traced) -> None:
     """An attempt that has sent nothing has no span."""
     watch = watch_of(traced.option("*"))
