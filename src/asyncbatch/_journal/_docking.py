@@ -180,6 +180,7 @@ class Docking:
         found = store.find(identities, identifier.nth, MOST_BYTES)
         now = wall_time()
         answers = []
+        again = []
         for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
             refusal = errors.get(place)
             if refusal is None and not one.is_same:
@@ -188,7 +189,12 @@ class Docking:
                 result = rejected(item, index, refusal, self._lane)
                 answers.append(Answer(identifier.refused(item).key, result))
             else:
-                answers.append(Answer(one.key, self._served(one, index, item, now)))
+                served = self._served(one, index, item, now)
+                if served is None and one.record is not None:
+                    again.append(identities[place].key)
+                answers.append(Answer(one.key, served))
+        if again:
+            store.send_again(again)
         return answers
 
     def _served(self, found: Found, index: int, item: object, now: float) -> Result | None:

@@ -17,10 +17,11 @@ import httpx
 
 from asyncbatch._journal._answer import Heads
 from asyncbatch._journal._bodies import Bodies, DamagedBody
+from asyncbatch._journal._earlier import COLUMNS
 from asyncbatch._journal._filesystem import refuse_network
 from asyncbatch._journal._record import result_of
 from asyncbatch._journal._schema import PLAIN, checked_path, naming, open_to_read
-from asyncbatch._journal._store import COLUMNS, head_of, record_in, remember
+from asyncbatch._journal._store import head_of, record_in, remember
 from asyncbatch._values._request import Request
 from asyncbatch._values._result import Failure, Result
 

@@ -40,6 +40,14 @@ def nth(key: bytes, n: int) -> bytes:
     return key + b"%d" % n
 
 
+def left_by_another_run(path: Path, *kept: tuple[Record, bytes], **options: Any) -> Store:
+    """Return a journal in which an earlier run has left results."""
+    store = opened(path, **options)
+    store.write(kept)
+    store.close()
+    return opened(path, **options)
+
+
 def find(store: Store, *keys: bytes | tuple[bytes, bytes], most: int = 10**9) -> list[Any]:
     asked = [key if isinstance(key, tuple) else (key, None) for key in keys]
     return store.find(asked, nth, most)
@@ -60,11 +68,13 @@ def test_what_was_written_is_found_by_the_next_run(path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["run.db"]
 
 
-def test_equal_requests_get_results_of_their_own(store: Store) -> None:
+def test_equal_requests_get_results_of_their_own(path: Path) -> None:
     """In turn, whether they are looked up together or not; the n-th of this run has the n-th."""
-    store.write([(record(b"k%d" % number), b"%d" % number) for number in range(3)])
+    kept = [(record(b"k%d" % number), b"%d" % number) for number in range(3)]
+    store = left_by_another_run(path, *kept)
 
     found = find(store, b"k", b"other", b"k") + find(store, b"k", b"k")
+    store.close()
 
     assert [each.key for each in found] == [b"k0", b"other0", b"k1", b"k2", b"k3"]
     assert [each.record is None for each in found] == [False, True, False, False, True]
@@ -77,23 +87,31 @@ def test_another_request_with_the_same_key_is_seen(store: Store) -> None:
     assert [each.is_same for each in found] == [True, False, True]
 
 
-def test_many_bytes_are_read_in_parts(store: Store) -> None:
+def test_many_bytes_are_read_in_parts(path: Path) -> None:
     """At least one result at a time; those not read are not taken."""
-    store.write([(record(b"k%d" % number), bytes(100)) for number in range(5)])
+    kept = [(record(b"k%d" % number), bytes(100)) for number in range(5)]
+    store = left_by_another_run(path, *kept, *[(record(b"a0"), bytes(10)), (record(b"b0"), b"")])
 
-    first = find(store, *[b"k"] * 5, most=150)
+    first = find(store, *[b"k"] * 5, b"a", most=150)
     second = find(store, *[b"k"] * 3, most=1)
+    third = find(store, b"a", b"b", b"a", most=1)
+    fourth = find(store, b"b", b"k")
+    store.close()
 
     assert [each.key for each in first] == [b"k0", b"k1"]
     assert [each.key for each in second] == [b"k2"]
+    assert [(each.key, len(each.content)) for each in third] == [(b"a0", 10)]
+    assert [(each.key, each.record is None) for each in fourth] == [(b"b0", False), (b"k3", False)]
 
 
-def test_a_group_of_any_size_is_written(store: Store) -> None:
+def test_a_group_of_any_size_is_written(path: Path) -> None:
     """In statements of bounded size."""
     count = 2 * AT_ONCE + 7
 
-    store.write([(record(b"k%d" % number), b"%d" % number) for number in range(count)])
+    kept = [(record(b"k%d" % number), b"%d" % number) for number in range(count)]
+    store = left_by_another_run(path, *kept)
     found = find(store, *[b"k"] * count)
+    store.close()
 
     assert [each.content for each in found] == [b"%d" % number for number in range(count)]
 
@@ -112,12 +130,16 @@ def test_a_group_that_fails_leaves_nothing(store: Store) -> None:
     assert found[2].record.head == head
 
 
-def test_a_later_result_takes_the_place_of_an_earlier_one(store: Store, path: Path) -> None:
+def test_a_later_result_takes_the_place_of_an_earlier_one(path: Path) -> None:
     """There is one for each request."""
+    store = opened(path)
     store.write([(record(b"k0", kind="timeout"), b"")])
     store.write([(record(b"k0"), b"new")])
+    store.close()
+    store = opened(path)
 
     [found] = find(store, b"k")
+    store.close()
 
     assert (found.record.kind, found.content) == (None, b"new")
     with Journal.read(path) as reader:
@@ -129,8 +151,8 @@ def test_a_later_result_takes_the_place_of_an_earlier_one(store: Store, path: Pa
 )
 def test_bodies_are_kept_as_asked(path: Path, bodies: str, kept: tuple[bytes, bytes]) -> None:
     """Those of all results, of successes, or none."""
-    store = opened(path, bodies=bodies)
-    store.write([(record(b"a0"), b"a"), (record(b"b0", kind="status"), b"b")])
+    kept_records = (record(b"a0"), b"a"), (record(b"b0", kind="status"), b"b")
+    store = left_by_another_run(path, *kept_records, bodies=bodies)
 
     found = find(store, b"a", b"b")
     store.close()
@@ -139,13 +161,14 @@ def test_bodies_are_kept_as_asked(path: Path, bodies: str, kept: tuple[bytes, by
     assert all(each.has_body for each in found)
 
 
-def test_a_damaged_body_is_reported(store: Store, path: Path) -> None:
+def test_a_damaged_body_is_reported(path: Path) -> None:
     """The record is there, and the body is not."""
-    store.write([(record(b"k0"), os.urandom(500_000))])
+    store = left_by_another_run(path, (record(b"k0"), os.urandom(500_000)))
     [file] = [each for each in Path(f"{path}.d").rglob("*") if each.is_file()]
     file.write_bytes(b"other")
 
     [found] = find(store, b"k")
+    store.close()
 
     assert (found.has_body, found.content) == (False, b"")
 

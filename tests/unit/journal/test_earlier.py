@@ -1,0 +1,163 @@
+"""`EarlierResults`: each row of earlier runs is taken once, whatever the order of the requests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncbatch._journal import _earlier
+from asyncbatch._journal._earlier import AT_ONCE, EarlierResults
+from asyncbatch._journal._record import Record
+from asyncbatch._journal._store import Store
+
+COUNT = 1000
+
+
+def key(number: int) -> bytes:
+    return b"%016d" % number
+
+
+def record(number: int) -> Record:
+    return Record(key(number), None, 1.0, "GET", "u", 200, b"HTTP/1.1 200 OK", b"t", 1, 0, None)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Return a journal with the results of an earlier run."""
+    path = tmp_path / "run.db"
+    first = Store(path, "run.db", durability="process", bodies="all")
+    first.write([(record(number), b"%d" % number) for number in range(COUNT)])
+    first.close()
+    store = Store(path, "run.db", durability="process", bodies="all")
+    yield store
+    store.close()
+
+
+def body_of(row: tuple[object, ...]) -> object:
+    return row[-2]
+
+
+def in_order() -> list[int]:
+    return list(range(COUNT))
+
+
+def backwards() -> list[int]:
+    return in_order()[::-1]
+
+
+def shuffled() -> list[int]:
+    numbers = in_order()
+    random.Random(1).shuffle(numbers)
+    return numbers
+
+
+def one_late() -> list[int]:
+    """The first request ended last."""
+    return [COUNT - 1, *range(COUNT - 1)]
+
+
+def grown() -> list[int]:
+    """Between those that are there, there are new ones."""
+    return [number // 2 if number % 2 else COUNT + number for number in range(2 * COUNT)]
+
+
+def shrunk() -> list[int]:
+    """Most are not wanted any more."""
+    return list(range(0, COUNT, 9))
+
+
+ORDERS: list[Callable[[], list[int]]] = [in_order, backwards, shuffled, one_late, grown, shrunk]
+
+
+@pytest.mark.parametrize("ahead", [10**9, 1, 100])
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_row_is_found_once(
+    store: Store, order: Callable[[], list[int]], ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any order, with any bound on what is read ahead; a second time it is known as taken."""
+    monkeypatch.setattr(_earlier, "ROWS_AHEAD", ahead)
+    monkeypatch.setattr(_earlier, "BYTES_AHEAD", 4 * ahead)
+    earlier = EarlierResults(store._connection)
+    numbers = order()
+    found: dict[int, object] = {}
+    for start in range(0, len(numbers), AT_ONCE):
+        part = numbers[start : start + AT_ONCE]
+        rows, used = earlier.take([key(number) for number in part])
+        found.update((int(each), body_of(row)) for each, row in rows.items())
+        assert used == set(rows)
+    again = [earlier.take([key(number)]) for number in numbers[:AT_ONCE]]
+
+    assert found == {number: b"%d" % number for number in numbers if number < COUNT}
+    assert [rows for rows, _ in again] == [{}] * AT_ONCE
+    assert [bool(used) for _, used in again] == [number < COUNT for number in numbers[:AT_ONCE]]
+
+
+def test_a_key_that_occurs_twice_gets_its_row_once(store: Store) -> None:
+    """And is known as taken."""
+    rows, used = EarlierResults(store._connection).take([key(1), key(2), key(1)])
+
+    assert set(rows) == used == {key(1), key(2)}
+
+
+def test_rows_that_were_put_back_are_found_again(store: Store) -> None:
+    """Those that were read ahead, and others."""
+    earlier = EarlierResults(store._connection)
+    asked = [key(1), key(COUNT - 1)]
+    first, _ = earlier.take(asked)
+    earlier.put_back(first.values())
+
+    assert earlier.take(asked) == (first, set(first))
+
+
+def test_what_this_run_writes_is_no_earlier_result(store: Store) -> None:
+    """A new one, or one in the place of an earlier one."""
+    earlier = EarlierResults(store._connection)
+    replaced = [COUNT, 3, COUNT - 1]
+    store.write([(record(number), b"new") for number in replaced])
+    numbers = in_order()
+    found: set[bytes] = set()
+    for start in range(0, COUNT, AT_ONCE):
+        found.update(earlier.take([key(n) for n in numbers[start : start + AT_ONCE]])[0])
+
+    assert found == {key(number) for number in numbers} - {key(number) for number in replaced}
+    assert earlier.take([key(number) for number in replaced]) == ({}, set())
+
+
+def test_in_the_order_of_writing_no_row_is_looked_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if requests end a little before or after others that began before them."""
+    looked_up: list[bytes] = []
+    rows_of = _earlier.rows_of
+
+    def noting(connection: object, keys: list[bytes]) -> dict[bytes, object]:
+        looked_up.extend(keys)
+        return rows_of(connection, keys)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_earlier, "rows_of", noting)
+    earlier = EarlierResults(store._connection)
+    dice = random.Random(2)
+    numbers = sorted(range(COUNT), key=lambda number: number + dice.randrange(30))
+    for start in range(0, COUNT, AT_ONCE):
+        earlier.take([key(number) for number in numbers[start : start + AT_ONCE]])
+
+    assert len(looked_up) < COUNT // 4
+
+
+def test_a_result_that_is_asked_for_again_leaves_its_key_to_the_first(store: Store) -> None:
+    """An equal request gets a key of its own, after the new result was written, too."""
+
+    def nth(identity: bytes, n: int) -> bytes:
+        return identity if n == 0 else identity + b"%d" % n
+
+    [first] = store.find([(key(5), None)], nth, 10**9)
+    store.send_again([key(5)])
+    store.write([(record(5), b"new")])
+    later = [store.find([(key(5), None)], nth, 10**9)[0] for _ in range(2)]
+
+    assert first.content == b"5"
+    assert [each.key for each in later] == [key(5) + b"1", key(5) + b"2"]
+    assert [each.record for each in later] == [None, None]
