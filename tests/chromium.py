@@ -116,6 +116,7 @@ def running(executable: str, profile: Path) -> Iterator[Browser]:
     """Run a browser with a profile of its own."""
     (its_in, our_out), (our_in, its_out) = map(_high, (os.pipe(), os.pipe()))
     options = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run"
+    options += " --disable-dev-shm-usage"
     options += f" --disable-background-networking --user-data-dir='{profile}'"
     # The protocol is spoken on the descriptors 3 and 4.
     command = f"exec '{executable}' {options} --remote-debugging-pipe 3<&{its_in} 4>&{its_out}"

@@ -325,12 +325,15 @@ def _check_report(arguments: Arguments, source: Source) -> None:
     path = Path(arguments.report)
     if source.holds(path):
         raise ValueError(f"--report {path} would overwrite the URLs that are read from it")
+    was_there = path.exists()
     # Not truncated: the report of an earlier run stays there until this one has its own.
     with path.open("ab"):
         pass
     jsonl = arguments.jsonl
     if jsonl not in (None, "-") and path.samefile(jsonl):
         raise ValueError(f"--report {path} would overwrite the lines of --jsonl")
+    if not was_there:
+        path.unlink()
 
 
 @contextmanager

@@ -274,6 +274,16 @@ def test_a_report_is_written_at_the_end(
     assert shown.err.endswith(f"report: {path}\n")
 
 
+def test_a_run_that_fetches_nothing_leaves_no_report(tmp_path: Path):
+    """Whether it can be written is looked at before."""
+    path = tmp_path / "report.html"
+    urls = tmp_path / "urls"
+    urls.write_text("# none\n")
+
+    assert main(["--report", str(path), "-f", str(urls), "--journal", str(tmp_path)]) == 2
+    assert not path.exists()
+
+
 def test_a_report_that_cannot_be_written_is_a_failure(
     server: LoopbackServer, capsys: pytest.CaptureFixture[str]
 ):
