@@ -104,7 +104,7 @@ def test_the_examples_of_a_page_run(
 ) -> None:
     """Each block of Python on a page runs, in a directory of its own."""
     if EXTRAS in page.read_text():
-        for library in ("pandas", "polars", "pyarrow", "duckdb"):
+        for library in ("pandas", "polars", "pyarrow", "duckdb", "dask.dataframe"):
             pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     with asyncio.Runner() as loop:
