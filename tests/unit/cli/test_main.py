@@ -277,10 +277,11 @@ def test_a_report_is_written_at_the_end(
 def test_a_run_that_fetches_nothing_leaves_no_report(tmp_path: Path):
     """Whether it can be written is looked at before."""
     path = tmp_path / "report.html"
-    urls = tmp_path / "urls"
-    urls.write_text("# none\n")
 
-    assert main(["--report", str(path), "-f", str(urls), "--journal", str(tmp_path)]) == 2
+    # A folder is no journal.
+    code = main(["--report", str(path), "--journal", str(tmp_path), "http://host.test/"])
+
+    assert code == 2
     assert not path.exists()
 
 
