@@ -14,7 +14,10 @@ import httpx
 from asyncbatch.cluster import ShardTask, _run, open_dataset, run_shard
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.behaviour.cluster.conftest import HOSTS
-from tests.waiting import SECONDS_TO_COME_TRUE, text_of
+from tests.waiting import text_of
+
+SECONDS_TO_COME_TRUE = 200.0
+"""On a busy machine a process takes many seconds to start."""
 
 
 def urls_of(server: LoopbackServer, count: int, path: str = "/") -> list[str]:

@@ -126,9 +126,10 @@ def play(folder: Path, sites: list[LoopbackServer], count: int, hosts: int) -> N
     assert len(set(rows["url"].to_pylist())) == count
 
 
+@pytest.mark.timeout(900)
 def test_a_long_list_becomes_a_data_set(tmp_path: Path, site: LoopbackServer) -> None:
-    """3,000 URLs of 50 hosts; killed twice, continued, and the failures fetched again."""
-    play(tmp_path, [site], 3_000, 50)
+    """2,000 URLs of 50 hosts; killed twice, continued, and the failures fetched again."""
+    play(tmp_path, [site], 2_000, 50)
 
 
 @pytest.mark.slow
