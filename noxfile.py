@@ -236,15 +236,23 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the decoders (`decoding`), or else the reading of responses; the rest is libFuzzer's."""
-    session.install("-e", ".[compression]", "atheris>=3.0", "backports.zstd", "h11>=0.16")
+    """Fuzz the reading of responses, or `decoding`, or `http2`; the rest is libFuzzer's."""
+    session.install(
+        *("-e", ".[compression,http2]", "atheris>=3.0", "backports.zstd", "h11>=0.16"),
+        *("h2>=4.2", "hypothesis>=6.130", "pytest>=9.0"),
+    )
     target, arguments = "response", list(session.posargs)
-    if arguments[:1] in (["response"], ["decoding"]):
+    corpora = {
+        "response": "fuzz/corpus",
+        "decoding": "fuzz/corpus-decoding",
+        "http2": "fuzz/corpus-http2",
+    }
+    if arguments and arguments[0] in corpora:
         target = arguments.pop(0)
     found = session.create_tmp()
     # Into a folder of its own: libFuzzer adds what it finds to the first folder it is given.
     options = ["-max_total_time=60", "-max_len=4096", f"-artifact_prefix={found}/"]
-    seeds = [found, {"response": "fuzz/corpus", "decoding": "fuzz/corpus-decoding"}[target]]
+    seeds = [found, corpora[target]]
     inputs = [] if any(Path(argument).is_file() for argument in arguments) else seeds
     dictionary = ["-dict=fuzz/http.dict"] if target == "response" else []
     command = ["python", "-m", f"fuzz.fuzz_{target}", *dictionary]
@@ -273,6 +281,13 @@ def crash(session: nox.Session) -> None:
     session.run(
         "pytest", "tests/behaviour/journal/test_killed.py", "-m", "slow", "-rP", *session.posargs
     )
+
+
+@nox.session
+def http2(session: nox.Session) -> None:
+    """Count what is lost with real HTTP/2 servers, as far as they are installed; `-- --help`."""
+    session.install("-e", ".[http2,speed]", *group("test"), "hypercorn>=0.17")
+    session.run("python", "-m", "tests.http2_servers", *session.posargs)
 
 
 @nox.session

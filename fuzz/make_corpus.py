@@ -17,9 +17,11 @@ from pathlib import Path
 import brotli
 import zstandard
 
+from tests.unit.engine.http2.test_session import CONVERSATION, HARMLESS, STREAM_ERRORS
 from tests.unit.engine.http11.messages import MALFORMED, TRUNCATED, VALID, Message
 
 RESPONSES = Path(__file__).parent / "corpus"
+CONVERSATIONS = Path(__file__).parent / "corpus-http2"
 BODIES = Path(__file__).parent / "corpus-decoding"
 LONGEST = 2048
 
@@ -39,6 +41,17 @@ def responses() -> Iterator[tuple[str, bytes]]:
         if len(message.wire) <= LONGEST:
             name = re.sub(r"[^a-z0-9]+", "-", message.name.lower()).strip("-")
             yield name, plan_of(message) + message.wire
+
+
+def conversations() -> Iterator[tuple[str, bytes]]:
+    """Yield what servers send over HTTP/2, sound and not."""
+    rows = {"conversation": CONVERSATION, **HARMLESS}
+    rows.update({str(row.id): b"".join(row.values[0]) for row in STREAM_ERRORS})
+    for name, content in rows.items():
+        if len(content) <= LONGEST:
+            number = hashlib.sha256(name.encode()).digest()[0]
+            plan = bytes([number, number // 2, name != "conversation", 0])
+            yield re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), plan + content
 
 
 def bodies() -> Iterator[tuple[str, bytes]]:
@@ -67,7 +80,12 @@ def _decoding_plan(flags: int, codings: int, picks: int) -> bytes:
 
 def main() -> None:
     """Write one file for each seed."""
-    for folder, seeds in ((RESPONSES, responses()), (BODIES, bodies())):
+    targets = (
+        (RESPONSES, responses()),
+        (BODIES, bodies()),
+        (CONVERSATIONS, conversations()),
+    )
+    for folder, seeds in targets:
         folder.mkdir(exist_ok=True)
         for name, content in seeds:
             (folder / name).write_bytes(content)

@@ -90,7 +90,7 @@ async def test_they_open_as_many_as_http11_needs_with_a_server_of_that() -> None
     assert server.connections == 20
 
 
-@pytest.mark.parametrize("streams", [1, 3, 20])
+@pytest.mark.parametrize("streams", [1, 3, 16])
 async def test_the_server_says_how_many_are_on_a_connection(streams: int) -> None:
     """Another one is opened when one is full, and not before."""
     most: dict[int, int] = {}
@@ -102,17 +102,17 @@ async def test_the_server_says_how_many_are_on_a_connection(streams: int) -> Non
         most[conversation.number] = max(most.get(conversation.number, 0), now)
 
     async with serve_http2(hold, max_streams=streams) as server, http2_engine() as engine:
-        asking = aio.ensure_future(ask(engine, server, 40))
+        asking = aio.ensure_future(ask(engine, server, 16))
         served = 0
-        while served < 40:
+        while served < 16:
             await server.until(lambda: bool(held))
             conversation, stream = held.pop(0)
             answer_all(conversation, stream)
             served += 1
-        assert await asking == paths(40)
+        assert await asking == paths(16)
 
     assert max(most.values()) <= streams
-    assert server.connections <= -(-40 // streams)
+    assert server.connections <= -(-16 // streams)
 
 
 async def test_a_change_of_that_number_is_followed() -> None:
@@ -266,10 +266,10 @@ async def test_a_batch_takes_the_relay_over_one_connection() -> None:
         conversation.respond(stream, path.encode(), ("content-type", "text/plain"))
 
     async with serve_http2(answer) as server, fetcher() as fetching:
-        results = await fetching.fetch_many([f"{server.url}{n}" for n in range(500)])
+        results = await fetching.fetch_many([f"{server.url}{n}" for n in range(150)])
         statistics = fetching.statistics()
 
-    assert [result.text for result in results] == [f"/{n}" for n in range(500)]
+    assert [result.text for result in results] == [f"/{n}" for n in range(150)]
     assert {result.response.http_version for result in results.successes} == {"HTTP/2"}
     assert {result.reason_phrase for result in results} == {"OK"}
     assert server.connections == 1
