@@ -11,10 +11,10 @@ from asyncbatch._values._pickling import publish
 
 try:
     import opentelemetry.trace  # noqa: F401  # pyright: ignore[reportUnusedImport]
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ImportError(
         "asyncbatch.telemetry needs the API of OpenTelemetry: pip install 'asyncbatch[otel]'"
-    ) from error
+    ) from _error
 
 from ._opentelemetry import OpenTelemetry
 
