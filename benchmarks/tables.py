@@ -68,8 +68,11 @@ def measure(name: str, count: int, work: Callable[[], object]) -> None:
 
 def tables(count: int) -> None:
     """Make tables of results with bodies of a kilobyte."""
-    import pyarrow.compute  # noqa: F401  # loading it is no part of a table
+    import pyarrow as pa
+    import pyarrow.compute
 
+    # Loading is no part of a table, and pyarrow loads pandas with its first array.
+    pa.array([1])
     made = results(count)
     plain = Results(made, duration=1.0)
     print(f"{count:,} results of a kilobyte, CPU:")
