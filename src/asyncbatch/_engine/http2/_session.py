@@ -75,6 +75,7 @@ class ClientSession:
     """
 
     __slots__ = (
+        "_begun",
         "_connection",
         "_handlers",
         "_heads",
@@ -95,6 +96,8 @@ class ClientSession:
         self._heads = HeadReader()
         # How many informational responses a stream had; only of streams with one.
         self._informational: dict[int, int] = {}
+        # Streams whose final head was told, and that are not closed yet.
+        self._begun: set[int] = set()
         # Streams of which the owner hears no more, and that are not closed yet.
         self._quiet: set[int] = set()
         self.max_streams = INITIAL_STREAMS
@@ -221,6 +224,7 @@ class ClientSession:
         except ExchangeError as exc:
             self._refuse(stream, exc)
             return
+        self._begun.add(stream)
         self._owner.head_received(stream, head, is_end=event.end_stream)
 
     def _content(self, event: events.DataReceived) -> None:
@@ -228,12 +232,19 @@ class ClientSession:
         if stream in self._quiet:
             self.consume(stream, len(content))
             return
+        if stream not in self._begun:
+            # nghttp2 takes DATA after an informational response.
+            self.consume(stream, len(content))
+            self._refuse(stream, ProtocolError("a body before the head of the response"))
+            return
         self._owner.content_received(stream, content, is_end=event.end_stream)
 
     def _trailers(self, event: events.TrailersReceived) -> None:
         if event.stream_id in self._quiet:
             return
         try:
+            if event.stream_id not in self._begun:
+                raise ProtocolError("trailers before the head of the response")
             fields = trailers_of(event.headers)
         except ExchangeError as exc:
             self._refuse(event.stream_id, exc)
@@ -274,6 +285,7 @@ class ClientSession:
     def _closed(self, event: events.StreamClosed) -> None:
         # After all other events of the stream.
         code, stream = event.error_code, event.stream_id
+        self._begun.discard(stream)
         if self._informational:
             self._informational.pop(stream, None)
         if stream in self._quiet:

@@ -422,6 +422,14 @@ STREAM_ERRORS = [
     stream_error("RFC 9110 15: a status of 0", wire.head(1, status="000", end=True)),
     stream_error("RFC 9113 8.6: 101", wire.head(1, status="101")),
     stream_error("RFC 9113 8.1: 1xx at the end", wire.head(1, status="100", end=True)),
+    stream_error(
+        "RFC 9113 8.1: a body after 1xx only", wire.head(1, status="103"), wire.data(1, b"x")
+    ),
+    stream_error(
+        "RFC 9113 8.1: an end after 1xx only",
+        wire.head(1, status="103"),
+        wire.data(1, b"", end=True),
+    ),
     stream_error("RFC 9113 8.1: a second head", wire.head(1), wire.head(1)),
     stream_error(
         "RFC 9113 8.1: trailers that do not end it",
