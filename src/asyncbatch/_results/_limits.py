@@ -29,15 +29,11 @@ class Limits:
     hosts: Mapping[str, Mapping[str, float]] = MappingProxyType({})
     """By host, the seconds in which a limit of its own held its requests back, for each reason."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A view cannot be pickled.
+    def plain(self) -> dict[str, Any]:
+        """Return the arguments that make it, as values that pickle without this class."""
         hosts = {host: dict(seconds) for host, seconds in self.hosts.items()}
         own = {"slots": self.slots, "slots_full": self.slots_full, "waits": dict(self.waits)}
         return own | {"hosts": hosts}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
 
 
 UNKNOWN = Limits()

@@ -105,6 +105,13 @@ class Results(Sequence[Result]):
         self._duration = duration
         self._limits = limits
 
+    def __getstate__(self) -> tuple[tuple[Result, ...], float, dict[str, Any]]:
+        return self._results, self._duration, self._limits.plain()
+
+    def __setstate__(self, state: tuple[tuple[Result, ...], float, dict[str, Any]]) -> None:
+        self._results, self._duration, limits = state
+        self._limits = Limits(**limits)
+
     @property
     def duration(self) -> float:
         """Seconds that the batch took; a slice has the duration of the whole batch."""
