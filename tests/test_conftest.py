@@ -12,6 +12,8 @@ LEAKS = """
 import asyncio, socket, threading
 import pytest
 
+pytestmark = pytest.mark.once
+
 kept = []
 
 @pytest.mark.asyncio_only

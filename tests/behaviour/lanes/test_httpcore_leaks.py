@@ -23,7 +23,7 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.unit.lanes.conftest import TRUSTING
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 LIMITS = {"max_connections": 5, "max_keepalive_connections": 5}
 

@@ -13,6 +13,8 @@ from asyncbatch.testing import LoopbackServer, Reply
 from tests.proxies import ProxyServer
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.once
+
 RESOLVING = ["http", "https", "socks5h"]
 
 OPTIONS: dict[str, Any] = {"retry": None, "trust_env": False, "verify": TRUSTING, "timeout": 20}

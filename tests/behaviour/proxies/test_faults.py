@@ -15,6 +15,8 @@ from asyncbatch.testing import LoopbackServer, Reply
 from tests.proxies import DENIED, EVIL, Manner, ProxyServer
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.once
+
 ONCE: dict[str, Any] = {"retry": None, "trust_env": False, "verify": TRUSTING, "timeout": 20}
 
 # The scheme of the proxy, whether the origin has TLS, and what the proxy does.

@@ -13,6 +13,8 @@ from asyncbatch.testing import LoopbackServer, Reply
 from tests.proxies import Manner, ProxyServer
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.once
+
 WAYS = ["http", "https", "socks5", "socks5h"]
 
 
