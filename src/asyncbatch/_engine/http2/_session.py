@@ -80,8 +80,8 @@ class ClientSession:
         "_handlers",
         "_heads",
         "_informational",
+        "_live",
         "_owner",
-        "_quiet",
         "has_settings",
         "is_leaving",
         "is_over",
@@ -98,8 +98,8 @@ class ClientSession:
         self._informational: dict[int, int] = {}
         # Streams whose final head was told, and that are not closed yet.
         self._begun: set[int] = set()
-        # Streams of which the owner hears no more, and that are not closed yet.
-        self._quiet: set[int] = set()
+        # Streams that the owner hears of: those that it has opened, until they are reset or closed.
+        self._live: set[int] = set()
         self.max_streams = INITIAL_STREAMS
         self.has_settings = False
         self.is_leaving = False
@@ -130,10 +130,12 @@ class ClientSession:
             ProtocolError: The server is leaving, or the connection has used all numbers.
         """
         try:
-            return self._connection.send_request(fields, end_stream=is_end)
+            stream = self._connection.send_request(fields, end_stream=is_end)
         except ngh2.NGH2Error as exc:
             self.is_leaving = True
             raise ProtocolError(str(exc)) from exc
+        self._live.add(stream)
+        return stream
 
     def send_body(self, stream: int, content: bytes, *, is_end: bool) -> None:
         """Queue bytes of a body; the server's windows decide when they are sent."""
@@ -149,7 +151,7 @@ class ClientSession:
 
     def reset(self, stream: int, code: int = ErrorCode.CANCEL) -> None:
         """Give up a stream; the owner hears no more of it."""
-        self._quiet.add(stream)
+        self._live.discard(stream)
         self._try(self._connection.reset_stream, stream, int(code))
 
     def consume(self, stream: int, size: int) -> None:
@@ -217,7 +219,7 @@ class ClientSession:
 
     def _head(self, event: events.ResponseReceived) -> None:
         stream = event.stream_id
-        if stream in self._quiet:
+        if stream not in self._live:
             return
         try:
             head = self._heads.read(event.headers)
@@ -229,7 +231,7 @@ class ClientSession:
 
     def _content(self, event: events.DataReceived) -> None:
         stream, content = event.stream_id, event.data
-        if stream in self._quiet:
+        if stream not in self._live:
             self.consume(stream, len(content))
             return
         if stream not in self._begun:
@@ -240,7 +242,7 @@ class ClientSession:
         self._owner.content_received(stream, content, is_end=event.end_stream)
 
     def _trailers(self, event: events.TrailersReceived) -> None:
-        if event.stream_id in self._quiet:
+        if event.stream_id not in self._live:
             return
         try:
             if event.stream_id not in self._begun:
@@ -253,7 +255,7 @@ class ClientSession:
 
     def _inform(self, event: events.InformationalResponseReceived) -> None:
         stream = event.stream_id
-        if stream in self._quiet:
+        if stream not in self._live:
             return
         count = self._informational.get(stream, 0) + 1
         self._informational[stream] = count
@@ -274,9 +276,9 @@ class ClientSession:
 
     def _reset(self, event: events.StreamReset) -> None:
         stream = event.stream_id
-        if stream in self._quiet:
+        if stream not in self._live:
             return
-        self._quiet.add(stream)
+        self._live.discard(stream)
         if event.error_code == ErrorCode.REFUSED_STREAM:
             self._owner.stream_refused(stream)
         else:
@@ -288,9 +290,9 @@ class ClientSession:
         self._begun.discard(stream)
         if self._informational:
             self._informational.pop(stream, None)
-        if stream in self._quiet:
-            self._quiet.discard(stream)
+        if stream not in self._live:
             return
+        self._live.discard(stream)
         if code == ErrorCode.NO_ERROR:
             return  # the owner has heard of the end
         if code == ErrorCode.REFUSED_STREAM:

@@ -285,6 +285,20 @@ def test_what_arrives_for_a_stream_given_up_is_passed_over() -> None:
     assert any(isinstance(event, h2.events.StreamReset) for event in peer.events)
 
 
+def test_a_reset_after_the_end_of_a_stream_leaves_nothing() -> None:
+    """Servers end the body of a request so that they did not read."""
+    log, peer = begun()
+    peer.respond(1, b"y")
+    meet(log, peer)
+    before = list(log.calls)
+
+    for _ in range(3):
+        log.session.receive(wire.reset(1, 0))
+
+    assert log.calls == before
+    assert not log.session._live
+
+
 def test_a_ping_is_answered_and_sent() -> None:
     """Without telling anybody."""
     log, peer = begun()
