@@ -21,7 +21,7 @@ from asyncbatch._cli._lines import json_line, plain_line
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests import spellings
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 MARKER = "s3cr3t"
 

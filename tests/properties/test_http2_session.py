@@ -15,6 +15,8 @@ from asyncbatch._engine.http2 import STREAM_WINDOW, new_session
 from asyncbatch._engine.http11 import MAX_HEAD_BYTES, ExchangeError, ResponseHead
 from tests import http2_peer as wire
 
+pytestmark = pytest.mark.once
+
 REQUEST = [
     (b":method", b"GET"),
     (b":scheme", b"https"),

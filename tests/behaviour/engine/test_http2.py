@@ -32,6 +32,8 @@ from tests.http2_server import (
 )
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 LIMITS = ExchangeLimits(connect_timeout=20.0)
 
 

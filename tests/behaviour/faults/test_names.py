@@ -18,6 +18,8 @@ from asyncbatch._engine.connect._resolver import MAX_THREADS, RELIEF_SECONDS
 from asyncbatch.testing import LoopbackServer
 from tests.behaviour.faults.lanes import fetcher_on
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[3]
 HANGING = MAX_THREADS + 8
 

@@ -17,7 +17,7 @@ from asyncbatch import Fetcher, InDoubt, Journal, Request, Results, Retry, fetch
 from asyncbatch.testing import LoopbackServer, Reply
 from asyncbatch.testing import RecordedRequest as Recorded
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 ONCE = Retry(attempts=1)
 

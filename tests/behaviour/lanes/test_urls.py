@@ -16,7 +16,7 @@ import trustme
 from asyncbatch import Fetcher, HTTPTransport, Request
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 Word = enum.Enum("Word", {"one": "value"}, type=str)
 

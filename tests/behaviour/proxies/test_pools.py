@@ -13,6 +13,8 @@ from asyncbatch import Fetcher, ProxyPool, Request, Retry
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.proxies import DENIED, Manner, ProxyServer
 
+pytestmark = pytest.mark.once
+
 ONCE: dict[str, Any] = {"retry": None, "timeout": 20}
 
 

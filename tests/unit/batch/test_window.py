@@ -17,6 +17,8 @@ from asyncbatch._batch._window import MOST, MOST_BYTES, PER_HOST, Window, weight
 from tests.simulation import Call, Simulation, new_hosts
 from tests.transports import HeldTransport, run_virtually, settle
 
+pytestmark = pytest.mark.once
+
 SIZE = 1000
 
 

@@ -33,6 +33,8 @@ from asyncbatch._engine import (
 from tests import aio
 from tests.raw_server import OK, Peer, answer_all, answers, serve
 
+pytestmark = pytest.mark.once
+
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 

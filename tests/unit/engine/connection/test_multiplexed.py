@@ -36,6 +36,8 @@ from tests.engines import STREAMS, engine_for, get, head_of, read_all
 from tests.http2_server import Conversation, answer_all, client_context, http2_engine, serve_http2
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 LONG = b"x" * 2_200_000
 
 

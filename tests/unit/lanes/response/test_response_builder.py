@@ -22,6 +22,8 @@ from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
 from tests.unit.lanes.conftest import TRUSTING
 
+pytestmark = pytest.mark.once
+
 
 async def fetch(request: Any, **settings: Any) -> asyncbatch.Result:
     """Fetch through the direct lane."""

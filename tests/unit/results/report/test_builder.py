@@ -22,6 +22,8 @@ from asyncbatch._values._result import Result
 from asyncbatch._values._timing import Attempt, Timing
 from tests.samples import failure, success
 
+pytestmark = pytest.mark.once
+
 T0 = 1_700_000_000.0
 
 
