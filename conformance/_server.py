@@ -25,6 +25,9 @@ from ._trust import HOST, Trust
 
 SECONDS_TO_STOP = 5.0
 
+# In which the loop sees bytes, its stream gets them, and the task that waits for them runs.
+_TURNS = 5
+
 
 class ScriptedServer:
     """
@@ -71,8 +74,16 @@ class ScriptedServer:
             self._loop.call_soon_threadsafe(self._end, begun)
 
     def tell(self, run: Run) -> None:
-        """Tell a run that the client is done with its request."""
-        self._loop.call_soon_threadsafe(run.note_outcome)
+        """Tell a run that the client is done with its request, once all that it sent is read."""
+        self._loop.call_soon_threadsafe(self._tell_after, run, _TURNS)
+
+    def _tell_after(self, run: Run, turns: int) -> None:
+        # A request that has arrived, and whose task has not run, would not count as answered: the
+        # next request could be sent before the answer to it.
+        if turns:
+            self._loop.call_soon(self._tell_after, run, turns - 1)
+        else:
+            run.note_outcome()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
