@@ -316,9 +316,9 @@ class Worker:
         job = self._job = workers.next_job(workers.clock())
         if job is None:
             return False
-        self._encoded = encoded = self._watched(encoded)
         if not _is_usual(job, workers.announce):
-            return True
+            return True  # it is encoded again, with the limits of its own
+        self._encoded = encoded = self._watched(encoded)
         if job.deadline is not None:
             relay.deadline_at = job.deadline
         if self._watch is not None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import FailureKind, Fetcher, Request, Retry
+from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
 from tests.virtual_time import virtual_time
@@ -491,3 +491,17 @@ async def test_a_single_fetch_that_is_cancelled_while_its_fetcher_closes_is_canc
         scope.cancel()
 
     assert ended == [True]
+
+
+async def test_a_single_fetch_has_the_limits_of_its_host(server: LoopbackServer) -> None:
+    """With a hook, too, for which the request is encoded together with its limits."""
+    server.on("/", lambda _: Reply(body=b"x" * 100))
+
+    async def look(response: httpx.Response) -> None:
+        assert response.status_code == 200
+
+    limits = {"127.0.0.1": HostLimits(max_body=10)}
+    async with Fetcher(hosts=limits, event_hooks={"response": [look]}) as fetcher:
+        results = [await fetcher.fetch(server.url("/")) for _ in range(2)]
+
+    assert [result.kind for result in results] == ["too_large"] * 2
