@@ -1,7 +1,7 @@
 """
 The dispatcher of a batch: starts workers when there is work for them, and else sleeps.
 
-What a worker does is in `_workers.py`.
+What a worker does is in `_worker.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._batch._workers import Worker, Workers
+from asyncbatch._batch._worker import Worker
+from asyncbatch._batch._workers import Member, Workers
 from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
 
@@ -220,7 +221,7 @@ class Dispatcher:
         for worker in taskless:
             self._start_task(worker)
 
-    def _start_task(self, worker: Worker) -> None:
+    def _start_task(self, worker: Member) -> None:
         assert self._spawn is not None
         worker.has_task = True
         self._spawn(worker.work)

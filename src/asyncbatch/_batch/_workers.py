@@ -1,47 +1,55 @@
 """
-The workers of a batch, each of which holds a permit and tries one request after another.
+`Workers`: what the workers of one batch share, and the search for the next request to start.
 
-A worker is started by the `Dispatcher` when there is work for it, and ends when there is none. All
-of this is atomic between two awaits, so there are no locks.
-
-If the lane allows it, a relay does the work of a worker in the callbacks that receive the
-responses. A worker has a task only while its requests take more than that, because starting a task
-costs as much as four requests.
+The `Dispatcher` starts a `Worker` when there is work for it; it ends when there is none. All of
+this is atomic between two awaits, so there are no locks.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 
-from asyncbatch._batch._attempt import has_own_limits
-from asyncbatch._batch._input import END
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Output
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, OnAnswer, can_relay, key_of, peer_of, watched
+from asyncbatch._lanes import Encoded
 from asyncbatch._runtime._event_loop import Clock
-from asyncbatch._runtime._stalls import LATE, TimeLimit
+from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
-from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin
-from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._request import UNSET, Request, Unset, method_of
-from asyncbatch._values._result import Success, draft
+from asyncbatch._values._request import method_of
 from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._telemetry import BatchListener
-from asyncbatch._values._timeouts import TimeLimits
-from asyncbatch._values._timing import Course, Timing
 
 _START = JobState.START
 
 Announce: TypeAlias = Callable[[Job], Awaitable[None]]
 """Is waited for before a request is sent, so that it can be written down."""
+
+
+class Member(Protocol):
+    """
+    What is called on a worker that has been started.
+
+    Attributes:
+        has_task: Whether it has a task of its own, which ends with it.
+    """
+
+    has_task: bool
+
+    async def work(self) -> None:
+        """Try one request after another until there is none; then release the permit."""
+
+    def abandon(self) -> None:
+        """Give up the request in flight, at the end of the batch."""
+
+    def take_out(self, seconds: float, before: float) -> None:
+        """Take the time of a blocked loop out of the request that is being tried."""
 
 
 class Workers:
@@ -79,7 +87,7 @@ class Workers:
         """Is told of each request that is sent."""
         self.limit: TimeLimit | None = None
         """That of the whole batch."""
-        self.members: set[Worker] = set()
+        self.members: set[Member] = set()
         """Those that have been started and have not ended."""
         self.last_at_work: Job | None = None
         """The request that was begun last."""
@@ -92,7 +100,7 @@ class Workers:
         """Whether one worker works alone, without a dispatcher."""
         self.sleeps_until = math.inf
         """When the dispatcher wakes up by itself, while it sleeps."""
-        self.taskless: list[Worker] = []
+        self.taskless: list[Member] = []
         """Workers without a task that need one: a callback cannot start it."""
         self.task_needed = anyio.Event()
         """Set when there is one more of them."""
@@ -138,7 +146,7 @@ class Workers:
             return None
         return self.trial.lane.encode(item, self.trial.limits)
 
-    def need_task(self, worker: Worker) -> None:
+    def need_task(self, worker: Member) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
         self.taskless.append(worker)
         self.changed.set()
@@ -148,11 +156,11 @@ class Workers:
         """Whether `announce` must be waited for before a request is sent."""
         return self.announce is not None and method_of(item) not in IDEMPOTENT
 
-    def has(self, worker: Worker) -> bool:
+    def has(self, worker: Member) -> bool:
         """Say whether a worker has been started and has not ended."""
         return worker in self.members
 
-    def leave(self, worker: Worker) -> None:
+    def leave(self, worker: Member) -> None:
         """Remove a worker that ends."""
         self.members.discard(worker)
         self.changed.set()
@@ -191,429 +199,3 @@ class Workers:
                 self.is_cut_short = True
                 return None
         return None
-
-
-class Worker:
-    """
-    Holds a permit and tries one request after another.
-
-    Attributes:
-        has_task: whether it has a task of its own, which ends with it.
-    """
-
-    __slots__ = (
-        "_encode",
-        "_encoded",
-        "_is_relaying",
-        "_job",
-        "_limits",
-        "_made_at",
-        "_relay",
-        "_watch",
-        "_workers",
-        "has_task",
-    )
-
-    def __init__(self, workers: Workers, job: Job | None = None) -> None:
-        self._workers = workers
-        # The request that is being tried, or tried next; the schedule has started it.
-        self._job = job
-        self._made_at = workers.clock()
-        trial = workers.trial
-        self._encode = trial.lane.encode
-        self._limits = trial.limits
-        # The first request, where it was encoded before there was a task.
-        self._encoded: Encoded | Unset | None = UNSET
-        self.has_task = False
-        # The first request has been begun by the relay, and no task has waited for that.
-        self._is_relaying = False
-        self._relay = None
-        on_answer: OnAnswer = self._take_and_go_on
-        # Is told of each request that is sent.
-        self._watch = None
-        if workers.listener is not None:
-            self._watch = workers.listener.watch()
-            self._encode = self._encode_watched
-            on_answer = self._tell_and_go_on
-        if workers.may_relay:
-            self._relay = trial.lane.relay(trial.limits, on_answer)
-
-    def begin_by_relay(self) -> bool:
-        """Begin the first request without a task, if it can go so; say whether it was begun."""
-        job, relay = self._job, self._relay
-        assert job is not None
-        if relay is None or not _is_usual(job, self._workers.announce):
-            return False
-        self._encoded = encoded = self._encode(job.request, self._limits)
-        if job.deadline is not None:
-            relay.deadline_at = job.deadline
-        if self._watch is not None:
-            self._count_sent(job)
-        if not relay.begin(encoded):
-            return False
-        self._workers.last_at_work = job
-        self._is_relaying = True
-        relay.call_when_stopped(self._relay_stopped)
-        return True
-
-    def _relay_stopped(self, _: object) -> None:
-        """End, or go on in a task if something is left that takes one."""
-        workers, relay = self._workers, self._relay
-        if not workers.has(self):
-            return  # abandoned meanwhile
-        assert relay is not None
-        if self._job is not None or relay.has_left_over:
-            workers.need_task(self)
-            return
-        workers.permits.release()
-        workers.leave(self)
-
-    def abandon(self) -> None:
-        """Give up the request in flight, at the end of the batch."""
-        assert self._relay is not None
-        self._relay.abandon()
-        self._interrupt()
-        self._workers.permits.release()
-        self._workers.leave(self)
-
-    async def work(self) -> None:
-        """Try one request after another until there is none; then release the permit."""
-        workers = self._workers
-        permits = workers.permits
-        held = True
-        late = 0.0 if self._is_relaying else workers.clock() - self._made_at
-        if late >= LATE:
-            # The loop was blocked before this task began: the first request must not pay for it.
-            self.take_out(late, self._made_at)
-        try:
-            while (job := self._job) is not None:
-                await self._try(job)
-                if self._job is not None:
-                    continue
-                if permits.waiting:
-                    permits.release()
-                    held = False
-                    await permits.acquire()
-                    held = True
-                elif workers.has_had_its_slice(job):
-                    await workers.slice.end()
-                self._job = workers.next_job(workers.clock())
-                workers.call_dispatcher()
-        finally:
-            if held:
-                permits.release()
-            workers.leave(self)
-
-    async def relay_alone(self, encoded: Encoded) -> bool:
-        """
-        Try the only request by relay, if it may start now.
-
-        Returns:
-            Whether it was started, and something is left for `work_alone`.
-        """
-        workers, relay = self._workers, self._relay
-        assert relay is not None
-        job = self._job = workers.next_job(workers.clock())
-        if job is None:
-            return False
-        if not _is_usual(job, workers.announce):
-            return True  # it is encoded again, with the limits of its own
-        self._encoded = encoded = self._watched(encoded)
-        if job.deadline is not None:
-            relay.deadline_at = job.deadline
-        if self._watch is not None:
-            self._count_sent(job)
-        if not relay.begin(encoded):
-            return True
-        workers.last_at_work = job
-        self._encoded = UNSET
-        try:
-            self._is_relaying = await relay.wait()
-        except BaseException:
-            self._interrupt()
-            raise
-        return self._is_relaying
-
-    def give_up(self, error: Exception) -> None:
-        """Give up the request of `relay_alone`, and raise `error` from it."""
-        if self._relay is not None:
-            self._relay.give_up(error)
-
-    async def work_alone(self) -> None:
-        """Try one request after another until none can start."""
-        workers = self._workers
-        while (job := self._job or workers.next_job(workers.clock())) is not None:
-            self._job = job
-            await self._try(job)
-
-    def take_out(self, seconds: float, before: float) -> None:
-        """Take the time of a blocked loop out of the request that is being tried."""
-        job = self._job
-        if job is None or job.first_started_at is None or job.first_started_at > before:
-            return
-        job.first_started_at += seconds
-        if job.deadline is not None:
-            job.deadline += seconds
-
-    async def _try(self, job: Job) -> None:
-        """Try a request once, and by relay those after it; `_job` is one left untried, if any."""
-        workers, relay = self._workers, self._relay
-        is_relaying, self._is_relaying = self._is_relaying, False
-        if not is_relaying:
-            workers.last_at_work = job
-            if self._watch is not None:
-                self._count_sent(job)
-        try:
-            encoded, self._encoded = self._encoded, UNSET
-            if not is_relaying and relay is not None and _is_usual(job, workers.announce):
-                if isinstance(encoded, Unset):
-                    encoded = self._encode(job.request, self._limits)
-                if job.deadline is not None:
-                    relay.deadline_at = job.deadline
-                is_relaying = relay.begin(encoded)
-            if is_relaying:
-                assert relay is not None
-                if not await relay.wait():
-                    return
-                assert self._job is not None
-                job = self._job
-                outcome = await workers.trial.conclude(
-                    relay, job.deadline, job.allowed, self._watch
-                )
-            else:
-                if workers.announce is not None and job.method not in IDEMPOTENT:
-                    await workers.announce(job)
-                outcome = await workers.trial.run(
-                    job.request,
-                    deadline_at=job.deadline,
-                    clock=workers.clock,
-                    allowed=job.allowed,
-                    limits=job.host.limits,
-                    encoded=encoded,
-                    download=job.download,
-                    watch=self._watch,
-                )
-            if self._watch is not None:
-                self._tell(job, outcome)
-            if outcome.kind is None and relay is not None and _is_usual(job, workers.announce):
-                job.queued += outcome.queued
-                encoded = self._take_and_go_on(
-                    outcome.response,
-                    outcome.content,
-                    outcome.timing,
-                    workers.clock(),
-                    outcome.started_at,
-                )
-                self._encoded = UNSET if encoded is None else encoded
-                return
-        except BaseException:
-            self._interrupt()
-            raise
-        ended, self._job = self._job, None
-        assert ended is not None
-        workers.ledger.settle(ended, outcome, workers.clock())
-        workers.tell_feeder()
-
-    def _interrupt(self) -> None:
-        job, self._job = self._job, None
-        if self._watch is not None and job is not None:
-            self._tell_cut(job)
-        # An error may have hit a relay between two requests.
-        if job is not None and job.state is _START:
-            self._workers.ledger.interrupt(job, self._workers.clock())
-
-    def _take_and_go_on(
-        self,
-        response_builder: Any,
-        content: bytes,
-        course: Course | Timing,
-        now: float,
-        started_at: float | None = None,
-    ) -> Encoded | None:
-        """
-        Record the result of a request, and return the next one, if the relay can send it.
-
-        A task calls it too, with a response and the time when its try was started. The next request
-        may then be one that the relay cannot send.
-        """
-        workers, job = self._workers, self._job
-        assert job is not None
-        is_relay = started_at is None
-        ledger = workers.ledger
-        if job.weight:
-            ledger.let_go(job)
-        history = job.history
-        # The same as `success_of`, without the calls.
-        result = draft(
-            job.index,
-            job.request,
-            now - job.first_started_at,  # type: ignore[operator]  # a try that succeeded was begun
-            job.attempts,
-            () if history is None else tuple(history),
-            job.queued,
-            job.throttled,
-            course,
-            content,
-            response_builder,
-            ledger.epoch + job.first_started_at,  # type: ignore[operator]
-        )
-        result.__class__ = Success
-        ledger.publish(result)
-        if not workers.permits.waiting:
-            encoded = self._replace(job, now, is_relay=is_relay)
-            if encoded is not None:
-                return encoded
-        # Reading the input may have taken any time.
-        now = workers.clock()
-        if started_at is None:
-            started_at = cast("Course", course)[0]
-        ledger.succeeded(job, response_builder.status_code, started_at, now)
-        self._job = None
-        if workers.permits.waiting:
-            workers.tell_feeder()
-            return None
-        self._job = job = workers.next_job(now)
-        workers.call_dispatcher()
-        if job is None or not is_relay or not _is_usual(job, workers.announce):
-            return None
-        encoded = self._encode(job.request, self._limits)
-        if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):
-            return None
-        workers.last_at_work = job
-        if job.deadline is not None:
-            assert self._relay is not None
-            self._relay.deadline_at = job.deadline
-        return encoded
-
-    # Telling the listener. Without one, none of these methods is called but `_watched`.
-
-    def _count_sent(self, job: Job) -> None:
-        """Note how often a request that is sent next has been sent before."""
-        assert self._watch is not None
-        self._watch.resent = job.attempts - 1 + job.resent
-
-    def _encode_watched(self, item: Any, limits: TimeLimits) -> Encoded | None:
-        """Encode a request as `Lane.encode` does, for the watch."""
-        encoded = self._workers.trial.lane.encode(item, limits)
-        return None if encoded is None else self._watched(encoded)
-
-    def _watched(self, encoded: Encoded) -> Encoded:
-        """Return an encoded request of which the watch is told, if it adds fields to it."""
-        listener = self._workers.listener
-        if listener is None or not listener.carries or not listener.carries_to(key_of(encoded)):
-            return encoded
-        return watched(encoded, self._limits, self._watch)
-
-    def _tell_and_go_on(
-        self, response_builder: Any, content: bytes, course: Course, now: float
-    ) -> Encoded | None:
-        """Tell of a response that the relay has received, and do what `_take_and_go_on` does."""
-        job, watch, listener = self._job, self._watch, self._workers.listener
-        assert job is not None
-        assert watch is not None
-        assert listener is not None
-        received = response_builder.head
-        head = received.status, received.version, peer_of(response_builder.connection)
-        if watch.is_open:
-            watch.receive(*head)
-            watch.end(course[4], None, None)
-        elif not listener.is_idle:
-            request = job.request
-            url = request if type(request) is str else response_builder.final_url(request)
-            self._count_sent(job)
-            key = cast("Origin", job.host.key)
-            watch.answered(job.method, key, url, head, (course[0], course[4]))
-        job.resent = 0
-        encoded = self._take_and_go_on(response_builder, content, course, now)
-        if encoded is not None:
-            assert self._job is not None
-            self._count_sent(self._job)
-        return encoded
-
-    def _tell(self, job: Job, outcome: Outcome) -> None:
-        """Tell of an attempt that has ended."""
-        watch, course = self._watch, outcome.timing
-        assert watch is not None
-        if not watch.is_open:
-            return
-        ended_at = course[4] if isinstance(course, tuple) else 0.0
-        left = watch.end(ended_at or self._workers.clock(), outcome.kind, outcome.error)
-        job.resent = 0 if outcome.kind is None else job.resent + left
-
-    def _tell_cut(self, job: Job) -> None:
-        """Tell of an attempt that was cancelled."""
-        watch, relay, limit = self._watch, self._relay, self._workers.limit
-        assert watch is not None
-        if not watch.is_open and relay is not None and relay.abandoned is not None:
-            encoded, begun_at = relay.abandoned
-            url = encoded[1] if isinstance(encoded, tuple) else encoded.url
-            self._count_sent(job)
-            watch.begin(job.method, url, begun_at)
-        if watch.is_open:
-            is_late = limit is not None and limit.has_come
-            watch.cut(self._workers.clock(), FailureKind.timeout if is_late else None)
-
-    def _replace(self, done: Job, now: float, *, is_relay: bool) -> Encoded | None:
-        """
-        Replace a request that has succeeded by the next one of the input, if that may start now.
-
-        This is the common case: no permit is waited for, and the next request is for the same host,
-        which accepts it. Then no queue and no count changes. Else, return `None`; `next_job` then
-        decides.
-        """
-        workers = self._workers
-        schedule, source, ledger = workers.schedule, workers.reader.source, workers.ledger
-        if schedule.pending or not source.is_at_hand:
-            return None
-        output = workers.output
-        if output.is_bounded and not output.may_go_on(
-            ledger.unfinished - 1, schedule.in_flight - 1
-        ):
-            return None
-        take = source.take
-        if take is not None:
-            numbered = take()
-        else:
-            numbered = workers.reader.take()
-            now = workers.clock()
-        if numbered is END:
-            return None
-        index, item = numbered
-        key = encoded = None
-        is_text = type(item) is str
-        if is_text or not has_own_limits(item):
-            encoded = self._encode(item, self._limits)
-        if encoded is not None:
-            if isinstance(encoded, tuple):
-                key, may_go = encoded[2].key, True
-            else:
-                key = encoded.key
-                may_go = not is_relay or (can_relay(encoded) and not workers.must_announce(item))
-            if may_go and schedule.replace(done, item, index, key, now):
-                done.method, done.retry = "GET", UNSET
-                if not is_text:
-                    done.method = method_of(item)
-                    done.retry = item.retry if isinstance(item, Request) else UNSET
-                before = ledger.full_before
-                if before is not None:
-                    # The same as in `Ledger.enter`, without the call.
-                    since = workers.slots.full_since
-                    seconds = workers.slots.full_seconds - before
-                    done.queued = seconds + (now - since if since else 0.0)
-                workers.last_at_work = done
-                if workers.has_deadline:
-                    assert self._relay is not None
-                    assert done.allowed is not None
-                    self._relay.deadline_at = done.deadline = now + done.allowed
-                return encoded
-        ledger.enter(item, index, now, key)
-        return None
-
-
-def _is_usual(job: Job, announce: Announce | None) -> bool:
-    """Whether a job has the limits of the fetcher, as a relay requires."""
-    if job.host.limits is not None:
-        return False
-    if announce is not None and job.method not in IDEMPOTENT:
-        return False
-    return type(job.request) is str or not has_own_limits(job.request)

@@ -1,0 +1,120 @@
+"""A worker: what it takes, what it gives back, and what needs a task."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from asyncbatch import Fetcher, Request
+from asyncbatch._batch._worker import Worker
+from asyncbatch._schedule import Job
+from asyncbatch.testing import LoopbackServer, Reply
+from tests.transports import HeldTransport, urls
+from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
+
+
+@pytest.fixture
+async def mixed() -> AsyncIterator[LoopbackServer]:
+    """Answer three of four paths with a status that a relay leaves to a task."""
+    async with LoopbackServer() as server:
+        for status in (200, 404, 500, 503):
+            server.on(f"/{status}", Reply(status))
+        yield server
+
+
+async def test_requests_that_go_by_relay_take_no_tasks(
+    mixed: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker gets a task for what its relay leaves, and for nothing else."""
+    started: list[Worker] = []
+    work = Worker.work
+
+    async def noted(worker: Worker) -> None:
+        started.append(worker)
+        await work(worker)
+
+    monkeypatch.setattr(Worker, "work", noted)
+    async with Fetcher(concurrency=50, retry=None) as fetcher:
+        assert len((await fetcher.fetch_many([mixed.url("/200")] * 200)).successes) == 200
+        assert started == []
+        await fetcher.fetch_many([mixed.url("/404")] + [mixed.url("/200")] * 200)
+
+    assert len(started) == 1
+
+
+async def test_a_batch_that_is_cancelled_leaves_no_request_under_way(
+    mixed: LoopbackServer,
+) -> None:
+    """Requests without a task are given up too, and their slots come back."""
+    async with Fetcher(concurrency=3, retry=None) as fetcher:
+        seen = 0
+
+        def urls() -> Iterator[str]:
+            nonlocal seen
+            while True:
+                seen += 1
+                if seen == 50:
+                    scope.cancel()
+                yield mixed.url("/200")
+
+        with anyio.CancelScope() as scope:
+            await fetcher.fetch_many(urls())
+
+        assert all(host.in_flight == 0 for host in fetcher.statistics().by_host.values())
+        assert len((await fetcher.fetch_many([mixed.url("/200")] * 10)).successes) == 10
+
+
+async def test_a_worker_that_is_cancelled_gives_all_back() -> None:
+    """Its request is withdrawn, not lost."""
+    held = HeldTransport()
+    async with sharing(held.handle_async_request, concurrency=2) as shared:
+        one = OneBatch(shared, urls(3))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_workers, one, [])
+            await held.wait_started(2)
+            tasks.cancel_scope.cancel()
+
+        assert shared.slots.taken == 0
+        assert held.active == 0
+        jobs = one.ledger.withdraw(one.clock())
+        assert [job.index for job in jobs][:2] == [0, 1]
+
+
+async def test_an_error_that_is_no_failure_ends_the_work() -> None:
+    """A worker raises it, and has given its permit back."""
+
+    def interrupt(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    async with sharing(interrupt) as shared:
+        one = OneBatch(shared, ())
+        one.ledger.enter("http://a.test/x", 0, one.clock())
+        with pytest.raises(KeyboardInterrupt):
+            await one.dispatcher.work_alone()
+
+        assert shared.slots.taken == 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_each_request_that_must_be_announced_is_announced_before_it_is_sent(
+    mixed: LoopbackServer, concurrency: int
+) -> None:
+    """Also one that takes the place of another at a relay."""
+    announced: list[int] = []
+
+    async def announce(job: Job) -> None:
+        announced.append(job.index)
+
+    url = mixed.url("/200")
+    items = [Request(url, "POST") if n % 2 else url for n in range(20)]
+    async with Fetcher(concurrency=concurrency, retry=None) as fetcher:
+        shared: Any = fetcher._shared
+        one = OneBatch(shared, items, announce=announce)
+        await one.batch.run()
+
+    assert all(result.ok for result in one.results)
+    assert sorted(announced) == list(range(1, 20, 2))
