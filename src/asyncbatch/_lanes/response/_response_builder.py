@@ -20,7 +20,7 @@ from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_c
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import Course
-from asyncbatch._values._urls import text_of
+from asyncbatch._values._urls import BLANKS, text_of
 
 if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
@@ -215,8 +215,11 @@ class PlainResponseBuilder(ResponseBuilder):
 
     def final_url(self, item: Any) -> str:
         """Return the URL of the request `item` as text."""
-        text = _url_of(item)
-        return str(self.url_for(item)) if _DEFAULT_PORT.search(text) else text
+        text = item.strip(BLANKS) if type(item) is str else _url_of(item)
+        # Plain searches first: they take a third of the time of the expression.
+        if (":80" in text or ":443" in text) and _DEFAULT_PORT.search(text):
+            return str(self.url_for(item))
+        return text
 
 
 def _url_of(item: Any) -> str:
