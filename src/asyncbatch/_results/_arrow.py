@@ -7,10 +7,12 @@ The libraries are asked for by name when a table is made: nothing else needs the
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any
 
+from asyncbatch._results._heads import Heads
 from asyncbatch._results._record import CHUNK, COLUMNS, columns_of, tag_types_of
 from asyncbatch._values._result import Result
 
@@ -78,13 +80,8 @@ def record_batch(results: Sequence[Result], tag_types: Collection[type] = (str,)
     types = schema(tag_types)
     if not results:
         return pa.RecordBatch.from_pylist([], schema=types)
-    columns: dict[str, Any] = {**columns_of(results, tag_types)}
-    columns["headers"] = _header_array(columns["headers"], types.field("headers").type)
-    columns["started"] = _moments(columns["started"])
-    arrays = [
-        column if isinstance(column, pa.Array) else _array(column, field.type)
-        for column, field in zip(columns.values(), types, strict=True)
-    ]
+    columns = columns_of(results, tag_types)
+    arrays = [_array(field.name, columns[field.name], field.type) for field in types]
     return pa.RecordBatch.from_arrays(arrays, schema=types)
 
 
@@ -128,20 +125,32 @@ def pandas_frame(results: Sequence[Result]) -> Any:
 # Columns
 
 
-def _array(column: Sequence[Any], kind: Any) -> Any:
+def _array(name: str, column: Any, kind: Any) -> Any:
+    convert = _CONVERTED.get(name)
+    return _values(column, kind) if convert is None else convert(column, kind)
+
+
+def _values(column: Sequence[Any], kind: Any) -> Any:
     pa = arrow()
     try:
-        return pa.array(column, kind)
+        return pa.array(column, kind, memory_pool=_pool())
     except UnicodeEncodeError:
         # A lone surrogate, as of a line that is not UTF-8, is in no Arrow text.
-        return pa.array([None if text is None else _encodable(text) for text in column], kind)
+        return _values([None if text is None else _encodable(text) for text in column], kind)
 
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _moments(seconds: Sequence[float]) -> Any:
+def _bodies(column: Sequence[bytes], kind: Any) -> Any:
+    # One copy, into a memory of its length: an array that grows is copied several times.
+    pa = arrow()
+    ends = pa.py_buffer(array("q", accumulate(map(len, column), initial=0)))
+    return pa.Array.from_buffers(kind, len(column), [None, ends, pa.py_buffer(b"".join(column))])
+
+
+def _moments(seconds: Sequence[float], kind: Any) -> Any:
     pa = arrow()
     pc: Any = importlib.import_module("pyarrow.compute")
     times = pa.array(seconds, pa.float64())
@@ -149,27 +158,35 @@ def _moments(seconds: Sequence[float]) -> Any:
     whole = pc.floor(times)
     rest = pc.round(pc.multiply(pc.subtract(times, whole), 1e6), round_mode="half_to_even")
     micros = pc.add(pc.multiply(pc.cast(whole, pa.int64()), 1_000_000), pc.cast(rest, pa.int64()))
-    found = pc.cast(micros, pa.timestamp("us", tz="UTC"))
-    return pc.if_else(pc.equal(times, 0.0), pa.scalar(None, found.type), found)
+    found = pc.cast(micros, kind)
+    return pc.if_else(pc.equal(times, 0.0), pa.scalar(None, kind), found, memory_pool=_pool())
 
 
-def _header_array(column: Sequence[Any], kind: Any) -> Any:
+def _headers(heads: Heads, kind: Any) -> Any:
     """Make the column of the heads, each different one of which is converted once."""
     pa = arrow()
-    places: dict[int, int] = {}
-    unlike: list[Any] = []
-    taken = []
-    for fields in column:
-        place = places.get(id(fields))
-        if place is None:
-            place = places[id(fields)] = len(unlike)
-            unlike.append(fields)
-        taken.append(place)
-    ends = [0]
-    for fields in unlike:
-        ends.append(ends[-1] + len(fields))
-    names = _array([name for fields in unlike for name, _ in fields], pa.string())
-    values = _array([value for fields in unlike for _, value in fields], pa.string())
-    pairs = pa.StructArray.from_arrays([names, values], fields=list(kind.value_type))
-    heads = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pairs, type=kind)
-    return heads if len(unlike) == len(column) else heads.take(pa.array(taken, pa.int32()))
+    texts = [_values(each, pa.string()) for each in (heads.names, heads.values)]
+    pairs = pa.StructArray.from_arrays(texts, fields=list(kind.value_type))
+    unlike = pa.ListArray.from_arrays(pa.array(heads.ends, pa.int32()), pairs, type=kind)
+    if len(unlike) == len(heads):
+        return unlike
+    pc: Any = importlib.import_module("pyarrow.compute")
+    return pc.take(unlike, pa.array(heads.places, pa.int32()), memory_pool=_pool())
+
+
+_CONVERTED: dict[str, Callable[[Any, Any], Any]] = {
+    "content": _bodies,
+    "headers": _headers,
+    "started": _moments,
+}
+"""How columns are made that are not lists of plain values."""
+
+
+def _pool() -> Any:
+    """
+    Return the memory of the system.
+
+    That of pyarrow asks the kernel for pages of 2 MB, which take it up to 3 ms for each megabyte
+    when they are touched first; those of the system take a tenth of that.
+    """
+    return arrow().system_memory_pool()

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from asyncbatch._results._heads import Heads
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._redaction import redacted, redacted_url, redacted_urls, secrets_in
 from asyncbatch._values._request import Request, method_of
@@ -33,8 +34,6 @@ CHUNK = 4096
 SIMPLE = (str, bool, int, float)
 """The types of tags that have a column of their own type."""
 
-Fields = tuple[tuple[str, str], ...]
-
 _INT64 = range(-(2**63), 2**63)
 _ERRORS = {4: "Client error", 5: "Server error"}
 
@@ -55,18 +54,17 @@ def records_of(
     for start in range(0, len(results), CHUNK):
         columns = columns_of(results[start : start + CHUNK], tag_types)
         columns["started"] = [moment_of(seconds) for seconds in columns["started"]]
+        columns["headers"] = columns["headers"].rows()
         for row in zip(*columns.values(), strict=True):
             yield dict(zip(COLUMNS, row, strict=True))
 
 
-def columns_of(
-    results: Iterable[Result], tag_types: Collection[type] = (str,)
-) -> dict[str, Sequence[Any]]:
+def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) -> dict[str, Any]:
     """
     Return the columns of some results, by their names.
 
-    They are plain Python values, but for `started`: that is seconds since 1970, 0.0 for never.
-    Results with the same head share one object in `headers`.
+    They are lists of plain Python values, but for `headers`, which are `Heads`. `started` is in
+    seconds since 1970, 0.0 for never.
 
     Args:
         results: The results, at least one.
@@ -76,8 +74,10 @@ def columns_of(
     found = columns_in(results)
     return {
         "index": found.indices,
-        "tag": [_tag(item, tag_types) for item in found.items],
-        "url": redacted_urls(list(map(_asked_url, found.items))),
+        "tag": [None if type(item) is str else _tag(item, tag_types) for item in found.items],
+        "url": redacted_urls(
+            [item if type(item) is str else _asked_url(item) for item in found.items]
+        ),
         "final_url": _final_urls(found),
         "method": ["GET" if type(item) is str else method_of(item) for item in found.items],
         "status": [None if answer is None else answer.status_code for answer in found.answers],
@@ -88,7 +88,7 @@ def columns_of(
         ],
         "attempts": found.attempts,
         "content": found.contents,
-        "headers": _headers(found.answers),
+        "headers": Heads(found.answers),
         "from_journal": found.from_journal,
         "path": [None if file is None else str(file[0]) for file in found.files],
         "started": found.started,
@@ -163,7 +163,12 @@ def asked_url(result: Result) -> str:
 
 
 def _final_urls(found: ResultColumns) -> list[str | None]:
-    urls = list(map(_final_url, found.items, found.urls, found.answers))
+    urls: list[str | None] = []
+    last = build = None
+    for item, url, answer in zip(found.items, found.urls, found.answers, strict=True):
+        if answer is not last:  # most results of a connection share the object
+            last, build = answer, getattr(answer, "final_url", None)
+        urls.append(_final_url(item, url, answer) if build is None else build(item))
     if None not in urls:
         return redacted_urls(urls)  # type: ignore[arg-type, return-value]  # there is no None
     return [None if url is None else redacted_url(url) for url in urls]
@@ -200,46 +205,3 @@ def _status_error(failure: Failure) -> tuple[str, str]:
     sort = _ERRORS.get(status // 100, "Invalid status code")
     url = redacted_url(_final_url(item, own_url, answer))
     return "HTTPStatusError", redacted(f"{sort} '{status} {reason}' for url '{url}'")
-
-
-# Headers
-
-
-def _headers(answers: Sequence[Any]) -> list[Fields]:
-    # Most results of a connection share the object that builds their responses.
-    known: dict[int, Fields] = {}
-    heads: dict[int, Fields] = {}
-    found = []
-    for answer in answers:
-        fields = known.get(id(answer))
-        if fields is None:
-            head = getattr(answer, "head", None)
-            fields = heads.get(id(head)) if head is not None else None
-            if fields is None:
-                fields = _fields_of(answer, head)
-                if head is not None:
-                    heads[id(head)] = fields
-            known[id(answer)] = fields
-        found.append(fields)
-    return found
-
-
-def _fields_of(answer: Any, head: Any) -> Fields:
-    if answer is None:
-        return ()
-    raw = answer.headers.raw if head is None else head.fields
-    if not raw:
-        return ()
-    # As httpx reads them: all in the first of these encodings that fits.
-    together = b"\0".join([part for pair in raw for part in pair])
-    for encoding in ("ascii", "utf-8"):
-        try:
-            parts = together.decode(encoding).split("\0")
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        parts = together.decode("iso-8859-1").split("\0")
-    if len(parts) != 2 * len(raw):  # a value with a NUL, of a response made by hand
-        return tuple((name.lower(), value) for name, value in answer.headers.multi_items())
-    return tuple(zip([name.lower() for name in parts[::2]], parts[1::2], strict=True))
