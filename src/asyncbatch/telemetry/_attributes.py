@@ -7,6 +7,7 @@ The conventions are the stable ones (https://opentelemetry.io/docs/specs/semconv
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple, TypeAlias
 
 import httpx
@@ -45,6 +46,8 @@ CANCELLED = "cancelled"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 _METHODS_VARIABLE = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS"
 
+# Without these, no part of a URL is secret.
+_MARKS = re.compile("[?#;@%]")
 # What the conventions put in the place of secrets.
 _REDACTED = "REDACTED"
 _LONGEST_MESSAGE = 300
@@ -134,7 +137,7 @@ def _number_of(version: str | bytes) -> str:
 def shown_url(url: str) -> str:
     """Return a URL without its user name, its password and the secrets of its query."""
     url = url.strip(BLANKS)
-    if url.isascii() and not any(char in url for char in "?#;@%"):
+    if url.isascii() and _MARKS.search(url) is None:
         return url
     return _as_agreed(masked_url(url))
 

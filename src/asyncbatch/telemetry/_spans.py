@@ -215,22 +215,29 @@ class Spans:
         began, ended = at
         if ended > self._synchronise_at:
             self._synchronise()
-        duration, context, added = max(0.0, ended - began), self._context, None
+        duration, added = max(0.0, ended - began), None
         try:
             if started is None:
                 started = self._start(description, url, resent, began, peer)
             else:
                 added = _with_peer({**description.of_span}, peer)
             if started is not None:
-                context = trace.set_span_in_context(started[0], context)
                 _finish(started, duration, added, error_type, message)
         except Exception as error:
             self.note_failure(error)
         if self._histogram is not None:
-            try:
-                self._histogram.record(duration, description.of_metric, context)
-            except Exception as error:
-                self.note_failure(error)
+            self._measure(self._histogram, duration, description.of_metric, started)
+
+    def _measure(
+        self, histogram: Histogram, duration: float, of_metric: Attributes, started: Started | None
+    ) -> None:
+        context = self._context
+        try:
+            if started is not None:  # a measurement names its span as an example
+                context = trace.set_span_in_context(started[0], context)
+            histogram.record(duration, of_metric, context)
+        except Exception as error:
+            self.note_failure(error)
 
     def _synchronise(self) -> None:
         before = now = self.clock()
