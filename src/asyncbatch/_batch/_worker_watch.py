@@ -30,13 +30,16 @@ class WorkerWatch:
         watch: Is told by the lane, too.
     """
 
-    __slots__ = ("_clock", "_encode", "_listener", "watch")
+    __slots__ = ("_clock", "_connection", "_encode", "_listener", "_peer", "watch")
 
     def __init__(self, listener: BatchListener, lane: Lane, clock: Clock) -> None:
         self._listener = listener
         self._encode = lane.encode
         self._clock = clock
         self.watch = listener.watch()
+        # The connection of the last response, and its peer: asking the kernel takes 1.5 µs.
+        self._connection: object = None
+        self._peer: object = None
 
     def count_sent(self, job: Job) -> None:
         """Note how often a request that is sent next has been sent before."""
@@ -57,18 +60,23 @@ class WorkerWatch:
     def tell_of_response(self, job: Job, response_builder: Any, course: Course) -> None:
         """Tell of a response that a relay has received."""
         watch = self.watch
-        received = response_builder.head
-        head = received.status, received.version, peer_of(response_builder.connection)
         if watch.is_open:
-            watch.receive(*head)
+            watch.receive(*self._head_of(response_builder))
             watch.end(course[4], None, None)
         elif not self._listener.is_idle:
             request = job.request
             url = request if type(request) is str else response_builder.final_url(request)
             self.count_sent(job)
             key = cast("Origin", job.host.key)
+            head = self._head_of(response_builder)
             watch.answered(job.method, key, url, head, (course[0], course[4]))
         job.resent = 0
+
+    def _head_of(self, response_builder: Any) -> tuple[int, bytes, object]:
+        connection, head = response_builder.connection, response_builder.head
+        if connection is not self._connection:
+            self._connection, self._peer = connection, peer_of(connection)
+        return head.status, head.version, self._peer
 
     def tell_of_outcome(self, job: Job, outcome: Outcome) -> None:
         """Tell of an attempt that has ended."""

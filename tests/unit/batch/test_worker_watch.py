@@ -130,3 +130,37 @@ def test_a_cut_between_two_requests_is_not_told() -> None:
     watch.tell_of_cut(job, None, is_late=False)
 
     assert listener.told == []
+
+
+class Connected(Received):
+    """The builder of a response that came over a connection, which counts who asks for its peer."""
+
+    def __init__(self, peer: object) -> None:
+        self.connection: Any = self
+        self.peer = peer
+        self.asked = 0
+
+    def get_extra_info(self, _: str) -> object:
+        self.asked += 1
+        return self.peer
+
+
+def test_the_peer_of_a_connection_is_asked_for_once() -> None:
+    """It is a call of the kernel; another connection has another peer."""
+    one, other = Connected("one"), Connected("other")
+    listener = Telling()
+    watch, job = watch_on(listener)
+    for builder in (one, one, other):
+        watch.tell_of_response(job, builder, COURSE)  # type: ignore[arg-type]
+
+    assert [head[2] for _, _, _, _, head, _ in listener.told] == ["one", "one", "other"]
+    assert (one.asked, other.asked) == (1, 1)
+
+
+def test_the_peer_is_not_asked_for_an_idle_listener() -> None:
+    """Where no provider is set, a request costs next to nothing."""
+    builder = Connected("peer")
+    watch, job = watch_on(Telling(is_idle=True))
+    watch.tell_of_response(job, builder, COURSE)  # type: ignore[arg-type]
+
+    assert builder.asked == 0
