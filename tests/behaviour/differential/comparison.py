@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -27,20 +27,43 @@ AUTHORITY = trustme.CA()
 @asynccontextmanager
 async def open_places() -> AsyncIterator[Places]:
     """Run the servers that the table talks to."""
+    async with open_servers() as (plain, tls):
+        base, other = plain.url().removesuffix("/"), plain.url(host=2).removesuffix("/")
+        yield Places((plain, tls), names_of(base, other, plain, tls), {})
+
+
+@asynccontextmanager
+async def open_servers() -> AsyncIterator[tuple[LoopbackServer, LoopbackServer]]:
+    """Run a server without TLS, on two hosts, and one with it."""
     async with (
         LoopbackServer(hosts=2, default=Reply(body=b"ok")) as plain,
-        LoopbackServer(ssl_context=_server_context(), default=Reply(body=b"ok")) as tls,
+        LoopbackServer(ssl_context=server_context(), default=Reply(body=b"ok")) as tls,
     ):
         script(plain)
         script(tls)
-        yield Places(plain, tls)
+        yield plain, tls
 
 
-def _server_context() -> ssl.SSLContext:
-    """Return what the TLS server speaks with."""
+def server_context() -> ssl.SSLContext:
+    """Return what a server speaks TLS with."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    AUTHORITY.issue_cert("127.0.0.1", "127.0.0.2").configure_cert(context)
     return context
+
+
+def names_of(base: str, other: str, plain: LoopbackServer, tls: LoopbackServer) -> dict[str, str]:
+    """Return what stands for each name in braces; `base` and `other` are those of two origins."""
+    scheme, _, authority = base.partition("://")
+    return {
+        "base": base,
+        "other": other,
+        "scheme": scheme,
+        "authority": authority,
+        "other_authority": other.partition("://")[2],
+        "without_tls": plain.url().removeprefix("http://").removesuffix("/"),
+        "tls": tls.url().removesuffix("/"),
+        "dead": plain.dead_url().removesuffix("/"),
+    }
 
 
 def _trusting_context() -> ssl.SSLContext:
@@ -58,31 +81,27 @@ STRICT = ssl.create_default_context()
 class Places:
     """Where the exchanges go: what stands for `{base}` and so on in their URLs."""
 
-    plain: LoopbackServer
-    tls: LoopbackServer
+    servers: tuple[LoopbackServer, ...]
+    names: dict[str, str]
+    settings: dict[str, Any]
+    """Further arguments of every client."""
 
     def fill(self, text: str) -> str:
         """Put the real places into `text`."""
-        base, other = self.plain.url().removesuffix("/"), self.plain.url(host=2).removesuffix("/")
-        return (
-            text.replace("{base}", base)
-            .replace("{other}", other)
-            .replace("{authority}", base.removeprefix("http://"))
-            .replace("{other_authority}", other.removeprefix("http://"))
-            .replace("{tls}", self.tls.url().removesuffix("/"))
-            .replace("{dead}", self.plain.dead_url().removesuffix("/"))
-        )
+        for name, place in self.names.items():
+            text = text.replace(f"{{{name}}}", place)
+        return text
 
     def arrived(self) -> int:
-        """Return how many requests have arrived at both servers so far."""
-        return self.plain.statistics().requests + self.tls.statistics().requests
+        """Return how many requests have arrived at all servers so far."""
+        return sum(server.statistics().requests for server in self.servers)
 
     def arrivals(self, count: int) -> list[Any]:
-        """Return the latest `count` requests, of both servers, in order of arrival."""
+        """Return the latest `count` requests, of all servers, in order of arrival."""
         if not count:
             return []
-        both = [*self.plain.requests[-count:], *self.tls.requests[-count:]]
-        latest = sorted(both, key=lambda request: request.time)[-count:]
+        each = [request for server in self.servers for request in server.requests[-count:]]
+        latest = sorted(each, key=lambda request: request.time)[-count:]
         return [observation.of_arrival(request) for request in latest]
 
 
@@ -138,7 +157,9 @@ async def open_on_engine(
     library: ModuleType, settings: dict[str, Any]
 ) -> AsyncIterator[tuple[Any, Way]]:
     """Use a fetcher on a client of the caller's, on our transport."""
-    transport = transport_class(library)(verify=settings["verify"], trust_env=False)
+    transport = transport_class(library)(
+        verify=settings["verify"], trust_env=False, http2=settings.get("http2", False)
+    )
     async with open_on_client(library, {"transport": transport, **settings}) as opened:
         yield opened
 
@@ -165,8 +186,8 @@ LANES: dict[str, Lane] = {
 
 async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Places) -> list[str]:
     """Return the differences between `lane` and the plain one."""
-    theirs = await _observe(exchange, open_plainly, library, places)
-    ours = await _observe(exchange, LANES[lane], library, places)
+    theirs = await observe(exchange, open_plainly, library, places)
+    ours = await observe(exchange, LANES[lane], library, places)
     is_refused = lane != "client" and exchange.engine is not None
     end = exchange.engine if is_refused else exchange.ours
     ignore = (*exchange.ignore, *((".response", ".error", ".type") if is_refused else ()))
@@ -175,14 +196,20 @@ async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Pl
         if end is not None and mine["end"] != end:
             found.append(f"ends not as {end}, but as {mine}")
         del other["end"], mine["end"]
-        errors = mine.pop("raised"), other.pop("raised")
-        if not isinstance(errors[0], type(errors[1])):
-            found.append(f".type: ours {errors[0]!r}, theirs {errors[1]!r}")
-        if _is_of_the_engine(errors[0]) and other["error"] is not None:
+        if _is_of_the_engine(mine["raised"]) and other["error"] is not None:
             # The engine has words of its own: with the host, the port and the offending bytes.
             mine["error"]["text"] = other["error"]["text"]
-        found += [f"[{number}]{each}" for each in observation.differences(mine, other)]
+        found += differences(mine, other, number)
     return [f"{exchange.name}: {each}" for each in found if not _ignored(each, ignore)]
+
+
+def differences(mine: dict[str, Any], other: dict[str, Any], number: int) -> Iterator[str]:
+    """Yield the differences of two observations of one exchange, the `number`th."""
+    errors = mine.pop("raised"), other.pop("raised")
+    if not isinstance(errors[0], type(errors[1])):
+        yield f".type: ours {errors[0]!r}, theirs {errors[1]!r}"
+    for each in observation.differences(mine, other):
+        yield f"[{number}]{each}"
 
 
 def _is_of_the_engine(error: BaseException | None) -> bool:
@@ -196,12 +223,13 @@ def _ignored(difference: str, places: tuple[str, ...]) -> bool:
     return place.startswith(places) if places else False
 
 
-async def _observe(
+async def observe(
     exchange: Exchange, lane: Lane, library: ModuleType, places: Places
 ) -> list[dict[str, Any]]:
+    """Send an exchange by one way, and return what was seen each time."""
     # Longer than httpx's 5 s, for a machine that has more to do.
     own = {"verify": TRUSTING, "trust_env": False, "timeout": library.Timeout(60.0)}
-    settings = {**own, **_made(exchange.client, library)}
+    settings = {**own, **places.settings, **_made(exchange.client, library)}
     if settings["verify"] is True:
         settings["verify"] = STRICT
     if "base_url" in settings:

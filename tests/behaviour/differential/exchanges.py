@@ -15,6 +15,7 @@ from urllib.parse import quote
 import attrs
 import pytest
 
+from tests.behaviour.differential.observation import extensions_of
 from tests.behaviour.differential.server import ANSWERS
 
 # The statuses that redirect, and three that do not although they have a Location.
@@ -53,6 +54,10 @@ class Exchange:
     """Places where the observations may differ, by `differs`."""
     engine: str | None = None
     """How it ends on the engine, which refuses what h11 lets pass or fails at in another way."""
+    only_http11: bool = False
+    """Whether what the server says has no counterpart in HTTP/2."""
+    httpx_http2: str | None = None
+    """What plain httpx makes of it over HTTP/2, other than over HTTP/1.1."""
 
 
 @attrs.frozen
@@ -141,9 +146,8 @@ def chains() -> Iterator[Exchange]:
         )
     yield Exchange("redirect to an error", go(302, "/status/500"))
     yield Exchange("redirect to a refusing host", go(302, "{dead}/"))
-    yield Exchange(
-        "redirect with credentials", go(302, quote("http://u:p@", safe="") + "{authority}/basic")
-    )
+    credentials = "{scheme}" + quote("://u:p@", safe="")
+    yield Exchange("redirect with credentials", go(302, f"{credentials}{{authority}}/basic"))
     for name, location in {
         "bad port": "http://127.0.0.1:x/",
         "bad address": "http://[::1",
@@ -248,17 +252,17 @@ def auth() -> Iterator[Exchange]:
         request={"auth": ("x", "y")},
     )
     yield Exchange("callable", "{base}/echo", request={"auth": LATE(lambda _: _with_token)})
-    yield Exchange("userinfo", "http://user:pass@{authority}/basic")
+    yield Exchange("userinfo", "{scheme}://user:pass@{authority}/basic")
     yield Exchange(
-        "userinfo against the client's", "http://a:b@{authority}/echo", client={"auth": pair}
+        "userinfo against the client's", "{scheme}://a:b@{authority}/echo", client={"auth": pair}
     )
     yield Exchange(
         "userinfo with auth None",
-        "http://a:b@{authority}/echo",
+        "{scheme}://a:b@{authority}/echo",
         client={"auth": pair},
         request={"auth": None},
     )
-    yield Exchange("userinfo, redirected", "http://user:pass@{authority}/go/302?to=/basic")
+    yield Exchange("userinfo, redirected", "{scheme}://user:pass@{authority}/go/302?to=/basic")
     yield Exchange(
         "basic, redirected to another origin", go(302, "{other}/basic"), client={"auth": pair}
     )
@@ -390,6 +394,7 @@ def hooks() -> Iterator[Exchange]:
         "hook that changes the status",
         go(302, "/echo"),
         client={"event_hooks": LATE(_hiding_hook)},
+        httpx_http2="has no phrase but that of the status of the moment",
     )
     for moment in ("request", "response"):
         yield Exchange(
@@ -485,21 +490,28 @@ def bodies() -> Iterator[Exchange]:
 def encodings() -> Iterator[Exchange]:
     """Every answer of the server's list, by GET and by HEAD."""
     for name in ANSWERS:
-        yield Exchange(f"GET {name}", f"{{base}}/answer/{name}", **_DELIBERATE.get(name, {}))
+        yield Exchange(
+            f"GET {name}",
+            f"{{base}}/answer/{name}",
+            only_http11=name in _ONLY_HTTP11,
+            **_DELIBERATE.get(name, {}),
+        )
         yield Exchange(
             f"HEAD {name}",
             f"{{base}}/answer/{name}",
             method="HEAD",
             engine=_DELIBERATE.get(name, {}).get("engine"),
+            only_http11=name in _ONLY_HTTP11 | _WITH_BODY,
         )
     for status in (400, 404, 418, 429, 500, 503, 599, 600, 999):
-        yield Exchange(f"status {status}", f"{{base}}/status/{status}")
+        phrase = "has a phrase of its own" if status == 418 else None
+        yield Exchange(f"status {status}", f"{{base}}/status/{status}", httpx_http2=phrase)
 
 
 def errors() -> Iterator[Exchange]:
     """What cannot be sent, or gets no answer."""
     yield Exchange("refused", "{dead}/")
-    yield Exchange("no TLS there", "https://{authority}/")
+    yield Exchange("no TLS there", "https://{without_tls}/")
     yield Exchange("untrusted certificate", "{tls}/echo", client={"verify": True})
     for url in (
         "",
@@ -534,6 +546,7 @@ def errors() -> Iterator[Exchange]:
             differs="refused before a connection is made, and without the value",
             ours="invalid_request",
             ignore=(".error.text",),
+            httpx_http2="strips blanks, and drops the connection after the rest",
         )
     yield Exchange(
         "method with a blank",
@@ -542,6 +555,7 @@ def errors() -> Iterator[Exchange]:
         differs="in words of our own",
         ours="invalid_request",
         ignore=(".error.text",),
+        httpx_http2="sends it",
     )
     yield Exchange(
         "content-length too small",
@@ -553,6 +567,10 @@ def errors() -> Iterator[Exchange]:
     )
 
 
+# What is wrong with them is about lines or chunks, which HTTP/2 has not.
+_ONLY_HTTP11 = {"garbage", "bad-chunk", "bad-version", "two-lengths", "bad-header", "cut-head"}
+# They have a body, whatever the method is.
+_WITH_BODY = {"http-1.0", "early-hints", "trailers"}
 _SAME_TYPE = {"ignore": (".error.text",), "ours": "decode"}
 _DELIBERATE: dict[str, dict[str, Any]] = {
     "gzip-members": {
@@ -662,7 +680,7 @@ def _seeing(response: Any) -> Any:
         dict(response.cookies),
         response.request.method,
         response.request.headers.multi_items(),
-        sorted(name for name in response.extensions if "asyncbatch" not in name),
+        extensions_of(response),
         response.default_encoding,
     )
 

@@ -21,13 +21,23 @@ def of_response(response: Any) -> dict[str, Any]:
         "text": response.text,
         "downloaded": response.num_bytes_downloaded,
         "cookies": of_jar(response.cookies),
-        "extensions": sorted(response.extensions),
+        "extensions": extensions_of(response),
         "elapsed": _tried(lambda: type(response.elapsed)),
         "url": str(response.url),
         "request": of_request(response.request),
         "next_request": of_request(response.next_request),
         "history": [of_response(earlier) for earlier in response.history],
     }
+
+
+def extensions_of(response: Any) -> list[str]:
+    """Return the names of its extensions, those that anybody has."""
+    names = {name for name in response.extensions if "asyncbatch" not in name}
+    if response.http_version == "HTTP/2":
+        # httpcore tells the number of the stream, and no phrase: `reason_phrase` is one all the
+        # same, and compared as such.
+        names -= {"stream_id", "reason_phrase"}
+    return sorted(names)
 
 
 def of_request(request: Any) -> dict[str, Any] | None:
