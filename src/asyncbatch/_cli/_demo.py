@@ -18,7 +18,7 @@ import anyio
 import attrs
 
 from asyncbatch import Failure, FailureKind, Fetcher, Results, Retry
-from asyncbatch._cli._arguments import prog_name
+from asyncbatch._cli._parser import prog_name
 from asyncbatch._cli._writer import Sink
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest, Reply
 

@@ -17,11 +17,12 @@ import anyio
 import anyio.to_thread
 
 from asyncbatch import Result, ResultStream
-from asyncbatch._cli._arguments import Arguments, parse, prog_name
+from asyncbatch._cli._arguments import Arguments, parse
 from asyncbatch._cli._demo import run_demo
 from asyncbatch._cli._input import Source
 from asyncbatch._cli._journal import journal_main
 from asyncbatch._cli._lines import json_line, plain_line
+from asyncbatch._cli._parser import prog_name
 from asyncbatch._cli._writer import LineWriter, Sink, writing_to
 from asyncbatch._results._summary import SummaryBuilder
 from asyncbatch._results._table_file import ParquetFile

@@ -6,7 +6,6 @@ import importlib.util
 import io
 import shlex
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -161,18 +160,6 @@ def test_without_any_argument_it_is_the_demo():
     ("argv", "message"),
     [
         ("--rate 5", "no URLs: give some, or -f FILE"),
-        ("--rate x u", "'x' is not a rate; write 20"),
-        ("--rate 5/0 u", "'5/0' is not a rate"),
-        ("--rate -1 u", "'-1' is not a rate"),
-        ("--max-body 3x u", "'3x' is not a size"),
-        ("--max-body M u", "'M' is not a size"),
-        ("--timeout nan u", "'nan' is not a time"),
-        ("--deadline 0 u", "'0' is not a time"),
-        ("--batch-timeout inf u", "'inf' is not a time"),
-        ("-H foo u", "write a header as 'Name: value'"),
-        ("-H :foo u", "write a header as 'Name: value'"),
-        ("-b foo u", "write a cookie as NAME=VALUE"),
-        ("-b =foo u", "write a cookie as NAME=VALUE"),
         ("--json {a u", "not valid JSON"),
         ("--json 1 -d a=b u", "a body is either --data or --json"),
         ("-d @/nowhere/at/all u", "/nowhere/at/all"),
@@ -180,20 +167,12 @@ def test_without_any_argument_it_is_the_demo():
         ("--jsonl a --jsonl b u", "there can be one output only"),
         ("--proxy host:3128 u", "proxy must be a URL"),
         ("--concurrency 0 u", "concurrency must be at least 1, not 0"),
-        ("--per-host x u", "'x'"),
         ("--attempts 0 u", "attempts"),
-        ("--bogus u", "--bogus"),
-        ("-o= u", "argument -o/--output: '' names no file"),
-        ("-o d --exists ask u", "invalid choice: 'ask'"),
         ("--exists skip u", "argument --exists: it is for files; give -o DIR too"),
         ("--no-resume u", "argument --resume: it is for files; give -o DIR too"),
-        ("-f= u", "argument -f/--file: '' names no file"),
-        ("--jsonl= u", "argument --jsonl: '' names no file"),
         ("-d @ u", "argument --data: '@' names no file; @FILE"),
         ("--json @ u", "argument --json: '@' names no file; @FILE"),
         ("--json @/nowhere/at/all u", "argument --json: "),
-        ("-X= u", "'' is not a method"),
-        ("--method=G{T u", "'G{T' is not a method"),
     ],
 )
 def test_bad_usage_is_named(argv: str, message: str, capsys: pytest.CaptureFixture[str]):
@@ -203,17 +182,6 @@ def test_bad_usage_is_named(argv: str, message: str, capsys: pytest.CaptureFixtu
 
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_help_tells_the_columns_and_the_exit_codes(capsys: pytest.CaptureFixture[str]):
-    """What a script needs to know is there."""
-    with pytest.raises(SystemExit) as ended:
-        parse(["--help"])
-
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    assert "Exit codes: 0" in text
-    assert "Each line has the status" in text
 
 
 @pytest.mark.parametrize(
@@ -286,22 +254,6 @@ def test_cookies_proxy_and_certificates_are_those_of_a_fetcher(options: dict[str
     assert options["cookies"] == [("a", "1"), ("b", "x=y"), ("c", "3")]
     assert options["verify"] is False
     assert options["proxy"] == "http://me:pw@127.0.0.1:1"
-
-
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
-    """For bug reports."""
-    with pytest.raises(SystemExit) as ended:
-        parse(["--version"])
-
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"asyncbatch {version('asyncbatch')}\n"
-
-
-def test_options_may_stand_between_urls():
-    """As they do in most commands."""
-    arguments = parse(["http://a.test/", "-q", "http://b.test/", "--ordered", "http://c.test/"])
-
-    assert arguments.urls == ["http://a.test/", "http://b.test/", "http://c.test/"]
 
 
 @pytest.mark.parametrize(
