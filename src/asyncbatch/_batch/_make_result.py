@@ -137,19 +137,7 @@ def saved(result: Success, file: Saved) -> Success:
 
 def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:
     """Return the result of a request whose file was there, so that nothing was sent."""
-    return Success(
-        index=index,
-        item=item,
-        url=url_of(item, lane),
-        elapsed=0.0,
-        attempts=0,
-        history=(),
-        queued=0.0,
-        throttled=0.0,
-        network=NO_TIMING,
-        response=None,
-        saved=file.plain(),
-    )
+    return Success(**_unsent_fields(item, index, lane), saved=file.plain())
 
 
 def rejected(item: object, index: int, error: Exception, lane: Lane) -> Failure:
@@ -164,20 +152,23 @@ def not_started(item: object, index: int, batch_timeout: float, lane: Lane) -> F
 
 
 def _unsent(item: object, index: int, error: Exception, kind: FailureKind, lane: Lane) -> Failure:
-    return Failure(
-        index=index,
-        item=item,
-        url=url_of(item, lane),
-        elapsed=0.0,
-        attempts=0,
-        history=(),
-        queued=0.0,
-        throttled=0.0,
-        network=NO_TIMING,
-        error=error,
-        kind=kind,
-        response=None,
-    )
+    return Failure(**_unsent_fields(item, index, lane), error=error, kind=kind)
+
+
+def _unsent_fields(item: object, index: int, lane: Lane) -> dict[str, Any]:
+    """Return the fields of a result for which nothing was sent."""
+    return {
+        "index": index,
+        "item": item,
+        "url": url_of(item, lane),
+        "elapsed": 0.0,
+        "attempts": 0,
+        "history": (),
+        "queued": 0.0,
+        "throttled": 0.0,
+        "network": NO_TIMING,
+        "response": None,
+    }
 
 
 def host_down(job: Job, binding: Binding) -> Outcome:
