@@ -42,6 +42,9 @@ pytestmark = [
 CONTEXT = multiprocessing.get_context("spawn")
 PER_HOST = 2
 
+LATE = 2.0
+"""Seconds by which a request may arrive late. Two bursts are four seconds apart, or none."""
+
 
 @pytest.fixture
 def started() -> Iterator[Callable[..., BaseProcess]]:
@@ -63,10 +66,16 @@ def started() -> Iterator[Callable[..., BaseProcess]]:
 
 def one_shard(out: Path, requests: list[object], **options: object) -> ShardTask:
     """Return the task of a data set of one shard."""
-    given: FetcherOptions = {"per_host": PER_HOST, **options}  # type: ignore[typeddict-item]
-    shape = Shape(workers=1, shards=1, latency=0.2)
-    _, (task,) = prepared(out, requests, given, checked(given), shape)  # type: ignore[arg-type]
+    (task,) = shards_of(1, out, requests, per_host=PER_HOST, **options)
     return task
+
+
+def shards_of(count: int, out: Path, requests: list[object], **options: object) -> list[ShardTask]:
+    """Return the tasks of a data set of several shards."""
+    given: FetcherOptions = {**options}  # type: ignore[typeddict-item]
+    shape = Shape(workers=count, shards=count, latency=0.2)
+    _, tasks = prepared(out, requests, given, checked(given), shape)  # type: ignore[arg-type]
+    return tasks
 
 
 def most_at_once(site: LoopbackServer) -> int:
@@ -223,6 +232,42 @@ def test_a_rate_has_no_past_when_the_next_worker_starts(
     assert run_shard(task).ok
 
     assert waited == [pytest.approx(6.0)]
+
+
+def most_in(seconds: float, times: list[float]) -> int:
+    """Return the highest number of points in time that lie within so many seconds."""
+    return max(
+        sum(time <= begin + seconds for time in times[place:]) for place, begin in enumerate(times)
+    )
+
+
+def test_a_rate_is_counted_by_the_server_over_the_death_of_a_worker(
+    tmp_path: Path, site: LoopbackServer, started: Callable[..., BaseProcess]
+) -> None:
+    """In no span of time it has more requests than one worker may send, also of the next worker's.
+
+    The worker dies when it has used its whole burst, and the next one is there at once.
+    """
+    rate = Rate(10, burst=40)
+    urls = [site.url(f"/{n}", host=1 + n % 2) for n in range(180)]
+    doomed, whole = shards_of(2, tmp_path / "out", [*urls], rate=rate)
+    first = started(doomed)
+    wait_until(lambda: site.statistics().requests >= rate.burst)
+    other = started(whole)
+    first.kill()
+    first.join()
+
+    report = run_shard(doomed)
+    other.join()
+
+    assert (report.ok, report.tries, other.exitcode) == (True, 2, 0)
+    check_whole(tmp_path / "out", urls)
+    for host in (1, 2):
+        times = sorted(request.time for request in site.requests if request.host == host)
+        assert len(times) >= 90
+        for seconds in (0.1, 0.5, 1, 2, 3):
+            # A request is counted when it arrives, which may be late on a busy machine.
+            assert most_in(seconds, times) <= rate.burst + 10 * (seconds + LATE) + 1
 
 
 def test_the_first_worker_does_not_wait(
