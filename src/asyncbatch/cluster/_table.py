@@ -56,7 +56,7 @@ class TableWriter:
         """Write the report, what a page is made from, and the end of the file, to the disk."""
         self._writer.add_key_value_metadata({KEY: report, PAGE_KEY: page})
         self._writer.close()
-        with self._path.open("rb") as file:
+        with self._path.open("r+b") as file:  # Windows writes only what may be written
             os.fsync(file.fileno())
 
     def abandon(self) -> None:
