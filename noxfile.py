@@ -215,7 +215,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed and memory against peers; arguments: `--quick`, `--million`, `--help`."""
-    session.install(".[speed]", "trustme>=1.2")
+    session.install(".[speed,http2]", "trustme>=1.2")
     peers = Path("benchmarks/peers.txt").read_text().splitlines()
     for peer in (line for line in peers if line and not line.startswith("#")):
         # One that has no wheel for this machine is named as missing by the benchmark itself.

@@ -117,6 +117,8 @@ async def pyreqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
         builder = builder.with_middleware(_looking_on)
     if setting.workload.tls:
         builder = builder.add_root_certificate_pem(_authority(setting))
+    if setting.workload.http2:
+        builder = builder.http2(True)
     async with builder.build() as client:
         has_limit = way == "deadline"
 
@@ -146,7 +148,7 @@ async def wreq_client(setting: Setting) -> AsyncIterator[Fetch]:
     import wreq
 
     options: dict[str, Any] = {
-        "http1_only": True,
+        "http2_only" if setting.workload.http2 else "http1_only": True,
         "no_proxy": True,
         "pool_max_idle_per_host": setting.connections,
         "gzip": True,
@@ -167,8 +169,9 @@ async def wreq_client(setting: Setting) -> AsyncIterator[Fetch]:
 async def pyqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
     import pyqwest
 
+    version = pyqwest.HTTPVersion.HTTP2 if setting.workload.http2 else pyqwest.HTTPVersion.HTTP1
     transport = pyqwest.HTTPTransport(
-        http_version=pyqwest.HTTPVersion.HTTP1,
+        http_version=version,
         pool_max_idle_per_host=setting.connections,
         tls_ca_cert=_authority(setting) if setting.workload.tls else None,
         enable_otel=False,
@@ -187,7 +190,10 @@ async def pyqwest_client(setting: Setting) -> AsyncIterator[Fetch]:
 async def niquests_client(setting: Setting) -> AsyncIterator[Fetch]:
     import niquests
 
-    options: dict[str, Any] = {"disable_http2": True, "disable_http3": True}
+    options: dict[str, Any] = {
+        "disable_http2": not setting.workload.http2,
+        "disable_http3": True,
+    }
     async with niquests.AsyncSession(pool_maxsize=setting.connections, **options) as session:
         session.trust_env = False
         if setting.workload.tls:

@@ -117,6 +117,7 @@ def httpx_options(library: Any, setting: Setting) -> dict[str, Any]:
         # The system's certificates take 20 ms and 5 MB, and nobody needs them here.
         "verify": context or ssl.create_default_context(cafile=setting.ca_file),
         "trust_env": False,
+        "http2": setting.workload.http2,
     }
 
 

@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.workloads import RESOURCES, Resource
+from benchmarks.workloads import RESOURCES, Resource, Workload
 
 STATUS_PATH = "/status"
 _WAIT_SECONDS = 10.0
@@ -27,27 +28,42 @@ class ServerFailed(Exception):
     """A server did not start."""
 
 
+class Ports(NamedTuple):
+    """The ports of nginx."""
+
+    plain: int
+    tls: int
+    http2: int
+    """Also TLS. Over HTTP/1.1 it answers nothing but 505: what a client sends is checked."""
+
+    def origin_for(self, workload: Workload) -> str:
+        """Return scheme, host and port for a workload."""
+        if not workload.tls:
+            return f"http://127.0.0.1:{self.plain}"
+        return f"https://127.0.0.1:{self.http2 if workload.http2 else self.tls}"
+
+
 def find_nginx() -> str | None:
     """Return the path of nginx, if it is installed."""
     return shutil.which("nginx", path=_SBIN)
 
 
 @contextlib.contextmanager
-def running_nginx(folder: Path) -> Iterator[tuple[int, int]]:
-    """Run nginx with everything it writes in `folder`; yield its port and its port for TLS."""
+def running_nginx(folder: Path) -> Iterator[Ports]:
+    """Run nginx with everything it writes in `folder`; yield its ports."""
     executable = find_nginx()
     if executable is None:
         raise ServerFailed("nginx is missing: apt install nginx-light")
     for name, resource in RESOURCES.items():
         (folder / _file_name(name)).write_bytes(resource.encoded)
     make_certificate(folder)
-    port, tls_port = free_ports(2)
+    ports = Ports(*free_ports(3))
     configuration = folder / "nginx.conf"
-    configuration.write_text(_configuration(folder, port, tls_port))
+    configuration.write_text(_configuration(folder, ports))
     log = folder / "nginx.log"
     command = [executable, "-p", str(folder), "-c", str(configuration), "-e", str(log)]
-    with _running(command, port):
-        yield port, tls_port
+    with _running(command, ports.plain):
+        yield ports
 
 
 @contextlib.contextmanager
@@ -183,7 +199,7 @@ def _location(folder: Path, name: str, resource: Resource) -> str:
     return f"location = {resource.path} {{ {' '.join(lines)} }}"
 
 
-def _configuration(folder: Path, port: int, tls_port: int) -> str:
+def _configuration(folder: Path, ports: Ports) -> str:
     locations = "\n".join(_location(folder, *item) for item in RESOURCES.items())
     # Started by root, the workers would be somebody else, who may not read the folder.
     user = "user root;" if os.geteuid() == 0 else ""
@@ -207,18 +223,23 @@ http {{
     open_file_cache max=100;
     keepalive_requests 1000000000;
     keepalive_timeout 600;
+    # On all of 127.0.0.0/8, for the workloads over many hosts, and for nobody else.
+    allow 127.0.0.0/8;
+    deny all;
+    ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.pem;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    absolute_redirect off;
     server {{
-        # On all of 127.0.0.0/8, for the workloads over many hosts, and for nobody else.
-        listen {port} backlog=8192;
-        listen {tls_port} ssl backlog=8192;
-        allow 127.0.0.0/8;
-        deny all;
-        ssl_certificate {folder}/server.pem;
-        ssl_certificate_key {folder}/server.pem;
-        ssl_protocols TLSv1.2 TLSv1.3;
-        absolute_redirect off;
+        listen {ports.plain} backlog=8192;
+        listen {ports.tls} ssl backlog=8192;
         {locations}
         location = {STATUS_PATH} {{ stub_status; }}
+    }}
+    server {{
+        listen {ports.http2} ssl http2 backlog=8192;
+        if ($http2 != h2) {{ return 505; }}
+        {locations}
     }}
 }}
 """

@@ -115,6 +115,8 @@ def open_fetcher(setting: Setting) -> asyncbatch.Fetcher:
     options: dict[str, Any] = {"trust_env": False, **_OPTIONS.get(workload.way, {})}
     if workload.tls:
         options["verify"] = setting.ssl_context()
+    if workload.http2:
+        options["http2"] = True
     if setting.proxy is not None:
         options["proxy"] = setting.proxy
     return asyncbatch.Fetcher(

@@ -137,7 +137,7 @@ def comparisons(record: Record) -> str:
     rows = [
         [
             verdict.target.title,
-            f"≤ {verdict.target.bound:g}",
+            f"{verdict.target.sign} {verdict.target.bound:g}",
             _shown(verdict.spread),
             "CPU" if verdict.target.by_cpu else "wall",
         ]
@@ -153,7 +153,7 @@ def comparisons(record: Record) -> str:
 
 _COMPARED = {
     *("pace, forward proxy", "pace, tunnel", "SDK calls", "SDK calls, 500 at once"),
-    *("batches of 200", "client lane", "client lane, 100 connections"),
+    *("HTTP/2", "batches of 200", "client lane", "client lane, 100 connections"),
 }
 
 _SUMMARIZED = (
@@ -165,6 +165,7 @@ _SUMMARIZED = (
     "gzip",
     "POST",
     "TLS",
+    "HTTP/2",
     "500 hosts",
     "new connections",
     "new TLS connections",
@@ -205,11 +206,10 @@ def targets(record: Record) -> str:
     rows = []
     for verdict in verdicts(record):
         target = verdict.target
-        sign = "≥" if target.sense == "at least" else "≤"
         rows.append(
             [
                 target.title,
-                f"{sign} {target.bound:g}{target.unit}",
+                f"{target.sign} {target.bound:g}{target.unit}",
                 _shown(verdict.spread, target.unit),
                 _middle(verdict.by_cpu, 1.0),
                 verdict.word,

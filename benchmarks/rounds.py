@@ -79,17 +79,18 @@ class Run:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._on_server_core())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncbatch-")))
-            port, tls_port = stack.enter_context(running_nginx(folder))
+            ports = stack.enter_context(running_nginx(folder))
             slow_ports = stack.enter_context(running_slow_server(folder))
             proxy = self._start_squid(stack)
             for workload in self._plan.workloads:
                 if workload.way == "proxy" and proxy is None:
                     continue
-                origin = (
-                    f"https://127.0.0.1:{tls_port}" if workload.tls else f"http://127.0.0.1:{port}"
-                )
                 servers = Servers(
-                    origin, port, slow_ports[workload.tls], str(folder / "ca.pem"), proxy
+                    ports.origin_for(workload),
+                    ports.plain,
+                    slow_ports[workload.tls],
+                    str(folder / "ca.pem"),
+                    proxy,
                 )
                 self._measure(workload, servers)
             self._measure_layers()

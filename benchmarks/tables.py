@@ -100,8 +100,8 @@ def tables(count: int) -> None:
 
 def engines(count: int) -> None:
     """Fetch the URLs of a table by each engine that is installed, each in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder, running_nginx(Path(folder)) as (port, _):
-        url = f"http://127.0.0.1:{port}/json"
+    with tempfile.TemporaryDirectory() as folder, running_nginx(Path(folder)) as ports:
+        url = f"http://127.0.0.1:{ports.plain}/json"
         print(f"{count:,} small URLs in batches of {ROWS_OF_A_BATCH:,}, CPU:")
         ours = 0.0
         for name, module in ENGINES.items():

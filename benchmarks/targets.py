@@ -14,6 +14,7 @@ from benchmarks.workloads import (
     CLIENT_LANE_ON_ENGINE,
     FLOOR,
     HTTPX,
+    HTTPX2,
     HTTPX_ON_ENGINE,
     OURS,
     OURS_UVLOOP,
@@ -54,6 +55,11 @@ class Target:
     scale: float = 1.0
     by_cpu: bool = False
     """Whether the ratio is one of CPU time, which the server and others disturb less."""
+
+    @property
+    def sign(self) -> str:
+        """How the bound is written."""
+        return "≥" if self.sense == "at least" else "≤"
 
     def is_reached_by(self, value: float) -> bool:
         """Does `value` reach the target?"""
@@ -201,6 +207,33 @@ TARGETS = (
             f"CPU of aiohttp, {name}, asyncio", name, (AIOHTTP,), OURS, by, _ORDINARY, by_cpu=True
         )
         for name, by in _WAYS.items()
+    ),
+    Target(
+        "HTTP/2 ÷ HTTP/1.1 over TLS, asyncio",
+        _case("HTTP/2", OURS),
+        _case("TLS", OURS),
+        1.6,
+        "at most",
+        "one connection in place of a hundred must not cost the client much",
+        by_cpu=True,
+    ),
+    _faster(
+        "CPU of httpx2, HTTP/2, asyncio",
+        "HTTP/2",
+        (HTTPX2,),
+        OURS,
+        5.0,
+        "the client whose option it is",
+        by_cpu=True,
+    ),
+    _faster(
+        "CPU of the fastest Rust client, HTTP/2, uvloop",
+        "HTTP/2",
+        RUST,
+        OURS_UVLOOP,
+        1.0,
+        "nobody should need to leave Python for speed",
+        by_cpu=True,
     ),
     Target(
         "a request of a batch of 200 ÷ one of a batch of 20,000, asyncio",

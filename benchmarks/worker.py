@@ -45,7 +45,7 @@ class Servers:
     """Where the servers are."""
 
     origin: str
-    """Scheme, host and port of nginx, with or without TLS as the workload has it."""
+    """Scheme, host and port of nginx, as the workload has it."""
     port: int
     """nginx's port without TLS."""
     slow_port: int

@@ -58,6 +58,8 @@ FLOOR_UVLOOP = Entrant("floor", "uvloop")
 ENGINE = Entrant("engine", "asyncio")
 ENGINE_UVLOOP = Entrant("engine", "uvloop")
 HTTPX = Entrant("httpx", "asyncio")
+HTTPX2 = Entrant("httpx2", "asyncio")
+NIQUESTS = Entrant("niquests", "asyncio")
 HTTPX_ON_ENGINE = Entrant("httpx on HTTPTransport", "asyncio")
 CLIENT_LANE = Entrant("asyncbatch over httpx", "asyncio")
 CLIENT_LANE_ON_ENGINE = Entrant("asyncbatch over httpx on HTTPTransport", "asyncio")
@@ -75,10 +77,10 @@ _PEERS = (
     AIOHTTP,
     AIOHTTP_UVLOOP,
     HTTPX,
-    Entrant("httpx2", "asyncio"),
+    HTTPX2,
     Entrant("httpx-aiohttp", "asyncio"),
     *RUST,
-    Entrant("niquests", "asyncio"),
+    NIQUESTS,
     Entrant("curl_cffi", "asyncio"),
 )
 _OURS = (OURS, OURS_UVLOOP)
@@ -177,6 +179,8 @@ class Workload:
     resource: str = "json"
     connections: int = 100
     tls: bool = False
+    http2: bool = False
+    """Over HTTP/2, which takes TLS; `connections` is how many requests are in flight then."""
     kind: Kind = "rate"
     """
     `rate`: requests for some seconds, and their cost. `batches`: as many batches of a fixed size as
@@ -397,6 +401,13 @@ WORKLOADS = (
         in_quick=True,
     ),
     Workload("TLS", "17-byte JSON over TLS", (*_FAST, HTTPX, WRK), tls=True),
+    Workload(
+        "HTTP/2",
+        "17-byte JSON over HTTP/2, 100 requests at a time",
+        (*_OURS, HTTPX2, *RUST, NIQUESTS),
+        tls=True,
+        http2=True,
+    ),
     # With 100 connections httpx takes 1.5 ms at one time and 8 at another: its pool looks at every
     # connection for every request, and how often depends on how many responses come at once.
     Workload(

@@ -11,6 +11,7 @@ from benchmarks import report
 from benchmarks.clients import find_client
 from benchmarks.entrant import Setting
 from benchmarks.layers import LAYERS
+from benchmarks.origin import Ports
 from benchmarks.record import Measurement, Record
 from benchmarks.targets import TARGETS
 from benchmarks.workloads import (
@@ -89,24 +90,36 @@ def test_each_way_of_use_is_an_ordinary_one() -> None:
     assert {workload.name for workload in WAYS} <= set(ORDINARY)
 
 
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("headline", "http://127.0.0.1:1"),
+        ("TLS", "https://127.0.0.1:2"),
+        ("HTTP/2", "https://127.0.0.1:3"),
+    ],
+)
+def test_a_workload_goes_to_the_server_of_its_protocol(name: str, origin: str) -> None:
+    """One that speaks HTTP/2 and nothing else, for the workload over HTTP/2."""
+    assert Ports(plain=1, tls=2, http2=3).origin_for(BY_NAME[name]) == origin
+
+
 def test_what_something_adds_is_shown_as_soon_as_it_was_measured() -> None:
-    """A proxy at the same pace, small batches, an SDK; nothing without a measurement."""
+    """A proxy at the same pace, small batches, HTTP/2, an SDK; nothing without a measurement."""
     record = Record.read(ROOT / "benchmarks" / "results.json")
     record.measurements = []
     assert report.comparisons(record) == ""
 
-    names = [workload.name for workload in PACES] + ["batches of 200", "batches of 20,000"]
+    names = [workload.name for workload in PACES]
+    names += ["batches of 200", "batches of 20,000", "HTTP/2", "TLS"]
     figures = {"requests": 1, "wall": 1.0, "cpu": 1.0}
     entrants = [(name, OURS) for name in names]
     entrants += [("SDK calls", entrant) for entrant in (SDK_ON_ENGINE, SDK)]
     record.measurements = [Measurement(name, *entrant, 1, figures) for name, entrant in entrants]
     text = report.comparisons(record)
 
-    assert [
-        word for word in ("forward proxy", "tunnel", "batch of 200", "SDK") if word in text
-    ] == [
-        "forward proxy",
-        "tunnel",
-        "batch of 200",
-        "SDK",
+    missing = [
+        word
+        for word in ("forward proxy", "tunnel", "batch of 200", "SDK", "HTTP/2")
+        if word not in text
     ]
+    assert not missing
