@@ -3,6 +3,8 @@ What shards cost, and what a second process brings: `python -m benchmarks.cluste
 
 The server is two processes that answer each request after 5 ms, so that it is not the limit. With
 20 slots for each worker, one worker waits most of its time, as it does for servers on the internet.
+What the machine allows is measured beside it: two processes that have nothing to do with each
+other, and know neither shards nor journals, against one.
 The last table is no measurement: it plays a hundred million URLs on a hundred workers.
 """
 
@@ -19,8 +21,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
-from asyncbatch import Rate
+from asyncbatch import Fetcher, Rate
 from asyncbatch.cluster import fetch_sharded
 from asyncbatch.cluster._load import load_of
 from asyncbatch.cluster._packing import pack
@@ -89,14 +92,57 @@ def busy_seconds(urls: list[str], processes: int) -> float:
     return max(last) - min(begun)
 
 
+def fetch_alone(urls: list[str], start: Any, found: Connection) -> None:
+    """Fetch without shards, from a common start on, and send the beginning and the end."""
+
+    async def main() -> None:
+        async with Fetcher(concurrency=SLOTS) as fetcher:
+            await fetcher.fetch_many(urls[:HOSTS])
+            start.wait()
+            begun = time.time()
+            results = await fetcher.fetch_many(urls)
+            ended = time.time()
+        assert len(results.successes) == len(urls)
+        found.send((begun, ended))
+
+    asyncio.run(main())
+
+
+def plain_seconds(urls: list[str], processes: int) -> float:
+    """Return the same of processes that fetch their part of the hosts each, on their own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    start = context.Barrier(processes)
+    started = [
+        context.Process(target=fetch_alone, args=(urls[part::processes], start, sender))
+        for part in range(processes)
+    ]
+    for process in started:
+        process.start()
+    found: list[tuple[float, float]] = [receiver.recv() for _ in started]
+    for process in started:
+        process.join()
+    return max(ended for _, ended in found) - min(begun for begun, _ in found)
+
+
 def measure_two(ports: list[int], count: int, rounds: int) -> None:
     urls = urls_of(ports, count)
-    ratios = []
+    ratios, ceilings, shares = [], [], []
     for _ in range(rounds):
         one, two = busy_seconds(urls, 1), busy_seconds(urls, 2)
+        plain_one, plain_two = plain_seconds(urls, 1), plain_seconds(urls, 2)
         ratios.append(one / two)
+        ceilings.append(plain_one / plain_two)
+        shares.append(ratios[-1] / ceilings[-1])
         print(f"  1 process {count / one:7,.0f}/s   2 processes {count / two:7,.0f}/s", flush=True)
-    print(f"two processes against one: {statistics.median(ratios):.2f}, of {rounds} rounds", ratios)
+        print(f"  alone     {count / plain_one:7,.0f}/s   two alone   {count / plain_two:7,.0f}/s")
+    for name, found in (
+        ("two processes against one", ratios),
+        ("two that know nothing of each other", ceilings),
+        ("the first by the second", shares),
+    ):
+        shown = ", ".join(f"{each:.2f}" for each in found)
+        print(f"{name:<36}{statistics.median(found):.2f} ({shown})", flush=True)
 
 
 def measure_shards(ports: list[int], rounds: int) -> None:
