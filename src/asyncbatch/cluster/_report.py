@@ -17,6 +17,7 @@ from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._summary import SummaryBuilder
 from asyncbatch._results.report._report import BatchReport
 from asyncbatch._values._host_key import host_in, plain_host_in
+from asyncbatch._values._result import asked_url_of
 
 MOST_HOSTS = 100
 """Hosts that a report has figures of."""
@@ -102,7 +103,6 @@ class Figures:
     """Collects what a report says of results."""
 
     def __init__(self) -> None:
-        self._summary = SummaryBuilder()
         self._page = BatchReport()
         self._hosts: dict[str, list[float]] = {}
         self.count = 0
@@ -114,9 +114,8 @@ class Figures:
         """Add one result."""
         self.count += 1
         self.from_journal += result.from_journal
-        self._summary.add(result)
         self._page.add(result)
-        url = result.request.url
+        url = asked_url_of(result)
         host = plain_host_in(url) or host_in(result.url or url) or ""
         own = self._hosts.get(host)
         if own is None:
@@ -135,7 +134,7 @@ class Figures:
                 "requests": self.count,
                 "from_journal": self.from_journal,
                 "hosts": [(host, *figures) for host, figures in most],
-                "state": self._summary.state(),
+                "state": self._page.summary.state(),
             }
         ).encode()
 

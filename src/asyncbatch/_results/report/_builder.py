@@ -138,7 +138,7 @@ class ReportBuilder:
     """Makes the `Figures` of a report from results. It keeps none of them."""
 
     def __init__(self) -> None:
-        self._summary = SummaryBuilder()
+        self.summary = SummaryBuilder()
         self._timeline = Timeline()
         # What to add to the sums of the summary: earlier tries, less what is of an earlier run.
         self._time: dict[str, float] = dict.fromkeys(PHASES, 0.0)
@@ -159,7 +159,7 @@ class ReportBuilder:
 
     def add(self, result: Result) -> None:
         """Add one result."""
-        self._summary.add(result)
+        self.summary.add(result)
         elapsed = result.elapsed
         if result.from_journal:
             self._leave_out_time(result)
@@ -192,7 +192,7 @@ class ReportBuilder:
         )
         grouped = sum(group.count for group in self._groups.values())
         return {
-            "summary": self._summary.state(),
+            "summary": self.summary.state(),
             "timeline": self._timeline.state(),
             "time": self._time,
             "interrupted": (self._interrupted, self._interrupted_network),
@@ -207,7 +207,7 @@ class ReportBuilder:
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add the results of another builder, given by its `state`."""
-        self._summary.merge(state["summary"])
+        self.summary.merge(state["summary"])
         if state["timeline"] is not None:
             self._timeline.merge(state["timeline"])
         for name, seconds in state["time"].items():
@@ -250,7 +250,7 @@ class ReportBuilder:
         if duration is None:
             duration = max(0.0, timeline.ends_at - timeline.begins_at)
         span = timeline.build()
-        summary = self._summary.build(duration=duration, slots_full=limits.slots_full)
+        summary = self.summary.build(duration=duration, slots_full=limits.slots_full)
         hosts = sorted(self._hosts.items(), key=_weight_of, reverse=True)
         groups = sorted(self._groups.items(), key=lambda each: -each[1].count)
         return Figures(

@@ -72,6 +72,8 @@ class BatchReport:
         self._builder = ReportBuilder()
         self.add = self._builder.add
         """Add one result."""
+        self.summary = self._builder.summary
+        """The summary of the results added so far."""
 
     def html(self, *, duration: float | None, limits: Limits = UNKNOWN) -> str:
         """Return the page."""
