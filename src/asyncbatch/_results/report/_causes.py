@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import attrs
 
 from asyncbatch._results._summary import shown_bytes, shown_seconds
-from asyncbatch._results.report._builder import Figures
+from asyncbatch._results.report._figures import Figures
 from asyncbatch._results.report._timeline import Span
 from asyncbatch._values._timing import NETWORK_PHASES
 

@@ -13,8 +13,8 @@ from importlib.metadata import version
 from asyncbatch._results._limits import REASONS
 from asyncbatch._results._summary import Summary, shown_bytes, shown_rate, shown_seconds
 from asyncbatch._results.report import _charts
-from asyncbatch._results.report._builder import Figures, HostFigures, SlowRequest
 from asyncbatch._results.report._causes import Cause, diagnosis_of
+from asyncbatch._results.report._figures import Figures, HostFigures, SlowRequest
 from asyncbatch._results.report._markup import escaped, foreign, table
 from asyncbatch._results.report._style import STYLE
 from asyncbatch._results.report._timeline import Span

@@ -12,12 +12,17 @@ from typing import Any
 
 import attrs
 
+from asyncbatch._values._result import Result
+from asyncbatch._values._timing import Timing
+
 BINS = 160
 """Most bins. There are at least half as many, unless all of it took less than 80 ms."""
 FINEST = 2.0**-10
 """The least width of a bin, in seconds. All widths are this, doubled a number of times."""
 _LATEST = 1e12
 """Seconds since 1970 beyond which a time is no time: 30,000 years."""
+ENDED_WAITING = {"host_down", "retry_after", "not_started"}
+"""Kinds of failures that end a request while it waits for its next try."""
 
 
 @attrs.define
@@ -202,3 +207,23 @@ def _running(steps: dict[int, int]) -> Iterator[tuple[int, int]]:
         count += steps.get(number, 0)
         if count:
             yield number, count
+
+
+def spans_of(result: Result, begun: float, ended: float) -> list[tuple[float, float]]:
+    """Return when a request was in flight, which it was not between two tries."""
+    if not result.history:
+        if result.kind in ENDED_WAITING:
+            in_flight = min(network_seconds(result.timing), result.elapsed)
+            return [(begun, begun + in_flight), (ended, ended)]
+        return [(begun, ended)]
+    spans, at = [], begun
+    for each in result.history:
+        spans.append((at, at := min(ended, at + network_seconds(each.timing))))
+        at = min(ended, at + max(0.0, each.delay))
+    begun_last = ended - network_seconds(result.timing)
+    return [*spans, (min(max(at, begun_last), ended), ended)]
+
+
+def network_seconds(timing: Timing) -> float:
+    """Return the seconds of all network phases."""
+    return sum(max(0.0, seconds) for _, seconds in timing.phases())

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from asyncbatch._results._results import Results
 from asyncbatch._results.report import _builder
-from asyncbatch._results.report._builder import GROUPS, SLOWEST, TEXT, Figures, ReportBuilder
-from asyncbatch._values._errors import FailureKind
+from asyncbatch._results.report._builder import ReportBuilder
+from asyncbatch._results.report._figures import Figures
 from asyncbatch._values._result import Result
 from asyncbatch._values._timing import Attempt, Timing
 from tests.samples import failure, success
@@ -119,91 +119,6 @@ def test_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept + figures.others.requests == len(figures.hosts) + figures.more_hosts == 95
 
 
-def test_the_slowest_are_kept_the_slowest_first() -> None:
-    """Some of them; those that were never tried were not slow."""
-    results = [success(n, elapsed=n / 10) for n in range(50)]
-
-    figures = figures_of(*results, failure(99, elapsed=99.0, attempts=0))
-
-    assert [each.elapsed for each in figures.slowest] == [n / 10 for n in range(49, 37, -1)]
-    assert len(figures.slowest) == SLOWEST
-    assert figures.slowest[0].url == "http://host.test/49"
-
-
-def test_a_slow_request_is_told_by_its_phases() -> None:
-    """Each try, and the wait between two, in their order; together they are its time."""
-    result = success(
-        elapsed=4.0,
-        attempts=2,
-        timing=Timing(wait=1.0, receive=0.5),
-        history=(attempt(Timing(connect=0.25, wait=0.25), delay=1.0),),
-    )
-
-    (slow,) = figures_of(result).slowest
-
-    assert slow.segments == (
-        ("connect", 0.25),
-        ("wait", 0.25),
-        ("retry", 2.0),
-        ("wait", 1.0),
-        ("receive", 0.5),
-    )
-    assert sum(seconds for _, seconds in slow.segments) == slow.elapsed
-
-
-def test_time_that_is_not_known_is_called_so() -> None:
-    """As of a connection that failed; one that waited for its next try is told apart."""
-    (unknown,) = figures_of(failure(elapsed=2.0)).slowest
-    (waited,) = figures_of(failure(elapsed=2.0, kind=FailureKind.host_down)).slowest
-
-    assert unknown.segments == (("other", 2.0),)
-    assert waited.segments == (("retry", 2.0),)
-
-
-def test_a_request_is_in_flight_during_its_tries_only() -> None:
-    """Not while it waits for the next one, and not while it waits to be given up."""
-    history = (attempt(Timing(wait=1.0), delay=6.0),)
-    tried = success(started=T0, elapsed=8.0, attempts=2, timing=Timing(wait=1.0), history=history)
-    given_up = failure(
-        1, started=T0, elapsed=8.0, kind=FailureKind.host_down, timing=Timing(connect=0.5)
-    )
-
-    for result, seconds in ((tried, 2.0), (given_up, 0.5)):
-        span = figures_of(result).span
-        assert span is not None
-        assert sum(each.open for each in span.bins) == pytest.approx(seconds)
-
-
-def test_failures_of_one_message_are_one_group() -> None:
-    """But for the numbers and the URLs in it."""
-    messages = [f"cannot connect to 10.0.0.{n} port {n}: refused" for n in range(5)]
-    refused = [failure(n, error=httpx.ConnectError(text)) for n, text in enumerate(messages)]
-
-    first, second, third = figures_of(
-        *refused,
-        failure(7, status=404),
-        failure(8, status=404),
-        failure(9, kind=FailureKind.tls, error=httpx.ConnectError("")),
-    ).groups
-
-    assert (first.kind, first.count) == ("connect", 5)
-    assert first.message == f"ConnectError: {messages[0]}"
-    assert first.url == "http://host.test/0"
-    assert (second.kind, second.count, second.message) == ("status", 2, "404 Not Found")
-    assert (third.kind, third.message) == ("tls", "ConnectError")
-
-
-def test_groups_are_bounded() -> None:
-    """What is in none of them is counted."""
-    texts = [f"{'x' * (n % 40)}{'y' * (n // 40)}" for n in range(GROUPS + 20)]
-    results = [failure(n, error=httpx.ConnectError(text)) for n, text in enumerate(texts)]
-
-    figures = figures_of(*results)
-
-    assert len(figures.groups) == GROUPS
-    assert figures.more_failures == 20
-
-
 def test_secrets_are_masked() -> None:
     """In the URLs, and in the messages about them."""
     url = "http://me:pass@host.test/a?token=abcdef"
@@ -216,19 +131,6 @@ def test_secrets_are_masked() -> None:
     assert "host.test" in shown
     assert "pass" not in shown
     assert "abcdef" not in shown
-
-
-def test_texts_are_short_and_of_one_line() -> None:
-    """However long a URL is."""
-    url = f"http://host.test/{'a' * 1_000_000}"
-    error = httpx.ConnectError("a\nb\x00" + "c" * 100_000)
-    result = failure(item=url, url=None, error=error, elapsed=1.0)
-
-    figures = figures_of(result)
-
-    (group,), (slow,) = figures.groups, figures.slowest
-    assert max(map(len, (group.url, group.message, slow.url))) <= TEXT
-    assert group.message.startswith("ConnectError: a b c")
 
 
 def test_no_result_is_kept() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._results.report._timeline import BINS, FINEST, Timeline
+from asyncbatch._results.report._timeline import BINS, FINEST, Timeline, spans_of
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._timing import Attempt, Timing
+from tests.samples import failure, success
 
 T0 = 1_700_000_000.0
 MOMENTS = st.floats(0, 50) | st.floats(0, 50_000) | st.floats(0, 1e9)
@@ -121,3 +125,17 @@ def test_building_changes_nothing() -> None:
     assert again is not None
     assert sum(each.open for each in again.bins) == pytest.approx(6.0)
     assert again.width >= FINEST
+
+
+def test_a_request_is_in_flight_during_its_tries_only() -> None:
+    """Not while it waits for the next one, and not while it waits to be given up."""
+    history = (Attempt(503, httpx.ReadError("x"), Timing(wait=1.0), 6.0),)
+    tried = success(started=T0, elapsed=8.0, attempts=2, timing=Timing(wait=1.0), history=history)
+    given_up = failure(
+        1, started=T0, elapsed=8.0, kind=FailureKind.host_down, timing=Timing(connect=0.5)
+    )
+
+    for result, seconds in ((tried, 2.0), (given_up, 0.5)):
+        spans = spans_of(result, T0, T0 + 8.0)
+        assert sum(end - begin for begin, end in spans) == pytest.approx(seconds)
+        assert (spans[0][0], spans[-1][1]) == (T0, T0 + 8.0)
