@@ -20,6 +20,9 @@ _UNSAFE = re.compile(
     f"\ud800-\udfff\ufdd0-\ufdef{_LAST_OF_PLANES}]"
 )
 
+URL_SHOWN = 160
+"""Most characters of a URL, or of a message, that are shown."""
+
 
 def escaped(text: object) -> str:
     """Return a text for HTML, for an attribute in double quotes too."""
@@ -37,6 +40,11 @@ def shortened(text: str, most: int) -> str:
 def foreign(text: str, most: int) -> str:
     """Return a text of others as an element, whose direction does not change that around it."""
     return f"<bdi>{escaped(shortened(text, most))}</bdi>"
+
+
+def plural(count: int, name: str, ending: str = "s") -> str:
+    """Return a number with the name of what is counted."""
+    return f"{count:,} {name}{'' if count == 1 else ending}"
 
 
 def table(
@@ -63,6 +71,7 @@ def table(
 
 
 NUMBER = ' class="n"'
+BAD = ' class="bad"'
 
 
 def _cells(row: Sequence[str], heads: Sequence[str], texts: int) -> Iterable[str]:

@@ -173,37 +173,6 @@ def test_the_answer_is_in_the_first_part() -> None:
     assert "All 60 slots were taken" in first
 
 
-def test_waits_are_split_by_their_reason() -> None:
-    """As far as the results waited: they may be a part of the batch."""
-    results = [success(n, elapsed=1.0, timing=Timing(throttled=3.0, wait=1.0)) for n in range(4)]
-
-    shown = text_of(page(results, waits={"rate": 18.0, "backoff": 6.0}))
-
-    assert "Waiting for the rate56% 2.25 s" in shown
-    assert "Waiting to be tried again19% 750 ms" in shown
-    assert "Held back by a limit" not in shown
-
-
-def test_waits_without_a_reason_are_called_so() -> None:
-    """As of results from elsewhere."""
-    results = [success(n, elapsed=1.0, timing=Timing(throttled=3.0, wait=1.0)) for n in range(4)]
-
-    assert "Held back by a limit75% 3 s" in text_of(page(results))
-
-
-def test_what_is_cut_off_is_counted() -> None:
-    """Hosts, messages and statuses."""
-    results: list[Result] = [success(n, item=f"http://h{n}.test/", elapsed=1.0) for n in range(25)]
-    results += [failure(n, error=httpx.ConnectError("x" * n)) for n in range(1, 24)]
-    results += [success(n, status=200 + n) for n in range(22)]
-
-    shown = text_of(page(results))
-
-    assert "other hosts" in shown
-    assert "And 11 more, of other messages." in shown
-    assert "And 2 other statuses." in shown
-
-
 def test_one_is_not_many() -> None:
     """In the title, and for the host."""
     assert "1 request in" in page([success(started=T0, elapsed=1.0)])
