@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from asyncbatch._results._arrow import pandas_frame, polars_frame, reader, table
-from asyncbatch._results._hosts import host_of
+from asyncbatch._results._by_host import by_host
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._record import records_of, tag_types_of
 from asyncbatch._results._summary import Summary, SummaryBuilder
@@ -184,10 +184,7 @@ class Results(Sequence[Result]):
         addresses in brackets. A URL relative to `base_url` counts for the host of its final URL.
         Results without any host are under `""`.
         """
-        found: dict[str, list[Result]] = {}
-        for result in self._results:
-            found.setdefault(host_of(result), []).append(result)
-        return {host: self._of(own) for host, own in found.items()}
+        return {host: self._of(own) for host, own in by_host(self._results).items()}
 
     def _of(self, results: Iterable[Result]) -> Results:
         return Results(results, duration=self._duration, limits=self._limits)

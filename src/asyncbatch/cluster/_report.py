@@ -13,11 +13,10 @@ from typing import Any
 import attrs
 
 from asyncbatch import Result, Summary
+from asyncbatch._results._by_host import host_of
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._summary import SummaryBuilder
 from asyncbatch._results.report._report import BatchReport
-from asyncbatch._values._host_key import host_in, plain_host_in
-from asyncbatch._values._result import asked_url_of
 
 MOST_HOSTS = 100
 """Hosts that a report has figures of."""
@@ -115,8 +114,7 @@ class Figures:
         self.count += 1
         self.from_journal += result.from_journal
         self._page.add(result)
-        url = asked_url_of(result)
-        host = plain_host_in(url) or host_in(result.url or url) or ""
+        host = host_of(result)
         own = self._hosts.get(host)
         if own is None:
             own = self._hosts[host] = [0, 0, 0, 0.0]

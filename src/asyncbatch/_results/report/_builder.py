@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from asyncbatch._results._hosts import host_of
+from asyncbatch._results._by_host import host_of
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._summary import PHASES, Summary, SummaryBuilder
 from asyncbatch._results.report._failure_groups import FailureGroups
