@@ -179,7 +179,7 @@ class SyncFetcher:
         """
         fetcher = self._opened()
         close_seconds = CLOSE_SECONDS if fetcher.locks(to) else 0.0
-        call = self._portal.start(_fetch, fetcher, request, batch_timeout, to)
+        call = self._portal.prepare(_fetch, fetcher, request, batch_timeout, to)
         return call.result(close_seconds)
 
     def fetch_many(
@@ -212,7 +212,7 @@ class SyncFetcher:
         fetcher = self._opened()
         # What the batch has locked must be free for the next call, if Ctrl-C ends this one.
         close_seconds = CLOSE_SECONDS if fetcher.locks(to, journal) else 0.0
-        call = self._portal.start(_fetch_many, fetcher, requests, batch_timeout, to, journal)
+        call = self._portal.prepare(_fetch_many, fetcher, requests, batch_timeout, to, journal)
         return call.result(close_seconds)
 
     def stream(
@@ -250,9 +250,10 @@ class SyncFetcher:
             OSError: If the journal cannot be used; see `JournalError`.
             Exception: As raised by the iterable, after the last result.
         """
-        stream = self._opened().begin_stream(
+        return self._opened().begin_stream(
             self._portal,
             Input(requests),
+            self,
             ordered=ordered,
             backlog=backlog,
             batch_timeout=batch_timeout,
@@ -260,8 +261,6 @@ class SyncFetcher:
             journal=journal,
             report=report,
         )
-        stream.owner = self
-        return stream
 
     def statistics(self) -> Statistics:
         """

@@ -76,12 +76,20 @@ class Call(Generic[R]):
 
     def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._portal = portal
+        self.has_task = False
+        """Whether its task was started; set in the loop."""
         self.refuse_own_thread: Callable[[], None] = portal.refuse_own_thread
         """Raise in the loop's thread, which must not wait for the outcome."""
         self._function = function
         self._scope: anyio.CancelScope | None = None  # once its task runs
         self._cancelled = False
         self.outcome: Promise[R] = Promise()
+        self.opened: Promise[None] | None = None
+        """Where the function leaves a value once all is open that it needs, if it does that."""
+
+    def begin(self) -> None:
+        """Begin the call without waiting; see `Portal.begin`."""
+        self._portal.begin(self)
 
     async def run(self) -> None:
         """Run the function, in the loop, and leave its outcome."""
@@ -99,16 +107,20 @@ class Call(Generic[R]):
 
     def give_up(self) -> None:
         """Leave `FetcherClosed` as the outcome, if there is none."""
-        self.outcome.leave_error(FetcherClosed("the fetcher was closed during the call"))
+        error = FetcherClosed("the fetcher was closed during the call")
+        if self.opened is not None:
+            self.opened.leave_error(error)
+        self.outcome.leave_error(error)
 
     def result(self, close_seconds: float = 0.0) -> R:
         """
-        Wait for the outcome; cancel the call if the wait ends early.
+        Begin the call and wait for its outcome; cancel it if the wait ends early.
 
         Args:
             close_seconds: Most seconds to wait for the end of a call that was cancelled.
         """
         try:
+            self.begin()
             return self.outcome.wait()
         except BaseException:
             self.cancel()
@@ -132,6 +144,8 @@ class Call(Generic[R]):
         self._cancelled = True
         if self._scope is not None:
             self._scope.cancel()
+        elif not self.has_task:  # an interruption came before
+            self.give_up()
 
 
 @attrs.frozen
@@ -183,9 +197,18 @@ class Portal(Generic[T]):
             self._holding = None
             raise
 
-    def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
+    def prepare(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
         """
-        Start a task in the loop, with the caller's context variables, without waiting for it.
+        Return a call that has not begun.
+
+        The caller can cancel it in a `try` around its beginning, so that an interruption at any
+        moment leaves nothing running.
+        """
+        return Call(self, functools.partial(function, *args))
+
+    def begin(self, call: Call[Any]) -> None:
+        """
+        Start the task of a call, with the caller's context variables, without waiting for it.
 
         Raises:
             FetcherClosed: If the portal is closed, or was opened before this process was forked.
@@ -194,20 +217,29 @@ class Portal(Generic[T]):
                 here since the wait for a short call may end before its first check.
         """
         self.refuse_own_thread()
-        if os.getpid() != self._process:
-            raise FetcherClosed("this fetcher was opened in another process; open one after a fork")
-        Wait().check()
-        call = Call(self, functools.partial(function, *args))
         try:
+            if os.getpid() != self._process:
+                raise FetcherClosed(
+                    "this fetcher was opened in another process; open one after a fork"
+                )
+            Wait().check()
             with self._closing:
                 if self._closed or self._loop is None:
                     raise FetcherClosed("this fetcher is closed")
                 self._calls.add(call)
-                begin = functools.partial(self._loop.tasks.start_soon, self._attend, call)
-                self._loop.native.call_soon_threadsafe(begin, context=_variables())
+                start = functools.partial(self._start_task, self._loop.tasks, call)
+                self._loop.native.call_soon_threadsafe(start, context=_variables())
+        except FetcherClosed:
+            call.give_up()
+            raise
         except BaseException:
             call.cancel()  # it may have been started before the interruption
             raise
+
+    def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
+        """Begin a call, as `begin` does, and return it."""
+        call = self.prepare(function, *args)
+        self.begin(call)
         return call
 
     def refuse_own_thread(self) -> None:
@@ -225,7 +257,7 @@ class Portal(Generic[T]):
 
     def call(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> R:
         """Run a coroutine function in the loop and wait; cancel it if the wait ends early."""
-        return self.start(function, *args).result()
+        return self.prepare(function, *args).result()
 
     def close(self) -> None:
         """
@@ -296,6 +328,10 @@ class Portal(Generic[T]):
             self._started.leave(None)
             if not self._closed:
                 await loop.stop.wait()
+
+    def _start_task(self, tasks: TaskGroup, call: Call[Any]) -> None:
+        call.has_task = True
+        tasks.start_soon(self._attend, call)
 
     async def _attend(self, call: Call[Any]) -> None:
         try:

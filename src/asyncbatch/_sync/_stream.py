@@ -18,7 +18,6 @@ import anyio
 
 from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._setup import backlog_of, report_of
-from asyncbatch._batch import Batch
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
@@ -27,7 +26,7 @@ from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._summary import Summary
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
 from asyncbatch._runtime._event_loop import running_clock
-from asyncbatch._sync._interruptible import Wait
+from asyncbatch._sync._interruptible import Promise, Wait
 from asyncbatch._sync._portal import Call, Portal
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
@@ -43,6 +42,7 @@ class CrossingFetcher(Fetcher):
         self,
         portal: Portal[CrossingFetcher],
         source: Input,
+        owner: object,
         *,
         ordered: bool,
         backlog: int | None,
@@ -53,6 +53,8 @@ class CrossingFetcher(Fetcher):
     ) -> SyncResultStream:
         """
         Start a batch, from any thread but the loop's, and return its results.
+
+        It keeps `owner` alive, the caller's fetcher. The options are those of `Fetcher.stream`.
 
         Raises:
             FetcherClosed: If the fetcher is closed.
@@ -68,15 +70,20 @@ class CrossingFetcher(Fetcher):
             call_soon=portal.call_soon,
             report=report_of(wanted=report),
         )
-        opened = None
-        if journal is not None:
-            opened = portal.call(self._batch, source, thread_output, batch_timeout, files, journal)
-        running = portal.start(
-            self._deliver, portal, source, thread_output, batch_timeout, files, opened
+        opened: Promise[None] = Promise()
+        running = portal.prepare(
+            self._deliver, portal, source, thread_output, batch_timeout, files, journal, opened
         )
+        running.opened = opened
         # What the batch has locked must be free when the stream has been left.
         close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
-        return SyncResultStream(thread_output, running, close_seconds)
+        stream = SyncResultStream(thread_output, running, close_seconds, owner)
+        try:
+            stream.begin(waits=journal is not None)
+            return stream
+        except BaseException:
+            stream.leave()
+            raise
 
     def locks(self, to: ToTypes | Unset | None, journal: JournalTypes | None = None) -> bool:
         """Whether a batch locks files while it runs."""
@@ -89,10 +96,13 @@ class CrossingFetcher(Fetcher):
         thread_output: ThreadOutput,
         batch_timeout: float | None,
         files: Files,
-        opened: Batch | None,
+        journal: JournalTypes | None,
+        opened: Promise[None],
     ) -> None:
         """
         Run a batch, and pass its error to the consumer, if it has one.
+
+        The journal is opened here too, so that a call that is cancelled closes it.
 
         Args:
             portal: Connects the two threads.
@@ -100,11 +110,13 @@ class CrossingFetcher(Fetcher):
             thread_output: The output.
             batch_timeout: Seconds for all of it.
             files: Where its bodies go.
-            opened: The batch, if it has a journal, which is open; else one is made.
+            journal: Its journal, if it has one.
+            opened: Is told when the batch is there, with its journal open, or why it is not.
         """
         error: BaseException | None = FetcherClosed("the fetcher was closed while streaming")
         try:
-            batch = opened or self._new_batch(source, thread_output, batch_timeout, files)
+            batch = await self._batch(source, thread_output, batch_timeout, files, journal)
+            opened.leave(None)
             thread_output.figures.begin(running_clock(), batch.limits)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
@@ -114,6 +126,7 @@ class CrossingFetcher(Fetcher):
             raise
         except BaseException as caught:
             error = caught
+            opened.leave_error(caught)  # if it was not open
         finally:
             thread_output.close(error)
 
@@ -129,19 +142,23 @@ class SyncResultStream(Iterator[Result]):
     # batch.
 
     def __init__(
-        self, thread_output: ThreadOutput, running: Call[None], close_seconds: float = 0.0
+        self,
+        thread_output: ThreadOutput,
+        running: Call[None],
+        close_seconds: float = 0.0,
+        owner: object = None,
     ) -> None:
         self._thread_output = thread_output
+        self._running = running
         # How long leaving the stream waits for the batch, whose input may block.
         self._close_seconds = close_seconds
         self._wait = Wait()
-        self._running = running
         self._taking = threading.Lock()
         # A separate lock, so that `summary` does not wait for a result.
         self._counting = threading.RLock()
         self._closed = False
-        self.owner: object = None
-        """An object to keep alive while the stream is in use: its fetcher."""
+        # Kept alive while the stream is in use: its fetcher.
+        self._owner = owner
 
     def __iter__(self) -> Self:
         return self
@@ -244,12 +261,23 @@ class SyncResultStream(Iterator[Result]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.leave()
+
+    def begin(self, *, waits: bool) -> None:
+        """Begin the call that fills the stream; wait until all is open, if that may fail."""
+        self._running.begin()
+        if waits and self._running.opened is not None:
+            self._running.opened.wait()
+
+    def leave(self) -> None:
+        """Close the stream, and wait until what the batch has locked is free."""
         self.close()
         if self._close_seconds:
             self._running.wait_ended(self._close_seconds)
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_running"):  # else an interruption came while it was made
+            self.close()
 
     def _take(self) -> Result | None:
         while True:

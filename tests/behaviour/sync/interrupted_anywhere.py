@@ -7,11 +7,13 @@ Writes how many places there were; a place at which something hangs or is left e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import linecache
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,9 +31,10 @@ class Interrupter:
 
     def __init__(self, line: int) -> None:
         self.left = line
+        self.source = SOURCE
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(SOURCE):
+        if not frame.f_code.co_filename.startswith(self.source):
             return None
         if event == "line" and self.left and is_reached_by_signals(frame):
             self.left -= 1
@@ -75,6 +78,58 @@ def survived(urls: list[str]) -> None:
             raise
 
 
+def left_free(urls: list[str]) -> None:
+    """Interrupt the beginning of a stream: its journal is free for another one at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder, "run.db")
+        with opened() as (fetcher, traced):
+            try:
+                with traced:
+                    stream = fetcher.stream(urls, journal=journal)
+            except KeyboardInterrupt:
+                with fetcher.stream(urls, journal=journal) as again:
+                    assert len(list(again)) == len(urls)
+                raise
+            with stream:
+                assert len(list(stream)) == len(urls)
+
+
+def left_idle(urls: list[str]) -> None:
+    """Interrupt the beginning of a stream: nothing fetches for it any more."""
+    with opened() as (fetcher, traced):
+        try:
+            with traced:
+                stream = fetcher.stream(urls * 200, backlog=1)
+        except KeyboardInterrupt:
+            while fetcher.statistics().batches:
+                time.sleep(0.001)
+            raise
+        stream.close()
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[tuple[SyncFetcher, contextlib.AbstractContextManager[None]]]:
+    """
+    Open a fetcher, uninterrupted; it comes with a context that is interrupted.
+
+    There, only in the plain API itself: the rest makes values, and holds nothing.
+    """
+    tracer: Any = sys.gettrace()
+    tracer.source = str(Path(SOURCE, "_sync"))
+    sys.settrace(None)
+
+    @contextlib.contextmanager
+    def traced() -> Iterator[None]:
+        sys.settrace(tracer)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    with SyncFetcher(trust_env=False) as fetcher:
+        yield fetcher, traced()
+
+
 def in_a_notebook(urls: list[str]) -> None:
     """Where a loop runs already: a thread of ours for the call alone."""
 
@@ -92,6 +147,8 @@ WAYS: dict[str, Callable[[list[str]], None]] = {
     "fetch_many": fetch_many,
     "stream": stream,
     "survived": survived,
+    "left_free": left_free,
+    "left_idle": left_idle,
     "in_a_notebook": in_a_notebook,
 }
 
