@@ -112,7 +112,8 @@ class Fetcher:
             probe. `None`: never.
         check: A function that is called with each `httpx.Response` of a status below 400 before it
             becomes a `Success`. If it raises, the result is a failure of kind `callback`, with
-            the response; it is tried again only if `Retry.when` returns so.
+            the response; it is tried again only if `Retry.when` returns so. If the body goes to a
+            file, `response.extensions["path"]` is its `.part`, and no file is made if it raises.
         to: Where the bodies of all calls are written: a folder as a path, or a `Folder`; `None`:
             they stay in memory.
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for a bar of that library, or a

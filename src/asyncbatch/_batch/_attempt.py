@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import attrs
 
+from asyncbatch._batch._make_result import built
 from asyncbatch._batch._proxies import Proxies
 from asyncbatch._files import Download
 from asyncbatch._lanes import (
@@ -183,11 +184,38 @@ class Attempter:
                 watch=watch,
             )
             take_sources(request, tried)
+            if download.is_held and outcome.kind is None:
+                outcome = await self._examine(tried, download, outcome)
         except SinkFailure as failure:
             outcome = sink_outcome(failure, None, self.lane.binding)
             outcome.started_at = started_at
         finally:
             await download.end()
+        return outcome
+
+    async def _examine(self, item: object, download: Download, outcome: Outcome) -> Outcome:
+        """Call `check` with a response whose body is in a part, and complete or remove that."""
+        assert download.examine is not None
+        assert outcome.saved is not None
+        response = built(item, outcome)
+        response.extensions["path"] = outcome.saved.path
+        error = download.examine(response)
+        try:
+            if error is None:
+                outcome.saved = await download.complete()
+                response.extensions["path"] = outcome.saved.path
+                return outcome
+            await download.refuse()
+        except SinkFailure as failure:
+            failed = sink_outcome(failure, response.request, self.lane.binding)
+            failed.timing, failed.url = outcome.timing, response.url
+            failed.started_at = outcome.started_at
+            return failed
+        outcome.kind, outcome.error, outcome.saved = (
+            FailureKind.callback,
+            callers_error(error),
+            None,
+        )
         return outcome
 
     async def conclude(

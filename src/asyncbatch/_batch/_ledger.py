@@ -125,6 +125,8 @@ class Ledger:
                 self._finish(rejected(item, index, error, self._lane))
                 return
             found = None if download is None else download.found_nowait()
+            if download is not None and self._shared.check is not None:
+                download.examine = functools.partial(self._callbacks.examine, self._shared.check)
             if found is not None:
                 self._finish(skipped(item, index, found, self._lane))
                 return
@@ -158,6 +160,7 @@ class Ledger:
         job.queued += outcome.queued
         if outcome.saved is not None and outcome.status_code is None:
             job.discount_try()  # its file was there: nothing was sent
+        # A body in a file has been examined before the file got its name.
         check = None if outcome.saved is not None else self._shared.check
         if outcome.kind is None and check is not None:
             error = self._callbacks.examine(check, built(job.request, outcome))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -88,6 +88,10 @@ class Download:
             has_condition=self._has_condition,
         )
         self._under_way = under_way
+        self.examine: Callable[[Any], Exception | None] | None = None
+        """Returns what is wrong with a response whose body is whole; `None`: nothing may be."""
+        self.is_held = False
+        """Whether the body is whole, and waits for `complete` or `refuse`, as `examine` says."""
         # When the body began, and what was there then.
         self._began = (0.0, 0)
         # The part of the try in progress, and the bytes of the body that are not written yet.
@@ -153,6 +157,7 @@ class Download:
         if ending is not None:
             await ending.ended.wait()
         self._writer.reset()
+        self.is_held = False
         # Set before it is open: a cancellation does not wait for the thread.
         self._part = part = Part()
         if self._is_nothing_there():
@@ -258,10 +263,32 @@ class Download:
             await self._call(partial(self._writer.write, part, self._take_pieces()))
 
     async def finish(self) -> Saved:
-        """See `Sink.finish`."""
+        """See `Sink.finish`; if there is something to examine, the file is its part as yet."""
         part = self._part
         assert part is not None
-        return await self._call(partial(self._writer.finish, part, self._take_pieces()))
+        pieces = self._take_pieces()
+        if self.examine is None:
+            return await self._call(partial(self._writer.finish, part, pieces))
+        found = await self._call(partial(self._writer.verify, part, pieces))
+        if found is not None:
+            return found
+        self.is_held = True
+        return Saved(part.path, part.size)
+
+    async def complete(self) -> Saved:
+        """
+        Give the file its name.
+
+        Raises:
+            SinkFailure: It cannot have it.
+        """
+        assert self._part is not None
+        return await self._call(partial(self._writer.complete, self._part))
+
+    async def refuse(self) -> None:
+        """Remove the body, of which `examine` has returned what is wrong."""
+        assert self._part is not None
+        await self._call(partial(self._writer.refuse, self._part))
 
     async def end(self) -> None:
         """

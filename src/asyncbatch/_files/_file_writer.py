@@ -227,6 +227,16 @@ class FileWriter:
             SinkFailure: It is not what was asked for.
             OSError: It cannot be written.
         """
+        return self.verify(part, pieces) or self.complete(part)
+
+    def verify(self, part: Part, pieces: list[bytes]) -> Saved | None:
+        """
+        Write the rest of the body and check all of it; return a file that has not changed.
+
+        Raises:
+            SinkFailure: It is not what was asked for.
+            OSError: It cannot be written.
+        """
         decision, path = self.decision, self._naming.path
         assert decision is not None
         assert path is not None
@@ -245,7 +255,12 @@ class FileWriter:
             else:
                 self._check_ending(part, decision)
         self._check_hash(part)
-        return self._complete(part, path)
+        return None
+
+    def refuse(self, part: Part) -> None:
+        """Remove a body that is whole, and is not wanted."""
+        self.may_continue = False
+        part.remove()
 
     def _is_complete(self, decision: Decision, pieces: list[bytes]) -> bool:
         """Whether all of a body is there before any of it was written, so that it is short."""
@@ -268,13 +283,19 @@ class FileWriter:
         if checksum is None or self._hash.hexdigest() == checksum.digest:
             return
         found = f"{checksum.algorithm}:{self._hash.hexdigest()}"
-        self.may_continue = False
-        part.remove()
+        self.refuse(part)
         again, self._has_differed = not self._has_differed, True
         raise Mismatch(f"{checksum.algorithm}:{checksum.digest}", found, again=again)
 
-    def _complete(self, part: Part, path: Path) -> Saved:
-        """Give the file its name."""
+    def complete(self, part: Part) -> Saved:
+        """
+        Give the file its name.
+
+        Raises:
+            OSError: It cannot have it.
+        """
+        path = self._naming.path
+        assert path is not None
         is_whole = self.kept is None or self._is_whole
         refreshes = self._exists == "refresh"
         if refreshes:
