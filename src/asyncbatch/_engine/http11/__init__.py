@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._body import UNJOINED, GrowingBody, UnjoinedBody
 from ._body_reader import longest_transfer
+from ._chunked import MAX_TRAILER_BYTES
 from ._connect import ConnectReply, encode_connect
 from ._errors import (
     ExchangeError,
@@ -17,7 +18,14 @@ from ._errors import (
     TruncatedResponse,
     body_too_large,
 )
-from ._head import MAX_FIELDS, MAX_HEAD_BYTES, ResponseHead, are_field_lines, parse_head
+from ._head import (
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    ResponseHead,
+    are_field_lines,
+    head_too_large,
+    parse_head,
+)
 from ._informational import MAX_INFORMATIONAL
 from ._request import (
     IDEMPOTENT_METHODS,
@@ -35,6 +43,7 @@ __all__ = [
     "MAX_FIELDS",
     "MAX_HEAD_BYTES",
     "MAX_INFORMATIONAL",
+    "MAX_TRAILER_BYTES",
     "NO_LIMIT",
     "UNJOINED",
     "ConnectReply",
@@ -56,6 +65,7 @@ __all__ = [
     "encode_connect",
     "encode_fields",
     "encode_request_line",
+    "head_too_large",
     "longest_transfer",
     "parse_head",
 ]

@@ -15,11 +15,13 @@ from typing import TypeAlias
 from asyncbatch._engine.http11 import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
+    MAX_TRAILER_BYTES,
     InvalidRequest,
     ProtocolError,
     ResponseHead,
     ResponseTooLarge,
     are_field_lines,
+    head_too_large,
 )
 
 Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -155,19 +157,23 @@ def unchunked(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def check_size(fields: Fields) -> None:
+def check_size(fields: Fields, before: int = 0) -> int:
     """
-    Check the size of a block of fields, as it would be on lines.
+    Return the size of the heads of one response so far, as they would be on lines.
+
+    Args:
+        fields: Those of the next head.
+        before: The size of the heads before it.
 
     Raises:
-        ResponseTooLarge: There are too many, or they are too long.
+        ResponseTooLarge: There are too many fields, or the heads are too long.
     """
     if len(fields) - 1 > MAX_FIELDS:
         raise ResponseTooLarge(f"more than {MAX_FIELDS} header fields", limit=MAX_FIELDS)
-    if sum(len(name) + len(value) + 4 for name, value in fields) > MAX_HEAD_BYTES:
-        raise ResponseTooLarge(
-            f"the response head is longer than {MAX_HEAD_BYTES} bytes", limit=MAX_HEAD_BYTES
-        )
+    size = before + _size_of(fields)
+    if size > MAX_HEAD_BYTES:
+        raise head_too_large()
+    return size
 
 
 def trailers_of(fields: Fields) -> Fields:
@@ -178,9 +184,16 @@ def trailers_of(fields: Fields) -> Fields:
         ProtocolError: They are not valid fields.
         ResponseTooLarge: They are too long or too many.
     """
-    check_size(fields)
+    if len(fields) > MAX_FIELDS:
+        raise ResponseTooLarge(f"more than {MAX_FIELDS} trailer fields", limit=MAX_FIELDS)
+    if _size_of(fields) > MAX_TRAILER_BYTES:
+        raise head_too_large()
     _lines_of(fields)
     return tuple((name, value) for name, value in fields)
+
+
+def _size_of(fields: Fields) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in fields)
 
 
 def _head_of(fields: Fields) -> ResponseHead:

@@ -94,8 +94,8 @@ class ClientSession:
         self._connection.initiate_connection(_SETTINGS)
         self._connection.set_local_window_size(CONNECTION_WINDOW)
         self._heads = HeadReader()
-        # How many informational responses a stream had; only of streams with one.
-        self._informational: dict[int, int] = {}
+        # How many informational responses a stream had, and their size; only of streams with one.
+        self._informational: dict[int, tuple[int, int]] = {}
         # Streams whose final head was told, and that are not closed yet.
         self._begun: set[int] = set()
         # Streams that the owner hears of: those that it has opened, until they are reset or closed.
@@ -223,6 +223,8 @@ class ClientSession:
             return
         try:
             head = self._heads.read(event.headers)
+            if stream in self._informational:
+                check_size(event.headers, self._informational[stream][1])
         except ExchangeError as exc:
             self._refuse(stream, exc)
             return
@@ -257,15 +259,14 @@ class ClientSession:
         stream = event.stream_id
         if stream not in self._live:
             return
-        count = self._informational.get(stream, 0) + 1
-        self._informational[stream] = count
+        count, size = self._informational.get(stream, (0, 0))
         try:
-            if count > MAX_INFORMATIONAL:
+            if count == MAX_INFORMATIONAL:
                 raise ResponseTooLarge(
                     f"more than {MAX_INFORMATIONAL} informational responses",
                     limit=MAX_INFORMATIONAL,
                 )
-            check_size(event.headers)
+            self._informational[stream] = count + 1, check_size(event.headers, size)
             self._owner.informational_received(stream)
         except ExchangeError as exc:
             self._refuse(stream, exc)

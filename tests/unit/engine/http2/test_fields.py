@@ -167,6 +167,8 @@ def test_trailers_are_checked_as_well() -> None:
         trailers_of(((b"a", b"b\nc"),))
     with pytest.raises(ResponseTooLarge):
         trailers_of(tuple([(b"a", b"b")] * 300))
+    with pytest.raises(ResponseTooLarge, match="longer than"):
+        trailers_of(((b"a", b"b" * 16_384),))
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,6 +155,24 @@ def test_informational_responses_are_passed_over_and_trailers_are_not() -> None:
     assert log.informed == 2
 
 
+@pytest.mark.parametrize("last", ["103", "200"])
+def test_informational_responses_share_the_limit_of_a_head(last: str) -> None:
+    """As over HTTP/1.1: those of one response, and its head, have 64 KiB together."""
+    log, peer = begun()
+    long = ("x-long", "y" * 30_000)
+
+    peer.h2.send_headers(1, [(":status", "103"), long])
+    peer.h2.send_headers(1, [(":status", "103"), long])
+    meet(log, peer)
+    assert not log.named("failed")
+    peer.h2.send_headers(1, [(":status", last), long])
+    meet(log, peer)
+
+    ((stream, kind, text),) = log.named("failed")
+    assert (stream, kind) == (1, ResponseTooLarge)
+    assert "longer than 65536 bytes" in text
+
+
 def test_equal_heads_are_one_object() -> None:
     """So that what is computed from a head need not be computed again."""
     log, peer = begun(3)
