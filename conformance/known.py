@@ -235,6 +235,14 @@ OTHER_THROUGH_A_PROXY = {
 """Cases that are other ones through a proxy, by a part of their names, and why."""
 
 
+OTHER_OVER_HTTP2 = {
+    "a length in a trailer": "trailers say nothing about framing (RFC 9110 §6.5.1)",
+    "100 with a length": "an informational response has none (RFC 9110 §8.6)",
+    "204 with a length": "it has none (RFC 9110 §8.6); 0, which some servers send, is taken",
+}
+"""Cases that are failures of kind `protocol` over HTTP/2, and why nghttp2 refuses them."""
+
+
 def faults_of(name: str, faults: tuple[Fault, ...]) -> list[Fault]:
     """Return the faults that a case shows."""
     return [fault for fault in faults if fault.covers(name)]

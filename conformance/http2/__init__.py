@@ -8,6 +8,7 @@ no counterpart in HTTP/2 is left out.
 from __future__ import annotations
 
 from ._gateway import gateway
-from ._translation import ResponseTranslator, Untranslatable
+from ._playable import why_not
+from ._server import Http2Server
 
-__all__ = ["ResponseTranslator", "Untranslatable", "gateway"]
+__all__ = ["Http2Server", "gateway", "why_not"]

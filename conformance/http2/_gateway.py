@@ -21,6 +21,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import hpack
 
 from ._translation import (
     Content,
@@ -38,7 +39,66 @@ MOST_WAITING = 64 * 1024
 _READ = 64 * 1024
 _END_OF_BODY = b"0\r\n\r\n"
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+MOST_PIECES = 4
+"""Pieces of the server behind that wait to be read before no more are taken from it."""
+
+
+def _send_at_once(transport: asyncio.BaseTransport) -> None:
+    """Send small pieces without waiting: asyncio does so only where it knows that this is TCP."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class _Behind(asyncio.Protocol):
+    """
+    The connection to the server behind.
+
+    Not a `StreamReader`: that forgets what has come before a reset.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.transport: Any = None
+        self.is_over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        _send_at_once(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces.put_nowait(data)
+        if self._pieces.qsize() >= MOST_PIECES:
+            self.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_over = True
+        self._pieces.put_nowait(exc or b"")
+
+    async def read(self) -> bytes:
+        """
+        Return what has come; nothing at the end.
+
+        Raises:
+            ConnectionError: The connection was reset.
+        """
+        piece = await self._pieces.get()
+        if isinstance(piece, Exception):
+            raise piece
+        if not self.is_over:
+            self.transport.resume_reading()
+        return piece
+
+    def write(self, content: bytes) -> None:
+        """Send to the server."""
+        self.transport.write(content)
+
+
+class _Encoder(hpack.Encoder):
+    """Without Huffman codes, which take hpack a time that grows with the square of the length."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        encoded: bytes = super().encode(headers, huffman=False)
+        return encoded
 
 
 class _Stream:
@@ -83,9 +143,10 @@ class Gateway:
             normalize_outbound_headers=False,
         )
         self._h2: Any = h2.connection.H2Connection(config)
+        self._h2.encoder = _Encoder()
         self._streams: dict[int, _Stream] = {}
         self._waiting: asyncio.Queue[_Stream] = asyncio.Queue()
-        self._behind: Streams | None = None
+        self._behind: _Behind | None = None
         self._windows = asyncio.Event()
 
     async def serve(self) -> None:
@@ -184,12 +245,12 @@ class Gateway:
                 self._streams.pop(stream.number, None)
 
     async def _exchange(self, stream: _Stream) -> None:
-        reader, writer = await self._behind_it()
-        sending = asyncio.create_task(self._send_request(stream, writer))
+        behind = await self._behind_it()
+        sending = asyncio.create_task(self._send_request(stream, behind))
         translator = ResponseTranslator(stream.method)
         try:
             while not translator.is_whole:
-                content = await reader.read(_READ)
+                content = await behind.read()
                 stream.waiting += translator.receive(content) if content else translator.end()
                 await self._sent(stream, 0 if translator.is_whole else MOST_WAITING)
         except EndedEarly:
@@ -218,26 +279,24 @@ class Gateway:
                 return
             await self._windows.wait()
 
-    async def _send_request(self, stream: _Stream, writer: asyncio.StreamWriter) -> None:
-        writer.write(stream.head)
+    async def _send_request(self, stream: _Stream, behind: _Behind) -> None:
+        behind.write(stream.head)
         while (piece := await stream.body.get()) is not None:
-            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if stream.is_chunked else piece)
-            with contextlib.suppress(ConnectionError):
-                await writer.drain()
+            behind.write(b"%x\r\n%b\r\n" % (len(piece), piece) if stream.is_chunked else piece)
         if stream.is_chunked:
-            writer.write(_END_OF_BODY)
+            behind.write(_END_OF_BODY)
 
-    async def _behind_it(self) -> Streams:
-        if self._behind is not None and not self._behind[0].at_eof():
+    async def _behind_it(self) -> _Behind:
+        if self._behind is not None and not self._behind.is_over:
             return self._behind
-        self._leave_behind()
-        self._behind = await asyncio.open_connection(*self._address)
+        loop = asyncio.get_running_loop()
+        _, self._behind = await loop.create_connection(_Behind, *self._address)
         return self._behind
 
     def _leave_behind(self) -> None:
         behind, self._behind = self._behind, None
         if behind is not None:
-            behind[1].transport.abort()
+            behind.transport.abort()
 
     async def _end_as_cut(self) -> None:
         self._writer.close()
@@ -252,30 +311,33 @@ class Gateway:
     # HTTP/1.1.
 
     async def _pass_through(self) -> None:
-        reader, writer = await self._behind_it()
+        behind = await self._behind_it()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_copy(self._reader, writer))
+            tasks.create_task(self._pass_requests(behind))
             try:
-                await _copy(reader, self._writer)
+                while content := await behind.read():
+                    self._writer.write(content)
+                    await self._writer.drain()
             except ConnectionError:
                 await self._end_as_reset()
             await self._end_as_cut()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while content := await reader.read(_READ):
-        writer.write(content)
-        await writer.drain()
-    writer.close()
+    async def _pass_requests(self, behind: _Behind) -> None:
+        while content := await self._reader.read(_READ):
+            behind.write(content)
+        raise ConnectionError
 
 
 @contextlib.asynccontextmanager
-async def gateway(address: tuple[str, int], tls: ssl.SSLContext) -> AsyncIterator[int]:
+async def gateway(
+    listener: socket.socket, address: tuple[str, int], tls: ssl.SSLContext
+) -> AsyncIterator[None]:
     """
-    Run a gateway in front of a server, at the same IP address, and yield its port.
+    Run a gateway in front of a server.
 
     Args:
-        address: Where the server listens.
+        listener: Where it listens.
+        address: Where the server does.
         tls: The context to speak TLS with; its ALPN decides what is spoken.
     """
     tasks: set[asyncio.Task[Any]] = set()
@@ -284,6 +346,7 @@ async def gateway(address: tuple[str, int], tls: ssl.SSLContext) -> AsyncIterato
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        _send_at_once(writer.transport)
         try:
             await Gateway(address, reader, writer).serve()
         except asyncio.CancelledError:
@@ -291,9 +354,9 @@ async def gateway(address: tuple[str, int], tls: ssl.SSLContext) -> AsyncIterato
         finally:
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, address[0], 0, ssl=tls)
+    server = await asyncio.start_server(serve, sock=listener, ssl=tls)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield
     finally:
         server.close()
         for task in list(tasks):

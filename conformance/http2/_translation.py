@@ -17,15 +17,23 @@ T = TypeVar("T")
 Reading: TypeAlias = Generator[None, None, T]
 """Stops where bytes are missing."""
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]{0,200})?")
 # A value may have what no value may have (RFC 9110 §5.5), but not what would not arrive as it is.
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)")
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?[ \t]*")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_LONGEST_CHUNK = 1 << 31
+_MOST_EXTENSIONS = 4096
 _TRAILING = b" \t"
 
 # About one connection only (RFC 9113 §8.2.2).
-_OF_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"}
+_OF_CONNECTION = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"transfer-encoding",
+    b"upgrade",
+}
 
 SWITCHING = 101
 
@@ -77,9 +85,16 @@ class ResponseTranslator:
         self._buffer = b""
         self._left: int | None = None
         self._events: list[Event] = []
+        # Whether lines have come of a head, or of trailers, that has not ended.
+        self._has_lines = False
         self.is_whole = False
         self._reading = self._read()
         next(self._reading)
+
+    @property
+    def is_inside_a_line(self) -> bool:
+        """Whether a part of a head, of a line, or of trailers has come."""
+        return bool(self._buffer or self._has_lines)
 
     def receive(self, content: bytes) -> list[Event]:
         """
@@ -132,7 +147,10 @@ class ResponseTranslator:
             yield from self._rest()
 
     def _head(self) -> Reading[tuple[int, Fields]]:
-        first, *lines = yield from self._lines()
+        lines = yield from self._lines()
+        if not lines:
+            raise Untranslatable("an empty line before the status line")
+        first, *lines = lines
         status = _STATUS_LINE.fullmatch(first)
         if status is None:
             raise Untranslatable("a status line")
@@ -142,8 +160,8 @@ class ResponseTranslator:
         lines: list[bytes] = []
         while line := (yield from self._line()):
             lines.append(line)
-        if not lines:
-            raise Untranslatable("an empty line before the status line")
+            self._has_lines = True
+        self._has_lines = False
         return lines
 
     def _line(self) -> Reading[bytes]:
@@ -155,19 +173,23 @@ class ResponseTranslator:
     def _chunks(self, named: dict[bytes, bytes]) -> Reading[None]:
         if named[b"transfer-encoding"].lower() != b"chunked" or b"content-length" in named:
             raise Untranslatable("a transfer coding")
+        extensions = 0
         while True:
             size = _SIZE.fullmatch((yield from self._line()))
             if size is None:
                 raise Untranslatable("the size of a chunk")
-            if not int(size[1], 16):
+            extensions += len(size[2])
+            if extensions > _MOST_EXTENSIONS:
+                raise Untranslatable("a limit of chunk extensions")
+            length = int(size[1], 16)
+            if not length:
                 break
-            yield from self._take(int(size[1], 16))
+            if length > _LONGEST_CHUNK:
+                raise Untranslatable("the size of a chunk")
+            yield from self._take(length)
             if (yield from self._line()):
                 raise Untranslatable("the end of a chunk")
-        trailers: list[bytes] = []
-        while line := (yield from self._line()):
-            trailers.append(line)
-        fields = [(name.lower(), value) for name, value in _fields_of(trailers)]
+        fields = _lowered(_fields_of((yield from self._lines())))
         self._events.append(Head(fields, is_end=True) if fields else End())
         self.is_whole = True
 
@@ -235,8 +257,9 @@ def _named(fields: Fields) -> dict[bytes, bytes]:
 
 
 def _as_http2(status: int, fields: Fields) -> Fields:
+    return [(b":status", b"%d" % status), *_lowered(fields)]
+
+
+def _lowered(fields: Fields) -> Fields:
     lowered = [(name.lower(), value) for name, value in fields]
-    return [
-        (b":status", b"%d" % status),
-        *(field for field in lowered if field[0] not in _OF_CONNECTION),
-    ]
+    return [field for field in lowered if field[0] not in _OF_CONNECTION]

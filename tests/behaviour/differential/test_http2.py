@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -56,12 +57,13 @@ def http2_context() -> ssl.SSLContext:
 async def open_http2_places() -> AsyncIterator[Places]:
     """Run the servers of the table behind gateways that speak HTTP/2."""
     async with open_servers() as (plain, tls), AsyncExitStack() as stack:
-        context = http2_context()
-        hosts = [("127.0.0.1", plain.port), ("127.0.0.2", plain.port)]
-        ports = [await stack.enter_async_context(gateway(host, context)) for host in hosts]
-        base, other = (
-            f"https://{host}:{port}" for (host, _), port in zip(hosts, ports, strict=True)
-        )
+        bases: list[str] = []
+        for host in ("127.0.0.1", "127.0.0.2"):
+            listener = socket.create_server((host, 0))
+            bases.append(f"https://{host}:{listener.getsockname()[1]}")
+            running = gateway(listener, (host, plain.port), http2_context())
+            await stack.enter_async_context(running)
+        base, other = bases
         yield Places((plain, tls), names_of(base, other, plain, tls), {"http2": True})
 
 
