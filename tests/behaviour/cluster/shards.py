@@ -57,9 +57,9 @@ def run_elsewhere(task: ShardTask) -> None:
     run_shard(task)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = SECONDS_TO_COME_TRUE) -> None:
     """Wait until something has come true in another thread or process."""
-    limit = time.monotonic() + SECONDS_TO_COME_TRUE
+    limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, text_of(condition)
         time.sleep(0.002)
