@@ -71,8 +71,10 @@ def redacted_url(url: object) -> str:
 def redacted_urls(urls: list[str]) -> list[str]:
     """Return each URL as `redacted_url` does; fast if no secret is in any of them."""
     together = "\n".join(urls)
-    # Plain searches, which take a tenth of the time of the expression.
-    if any(form in together for form in _AT_FORMS):
+    # Plain searches, which take a tenth of the time of the expression. In ASCII, all forms of the
+    # sign have one of two characters.
+    may_have = "@" in together or "%" in together or not together.isascii()
+    if may_have and any(form in together for form in _AT_FORMS):
         return [redacted_url(url) for url in urls]
     return urls
 

@@ -133,7 +133,7 @@ def phases_of(networks: Sequence[Timing | Course]) -> Iterator[tuple[str, list[f
 
 def phase_columns(networks: Sequence[Timing | Course]) -> dict[str, list[float | None]]:
     """Return the durations of each network phase, `None` where it did not occur."""
-    if not networks or not all(type(network) is tuple for network in networks):
+    if set(map(type, networks)) != {tuple}:
         timings = [timing_of(network) for network in networks]
         return {name: [getattr(each, name) for each in timings] for name in NETWORK_PHASES}
     # The same as `timing_of`, for many at a time. Not by `zip(*networks)`, which makes an iterator
