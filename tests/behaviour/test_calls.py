@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
+import anyio
 import pytest
 
 import asyncbatch
@@ -136,3 +137,38 @@ async def test_a_single_fetch_takes_75_calls(url: str) -> None:
             taken.append(len(calls))
 
     assert min(taken) <= 75
+
+
+async def test_a_worker_takes_33_calls_to_start_and_end(url: str) -> None:
+    """Those of a batch with as many requests as workers, beside those that each request takes."""
+    targets, workers = [f"{url}?{number}" for number in range(400)], 100
+    calls: list[Calls] = [[], []]
+    async with Fetcher(concurrency=workers, retry=None) as fetcher:
+        await fetcher.fetch_many(targets)
+        for count, counts in zip((100, 400), calls, strict=True):
+            with counted(counts):
+                results = await fetcher.fetch_many(targets[:count])
+            assert all(result.ok for result in results)
+
+    few, many = map(len, calls)
+    per_request = (many - few) / (400 - 100)
+    assert few / workers - per_request <= 33
+
+
+async def test_batches_that_share_the_slots_take_hardly_more_calls_than_one(url: str) -> None:
+    """A relay that gives its permit away is ended for it, but only once in each turn."""
+    targets = [f"{url}?{number}" for number in range(600)]
+
+    async def calls_of(batches: int) -> int:
+        calls: Calls = []
+        with counted(calls):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(batches):
+                    tasks.start_soon(fetcher.fetch_many, targets[: len(targets) // batches])
+        return len(calls)
+
+    async with Fetcher(concurrency=20, retry=None) as fetcher:
+        await fetcher.fetch_many(targets)
+        alone, shared = await calls_of(1), await calls_of(2)
+
+    assert shared <= 1.5 * alone

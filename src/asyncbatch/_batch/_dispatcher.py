@@ -19,7 +19,7 @@ from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
 
 MAX_BURST = 64
-"""Workers that are started in one turn of the event loop, which takes 2 ms."""
+"""Most workers that are started in one turn of the event loop, which takes 1 ms."""
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -47,7 +47,7 @@ class Dispatcher:
 
     def notify(self) -> None:
         """Report a change that may let a request start."""
-        self._workers.changed.set()
+        self._workers.wake_dispatcher()
         self._retried.set()
 
     async def dispatch(self, spawn: Callable[[Work], None]) -> None:
@@ -60,6 +60,7 @@ class Dispatcher:
                 await self._start_workers()
                 is_working = await self._wait()
         finally:
+            self._workers.batch_permits.give_up()
             for worker in [each for each in self._workers.members if not each.has_task]:
                 worker.abandon()
 
@@ -158,66 +159,52 @@ class Dispatcher:
 
     async def _start_workers(self) -> None:
         """
-        Start as many workers as there is work for.
+        Start as many workers as there is work and permits for.
 
-        First one, then two, then four: the first worker may do all the work without ever waiting.
+        Of those with a task first one, then two, then four: the first one may do all the work
+        without ever waiting.
         """
-        burst = 1
+        most_tasks = 1
         while True:
             if self._workers.taskless:
                 self._start_tasks()
-            for _ in range(burst):
-                if not await self._start_worker():
+            tasks = 0
+            for _ in range(MAX_BURST):
+                worker = self._start_worker()
+                if worker is None:
                     return
-            burst = min(2 * burst, MAX_BURST)
+                tasks += worker.has_task
+                if tasks == most_tasks:
+                    break
+            most_tasks *= 2
             await anyio.lowlevel.checkpoint()
 
-    async def _start_worker(self) -> bool:
-        """Start a worker if there is work for one; return whether there was."""
-        if len(self._workers.members) >= self._workers.concurrency:
-            return False
-        if not self._permits.try_acquire():
-            await self._acquire_permit()
+    def _start_worker(self) -> Worker | None:
+        """Start a worker and return it, if there are work and a permit for one."""
+        workers = self._workers
         job = None
-        try:
-            job = self._workers.next_job(self._clock())  # reads the input, which may raise
-        finally:
-            if job is None:
-                self._permits.release()
+        if len(workers.members) < workers.concurrency:
+            if not workers.batch_permits.take():
+                if not workers.may_find_job:
+                    workers.batch_permits.give_up()
+                return None
+            try:
+                job = workers.next_job(self._clock())  # reads the input, which may raise
+            finally:
+                if job is None:
+                    self._permits.release()
         if job is None:
-            return False
-        worker = Worker(self._workers, job)
-        self._workers.members.add(worker)
+            workers.batch_permits.give_up()
+            return None
+        worker = Worker(workers, job)
+        workers.members.add(worker)
         if not worker.begin_by_relay():
             self._start_task(worker)
-        return True
-
-    async def _acquire_permit(self) -> None:
-        """Wait for a permit, and meanwhile start the tasks that workers need."""
-        if all(worker.has_task for worker in self._workers.members):
-            await self._permits.acquire()
-            return
-        is_acquired = False
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._start_tasks_as_needed)
-                await self._permits.acquire()
-                is_acquired = True
-                tasks.cancel_scope.cancel()
-        except BaseException:
-            if is_acquired:
-                self._permits.release()
-            raise
-
-    async def _start_tasks_as_needed(self) -> None:
-        while True:
-            self._start_tasks()
-            await self._workers.task_needed.wait()
+        return worker
 
     def _start_tasks(self) -> None:
         """Start the tasks of those workers that have come to need one."""
         taskless, self._workers.taskless = self._workers.taskless, []
-        self._workers.task_needed = anyio.Event()
         for worker in taskless:
             self._start_task(worker)
 
@@ -242,10 +229,17 @@ class Dispatcher:
         if self._workers.taskless:
             return True
         self._workers.changed = anyio.Event()
+        self._workers.is_asleep = True
         wake_at = self._workers.wake_at
         is_full = len(self._workers.members) >= self._workers.concurrency
-        # Timers do not matter while all workers are busy, or while there is no room for results.
-        if is_full or wake_at == math.inf or not self._output.may_start(self._schedule.in_flight):
+        # Timers do not matter while all workers are busy, while a permit is waited for, or while
+        # there is no room for results.
+        if (
+            is_full
+            or self._workers.batch_permits.is_in_line
+            or wake_at == math.inf
+            or not self._output.may_start(self._schedule.in_flight)
+        ):
             await self._workers.changed.wait()
             return not self._reader.is_finished
         self._workers.sleeps_until = wake_at

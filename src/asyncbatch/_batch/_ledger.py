@@ -36,7 +36,7 @@ from asyncbatch._runtime._event_loop import Clock, epoch_of
 from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin, origin_of, origin_of_url
+from asyncbatch._values._host_key import Origin, origin_of, origin_of_url, plain_prefix
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import UNSET, Request, Unset, is_repeatable, method_of
 from asyncbatch._values._result import Failure, Result
@@ -88,6 +88,10 @@ class Ledger:
         # counts the time since then in which no slot was free. None for any other input.
         self.full_before = shared.slots.full_at(clock()) if is_at_hand else None
         self._callbacks = Callbacks(clock, shared.stalls)
+        # The last origin that was read from a URL, and the beginning that all plain URLs of that
+        # origin have; `()` while that is not known.
+        self._origin: Origin | None = None
+        self._prefix: str | tuple[()] = ()
         # Requests that were cancelled during an attempt.
         self._interrupted: list[Job] = []
 
@@ -113,7 +117,7 @@ class Ledger:
         self.unfinished += 1
         if origin is None:
             try:
-                origin = origin_of(item, self._lane.locate)
+                origin = self._origin_of(item)
             except Exception as error:
                 self._finish(rejected(item, index, error, self._lane))
                 return
@@ -137,10 +141,23 @@ class Ledger:
             job = self._job_of(item, index, self._hosts.get(origin))
         job.download = download
         if self.full_before is not None:
-            job.queued = self._slots.full_at(now) - self.full_before
+            since = self._slots.full_since  # as in `Slots.full_at`, without the call
+            seconds = self._slots.full_seconds - self.full_before
+            job.queued = seconds if since is None else seconds + now - since
         if is_beyond:
             job.weight = self.window.hold(item)
         self._schedule.add(job, now)
+
+    def _origin_of(self, item: Any) -> Origin:
+        """Return the origin of a request; a URL that begins as the last one is not parsed."""
+        if type(item) is not str:
+            return origin_of(item, self._lane.locate)
+        last = self._origin
+        if last is not None and item.startswith(self._prefix):
+            return last
+        origin = self._origin = origin_of(item, self._lane.locate)
+        self._prefix = (plain_prefix(item) or ()) if origin == last else ()
+        return origin
 
     def _job_of(self, item: Any, index: int, host: Host) -> Job:
         job = Job(item, index, host, method_of(item))

@@ -61,14 +61,17 @@ class Reader:
         """
         if not self.source.is_at_hand:
             return False
-        unfinished = self._ledger.unfinished
-        if not self._output.may_take(unfinished):
+        unfinished, output = self._ledger.unfinished, self._output
+        if output.is_bounded and not output.may_take(unfinished):
             return False
         is_beyond = unfinished >= self._window.size
         if is_beyond and not self._widens(unfinished):
             self._was_full = True
             return False
-        numbered = self.take()
+        take = self.source.take
+        numbered: Any = END if take is None else take()
+        if numbered is END:
+            numbered = self.take()  # which notes the end
         if numbered is END:
             return False
         index, item = numbered

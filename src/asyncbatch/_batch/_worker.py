@@ -14,7 +14,7 @@ from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
 from asyncbatch._batch._worker_watch import WorkerWatch
 from asyncbatch._batch._workers import Announce, Workers
-from asyncbatch._lanes import Encoded, OnAnswer, can_relay
+from asyncbatch._lanes import Encoded, OnAnswer, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
@@ -59,7 +59,7 @@ class Worker:
         self.has_task = False
         # The first request has been begun by the relay, and no task has waited for that.
         self._is_relaying = False
-        self._relay = None
+        self._relay: Relay | None = None
         on_answer: OnAnswer = self._take_and_go_on
         # Tells of each request that is sent, if there is a listener.
         self._watch = None
@@ -67,8 +67,8 @@ class Worker:
             self._watch = WorkerWatch(workers.listener, trial.lane, workers.clock)
             self._encode = self._watch.encode
             on_answer = self._tell_and_go_on
-        if workers.may_relay:
-            self._relay = trial.lane.relay(trial.limits, on_answer)
+        if workers.new_relay is not None:
+            self._relay = workers.new_relay(on_answer)
 
     def begin_by_relay(self) -> bool:
         """Begin the first request without a task, if it can go so; say whether it was begun."""
@@ -81,20 +81,16 @@ class Worker:
             relay.deadline_at = job.deadline
         if self._watch is not None:
             self._watch.count_sent(job)
-        if not relay.begin(encoded):
+        if not relay.begin(encoded, self._relay_stopped):
             return False
         self._workers.last_at_work = job
         self._is_relaying = True
-        relay.call_when_stopped(self._relay_stopped)
         return True
 
-    def _relay_stopped(self, _: object) -> None:
+    def _relay_stopped(self, is_at_end: bool) -> None:
         """End, or go on in a task if something is left that takes one."""
-        workers, relay = self._workers, self._relay
-        if not workers.has(self):
-            return  # abandoned meanwhile
-        assert relay is not None
-        if self._job is not None or relay.has_left_over:
+        workers = self._workers
+        if self._job is not None or not is_at_end:
             workers.need_task(self)
             return
         workers.permits.release()
@@ -122,7 +118,7 @@ class Worker:
                 await self._try(job)
                 if self._job is not None:
                     continue
-                if permits.waiting:
+                if permits.waiting and workers.batch_permits.must_give_way():
                     permits.release()
                     held = False
                     await permits.acquire()
@@ -295,7 +291,8 @@ class Worker:
         )
         result.__class__ = Success
         ledger.publish(result)
-        if not workers.permits.waiting:
+        gives_way = workers.permits.waiting and workers.batch_permits.must_give_way()
+        if not gives_way:
             encoded = self._replace(job, now, is_relay=is_relay)
             if encoded is not None:
                 return encoded
@@ -305,12 +302,14 @@ class Worker:
             started_at = cast("Course", course)[0]
         ledger.succeeded(job, response_builder.status_code, started_at, now)
         self._job = None
-        if workers.permits.waiting:
+        if gives_way:
             workers.tell_feeder()
             return None
         self._job = job = workers.next_job(now)
+        if job is None:  # this worker looks again, or ends and wakes the dispatcher
+            return None
         workers.call_dispatcher()
-        if job is None or not is_relay or not _is_usual(job, workers.announce):
+        if not is_relay or not _is_usual(job, workers.announce):
             return None
         encoded = self._encode(job.request, self._limits)
         if encoded is None or not (isinstance(encoded, tuple) or can_relay(encoded)):

@@ -15,10 +15,11 @@ import anyio
 
 from asyncbatch._batch._ledger import Ledger
 from asyncbatch._batch._output import Output
+from asyncbatch._batch._permits import BatchPermits
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded
+from asyncbatch._lanes import Encoded, NewRelay
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
@@ -75,6 +76,9 @@ class Workers:
         self.may_relay = (
             shared.check is None and shared.trial.proxies is None and ledger.files.to is None
         )
+        self.new_relay: NewRelay | None = None
+        if self.may_relay:
+            self.new_relay = self.trial.lane.relays(self.trial.limits)
         self.has_deadline = shared.deadline is not None
         self.schedule = schedule
         self.reader = reader
@@ -95,15 +99,17 @@ class Workers:
         """Whether the last search for a job stopped at the end of the time slice."""
         # Of the dispatcher:
         self.changed = anyio.Event()
-        """Set on every change that the dispatcher waits for."""
+        """Set when the dispatcher, which sleeps, is to look for work. Made for each sleep."""
+        self.is_asleep = False
+        """Whether the dispatcher sleeps."""
         self.is_alone = True
         """Whether one worker works alone, without a dispatcher."""
         self.sleeps_until = math.inf
         """When the dispatcher wakes up by itself, while it sleeps."""
         self.taskless: list[Member] = []
         """Workers without a task that need one: a callback cannot start it."""
-        self.task_needed = anyio.Event()
-        """Set when there is one more of them."""
+        self.batch_permits = BatchPermits(shared.permits, self.members, self.wake_dispatcher)
+        """Those of the workers that the dispatcher starts."""
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take `seconds` of a blocked loop out of the times that began before `before`."""
@@ -126,6 +132,12 @@ class Workers:
         if self.is_alone:  # one worker works alone
             return
         if len(self.members) < self.concurrency and self._needs_dispatcher():
+            self.wake_dispatcher()
+
+    def wake_dispatcher(self) -> None:
+        """Have the dispatcher look for work, if it sleeps."""
+        if self.is_asleep:
+            self.is_asleep = False
             self.changed.set()
 
     def _needs_dispatcher(self) -> bool:
@@ -149,21 +161,22 @@ class Workers:
     def need_task(self, worker: Member) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
         self.taskless.append(worker)
-        self.changed.set()
-        self.task_needed.set()
+        self.wake_dispatcher()
 
     def must_announce(self, item: object) -> bool:
         """Whether `announce` must be waited for before a request is sent."""
         return self.announce is not None and method_of(item) not in IDEMPOTENT
 
-    def has(self, worker: Member) -> bool:
-        """Say whether a worker has been started and has not ended."""
-        return worker in self.members
-
     def leave(self, worker: Member) -> None:
         """Remove a worker that ends."""
         self.members.discard(worker)
-        self.changed.set()
+        if self.is_asleep:
+            self.wake_dispatcher()
+
+    @property
+    def may_find_job(self) -> bool:
+        """Whether `next_job` may return a request, as far as can be told without looking."""
+        return self.schedule.pending > 0 or self.reader.source.is_at_hand
 
     def next_job(self, begun: float) -> Job | None:
         """
@@ -172,14 +185,14 @@ class Workers:
         Args:
             begun: The current time.
         """
-        schedule = self.schedule
+        schedule, output = self.schedule, self.output
         if not schedule.pending and not self.reader.source.is_at_hand:
             if self._is_fed:
                 self.reader.notify()
             return None
         now = begun
-        while self.output.may_start(schedule.in_flight):
-            job = schedule.next(now)
+        while not output.is_bounded or output.may_start(schedule.in_flight):
+            job = schedule.next(now) if schedule.pending else None
             if job is None:
                 if not self.reader.read(now):
                     # A slot is free: the feeder may read further ahead now.

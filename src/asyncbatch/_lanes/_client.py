@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from asyncbatch._engine import Engine, Exchange
-from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._relay import NewRelay
 from asyncbatch._lanes.client._attempt import ClientAttempt, Resumed, Rules
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hop import Hops
@@ -99,7 +99,7 @@ class ClientLane:
         self._reader = BodyReader(self.binding, self.rules.minimum_rate)
         self._loop = running_loop()
 
-    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
+    def relays(self, limits: TimeLimits) -> NewRelay | None:
         """Return a relay for encoded requests; this lane has none."""
         return None
 

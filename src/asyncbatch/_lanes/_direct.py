@@ -8,6 +8,7 @@ response that has come is not fetched again; it is replayed through the client.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,7 @@ from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
-from asyncbatch._lanes._relay import OnAnswer, Relay
+from asyncbatch._lanes._relay import NewRelay, Relay
 from asyncbatch._lanes._saved import SavedRequests
 from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
@@ -229,11 +230,16 @@ class DirectLane:
             prepared.item, None, limits, seconds, clock, left, route, sink, prepared.watch
         )
 
-    def relay(self, limits: TimeLimits, on_answer: OnAnswer) -> Relay | None:
-        """Return a relay for encoded requests with these limits, if there is an engine for it."""
+    def relays(self, limits: TimeLimits) -> NewRelay | None:
+        """
+        Return a function that makes relays for encoded requests with these limits.
+
+        `None` if there is no engine for them.
+        """
         if self._transport is None or self._transport.engine is None:
             return None
-        return Relay(
+        return partial(
+            Relay,
             self._sender.engine,
             self._exchange_limits.of(limits),
             limits,
@@ -242,7 +248,6 @@ class DirectLane:
             self._outcomes.response_builder,
             self._outcomes.take_cookies,
             self._conclude,
-            on_answer,
         )
 
     async def _conclude(

@@ -36,6 +36,16 @@ next request, or `None` to stop the relay. It runs in a callback and must not wa
 caller's input, which may take any time.
 """
 
+NewRelay: TypeAlias = "Callable[[OnAnswer], Relay]"
+"""Returns a relay that passes the responses to a function."""
+
+WhenStopped: TypeAlias = Callable[[bool], None]
+"""
+Is called when a relay has stopped, and told whether nothing is left for `wait`.
+
+If so, it is called where the last response was received, and must not call the engine.
+"""
+
 Conclude: TypeAlias = (
     "Callable[[Encoded, Exchange, TimeLimits, float | None, Watch | None], Awaitable[Outcome]]"
 )
@@ -115,8 +125,8 @@ class Relay:
         """The request that was given up, and when it was begun."""
         # The error that `on_answer` raised.
         self._error: BaseException | None = None
-        # Called when the relay stops, instead of waking a task.
-        self._when_stopped: Callable[[object], None] | None = None
+        # Called when the relay stops, instead of waking a task; `None` if it has been called.
+        self._when_stopped: WhenStopped | None = None
 
     @property
     def begun_at(self) -> float:
@@ -124,8 +134,17 @@ class Relay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, encoded: Encoded | None) -> bool:
-        """Send `encoded` and what `on_answer` returns; return `False` if a relay cannot send it."""
+    def begin(self, encoded: Encoded | None, when_stopped: WhenStopped | None = None) -> bool:
+        """
+        Send `encoded` and what `on_answer` returns.
+
+        Args:
+            encoded: The first request.
+            when_stopped: Used instead of a task that waits.
+
+        Returns:
+            `False` if a relay cannot send it.
+        """
         if encoded is None:
             return False
         if isinstance(encoded, PreparedRequest):
@@ -152,27 +171,24 @@ class Relay:
         except (EngineClosed, RuntimeError):
             return False  # closed, or used from another event loop: the lane will report it
         self._encoded = encoded
+        if when_stopped is not None:
+            self._when_stopped = when_stopped
+            self._exchange.future.add_done_callback(self._stopped)
         return True
 
-    @property
-    def has_left_over(self) -> bool:
-        """Whether the relay, after it has stopped, has left something for `wait`."""
-        return self._exchange is not None or self._error is not None
-
-    def call_when_stopped(self, callback: Callable[[object], None]) -> None:
-        """Call `callback` when the relay has stopped; used instead of a task that waits."""
-        assert self._exchange is not None
-        self._when_stopped = callback
-        self._exchange.future.add_done_callback(callback)
+    def _stopped(self, _: object) -> None:
+        callback, self._when_stopped = self._when_stopped, None
+        if callback is not None:  # not abandoned meanwhile
+            callback(self._exchange is None and self._error is None)
 
     def abandon(self) -> None:
         """Give up the request in progress; call this only if no task waits."""
         exchange = self._forget()
+        self._when_stopped = None
         if exchange is None:
             return
-        if self._when_stopped is not None:
-            # The event loop may be closed, and then accepts no calls.
-            exchange.future.remove_done_callback(self._when_stopped)
+        # The event loop may be closed, and then accepts no calls.
+        exchange.future.remove_done_callback(self._stopped)
         self._engine.abandon(exchange)
 
     def give_up(self, error: Exception) -> None:
@@ -257,7 +273,13 @@ class Relay:
                     deadline = self.deadline_at
                 exchange.renew(origin, method, payload, deadline, now)
                 return exchange
-        exchange.future.set_result(None)
+        when_stopped = self._when_stopped
+        if self._exchange is None and self._error is None and when_stopped is not None:
+            # At once: as a call of the event loop, it would cost more than all else of the end.
+            self._when_stopped = None
+            when_stopped(True)
+        else:
+            exchange.future.set_result(None)
         return None
 
     def _take(self, exchange: Exchange) -> Encoded | None:

@@ -37,6 +37,12 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
     return origin_of_url(locate(item))
 
 
+def plain_prefix(url: str) -> str | None:
+    """Return a URL up to its path, which decides its origin, if ORIGIN matches that."""
+    end = url.find("/", len("https://"))
+    return url[: end + 1] if ORIGIN.fullmatch(url, 0, end) else None
+
+
 def origin_of_url(url: Any) -> Origin:
     """Return the origin of a client's URL, which has a host and is http or https."""
     # The final dot of an absolute DNS name makes no other server. The host is taken in ASCII, so

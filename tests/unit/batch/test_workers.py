@@ -49,10 +49,12 @@ async def test_a_worker_that_ends_is_none_of_them_and_wakes_the_dispatcher() -> 
         workers = workers_of(OneBatch(shared, ()))
         worker: Any = object()
         workers.members.add(worker)
+        workers.is_asleep = True
         workers.leave(worker)
 
-        assert not workers.has(worker)
+        assert not workers.members
         assert workers.changed.is_set()
+        assert not workers.is_asleep
 
 
 async def test_a_blocked_loop_is_taken_out_of_all_that_wait_and_of_all_in_flight() -> None:

@@ -452,7 +452,8 @@ class Pool:
         """Take the most recently used idle connection that is still good, if one may be used."""
         idle = origin_pool.idle
         # All connections are checked together, just before the request is sent with others.
-        is_looked_at = self.is_busy() and self.watch.can_look and exchange.body is None
+        is_busy = len(self.in_use) >= WORTH_WAITING
+        is_looked_at = is_busy and self.watch.can_look and exchange.body is None
         while idle and len(self.in_use) + len(self.dialler.dials) < self._max_in_use:
             connection = next(reversed(idle))
             # Bytes or an end that arrived before the request was sent are not the answer to it.
