@@ -155,7 +155,7 @@ class Engine:
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop, from `before` on, out of everything in flight."""
         if self._pool is not None:
-            self._pool.take_out(seconds, before)
+            self._pool.clocks.take_out(seconds, before)
 
     def close_nowait(self) -> None:
         """Close every connection without waiting for its end; call it in the loop's own thread."""
@@ -195,7 +195,7 @@ class Engine:
             max_idle=self._max_idle,
             idle_expiry=self._idle_expiry,
         )
-        self._pool.on_stall = self._tell_of_stall
+        self._pool.clocks.on_stall = self._tell_of_stall
         return self._pool
 
     def _tell_of_stall(self, seconds: float, before: float) -> None:

@@ -103,9 +103,9 @@ async def test_a_stall_of_the_loop_is_told_to_who_keeps_the_time_too() -> None:
     async with serve(answer_all) as server, engine_for() as engine:
         await get(engine, server)
         pool: Any = engine._pool
-        pool.on_stall(1.0, 2.0)
+        pool.clocks.on_stall(1.0, 2.0)
         engine.on_stall = lambda seconds, before: told.append((seconds, before))
-        pool.on_stall(3.0, 4.0)
+        pool.clocks.on_stall(3.0, 4.0)
 
     assert told == [(3.0, 4.0)]
 

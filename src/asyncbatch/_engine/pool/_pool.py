@@ -20,7 +20,7 @@ from asyncbatch._engine._errors import (
     lacks_descriptors,
 )
 from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
-from asyncbatch._engine._exchange import NEVER, Exchange, Origin
+from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
@@ -29,15 +29,14 @@ from asyncbatch._engine.connection._proxied import as_proxys_fault
 from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
-from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import watch_on
 from asyncbatch._engine.io._transport import Transport
+from asyncbatch._engine.pool._clocks import PoolClocks
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool, OriginPools
 from asyncbatch._engine.pool._waiters import Waiters
-from asyncbatch._runtime._stalls import TakeOut
 
 RECEIVE_BUFFER = 128 * 1024
 
@@ -67,12 +66,11 @@ class Pool:
     ) -> None:
         self.loop = loop
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
-        self.deadlines = Deadlines(
-            loop, self._look, is_busy=self._is_at_work, on_stall=self._stood_still
-        )
+        # The adopted connections that are neither idle nor closed. Only this class writes it.
+        self.in_use: set[PooledConnection] = set()
+        self.clocks = PoolClocks(loop, self.in_use, self._expire_waiting)
+        self.deadlines = self.clocks.deadlines
         self.watch = watch_on(loop, self.deadlines)
-        # Called when the loop was blocked; set by the lane.
-        self.on_stall: TakeOut | None = None
         self.outbox = Outbox(loop, self.watch.look_at_all)
         self.closing = Closing(loop)
         self.start_task = self.closing.start_task
@@ -85,8 +83,7 @@ class Pool:
         self._max_in_use = max_in_use
         self._connector = connector
         self._origin_pools = OriginPools(connector.may_speak_http2)
-        # The adopted connections that are neither idle nor closed. Only this class writes it.
-        self.in_use: set[PooledConnection] = set()
+        self.clocks.watch_over(self.waiters, self.idle, self.dialler)
         self.is_closed = False
         call_at_end(loop, self.close_nowait)
 
@@ -152,10 +149,6 @@ class Pool:
         }
 
     # What connections call.
-
-    def is_busy(self) -> bool:
-        """Whether so many exchanges are in flight that requests are sent together."""
-        return len(self.in_use) >= WORTH_WAITING
 
     def release(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
         """
@@ -508,59 +501,6 @@ class Pool:
         """Whether another exchange has waited for a place for longer."""
         starved = self.waiters.first_starved()
         return starved is not None and starved.order < mine.order
-
-    # Time.
-
-    def take_out(self, seconds: float, before: float) -> None:
-        """Take the time of a blocked loop, measured elsewhere, out of all clocks."""
-        self._shift(seconds, before)
-        self.deadlines.excuse(seconds)
-
-    def _stood_still(self, seconds: float, before: float, more: float) -> None:
-        """
-        Take the time of a blocked loop, found by `Deadlines`, out of all clocks.
-
-        Args:
-            seconds: Least seconds for which it was blocked.
-            before: Latest time at which that began.
-            more: Further seconds by which limits are extended: for time not measured, and for
-                reading.
-        """
-        self._shift(seconds, before)
-        for connection in self.in_use:
-            connection.give_more_time(more)
-        self.dialler.take_out(more)
-        for exchange in self.waiters.everyone:
-            exchange.expires += more
-            exchange.deadline += more
-        if self.on_stall is not None:
-            self.on_stall(seconds, before)
-
-    def _shift(self, seconds: float, before: float) -> None:
-        for connection in self.in_use:
-            connection.take_out(seconds, before)
-        for exchange in self.waiters.everyone:
-            if exchange.begun_at <= before:
-                exchange.take_out(seconds, before)
-                exchange.expires += seconds
-        self.dialler.take_out(seconds)
-
-    def _is_at_work(self) -> bool:
-        return bool(self.in_use or self.waiters.everyone)
-
-    def _look(self, now: float) -> float:
-        """Handle every deadline that has passed, and return the next one."""
-        following = NEVER
-        for connection in list(self.in_use):
-            deadline = connection.deadline
-            if deadline <= now:
-                connection.expire(now)
-            elif deadline < following:
-                following = deadline
-        ended, next_end = self.waiters.split(now)
-        for exchange in ended:
-            self._expire_waiting(exchange, now)
-        return min(following, next_end, self.idle.close_expired(now))
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "pool"
