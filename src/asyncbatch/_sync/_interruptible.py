@@ -11,7 +11,6 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import anyio
@@ -92,16 +91,20 @@ class Promise(Generic[R]):
 
     def wait_left(self, seconds: float) -> None:
         """Wait until there is a value or an error, at most for some seconds."""
-        with suppress(queue.Empty):
-            self._left.put(self._left.get(timeout=seconds))
+        found = self._get(seconds)
+        if found is not None:
+            self._left.put(found)
 
     def wait(self) -> R:
         """Wait for the value or error, and return or raise it. Call it once."""
         wait = Wait()
-        while True:
-            try:
-                found = self._left.get(timeout=wait.seconds)
-            except queue.Empty:
-                wait.check()
-            else:
-                return found()
+        while (found := self._get(wait.seconds)) is None:
+            wait.check()
+        return found()
+
+    def _get(self, seconds: float | None) -> Callable[[], R] | None:
+        try:
+            return self._left.get(timeout=seconds)
+        except queue.Empty:
+            # Nothing is called here: a signal handler that raises would show `Empty` as well.
+            return None

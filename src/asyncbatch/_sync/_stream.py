@@ -10,7 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -283,5 +282,8 @@ class SyncResultStream(Iterator[Result]):
         while True:
             # Before each result: if results are always ready, no wait times out.
             self._wait.check()
-            with suppress(queue.Empty):
+            try:
                 return self._thread_output.take(self._wait.seconds)
+            except queue.Empty:
+                # Nothing is called here: a signal handler that raises would show `Empty` as well.
+                continue

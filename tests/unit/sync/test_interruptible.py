@@ -69,6 +69,21 @@ def test_outside_of_a_loop_a_signal_ends_the_wait_by_itself(
     assert in_thread(lambda: Wait().seconds) is None
 
 
+def test_an_interruption_shows_nothing_of_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its traceback has no error of the queue that is waited on, also if a wait is just over."""
+    interruption = KeyboardInterrupt()
+
+    def interrupt(_: Wait) -> None:
+        raise interruption
+
+    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.001)
+    monkeypatch.setattr(Wait, "check", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Promise[None]().wait()
+
+    assert interruption.__context__ is None
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
 def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
     monkeypatch: pytest.MonkeyPatch,

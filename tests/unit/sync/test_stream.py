@@ -12,6 +12,8 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FetcherClosed, SyncFetcher
+from asyncbatch._sync import _interruptible
+from asyncbatch._sync._interruptible import Wait
 from asyncbatch.testing import LoopbackServer, Reply
 
 
@@ -188,6 +190,28 @@ def test_break_cancels_what_is_under_way(loopback: LoopbackServer) -> None:
 
         assert fetcher.statistics().in_flight == 0
         assert fetcher.fetch(loopback.url()).ok
+
+
+def test_an_interruption_shows_nothing_of_the_wait(
+    loopback: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its traceback has no error of the queue that is waited on, also if a wait is just over."""
+    gate = Gate(loopback)
+    interruption = KeyboardInterrupt()
+    looks = iter([None, interruption])
+
+    def look(_: Wait) -> None:
+        if found := next(looks):
+            raise found
+
+    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.001)
+    with SyncFetcher() as fetcher, fetcher.stream([gate.url]) as results:
+        with monkeypatch.context() as patch:
+            patch.setattr(Wait, "check", look)
+            with pytest.raises(KeyboardInterrupt):
+                next(iter(results))
+
+        assert interruption.__context__ is None
 
 
 def test_an_exception_cancels_what_is_under_way(loopback: LoopbackServer) -> None:
