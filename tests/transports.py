@@ -80,6 +80,14 @@ async def settle(rounds: int = 20) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+SLACK = 0.4
+"""
+Seconds that a virtual time may differ by if there are sockets.
+
+The engine reads the real clock, which goes on while the machine does something else.
+"""
+
+
 def run_virtually(backend: str, function: Callable[[], Awaitable[Any]]) -> Any:
     """Run `function` under a clock that jumps over every wait."""
     if backend == "trio":

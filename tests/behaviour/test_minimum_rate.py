@@ -14,7 +14,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from tests.raw_server import OK, Peer, Script, Server, serve
-from tests.transports import run_virtually
+from tests.transports import SLACK, run_virtually
 from tests.virtual_time import virtual_time
 
 # The virtual clock governs no other event loop.
@@ -138,7 +138,7 @@ async def test_a_stock_client_hides_its_heads(way: str) -> None:
     result, elapsed, _ = await fetch(way, dripping(b"HTTP/1.1 200 OK\r\nX: ", 1), timeout=30)
 
     assert isinstance(result.error, asyncbatch.AttemptTimeout)
-    assert elapsed == pytest.approx(30, abs=0.1)
+    assert elapsed == pytest.approx(30, abs=SLACK)
 
 
 @pytest.mark.parametrize("way", WAYS)

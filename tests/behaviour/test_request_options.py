@@ -12,7 +12,7 @@ import pytest
 from asyncbatch import FailureKind, Fetcher, Request, Retry, SyncFetcher
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
-from tests.transports import HeldTransport, run_virtually
+from tests.transports import SLACK, HeldTransport, run_virtually
 
 URL = "http://host.test/"
 
@@ -47,7 +47,7 @@ def test_a_fetch_that_has_been_sent_ends_with_its_batch_timeout(virtual):
 
     assert result.kind == FailureKind.timeout
     assert "batch_timeout=3" in str(result.error)
-    assert result.elapsed == pytest.approx(3, abs=0.1)
+    assert result.elapsed == pytest.approx(3, abs=SLACK)
 
 
 def test_a_fetch_that_waits_for_a_slot_or_a_pause_is_not_started(virtual):
@@ -156,7 +156,7 @@ def test_a_deadline_passes_while_all_slots_are_taken(virtual):
     (first, at), _ = virtual(timed)
 
     assert first.kind == FailureKind.timeout
-    assert at == pytest.approx(4, abs=0.1)
+    assert at == pytest.approx(4, abs=SLACK)
 
 
 # Request(retry=)

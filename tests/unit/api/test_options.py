@@ -26,7 +26,7 @@ from asyncbatch import (
 )
 from asyncbatch._api._options import CLIENT_DEFAULTS, Options, split_options
 from asyncbatch.testing import LoopbackServer, Reply
-from tests.transports import HeldTransport, mock, run_virtually, urls
+from tests.transports import SLACK, HeldTransport, mock, run_virtually, urls
 
 
 def fetcher_with(**options: object) -> Fetcher:
@@ -241,9 +241,9 @@ def test_time_limits_cut():
     first, second = run_virtually("asyncio", main)
 
     assert (first.kind, first.attempts) == ("timeout", 3)
-    assert first.elapsed == pytest.approx(6, abs=0.1)
+    assert first.elapsed == pytest.approx(6, abs=SLACK)
     assert (second.kind, second.attempts) == ("timeout", 2)
-    assert second.elapsed == pytest.approx(3, abs=0.1)
+    assert second.elapsed == pytest.approx(3, abs=SLACK)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["own client", "client given"])
