@@ -20,11 +20,15 @@ from typing import Any
 from asyncbatch._files._names import part_name, resume_name
 
 fcntl: Any
+msvcrt: Any
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open cannot be moved
+except ImportError:  # Windows
     fcntl = None
+    import msvcrt
 
+# An open file cannot be renamed or removed there.
+_IS_WINDOWS = os.name == "nt"
 # Absent on Windows, except for O_BINARY.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _COMMON = _NO_FOLLOW | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -33,6 +37,9 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 _MOST_BESIDE = 64 * 1024
 """Most bytes to read of the file beside a part."""
+
+_LOCKED_BYTE = 2**43
+"""Where a part is locked on Windows, where bytes that are locked cannot be read or written."""
 
 _READ = 1024 * 1024
 """Bytes of a part to read at once for its checksum."""
@@ -195,7 +202,7 @@ class Part:
             if self._fd is None:
                 raise OSError(errno.EBADF, "the part has been closed", str(self.path))
             os.fsync(self._fd)
-            if os.name == "nt":  # an open file cannot be renamed
+            if _IS_WINDOWS:
                 self._close()
             # Before the file is there: afterwards, it would be left behind if the program ends.
             with contextlib.suppress(FileNotFoundError):
@@ -209,7 +216,10 @@ class Part:
     def remove(self) -> None:
         """Remove the part, and what stands beside it."""
         with self._lock:
-            if self._fd is not None:
+            was_open = self._fd is not None
+            if _IS_WINDOWS:
+                self._close()
+            if was_open:
                 for path in (self.path, self._beside):
                     with contextlib.suppress(OSError):
                         path.unlink()
@@ -291,11 +301,14 @@ def _rename_to_free(path: Path, target: Path) -> None:
 
 
 def _lock_file(fd: int, path: Path) -> None:
-    if fcntl is None:
-        return
+    """Lock a part until it is closed, against other programs and other parts of this one."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
         raise BlockingIOError(errno.EAGAIN, "another program writes it", str(path)) from None
     except OSError:
         # Some network file systems have no locks.

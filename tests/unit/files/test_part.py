@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncbatch._files import _part
 from asyncbatch._files._part import Part
 
 
@@ -69,6 +71,94 @@ def test_a_part_has_one_writer(tmp_path: Path):
     first.close()
 
     opened(tmp_path / "x").close()
+
+
+class Windows:
+    """The locks of Windows' C library: of bytes, by open file, until that is closed."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.locked: dict[tuple[int, int, int], int] = {}
+
+    def locking(self, fd: int, mode: int, count: int) -> None:
+        found = os.fstat(fd)
+        byte = found.st_dev, found.st_ino, os.lseek(fd, 0, os.SEEK_CUR)
+        holder = self.locked.get(byte)
+        assert (mode, count) == (self.LK_NBLCK, 1)
+        if holder not in (None, fd) and is_open(holder, found):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        self.locked[byte] = fd
+
+
+def is_open(fd: int, found: os.stat_result) -> bool:
+    """Whether a file is still open as `fd`."""
+    try:
+        return os.path.samestat(os.fstat(fd), found)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
+    """Lock as on Windows, where an open file is neither removed nor renamed."""
+    library, unlink, replace, rename = Windows(), Path.unlink, Path.replace, Path.rename
+
+    def refuse_open(path: Path) -> None:
+        if any(is_open(fd, path.stat()) for fd in library.locked.values()):
+            raise PermissionError(errno.EACCES, "it is open", str(path))
+
+    def unlink_closed(path: Path, missing_ok: bool = False) -> None:
+        refuse_open(path)
+        unlink(path, missing_ok)
+
+    def replace_closed(path: Path, target: Path) -> Path:
+        refuse_open(path)
+        return replace(path, target)
+
+    def rename_closed(path: Path, target: Path) -> Path:
+        refuse_open(path)
+        return rename(path, target)
+
+    for name, function in (
+        ("unlink", unlink_closed),
+        ("replace", replace_closed),
+        ("rename", rename_closed),
+    ):
+        monkeypatch.setattr(Path, name, function)
+    for name, value in (("fcntl", None), ("msvcrt", library), ("_IS_WINDOWS", True)):
+        monkeypatch.setattr(_part, name, value, raising=False)
+    return library
+
+
+def test_a_part_is_written_by_one_on_windows_too(tmp_path: Path, windows: Windows):
+    """By a lock on a byte that no body reaches, since bytes that are locked cannot be read."""
+    first = opened(tmp_path / "x")
+    first.write([b"abc"])
+    with pytest.raises(BlockingIOError, match="another program writes it"):
+        Part().open(tmp_path / "x")
+    first.close()
+    second = opened(tmp_path / "x")
+    size = second.size
+    second.close()
+
+    assert size == 3
+    assert {byte for _, _, byte in windows.locked} == {2**43}
+
+
+@pytest.mark.usefixtures("windows")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_part_is_closed_before_it_is_moved_on_windows(tmp_path: Path, replaces: bool):
+    """An open file cannot get another name there, and cannot be removed."""
+    completed, removed = opened(tmp_path / "x"), opened(tmp_path / "y")
+    completed.write([b"abc"])
+    completed.complete(tmp_path / "x", replaces=replaces)
+    removed.write([b"abc"])
+    removed.keep({"etag": '"1"'})
+    removed.remove()
+
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"abc"
 
 
 def test_a_part_that_was_completed_between_opening_and_locking_is_not_touched(tmp_path: Path):
