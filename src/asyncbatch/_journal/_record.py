@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,13 +253,18 @@ def _started(record: Record, elapsed: float) -> float:
 def _times_of(result: Result) -> bytes:
     network = result._network  # pyright: ignore[reportPrivateUsage]
     course = _course_of(network) if isinstance(network, Timing) else network
-    begun, *moments = course[:5]
+    begun, send, sent, first, ended, dns, connect, tls, _ = course
     return _TIMES.pack(
         result.elapsed,
         result._queued,  # pyright: ignore[reportPrivateUsage]
         result._throttled,  # pyright: ignore[reportPrivateUsage]
-        *(moment - begun if moment else _NAN for moment in moments),
-        *(_NAN if seconds is None else seconds for seconds in course[5:8]),
+        send - begun if send else _NAN,
+        sent - begun if sent else _NAN,
+        first - begun if first else _NAN,
+        ended - begun if ended else _NAN,
+        _NAN if dns is None else dns,
+        _NAN if connect is None else connect,
+        _NAN if tls is None else tls,
     )
 
 
@@ -281,18 +287,17 @@ def _course_of(timing: Timing) -> Course:
     )
 
 
-def _course(moments: list[float]) -> Course:
-    send, sent, first, ended, *phases = moments
-    dns, connect, tls = (None if seconds != seconds else seconds for seconds in phases)
-    begun = 1.0
+def _course(moments: Sequence[float]) -> Course:
+    send, sent, first, ended, dns, connect, tls = moments
+    # A moment that is not a number was not reached.
     return (
-        begun,
-        0.0 if send != send else begun + send,
-        0.0 if sent != sent else begun + sent,
-        0.0 if first != first else begun + first,
-        0.0 if ended != ended else begun + ended,
-        dns,
-        connect,
-        tls,
+        1.0,
+        1.0 + send if send == send else 0.0,
+        1.0 + sent if sent == sent else 0.0,
+        1.0 + first if first == first else 0.0,
+        1.0 + ended if ended == ended else 0.0,
+        dns if dns == dns else None,
+        connect if connect == connect else None,
+        tls if tls == tls else None,
         0,
     )

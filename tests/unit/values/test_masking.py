@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from asyncbatch._values._masking import has_secrets, kept_fields, masked_text, masked_url
+from asyncbatch._values._masking import (
+    _SECRET_VALUE,
+    MASK,
+    has_secrets,
+    kept_fields,
+    masked_text,
+    masked_url,
+)
+from asyncbatch._values._redaction import _AT_FORMS, redacted_url
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,15 @@ def test_secrets_of_a_url_are_masked(url: str, masked: str | None) -> None:
     assert masked_url(url) == (masked or url)
     assert has_secrets(url) is (masked is not None)
     assert masked_url(masked_url(url)) == masked_url(url)
+
+
+@given(st.lists(st.sampled_from([*"ab:/?#=&;.", *_AT_FORMS, "http://", "?key", "=1"])).map("".join))
+def test_most_urls_are_seen_to_hide_nothing_at_once(url: str) -> None:
+    """The quick look says what the whole way says."""
+    whole = _SECRET_VALUE.sub(rf"\1={MASK}", redacted_url(url))
+
+    assert masked_url(url) == whole
+    assert has_secrets(url) is (whole != url)
 
 
 def test_fields_with_secrets_are_left_out() -> None:
