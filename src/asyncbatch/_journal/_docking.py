@@ -8,14 +8,15 @@ batch waits for `announce`.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import time as wall_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
-import attrs
 
 from asyncbatch._batch import Shared
 from asyncbatch._batch._input import END, Input, Settled
@@ -46,6 +47,9 @@ AHEAD = 64
 
 AHEAD_IN_MEMORY = 256
 """The same of a list and the like."""
+
+AHEAD_SERVED = 256
+"""The same while all of them are served: each look-up is a change of threads."""
 
 MOST_BYTES = 8 * 1024 * 1024
 """Bytes of bodies that are read at once for requests that are served."""
@@ -177,22 +181,23 @@ class Docking:
                 errors[place] = error
                 identity = identifier.refused(item)
             identities.append(identity)
-        found = store.find(identities, identifier.nth, MOST_BYTES)
         now = wall_time()
         answers = []
         again = []
-        for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
-            refusal = errors.get(place)
-            if refusal is None and not one.is_same:
-                refusal = ValueError(f"the key {key!r} is that of another request before this one")
-            if refusal is not None:
-                result = rejected(item, index, refusal, self._lane)
-                answers.append(Answer(identifier.refused(item).key, result))
-            else:
-                served = self._served(one, index, item, now)
-                if served is None and one.record is not None:
-                    again.append(identities[place].key)
-                answers.append(Answer(one.key, served))
+        with contextlib.closing(store.find(identities, identifier.nth, MOST_BYTES)) as found:
+            for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
+                refusal = errors.get(place)
+                if refusal is None and not one.is_same:
+                    text = f"the key {key!r} is that of another request before this one"
+                    refusal = ValueError(text)
+                if refusal is not None:
+                    result = rejected(item, index, refusal, self._lane)
+                    answers.append(Answer(identifier.refused(item).key, result))
+                else:
+                    served = self._served(one, index, item, now)
+                    if served is None and one.record is not None:
+                        again.append(identities[place].key)
+                    answers.append(Answer(one.key, served))
         if again:
             store.send_again(again)
         return answers
@@ -239,8 +244,8 @@ class Docking:
     # In the event loop:
 
     def _deliver(self, results: Sequence[Result]) -> None:
-        for result in results:
-            self._announced.discard(result.index)
+        if self._announced:
+            self._announced.difference_update(result.index for result in results)
         self.output.deliver(results)
 
     def _failed(self, error: Exception) -> None:
@@ -251,8 +256,7 @@ Asked = tuple[int, object, Any]
 """The index of a request, the request, and what the caller identifies it by."""
 
 
-@attrs.frozen
-class Answer:
+class Answer(NamedTuple):
     """What the journal says about a request."""
 
     key: bytes
@@ -335,7 +339,7 @@ class JournaledInput(Input):
         self.is_at_hand = False
         self.take = None
         self.size = source.size
-        self._most = AHEAD if source.is_callers_code else AHEAD_IN_MEMORY
+        self._least = self._most = AHEAD if source.is_callers_code else AHEAD_IN_MEMORY
         # Read and not looked up yet, looked up and not handed out yet.
         self._asked: deque[Asked] = deque()
         self._ready: deque[tuple[int, Any]] = deque()
@@ -396,18 +400,22 @@ class JournaledInput(Input):
             await self._docking.close()
 
     async def _look_up(self) -> None:
-        asked = [self._asked[place] for place in range(min(len(self._asked), self._most))]
+        asked = list(itertools.islice(self._asked, self._most))
         answers = await self._docking.look_up(asked)
-        keys = self._docking.output.keys
-        for answer in answers:
-            index, item, _ = self._asked.popleft()
-            if answer.result is None:
-                keys[index] = answer.key
-                self._ready.append((index, item))
+        keys, ready = self._docking.output.keys, self._ready
+        take = self._asked.popleft
+        sent = 0
+        for key, result in answers:
+            index, item, _ = take()
+            if result is None:
+                keys[index] = key
+                ready.append((index, item))
+                sent += 1
                 continue
-            if not answer.result.from_journal:
-                keys[index] = answer.key
-            self._ready.append((index, Settled(answer.result)))
+            if not result.from_journal:
+                keys[index] = key
+            ready.append((index, Settled(result)))
+        self._most = self._least if sent else min(2 * self._most, AHEAD_SERVED)
         self._room.set()
 
     async def _read_some(self) -> None:

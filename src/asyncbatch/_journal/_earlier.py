@@ -80,13 +80,18 @@ class EarlierResults:
             return {}, set()
         self._read_ahead()
         rows: dict[bytes, Any] = {}
+        pop, is_taken, size = self._ahead.pop, self._is_taken, 0
         for key in keys:
-            row = self._ahead.pop(key, None)
+            row = pop(key, None)
             if row is not None:
-                self._bytes_ahead -= _size_of(row)
-                self._is_taken[row[_ID]] = 1
+                size += len(row[_BODY] or b"")
+                is_taken[row[_ID]] = 1
                 rows[key] = row
+        self._bytes_ahead -= size
         used = set(rows)
+        if len(rows) == len(keys):
+            self._missed = max(0, self._missed - len(rows))
+            return rows, used
         missing = [key for key in dict.fromkeys(keys) if key not in rows]
         self._missed = max(0, self._missed + len(missing) - len(rows))
         found = rows_of(self._connection, missing)
@@ -120,17 +125,20 @@ class EarlierResults:
         """Read some rows; return whether there are more, and these have small bodies."""
         if self._read_to >= self._last:
             return False
-        size, before = 0, self._read_to
-        for row in self._connection.execute(_NEXT, (self._read_to, self._last)):
-            self._read_to = row[_ID]
-            if not self._is_taken[self._read_to]:
-                self._keep(row)
-                size += _size_of(row)
+        size = 0
+        before = number = self._read_to
+        ahead, is_taken = self._ahead, self._is_taken
+        for row in self._connection.execute(_NEXT, (before, self._last)):
+            number = row[_ID]
+            if not is_taken[number]:
+                ahead[row[0]] = row
+                size += len(row[_BODY] or b"")
                 if size >= BYTES_AHEAD // 4:
-                    return False
-        if self._read_to == before:  # this run has replaced the last ones
-            self._read_to = self._last
-        return self._read_to < self._last
+                    break
+        self._bytes_ahead += size
+        # Without a row, this run has replaced the last ones.
+        self._read_to = self._last if number == before else number
+        return size < BYTES_AHEAD // 4 and self._read_to < self._last
 
     def _skip_to(self, numbers: Sequence[int]) -> None:
         """Go on with the first of these rows that is beyond those read: most are not ahead."""

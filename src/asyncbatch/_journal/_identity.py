@@ -69,6 +69,9 @@ class Identifier:
 
     def __init__(self, secret: bytes, locate: Locate) -> None:
         self._hasher = hashlib.blake2b(digest_size=SIZE, key=secret)
+        # With what the parts of a plain request begin with.
+        self._plain = self._hasher.copy()
+        self._plain.update(_with_length(b"GET"))
         self._locate = locate
 
     def identify(self, item: object, key: KeyTypes | None = None) -> Identity:
@@ -104,7 +107,10 @@ class Identifier:
         if url is not None:
             split = split_plain(url)
             if split is not None and not split[0].endswith(_DEFAULTS):
-                return self._digest([b"GET", split[0].encode("ascii") + split[1]])
+                # The same as `_digest`, in a third of the time: most requests are plain.
+                hasher = self._plain.copy()
+                hasher.update(_with_length(split[0].encode("ascii") + split[1]))
+                return hasher.digest()
         request = Request.of(item)
         try:
             target = self._url_of(request)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -143,9 +144,12 @@ class Store:
 
     def find(
         self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, most_bytes: int
-    ) -> list[Found]:
+    ) -> Generator[Found]:
         """
         Take the results of requests, each matched with the next equal one that was not taken.
+
+        They are found one after the other: a list of them would set the garbage collector off,
+        which takes a third of the time. Nothing else is done with the journal meanwhile.
 
         Args:
             identities: The key of each request, and for one with a key of its own the identity of
@@ -154,7 +158,6 @@ class Store:
             most_bytes: Bytes of bodies after which no further one is read. Fewer results than
                 identities are then returned, at least one; the others are not taken.
         """
-        found: list[Found] = []
         read = 0
         with naming(self.shown):
             self._connection.execute("BEGIN")
@@ -163,14 +166,15 @@ class Store:
                     part = identities[start : start + AT_ONCE]
                     taken = self._take(part, nth)
                     for place, one in enumerate(taken):
-                        found.append(self._found(one))
-                        read += len(found[-1].content)
+                        found = self._found(one)
+                        read += len(found.content)
                         if read >= most_bytes:
                             self._give_back(part[place + 1 :], taken[place + 1 :])
-                            return found
+                            yield found
+                            return
+                        yield found
             finally:
                 self._connection.execute("COMMIT")
-        return found
 
     def send_again(self, keys: Sequence[bytes]) -> None:
         """
@@ -271,7 +275,7 @@ class Store:
             JournalError: If they cannot be written for another reason.
         """
         try:
-            self._write(list(group))
+            self._write(iter(group))
         except sqlite3.Error as error:
             if is_out_of_space(error):
                 raise OutOfSpace from error
@@ -283,22 +287,22 @@ class Store:
                 self.shown, f"a body cannot be written beside it ({error})"
             ) from error
 
-    def _write(self, group: list[tuple[Record, bytes | None]]) -> None:
+    def _write(self, group: Iterator[tuple[Record, bytes | None]]) -> None:
         connection = self._connection
-        rows = [self._row(record, content) for record, content in group]
         connection.execute("BEGIN IMMEDIATE")
         new_heads: list[bytes] = []
         try:
-            for start in range(0, len(rows), AT_ONCE):
-                part = rows[start : start + AT_ONCE]
+            # Rows are made a few at a time: the event loop waits while they are made, and goes on
+            # while they are written.
+            while rows := [self._row(*each) for each in itertools.islice(group, AT_ONCE)]:
                 values: list[Any] = []
-                for row in part:
+                for row in rows:
                     head = row[6]
                     if head is not None and head not in self._head_ids:
                         new_heads.append(head)
                     row[6] = self._head_id(head)
                     values += row
-                connection.execute(_INSERT[len(part)], values)
+                connection.execute(_INSERT[len(rows)], values)
             connection.execute("COMMIT")
         except BaseException:
             for head in new_heads:

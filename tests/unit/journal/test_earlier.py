@@ -156,7 +156,7 @@ def test_a_result_that_is_asked_for_again_leaves_its_key_to_the_first(store: Sto
     [first] = store.find([(key(5), None)], nth, 10**9)
     store.send_again([key(5)])
     store.write([(record(5), b"new")])
-    later = [store.find([(key(5), None)], nth, 10**9)[0] for _ in range(2)]
+    later = [next(store.find([(key(5), None)], nth, 10**9)) for _ in range(2)]
 
     assert first.content == b"5"
     assert [each.key for each in later] == [key(5) + b"1", key(5) + b"2"]

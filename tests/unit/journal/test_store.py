@@ -50,7 +50,7 @@ def left_by_another_run(path: Path, *kept: tuple[Record, bytes], **options: Any)
 
 def find(store: Store, *keys: bytes | tuple[bytes, bytes], most: int = 10**9) -> list[Any]:
     asked = [key if isinstance(key, tuple) else (key, None) for key in keys]
-    return store.find(asked, nth, most)
+    return list(store.find(asked, nth, most))
 
 
 def test_what_was_written_is_found_by_the_next_run(path: Path) -> None:

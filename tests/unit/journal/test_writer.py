@@ -90,9 +90,11 @@ async def test_closing_writes_the_rest_and_ends_the_thread(tmp_path: Path) -> No
 
     assert journaled.indices == list(range(100))
     again = await anyio.to_thread.run_sync(maker(tmp_path / "run.db"))
+    asked = [(b"%d" % number, None) for number in range(100)]
     found = await anyio.to_thread.run_sync(
-        again.find, [(b"%d" % number, None) for number in range(100)], lambda key, n: key, 10**6
+        lambda: list(again.find(asked, lambda key, n: key, 10**6))
     )
+    assert len(found) == 100
     assert all(each.record is not None for each in found)
     await anyio.to_thread.run_sync(again.close)
 
