@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from asyncbatch._values._redaction import redacted, redacted_url, secrets_in, shown
+from asyncbatch._values._redaction import redacted, redacted_url, redacted_urls, secrets_in, shown
 from tests.spellings import SECRET, misspelt
 
 
@@ -81,3 +83,11 @@ def test_userinfo_is_looked_for_in_linear_time(part: str, end: str) -> None:
     redacted(text)
     redacted_url(text)
     redacted_url(end + text)
+
+
+@given(st.lists(st.text("/:@%40EFBCA9a\uff20\ufe6bé", max_size=30), max_size=5))
+def test_urls_that_are_taken_together_are_redacted_as_each_of_them(paths: list[str]) -> None:
+    """Whichever form of the at sign is in one of them."""
+    urls = [f"http://u:p{path}" for path in paths]
+
+    assert redacted_urls(urls) == [redacted_url(url) for url in urls]
