@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -148,18 +148,28 @@ def measure_two(ports: list[int], count: int, rounds: int) -> None:
 def measure_shards(ports: list[int], rounds: int) -> None:
     """Print what a shard of one request costs, in a process that has its libraries loaded."""
     urls = urls_of(ports, HOSTS)
-    walls, processors = [], []
+    here, apart = [], []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as here:
-            # With one slot, each host is a shard.
-            reports = fetch_sharded(urls, folder, executor=here, shards=HOSTS, concurrency=1)
-            next(reports)
-            wall, processor = time.perf_counter(), time.process_time()
-            count = len(list(reports))
-        walls.append((time.perf_counter() - wall) / count)
-        processors.append((time.process_time() - processor) / count)
-    wall, processor = (1000 * statistics.median(times) for times in (walls, processors))
-    print(f"a shard of one request: {wall:.0f} ms, {processor:.0f} ms of CPU", flush=True)
+        with ThreadPoolExecutor(1) as threads:
+            here.append(cost_of_shard(urls, threads))
+        apart.append(cost_of_shard(urls, 1))
+    wall, processor = (1000 * statistics.median(times) for times in zip(*here, strict=True))
+    other = 1000 * statistics.median(wall for wall, _ in apart)
+    print(f"a shard of one request: {wall:.0f} ms, {processor:.0f} ms of CPU")
+    print(f"the same in a process of its own, which has been started: {other:.0f} ms", flush=True)
+
+
+def cost_of_shard(urls: list[str], executor: Executor | int) -> tuple[float, float]:
+    """Return the seconds of a shard, and those of CPU of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        # With one slot, each host is a shard.
+        reports = fetch_sharded(urls, folder, executor=executor, shards=HOSTS, concurrency=1)
+        # Without the first one, which loads what it needs, and without the end of a process.
+        walls, processors = zip(
+            *((time.perf_counter(), time.process_time()) for _ in reports), strict=True
+        )
+    count = len(walls) - 1
+    return (walls[-1] - walls[0]) / count, (processors[-1] - processors[0]) / count
 
 
 def makespan(seconds: list[float], workers: int) -> float:
