@@ -93,7 +93,7 @@ class LineReporter:
         parts.append(shown_bytes(progress.bytes))
         if progress.files:
             parts[-1] += f" at {shown_bytes(self._byte_rate(progress))}/s"
-            parts.extend(map(_shown_file, progress.files[:FILES_ON_LINE]))
+            parts.extend(shown_files(progress))
         return parts
 
     def _rate(self, progress: Progress) -> float:
@@ -160,6 +160,11 @@ def _last_line(progress: Progress) -> str:
 def _shown_hosts(hosts: tuple[str, ...]) -> str:
     shown = ", ".join(hosts[:HOSTS_ON_LINE])
     return f"at {shown}, …" if len(hosts) > HOSTS_ON_LINE else f"at {shown}"
+
+
+def shown_files(progress: Progress) -> list[str]:
+    """Return a text for each of the first files that are being received."""
+    return [_shown_file(file) for file in progress.files[:FILES_ON_LINE]]
 
 
 def _shown_file(file: FileProgress) -> str:

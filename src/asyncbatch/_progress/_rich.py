@@ -5,7 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
+from asyncbatch._progress._line import shown_files
 from asyncbatch._progress._progress import Progress
 from asyncbatch._results._summary import shown_rate
 
@@ -21,10 +23,16 @@ class RichReporter:
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
             TextColumn("[red]{task.fields[failed]}"),
+            # A name may contain what looks like markup.
+            TextColumn(
+                "{task.fields[files]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=Console(stderr=True),
             auto_refresh=False,
         )
-        self._task = self._bar.add_task("", total=total, rate="", failed="")
+        self._task = self._bar.add_task("", total=total, rate="", failed="", files="")
 
     def update(self, progress: Progress) -> None:
         """Draw the bar again."""
@@ -49,5 +57,6 @@ class RichReporter:
             total=progress.total,
             rate=shown_rate(progress.rate),
             failed=f"{progress.failed:,} failed" if progress.failed else "",
+            files="  ".join(shown_files(progress)),
             refresh=True,
         )

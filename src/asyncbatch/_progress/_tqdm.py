@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from asyncbatch._progress._line import shown_files
 from asyncbatch._progress._progress import Progress
 
 
@@ -30,9 +31,8 @@ class TqdmReporter:
             self._bar = _Bar(total=self._total, unit="req", file=sys.stderr, mininterval=0)
         self._bar.n = progress.done
         self._bar.total = progress.total
-        self._bar.set_postfix_str(
-            f"{progress.failed:,} failed" if progress.failed else "", refresh=False
-        )
+        failed = [f"{progress.failed:,} failed"] if progress.failed else []
+        self._bar.set_postfix_str(", ".join([*failed, *shown_files(progress)]), refresh=False)
         self._bar.refresh()
 
     def close(self, progress: Progress) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from asyncbatch._progress import Progress, check_progress, open_reporter
+from asyncbatch._progress import FileProgress, Progress, check_progress, open_reporter
 from tests.samples import progress
 
 
@@ -62,6 +65,47 @@ def test_the_bars_of_others_show_the_counts(
     assert "3" in last
     assert shown.out == ""
     assert sys.stdout is stdout
+
+
+@pytest.mark.parametrize("name", ["rich", "tqdm"])
+def test_the_bars_of_others_show_files(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: Any
+):
+    """The first two that are being received, whatever they are called; none at the end."""
+    monkeypatch.setenv("COLUMNS", "200")
+    files = tuple(
+        FileProgress(path=Path("in", f"[red]{letter}.bin"), received=500, size=1000, rate=250.0)
+        for letter in "abc"
+    )
+    reporter = open_reporter(name, total=3)
+    assert reporter is not None
+
+    reporter.update(attrs.evolve(progress(total=3), files=files))
+    during = capsys.readouterr().err
+    reporter.close(progress(total=3, succeeded=3))
+    after = capsys.readouterr().err
+
+    if name == "tqdm":  # rich draws on a terminal only, and otherwise the end
+        assert "[red]a.bin 50 % 500 B at 250 B/s" in during
+        assert "[red]b.bin" in during
+        assert "c.bin" not in during
+    assert ".bin" not in after
+
+
+def test_rich_shows_files_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    """Their names are shown as they are, also if they look like markup."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    file = FileProgress(path=Path("[red]a.bin"), received=500, size=1000, rate=250.0)
+    reporter = open_reporter("rich", total=3)
+    assert reporter is not None
+
+    reporter.update(attrs.evolve(progress(total=3), files=(file,)))
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]  # it was replaced
+    reporter.close(progress(total=3, succeeded=3))
+
+    assert "[red]a.bin 50 % 500 B at 250 B/s" in shown
 
 
 @pytest.mark.parametrize("name", ["rich", "tqdm"])
