@@ -13,7 +13,7 @@ from itertools import accumulate, islice
 from typing import Any
 
 from asyncbatch._results._heads import Heads
-from asyncbatch._results._record import CHUNK, COLUMNS, columns_of, tag_types_of
+from asyncbatch._results._record import CHUNK, COLUMNS, columns_of, encodable, tag_types_of
 from asyncbatch._values._result import Result
 
 
@@ -115,11 +115,16 @@ def polars_frame(results: Sequence[Result]) -> Any:
 
 
 def pandas_frame(results: Sequence[Result]) -> Any:
-    """Return a `pandas.DataFrame` of results, in which `status` is an integer that may be NA."""
+    """Return a `pandas.DataFrame` of results; integers and bools that may be missing are NA."""
     pandas = library("pandas", "pandas")
-    found = table(results)
-    kept = {arrow().int16(): pandas.Int16Dtype()}
-    return found.to_pandas(types_mapper=kept.get)
+    pa, found = arrow(), table(results)
+    kept = {pa.int16(): pandas.Int16Dtype()}
+    frame = found.to_pandas(types_mapper=kept.get)
+    # By its name: `index` and `ok` have these types too, and are never missing.
+    tags = {pa.int64(): pandas.Int64Dtype(), pa.bool_(): pandas.BooleanDtype()}
+    if (kind := tags.get(found.schema.field("tag").type)) is not None:
+        frame["tag"] = kind.__from_arrow__(found.column("tag"))
+    return frame
 
 
 # Columns
@@ -136,11 +141,7 @@ def _values(column: Sequence[Any], kind: Any) -> Any:
         return pa.array(column, kind, memory_pool=_pool())
     except UnicodeEncodeError:
         # A lone surrogate, as of a line that is not UTF-8, is in no Arrow text.
-        return _values([None if text is None else _encodable(text) for text in column], kind)
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+        return _values([None if text is None else encodable(text) for text in column], kind)
 
 
 def _bodies(column: Sequence[bytes], kind: Any) -> Any:

@@ -3,6 +3,8 @@ Records: results as rows of a table, with the same columns whatever became of a 
 
 Values only: no library for tables is needed here, and no response is built. User names and
 passwords in URLs and errors are masked.
+
+A lone surrogate, as of a line that is not UTF-8, is escaped: neither JSON nor Arrow can hold it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ CHUNK = 4096
 SIMPLE = (str, bool, int, float)
 """The types of tags that have a column of their own type."""
 
+_TEXTS = ("tag", "url", "final_url", "method", "error", "path")
+"""The columns with texts that may hold anything that a caller or a server wrote."""
+
 _INT64 = range(-(2**63), 2**63)
 _ERRORS = {4: "Client error", 5: "Server error"}
 
@@ -55,6 +60,8 @@ def records_of(
         columns = columns_of(results[start : start + CHUNK], tag_types)
         columns["started"] = [moment_of(seconds) for seconds in columns["started"]]
         columns["headers"] = columns["headers"].rows()
+        for name in _TEXTS:
+            columns[name] = _encodable_column(columns[name])
         for row in zip(*columns.values(), strict=True):
             yield dict(zip(COLUMNS, row, strict=True))
 
@@ -145,6 +152,23 @@ def text_of_tag(tag: object) -> str:
         return repr(tag)
     except Exception:
         return f"<{type(tag).__name__} object>"
+
+
+# Texts
+
+
+def encodable(text: str) -> str:
+    """Return a text with its lone surrogates escaped, as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable_column(column: list[Any]) -> list[Any]:
+    try:
+        # All at once, since hardly ever one of them needs it.
+        "".join([value for value in column if type(value) is str]).encode()
+    except UnicodeEncodeError:
+        return [encodable(value) if type(value) is str else value for value in column]
+    return column
 
 
 # URLs and errors

@@ -240,7 +240,9 @@ class Results(Sequence[Result]):
 
     def to_pandas(self) -> Any:
         """
-        Return the results as a `pandas.DataFrame`, in which `status` is an integer or `<NA>`.
+        Return the results as a `pandas.DataFrame`.
+
+        `status`, and tags that are integers or bools, are `<NA>` where there are none.
 
         Raises:
             ImportError: If `pandas` or `pyarrow` is not installed (the extra `pandas`).

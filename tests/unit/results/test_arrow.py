@@ -164,6 +164,21 @@ def test_pandas_reads_results() -> None:
         assert read["error"].tolist() == frame["error"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("tags", "kind"),
+    [([2**60 + 1, None], "Int64"), ([1], "Int64"), ([True, None], "boolean"), ([False], "boolean")],
+)
+def test_a_missing_tag_changes_no_other_in_pandas(tags: list[Any], kind: str) -> None:
+    """Whole numbers and bools stay what they are, and the column has the same type without it."""
+    pandas: Any = pytest.importorskip("pandas")
+
+    frame = Results(tagged(tags), duration=1.0).to_pandas()
+
+    assert str(frame["tag"].dtype) == kind
+    assert [None if tag is pandas.NA else tag for tag in frame["tag"]] == tags
+    assert list(frame.columns) == list(COLUMNS)
+
+
 def test_polars_reads_results() -> None:
     """With the types of the schema."""
     polars: Any = pytest.importorskip("polars")

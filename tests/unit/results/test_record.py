@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -52,6 +53,31 @@ def test_the_columns_have_one_place_for_each_result() -> None:
     assert [record["index"] for record in records_of(results)] == list(range(5000))
     assert {len(column) for column in columns_of(results[:7]).values()} == {7}
     assert list(records_of([])) == []
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "\ud800"
+
+
+@pytest.mark.parametrize("tag", ["a\udcff", Odd(), None])
+def test_a_lone_surrogate_is_escaped(tag: Any) -> None:
+    """In dicts and in JSON, whose readers refuse it; the other rows are as they were."""
+    url, path = "http://x\udcff.test/", Path("a\udcff")
+    odd = failure(url, tag=tag, method="G\udcffT", kind="invalid_request", error=OSError("\udcff"))
+    saved = attrs.evolve(success(tag="é"), saved=(path, 3, None))
+
+    records = list(records_of([odd, saved], (str,)))
+    lines = json_lines([odd, saved], (str,)).splitlines()
+
+    assert all(
+        value.encode() for record in records for value in record.values() if type(value) is str
+    )
+    assert (records[0]["url"], records[0]["method"]) == ("http://x\\udcff.test/", "G\\udcffT")
+    assert records[0]["error"] == "OSError: \\udcff"
+    assert records[0]["tag"] == {None: None, "a\udcff": "a\\udcff"}.get(tag, "\\ud800")
+    assert (records[1]["tag"], records[1]["path"]) == ("é", "a\\udcff")
+    assert [json.loads(line)["url"] for line in lines] == [each["url"] for each in records]
 
 
 @given(headers=HEADERS, content=st.binary(max_size=50), tag=MIXED_TAGS)

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
+from asyncbatch._results._record import encodable
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import MASK, masked_fields, masked_text, masked_url
 from asyncbatch._values._result import Failure, Result, asked_url_of
@@ -54,7 +55,6 @@ def to_har(results: Iterable[Result], path: str | os.PathLike[str] | None = None
         }
     }
     if path is not None:
-        # In ASCII, so that half a pair of surrogates in a text is no obstacle.
         Path(path).write_text(json.dumps(har), encoding="ascii")
     return har
 
@@ -113,7 +113,7 @@ def _request(result: Result) -> dict[str, Any]:
     headers = httpx.Headers(asked.headers) if sent is None else sent.headers
     fields = list(headers.raw)
     return {
-        "method": asked.method if sent is None else sent.method,
+        "method": encodable(asked.method if sent is None else sent.method),
         "url": url,
         "httpVersion": _http_version(result),
         "cookies": _cookies(fields, b"cookie"),
@@ -151,7 +151,7 @@ def _response(result: Result) -> dict[str, Any]:
     }
     if isinstance(result, Failure):
         said = masked_text(message_of(result.error), asked_url_of(result))
-        found["_error"] = f"{result.kind}: {said}" if said else str(result.kind)
+        found["_error"] = encodable(f"{result.kind}: {said}" if said else str(result.kind))
     return found
 
 
@@ -161,11 +161,13 @@ def _content(result: Result) -> dict[str, Any]:
         "mimeType": result.headers.get("content-type", "x-unknown"),
     }
     if result.path is not None:
-        return content | {"comment": f"the body is in the file {result.path}"}
+        return content | {"comment": encodable(f"the body is in the file {result.path}")}
     if not result.content:
         return content
     try:
-        return content | {"text": result.content.decode(result.encoding or "utf-8")}
+        text = result.content.decode(result.encoding or "utf-8")
+        text.encode()  # an encoding such as UTF-7 may make lone surrogates of it
+        return content | {"text": text}
     except (UnicodeError, LookupError):
         text = base64.b64encode(result.content).decode("ascii")
         return content | {"text": text, "encoding": "base64"}
@@ -204,4 +206,4 @@ def _names_of(value: str) -> Iterator[str]:
 
 def masked(url: object) -> str:
     """Return a URL without secrets, in the characters that a URL may have."""
-    return masked_url(url).replace(MASK, quote(MASK))
+    return encodable(masked_url(url).replace(MASK, quote(MASK)))

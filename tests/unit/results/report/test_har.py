@@ -50,6 +50,17 @@ def entry_of(result: Result) -> dict[str, Any]:
     return dict(entry)
 
 
+def test_an_archive_has_no_lone_surrogates() -> None:
+    """Readers of JSON refuse them; a body that is decoded to some is in Base64."""
+    odd = failure(0, item="http://host.test/", error=OSError("\udcff"), started=T0)
+    body = answered(headers=[("content-type", "text/plain; charset=utf-7")], content=b"+2AA-")
+
+    text = json.dumps(to_har([odd, body]), ensure_ascii=False)
+
+    assert text.encode()
+    assert entry_of(body)["response"]["content"]["encoding"] == "base64"
+
+
 def test_an_entry_has_the_times_in_milliseconds() -> None:
     """The connect includes TLS; what did not occur is -1."""
     timing = Timing(queued=9.0, throttled=1.0, connect=0.1, tls=0.2, send=0.01, wait=0.3)
