@@ -158,7 +158,7 @@ def text_of_tag(tag: object) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return a text with its lone surrogates escaped, as `\\udcff`."""
+    """Return a text with its lone surrogates escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
