@@ -95,6 +95,8 @@ class Connector:
         self._http2 = http2
         # Offered to origins. If anything else were offered, servers would speak it.
         self._protocols = ["h2"] * self._http2 + HTTP11 * self._http1
+        # Origins whose servers have said that they require HTTP/1.1.
+        self._http11_only: set[Origin] = set()
 
     @property
     def has_policy(self) -> bool:
@@ -103,18 +105,30 @@ class Connector:
 
     def may_speak_http2(self, origin: Origin) -> bool:
         """Whether a connection to an origin may turn out to speak HTTP/2."""
-        if not self._http2 or origin.is_forwarded:
-            return False
-        return origin.is_tls or not self._http1
+        return self._may_offer_http2(origin) and origin not in self._http11_only
 
     def speaks_http2(self, transport: Transport, origin: Origin) -> bool:
         """Whether the server at the other end of a transport speaks HTTP/2."""
-        if not self.may_speak_http2(origin):
+        if not self._may_offer_http2(origin):
             return False
         tls = transport.get_extra_info("ssl_object") if self._http1 else None
         return not self._http1 or (
             isinstance(tls, ssl.SSLObject) and tls.selected_alpn_protocol() == "h2"
         )
+
+    def require_http11(self, origin: Origin) -> bool:
+        """Offer an origin HTTP/1.1 only from now on; return whether that may be spoken at all."""
+        if self._http1:
+            self._http11_only.add(origin)
+        return self._http1
+
+    def _may_offer_http2(self, origin: Origin) -> bool:
+        if not self._http2 or origin.is_forwarded:
+            return False
+        return origin.is_tls or not self._http1
+
+    def _protocols_for(self, origin: Origin) -> list[str]:
+        return HTTP11 if origin in self._http11_only else self._protocols
 
     def refuses(self, route: Proxy | None) -> bool:
         """Whether addresses are checked, and a proxy would connect to others without a check."""
@@ -237,7 +251,7 @@ class Connector:
             try:
                 own_context = None if proxy is None else proxy.ssl_context
                 context = await self._context() if own_context is None else own_context
-                protocols = self._protocols if proxy is None else HTTP11
+                protocols = self._protocols_for(origin) if proxy is None else HTTP11
             except BaseException:
                 sock.close()
                 raise
@@ -311,7 +325,7 @@ class Connector:
         async def shake_hands() -> Transport:
             phases.enter("tls")
             return await attacher.attach_tls_over(
-                transport, context, _server_name(origin), self._protocols
+                transport, context, _server_name(origin), self._protocols_for(origin)
             )
 
         return await self._shake_hands(origin, phases, shake_hands)

@@ -18,7 +18,7 @@ from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._partial_request import send_upload
 from asyncbatch._engine.connection._proxied import ProxiedRequests
-from asyncbatch._engine.connection._resend import may_send_again
+from asyncbatch._engine.connection._resend import may_send_again, may_send_over_http11
 from asyncbatch._engine.connection._stream import Stream, StreamUpload
 from asyncbatch._engine.http2 import (
     ErrorCode,
@@ -70,6 +70,10 @@ class SharingPool(ConnectionPool, Protocol):
 
     def unshare(self, connection: MultiplexedConnection) -> None:
         """Give a connection no more exchanges."""
+        ...
+
+    def require_http11(self, origin: Origin) -> bool:
+        """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
         ...
 
     def forget(self, connection: Any) -> None:
@@ -437,6 +441,9 @@ class MultiplexedConnection:
         found = self._streams.get(stream)
         if found is None or found.exchange is None:
             return
+        if code == ErrorCode.HTTP_1_1_REQUIRED and self._goes_over_http11(found, found.exchange):
+            self._refused.append(found)
+            return
         self._note_first_byte(found.exchange)
         where = "" if found.head is None else " inside the body"
         error = TruncatedResponse(
@@ -465,6 +472,8 @@ class MultiplexedConnection:
     def server_leaves(self) -> None:
         """Open no more streams; those that are open go on."""
         self._leave()
+        if self._session.requires_http11:
+            self._pool.require_http11(self.origin)
 
     def session_ended(self, error: ExchangeError) -> None:
         """Send what tells the server why, and fail all exchanges."""
@@ -626,6 +635,12 @@ class MultiplexedConnection:
                 self._doubted_at = 0.0
             if not self._is_receiving:
                 self._schedule()
+
+    def _goes_over_http11(self, stream: Stream, exchange: Exchange) -> bool:
+        """Use HTTP/1.1 for this origin; return whether a stream that was reset is sent again."""
+        return self._pool.require_http11(self.origin) and may_send_over_http11(
+            exchange, stream.head
+        )
 
     def _tell_pool(self) -> None:
         """Let the pool use the room, or close if nothing is to be expected."""

@@ -8,7 +8,7 @@ from asyncbatch._engine._errors import SentTooSlowly, TimedOut
 from asyncbatch._engine._exchange import Exchange, Upload
 from asyncbatch._engine.connection._partial_request import PartialRequest
 from asyncbatch._engine.connection._partial_response import PartialResponse
-from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, TruncatedResponse
+from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, ResponseHead, TruncatedResponse
 
 
 def passed_limit(
@@ -38,6 +38,20 @@ def may_send_again(exchange: Exchange, error: Exception) -> bool:
         exchange.is_reused
         and isinstance(error, TruncatedResponse)
         and not exchange.first_byte_at
+        and exchange.method in IDEMPOTENT_METHODS
+        and not isinstance(exchange.body, Upload)
+    )
+
+
+def may_send_over_http11(exchange: Exchange, head: ResponseHead | None) -> bool:
+    """
+    Whether an exchange that was reset with `HTTP_1_1_REQUIRED` is sent again over HTTP/1.1.
+
+    Unlike `REFUSED_STREAM` and `GOAWAY`, the code does not promise that the server has done nothing
+    (RFC 9113 §8.7). So the method must be idempotent.
+    """
+    return (
+        head is None
         and exchange.method in IDEMPOTENT_METHODS
         and not isinstance(exchange.body, Upload)
     )

@@ -71,6 +71,7 @@ class ClientSession:
         max_streams: How many streams the server allows at a time.
         has_settings: Whether the server has said so.
         is_leaving: Whether no more streams can be opened.
+        requires_http11: Whether the server leaves because it requires HTTP/1.1.
         is_over: Whether the session has ended.
     """
 
@@ -86,6 +87,7 @@ class ClientSession:
         "is_leaving",
         "is_over",
         "max_streams",
+        "requires_http11",
     )
 
     def __init__(self, owner: SessionOwner) -> None:
@@ -103,6 +105,7 @@ class ClientSession:
         self.max_streams = INITIAL_STREAMS
         self.has_settings = False
         self.is_leaving = False
+        self.requires_http11 = False
         self.is_over = False
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.ResponseReceived: self._head,
@@ -311,6 +314,7 @@ class ClientSession:
 
     def _goaway(self, event: events.GoAwayReceived) -> None:
         self.is_leaving = True
+        self.requires_http11 |= event.error_code == ErrorCode.HTTP_1_1_REQUIRED
         self._owner.server_leaves()
 
     def _end(self, event: events.ConnectionClosed) -> None:

@@ -226,6 +226,18 @@ class Pool:
         if connection.origin_pool is not None:
             connection.origin_pool.shared.pop(connection, None)
 
+    def require_http11(self, origin: Origin) -> bool:
+        """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
+        if not self._connector.require_http11(origin):
+            return False
+        for connection in [*self.in_use, *self.idle.members]:
+            if isinstance(connection, MultiplexedConnection) and connection.origin == origin:
+                connection.retire()
+        origin_pool = self._origin_pools.of(origin)
+        origin_pool.streams = 1
+        self.loop.call_soon(self._dial_for_hoping, origin_pool)
+        return True
+
     def _share(self, connection: Any) -> None:
         """Give a connection in use further exchanges, if it takes them."""
         if connection.has_room:
@@ -310,6 +322,16 @@ class Pool:
 
     def _begin_sharing(self, connection: MultiplexedConnection, exchange: Exchange | None) -> None:
         """Use a new connection that takes several exchanges."""
+        if not self._connector.may_speak_http2(connection.origin):
+            # Its server has come to require HTTP/1.1 while it was opened.
+            origin_pool: OriginPool = connection.origin_pool
+            origin_pool.streams = 1
+            connection.retire()
+            if exchange is not None:
+                self._stop_waiting(exchange)
+                self.submit(exchange)
+            self._dial_for_hoping(origin_pool)
+            return
         if connection.most_exchanges is None:
             connection.origin_pool.opening[connection] = None
         if exchange is not None:

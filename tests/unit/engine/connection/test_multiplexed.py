@@ -503,6 +503,106 @@ async def test_a_server_that_refuses_forever_fails_the_exchange() -> None:
     assert asked == _multiplexed.MAX_REFUSALS + 1
 
 
+HTTP_1_1_REQUIRED = 13
+
+
+def require_http11(conversation: Conversation, stream: int) -> None:
+    """Answer no request over HTTP/2."""
+    conversation.peer.h2.reset_stream(stream, HTTP_1_1_REQUIRED)
+
+
+async def test_an_origin_that_requires_http11_gets_it_from_then_on() -> None:
+    """RFC 9113 §7: the request is sent again, and later ones are not tried over HTTP/2."""
+    async with serve_http2(require_http11) as server, http2_engine() as engine:
+        ones = [await get(engine, server.origin, f"/{n}") for n in range(3)]
+        more = await aio.gather(*[get(engine, server.origin, f"/m{n}") for n in range(5)])
+
+    versions = {each.head.version for each in (*ones, *more) if each.head is not None}
+    assert versions == {b"HTTP/1.1"}
+    assert {each.content for each in (*ones, *more)} == {b"ok"}
+    assert len(server.conversations) == 1
+
+
+async def test_an_unsafe_request_is_not_sent_again_over_http11() -> None:
+    """RFC 9113 §8.7: the code does not say that nothing was done; the next one is HTTP/1.1."""
+    async with serve_http2(require_http11) as server, http2_engine() as engine:
+        with pytest.raises(TruncatedResponse, match="HTTP_1_1_REQUIRED"):
+            await get(engine, server.origin, method="POST")
+        one = await get(engine, server.origin, method="POST")
+
+    assert one.content == b"ok"
+    assert len(server.conversations) == 1
+
+
+async def test_what_a_leaving_server_has_not_begun_is_sent_again_over_http11() -> None:
+    """Whatever its method, since `GOAWAY` names the last stream that was."""
+
+    def leave(conversation: Conversation, stream: int) -> None:
+        conversation.send(wire.goaway(0, HTTP_1_1_REQUIRED))
+
+    async with serve_http2(leave) as server, http2_engine() as engine:
+        one = await get(engine, server.origin, method="POST")
+
+    assert one.content == b"ok"
+    assert len(server.conversations) == 1
+
+
+async def test_all_that_wait_go_over_http11_once_the_origin_requires_it() -> None:
+    """And what has been begun over HTTP/2 is answered there."""
+    held = Held()
+    async with (
+        serve_http2(held, max_streams=2) as server,
+        http2_engine(max_connections=1) as engine,
+    ):
+        slow = aio.ensure_future(get(engine, server.origin, "/slow"))
+        await server.until(lambda: "/slow" in held.streams)
+        refused = aio.ensure_future(get(engine, server.origin, "/refused"))
+        await server.until(lambda: "/refused" in held.streams)
+        others = [aio.ensure_future(get(engine, server.origin, f"/{n}")) for n in range(3)]
+        await until(lambda: engine.counts()["waiting"] == 3)
+        conversation, stream = held.streams["/refused"]
+        require_http11(conversation, stream)
+        conversation.flush()
+        await until(lambda: engine.counts()["waiting"] == 4)
+        held.answer("/slow", b"late")
+        late = await slow
+        ones = [await each for each in (refused, *others)]
+
+    assert late.content == b"late"
+    assert {each.content for each in ones} == {b"ok"}
+    assert {each.head.version for each in ones if each.head is not None} == {b"HTTP/1.1"}
+    assert len(server.conversations) == 1
+
+
+async def test_a_connection_that_is_opened_meanwhile_is_not_used() -> None:
+    """Its server has chosen HTTP/2 before it was known that the origin requires HTTP/1.1."""
+
+    class Late(Connector):
+        def speaks_http2(self, transport: Any, origin: Origin) -> bool:
+            speaks = super().speaks_http2(transport, origin)
+            self.require_http11(origin)
+            return speaks
+
+    connector = Late(client_context, http2=True)
+    async with serve_http2() as server, http2_engine(connector=connector) as engine:
+        ones = await aio.gather(*[get(engine, server.origin, f"/{n}") for n in range(5)])
+
+    assert {each.content for each in ones} == {b"ok"}
+    assert {each.head.version for each in ones if each.head is not None} == {b"HTTP/1.1"}
+    assert all(not each.peer.requests for each in server.conversations)
+
+
+async def test_without_http11_the_failure_says_what_is_required() -> None:
+    """By prior knowledge there is nothing to fall back to."""
+    connector = Connector(client_context, http1=False, http2=True)
+    async with (
+        serve_http2(require_http11) as server,
+        http2_engine(connector=connector) as engine,
+    ):
+        with pytest.raises(TruncatedResponse, match="HTTP_1_1_REQUIRED"):
+            await get(engine, server.origin)
+
+
 async def test_an_upload_that_was_refused_is_not_sent_again() -> None:
     """Its pieces are gone; the error says that nothing was processed."""
 
