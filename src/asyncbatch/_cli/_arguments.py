@@ -76,6 +76,8 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     urls = given.pop("urls", [])
     if given and not urls and "files" not in given:
         parser.error("no URLs: give some, or -f FILE. The demo takes no options")
+    if "column" in given and "files" not in given:
+        parser.error("argument --column: it is for tables; give -f FILE too")
     outputs = given.pop("jsonl", [])
     if len(outputs) > 1:
         parser.error("argument --jsonl: there can be one output only")
@@ -100,7 +102,8 @@ def _add_folder(parser: Parser, given: dict[str, Any]) -> None:
     if folder is not None:
         given["to"] = Folder(folder, **more)
     elif more:
-        parser.error(f"argument --{next(iter(more))}: it is for files; give -o DIR too")
+        option = "--exists" if "exists" in more else "--resume/--no-resume"
+        parser.error(f"argument {option}: it is for files; give -o DIR too")
 
 
 def _body(parser: Parser, given: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

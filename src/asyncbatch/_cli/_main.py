@@ -8,10 +8,10 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -21,7 +21,7 @@ from asyncbatch._cli._arguments import Arguments, parse
 from asyncbatch._cli._demo import run_demo
 from asyncbatch._cli._input import Source
 from asyncbatch._cli._journal import journal_main
-from asyncbatch._cli._lines import json_line, plain_line
+from asyncbatch._cli._outputs import Output, check_files, check_report, open_lines, open_table
 from asyncbatch._cli._parser import prog_name
 from asyncbatch._cli._writer import LineWriter, Sink, writing_to
 from asyncbatch._results._summary import SummaryBuilder
@@ -29,8 +29,6 @@ from asyncbatch._results._table_file import ParquetFile
 
 OK, FAILED, USAGE, BROKEN_PIPE = 0, 1, 2, 141
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-
-Output: TypeAlias = tuple[Callable[[Result], str], TextIO]
 
 _END = object()
 
@@ -68,9 +66,10 @@ def _run(arguments: Arguments) -> int:
     with ExitStack() as files:
         try:
             source = Source(arguments, files)
-            outputs = _outputs(arguments, source, files)
-            _check_report(arguments, source)
-            table = _table(arguments, source, files)
+            check_files(arguments, source)
+            outputs = open_lines(arguments, files)
+            check_report(arguments)
+            table = open_table(arguments, files)
         except (OSError, ValueError, ImportError) as error:
             _say(f"{arguments.prog}: {error}")
             return USAGE
@@ -101,6 +100,10 @@ class Run:
         self._has_begun = False
         # The signal that has ended the run, if any.
         self._signal: int | None = None
+        # The names of the files written at the end, and the fetched files that have one of them.
+        late = (arguments.report, arguments.parquet)
+        self._late_names = {Path(path).name for path in late if path is not None}
+        self._namesakes: set[Path] = set()
         # The scope of the wait for the next result; None before the first.
         self._waiting: anyio.CancelScope | None = None
 
@@ -140,8 +143,9 @@ class Run:
         if path is None or self._stream is None:
             return True
         try:
+            self._refuse_to_replace("--report", path)
             self._stream.report(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _say(f"{self._arguments.prog}: {error}")
             return False
         if not self._arguments.quiet:
@@ -157,6 +161,8 @@ class Run:
             table.discard()
             return True
         try:
+            if is_whole:
+                self._refuse_to_replace("--parquet", self._arguments.parquet)
             table.close(is_whole=is_whole)
         except (OSError, ValueError) as error:
             _say(f"{self._arguments.prog}: {error}")
@@ -164,6 +170,18 @@ class Run:
         if not is_whole:
             _say(f"the results so far are in {table.part}")
         return True
+
+    def _refuse_to_replace(self, option: str, path: str | None) -> None:
+        """
+        Refuse to write a file over one that was fetched.
+
+        Raises:
+            ValueError: If a URL has left a file with its name.
+        """
+        if path is None or not Path(path).exists():
+            return
+        if any(Path(path).samefile(each) for each in self._namesakes):
+            raise ValueError(f"{option} {path} would overwrite a file that was fetched")
 
     def _missing(self) -> list[str]:
         """Return texts about the URLs that have no line."""
@@ -239,6 +257,8 @@ class Run:
                 while (result := await self._next(results)) is not None:
                     self._results += 1
                     self._builder.add(result)
+                    if result.path is not None and result.path.name in self._late_names:
+                        self._namesakes.add(result.path)
                     if self._table is not None and self._table.add(result):
                         await anyio.to_thread.run_sync(self._table.write)
                     for line_of, writer in lines:
@@ -271,96 +291,6 @@ def _is_usual(number: int, usual: Any) -> bool:
     found = signal.getsignal(number)
     # The runner of the event loop replaces Python's handler by its own.
     return found is usual or (number == signal.SIGINT and found is not signal.SIG_IGN)
-
-
-def _outputs(arguments: Arguments, source: Source, files: ExitStack) -> list[Output]:
-    """
-    Return the format of the results with its stream, or an empty list.
-
-    Raises:
-        OSError: If the file of `--jsonl` cannot be opened.
-        ValueError: If that file is one of the input files.
-    """
-    stdout: TextIO | None = sys.stdout  # None in a program started without stdout
-    if arguments.jsonl is None:
-        if arguments.parquet is not None:
-            return []
-        return [] if stdout is None or arguments.quiet else [(plain_line, stdout)]
-    if arguments.jsonl != "-":
-        return [(json_line, files.enter_context(_created(Path(arguments.jsonl), source)))]
-    return [] if stdout is None else [(json_line, stdout)]
-
-
-def _table(arguments: Arguments, source: Source, files: ExitStack) -> ParquetFile | None:
-    """
-    Begin the table of `--parquet`, if there is to be one.
-
-    Raises:
-        OSError: If its file cannot be written.
-        ValueError: If its file is one of the input files, or that of `--jsonl`.
-        ImportError: If `pyarrow` is not installed.
-    """
-    if arguments.parquet is None:
-        return None
-    path, jsonl = Path(arguments.parquet), arguments.jsonl
-    if source.holds(path):
-        raise ValueError(f"--parquet {path} would overwrite the URLs that are read from it")
-    if jsonl not in (None, "-") and path.exists() and path.samefile(jsonl):
-        raise ValueError(f"--parquet {path} would overwrite the lines of --jsonl")
-    table = ParquetFile(path)
-    table.open()
-    files.callback(table.discard)  # does nothing once it is closed
-    return table
-
-
-def _check_report(arguments: Arguments, source: Source) -> None:
-    """
-    Refuse a report that cannot be written, before anything is fetched.
-
-    Raises:
-        OSError: If its file cannot be opened.
-        ValueError: If its file is one of the input files, or that of `--jsonl`.
-    """
-    if arguments.report is None:
-        return
-    path = Path(arguments.report)
-    if source.holds(path):
-        raise ValueError(f"--report {path} would overwrite the URLs that are read from it")
-    was_there = path.exists()
-    # Not truncated: the report of an earlier run stays there until this one has its own.
-    with path.open("ab"):
-        pass
-    jsonl = arguments.jsonl
-    if jsonl not in (None, "-") and path.samefile(jsonl):
-        raise ValueError(f"--report {path} would overwrite the lines of --jsonl")
-    if not was_there:
-        path.unlink()
-
-
-@contextmanager
-def _created(path: Path, source: Source) -> Generator[TextIO]:
-    if source.holds(path):
-        raise ValueError(f"--jsonl {path} would overwrite the URLs that are read from it")
-    for stream in (sys.stdout, sys.stderr):
-        if _is_at(stream, path):
-            # Not opened again: that would truncate a file, and is impossible for a socket.
-            yield stream
-            return
-    stream = path.open("w", encoding="ascii")
-    try:
-        yield stream
-    finally:
-        # Each line was flushed when it was written, so an error now is not new.
-        with suppress(OSError):
-            stream.close()
-
-
-def _is_at(stream: TextIO | None, path: Path) -> bool:
-    """Whether a stream of this process is open at a path, such as `/dev/stdout`."""
-    with suppress(OSError, ValueError, AttributeError):
-        assert stream is not None
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    return False
 
 
 def _say_that_stdin_is_left_alone(arguments: Arguments) -> None:

@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -110,26 +111,26 @@ def _add_input_and_output(group: Any) -> None:
     )
     group.add_argument(
         "--parquet",
-        type=_file,
+        type=_named("file", "results.parquet"),
         metavar="FILE",
         help="write a table with the bodies to FILE instead of lines; needs the extra arrow",
     )
     group.add_argument(
         "--report",
-        type=_file,
+        type=_named("file", "report.html"),
         metavar="FILE",
         help="write a report to FILE at the end: an HTML page that says what was slow, and why",
     )
     group.add_argument(
         "--journal",
-        type=_path,
+        type=_named("file", "run.db"),
         metavar="FILE",
         help="keep the results in FILE; run again, it goes on from there",
     )
     group.add_argument(
         "-o",
         "--output",
-        type=_path,
+        type=_named("folder", "downloads"),
         metavar="DIR",
         help="save each body to a file in DIR, named after its URL",
     )
@@ -162,7 +163,7 @@ def _add_limits(group: Any) -> None:
         help="requests per second, or per S seconds, per host",
     )
     group.add_argument("--total-rate", type=_rate, metavar="N[/S]", help="the same over all hosts")
-    group.add_argument("--attempts", type=int, metavar="N", help="tries for each request")
+    group.add_argument("--attempts", type=_tries, metavar="N", help="tries for each request")
     group.add_argument(
         "--give-up-host-after", type=int, metavar="N", help="attempts in a row without an answer"
     )
@@ -258,10 +259,22 @@ def _path(text: str) -> str:
     return text
 
 
-def _file(text: str) -> str:
-    if text in ("", "-"):
-        raise ArgumentTypeError(f"{text!r} names no file; write one such as results.html")
-    return text
+def _named(what: str, example: str) -> Callable[[str], str]:
+    """Return a function that takes the name of a file or folder."""
+
+    def named(text: str) -> str:
+        if text in ("", "-"):
+            raise ArgumentTypeError(f"{text!r} names no {what}; write one such as {example}")
+        return text
+
+    return named
+
+
+def _tries(text: str) -> int:
+    with suppress(ValueError):
+        if (tries := int(text)) > 0:
+            return tries
+    raise ArgumentTypeError(f"{text!r} is no number of tries; write 1 to try each request once")
 
 
 def _method(text: str) -> str:

@@ -229,33 +229,6 @@ def test_a_file_that_cannot_be_opened_is_bad_usage(
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_the_urls_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Opening the output would empty the input."""
-    path = tmp_path / "urls"
-    path.write_text("http://host.test/\n")
-    (tmp_path / "link").symlink_to(path)
-
-    code = main(["-f", str(path), "--jsonl", str(tmp_path / "link")])
-
-    assert code == 2
-    assert path.read_text() == "http://host.test/\n"
-    assert "would overwrite" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", ["--file", "--jsonl"])
-def test_a_report_overwrites_no_other_file_of_the_call(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
-):
-    """Neither the URLs nor the lines."""
-    path = tmp_path / "both"
-    path.write_text("http://host.test/\n")
-
-    code = main([option, str(path), "--report", str(path), "http://host.test/"])
-
-    assert code == 2
-    assert "would overwrite" in capsys.readouterr().err
-
-
 def test_a_report_is_written_at_the_end(
     server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -375,19 +348,6 @@ class TestParquet:
         assert parquet.read_table(tmp_path / "again.parquet").num_rows == 2
         assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
         assert not list(tmp_path.glob("*.part"))
-
-    def test_the_urls_and_the_lines_are_not_overwritten(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], parquet: Any
-    ):
-        """Whatever there is stays as it is."""
-        path = tmp_path / "urls"
-        path.write_text("http://host.test/\n")
-        both = ["--jsonl", str(tmp_path / "out"), "--parquet", str(tmp_path / "out")]
-
-        assert main(["-f", str(path), "--parquet", str(path)]) == 2
-        assert main([*both, "http://host.test/"]) == 2
-        assert path.read_text() == "http://host.test/\n"
-        assert capsys.readouterr().err.count("would overwrite") == 2
 
     def test_what_was_not_begun_leaves_no_table(self, tmp_path: Path, parquet: Any):
         """As when the journal is none."""
