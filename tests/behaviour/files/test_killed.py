@@ -110,7 +110,8 @@ async def test_a_client_that_is_killed_leaves_no_wrong_file(
         folder = tmp_path / str(tears) / "folder"
         steps = await kill_and_run_again(case, folder, after, tears=tears)
 
-        assert steps > 0
+        # What is refused by its head alone does not touch the disk.
+        assert steps > 0 or case.file is case.left is None
 
 
 @pytest.mark.asyncio_only
