@@ -84,6 +84,8 @@ class TransportMixin:
         addresses: AddressPolicyTypes = None,
         proxy_resolves: bool = False,
     ) -> None:
+        if not (http1 or http2):
+            raise ValueError("http1=False leaves no protocol: give http2=True too")
         if http2:
             check_installed()
         policy = as_policy(addresses)
@@ -222,8 +224,9 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
 
     Raises:
         ImportError: `http2` without the extra.
-        ValueError: `addresses` together with `uds`, or with a `proxy` that may not resolve names; a
-            `proxy` that is not valid; `proxy_resolves` without `addresses`.
+        ValueError: Neither `http1` nor `http2`; `addresses` together with `uds`, or with a `proxy`
+            that may not resolve names; a `proxy` that is not valid; `proxy_resolves` without
+            `addresses`.
     """
 
     _library: ClassVar[ModuleType] = httpx

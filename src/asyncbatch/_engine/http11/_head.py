@@ -56,6 +56,9 @@ _FRAMING = re.compile(
 _LENGTH = re.compile(rb"(?=[0-9])0*+([1-9][0-9]{0,%d})?" % (_MAX_LENGTH_DIGITS - 1))
 _IDLE_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
+# RFC 9113 §3.4: what a server that speaks HTTP/2 sends first, a SETTINGS frame of the connection.
+_SETTINGS = re.compile(rb"\x00..\x04\x00\x00\x00\x00\x00", re.DOTALL)
+
 # Bytes that an incomplete head must not contain: control characters, a line feed without its
 # carriage return, a carriage return without its line feed, a folded line.
 _IMPOSSIBLE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
@@ -183,6 +186,8 @@ def check_partial_head(partial: bytearray, seen: int) -> None:
         raise head_too_large()
     start = b"HTTP/1."
     if not partial.startswith(start[: len(partial)]):
+        if _SETTINGS.match(partial):
+            raise ProtocolError("HTTP/2 without being asked for it; http2=True offers it over TLS")
         raise ProtocolError(f"not an HTTP/1 response: {bytes(partial[:40])!r}")
     # Two bytes back, so that a CR LF or a fold in two pieces is seen whole.
     bad = _IMPOSSIBLE.search(partial, max(0, seen - 2))

@@ -331,6 +331,12 @@ def test_addresses_that_could_not_be_checked_are_refused(options: Any) -> None:
         HTTPTransport(addresses="public", **options)
 
 
+def test_a_transport_without_any_protocol_is_refused() -> None:
+    """Rather than one that speaks HTTP/1.1 although it may not."""
+    with pytest.raises(ValueError, match="http1=False leaves no protocol: give http2=True too"):
+        HTTPTransport(http1=False)
+
+
 @LIBRARIES
 async def test_an_upgrade_is_left_to_httpcore(library: Any) -> None:
     """Whose network stream can speak what comes after."""

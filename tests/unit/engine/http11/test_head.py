@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._engine.http11._head import CHUNKED, UNTIL_CLOSE, parse_head
+from asyncbatch._engine.http11._errors import ProtocolError
+from asyncbatch._engine.http11._head import CHUNKED, UNTIL_CLOSE, check_partial_head, parse_head
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -51,3 +52,11 @@ def test_the_length_follows_from_the_head(block: bytes, length: int) -> None:
 def test_the_servers_idle_timeout_is_read(value: bytes, seconds: int | None) -> None:
     """`Keep-Alive` in the spellings servers use; what is no number says nothing."""
     assert parse_head(OK + b"Keep-Alive: " + value + b"\r\n").idle_timeout == seconds
+
+
+def test_a_server_that_speaks_http2_is_told_by_its_first_frame() -> None:
+    """RFC 9113 §3.4; the text names the option, since the user can do something about it."""
+    settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"
+
+    with pytest.raises(ProtocolError, match="http2=True"):
+        check_partial_head(bytearray(settings), 0)
