@@ -41,6 +41,9 @@ Calls: TypeAlias = list[tuple[str, str]]
 # The first call of each step in which a response is received, and one that it has if the next
 # request is begun in it.
 RECEIVED = "SocketTransport._readable", "Exchange.renew"
+# The same for each worker that is started, and for the last response of each.
+STARTED = "Dispatcher._start_worker", "Relay.begin"
+ENDED = "SocketTransport._readable", "Worker._relay_stopped"
 # The same for each request that is sent at the end of a turn.
 SENT = "Connection.send_request", "SocketTransport.write"
 
@@ -139,20 +142,18 @@ async def test_a_single_fetch_takes_75_calls(url: str) -> None:
     assert min(taken) <= 75
 
 
-async def test_a_worker_takes_30_calls_to_start_and_end(url: str) -> None:
-    """Beside the 18 of each request, those of a batch of one, and few for each turn of the loop."""
-    calls: list[Calls] = [[], []]
-    async with Fetcher(concurrency=100, retry=None) as fetcher:
-        await fetcher.fetch_many([url] * 400)
-        for count, counts in zip((1, 100), calls, strict=True):
-            with counted(counts):
-                results = await fetcher.fetch_many([url] * count)
-            assert all(result.ok for result in results)
+async def test_a_worker_takes_24_calls_to_start(url: str) -> None:
+    """With its first request, from one worker to the next in a turn of the event loop."""
+    calls = await batch_of([f"{url}?{number}" for number in range(40)], 40)
 
-    one, many = map(len, calls)
-    started = sum(name == "Worker.__init__" for _, name in calls[1])
-    assert started > 8
-    assert (many - one - 99 * 18) / (started - 1) <= 30
+    assert min(map(len, steps(calls, *STARTED))) <= 24
+
+
+async def test_a_worker_takes_16_calls_to_end(url: str) -> None:
+    """With its last response, where one that begins the next request takes 13."""
+    calls = await batch_of([f"{url}?{number}" for number in range(40)], 40)
+
+    assert min(map(len, steps(calls, *ENDED))) <= 16
 
 
 async def test_batches_that_share_the_slots_take_hardly_more_calls_than_one(url: str) -> None:

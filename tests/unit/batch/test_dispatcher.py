@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncbatch import Fetcher
@@ -73,3 +77,36 @@ async def test_batches_that_wait_for_slots_start_the_tasks_that_they_need(
                     tasks.start_soon(run)
 
     assert found == [[200, 404, 500, 503] * 10] * 4
+
+
+@pytest.mark.parametrize(
+    ("is_answered", "started"),
+    [(False, [8, 16, 32, 64, 64, 16]), (True, [8, 8, 8, 8, 8, 10, 12, 15, 19, 24, 30, 37, 13])],
+)
+async def test_few_workers_are_started_while_requests_are_answered_at_once(
+    is_answered: bool, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each turn of the event loop; twice as many as in the last one if none was answered."""
+    turns = [0]
+    async with sharing() as shared:
+        dispatcher = OneBatch(shared, ()).dispatcher
+        workers: Any = dispatcher._workers
+
+        def start() -> Any:
+            if sum(turns) == 200:
+                return None
+            turns[-1] += 1
+            workers.members.add(object())
+            return SimpleNamespace(has_task=False)
+
+        async def let_others_run() -> None:
+            turns.append(0)
+            if is_answered:
+                workers.last_at_work = object()
+
+        with monkeypatch.context() as patches:
+            patches.setattr(dispatcher, "_start_worker", start)
+            patches.setattr(anyio.lowlevel, "checkpoint", let_others_run)
+            await dispatcher._start_workers()
+
+    assert turns == started
