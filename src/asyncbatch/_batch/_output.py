@@ -8,7 +8,6 @@ batch down if too many wait, for `stream`.
 from __future__ import annotations
 
 import operator
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
@@ -18,6 +17,7 @@ import anyio
 from asyncbatch._results._limits import Limits
 from asyncbatch._results._results import ResultStream
 from asyncbatch._results._summary import ReportWriter, RunningSummary, Summary
+from asyncbatch._results._table_file import PathTypes
 from asyncbatch._values._result import Result
 
 
@@ -88,6 +88,9 @@ class Collected:
 _index_of = operator.attrgetter("index")
 
 
+_LEFT = "the stream has been left; read its results inside the async with"
+
+
 def _ignore() -> None:
     """Do nothing: no batch has begun."""
 
@@ -128,7 +131,7 @@ class Delivered(ResultStream):
         """Return what the limits of the fetcher have done to the batch."""
         return self.figures.limits
 
-    def report(self, path: str | os.PathLike[str]) -> None:
+    def report(self, path: PathTypes) -> None:
         """Write a report of the results taken so far to a file."""
         self.figures.write_report(path)
 
@@ -182,7 +185,7 @@ class Delivered(ResultStream):
     def leave(self) -> None:
         """Mark the consumer as gone. A later read raises instead of ending quietly."""
         self._ready.clear()
-        self.close(RuntimeError("the stream has been left; read its results inside the async with"))
+        self.close()
         self.has_left = True
 
     def __aiter__(self) -> Self:
@@ -194,6 +197,7 @@ class Delivered(ResultStream):
 
         Raises:
             StopAsyncIteration: After the last result.
+            RuntimeError: If the stream has been left.
             BaseException: As raised by the input of the batch, after the last result.
         """
         while (result := self.take_ready()) is None:
@@ -213,6 +217,8 @@ class Delivered(ResultStream):
             BaseException: As raised by the input of the batch, after the last result.
         """
         if not self._ready:
+            if self.has_left:  # each time: what follows would look like the end of the results
+                raise RuntimeError(_LEFT)
             error, self._error = self._error, None
             if error is not None:
                 raise error

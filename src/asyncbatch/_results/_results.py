@@ -53,6 +53,7 @@ class ResultStream(AsyncIterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
+            RuntimeError: If the stream was left, before or meanwhile.
         """
         await JsonLinesFile(path).write_all_async(self)
 
@@ -65,6 +66,7 @@ class ResultStream(AsyncIterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
+            RuntimeError: If the stream was left, before or meanwhile.
             ImportError: If `pyarrow` is not installed (the extra `arrow`).
         """
         await ParquetFile(path).write_all_async(self)

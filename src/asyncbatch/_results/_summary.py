@@ -7,7 +7,6 @@ Counting and quantiles only: the batch measures its duration, and the caller sho
 from __future__ import annotations
 
 import itertools
-import os
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ import attrs
 
 from asyncbatch._results._limits import Limits
 from asyncbatch._results._quantiles import Quantiles, QuantilesBuilder
+from asyncbatch._results._table_file import PathTypes
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._result import Result, figures_of
 from asyncbatch._values._timing import NETWORK_PHASES, phases_of
@@ -211,7 +211,7 @@ class ReportWriter(Protocol):
         """Add one result."""
         ...
 
-    def write(self, path: str | os.PathLike[str], /, *, duration: float, limits: Limits) -> None:
+    def write(self, path: PathTypes, /, *, duration: float, limits: Limits) -> None:
         """Write the report of the results added so far to a file."""
         ...
 
@@ -259,7 +259,7 @@ class RunningSummary:
         """Return the summary of the results added so far."""
         return self._builder.build(duration=self.duration, slots_full=self.limits.slots_full)
 
-    def write_report(self, path: str | os.PathLike[str]) -> None:
+    def write_report(self, path: PathTypes) -> None:
         """
         Write the report of the results added so far to a file.
 

@@ -1,14 +1,17 @@
 """
 Tables that are written to a file while their results come, in bounded memory.
 
-The file has its name only when it is whole: until then it is `NAME.part`, so that a program that
-died leaves no table that looks complete. Nothing here waits for results; what writes may block.
+The file has its name only when it is whole. Until then it is a hidden file beside it, whose name no
+other has: a program that died leaves no table that looks complete, and two writers of one file do
+not meet. Nothing here waits for results; what writes may block.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Collection, Iterable
 from pathlib import Path
@@ -23,7 +26,10 @@ MOST_ROWS = 16_384
 MOST_BYTES = 32 * 1024 * 1024
 """Results, and bytes of their bodies, that are held before they are written: a row group."""
 
-PathTypes = str | os.PathLike[str]
+KEPT_OF_NAME = 50
+"""Characters of a name that are in that of the hidden file: 200 of the 255 bytes it may have."""
+
+PathTypes = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class TableFile(ABC):
@@ -35,9 +41,11 @@ class TableFile(ABC):
     """
 
     def __init__(self, path: PathTypes) -> None:
-        self._path = Path(path)
+        self._path = Path(os.fsdecode(path))
+        # Something else than a file, such as a pipe, has no place to be moved to. Set by `open`.
+        self._is_moved = False
         self.part = self._path
-        """Where the file is until it is whole; set by `open`."""
+        """Where the file is while it is not whole; set by `open`."""
         self._file: BinaryIO | None = None
         self._held: list[Result] = []
         self._bytes = 0
@@ -57,15 +65,25 @@ class TableFile(ABC):
         """
         # Through a link, the file that it points to is replaced.
         self._path = Path(os.path.realpath(self._path))
-        self.part = self._path.with_name(f"{self._path.name}.part")
-        # Something else than a file, such as a pipe, has no place to be moved to.
-        is_special = self._path.exists() and not self._path.is_file()
-        self._file = (self._path if is_special else self.part).open("wb")
+        self._is_moved = self._path.is_file() or not self._path.exists()
+        self._file = self._open_part() if self._is_moved else self._path.open("wb")
         try:
             self._begin(self._file)
         except BaseException:
             self.discard()
             raise
+
+    def _open_part(self) -> BinaryIO:
+        name = self._path.name[:KEPT_OF_NAME]
+        self.part = self._path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+        mode = stat.S_IMODE(self._path.stat().st_mode) if self._path.exists() else None
+        try:
+            # With no more rights than the file has that it will replace, from the beginning.
+            file = self.part.open("xb") if mode is None else _created(self.part, mode)
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
+        return file
 
     def add(self, result: Result) -> bool:
         """Take a result; return whether to call `write` now."""
@@ -81,7 +99,7 @@ class TableFile(ABC):
 
     def close(self, *, is_whole: bool = True) -> None:
         """
-        Write what is left, end the file, and give it its name if it is whole.
+        Write what is left, end the file, and give it its name, if it is whole, or that of a part.
 
         Raises:
             OSError: If writing fails; there is no file then.
@@ -92,14 +110,16 @@ class TableFile(ABC):
             self.write()
             self._end()
             file.flush()
-            if file.name == str(self.part):
+            if self._is_moved:
                 os.fsync(file.fileno())
             file.close()
-            if is_whole and file.name == str(self.part):
+            if self._is_moved and is_whole:
                 self.part.replace(self._path)
         except BaseException:
             self._drop()
             raise
+        if self._is_moved and not is_whole:
+            self._put_aside()
 
     def discard(self) -> None:
         """Remove the file, after an error, unless it has been closed."""
@@ -113,8 +133,15 @@ class TableFile(ABC):
             self._end()
         with contextlib.suppress(OSError):
             self._file.close()
-        if self._file.name == str(self.part):
+        if self._is_moved:
             self.part.unlink(missing_ok=True)
+
+    def _put_aside(self) -> None:
+        """Give a file that is not whole the name `NAME.part`, unless there is such a file."""
+        aside = self._path.with_name(f"{self._path.name}.part")
+        if not os.path.lexists(aside):
+            with contextlib.suppress(OSError):  # the name may be too long
+                self.part = self.part.replace(aside)
 
     def write_all(self, results: Iterable[Result]) -> None:
         """Write a whole file of results."""
@@ -208,3 +235,11 @@ class ParquetFile(TableFile):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+
+def _created(path: Path, mode: int) -> BinaryIO:
+    """Create a file with a mode, whatever the umask is."""
+    file = open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
+    with contextlib.suppress(OSError):  # some file systems have none
+        path.chmod(mode)
+    return file

@@ -211,8 +211,9 @@ class SyncResultStream(Iterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
+            RuntimeError: If the stream was left, before or meanwhile.
         """
-        JsonLinesFile(path).write_all(self)
+        JsonLinesFile(path).write_all(self._to_come())
 
     def to_parquet(self, path: PathTypes) -> None:
         """
@@ -223,9 +224,10 @@ class SyncResultStream(Iterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
+            RuntimeError: If the stream was left, before or meanwhile.
             ImportError: If `pyarrow` is not installed (the extra `arrow`).
         """
-        ParquetFile(path).write_all(self)
+        ParquetFile(path).write_all(self._to_come())
 
     def report(self, path: PathTypes) -> None:
         """
@@ -277,6 +279,12 @@ class SyncResultStream(Iterator[Result]):
     def __del__(self) -> None:
         if hasattr(self, "_running"):  # else an interruption came while it was made
             self.close()
+
+    def _to_come(self) -> Iterator[Result]:
+        """Yield the results to come; a stream that was left has no end that makes a table whole."""
+        yield from self
+        if self._closed:
+            raise RuntimeError("the stream has been left; write its results inside the with")
 
     def _take(self) -> Result | None:
         while True:

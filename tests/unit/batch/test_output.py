@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
+from anyio import to_thread
 
 from asyncbatch._batch._output import Collected, Delivered
 from tests.samples import success
@@ -104,5 +107,18 @@ async def test_an_output_that_was_left_takes_nothing_more():
     output.put(success(1))
     output.close()
 
-    with pytest.raises(RuntimeError, match="the stream has been left"):
-        await anext(output)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the stream has been left"):
+            await anext(output)
+
+
+async def test_an_output_that_was_left_is_written_to_no_file(tmp_path: Path):
+    """However often it is tried: the rest of the results is not there."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.leave()
+
+    for write in (output.to_jsonl, output.to_jsonl):
+        with pytest.raises(RuntimeError, match="the stream has been left"):
+            await write(tmp_path / "table")
+    assert await to_thread.run_sync(lambda: list(tmp_path.iterdir())) == []

@@ -388,8 +388,10 @@ class TestParquet:
             process.communicate()
 
         assert not path.exists()
+        (left,) = tmp_path.iterdir()
+        assert left.name.startswith(".out.parquet.")
         with pytest.raises(Exception, match="Parquet"):
-            parquet.read_table(f"{path}.part")
+            parquet.read_table(left)
 
 
 @pytest.mark.parametrize("name", ["", "-"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from anyio import to_thread
 from asyncbatch import Result, Results
 from asyncbatch._results import _table_file
 from asyncbatch._results._table_file import JsonLinesFile
+from asyncbatch.report import Report
 from asyncbatch.testing import success
-from tests.tables import every_kind, tagged
+from tests.tables import BEGAN, every_kind, tagged
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -87,6 +89,85 @@ def test_a_file_that_is_not_whole_is_not_there(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["out.jsonl"]
 
 
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Each writes a file of its own, and the one that ends last is there; others are left alone."""
+    path = tmp_path / "out.jsonl"
+    (tmp_path / "out.jsonl.part").write_text("somebody's")
+    files = [JsonLinesFile(path), JsonLinesFile(path)]
+
+    for file in files:
+        file.open()
+    for place in range(4):
+        files[place % 2].add(success(index=place))
+        files[place % 2].write()
+    hidden = names_in(tmp_path)
+    for file in files:
+        file.close()
+
+    assert [name.startswith(".out.jsonl.") for name in hidden] == [True, True, False]
+    assert [line["index"] for line in lines_of(path)] == [1, 3]
+    assert (tmp_path / "out.jsonl.part").read_text() == "somebody's"
+    assert names_in(tmp_path) == ["out.jsonl", "out.jsonl.part"]
+
+
+def test_a_part_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+    """By the results of an interrupted program, whose place is told."""
+    (tmp_path / "out.jsonl.part").write_text("somebody's")
+    file = JsonLinesFile(tmp_path / "out.jsonl")
+    file.open()
+    file.add(success())
+
+    file.close(is_whole=False)
+
+    assert (tmp_path / "out.jsonl.part").read_text() == "somebody's"
+    assert len(lines_of(file.part)) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
+    """That of the hidden file has less of it; of a part, there is no longer name."""
+    Results([success()], duration=1.0).to_jsonl(tmp_path / name)
+    file = JsonLinesFile(tmp_path / name)
+    file.open()
+    file.close(is_whole=False)
+
+    assert len(lines_of(tmp_path / name)) == 1
+    assert file.part.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such permissions")
+@pytest.mark.parametrize("mode", [0o640, 0o666, 0o600])
+def test_permissions_are_those_of_the_file_that_is_replaced(tmp_path: Path, mode: int) -> None:
+    """As with `open`: from the beginning, and through a link; a new file has those of the umask."""
+    path, link, plain = tmp_path / "out", tmp_path / "link", tmp_path / "plain"
+    path.touch()
+    path.chmod(mode)
+    link.symlink_to(path)
+    plain.touch()
+
+    file = JsonLinesFile(link)
+    file.open()
+    begun = stat.S_IMODE(file.part.stat().st_mode)
+    file.close()
+    Results([], duration=0.0).to_jsonl(tmp_path / "new")
+
+    assert (begun, stat.S_IMODE(path.stat().st_mode)) == (mode, mode)
+    assert link.is_symlink()
+    assert (tmp_path / "new").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_path_may_be_of_bytes(tmp_path: Path) -> None:
+    """As that of `open`, wherever results are written."""
+    results = Results([success(started=BEGAN)], duration=1.0)
+
+    results.to_jsonl(os.fsencode(tmp_path / "lines"))
+    results.report(os.fsencode(tmp_path / "page"))
+    results.to_har(os.fsencode(tmp_path / "har"))
+    Report(results).write(os.fsencode(tmp_path / "again"))
+
+    assert names_in(tmp_path) == ["again", "har", "lines", "page"]
+
+
 def test_what_there_is_may_be_kept_under_another_name(tmp_path: Path) -> None:
     """For a program that was interrupted: the file is readable, and not taken for whole."""
     file = JsonLinesFile(tmp_path / "out.jsonl")
@@ -129,7 +210,7 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     """Of the system's, with the place."""
-    with pytest.raises(FileNotFoundError, match=r"nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.out\.jsonl'$"):
         Results([], duration=0.0).to_jsonl(tmp_path / "nowhere" / "out.jsonl")
 
 

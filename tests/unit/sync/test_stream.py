@@ -228,6 +228,59 @@ def test_an_exception_cancels_what_is_under_way(loopback: LoopbackServer) -> Non
         assert fetcher.statistics().in_flight == 0
 
 
+@pytest.mark.parametrize("taken", [0, 2])
+def test_a_stream_that_was_left_is_written_to_no_file(
+    loopback: LoopbackServer, tmp_path: Path, taken: int
+) -> None:
+    """However often it is tried, and though a loop over it ends quietly."""
+    with SyncFetcher() as fetcher:
+        with fetcher.stream([loopback.url()] * 5) as stream:
+            list(itertools.islice(stream, taken))
+
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="the stream has been left"):
+                stream.to_jsonl(tmp_path / "table")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.extras
+def test_a_stream_that_was_left_is_written_to_no_parquet(
+    loopback: LoopbackServer, tmp_path: Path
+) -> None:
+    """However often it is tried."""
+    pytest.importorskip("pyarrow")
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream([loopback.url()])
+        stream.close()
+
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="the stream has been left"):
+                stream.to_parquet(tmp_path / "table")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_that_is_left_while_it_is_written_makes_no_file(
+    loopback: LoopbackServer, tmp_path: Path
+) -> None:
+    """Its end would look like that of all results."""
+    gate = Gate(loopback)
+    with (
+        SyncFetcher() as fetcher,
+        fetcher.stream([loopback.url(), gate.url]) as stream,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writing = pool.submit(stream.to_jsonl, tmp_path / "table")
+        gate.wait(1)
+        stream.close()
+
+        with pytest.raises(RuntimeError, match="the stream has been left"):
+            writing.result()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_context_manager_closes_a_stream_that_is_kept(loopback: LoopbackServer) -> None:
     """A stream in a variable is closed by `with`, and has no more results."""
     gate = Gate(loopback)

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import httpx
 
 from asyncbatch._results._record import encodable
+from asyncbatch._results._table_file import PathTypes
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import MASK, masked_fields, masked_text, masked_url
 from asyncbatch._values._result import Failure, Result, asked_url_of
@@ -29,7 +30,7 @@ from asyncbatch._values._timing import Timing
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def to_har(results: Iterable[Result], path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+def to_har(results: Iterable[Result], path: PathTypes | None = None) -> dict[str, Any]:
     """
     Return results as an HTTP archive (HAR 1.2), which browsers and other tools show.
 
@@ -55,7 +56,7 @@ def to_har(results: Iterable[Result], path: str | os.PathLike[str] | None = None
         }
     }
     if path is not None:
-        Path(path).write_text(json.dumps(har), encoding="ascii")
+        Path(os.fsdecode(path)).write_text(json.dumps(har), encoding="ascii")
     return har
 
 

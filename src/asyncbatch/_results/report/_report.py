@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncbatch._results._limits import UNKNOWN, Limits
+from asyncbatch._results._table_file import PathTypes
 from asyncbatch._results.report._builder import ReportBuilder
 from asyncbatch._results.report._page import page_of
 from asyncbatch._values._result import Result
@@ -51,7 +52,7 @@ class Report:
         """
         return self._batch_report.html(duration=duration)
 
-    def write(self, path: str | os.PathLike[str], *, duration: float | None = None) -> None:
+    def write(self, path: PathTypes, *, duration: float | None = None) -> None:
         """
         Write the page to a file.
 
@@ -81,7 +82,7 @@ class BatchReport:
 
     def write(
         self,
-        path: str | os.PathLike[str],
+        path: PathTypes,
         *,
         duration: float | None,
         limits: Limits = UNKNOWN,
@@ -92,7 +93,8 @@ class BatchReport:
         Raises:
             OSError: If the file cannot be written.
         """
-        Path(path).write_text(self.html(duration=duration, limits=limits), encoding="utf-8")
+        page = self.html(duration=duration, limits=limits)
+        Path(os.fsdecode(path)).write_text(page, encoding="utf-8")
 
     def state(self, *, duration: float, limits: Limits) -> dict[str, Any]:
         """Return what `MergedReport` takes, of types that JSON has, some ten kilobytes."""
@@ -129,7 +131,7 @@ class MergedReport:
         for host, seconds in state["hosts"]:
             self._hosts.setdefault(host, Counter()).update(seconds)
 
-    def write(self, path: str | os.PathLike[str], *, duration: float) -> None:
+    def write(self, path: PathTypes, *, duration: float) -> None:
         """
         Write the page to a file.
 
@@ -143,4 +145,4 @@ class MergedReport:
         share = self._slots_full / self._durations if self._durations > 0 else 0.0
         limits = Limits(slots_full=share * duration, waits=self._waits, hosts=self._hosts)
         page = page_of(self._builder.build(duration=duration, limits=limits))
-        Path(path).write_text(page, encoding="utf-8")
+        Path(os.fsdecode(path)).write_text(page, encoding="utf-8")
