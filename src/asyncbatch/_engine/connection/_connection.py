@@ -21,7 +21,8 @@ from asyncbatch._engine.connection._partial_request import (
 )
 from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
-from asyncbatch._engine.connection._resend import may_send_again, passed_limit
+from asyncbatch._engine.connection._resend import may_send_again
+from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
 from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
@@ -309,19 +310,12 @@ class Connection:
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the current exchange."""
-        exchange = self.exchange
-        if exchange is None or exchange.begun_at > before:
-            return
-        exchange.take_out(seconds, before)
-        self.deadline += seconds
-        if self._arrival is not None:
+        if take_out(self, seconds, before) and self._arrival is not None:
             self._arrival.take_out(seconds)
 
     def give_more_time(self, seconds: float) -> None:
         """Extend every limit of the current exchange."""
-        if self.exchange is not None:
-            self.exchange.deadline += seconds
-            self.deadline += seconds
+        give_more_time(self, seconds)
 
     def expire(self, now: float) -> None:
         """Fail the exchange, since a limit of it has passed."""
@@ -329,7 +323,10 @@ class Connection:
         if exchange is None:
             self.close()
             return
-        self.fail(passed_limit(exchange, self.sending, self._arrival, now))
+        arrival, sending = self._arrival, self.sending
+        too_slow_at = NEVER if arrival is None else arrival.too_slow_at
+        waits = sending is not None and sending.is_paused
+        self.fail(passed_limit(exchange, now, too_slow_at=too_slow_at, waits_to_send=waits))
 
     def close(self) -> None:
         """

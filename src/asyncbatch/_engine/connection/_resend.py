@@ -1,25 +1,11 @@
 """
-Why an incomplete exchange failed, and whether it is sent again.
+Whether an exchange that has failed is sent again.
 """
 
 from __future__ import annotations
 
-from asyncbatch._engine._errors import SentTooSlowly, TimedOut
 from asyncbatch._engine._exchange import Exchange, Upload
-from asyncbatch._engine.connection._partial_request import PartialRequest
-from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, ResponseHead, TruncatedResponse
-
-
-def passed_limit(
-    exchange: Exchange, sending: PartialRequest | None, arrival: PartialResponse | None, now: float
-) -> TimedOut:
-    """Return the error of the time limit that has passed: total, rate, or a wait."""
-    if now >= exchange.deadline:
-        return TimedOut("total")
-    if arrival is not None and now >= arrival.too_slow_at:
-        return SentTooSlowly(exchange.limits.minimum_rate or 0.0)
-    return TimedOut("write" if sending is not None and sending.is_paused else "read")
 
 
 def may_send_again(exchange: Exchange, error: Exception) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Protocol
 
-from asyncbatch._engine._errors import SentTooSlowly, TimedOut
 from asyncbatch._engine._exchange import NEVER, Exchange, Upload
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.connection._partial_request import PartialRequest
+from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
 from asyncbatch._engine.http2 import LONG_WINDOW, STREAM_WINDOW
 from asyncbatch._engine.http11 import (
     ExchangeError,
@@ -274,27 +274,18 @@ class Stream:
         """Return the error of the time limit that has passed: total, rate, or a wait."""
         exchange = self.exchange
         assert exchange is not None
-        if now >= exchange.deadline:
-            return TimedOut("total")
-        if self._pace is not None and now >= self._pace.too_slow_at:
-            return SentTooSlowly(exchange.limits.minimum_rate or 0.0)
-        return TimedOut("write" if self.unsent else "read")
+        too_slow_at = NEVER if self._pace is None else self._pace.too_slow_at
+        waits = self.unsent > 0
+        return passed_limit(exchange, now, too_slow_at=too_slow_at, waits_to_send=waits)
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the exchange."""
-        exchange = self.exchange
-        if exchange is None or exchange.begun_at > before:
-            return
-        exchange.take_out(seconds, before)
-        self.deadline += seconds
-        if self._pace is not None:
+        if take_out(self, seconds, before) and self._pace is not None:
             self._pace.take_out(seconds)
 
     def give_more_time(self, seconds: float) -> None:
         """Extend every limit of the exchange."""
-        if self.exchange is not None:
-            self.exchange.deadline += seconds
-            self.deadline += seconds
+        give_more_time(self, seconds)
 
     @property
     def is_sending(self) -> bool:
