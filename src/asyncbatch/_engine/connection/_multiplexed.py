@@ -19,6 +19,7 @@ from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._partial_request import send_upload
 from asyncbatch._engine.connection._proxied import ProxiedRequests
 from asyncbatch._engine.connection._resend import may_send_again, may_send_over_http11
+from asyncbatch._engine.connection._session_writer import SessionWriter
 from asyncbatch._engine.connection._stream import Stream, StreamUpload
 from asyncbatch._engine.http2 import (
     ErrorCode,
@@ -41,9 +42,6 @@ from asyncbatch._engine.io._transport import Transport
 
 if TYPE_CHECKING:
     from asyncbatch._engine.http2._session import ClientSession
-
-PIECE = 256 * 1024
-"""Most bytes that are written at once, so that no second copy of a large upload exists."""
 
 SILENCE = 1.0
 """Seconds without a byte after a request was sent: if one is given up then, the server is asked for
@@ -94,12 +92,10 @@ class MultiplexedConnection:
     """
 
     __slots__ = (
-        "_asked_at",
         "_deadlines",
         "_doubted_at",
         "_has_changed",
         "_is_leaving",
-        "_is_paused",
         "_is_receiving",
         "_is_scheduled",
         "_limit",
@@ -113,8 +109,7 @@ class MultiplexedConnection:
         "_streams",
         "_translator",
         "_transport",
-        "_unsent",
-        "_uploads",
+        "_writer",
         "deadline",
         "early_end",
         "idle_group",
@@ -152,10 +147,9 @@ class MultiplexedConnection:
         # Removes credentials for a proxy from requests; `None` without one.
         self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self._ssl_object: object = None
-        # The streams that are open, by number; those whose head, or body, is not all written.
+        self._writer = SessionWriter(self._session, transport)
+        # The streams that are open, by number.
         self._streams: dict[int, Stream] = {}
-        self._unsent: list[Stream] = []
-        self._uploads: dict[int, Stream] = {}
         # Streams that the server has refused in the bytes at hand.
         self._refused: list[Stream] = []
         # How many streams to open at a time: what the server allows, or fewer since it refuses.
@@ -173,11 +167,8 @@ class MultiplexedConnection:
         self.is_closed = False
         # Whether it takes no more exchanges.
         self._is_leaving = False
-        # When the first request was written since bytes have last arrived; 0 if none was.
-        self._asked_at = 0.0
         # When the server was asked for a sign of life; 0 if it was not, or has given one.
         self._doubted_at = 0.0
-        self._is_paused = False
         self._is_receiving = False
         self._is_scheduled = False
         # Whether the pool must be told of a change.
@@ -189,7 +180,7 @@ class MultiplexedConnection:
     def received(self, content: bytes | memoryview) -> None:
         """Handle received bytes."""
         self._now = monotonic()
-        self._asked_at = 0.0
+        self._writer.asked_at = 0.0
         if self._doubted_at:
             self._doubted_at = 0.0
             self._has_changed = True
@@ -202,7 +193,7 @@ class MultiplexedConnection:
                 self._tell_pool()
         finally:
             self._is_receiving = False
-        self._flush()
+        self._writer.flush()
 
     def eof_received(self) -> None:
         """Handle the end of the server's bytes."""
@@ -217,13 +208,12 @@ class MultiplexedConnection:
         self._end(exc)
 
     def pause_writing(self) -> None:
-        """Write no more for now: what waits stays in the session, which bounds it."""
-        self._is_paused = True
+        """Write no more for now."""
+        self._writer.pause()
 
     def resume_writing(self) -> None:
         """Write on."""
-        self._is_paused = False
-        self._flush()
+        self._writer.resume()
 
     # What the pool calls.
 
@@ -260,7 +250,7 @@ class MultiplexedConnection:
         if exchange.deadline < self.deadline:
             self.watch(exchange.deadline)
         stream.deadline = exchange.deadline
-        self._unsent.append(stream)
+        self._writer.unsent.append(stream)
         self._write_soon()
 
     def send_request(self) -> None:
@@ -268,7 +258,7 @@ class MultiplexedConnection:
         self._is_scheduled = False
         if self.is_closed:
             return
-        self._flush()
+        self._writer.flush()
         if self._has_changed:
             self._now = monotonic()
             self._tell_pool()
@@ -320,6 +310,7 @@ class MultiplexedConnection:
         self.deadline = NEVER
         self._pool.forget(self)
         self._session.stop()
+        self._writer.stop()
         self._ssl_object = self._transport.get_extra_info("ssl_object")
         self._transport.abort()
         # Results refer to their connections.
@@ -373,7 +364,7 @@ class MultiplexedConnection:
         """Give back the window of bytes that the reader has taken."""
         if not self.is_closed:
             self._session.consume(stream.number, size)
-            self._flush()
+            self._writer.flush()
 
     def widen(self, stream: Stream, window: int) -> None:
         """Let the server send more before it is taken."""
@@ -381,14 +372,7 @@ class MultiplexedConnection:
 
     def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:
         """Send bytes of a body; return how many of its bytes wait for the server."""
-        session, number = self._session, stream.number
-        if is_end and not content:
-            session.end_body(number)
-        else:
-            session.send_body(number, content, is_end=is_end)
-        self._uploads[number] = stream
-        self._flush()
-        return 0 if self.is_closed else session.unsent(number)
+        return self._writer.send_body(stream, content, is_end=is_end)
 
     # What the session calls.
 
@@ -480,8 +464,7 @@ class MultiplexedConnection:
         self._leave()
         if self._refused:
             self._send_refused_again()
-        if not self._is_paused:
-            self._transport.write(self._session.take_outgoing(PIECE))
+        self._writer.write_last()
         self.fail(error)
 
     # Private.
@@ -501,16 +484,11 @@ class MultiplexedConnection:
         is_upload = isinstance(body, Upload)
         if body is not None and not isinstance(body, Upload):
             content = unchunked(body) if is_chunked else body
-        number = self._session.open_stream(fields, is_end=not (content or is_upload))
-        stream.number = number
-        self._streams[number] = stream
+        self._writer.open(stream, fields, content, is_upload=is_upload)
+        self._streams[stream.number] = stream
         if isinstance(body, Upload):
             stream.sending = sending = StreamUpload(stream)
-            self._uploads[number] = stream
             sending.begin_upload(self._pool.start_task(send_upload(sending, exchange, body)))
-        elif content:
-            self._uploads[number] = stream
-            self._session.send_body(number, content, is_end=True)
 
     def _write_soon(self) -> None:
         """Write after the bytes at hand, or at the end of the turn, or, if few are in use, now."""
@@ -518,7 +496,7 @@ class MultiplexedConnection:
             return
         # What has arrived before a request may say that the server leaves; the outbox reads it.
         if len(self._streams) < WORTH_WAITING and not (self.served and self._transport.poll(0)):
-            self._flush()
+            self._writer.flush()
             return
         self._schedule()
 
@@ -526,37 +504,6 @@ class MultiplexedConnection:
         if not (self._is_scheduled or self._is_receiving or self._pool.loop.is_closed()):
             self._is_scheduled = True
             self._outbox.put(self)
-
-    def _flush(self) -> None:
-        """Write what the session has, as long as the kernel takes it."""
-        while not (self._is_paused or self.is_closed):
-            content = self._session.take_outgoing(PIECE)
-            if not content or self.is_closed:
-                break
-            self._transport.write(content)
-        if self.is_closed or not (self._unsent or self._uploads):
-            return
-        now = monotonic()
-        if self._unsent:
-            self._note_sent(now)
-        for number, stream in list(self._uploads.items()):
-            if stream.sent(self._session.unsent(number), now):
-                self._uploads.pop(number, None)
-
-    def _note_sent(self, now: float) -> None:
-        unsent, self._unsent = self._unsent, []
-        if not self._asked_at:
-            self._asked_at = now
-        for stream in unsent:
-            exchange = stream.exchange
-            if exchange is None:
-                continue
-            if stream.number not in self._uploads:
-                exchange.sent_at = now
-                if exchange.limits.read_timeout is not None:
-                    stream.limit_wait(exchange, exchange.limits.read_timeout)
-            if exchange.observer is not None:
-                exchange.observer("sent", {"protocol": "http2"})
 
     def _note_first_byte(self, exchange: Exchange) -> None:
         if not exchange.first_byte_at:
@@ -605,7 +552,7 @@ class MultiplexedConnection:
         assert exchange is not None
         exchange.connection = self
         self._streams.pop(stream.number, None)
-        self._uploads.pop(stream.number, None)
+        self._writer.uploads.pop(stream.number, None)
         if stream.untaken:
             self._session.consume(stream.number, stream.untaken)
         if stream.sending is not None:
@@ -618,7 +565,8 @@ class MultiplexedConnection:
         self._session.reset(stream.number)
         self._drop(stream)
         now = monotonic()
-        if self._asked_at and now - self._asked_at >= SILENCE and not self._doubted_at:
+        asked_at = self._writer.asked_at
+        if asked_at and now - asked_at >= SILENCE and not self._doubted_at:
             self._doubted_at = now
             self._session.ping()
             self._pool.unshare(self)
@@ -720,8 +668,8 @@ class MultiplexedConnection:
         if self.is_closed:
             return
         is_closing = isinstance(cause, EngineClosed)
-        unsent = set() if is_closing else {stream.number for stream in self._unsent}
-        was_silent = bool(self._asked_at)
+        unsent = set() if is_closing else {stream.number for stream in self._writer.unsent}
+        was_silent = bool(self._writer.asked_at)
         ended: list[tuple[Stream, Exchange, Exception]] = []
         for stream in list(self._streams.values()):
             exchange = stream.exchange
