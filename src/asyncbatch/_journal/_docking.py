@@ -110,7 +110,7 @@ class Docking:
         try:
             store = await self._writer.open(journal.opener())
             secret, before = await self._writer.call(lambda store: (store.secret, store.options()))
-            changes = _changes(before, options)
+            changes = changed_options(before, options)
             if changes and journal.strict:
                 text = (
                     f"options differ from those it was written with: {', '.join(changes.values())}"
@@ -264,7 +264,7 @@ class Answer(NamedTuple):
     """Its result, if it is not to be sent."""
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+def changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """Return a text for each option that is not as it was."""
     return {
         name: f"{name} was {before[name]!r} and is {value!r}"

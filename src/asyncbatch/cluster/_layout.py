@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 PLAN = "plan.json"
@@ -33,10 +34,18 @@ class Layout:
         self.journals = self.out / "journals"
         self.leases = self.out / "leases"
 
-    def make(self) -> None:
-        """Make the folders."""
-        for folder in (self.shards, self.requests, self.journals, self.leases):
-            folder.mkdir(parents=True, exist_ok=True)
+    def make(self) -> list[Path]:
+        """Make the folders, and return those that were not there, the outer ones first."""
+        made: list[Path] = []
+        try:
+            for folder in (self.shards, self.requests, self.journals, self.leases):
+                missing = [each for each in (folder, *folder.parents) if not each.exists()]
+                folder.mkdir(parents=True, exist_ok=True)
+                made += reversed(missing)
+        except OSError:
+            remove_empty(made)
+            raise
+        return made
 
     def results_of(self, shard: int) -> Path:
         """Return the file of results of a shard."""
@@ -68,3 +77,10 @@ def remove_journal(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.rmtree(path.with_name(path.name + ".d"), ignore_errors=True)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the last ones first, as long as they are empty."""
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -7,31 +7,37 @@ input is read once; of an iterator, a bounded number of requests is in memory.
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 import json
 import os
+import secrets
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from asyncbatch import FetcherOptions, Request, RequestLike
+from asyncbatch import FetcherOptions, RequestLike
+from asyncbatch._api._options import warn_caller
+from asyncbatch._journal._docking import changed_options
+from asyncbatch._journal._identity import SIZE
 
+from ._answers import Answers
 from ._census import Census
-from ._layout import Layout
+from ._layout import Layout, remove_empty
+from ._notes import Notes
 from ._options import Limits, packed
 from ._packing import Packed
 from ._plan import counted, iterated, planned
 from ._requests import RequestsWriter, read_requests
 from ._run import ShardTask
 
-VERSION = 1
+VERSION = 2
 
-_SIMPLE = {str: "str", bool: "bool", int: "int", float: "float"}
-_INT64 = range(-(2**63), 2**63)
+_FIELDS = {"version", "plan_id", "secret", "notes", "options", "tag_type", "shards"}
 
 
 @attrs.frozen
@@ -60,19 +66,13 @@ def prepared(
     """
     folder = Path(out).absolute()
     pickled = packed(options)
+    answers = Answers(options)
+    given: Iterable[Any] | None = requests
     if not Layout(folder).plan.exists():
-        _make(folder, requests, counted(options), limits, shape)
-        found = _read(folder)
-    else:
-        found = _read(folder)
-        notes = _Notes()
-        for item in iterated(requests):
-            notes.add(item)
-        if notes.fingerprint != found["fingerprint"]:
-            raise ValueError(
-                f"{folder} holds the results of other requests ({found['requests']:,}, and here "
-                f"are {notes.count:,}); give the same ones to go on, or another folder"
-            )
+        given = _make(folder, requests, counted(options), limits, shape, answers)
+    found = _read(folder)
+    if given is not None:
+        _check_same(folder, found, given, answers)
     layout = Layout(folder, found["plan_id"])
     tasks = [
         ShardTask(
@@ -90,44 +90,49 @@ def prepared(
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Layout(folder).plan.read_text())
-    if found.get("version") != VERSION:
-        raise ValueError(f"{folder} was made by another release of asyncbatch")
-    return found
+    path = Layout(folder).plan
+    try:
+        found = json.loads(path.read_text())
+        version = found["version"]
+        is_whole = version != VERSION or found.keys() >= _FIELDS
+    except (ValueError, TypeError, KeyError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError(
+            f"{path} is damaged, or no plan of asyncbatch.cluster; give another folder, and the "
+            "requests are fetched from the start"
+        )
+    if version != VERSION:
+        raise ValueError(
+            f"{folder} was made by another release of asyncbatch (version {version!r} of the "
+            f"folder, not {VERSION}); give another folder, or go on with that release"
+        )
+    return dict(found)
 
 
-class _Notes:
-    """What is kept of the input beside the requests."""
+def _check_same(
+    folder: Path, found: dict[str, Any], requests: Iterable[Any], answers: Answers
+) -> None:
+    """
+    Compare a call with the data set in its folder.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._tag_types: set[type] = set()
-
-    def add(self, item: Any) -> None:
-        """Take one request into account."""
-        self.count += 1
-        if type(item) is str:
-            self._hash.update(f"{item}\n".encode("utf-8", "surrogatepass"))
-            return
-        request = Request.of(item)
-        body = request.content, request.data, request.json
-        parts = repr((str(request.url), request.method, request.key, body))
-        self._hash.update(f"\0{parts}\n".encode("utf-8", "surrogatepass"))
-        if (tag := request.tag) is not None:
-            is_large = type(tag) is int and tag not in _INT64
-            self._tag_types.add(object if is_large else type(tag))
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells these requests, in this order, from others."""
-        return f"{self.count}-{self._hash.hexdigest()}"
-
-    @property
-    def tag_type(self) -> str | None:
-        """The type of all tags, if they have one and it is simple."""
-        found = [_SIMPLE.get(each) for each in self._tag_types]
-        return found[0] if len(found) == 1 else None
+    Raises:
+        ValueError: If the requests differ.
+    """
+    notes = Notes(bytes.fromhex(found["secret"]), answers.locate)
+    for item in iterated(requests):
+        notes.add(item)
+    difference = notes.difference(found["notes"])
+    if difference is not None:
+        raise ValueError(
+            f"{folder} holds the results of other requests ({difference}); give the same ones "
+            "in the same order to go on, or another folder"
+        )
+    if changes := changed_options(found["options"], answers.options()):
+        warn_caller(
+            f"{folder} was begun with other options, and what was fetched with them stays: "
+            f"{', '.join(changes.values())}"
+        )
 
 
 def _make(
@@ -136,27 +141,34 @@ def _make(
     census: Census,
     limits: Limits,
     shape: Shape,
-) -> None:
+    answers: Answers,
+) -> Iterable[Any] | None:
+    """Make a data set; return the requests if another program has made one meanwhile."""
     layout = Layout(folder, uuid.uuid4().hex)
     if folder.exists() and any(folder.iterdir()) and not layout.shards.exists():
         raise ValueError(f"{folder} is not empty, and no data set; give another folder")
-    layout.make()
+    secret = secrets.token_bytes(SIZE)
+    notes = Notes(secret, answers.locate)
+    made = layout.make()
     try:
-        notes = _Notes()
         again = _counted(layout, requests, census, notes)
         _, cut = planned(census, limits, **attrs.asdict(shape))
         _write(layout, again, census, cut)
-        _keep_plan(layout, notes, cut)
+        is_first = _keep_plan(layout, secret, notes, cut, answers)
     except BaseException:
         shutil.rmtree(layout.requests, ignore_errors=True)
+        remove_empty(made)
         raise
+    if not is_first:
+        return _written(layout)
     for other in folder.glob("requests-*"):  # of a program that ended before its plan was kept
-        if other.name != f"requests-{_read(folder)['plan_id']}":
+        if other != layout.requests:
             shutil.rmtree(other, ignore_errors=True)
+    return None
 
 
 def _counted(
-    layout: Layout, requests: Iterable[RequestLike], census: Census, notes: _Notes
+    layout: Layout, requests: Iterable[RequestLike], census: Census, notes: Notes
 ) -> Iterable[Any]:
     """Count the requests, and return what yields them again."""
     if isinstance(requests, list | tuple):
@@ -192,20 +204,40 @@ def _write(
     writer.flush()
 
 
-def _keep_plan(layout: Layout, notes: _Notes, cut: tuple[Packed, ...]) -> None:
+def _written(layout: Layout) -> Iterator[Any]:
+    """Yield all requests on disk in the order of the input, and remove them."""
+    try:
+        shards = [_placed(path) for path in layout.requests.glob("*.requests")]
+        for _, request in heapq.merge(*shards, key=itemgetter(0)):
+            yield request
+    finally:
+        shutil.rmtree(layout.requests, ignore_errors=True)
+
+
+def _placed(path: Path) -> Iterator[tuple[int, Any]]:
+    for places, requests in read_requests(path):
+        yield from zip(places, requests, strict=True)
+
+
+def _keep_plan(
+    layout: Layout, secret: bytes, notes: Notes, cut: tuple[Packed, ...], answers: Answers
+) -> bool:
+    """Write the plan, unless another program has done so meanwhile; return whether it has not."""
     found = {
         "version": VERSION,
         "plan_id": layout.requests.name.removeprefix("requests-"),
-        "requests": notes.count,
-        "fingerprint": notes.fingerprint,
+        "secret": secret.hex(),
+        "notes": notes.kept(),
+        "options": answers.options(),
         "tag_type": notes.tag_type,
         "shards": [(each.requests, each.rest) for each in cut],
     }
+    assert found.keys() == _FIELDS
     aside = layout.requests / "plan.json"
     aside.write_text(json.dumps(found))
     try:
         layout.plan.hardlink_to(aside)
-    except FileExistsError:  # another program has made the data set meanwhile
-        shutil.rmtree(layout.requests, ignore_errors=True)
-    else:
-        aside.unlink()
+    except FileExistsError:
+        return False
+    aside.unlink()
+    return True

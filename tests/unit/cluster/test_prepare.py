@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from asyncbatch import Rate, Request
+from asyncbatch.cluster import _prepare
+from asyncbatch.cluster._layout import Layout
 from asyncbatch.cluster._options import checked
 from asyncbatch.cluster._prepare import Shape, prepared
 from asyncbatch.cluster._requests import read_requests
@@ -134,8 +137,91 @@ def test_bodies_tell_requests_apart(tmp_path: Path) -> None:
     """Another body is another request."""
     tasks_of(tmp_path / "out", [Request("http://a.example/", "POST", json={"a": 1})])
 
-    with pytest.raises(ValueError, match=r"holds the results of other requests \(1, and here"):
+    with pytest.raises(ValueError, match="holds the results of other requests"):
         tasks_of(tmp_path / "out", [Request("http://a.example/", "POST", json={"a": 2})])
+
+
+def test_a_relative_url_is_that_of_its_base(tmp_path: Path) -> None:
+    """With another `base_url` it is another request, and in full it is the same one."""
+    tasks = tasks_of(tmp_path / "out", ["b?c"], base_url="http://a.example/x/")
+
+    same = tasks_of(tmp_path / "out", ["http://a.example/x/b?c"])
+    assert [task.requests for task in same] == [task.requests for task in tasks]
+    with pytest.raises(ValueError, match="request 0 is the first that differs"):
+        tasks_of(tmp_path / "out", ["b?c"], base_url="http://b.example/x/")
+
+
+def test_the_requests_of_a_program_that_was_faster_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if they had been there before the call; nothing is left of those that are not kept."""
+    keep = _prepare._keep_plan
+
+    def slow(layout: Layout, *rest: Any) -> bool:
+        monkeypatch.setattr(_prepare, "_keep_plan", keep)
+        tasks_of(tmp_path / "faster", URLS)
+        shutil.copytree(tmp_path / "faster", tmp_path / "out", dirs_exist_ok=True)
+        shutil.rmtree(tmp_path / "faster")
+        return keep(layout, *rest)
+
+    def tasks_of_the_slower_one(requests: list[str]) -> list[ShardTask]:
+        monkeypatch.setattr(_prepare, "_keep_plan", slow)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        return tasks_of(tmp_path / "out", iter(requests))
+
+    assert tasks_of_the_slower_one(URLS) == tasks_of(tmp_path / "out", URLS)
+    with pytest.raises(ValueError, match="the same ones, but in another order"):
+        tasks_of_the_slower_one(URLS[::-1])
+    assert len(list((tmp_path / "out").glob("requests-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"follow_redirects": False}, "follow_redirects was True and is False"),
+        ({"max_redirects": 3}, "max_redirects was 20 and is 3"),
+        ({"max_body": 7}, "max_body was .* and is 7"),
+        ({"addresses": "public"}, "addresses was None and is 'public'"),
+        ({"check": len}, "check was None and is 'a function'"),
+    ],
+)
+def test_other_options_that_change_answers_are_told(
+    tmp_path: Path, options: Any, text: str
+) -> None:
+    """As a journal tells them: what is there stays."""
+    tasks_of(tmp_path / "out", URLS)
+
+    with pytest.warns(RuntimeWarning, match=text):
+        tasks_of(tmp_path / "out", URLS, **options)
+
+
+def test_what_a_client_adds_is_not_compared(tmp_path: Path) -> None:
+    """A token may have changed since."""
+    tasks_of(tmp_path / "out", URLS, headers={"authorization": "a"}, cookies={"a": "b"})
+
+    assert tasks_of(tmp_path / "out", URLS, headers={"authorization": "b"}, auth=("a", "b"))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5", '{"version": 2}', "\udcff", ""])
+def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
+    """With its path and the cure."""
+    tasks_of(tmp_path / "out", URLS)
+    path = tmp_path / "out" / "plan.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+
+    with pytest.raises(ValueError, match=r"plan.json is damaged.*give another folder"):
+        tasks_of(tmp_path / "out", URLS)
+
+
+@pytest.mark.parametrize("requests", [[Request("http://a.example/", tag=lambda: 1)], URLS])
+def test_a_refused_call_leaves_no_folders(tmp_path: Path, requests: Any) -> None:
+    """Neither those of the data set nor those around it."""
+    latency: Any = None if requests is URLS else 0.2
+
+    with pytest.raises(TypeError):
+        prepared(tmp_path / "a" / "b", requests, {}, checked({}), Shape(1, None, latency))
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_another_release_is_refused(tmp_path: Path) -> None:

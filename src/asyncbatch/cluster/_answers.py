@@ -1,0 +1,46 @@
+"""
+What the options of a call have to do with its answers: where relative URLs lead, and what decides
+which answer a request gets. What only clients add, such as headers, is not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncbatch import Fetcher, FetcherOptions, Journal
+from asyncbatch._lanes.client._binding import binding_of
+from asyncbatch._values._request import Request
+
+_COMPARED = ("follow_redirects", "max_redirects", "max_body", "addresses", "check")
+
+
+class Answers:
+    """
+    The options of a call that change answers.
+
+    Args:
+        options: All options of the call.
+    """
+
+    def __init__(self, options: FetcherOptions) -> None:
+        given: Mapping[str, Any] = options
+        own: Any = {name: given[name] for name in ("base_url", *_COMPARED) if name in given}
+        # It sends nothing.
+        self._fetcher = Fetcher(**own)
+        self._client = self._fetcher.client
+        self._binding = binding_of(self._client)
+
+    def locate(self, item: object) -> Any:
+        """
+        Return the absolute URL of a request.
+
+        Raises:
+            Exception: If it has none.
+        """
+        return self._binding.located(self._client, Request.of(item).url)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that change answers, for JSON."""
+        found = self._fetcher._options_that_matter(Journal("any"))  # pyright: ignore[reportPrivateUsage]
+        return {name: found[name] for name in _COMPARED}
