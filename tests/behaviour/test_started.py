@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio import to_thread
 
 import asyncbatch
 from asyncbatch import Fetcher, Folder, Request, Retry, Success
@@ -94,6 +95,47 @@ async def test_what_was_never_tried_never_began(server: LoopbackServer, tmp_path
     assert (late[1].kind, late[1].started) == ("not_started", None)
     assert isinstance(there, Success)
     assert (there.attempts, there.started) == (0, None)
+
+
+@pytest.mark.parametrize("has_client", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{"method": "<X>"}, {"headers": {"x": "a\r\nb"}}, {"headers": {"a b": "c"}}],
+    ids=["method", "value", "name"],
+)
+async def test_what_proves_invalid_before_it_is_sent_was_not_tried(
+    server: LoopbackServer, tmp_path: Path, has_client: bool, options: dict[str, Any]
+) -> None:
+    """As a URL that is none: on either lane, with a journal and without, and in no archive."""
+    client = httpx.AsyncClient() if has_client else None
+    request = Request(server.url("/"), **options)
+    async with Fetcher(client=client) as fetcher:
+        results = [
+            *await fetcher.fetch_many([request, server.url("/status/200")]),
+            *await fetcher.fetch_many([request], journal=tmp_path / "run.db"),
+            *await fetcher.fetch_many([request], journal=tmp_path / "run.db"),
+        ]
+    if client is not None:
+        await client.aclose()
+
+    good = results.pop(1)
+    assert (good.attempts, good.started is None) == (1, False)
+    for result in results:
+        assert (result.kind, result.attempts, result.started) == ("invalid_request", 0, None)
+        assert (result.elapsed, result.history) == (0.0, ())
+    har = await to_thread.run_sync(asyncbatch.Results(results, duration=1.0).to_har)
+    assert har["log"]["entries"] == []
+
+
+async def test_what_proves_invalid_while_it_is_sent_was_tried(server: LoopbackServer) -> None:
+    """The server has had a part of it."""
+    headers = {"content-length": "9"}
+    body = Request(server.url("/"), "POST", content=iter([b"abc"]), headers=headers)
+
+    (result,) = await asyncbatch.fetch_many([body], retry=None)
+
+    assert (result.kind, result.attempts) == ("invalid_request", 1)
+    assert result.started is not None
 
 
 async def test_a_fetcher_reads_the_wall_clock_anew_for_each_fetch(

@@ -17,6 +17,7 @@ from asyncbatch._batch._make_result import (
     attempt_of,
     built,
     host_down,
+    is_unsent,
     not_started,
     paused,
     refused,
@@ -177,6 +178,8 @@ class Ledger:
         job.queued += outcome.queued
         if outcome.saved is not None and outcome.status_code is None:
             job.discount_try()  # its file was there: nothing was sent
+        elif outcome.kind is FailureKind.invalid_request and is_unsent(outcome):
+            job.discount_try()
         # A body in a file has been examined before the file got its name.
         check = None if outcome.saved is not None else self._shared.check
         if outcome.kind is None and check is not None:

@@ -29,6 +29,11 @@ from asyncbatch._values._timing import Attempt, Course, timing_of
 _UNPAID = "not tried again: the retry budget of its host was used up"
 
 
+def is_unsent(outcome: Outcome) -> bool:
+    """Whether a try ended before it came to the network."""
+    return not any(True for _ in timing_of(outcome.timing).phases())
+
+
 def attempt_of(job: Job, outcome: Outcome, delay: float) -> Attempt:
     """Return the history entry of a try that is followed by another."""
     return Attempt(
@@ -72,7 +77,8 @@ def result_of(job: Job, outcome: Outcome, now: float, lane: Lane, epoch: float) 
         index=job.index,
         item=job.request,
         url=url,
-        elapsed=0.0 if started_at is None else now - started_at,
+        # If it turned out to be invalid before anything was sent, it has no beginning.
+        elapsed=0.0 if started_at is None or not job.attempts else now - started_at,
         attempts=job.attempts,
         history=history,
         queued=job.queued,
