@@ -23,10 +23,16 @@ import httpx
 from asyncbatch._results._record import encodable
 from asyncbatch._results._table_file import PathTypes
 from asyncbatch._values._errors import message_of
-from asyncbatch._values._masking import MASK, masked_fields, masked_text, masked_url
+from asyncbatch._values._masking import masked_fields, masked_text, masked_url
+from asyncbatch._values._redaction import MASK
 from asyncbatch._values._result import Failure, Result, asked_url_of
 from asyncbatch._values._timing import Timing
 
+# About one connection only (RFC 9113 §8.2.2), and `Host`, which is in the URL.
+_NOT_IN_HTTP2 = {
+    *(b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding"),
+    b"upgrade",
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -110,9 +116,13 @@ def _milliseconds(seconds: float | None) -> float:
 def _request(result: Result) -> dict[str, Any]:
     sent = None if result.response is None else _request_of(result.response)
     asked = result.request
-    url = masked(result.url)
+    # Without the fragment, which is not sent.
+    url = masked(result.url).partition("#")[0]
     headers = httpx.Headers(asked.headers) if sent is None else sent.headers
     fields = list(headers.raw)
+    if _http_version(result) == "HTTP/2":
+        names = [(name.lower(), value) for name, value in fields]
+        fields = [(name, value) for name, value in names if name not in _NOT_IN_HTTP2]
     return {
         "method": encodable(asked.method if sent is None else sent.method),
         "url": url,

@@ -229,3 +229,24 @@ def test_no_results_make_an_empty_archive() -> None:
 
     assert errors_in(har) == []
     assert har["log"]["entries"] == []
+
+
+def test_a_request_over_http2_has_no_fields_of_a_connection() -> None:
+    """They are not sent; the names are in lower case."""
+    sent = {"Host": "host.test", "Connection": "keep-alive", "X-A": "1"}
+    over = answered(sent=sent)
+    assert over.response is not None
+    over.response.extensions["http_version"] = b"HTTP/2"
+
+    names = [each["name"] for each in entry_of(over)["request"]["headers"]]
+
+    assert names == ["x-a"]
+    plain = entry_of(answered(sent=sent))["request"]["headers"]
+    assert [each["name"] for each in plain] == ["Host", "Connection", "X-A"]
+
+
+def test_the_url_of_a_request_has_no_fragment() -> None:
+    """The specification excludes it."""
+    result = answered(url="https://host.test/a?b=1#token=c")
+
+    assert entry_of(result)["request"]["url"] == "https://host.test/a?b=1"
