@@ -150,6 +150,11 @@ def _refuse_unknown(client_options: dict[str, Any]) -> None:
     known |= FetcherOptions.__optional_keys__
     known -= {"self"}
     for name in client_options:
+        if name == "report":
+            raise TypeError(
+                "unknown option 'report': the results of a list need none for their "
+                "results.report(path); a stream needs stream(requests, report=True)"
+            )
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""

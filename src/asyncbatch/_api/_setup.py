@@ -37,6 +37,7 @@ from asyncbatch._schedule._host_rules import HostRules, RulesFor
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._checks import check_count
 from asyncbatch._values._proxy import proxy_of
+from asyncbatch._values._redaction import shown
 from asyncbatch._values._timeouts import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
@@ -115,7 +116,17 @@ def window_of(options: Options) -> int:
 
 
 def report_of(*, wanted: bool) -> ReportWriter | None:
-    """Return a report for the results of a stream, if it is wanted."""
+    """
+    Return a report for the results of a stream, if it is wanted.
+
+    Raises:
+        TypeError: If it is not a bool, such as the path of a file.
+    """
+    if not isinstance(wanted, bool):
+        raise TypeError(
+            f"report must be True or False, not {shown(wanted)}: give report=True, and call "
+            "results.report(path) when the results are there"
+        )
     if not wanted:
         return None
     # Loaded here, since few programs write a report.

@@ -15,9 +15,16 @@ from typing import Any
 
 from asyncbatch._results._heads import Heads
 from asyncbatch._values._errors import message_of
-from asyncbatch._values._redaction import redacted, redacted_url, redacted_urls, secrets_in
+from asyncbatch._values._redaction import (
+    redacted,
+    redacted_url,
+    redacted_urls,
+    secrets_in,
+    shown,
+    without,
+)
 from asyncbatch._values._request import Request, method_of
-from asyncbatch._values._result import Failure, Result, ResultColumns, columns_in
+from asyncbatch._values._result import Failure, Result, ResultColumns, Success, columns_in
 from asyncbatch._values._timing import NETWORK_PHASES, phase_columns
 
 PHASES = ("queued", "throttled", *NETWORK_PHASES)
@@ -64,6 +71,18 @@ def records_of(
             columns[name] = _encodable_column(columns[name])
         for row in zip(*columns.values(), strict=True):
             yield dict(zip(COLUMNS, row, strict=True))
+
+
+def as_result(value: object) -> Result:
+    """
+    Return a value that is a result.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(value, Success | Failure):
+        raise TypeError(f"it must be a Success or a Failure, not {shown(value)}")
+    return value
 
 
 def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) -> dict[str, Any]:
@@ -213,10 +232,8 @@ def error_text(failure: Failure) -> str:
         name, text = _status_error(failure)
     else:
         name, text = type(error).__name__, message_of(error)
-    text = redacted(text.replace(url, redacted_url(url)))
-    if not text or any(secret in text for secret in secrets_in(url)):
-        return name
-    return f"{name}: {text}"
+    text = without(secrets_in(url), redacted(text.replace(url, redacted_url(url))))
+    return f"{name}: {text}" if text else name
 
 
 def _status_error(failure: Failure) -> tuple[str, str]:

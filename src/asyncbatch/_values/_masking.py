@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from asyncbatch._values._redaction import redacted, redacted_url, secrets_in
-
-MASK = "[secure]"
+from asyncbatch._values._redaction import MASK, redacted, redacted_url, secrets_in, without
 
 # Parameters that hold secrets in the APIs of clouds, of OAuth, and of signed URLs.
 _NAME = (
@@ -52,11 +50,8 @@ def masked_text(text: str, url: object) -> str:
     whole = str(url)
     text = redacted(text.replace(whole, masked_url(whole)))
     text = _SECRET_VALUE.sub(rf"\1={MASK}", text)
-    hidden = {each for each in secrets_in(whole) if len(each) > 2}
-    hidden |= {match[2] for match in _SECRET_VALUE.finditer(whole) if len(match[2]) > 2}
-    for secret in sorted(hidden, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    values = {match[2] for match in _SECRET_VALUE.finditer(whole)}
+    return without(secrets_in(whole) | values, text)
 
 
 def has_secrets(url: object) -> bool:

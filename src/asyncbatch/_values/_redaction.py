@@ -10,11 +10,16 @@ written.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from asyncbatch._values._urls import text_of
 
-HIDDEN = "[secure]@"
+MASK = "[secure]"
+HIDDEN = f"{MASK}@"
+
+_SHORT = 2
+"""Characters of a secret up to which it is found as a word only: each `p` would say too much."""
 
 # The at sign itself, its full-width and small forms, and all three percent-encoded.
 _AT_FORMS = ("@", "\uff20", "\ufe6b", "%40", "%EF%BC%A0", "%EF%B9%AB")
@@ -83,6 +88,20 @@ def secrets_in(url: str) -> set[str]:
     """Return the words of a URL that must not be shown, each as it is and percent-encoded."""
     words = re.split(rf"[:\s/\\]|{_AT.pattern}", _parts(url)[1])
     return {form for word in words if word for form in (word, quote(word, errors="ignore"))}
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """Return a text with `[secure]` in the place of each of some secrets."""
+    # The longest first, and all at once, since a secret may be a part of another, or of the mask.
+    found = sorted((each for each in secrets if each in text), key=len, reverse=True)
+    if not found:
+        return text
+    forms = [
+        rf"(?<!\w){re.escape(each)}(?!\w)" if len(each) <= _SHORT else re.escape(each)
+        for each in found
+    ]
+    # What is masked already stays.
+    return re.sub(rf"{re.escape(MASK)}|{'|'.join(forms)}", MASK, text)
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncbatch import Result
 from asyncbatch._results import _arrow
+from asyncbatch._results._record import as_result
 
 
 def schema() -> Any:
@@ -34,5 +35,6 @@ def table(results: Iterable[Result]) -> Any:
 
     Raises:
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
+        TypeError: If one of them is no result.
     """
-    return _arrow.table(results)
+    return _arrow.table([as_result(result) for result in results])

@@ -116,3 +116,9 @@ def test_each_option_of_httpx_is_known(name: str) -> None:
         check_client_options({name: None})
     with pytest.raises(TypeError, match=f"unknown option '{name}x'"):
         check_client_options({f"{name}x": None})
+
+
+def test_a_report_of_a_list_is_no_option() -> None:
+    """The message says how there is one."""
+    with pytest.raises(TypeError, match=r"results\.report\(path\)"):
+        check_client_options({"report": "f.html"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from asyncbatch._api._setup import (
     fitted,
     make_client,
     refuse_with_client,
+    report_of,
     window_of,
 )
 from asyncbatch._lanes import ClientLane, DirectLane, OwnClient
@@ -150,3 +152,10 @@ def test_what_is_shared_is_as_the_options_say() -> None:
     for name in ("concurrency", "retry", "deadline", "check", "progress"):
         assert getattr(shared, name) == getattr(options, name), name
     assert shared.window == window_of(options)
+
+
+@pytest.mark.parametrize("wanted", ["f.html", Path("f.html"), None, 1])
+def test_a_report_is_asked_for_by_a_bool(wanted: Any) -> None:
+    """A path would be accepted, and nothing written."""
+    with pytest.raises(TypeError, match=r"give report=True, and call results\.report\(path\)"):
+        report_of(wanted=wanted)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from asyncbatch import Results
 from asyncbatch._results._arrow import library, record_batch, schema, table
 from asyncbatch._results._record import COLUMNS, records_of, tag_types_of
+from asyncbatch.arrow import table as public_table
 from asyncbatch.testing import success
 from tests.tables import BEGAN, HEADERS, MIXED_TAGS, SIMPLE_TAGS, every_kind, tagged
 
@@ -243,3 +244,9 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
         library("asyncbatch_nowhere.sub", "arrow")
 
     assert caught.value.name == "asyncbatch_nowhere"
+
+
+def test_only_results_are_a_table() -> None:
+    """What is none is named."""
+    with pytest.raises(TypeError, match="must be a Success or a Failure, not 'x'"):
+        public_table(["x"])  # type: ignore[list-item]

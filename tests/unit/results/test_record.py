@@ -244,3 +244,20 @@ def test_dicts_are_those_of_the_records() -> None:
     results = Results(every_kind(), duration=1.0)
 
     assert results.to_dicts() == list(records_of(results))
+
+
+@pytest.mark.parametrize("password", ["p", "port"])
+def test_the_text_of_an_error_has_a_mask_for_each_secret(password: str) -> None:
+    """And is not empty, however short a password is."""
+    error = httpx.ConnectError(f"port 1: {password} is refused")
+    result = failure(f"http://u:{password}@127.0.0.1:1/", kind="connect", error=error)
+
+    text = record_of(result)["error"]
+
+    assert (
+        text
+        == {
+            "p": "ConnectError: port 1: [secure] is refused",
+            "port": "ConnectError: [secure] 1: [secure] is refused",
+        }[password]
+    )

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._values._redaction import redacted, redacted_url, redacted_urls, secrets_in, shown
+from asyncbatch._values._redaction import (
+    redacted,
+    redacted_url,
+    redacted_urls,
+    secrets_in,
+    shown,
+    without,
+)
 from tests.spellings import SECRET, misspelt
 
 
@@ -91,3 +98,18 @@ def test_urls_that_are_taken_together_are_redacted_as_each_of_them(paths: list[s
     urls = [f"http://u:p{path}" for path in paths]
 
     assert redacted_urls(urls) == [redacted_url(url) for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "shown"),
+    [
+        ({"hush"}, "not hush, hushed", "not [secure], [secure]ed"),
+        ({"p"}, "port 1: 'p' is wrong", "port 1: '[secure]' is wrong"),
+        ({"secure", "sec"}, "[secure] sec", "[secure] [secure]"),
+        ({"ab.", "ab.c"}, "ab.c abxc ab.", "[secure] abxc [secure]"),
+        (set(), "as it was", "as it was"),
+    ],
+)
+def test_a_mask_is_in_the_place_of_each_secret(secrets: set[str], text: str, shown: str) -> None:
+    """The rest stays; a short one is found as a word only."""
+    assert without(secrets, text) == shown

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncbatch._results._limits import UNKNOWN, Limits
+from asyncbatch._results._record import as_result
 from asyncbatch._results._table_file import PathTypes
 from asyncbatch._results.report._builder import ReportBuilder
 from asyncbatch._results.report._page import page_of
@@ -39,8 +40,13 @@ class Report:
             self.add(result)
 
     def add(self, result: Result) -> None:
-        """Add one result."""
-        self._batch_report.add(result)
+        """
+        Add one result.
+
+        Raises:
+            TypeError: If it is none.
+        """
+        self._batch_report.add(as_result(result))
 
     def html(self, *, duration: float | None = None) -> str:
         """

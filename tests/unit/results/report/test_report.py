@@ -83,3 +83,13 @@ def test_no_batches_are_merged_to_an_empty_report(tmp_path: Path) -> None:
     MergedReport().write(tmp_path / "report.html", duration=0.0)
 
     assert "There were no requests." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_only_results_are_reported() -> None:
+    """What is none is named, without its secrets."""
+    with pytest.raises(
+        TypeError, match=r"must be a Success or a Failure, not 'http://\[secure\]@x/'"
+    ):
+        Report(["http://a:b@x/"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="not None"):
+        Report().add(None)  # type: ignore[arg-type]
