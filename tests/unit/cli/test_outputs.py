@@ -100,3 +100,18 @@ def test_a_report_is_not_written_over_a_file_that_was_fetched(
     assert code == 1
     assert report.read_bytes() == b"body"
     assert f"--report {report} would overwrite a file that was fetched" in capsys.readouterr().err
+
+
+@pytest.mark.extras
+def test_a_table_is_not_written_over_a_file_that_was_fetched(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The file is what was asked for first."""
+    pytest.importorskip("pyarrow")
+    table = tmp_path / "page"
+
+    code = main([server.url("/page"), "-q", "-o", str(tmp_path), "--parquet", str(table)])
+
+    assert code == 1
+    assert table.read_bytes() == b"body"
+    assert f"--parquet {table} would overwrite a file that was fetched" in capsys.readouterr().err
