@@ -44,6 +44,9 @@ from asyncbatch._values._proxy import Proxy
 HTTP11 = ["http/1.1"]
 """The protocols that are offered to proxies, by ALPN."""
 
+MOST_HTTP11_ONLY = 1_000
+"""Origins that are known to require HTTP/1.1; one that is forgotten says so again."""
+
 MOST_ADDRESSES = 4
 """Most addresses of an origin that a SOCKS proxy is asked for, each on its own connection."""
 
@@ -95,8 +98,8 @@ class Connector:
         self._http2 = http2
         # Offered to origins. If anything else were offered, servers would speak it.
         self._protocols = ["h2"] * self._http2 + HTTP11 * self._http1
-        # Origins whose servers have said that they require HTTP/1.1.
-        self._http11_only: set[Origin] = set()
+        # Origins whose servers have said that they require HTTP/1.1, the newest last.
+        self._http11_only: dict[Origin, None] = {}
 
     @property
     def has_policy(self) -> bool:
@@ -119,7 +122,9 @@ class Connector:
     def require_http11(self, origin: Origin) -> bool:
         """Offer an origin HTTP/1.1 only from now on; return whether that may be spoken at all."""
         if self._http1:
-            self._http11_only.add(origin)
+            if len(self._http11_only) >= MOST_HTTP11_ONLY:
+                del self._http11_only[next(iter(self._http11_only))]
+            self._http11_only[origin] = None
         return self._http1
 
     def _may_offer_http2(self, origin: Origin) -> bool:
