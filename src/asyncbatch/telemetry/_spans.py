@@ -11,7 +11,7 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Callable, Container, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import context as otel_context
@@ -332,7 +332,8 @@ class AttemptSpans:
         if self.carries:
             try:
                 injected = self._listener.inject(self._started)
-                self.carried = tuple(_allowed(injected, present))
+                names = propagate.get_global_textmap().fields
+                self.carried = tuple(_allowed(injected, names, present))
             except Exception as error:
                 self._listener.note_failure(error)
         return self.carried
@@ -429,19 +430,27 @@ def _with_peer(attributes: Attributes, peer: object) -> Attributes:
     return attributes
 
 
-def _allowed(injected: dict[str, str], present: Container[str]) -> list[tuple[str, str]]:
+def _allowed(
+    injected: dict[str, str], names: Iterable[str], present: Container[str]
+) -> list[tuple[str, str]]:
     """
     Return the fields that may be added to a request which has some already.
 
-    A trace is told by several fields at once, so that all of them are the caller's if one is. The
-    baggage stands alone.
+    A trace is told by several fields at once, so that all of them are the caller's if one is, also
+    one that would not be set here, as `tracestate` often is not. The baggage stands alone.
+
+    Args:
+        injected: The fields of the propagator, for this request.
+        names: The names of all fields that the propagator may set.
+        present: The names of the fields that the request has, in lower case.
     """
     fields = [
         (name, value)
         for name, value in injected.items()
         if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in _FRAMING
     ]
-    is_taken = any(name.lower() in present for name, _ in fields if name.lower() != _BAGGAGE)
+    of_trace = {name.lower() for name in (*injected, *names)} - {_BAGGAGE}
+    is_taken = any(name in present for name in of_trace)
     return [
         (name, value)
         for name, value in fields

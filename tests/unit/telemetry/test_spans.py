@@ -126,7 +126,8 @@ def test_a_listener_that_is_idle_notes_nothing() -> None:
     [
         ((), ["traceparent", "baggage"]),
         (("traceparent",), ["baggage"]),
-        (("tracestate",), ["traceparent", "baggage"]),
+        (("tracestate",), ["baggage"]),
+        (("accept",), ["traceparent", "baggage"]),
         (("baggage",), ["traceparent"]),
         (("traceparent", "baggage"), []),
     ],
