@@ -10,13 +10,15 @@ import math
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent import futures
 from typing import Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 POLL_SECONDS = 0.05
 """Interval at which a wait that no signal can end checks whether to end."""
@@ -68,6 +70,16 @@ def _blocked_task() -> anyio.TaskInfo | None:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()  # where signals are handled
+
+
+def wait_for_first(waited: Collection[futures.Future[T]]) -> set[futures.Future[T]]:
+    """Wait until one of some futures or more are done, and return those that are."""
+    wait = Wait()
+    while True:
+        done = futures.wait(waited, wait.seconds, futures.FIRST_COMPLETED).done
+        if done:
+            return done
+        wait.check()
 
 
 class Promise(Generic[R]):

@@ -25,6 +25,7 @@ from asyncbatch import (
     Timing,
 )
 from asyncbatch._results._arrow import arrow, record_batch, schema
+from asyncbatch._sync._interruptible import wait_for_first
 
 HELD = 2
 """Batches that are held at once."""
@@ -170,6 +171,7 @@ class _Held:
 
     def finished(self) -> Any:
         """Wait for the results, and return the batch with their columns."""
+        wait_for_first([self.results])
         results = iter(self.results.result())
         rows = [row if isinstance(row, Failure) else next(results) for row in self.rows]
         found = record_batch(rows).drop_columns(list(OF_THE_ROW))

@@ -8,17 +8,11 @@ import multiprocessing
 import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    wait,
-)
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import Unpack
 
 from asyncbatch import FetcherOptions, RequestLike
+from asyncbatch._sync._interruptible import wait_for_first
 from asyncbatch._values._checks import check_count
 
 from ._layout import Layout
@@ -155,7 +149,7 @@ class _Course:
         with self._workers:
             self._submit()
             while self._running:
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                for future in wait_for_first(self._running):
                     report = self._ended(future)
                     if report is not None:
                         yield report

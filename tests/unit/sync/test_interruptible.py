@@ -6,13 +6,21 @@ import asyncio
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import anyio
 import pytest
 
 from asyncbatch._sync import _interruptible
-from asyncbatch._sync._interruptible import POLL_SECONDS, SIGNAL_SECONDS, Promise, Wait
+from asyncbatch._sync._interruptible import (
+    POLL_SECONDS,
+    SIGNAL_SECONDS,
+    Promise,
+    Wait,
+    wait_for_first,
+)
 
 
 def in_thread(function: Any) -> Any:
@@ -84,9 +92,18 @@ def test_an_interruption_shows_nothing_of_the_wait(monkeypatch: pytest.MonkeyPat
     assert interruption.__context__ is None
 
 
+def wait_for_promise() -> None:
+    Promise[None]().wait()
+
+
+def wait_for_future() -> None:
+    wait_for_first([Future()])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
+@pytest.mark.parametrize("wait", [wait_for_promise, wait_for_future])
 def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None]
 ) -> None:
     """One that comes just before the wait begins, or that another thread receives."""
 
@@ -105,11 +122,10 @@ def test_a_signal_that_does_not_end_the_wait_is_handled_soon(
     waiting = threading.Event()
     thread = threading.Thread(target=receive)
     thread.start()
-    promise: Promise[None] = Promise()
     try:
         waiting.set()
         with pytest.raises(Interrupted):
-            promise.wait()
+            wait()
     finally:
         signal.signal(signal.SIGUSR1, before)
         thread.join()
@@ -130,6 +146,39 @@ async def test_under_asyncio_a_wait_looks_up_now_and_then() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(0)
     task.uncancel()
+
+
+def test_the_futures_that_are_done_are_returned() -> None:
+    """As soon as there is one, also if none was when the wait began."""
+    first: Future[int] = Future()
+    other: Future[int] = Future()
+    thread = threading.Thread(target=other.set_result, args=(1,))
+    thread.start()
+
+    assert wait_for_first([first, other]) == {other}
+    thread.join()
+
+
+@pytest.mark.parametrize("wait", [wait_for_promise, wait_for_future])
+def test_a_wait_looks_up_whether_to_end(
+    monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None]
+) -> None:
+    """Each time its limit has passed."""
+
+    class Ended(Exception):
+        pass
+
+    def check(self: Wait) -> None:
+        checks.append(self)
+        if len(checks) == 3:
+            raise Ended
+
+    checks: list[Wait] = []
+    monkeypatch.setattr(_interruptible, "SIGNAL_SECONDS", 0.001)
+    monkeypatch.setattr(Wait, "check", check)
+
+    with pytest.raises(Ended):
+        wait()
 
 
 @pytest.mark.asyncio_only
