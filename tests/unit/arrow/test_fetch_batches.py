@@ -69,7 +69,7 @@ def test_a_row_that_cannot_be_fetched_says_why() -> None:
 
     assert found.column("kind").to_pylist() == [*["invalid_request"] * 4, None]
     assert found.column("ok").to_pylist() == [False] * 4 + [True]
-    assert found.column("attempts").to_pylist() == [0, 0, 0, 1, 1]
+    assert found.column("attempts").to_pylist() == [0, 0, 0, 0, 1]
     assert found.column("error").to_pylist()[0] == "ValueError: the URL is null"
     assert "'A B'" in found.column("error").to_pylist()[3]
 
