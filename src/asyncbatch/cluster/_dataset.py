@@ -14,7 +14,7 @@ from asyncbatch._results.report._report import MergedReport
 
 from ._layout import SUFFIX, Layout
 from ._report import ShardReport, summary_of
-from ._table import parquet, read_page, read_report
+from ._table import check_whole, parquet, read_page, read_report
 
 
 class Dataset:
@@ -90,6 +90,8 @@ class Dataset:
     def _dataset(self) -> Any:
         dataset = _arrow.library("pyarrow.dataset", "arrow")
         files = self.files
+        for each in files[:1]:  # what is wrong with the others names them
+            check_whole(each)
         schema = parquet().read_schema(files[0]) if files else _arrow.schema()
         # Without the report of the first file, which is not that of all.
         return dataset.dataset(list(map(str, files)), schema=schema.remove_metadata())

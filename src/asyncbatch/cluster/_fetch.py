@@ -18,7 +18,7 @@ from asyncbatch._values._checks import check_count
 from ._layout import Layout
 from ._lease import STOPPED, claim
 from ._options import checked
-from ._plan import DEFAULT_LATENCY
+from ._plan import DEFAULT_LATENCY, check_latency
 from ._prepare import Shape, prepared
 from ._report import ShardReport
 from ._run import ShardTask, failed
@@ -78,7 +78,8 @@ def fetch_sharded(
         ImportError: If pyarrow is not installed.
         TypeError: If an option is wrong or has no meaning for many workers, or if something of the
             options or the requests cannot be pickled; it is named, and nothing has been sent.
-        ValueError: If an option has an impossible value, or the folder holds something else.
+        ValueError: If an option has an impossible value, the executor has been shut down, or the
+            folder holds something else.
         OSError: If the folder cannot be written.
         RuntimeError: If processes cannot be started.
     """
@@ -92,7 +93,11 @@ def fetch_sharded(
         check_count("executor", own)
     elif not isinstance(executor, Executor):
         raise TypeError(f"executor must be a number of processes or an Executor, not {executor!r}")
+    if workers is not None:
+        check_count("workers", workers)
+    check_latency(latency)
     if isinstance(executor, Executor):
+        _check_open(executor)
         own = workers or _workers_of(executor)
     layout, tasks = prepared(out, requests, options, limits, Shape(own, shards, latency))
 
@@ -105,6 +110,12 @@ def fetch_sharded(
         CallersExecutor(executor, stop) if isinstance(executor, Executor) else OwnProcesses(own)
     )
     return _reports(layout, tasks, place, tries)
+
+
+def _check_open(executor: Executor) -> None:
+    """Raise if an executor of the standard library takes no more shards."""
+    if any(getattr(executor, name, False) is True for name in ("_shutdown", "_shutdown_thread")):
+        raise ValueError(f"executor has been shut down; give one that is open, not {executor!r}")
 
 
 def _workers_of(executor: Executor) -> int:
@@ -162,7 +173,9 @@ class _Course:
             task = self._waiting[0]
             try:
                 future = self._workers.submit(task)
-            except BrokenExecutor as error:
+            except RuntimeError as error:  # it is broken, or has been shut down meanwhile
+                if self._workers.replaces_lost and not isinstance(error, BrokenExecutor):
+                    raise
                 self._broken = error
                 return
             self._running[future] = self._waiting.popleft()

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from asyncbatch import Fetcher, FetcherOptions, HostLimits, Rate
+from asyncbatch import Fetcher, FetcherOptions, HostLimits, Rate, Request
 from asyncbatch._policies._host_limits import HostPatterns
 
 DEFAULT_CONCURRENCY = 100
@@ -22,6 +22,22 @@ _REFUSED = {
     "to": "the workers would write files of equal names into one folder; give each Request a path "
     "of its own as its to",
 }
+
+_PICKLABLE = "give functions and classes of a module, and no open files, locks or generators"
+
+# What to give in place of what can never be pickled.
+_INSTEAD = {
+    "verify": "give True or False, and name other certificates by SSL_CERT_FILE or SSL_CERT_DIR in "
+    "the environment of the workers",
+    "client": "give the options of the client themselves; each worker makes a client of its own",
+    "transport": "leave it out; each worker has an engine of its own",
+    "mounts": "give proxy, or name proxies in the environment of the workers",
+}
+
+IMPORTABLE = (
+    "put its class or function into a module that the workers can import, or into the program "
+    "above \"if __name__ == '__main__':\""
+)
 
 
 @attrs.frozen
@@ -80,7 +96,21 @@ def refuse_unpicklable(name: str, value: Any) -> None:
     try:
         pickle.dumps(value)
     except Exception as error:
+        # The error of a request says itself what to give instead.
+        cure = "" if isinstance(value, Request) else f"; {_INSTEAD.get(name, _PICKLABLE)}"
         raise TypeError(
-            f"{name} cannot be pickled, and so cannot be sent to a worker: {error}; give functions "
-            "and classes of a module, and no open files, locks or generators"
+            f"{name} cannot be pickled, and so cannot be sent to a worker: {error}{cure}"
         ) from error
+
+
+def unpickled(text: bytes, what: str) -> Any:
+    """
+    Return what was pickled, in a worker.
+
+    Raises:
+        TypeError: If it needs a class or function that the worker cannot import.
+    """
+    try:
+        return pickle.loads(text)  # noqa: S301  # the caller's own
+    except (AttributeError, ImportError) as error:
+        raise TypeError(f"{what} cannot be read by the worker: {error}; {IMPORTABLE}") from error

@@ -14,7 +14,7 @@ import attrs
 
 from asyncbatch import FetcherOptions, RequestLike
 from asyncbatch._results._summary import shown_seconds
-from asyncbatch._values._checks import check_count, check_seconds
+from asyncbatch._values._checks import check_count
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._request import is_request
 
@@ -159,7 +159,7 @@ def planned(
 ) -> tuple[Plan, tuple[Packed, ...]]:
     """Return the plan for counted requests, and the hosts of its shards."""
     check_count("workers", workers)
-    check_seconds("latency", latency)
+    check_latency(latency)
     if shards is not None:
         check_count("shards", shards)
     loads = counts.loads(limits, latency)
@@ -184,6 +184,21 @@ def planned(
         work=sum(load.work for load in loads),
     )
     return made, packed
+
+
+def check_latency(latency: object) -> None:
+    """
+    Raise unless `latency` is a number above zero.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is not above zero, or not finite.
+    """
+    cure = f"it is the time of one request, {DEFAULT_LATENCY} by default"
+    if isinstance(latency, bool) or not isinstance(latency, int | float):
+        raise TypeError(f"latency must be a number of seconds, not {latency!r}; {cure}")
+    if not 0 < latency < math.inf:
+        raise ValueError(f"latency must be above 0 seconds and finite, not {latency!r}; {cure}")
 
 
 def counted(options: FetcherOptions) -> Census:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ._options import refuse_unpicklable
+from ._options import IMPORTABLE, refuse_unpicklable
 
 AT_ONCE = 256
 """Requests of one shard that are written together."""
@@ -72,7 +72,18 @@ class RequestsWriter:
 
 
 def read_requests(path: Path) -> Iterator[tuple[array[int], list[Any]]]:
-    """Yield the requests of a file, some at a time, each with its place in the input."""
+    """
+    Yield the requests of a file, some at a time, each with its place in the input.
+
+    Raises:
+        TypeError: If they need a class or function that this process cannot import.
+    """
     with path.open("rb") as file:
         while file.peek(1):
-            yield pickle.load(file)  # noqa: S301  # written by `RequestsWriter`
+            try:
+                found = pickle.load(file)  # noqa: S301  # written by `RequestsWriter`
+            except (AttributeError, ImportError) as error:
+                raise TypeError(
+                    f"a request cannot be read by the worker: {error}; {IMPORTABLE}"
+                ) from error
+            yield found

@@ -9,7 +9,6 @@ the shard from its end is the `error` of its report.
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 import time
 import uuid
@@ -44,6 +43,7 @@ from asyncbatch._values._retry_policy import RetryPolicy
 
 from ._layout import Layout, remove_journal
 from ._lease import LEASE_SECONDS, STOPPED, Lease, LeaseLost, claim
+from ._options import unpickled
 from ._report import Figures, ShardReport
 from ._requests import read_requests
 from ._table import TableWriter, parquet, publish, read_report
@@ -178,7 +178,7 @@ class _Attempt:
         self._task = task
         self._lease = lease
         self._layout = layout
-        self._options: dict[str, Any] = pickle.loads(task.options)  # noqa: S301  # the caller's
+        self._options: dict[str, Any] = unpickled(task.options, "an option")
         self._journal = journal
         self._kind = kind
         # Whether a request may be on its way of which no journal here knows.

@@ -78,12 +78,49 @@ def publish(written: Path, path: Path) -> None:
 
 
 def read_report(path: Path) -> ShardReport:
-    """Return the report in a file of results."""
-    metadata = parquet().read_metadata(path).metadata
-    return report_from(metadata[KEY], path)
+    """
+    Return the report in a file of results.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    return report_from(_metadata(path)[KEY], path)
 
 
 def read_page(path: Path) -> dict[str, Any]:
-    """Return what a page is made from, in a file of results."""
-    found: dict[str, Any] = json.loads(parquet().read_metadata(path).metadata[PAGE_KEY])
+    """
+    Return what a page is made from, in a file of results.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    found: dict[str, Any] = json.loads(_metadata(path)[PAGE_KEY])
     return found
+
+
+def check_whole(path: Path) -> None:
+    """
+    Check the ends of a file of results.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    _metadata(path)
+
+
+def _metadata(path: Path) -> dict[bytes, bytes]:
+    lib = _arrow.library("pyarrow.lib", "arrow")
+    try:
+        found: dict[bytes, bytes] = parquet().read_metadata(path).metadata or {}
+    except lib.ArrowInvalid as error:
+        raise _damaged(path, str(error)) from None
+    if KEY not in found or PAGE_KEY not in found:
+        raise _damaged(path, "it has no report of a shard")
+    return found
+
+
+def _damaged(path: Path, why: str) -> ValueError:
+    return ValueError(
+        f"{path} is damaged, or no file of asyncbatch.cluster: {why}; its results are lost: move "
+        "it away to read the others, and fetch its requests again into another folder"
+    )

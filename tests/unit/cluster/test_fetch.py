@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+)
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +34,7 @@ class FakeExecutor(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(self._work(args[0]))
-        except BrokenExecutor as error:
+        except RuntimeError as error:
             if "at once" in str(error):
                 raise
             future.set_exception(error)
@@ -39,6 +45,10 @@ class FakeExecutor(Executor):
 
 def done(task: ShardTask) -> ShardReport:
     return ShardReport(shard=task.shard, requests=task.requests, tries=1)
+
+
+CLOSED = ThreadPoolExecutor(1)
+CLOSED.shutdown()
 
 
 def failing(error: Exception) -> Callable[[ShardTask], ShardReport]:
@@ -62,7 +72,13 @@ def test_an_error_of_the_engine_is_the_report_of_its_shard(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "error", [BrokenExecutor("dead"), BrokenExecutor("dead at once"), CancelledError("gone")]
+    "error",
+    [
+        BrokenExecutor("dead"),
+        BrokenExecutor("dead at once"),
+        RuntimeError("shut down at once"),
+        CancelledError("gone"),
+    ],
 )
 def test_an_executor_that_dies_ends_the_call(tmp_path: Path, error: Exception) -> None:
     """With a report for each shard, of those that are done and those that are not."""
@@ -103,6 +119,13 @@ def test_an_executor_says_how_many_workers_it_has(
         ({"shards": 0}, "shards must be"),
         ({"total_rate": 1}, "total_rate"),
         ({"per_host": 0}, "per_host"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"workers": -5, "executor": 1}, "workers must be at least 1"),
+        ({"workers": 0, "executor": FakeExecutor(done)}, "workers must be at least 1"),
+        ({"latency": None}, "latency must be a number of seconds, not None; it is the time"),
+        ({"latency": 0}, "latency must be above 0 seconds and finite, not 0; it is the time"),
+        ({"latency": float("inf")}, "latency must be above 0 seconds and finite"),
+        ({"executor": CLOSED}, "executor has been shut down; give one that is open"),
     ],
 )
 def test_misuse_is_told_at_the_call(tmp_path: Path, options: Any, message: str) -> None:
@@ -110,7 +133,7 @@ def test_misuse_is_told_at_the_call(tmp_path: Path, options: Any, message: str) 
     with pytest.raises((TypeError, ValueError), match=message):
         fetch_sharded(URLS, tmp_path / "out", **options)
 
-    assert not (tmp_path / "out" / "plan.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_process_that_starts_cannot_start_others(

@@ -13,6 +13,10 @@ from asyncbatch import Request
 from asyncbatch.cluster._requests import AT_ONCE, MOST, RequestsWriter, read_requests
 
 
+class Tag:
+    """What a request may be for."""
+
+
 def read(path: Path) -> list[tuple[int, Any]]:
     return [
         pair for places, items in read_requests(path) for pair in zip(places, items, strict=True)
@@ -76,5 +80,18 @@ def test_what_cannot_travel_is_named(tmp_path: Path, request_: Request, what: st
     requests.add(0, 0, "http://example.org/")
     requests.add(0, 1, request_)
 
-    with pytest.raises(TypeError, match=rf"^request 1 cannot be pickled.* whose {what} is a"):
+    with pytest.raises(TypeError, match=rf"^request 1 cannot be pickled.* whose {what} is a") as e:
         requests.flush()
+    assert str(e.value).count("; give") == 1
+
+
+def test_what_a_worker_cannot_import_is_told(tmp_path: Path) -> None:
+    """A tag of a class below the guard of a program."""
+    requests = writer(tmp_path)
+    requests.add(0, 0, Request("http://a.example/", tag=Tag()))
+    requests.flush()
+    path = tmp_path / "0"
+    path.write_bytes(path.read_bytes().replace(b"Tag", b"Tug"))
+
+    with pytest.raises(TypeError, match=r"^a request cannot be read by the worker: .*Tug.*; put"):
+        read(path)

@@ -10,7 +10,7 @@ import pytest
 
 from asyncbatch import Result
 from asyncbatch.cluster._report import Figures
-from asyncbatch.cluster._table import TableWriter, publish, read_report
+from asyncbatch.cluster._table import TableWriter, check_whole, publish, read_page, read_report
 from asyncbatch.testing import failure, success
 
 pq: Any = pytest.importorskip("pyarrow.parquet")
@@ -40,6 +40,20 @@ def test_a_file_has_rows_with_their_places_and_a_report(tmp_path: Path) -> None:
     assert [row["tag"] for row in rows] == [7, None, None]
     assert read_report(path).requests == 3
     assert read_report(path).path == path
+
+
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, is_foreign: bool) -> None:
+    """One that is damaged, and one of another origin."""
+    path = written(tmp_path / "x", [success(), success()])
+    if is_foreign:
+        pq.write_table(pq.read_table(path).select(["url"]), path)
+    else:
+        path.write_bytes(path.read_bytes()[:-9])
+
+    for read in (read_report, read_page, check_whole):
+        with pytest.raises(ValueError, match=r"x is damaged, or no file of .*: move it away"):
+            read(path)
 
 
 def test_the_first_file_stays(tmp_path: Path) -> None:
