@@ -8,7 +8,7 @@ that a slow request at the end of a batch leaves no slot idle.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Any, Unpack
@@ -26,12 +26,15 @@ from asyncbatch import (
 )
 from asyncbatch._results._arrow import arrow, record_batch, schema
 from asyncbatch._sync._interruptible import wait_for_first
+from asyncbatch._values._redaction import shown
 
 HELD = 2
 """Batches that are held at once."""
 
 OF_THE_ROW = ("index", "tag", "url")
 """Columns of results that the row itself has."""
+
+_CURE = 'make a table of them: pyarrow.table({"url": [...]})'
 
 _NULL = ValueError("the URL is null")
 
@@ -60,7 +63,8 @@ def fetch_batches(
     other engines, under "Inside Spark, Ray Data, Daft and Dask".
 
     Args:
-        batches: Record batches, or tables; a table, or another Arrow stream, serves too.
+        batches: Record batches, or tables; a table, or another Arrow stream, serves too. One
+            without rows has a batch without rows.
         url: The name of the column with the URLs.
         method: The name of the column with the methods; null is "GET". By default all are "GET", or
             "POST" for rows with a body.
@@ -68,14 +72,18 @@ def fetch_batches(
         options: Every option of `SyncFetcher`.
 
     Raises:
-        KeyError: If a batch has no such column; the message lists those that there are. It is
-            raised, as all errors of `batches`, after the batches before.
-        TypeError: If a column is of another type, or an option is unknown.
+        KeyError: If a batch has no such column, or several; the message lists those that there
+            are. It is raised, as all errors of `batches`, after the batches before.
+        TypeError: If `batches` or a column is of another type, or an option is unknown.
         ValueError: If an option has an impossible value.
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
     """
     arrow()
     columns = _Columns(url, method, body)
+    if isinstance(batches, str | bytes | Mapping) or not (
+        _is_arrow(batches) or isinstance(batches, Iterable)
+    ):
+        raise TypeError(f"batches must be record batches or a table, not {shown(batches)}; {_CURE}")
     return _fetched(_batches_in(batches), columns, SyncFetcher(**options))
 
 
@@ -84,12 +92,14 @@ def fetched_schema(of: Any) -> Any:
     Return the `pyarrow.Schema` of what `fetch_batches` yields for batches with the schema `of`.
 
     Args:
-        of: A `pyarrow.Schema`.
+        of: A `pyarrow.Schema`, or a table or batch with it.
 
     Raises:
+        TypeError: If it is something else.
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
     """
     pa = arrow()
+    of = _schema_of(of)
     taken = set(of.names)
     fields = [*of]
     for field in schema():
@@ -101,6 +111,19 @@ def fetched_schema(of: Any) -> Any:
         taken.add(name)
         fields.append(field.with_name(name))
     return pa.schema(fields, metadata=of.metadata)
+
+
+def _schema_of(value: Any) -> Any:
+    pa = arrow()
+    if isinstance(value, pa.Schema):
+        return value
+    if isinstance(found := getattr(value, "schema", None), pa.Schema):
+        return found
+    if hasattr(value, "__arrow_c_schema__"):
+        return pa.schema(value)
+    if hasattr(value, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(value).schema
+    raise TypeError(f"fetched_schema takes a pyarrow.Schema or a table, not {shown(value)}")
 
 
 def _fetched(batches: Iterator[Any], columns: _Columns, fetcher: SyncFetcher) -> Iterator[Any]:
@@ -181,14 +204,49 @@ class _Held:
 
 
 def _batches_in(batches: Any) -> Iterator[Any]:
-    """Yield the record batches in a table, in a stream, or in an iterable of them."""
-    if hasattr(batches, "__arrow_c_array__"):
-        yield arrow().record_batch(batches)
-    elif hasattr(batches, "__arrow_c_stream__"):
-        yield from arrow().RecordBatchReader.from_stream(batches)
-    else:
-        for each in batches:
-            yield from _batches_in(each)
+    """
+    Yield the record batches in a table, in a stream, or in an iterable of them.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if _is_arrow(batches):
+        yield from _batches_of(batches)
+        return
+    for each in batches:
+        if not _is_arrow(each):
+            raise TypeError(f"batches must be record batches or tables, not {shown(each)}; {_CURE}")
+        yield from _batches_of(each)
+
+
+def _is_arrow(value: object) -> bool:
+    return hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_c_stream__")
+
+
+def _batches_of(value: Any) -> Iterator[Any]:
+    """
+    Yield the record batches of one batch, table or stream; one without rows if it has none.
+
+    So that each of them, such as an empty block of an engine, has its columns.
+
+    Raises:
+        TypeError: If it is a single column.
+    """
+    pa = arrow()
+    is_one = hasattr(value, "__arrow_c_array__")
+    reader: Any
+    try:
+        reader = [pa.record_batch(value)] if is_one else pa.RecordBatchReader.from_stream(value)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise TypeError(
+            f"batches must be record batches or tables, not a {type(value).__name__}; {_CURE}"
+        ) from error
+    is_empty = True
+    for batch in reader:
+        is_empty = False
+        yield batch
+    if is_empty:
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
 
 
 @attrs.frozen
@@ -204,7 +262,7 @@ class _Columns:
         Return the request of each row, or a failure if there can be none.
 
         Raises:
-            KeyError: If there is no such column.
+            KeyError: If there is no such column, or several.
             TypeError: If a column is of another type.
         """
         urls = _column(batch, self.url, "text")
@@ -220,14 +278,21 @@ def _column(batch: Any, name: str, kind: str) -> list[Any]:
     if name not in batch.schema.names:
         there = ", ".join(map(repr, batch.schema.names))
         raise KeyError(f"there is no column {name!r}; there are {there or 'none'}")
+    if batch.schema.names.count(name) > 1:
+        raise KeyError(f"there are several columns {name!r}; give each a name of its own")
     types: Any = arrow().types
     column = batch.column(name)
-    found = column.type.value_type if types.is_dictionary(column.type) else column.type
+    is_encoded = types.is_dictionary(column.type) or types.is_run_end_encoded(column.type)
+    found = column.type.value_type if is_encoded else column.type
     tests = [types.is_string, types.is_large_string, types.is_string_view, types.is_null]
     if kind != "text":
         tests += [types.is_binary, types.is_large_binary, types.is_binary_view]
+        tests += [types.is_fixed_size_binary]
     if not any(test(found) for test in tests):
-        raise TypeError(f"the column {name!r} must be {kind}, not {column.type}")
+        raise TypeError(
+            f"the column {name!r} must be {kind}, not {column.type}; cast it, or give the name of "
+            "another column"
+        )
     return column.to_pylist()  # type: ignore[no-any-return]
 
 

@@ -18,6 +18,7 @@ from asyncbatch.testing import LoopbackServer, success
 pytestmark = pytest.mark.extras
 
 pa: Any = pytest.importorskip("pyarrow")
+pc: Any = pytest.importorskip("pyarrow.compute")
 
 
 def answer(request: httpx.Request) -> httpx.Response:
@@ -140,6 +141,71 @@ def test_a_wrong_column_is_told(column: str, options: Any, error: Any, text: str
         fetched([batch("http://a.test/", n=[1])], column, **options)
 
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "http://a.test/",
+        ["http://a.test/"],
+        [{"url": "http://a.test/"}],
+        {"url": ["x"]},
+        5,
+        None,
+        pa.array(["http://a.test/"]),
+        pa.chunked_array([["http://a.test/"]]),
+        [[pa.record_batch({"url": ["http://a.test/"]})]],
+    ],
+)
+def test_what_is_no_table_is_told(wrong: Any) -> None:
+    """With the cure."""
+    with pytest.raises(TypeError, match=r"(?s)^batches must be .*; make a table of them: py"):
+        fetched(wrong)
+
+
+def test_a_table_without_rows_has_its_columns() -> None:
+    """An engine wants those of an empty block too."""
+    empty = batch(number=pa.array([], pa.int64())).schema.empty_table()
+
+    for given in (empty, [empty], empty.to_reader()):
+        [found] = fetched(given)
+        assert found.num_rows == 0
+        assert found.schema == fetched_schema(empty.schema)
+    assert [each.num_rows for each in fetched([empty, batch("http://a.test/", number=[1])])] == [
+        0,
+        1,
+    ]
+    assert fetched([]) == []
+
+
+def test_the_schema_of_a_table_is_known() -> None:
+    """As that of a schema, and of any other stream."""
+    one = batch("http://a.test/")
+    table = pa.Table.from_batches([one])
+    reader = pa.RecordBatchReader.from_batches(one.schema, [one])
+
+    for of in (one, table, reader):
+        assert fetched_schema(of) == fetched_schema(one.schema)
+    with pytest.raises(TypeError, match=r"takes a pyarrow.Schema or a table, not 'url'"):
+        fetched_schema("url")
+
+
+def test_encoded_text_and_bytes_of_one_size_are_taken() -> None:
+    """As engines store them."""
+    urls = pc.run_end_encode(pa.array(["http://a.test/1", "http://a.test/1"]))
+    bodies = pa.array([b"ab", None], pa.binary(2))
+
+    [found] = fetched(pa.record_batch({"url": urls, "body": bodies}), body="body")
+
+    assert found.column("content").to_pylist() == [b"POST /1 ab", b"GET /1 "]
+
+
+def test_a_name_of_several_columns_is_told() -> None:
+    """Neither of them is the one that is meant."""
+    twice = pa.RecordBatch.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["url", "url"])
+
+    with pytest.raises(KeyError, match="there are several columns 'url'; give each a name"):
+        fetched(twice)
 
 
 def test_a_wrong_option_is_told_at_once() -> None:
