@@ -133,7 +133,10 @@ class Identifier:
             query = b"&".join(filter(None, (query, added)))
         path = url.raw_path.partition(b"?")[0] or b"/"
         userinfo = url.userinfo + b"@" if url.userinfo else b""
-        whole = url.raw_scheme.lower() + b"://" + userinfo + url.netloc.lower() + path
+        scheme, netloc = url.raw_scheme.lower(), url.netloc.lower()
+        # httpx keeps it if the scheme is in capitals.
+        netloc = netloc.removesuffix(b":443" if scheme == b"https" else b":80")
+        whole = scheme + b"://" + userinfo + netloc + path
         return whole + b"?" + query if query else whole
 
     def _located(self, request: Request) -> httpx.URL:

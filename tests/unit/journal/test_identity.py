@@ -41,6 +41,8 @@ def key(item: object, own: Any = None) -> bytes:
         (URL, httpx.Request("GET", URL)),
         (URL, "HTTP://HOST.test/a?b=1"),
         (URL, "http://host.test:80/a?b=1"),
+        (URL, "HTTP://host.test:80/a?b=1"),
+        ("https://host.test/", "HTTPS://Host.test:443/"),
         (URL, f"{URL}#part"),
         (URL, f"  {URL}\n"),
         (URL, Request(URL, tag="another tag")),
