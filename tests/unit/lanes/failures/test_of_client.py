@@ -286,7 +286,10 @@ SLOW: dict[str, tuple[Answer, dict[str, Any]]] = {
     "no head": (Reply().hang(), {}),
     "half a head": (Reply().hang(head=9), {}),
     "half a body": (Reply(body=99).hang(body=9), {}),
-    "a dripping head": (Reply().paced(1, every=0.01, head=True), {}),
+    "a dripping head": (
+        Reply(headers={"x": "y" * 10_000}).paced(1, every=0.01, head=True),
+        {},
+    ),
     "a dripping body": (Reply(body=10_000).paced(1, every=0.01), {}),
     "dripping chunks": (Reply(body=9999, framing="chunked", chunk=1).paced(6, every=0.01), {}),
     "a slow redirect": (Reply.redirect("/").delayed(0.03), {"max_redirects": 1000}),
