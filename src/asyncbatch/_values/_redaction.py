@@ -97,7 +97,9 @@ def without(secrets: Iterable[str], text: str) -> str:
     if not found:
         return text
     forms = [
-        rf"(?<!\w){re.escape(each)}(?!\w)" if len(each) <= _SHORT else re.escape(each)
+        rf"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})){re.escape(each)}(?!\w)"
+        if len(each) <= _SHORT
+        else re.escape(each)
         for each in found
     ]
     # What is masked already stays.

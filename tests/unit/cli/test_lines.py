@@ -148,11 +148,11 @@ def test_an_at_sign_behind_the_host_stays(url: str):
     assert url in plain_line(result)
 
 
-def test_a_message_that_says_the_password_otherwise_is_left_out():
+def test_a_message_that_says_the_password_otherwise_is_masked():
     """An error may quote a part of the URL that was taken for something else."""
     error = httpx.UnsupportedProtocol("no scheme in '/p%20w@host.test/'")
 
     line = plain_line(failure(item="user:p w@host.test/", url=None, error=error))
 
     assert "p%20w" not in line
-    assert line.endswith("  UnsupportedProtocol\n")
+    assert line.endswith("  UnsupportedProtocol: no scheme in '/[secure]%20[secure]@host.test/'\n")
