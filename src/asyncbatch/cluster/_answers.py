@@ -6,7 +6,7 @@ which answer a request gets. What only clients add, such as headers, is not comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from asyncbatch import Fetcher, FetcherOptions, Journal
 from asyncbatch._lanes.client._binding import binding_of
@@ -24,7 +24,7 @@ class Answers:
     """
 
     def __init__(self, options: FetcherOptions) -> None:
-        given: Mapping[str, Any] = options
+        given = cast("Mapping[str, Any]", options)
         own: Any = {name: given[name] for name in ("base_url", *_COMPARED) if name in given}
         # It sends nothing.
         self._fetcher = Fetcher(**own)

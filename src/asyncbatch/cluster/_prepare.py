@@ -7,6 +7,7 @@ input is read once; of an iterator, a bounded number of requests is in memory.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import os
@@ -91,12 +92,13 @@ def prepared(
 
 def _read(folder: Path) -> dict[str, Any]:
     path = Layout(folder).plan
-    try:
+    found: dict[str, Any] = {}
+    version: object = None
+    is_whole = False
+    with contextlib.suppress(ValueError, TypeError, KeyError):
         found = json.loads(path.read_text())
         version = found["version"]
         is_whole = version != VERSION or found.keys() >= _FIELDS
-    except (ValueError, TypeError, KeyError):
-        is_whole = False
     if not is_whole:
         raise ValueError(
             f"{path} is damaged, or no plan of asyncbatch.cluster; give another folder, and the "
@@ -107,7 +109,7 @@ def _read(folder: Path) -> dict[str, Any]:
             f"{folder} was made by another release of asyncbatch (version {version!r} of the "
             f"folder, not {VERSION}); give another folder, or go on with that release"
         )
-    return dict(found)
+    return found
 
 
 def _check_same(
