@@ -170,7 +170,7 @@ async def fill(path: Path, count: int) -> None:
     async with Fetcher() as fetcher:
         shared: Any = fetcher._shared
         docking = Docking(Journal(path), shared, Collected(), Files(None))
-        await docking.open(fetcher._options_that_matter(Journal(path)), print)
+        await docking.open({**fetcher._answer_options(), "key": None}, print)
         identifier: Identifier = docking._identifier  # type: ignore[assignment]
         for start in range(0, count, 5000):
             for result in results(min(5000, count - start), start):

@@ -45,7 +45,7 @@ from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._files import Files
 from asyncbatch._journal._docking import Docking, JournaledInput
-from asyncbatch._journal._journal import Journal, JournalTypes, as_journal
+from asyncbatch._journal._journal import JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
 from asyncbatch._results._results import Results, ResultStream
@@ -451,8 +451,10 @@ class Fetcher:
         """Return a new batch, with its journal open if it has one."""
         if journal is None:
             return self._new_batch(source, output, batch_timeout, files)
-        docking = Docking(as_journal(journal), self._check_open(), output, files)
-        await docking.open(self._options_that_matter(as_journal(journal)), warn_caller)
+        journal = as_journal(journal)
+        docking = Docking(journal, self._check_open(), output, files)
+        key = "a function" if callable(journal.key) else journal.key
+        await docking.open({**self._answer_options(), "key": key}, warn_caller)
         try:
             batch = Batch(
                 self._check_open(),
@@ -468,7 +470,7 @@ class Fetcher:
         docking.fail = batch.end_with
         return batch
 
-    def _options_that_matter(self, journal: Journal) -> dict[str, Any]:
+    def _answer_options(self) -> dict[str, Any]:
         """Return the options that change answers, to be compared with those of other runs."""
         options, client = self._options, self._client
         addresses = options.addresses
@@ -478,7 +480,6 @@ class Fetcher:
             "max_body": value_of(options.max_body, DEFAULT_MAX_BODY),
             "addresses": "a function" if callable(addresses) else addresses,
             "check": None if options.check is None else "a function",
-            "key": "a function" if callable(journal.key) else journal.key,
         }
 
     def _new_batch(

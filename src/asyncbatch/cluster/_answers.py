@@ -1,6 +1,7 @@
 """
-What the options of a call have to do with its answers: where relative URLs lead, and what decides
-which answer a request gets. What only clients add, such as headers, is not compared.
+The options of a call that decide which answers its requests get, and where relative URLs lead.
+
+What only clients add, such as headers, is not compared.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from asyncbatch import Fetcher, FetcherOptions, Journal
+from asyncbatch import Fetcher, FetcherOptions
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._values._request import Request
 
-_COMPARED = ("follow_redirects", "max_redirects", "max_body", "addresses", "check")
+_GIVEN = ("base_url", "follow_redirects", "max_redirects", "max_body", "addresses", "check")
 
 
 class Answers:
@@ -25,7 +26,7 @@ class Answers:
 
     def __init__(self, options: FetcherOptions) -> None:
         given = cast("Mapping[str, Any]", options)
-        own: Any = {name: given[name] for name in ("base_url", *_COMPARED) if name in given}
+        own: Any = {name: given[name] for name in _GIVEN if name in given}
         # It sends nothing.
         self._fetcher = Fetcher(**own)
         self._client = self._fetcher.client
@@ -42,5 +43,4 @@ class Answers:
 
     def options(self) -> dict[str, Any]:
         """Return the options that change answers, for JSON."""
-        found = self._fetcher._options_that_matter(Journal("any"))  # pyright: ignore[reportPrivateUsage]
-        return {name: found[name] for name in _COMPARED}
+        return self._fetcher._answer_options()  # pyright: ignore[reportPrivateUsage]
