@@ -4,9 +4,6 @@
 import concurrent.futures.thread  # pyright: ignore[reportUnusedImport]
 from typing import TYPE_CHECKING
 
-from asyncbatch._results._quantiles import Quantiles
-from asyncbatch._results._results import Results, ResultStream
-from asyncbatch._results._summary import Summary
 from asyncbatch._values._body_source import source_of
 from asyncbatch._values._errors import (
     AddressBlocked,
@@ -52,10 +49,14 @@ if TYPE_CHECKING:
         JournalReader,
         Progress,
         ProxyPool,
+        Quantiles,
         Rate,
         RequestLike,
         Requests,
+        Results,
+        ResultStream,
         Statistics,
+        Summary,
         SyncFetcher,
         SyncResultStream,
         fetch_many,
@@ -127,8 +128,9 @@ __all__ = [
 publish(globals(), Absent, Unset, made_of, restored, same, source_of)
 del Absent, Unset, made_of, publish, restored, same, source_of
 
-# Requests and results are loaded at once, everything that sends them on first use: a program that
-# sends nothing needs neither most of the library nor asyncio and httpcore.
+# A request and its result are loaded at once, everything that sends requests and collects results
+# on first use: a program that sends nothing needs neither most of the library nor asyncio and
+# httpcore.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:

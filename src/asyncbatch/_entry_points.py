@@ -1,5 +1,5 @@
 """
-The public names whose import loads the whole library: the fetchers and their options.
+The public names whose import loads the whole library: fetchers, their options, what they return.
 
 `asyncbatch` imports them from here when one of them is first used. No logic.
 """
@@ -16,6 +16,9 @@ from asyncbatch._policies._host_limits import HostLimits
 from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate
 from asyncbatch._progress import FileProgress, Progress
+from asyncbatch._results._quantiles import Quantiles
+from asyncbatch._results._results import Results, ResultStream
+from asyncbatch._results._summary import Summary
 from asyncbatch._sync._fetcher import SyncFetcher, fetch_many_sync
 from asyncbatch._sync._stream import SyncResultStream
 
@@ -30,10 +33,14 @@ __all__ = [
     "JournalReader",
     "Progress",
     "ProxyPool",
+    "Quantiles",
     "Rate",
     "RequestLike",
     "Requests",
+    "ResultStream",
+    "Results",
     "Statistics",
+    "Summary",
     "SyncFetcher",
     "SyncResultStream",
     "fetch_many",

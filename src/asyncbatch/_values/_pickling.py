@@ -14,7 +14,6 @@ import contextlib
 import copy
 import importlib
 import inspect
-import pickle
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, ForwardRef
@@ -180,6 +179,8 @@ def travels(value: object) -> bool:
     """Whether a value can be pickled, and unpickles as its own type."""
     if is_plain(value):
         return True
+    import pickle  # with what it loads, a tenth of what importing these values takes
+
     try:
         return type(pickle.loads(pickle.dumps(value))) is type(value)  # noqa: S301  # our own
     except Exception:
