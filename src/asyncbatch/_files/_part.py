@@ -44,6 +44,10 @@ _LOCKED_BYTE = 2**43
 _READ = 1024 * 1024
 """Bytes of a part to read at once for its checksum."""
 
+_UNSTARTED = 8 * 1024 * 1024
+"""Bytes of a part after which the system is asked to begin to bring them to the disk. Otherwise it
+begins when they are synced at the end: 0.6 s for 1 GiB, in which nothing is received."""
+
 _OPENINGS = 10
 """How often a part that another program completes meanwhile is opened anew."""
 
@@ -63,6 +67,8 @@ class Part:
         self._is_closed = False
         self.size = 0
         """Bytes that are in the part."""
+        # How many of them the system was asked to bring to the disk.
+        self._started = 0
 
     @property
     def is_open(self) -> bool:
@@ -103,7 +109,7 @@ class Part:
                 raise OSError(errno.EINVAL, "not a regular file", str(self.path))
             _lock_file(fd, self.path)
             if self._is_at(opened):
-                self.size = os.fstat(fd).st_size
+                self.size = self._started = os.fstat(fd).st_size
                 return fd
         except BaseException:
             os.close(fd)
@@ -149,6 +155,7 @@ class Part:
                     self._beside.unlink()
             os.ftruncate(self._fd, size)
             self.size = size
+            self._started = min(self._started, size)
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Write pieces to the end of the part."""
@@ -163,6 +170,9 @@ class Part:
                     more = os.write(self._fd, memoryview(piece)[written:])
                     self.size += more
                     written += more
+            if self.size - self._started >= _UNSTARTED:
+                start_writing_back(self._fd, self._started, self.size - self._started)
+                self._started = self.size
 
     def feed(self, update: Any) -> None:
         """Pass the bytes that are in the part to the `update` of a hash."""
@@ -237,6 +247,18 @@ class Part:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+def start_writing_back(fd: int, start: int, length: int) -> None:
+    """
+    Ask the system to begin to bring bytes of a file to the disk; do not wait for it.
+
+    On Linux, the advice that they are not needed has this effect. They stay in memory, since pages
+    that are on their way to the disk are not dropped.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # not every file system takes advice
+            os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def part_of(target: Path) -> Path:

@@ -361,6 +361,30 @@ def test_bytes_that_are_there_are_fed_to_a_hash(tmp_path: Path, monkeypatch: pyt
     assert max(map(len, fed)) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="not on this system")
+def test_a_long_part_is_brought_to_the_disk_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each byte is on its way once, so that little is left to sync at the end."""
+    monkeypatch.setattr("asyncbatch._files._part._UNSTARTED", 4)
+    asked: list[tuple[int, int]] = []
+
+    def advise(fd: int, start: int, length: int, advice: int) -> None:
+        asked.append((start, length))
+        raise OSError(errno.EINVAL, "no advice here")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    part = opened(tmp_path / "x")
+    for piece in (b"abc", b"defg", b"h", b"ijklmnop"):
+        part.write([piece])
+    part.cut(2)
+    part.write([b"cdef"])
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert asked == [(0, 7), (7, 9), (2, 4)]
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+
+
 def test_threads_may_call_it_at_the_same_time(tmp_path: Path):
     """Each call is whole."""
     part = opened(tmp_path / "x")
