@@ -149,7 +149,7 @@ def _by(sent: int) -> Callable[[int, Setting], None]:
 
 def _reload_caddy(pid: int, to: Setting) -> None:
     # A configuration that is the same would not be loaded.
-    given = to.folder / "configuration"
+    given = to.folder / "given"
     given.write_text(given.read_text() + "# again\n")
     arguments = ["reload", "--force", "--adapter", "caddyfile", "--config", str(given)]
     address = ["--address", f"unix/{to.folder}/admin"]
