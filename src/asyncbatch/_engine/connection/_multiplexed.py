@@ -1,8 +1,9 @@
 """
 `MultiplexedConnection`: several exchanges at a time on one HTTP/2 connection.
 
-It moves bytes between a transport and the sans-IO session, and events of the session to the streams
-of its exchanges. It tells the pool when there is room for another exchange.
+It moves bytes between a transport and the sans-IO session, starts and ends the streams of its
+exchanges, and tells the pool when there is room for another one. What arrives on a stream is the
+matter of `SessionEvents`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._partial_request import send_upload
 from asyncbatch._engine.connection._proxied import ProxiedRequests
-from asyncbatch._engine.connection._resend import may_send_again, may_send_over_http11
+from asyncbatch._engine.connection._resend import (
+    begin_again,
+    is_refused_too_often,
+    may_send_again,
+    may_send_over_http11,
+)
+from asyncbatch._engine.connection._session_events import SessionEvents
 from asyncbatch._engine.connection._session_writer import SessionWriter
+from asyncbatch._engine.connection._signs_of_life import SignsOfLife
 from asyncbatch._engine.connection._stream import Stream, StreamUpload
 from asyncbatch._engine.http2 import (
     ErrorCode,
     RequestTranslator,
-    code_name,
     new_session,
     unchunked,
 )
@@ -32,7 +39,6 @@ from asyncbatch._engine.http11 import (
     ExchangeError,
     InvalidRequest,
     ProtocolError,
-    ResponseHead,
     TruncatedResponse,
 )
 from asyncbatch._engine.io._deadlines import Deadlines
@@ -42,16 +48,6 @@ from asyncbatch._engine.io._transport import Transport
 
 if TYPE_CHECKING:
     from asyncbatch._engine.http2._session import ClientSession
-
-SILENCE = 1.0
-"""Seconds without a byte after a request was sent: if one is given up then, the server is asked for
-a sign of life, since the connection may be dead."""
-
-DOUBT = 5.0
-"""Seconds to wait for that sign."""
-
-MAX_REFUSALS = 10
-"""How often an exchange is sent again after a connection has refused it without serving any."""
 
 
 class SharingPool(ConnectionPool, Protocol):
@@ -93,18 +89,17 @@ class MultiplexedConnection:
 
     __slots__ = (
         "_deadlines",
-        "_doubted_at",
+        "_events",
         "_has_changed",
         "_is_leaving",
         "_is_receiving",
         "_is_scheduled",
         "_limit",
-        "_now",
         "_outbox",
         "_pool",
         "_proxied",
-        "_refused",
         "_session",
+        "_signs",
         "_ssl_object",
         "_streams",
         "_translator",
@@ -142,16 +137,17 @@ class MultiplexedConnection:
         self._outbox = outbox
         # `None` once closed, as `_session`.
         self._transport: Transport = transport
-        self._session: ClientSession = new_session(self)
+        # The streams that are open, by number.
+        self._streams: dict[int, Stream] = {}
+        self._events = SessionEvents(self, self._streams)
+        self._session: ClientSession = new_session(self._events)
+        self._events.session = self._session
         self._translator: RequestTranslator = RequestTranslator(is_tls=origin.is_tls)
         # Removes credentials for a proxy from requests; `None` without one.
         self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self._ssl_object: object = None
-        self._writer = SessionWriter(self._session, transport)
-        # The streams that are open, by number.
-        self._streams: dict[int, Stream] = {}
-        # Streams that the server has refused in the bytes at hand.
-        self._refused: list[Stream] = []
+        self._signs = SignsOfLife()
+        self._writer = SessionWriter(self._session, transport, self._signs)
         # How many streams to open at a time: what the server allows, or fewer since it refuses.
         self._limit = self._session.max_streams
         # Bytes may arrive at any time, so none make an idle connection unusable.
@@ -167,27 +163,22 @@ class MultiplexedConnection:
         self.is_closed = False
         # Whether it takes no more exchanges.
         self._is_leaving = False
-        # When the server was asked for a sign of life; 0 if it was not, or has given one.
-        self._doubted_at = 0.0
         self._is_receiving = False
         self._is_scheduled = False
         # Whether the pool must be told of a change.
         self._has_changed = False
-        self._now = 0.0
 
     # What the transport calls.
 
     def received(self, content: bytes | memoryview) -> None:
         """Handle received bytes."""
-        self._now = monotonic()
-        self._writer.asked_at = 0.0
-        if self._doubted_at:
-            self._doubted_at = 0.0
+        self._events.now = monotonic()
+        if self._signs.heard():
             self._has_changed = True
         self._is_receiving = True
         try:
             self._session.receive(content)
-            if self._refused:
+            if self._events.refused:
                 self._send_refused_again()
             if self._has_changed:
                 self._tell_pool()
@@ -220,12 +211,12 @@ class MultiplexedConnection:
     @property
     def has_room(self) -> bool:
         """Whether it takes another exchange now."""
-        return not (self._is_leaving or self._doubted_at) and len(self._streams) < self._limit
+        return not (self._is_leaving or self._signs.doubted_at) and len(self._streams) < self._limit
 
     @property
     def is_used(self) -> bool:
         """Whether it has an exchange, or waits for a sign of life."""
-        return bool(self._streams or self._doubted_at)
+        return bool(self._streams or self._signs.doubted_at)
 
     @property
     def most_exchanges(self) -> int | None:
@@ -260,14 +251,14 @@ class MultiplexedConnection:
             return
         self._writer.flush()
         if self._has_changed:
-            self._now = monotonic()
+            self._events.now = monotonic()
             self._tell_pool()
 
     def expire(self, now: float) -> None:
         """Fail the exchanges of which a limit has passed."""
-        if self._doubted_at and now >= self._doubted_at + DOUBT:
+        if self._signs.are_overdue(now):
             self._leave()
-        self._now = now
+        self._events.now = now
         for stream in list(self._streams.values()):
             if stream.deadline <= now:
                 self.give_up(stream, stream.passed_limit(now))
@@ -278,8 +269,7 @@ class MultiplexedConnection:
         """Take the time of a blocked loop out of its exchanges."""
         for stream in self._streams.values():
             stream.take_out(seconds, before)
-        if self._doubted_at:
-            self._doubted_at += seconds
+        self._signs.take_out(seconds)
         self._find_deadline()
 
     def give_more_time(self, seconds: float) -> None:
@@ -315,6 +305,7 @@ class MultiplexedConnection:
         self._transport.abort()
         # Results refer to their connections.
         self._transport = self._session = self._translator = None  # type: ignore[assignment]
+        self._events.stop()
         self.response_builder = self.origin_pool = None
 
     # What the owner of an exchange calls, after the exchange has ended.
@@ -374,79 +365,41 @@ class MultiplexedConnection:
         """Send bytes of a body; return how many of its bytes wait for the server."""
         return self._writer.send_body(stream, content, is_end=is_end)
 
-    # What the session calls.
+    # What its `SessionEvents` call.
 
-    def informational_received(self, stream: int) -> None:
-        """Note that the server has answered something."""
-        found = self._streams.get(stream)
-        if found is not None and found.exchange is not None:
-            self._note_first_byte(found.exchange)
+    def complete(
+        self, stream: Stream, last: bytes, trailers: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        """End an exchange with its whole response, and start the one that follows it."""
+        exchange = stream.exchange
+        assert exchange is not None
+        exchange.head = stream.head
+        exchange.content = stream.take_rest(last)
+        exchange.trailers = trailers
+        exchange.ended_at = now = self._events.now
+        if stream.is_sending:
+            # An early answer: the server does not need the rest of the request.
+            self._session.reset(stream.number, ErrorCode.NO_ERROR)
+        self._drop(stream)
+        self.served += 1
+        if self._limit < self._session.max_streams:
+            self._limit += 1
+        follow = exchange.follow
+        following = None if follow is None else follow(exchange)
+        if following is not None:
+            if self._takes_on(following, now):
+                self.start(following, following.begun_at)
+            else:
+                self._tell_pool()
+                self._pool.submit(following)
+        elif follow is None:
+            exchange.settle()
 
-    def head_received(self, stream: int, head: ResponseHead, *, is_end: bool) -> None:
-        """Handle the head of the final response."""
-        found = self._streams.get(stream)
-        if found is None or found.exchange is None:
-            return
-        self._note_first_byte(found.exchange)
-        if is_end:
-            found.head = head
-            self._complete(found, b"", ())
-            return
-        error = found.begin_body(head)
-        if error is not None:
-            self.give_up(found, error)
-
-    def content_received(self, stream: int, content: bytes, *, is_end: bool) -> None:
-        """Handle bytes of the body."""
-        found = self._streams.get(stream)
-        if found is None or found.exchange is None:
-            self._session.consume(stream, len(content))
-            return
-        if is_end:
-            self._session.consume(stream, len(content))
-            error = found.count(content)
-            if error is None:
-                self._complete(found, content, ())
-        else:
-            if not found.exchange.limits.streams:
-                self._session.consume(stream, len(content))
-            error = found.add(content, self._now)
-        if error is not None:
-            self.give_up(found, error)
-
-    def trailers_received(self, stream: int, fields: tuple[tuple[bytes, bytes], ...]) -> None:
-        """Handle the trailers, which end the response."""
-        found = self._streams.get(stream)
-        if found is not None:
-            self._complete(found, b"", fields)
-
-    def stream_reset(self, stream: int, code: int) -> None:
-        """Handle that the server has ended a stream."""
-        found = self._streams.get(stream)
-        if found is None or found.exchange is None:
-            return
-        if code == ErrorCode.HTTP_1_1_REQUIRED and self._goes_over_http11(found, found.exchange):
-            self._refused.append(found)
-            return
-        self._note_first_byte(found.exchange)
-        where = "" if found.head is None else " inside the body"
-        error = TruncatedResponse(
-            f"the server reset the stream{where}: {code_name(code)}", received=True
+    def goes_over_http11(self, stream: Stream, exchange: Exchange) -> bool:
+        """Use HTTP/1.1 for this origin; return whether a stream that was reset is sent again."""
+        return self._pool.require_http11(self.origin) and may_send_over_http11(
+            exchange, stream.head
         )
-        self.give_up(found, error)
-
-    def stream_refused(self, stream: int) -> None:
-        """Note that the server has not processed a request."""
-        found = self._streams.get(stream)
-        if found is not None:
-            self._refused.append(found)
-
-    def stream_failed(self, stream: int, error: ExchangeError) -> None:
-        """Fail the exchange of a response that is not valid, or too large."""
-        found = self._streams.get(stream)
-        if found is not None and found.exchange is not None:
-            self._note_first_byte(found.exchange)
-            self.give_up(found, error)
 
     def settings_changed(self) -> None:
         """Note how many streams the server allows."""
@@ -462,7 +415,7 @@ class MultiplexedConnection:
     def session_ended(self, error: ExchangeError) -> None:
         """Send what tells the server why, and fail all exchanges."""
         self._leave()
-        if self._refused:
+        if self._events.refused:
             self._send_refused_again()
         self._writer.write_last()
         self.fail(error)
@@ -505,38 +458,6 @@ class MultiplexedConnection:
             self._is_scheduled = True
             self._outbox.put(self)
 
-    def _note_first_byte(self, exchange: Exchange) -> None:
-        if not exchange.first_byte_at:
-            exchange.first_byte_at = self._now
-
-    def _complete(
-        self, stream: Stream, last: bytes, trailers: tuple[tuple[bytes, bytes], ...]
-    ) -> None:
-        """End an exchange with its whole response, and start the one that follows it."""
-        exchange = stream.exchange
-        assert exchange is not None
-        exchange.head = stream.head
-        exchange.content = stream.take_rest(last)
-        exchange.trailers = trailers
-        exchange.ended_at = now = self._now
-        if stream.is_sending:
-            # An early answer: the server does not need the rest of the request.
-            self._session.reset(stream.number, ErrorCode.NO_ERROR)
-        self._drop(stream)
-        self.served += 1
-        if self._limit < self._session.max_streams:
-            self._limit += 1
-        follow = exchange.follow
-        following = None if follow is None else follow(exchange)
-        if following is not None:
-            if self._takes_on(following, now):
-                self.start(following, following.begun_at)
-            else:
-                self._tell_pool()
-                self._pool.submit(following)
-        elif follow is None:
-            exchange.settle()
-
     def _takes_on(self, following: Exchange, now: float) -> bool:
         """Whether the following exchange may be started here, before any that waits."""
         return (
@@ -565,12 +486,10 @@ class MultiplexedConnection:
         self._session.reset(stream.number)
         self._drop(stream)
         now = monotonic()
-        asked_at = self._writer.asked_at
-        if asked_at and now - asked_at >= SILENCE and not self._doubted_at:
-            self._doubted_at = now
+        if self._signs.begin_doubt(now):
             self._session.ping()
             self._pool.unshare(self)
-            self.watch(now + DOUBT)
+            self.watch(self._signs.deadline)
         self._schedule()
 
     def _leave(self) -> None:
@@ -579,16 +498,9 @@ class MultiplexedConnection:
             self._is_leaving = True
             self._has_changed = True
             self._pool.unshare(self)
-            if self._doubted_at:
-                self._doubted_at = 0.0
+            self._signs.end_doubt()
             if not self._is_receiving:
                 self._schedule()
-
-    def _goes_over_http11(self, stream: Stream, exchange: Exchange) -> bool:
-        """Use HTTP/1.1 for this origin; return whether a stream that was reset is sent again."""
-        return self._pool.require_http11(self.origin) and may_send_over_http11(
-            exchange, stream.head
-        )
 
     def _tell_pool(self) -> None:
         """Let the pool use the room, or close if nothing is to be expected."""
@@ -598,11 +510,11 @@ class MultiplexedConnection:
         if self._is_leaving and not self._streams:
             self.close()
         else:
-            self._pool.offer(self, self._now)
+            self._pool.offer(self, self._events.now)
 
     def _send_refused_again(self) -> None:
         """Start refused requests elsewhere, the oldest first."""
-        refused, self._refused = sorted(self._refused, key=lambda stream: stream.number), []
+        refused = self._events.take_refused()
         if not self._is_leaving:
             # It takes fewer than it says: no more than it has, until it serves some of them.
             self._limit = max(1, len(self._streams) - len(refused))
@@ -615,20 +527,16 @@ class MultiplexedConnection:
             self._drop(stream)
             if not (self._is_leaving and self.served):
                 exchange.refusals += 1
-            if is_upload or exchange.refusals > MAX_REFUSALS:
-                exchange.fail(RequestRefused("the server refused the request"), self._now)
+            if is_upload or is_refused_too_often(exchange):
+                exchange.fail(RequestRefused("the server refused the request"), self._events.now)
             else:
-                self._begin_again(exchange)
-
-    def _begin_again(self, exchange: Exchange) -> None:
-        exchange.send_at = exchange.sent_at = exchange.first_byte_at = 0.0
-        self._pool.submit(exchange)
+                begin_again(exchange, self._pool)
 
     def _start_elsewhere(self, stream: Stream, exchange: Exchange) -> None:
         """Start an exchange of which nothing was sent."""
         stream.exchange = None
         exchange.connection = self
-        self._begin_again(exchange)
+        begin_again(exchange, self._pool)
 
     def _fail_unsent(self, stream: Stream, exchange: Exchange, error: InvalidRequest) -> None:
         stream.exchange = None
@@ -639,9 +547,9 @@ class MultiplexedConnection:
 
     def _find_deadline(self) -> None:
         """Find the next limit of all exchanges."""
-        self.deadline = min((each.deadline for each in self._streams.values()), default=NEVER)
-        if self._doubted_at:
-            self.deadline = min(self.deadline, self._doubted_at + DOUBT)
+        limits = (each.deadline for each in self._streams.values())
+        self.deadline = min(limits, default=NEVER)
+        self.deadline = min(self.deadline, self._signs.deadline)
         if self.deadline < NEVER:
             self._deadlines.by(self.deadline)
 
@@ -669,7 +577,7 @@ class MultiplexedConnection:
             return
         is_closing = isinstance(cause, EngineClosed)
         unsent = set() if is_closing else {stream.number for stream in self._writer.unsent}
-        was_silent = bool(self._writer.asked_at)
+        was_silent = bool(self._signs.asked_at)
         ended: list[tuple[Stream, Exchange, Exception]] = []
         for stream in list(self._streams.values()):
             exchange = stream.exchange
@@ -682,10 +590,10 @@ class MultiplexedConnection:
         self.close()
         for stream, exchange, error in ended:
             if stream.number in unsent and not isinstance(exchange.body, Upload):
-                self._begin_again(exchange)
+                begin_again(exchange, self._pool)
             elif was_silent and not exchange.has_resent and may_send_again(exchange, error):
                 exchange.has_resent = True
-                self._begin_again(exchange)
+                begin_again(exchange, self._pool)
             else:
                 exchange.fail(error, monotonic())
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from asyncbatch._engine.connection._signs_of_life import SignsOfLife
 from asyncbatch._engine.connection._stream import Stream
 from asyncbatch._engine.io._transport import Transport
 
@@ -27,31 +28,31 @@ class SessionWriter:
     Args:
         session: The session.
         transport: Sends the bytes.
+        signs: Are told when a request was written.
 
     Attributes:
         unsent: The streams whose head is not written.
         uploads: The streams whose body is not all written, by number.
-        asked_at: When the first request was written since bytes have last arrived; 0 if none was.
         is_stopped: Whether nothing more is written.
     """
 
     __slots__ = (
         "_is_paused",
         "_session",
+        "_signs",
         "_transport",
-        "asked_at",
         "is_stopped",
         "unsent",
         "uploads",
     )
 
-    def __init__(self, session: ClientSession, transport: Transport) -> None:
+    def __init__(self, session: ClientSession, transport: Transport, signs: SignsOfLife) -> None:
         # `None` once stopped, as `_transport`.
         self._session: ClientSession = session
         self._transport: Transport = transport
         self.unsent: list[Stream] = []
         self.uploads: dict[int, Stream] = {}
-        self.asked_at = 0.0
+        self._signs = signs
         self.is_stopped = False
         self._is_paused = False
 
@@ -125,8 +126,8 @@ class SessionWriter:
 
     def _note_sent(self, now: float) -> None:
         unsent, self.unsent = self.unsent, []
-        if not self.asked_at:
-            self.asked_at = now
+        if not self._signs.asked_at:
+            self._signs.asked_at = now
         for stream in unsent:
             exchange = stream.exchange
             if exchange is None:

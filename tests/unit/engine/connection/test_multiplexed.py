@@ -22,7 +22,8 @@ from asyncbatch._engine import (
     TimedOut,
     Upload,
 )
-from asyncbatch._engine.connection import _multiplexed
+from asyncbatch._engine.connection import _multiplexed, _signs_of_life
+from asyncbatch._engine.connection._resend import MAX_REFUSALS
 from asyncbatch._engine.http11 import (
     InvalidRequest,
     ProtocolError,
@@ -500,7 +501,7 @@ async def test_a_server_that_refuses_forever_fails_the_exchange() -> None:
         with pytest.raises(RequestRefused):
             await get(engine, server.origin)
 
-    assert asked == _multiplexed.MAX_REFUSALS + 1
+    assert asked == MAX_REFUSALS + 1
 
 
 HTTP_1_1_REQUIRED = 13
@@ -694,8 +695,8 @@ async def test_a_silent_connection_is_asked_for_a_sign_of_life(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If it gives none, it is used no more; if it does, it is."""
-    monkeypatch.setattr(_multiplexed, "SILENCE", 0.0)
-    monkeypatch.setattr(_multiplexed, "DOUBT", 0.05)
+    monkeypatch.setattr(_signs_of_life, "SILENCE", 0.0)
+    monkeypatch.setattr(_signs_of_life, "DOUBT", 0.05)
     limits = ExchangeLimits(read_timeout=0.02)
     async with serve_http2(hang) as server, http2_engine() as engine:
         with pytest.raises(TimedOut):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asyncbatch._engine.connection._session_writer import PIECE, SessionWriter
+from asyncbatch._engine.connection._signs_of_life import SignsOfLife
 
 
 class FakeSession:
@@ -66,7 +67,8 @@ class FakeStream:
 
 def made(session: FakeSession, takes: int = 1000) -> tuple[SessionWriter, FakeTransport]:
     transport = FakeTransport(takes)
-    writer = SessionWriter(session, transport)  # type: ignore[arg-type]  # no more is called
+    signs = SignsOfLife()
+    writer = SessionWriter(session, transport, signs)  # type: ignore[arg-type]  # no more is called
     transport.writer = writer
     return writer, transport
 
@@ -123,18 +125,19 @@ def test_it_tells_how_much_of_a_piece_waits() -> None:
 
 def test_the_first_request_since_bytes_have_arrived_is_noted() -> None:
     """Its time, by which a connection counts as silent."""
-    writer, _ = made(FakeSession())
+    signs = SignsOfLife()
+    writer = SessionWriter(FakeSession(), FakeTransport(), signs)  # type: ignore[arg-type]
     writer.flush()
-    assert writer.asked_at == 0.0
+    assert signs.asked_at == 0.0
 
     writer.unsent.append(FakeStream())  # type: ignore[arg-type]
     writer.flush()
-    first = writer.asked_at
+    first = signs.asked_at
     writer.unsent.append(FakeStream())  # type: ignore[arg-type]
     writer.flush()
 
     assert first > 0.0
-    assert writer.asked_at == first
+    assert signs.asked_at == first
 
 
 def test_nothing_is_written_after_the_end() -> None:
