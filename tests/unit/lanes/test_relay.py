@@ -327,8 +327,9 @@ async def test_a_pause_of_a_host_holds_its_relays(server: LoopbackServer) -> Non
             results = await fetcher.fetch_many(urls)
 
     assert len(results.successes) == len(urls)
-    assert results[0].attempts == 2
-    assert results[0].timing.throttled >= 19
+    # Two are sent at once, and either may be the first that the server reads.
+    [refused] = [result for result in results if result.attempts == 2]
+    assert refused.timing.throttled >= 19
     assert max(result.elapsed for result in results[9:]) < 10
 
 
