@@ -113,6 +113,10 @@ class Input:
         """Whether `read` returns an item at once although reading may wait."""
         return False
 
+    def settled(self) -> Result | None:
+        """Return the result of the next item, if it was read already and came with one."""
+        return None
+
     @property
     def can_be_finished(self) -> bool:
         """Whether `read` returns all that is left without waiting, and there is an end."""

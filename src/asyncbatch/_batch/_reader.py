@@ -124,6 +124,7 @@ class Reader:
             index, item = numbered
             if isinstance(item, Settled):
                 self._ledger.pass_on(item.result)
+                self._pass_on_more(turn)
                 if turn.is_over:
                     await turn.end()
                 continue
@@ -132,6 +133,17 @@ class Reader:
             self._schedule.on_ready()
             if turn.is_over:
                 await turn.end()
+
+    def _pass_on_more(self, turn: TimeSlice) -> None:
+        """Pass results on that came with their requests, as far as they are there."""
+        settled, publish = self.source.settled, self._ledger.publish
+        may_go_on, unfinished = self._output.may_go_on, self._ledger.unfinished
+        running = self._schedule.in_flight
+        while not turn.is_over and may_go_on(unfinished, running):
+            result = settled()
+            if result is None:
+                return
+            publish(result)
 
     async def _wait(self) -> None:
         self._hungry = anyio.Event()

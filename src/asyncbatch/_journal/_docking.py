@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import time as wall_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 
@@ -24,8 +24,10 @@ from asyncbatch._batch._make_result import rejected
 from asyncbatch._batch._output import Output
 from asyncbatch._files import Files
 from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._earlier import AT_ONCE
 from asyncbatch._journal._identity import Identifier, is_with_key, key_of
 from asyncbatch._journal._journal import Journal
+from asyncbatch._journal._plain import PlainResults, url_of_plain
 from asyncbatch._journal._policy import Decision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import (
     file_of,
@@ -81,15 +83,18 @@ class Docking:
         self._files = files
         # Whether a success in memory is served whatever its age.
         self._serves_plain = journal.max_age is None and files.to is None
+        self.has_keys = journal.key is not None
+        """Whether the journal has a rule for keys, so that any request may have one."""
         self._retry = shared.retry
         self._lane = shared.trial.lane
         self.fail: Callable[[Exception], object] = _no_batch
         """Called with the error that ends all writing; the batch sets it."""
-        self._writer = Writer(self._deliver, self._failed, is_keyed=journal.key is not None)
+        self._writer = Writer(self._deliver, self._failed, is_keyed=self.has_keys)
         self.output = JournaledOutput(output, self._writer)
         """The output of the batch."""
         self._identifier: Identifier | None = None
         self._heads = Heads()
+        self._plain = PlainResults(self._lane.binding.library, self._heads)
         self._announced: set[int] = set()
         self.is_closed = False
         """Whether it has been closed, or is being closed."""
@@ -168,6 +173,26 @@ class Docking:
     # In the thread of the journal:
 
     def _look_up(self, store: Store, asked: Sequence[Asked]) -> list[Answer]:
+        answers: list[Answer] = []
+        room = MOST_BYTES
+        while room > 0 and len(answers) < len(asked):
+            part = asked[len(answers) : len(answers) + AT_ONCE]
+            urls: Sequence[str | None] = [None] * len(part)
+            if self._serves_plain:
+                urls = [url_of_plain(item, key) for _, item, key in part]
+                served, read = self._plain.take(store, part, urls, room)
+                answers += [(b"", result) for result in served]
+                room -= read
+                part, urls = part[len(served) :], urls[len(served) :]
+            if room > 0 and part:
+                answers += (found := self._find(store, part, urls, room))
+                room -= sum(0 if result is None else len(result.content) for _, result in found)
+        return answers
+
+    def _find(
+        self, store: Store, asked: Sequence[Asked], urls: Sequence[str | None], most_bytes: int
+    ) -> list[Answer]:
+        """Look requests up by their identities; of the first ones only, if bodies are large."""
         identifier = self._identifier
         assert identifier is not None
         identities = []
@@ -182,9 +207,10 @@ class Docking:
                 identity = identifier.refused(item)
             identities.append(identity)
         now = wall_time()
-        answers = []
+        answers: list[Answer] = []
         again = []
-        with contextlib.closing(store.find(identities, identifier.nth, MOST_BYTES)) as found:
+        found = store.find(identities, identifier.nth, most_bytes, urls)
+        with contextlib.closing(found):
             for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
                 refusal = errors.get(place)
                 if refusal is None and not one.is_same:
@@ -192,12 +218,12 @@ class Docking:
                     refusal = ValueError(text)
                 if refusal is not None:
                     result = rejected(item, index, refusal, self._lane)
-                    answers.append(Answer(identifier.refused(item).key, result))
+                    answers.append((identifier.refused(item).key, result))
                 else:
                     served = self._served(one, index, item, now)
                     if served is None and one.record is not None:
                         again.append(identities[place].key)
-                    answers.append(Answer(one.key, served))
+                    answers.append((one.key, served))
         if again:
             store.send_again(again)
         return answers
@@ -256,12 +282,8 @@ Asked = tuple[int, object, Any]
 """The index of a request, the request, and what the caller identifies it by."""
 
 
-class Answer(NamedTuple):
-    """What the journal says about a request."""
-
-    key: bytes
-    result: Result | None
-    """Its result, if it is not to be sent."""
+Answer = tuple[bytes, Result | None]
+"""What a new result of a request is kept by, and its result, if it is not to be sent."""
 
 
 def changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -357,6 +379,14 @@ class JournaledInput(Input):
         """Whether `read` returns an item that was looked up."""
         return bool(self._ready)
 
+    def settled(self) -> Result | None:
+        """Return the result of the next item, if it was looked up and is in the journal."""
+        ready = self._ready
+        if not ready or type(item := ready[0][1]) is not Settled:
+            return None
+        del ready[0]
+        return item.result
+
     @property
     def can_be_finished(self) -> bool:
         """Whether `read` returns all that is left without waiting."""
@@ -402,19 +432,18 @@ class JournaledInput(Input):
     async def _look_up(self) -> None:
         asked = list(itertools.islice(self._asked, self._most))
         answers = await self._docking.look_up(asked)
-        keys, ready = self._docking.output.keys, self._ready
-        take = self._asked.popleft
+        keys, ready, forget = self._docking.output.keys, self._ready.append, self._asked.popleft
         sent = 0
-        for key, result in answers:
-            index, item, _ = take()
+        for (index, item, _), (key, result) in zip(asked, answers, strict=False):
+            forget()
             if result is None:
                 keys[index] = key
-                ready.append((index, item))
+                ready((index, item))
                 sent += 1
                 continue
             if not result.from_journal:
                 keys[index] = key
-            ready.append((index, Settled(result)))
+            ready((index, Settled(result)))
         self._most = self._least if sent else min(2 * self._most, AHEAD_SERVED)
         self._room.set()
 
@@ -426,13 +455,17 @@ class JournaledInput(Input):
                 self._fed = anyio.Event()
                 await self._fed.wait()
             return
-        ends_at = time.perf_counter() + READ_SECONDS
-        while len(self._asked) < self._most:
-            numbered = source.read()
+        clock, read, is_callers_code = time.perf_counter, source.read, source.is_callers_code
+        asked, has_keys = self._asked, self._docking.has_keys
+        ends_at = clock() + READ_SECONDS
+        for _ in range(self._most - len(asked)):
+            numbered = read()
             if numbered is END:
                 return
-            self._add(numbered)
-            if source.is_callers_code and time.perf_counter() >= ends_at:
+            index, item = numbered
+            is_without = type(item) is str and not has_keys
+            asked.append((index, item, None if is_without else self._docking.key_of(item)))
+            if is_callers_code and clock() >= ends_at:
                 return
 
     async def _pump(self) -> None:

@@ -3,14 +3,19 @@ The results that earlier runs have left in a journal, each of which is taken onc
 
 A program that runs again mostly asks for its requests in the order in which they ended before. So
 the rows are read ahead in the order in which they were written, which takes a fifth of the time of
-finding each by its key in a large file.
+finding each by its key in a large file. A row whose record says all of its request lies ahead by
+its URL, so that most requests are found without hashing them.
 """
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from asyncbatch._journal._identity import is_first
+from asyncbatch._journal._schema import PLAIN
 
 COLUMNS = (
     "key, kind, ended_at, method, url, status, head_id, times, attempts, flags, facts, coding, body"
@@ -29,7 +34,9 @@ BYTES_AHEAD = 4 * 1024 * 1024
 """Most bytes of the bodies of these rows."""
 
 _ID = len(COLUMNS.split(", "))
-_BODY = _ID - 1
+_KEY, _KIND, _URL, _FLAGS, _FACTS, _BODY = map(
+    COLUMNS.split(", ").index, ("key", "kind", "url", "flags", "facts", "body")
+)
 
 _SELECT = [
     f"SELECT {COLUMNS}, id FROM results WHERE key IN ({', '.join('?' * count)})"  # noqa: S608
@@ -59,19 +66,50 @@ class EarlierResults:
         self._last: int = connection.execute("SELECT ifnull(max(id), 0) FROM results").fetchone()[0]
         # Whether each row was taken. A byte for each, where a table of keys would take forty.
         self._is_taken = bytearray(self._last + 1)
-        # The rows that were read ahead, in their order, and the bytes of their bodies.
-        self._ahead: dict[bytes, Any] = {}
+        # The rows that were read ahead, in their order, by the URL or the key; see `_name_of`. Some
+        # may have been taken by their key since.
+        self._ahead: dict[bytes | str, Any] = {}
         self._bytes_ahead = 0
         self._read_to = 0
         # By how many more keys of late were not ahead than were.
         self._missed = 0
 
-    def take(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Any], set[bytes]]:
+    def take_plain(self, urls: Sequence[str | None]) -> list[Any]:
+        """
+        Take the rows of the first requests, up to one that is not a success that lies ahead.
+
+        Args:
+            urls: At most `AT_ONCE`; those of plain GETs as they were given, `None` for any other
+                request. One that occurs twice ends it: the second request needs its identity.
+        """
+        rows: list[Any] = []
+        if not self._last:
+            return rows
+        self._fill()
+        pop, is_taken, size = self._ahead.pop, self._is_taken, 0
+        for url in urls:
+            row = pop(url, None)  # type: ignore[arg-type]  # of None there is none
+            if row is None:
+                break
+            if row[_KIND] is not None or row[_FACTS] is not None or is_taken[row[_ID]]:
+                self._ahead[row[_URL]] = row
+                break
+            size += len(row[_BODY] or b"")
+            is_taken[row[_ID]] = 1
+            rows.append(row)
+        self._bytes_ahead -= size
+        self._missed = max(0, self._missed - len(rows))
+        return rows
+
+    def take(
+        self, keys: Sequence[bytes], urls: Sequence[str | None] | None = None
+    ) -> tuple[dict[bytes, Any], set[bytes]]:
         """
         Take the rows of some keys.
 
         Args:
             keys: At most `AT_ONCE`; one that occurs twice gets its row once.
+            urls: The URL of each, if it is a plain GET, as given.
 
         Returns:
             The rows by their keys, and all keys whose rows are taken now.
@@ -80,14 +118,11 @@ class EarlierResults:
             return {}, set()
         self._read_ahead()
         rows: dict[bytes, Any] = {}
-        pop, is_taken, size = self._ahead.pop, self._is_taken, 0
-        for key in keys:
-            row = pop(key, None)
+        for key, url in zip(keys, urls or itertools.repeat(None), strict=False):
+            row = self._pop(key, url)
             if row is not None:
-                size += len(row[_BODY] or b"")
-                is_taken[row[_ID]] = 1
+                self._is_taken[row[_ID]] = 1
                 rows[key] = row
-        self._bytes_ahead -= size
         used = set(rows)
         if len(rows) == len(keys):
             self._missed = max(0, self._missed - len(rows))
@@ -112,14 +147,32 @@ class EarlierResults:
             self._is_taken[row[_ID]] = 0
             self._keep(row)
 
+    def _pop(self, key: bytes, url: str | None) -> Any:
+        """Take a row that lies ahead out of the others; `None` if it does not, or was taken."""
+        ahead = self._ahead
+        name: bytes | str = key if url is None else url
+        row = ahead.get(name)
+        if row is None or row[_KEY] != key:
+            name = key
+            row = ahead.get(key)
+        if row is None:
+            return None
+        del ahead[name]
+        self._bytes_ahead -= _size_of(row)
+        return None if self._is_taken[row[_ID]] else row
+
     def _read_ahead(self) -> None:
         """Read as many rows as are taken at once, and forget the oldest ones beyond the bounds."""
         ahead = self._ahead
-        may_go_on = self._read_some()
-        while may_go_on and len(ahead) < LEAST_AHEAD:
-            may_go_on = self._read_some()
+        if self._read_some():
+            self._fill()
         while len(ahead) > ROWS_AHEAD or self._bytes_ahead > BYTES_AHEAD:
             self._bytes_ahead -= _size_of(ahead.pop(next(iter(ahead))))
+
+    def _fill(self) -> None:
+        """Read ahead as far as rows of small bodies are to lie there at least."""
+        while len(self._ahead) < LEAST_AHEAD and self._read_some():
+            pass
 
     def _read_some(self) -> bool:
         """Read some rows; return whether there are more, and these have small bodies."""
@@ -131,7 +184,11 @@ class EarlierResults:
         for row in self._connection.execute(_NEXT, (before, self._last)):
             number = row[_ID]
             if not is_taken[number]:
-                ahead[row[0]] = row
+                # As `_name_of`, without the call.
+                name = row[_URL] if row[_FLAGS] & PLAIN and is_first(row[_KEY]) else row[_KEY]
+                if name in ahead:  # the URL could once be sent, and once not
+                    name = row[_KEY]
+                ahead[name] = row
                 size += len(row[_BODY] or b"")
                 if size >= BYTES_AHEAD // 4:
                     break
@@ -148,8 +205,15 @@ class EarlierResults:
         self._missed = 0
 
     def _keep(self, row: Any) -> None:
-        self._ahead[row[0]] = row
+        name = _name_of(row)
+        self._ahead[row[_KEY] if name in self._ahead else name] = row
         self._bytes_ahead += _size_of(row)
+
+
+def _name_of(row: Any) -> bytes | str:
+    """Return what a row lies ahead by: its URL if its request is the first plain GET of it."""
+    name: bytes | str = row[_URL] if row[_FLAGS] & PLAIN and is_first(row[_KEY]) else row[_KEY]
+    return name
 
 
 def _size_of(row: Any) -> int:

@@ -40,6 +40,9 @@ SIZE = 16
 Locate: TypeAlias = Callable[[object], Any]
 """Returns the absolute URL of a request, as the client requests it."""
 
+# What the key of a later equal request ends with, so that it is longer than that of the first one.
+_AGAIN = b"+"
+
 # Ports that a plain URL may name although they are the default.
 _DEFAULTS = ":80", ":443"
 
@@ -100,7 +103,7 @@ class Identifier:
 
     def nth(self, key: bytes, n: int) -> bytes:
         """Return what the request that is the `n`th with an identity is found by, from 0."""
-        return key if n == 0 else self._digest([b"again", key, b"%d" % n])
+        return key if n == 0 else self._digest([b"again", key, b"%d" % n]) + _AGAIN
 
     def _of(self, item: object, *, is_keyed: bool) -> bytes:
         url = item if type(item) is str else plain_url(item)
@@ -155,6 +158,11 @@ class Identifier:
         hasher = self._hasher.copy()
         hasher.update(b"".join(_with_length(part) for part in parts))
         return hasher.digest()
+
+
+def is_first(key: bytes) -> bool:
+    """Whether a key is that of the first request with an identity; see `Identifier.nth`."""
+    return len(key) == SIZE
 
 
 def key_of(item: object, rule: str | Callable[[Request], Any] | None) -> KeyTypes | None:

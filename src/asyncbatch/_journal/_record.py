@@ -134,7 +134,10 @@ def result_of(
         heads: The parsed heads.
     """
     if record.facts is None and record.kind is None and record.head is not None:
-        return _plain_success(record, content, index, item, library, heads)
+        parsed = heads.parsed(record.head)
+        stored = StoredAnswer(library, record.status or 0, parsed, None)
+        times, ended_at, attempts = record.times, record.ended_at, record.attempts
+        return plain_success(stored, times, ended_at, attempts, content, index, item)
     facts: dict[str, Any] = {} if record.facts is None else json.loads(record.facts)
     elapsed, queued, throttled, *moments = _TIMES.unpack(record.times)
     answer = None
@@ -180,26 +183,29 @@ def result_of(
     return failure
 
 
-def _plain_success(
-    record: Record, content: bytes, index: int, item: Any, library: Any, heads: Heads
+def plain_success(
+    answer: StoredAnswer,
+    times: bytes,
+    ended_at: float,
+    attempts: int,
+    content: bytes,
+    index: int,
+    item: Any,
 ) -> Success:
     """Return the result of a record with nothing special, as most are, in half of the time."""
-    elapsed, queued, throttled, *moments = _TIMES.unpack(record.times)
-    assert record.head is not None
-    answer = StoredAnswer(library, record.status or 0, heads.parsed(record.head), None)
-    course = _course(moments)
+    elapsed, queued, throttled, *moments = _TIMES.unpack(times)
     made = draft(
         index,
         item,
         elapsed,
-        record.attempts,
+        attempts,
         (),
         queued,
         throttled,
-        course,
+        _course(moments),
         content,
         answer,
-        _started(record, elapsed),
+        ended_at - elapsed if attempts else 0.0,
         None,
         True,
     )

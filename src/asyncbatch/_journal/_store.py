@@ -34,6 +34,10 @@ class OutOfSpace(Exception):
     """The file system, or a quota on it, has no space left."""
 
 
+PlainRow: TypeAlias = Sequence[Any]
+"""The row of a success, with nothing to say beside its response; see `COLUMNS`."""
+
+
 class Found(NamedTuple):
     """What the journal knows of one request of this run."""
 
@@ -142,8 +146,40 @@ class Store:
 
     # Finding
 
+    def take_plain(self, urls: Sequence[str | None]) -> list[PlainRow]:
+        """Take the rows of the first requests; see `EarlierResults.take_plain`."""
+        with naming(self.shown):
+            return self._earlier.take_plain(urls)
+
+    def put_back(self, rows: Iterable[PlainRow]) -> None:
+        """Undo the taking of rows."""
+        self._earlier.put_back(rows)
+
+    def content(self, row: PlainRow) -> bytes:
+        """
+        Return the body of a row.
+
+        Raises:
+            DamagedBody: If it is missing, or not what was written.
+        """
+        body: bytes = row[12]
+        return body if row[11] == RAW else self._bodies.content(row[11], body)
+
+    def head(self, head_id: int) -> bytes:
+        """Return a head by its number."""
+        head = self._heads.get(head_id)
+        if head is None:
+            with naming(self.shown):
+                head = head_of(self._connection, head_id)
+            remember(self._heads, head_id, head)
+        return head
+
     def find(
-        self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, most_bytes: int
+        self,
+        identities: Sequence[tuple[bytes, bytes | None]],
+        nth: Any,
+        most_bytes: int,
+        urls: Sequence[str | None] | None = None,
     ) -> Generator[Found]:
         """
         Take the results of requests, each matched with the next equal one that was not taken.
@@ -157,14 +193,17 @@ class Store:
             nth: Returns the key of the n-th request with an identity.
             most_bytes: Bytes of bodies after which no further one is read. Fewer results than
                 identities are then returned, at least one; the others are not taken.
+            urls: The URL of each request that is a plain GET, as given.
         """
+        if urls is None:
+            urls = [None] * len(identities)
         read = 0
         with naming(self.shown):
             self._connection.execute("BEGIN")
             try:
                 for start in range(0, len(identities), AT_ONCE):
                     part = identities[start : start + AT_ONCE]
-                    taken = self._take(part, nth)
+                    taken = self._take(part, nth, urls[start : start + AT_ONCE])
                     for place, one in enumerate(taken):
                         found = self._found(one)
                         read += len(found.content)
@@ -189,10 +228,15 @@ class Store:
                 "INSERT OR IGNORE INTO temp.seen VALUES (?, 0, NULL)", [(key,) for key in keys]
             )
 
-    def _take(self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any) -> list[_Taken]:
+    def _take(
+        self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, urls: Sequence[str | None]
+    ) -> list[_Taken]:
         """Match each request with a key that no other one of this run has, and with its result."""
         firsts = [nth(key, 0) if contents is None else None for key, contents in identities]
-        rows, used = self._earlier.take([first for first in firsts if first is not None])
+        rows, used = self._earlier.take(
+            [first for first in firsts if first is not None],
+            [url for first, url in zip(firsts, urls, strict=True) if first is not None],
+        )
         taken: list[_Taken | None] = []
         left = []
         for first, identity in zip(firsts, identities, strict=True):
@@ -251,16 +295,9 @@ class Store:
         key, row = taken.key, taken.row
         if row is None or not taken.is_same:
             return Found(key, None, b"", True, taken.is_same)
-        head_id = row[6]
-        head = self._heads.get(head_id)
-        if head is None and head_id is not None:
-            head = head_of(self._connection, head_id)
-            remember(self._heads, head_id, head)
-        record, coding = record_in(row, head), row[11]
-        if coding == RAW:
-            return Found(key, record, row[12], True, True)
+        record = record_in(row, None if row[6] is None else self.head(row[6]))
         try:
-            return Found(key, record, self._bodies.content(coding, row[12]), True, True)
+            return Found(key, record, self.content(row), True, True)
         except DamagedBody:
             return Found(key, record, b"", False, True)
 

@@ -71,3 +71,54 @@ def test_what_is_sent_is_what_the_model_says(runs: list[Any]) -> None:
             assert [result.from_journal for result in results].count(False) == len(expected)
             fetched = [result.content for result in results if result.ok]
             assert len(set(fetched)) == len(fetched)
+
+
+SPELLINGS: list[Any] = [
+    "http://host.test/{}".format,
+    "http://host.test/{}".format,
+    "HTTP://HOST.test/{}".format,
+    " http://host.test/{}#part".format,
+    lambda number: Request(f"http://host.test/{number}", tag="a tag"),
+    lambda number: Request(f"http://host.test/{number}", timeout=9.0),
+    lambda number: httpx.URL(f"http://host.test/{number}"),
+]
+SPELT = st.lists(st.tuples(st.integers(0, len(SPELLINGS) - 1), st.integers(0, 2)), max_size=12)
+
+
+class Failing(httpx.AsyncBaseTransport):
+    """Answers each request with a number of its own; fails some of them."""
+
+    def __init__(self, fails: list[bool]) -> None:
+        self._fails = iter(fails)
+        self._number = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._number += 1
+        return httpx.Response(429 if next(self._fails, False) else 200, text=str(self._number))
+
+
+@settings(max_examples=80)
+@given(st.lists(SPELT, min_size=2, max_size=4), st.lists(st.booleans(), max_size=20))
+def test_the_nth_equal_request_has_the_result_of_the_nth(
+    runs: list[Any], fails: list[bool]
+) -> None:
+    """Although equal requests are spelt in different ways, some fail, and end in any order."""
+    server = Failing(fails)
+    kept: dict[Any, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for requests in runs:
+            results = fetch_many_sync(
+                [SPELLINGS[spelling](number) for spelling, number in requests],
+                journal=Path(folder, "run.db"),
+                transport=server,
+                retry=Retry(attempts=1, pause_hosts=False),
+            )
+
+            seen: collections.Counter[int] = collections.Counter()
+            for result, (_, number) in zip(results, requests, strict=True):
+                nth = number, seen[number]
+                seen[number] += 1
+                assert result.from_journal == (nth in kept)
+                assert result.content == kept.get(nth, result.content)
+                if result.ok:
+                    kept[nth] = result.content

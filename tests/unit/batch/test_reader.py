@@ -8,8 +8,12 @@ import anyio
 import attrs
 import pytest
 
+from asyncbatch import Success
+from asyncbatch._batch import Batch
+from asyncbatch._batch._input import END, Input, Settled
 from asyncbatch._batch._output import Delivered
 from asyncbatch._runtime._stalls import LEAST
+from tests.samples import success
 from tests.transports import settle, urls
 from tests.unit.batch.one_batch import OneBatch, sharing
 
@@ -115,3 +119,41 @@ async def test_an_async_input_is_read_ahead() -> None:
             assert len(read) > before
             tasks.cancel_scope.cancel()
         await one.batch._source.aclose()
+
+
+class SettledInput(Input):
+    """An input of which each item has its result, and needs no waiting but for the first."""
+
+    is_async = is_ahead = True  # type: ignore[assignment]
+
+    def __init__(self, count: int) -> None:
+        super().__init__([])
+        self.left = [success(number) for number in range(count)]
+
+    def read(self) -> object:
+        result = self.settled()
+        self.exhausted = result is None
+        return END if result is None else (result.index, Settled(result))
+
+    def settled(self) -> Success | None:
+        return self.left.pop(0) if self.left else None
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_results_that_come_with_requests_wait_for_room(ordered: bool) -> None:
+    """They are passed on together, and no more of them than may wait for the consumer."""
+    output = Delivered(ordered=ordered, backlog=10)
+    async with sharing() as shared:
+        source = SettledInput(25)
+        batch = Batch(shared, source, output)
+        output.on_room = batch.notify
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(batch._reader.feed)
+            await settle()
+            assert len(source.left) == 15
+            taken = [await anext(output) for _ in range(4)]
+            await settle()
+            assert len(source.left) == 11
+            tasks.cancel_scope.cancel()
+
+    assert [result.index for result in taken] == list(range(4))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncbatch._journal import _earlier
 from asyncbatch._journal._earlier import AT_ONCE, EarlierResults
 from asyncbatch._journal._record import Record
+from asyncbatch._journal._schema import PLAIN
 from asyncbatch._journal._store import Store
 
 COUNT = 1000
@@ -93,6 +95,86 @@ def test_each_row_is_found_once(
     assert found == {number: b"%d" % number for number in numbers if number < COUNT}
     assert [rows for rows, _ in again] == [{}] * AT_ONCE
     assert [bool(used) for _, used in again] == [number < COUNT for number in numbers[:AT_ONCE]]
+
+
+def url(number: int) -> str:
+    return f"http://host.test/{number}"
+
+
+def plain(number: int, **fields: Any) -> Record:
+    """Return the record of a plain GET."""
+    return record(number)._replace(url=url(number), flags=PLAIN, **fields)
+
+
+def left_behind(path: Path, *records: Record) -> Store:
+    first = Store(path, "run.db", durability="process", bodies="all")
+    first.write([(each, b"body") for each in records])
+    first.close()
+    return Store(path, "run.db", durability="process", bodies="all")
+
+
+def test_successes_of_plain_requests_are_found_by_their_urls(tmp_path: Path) -> None:
+    """All of them, in the order of writing; none of them a second time, by URL or by key."""
+    store = left_behind(tmp_path / "run.db", *map(plain, range(COUNT)))
+    earlier = EarlierResults(store._connection)
+    found: list[Any] = []
+    for start in range(0, COUNT, AT_ONCE):
+        found += earlier.take_plain(list(map(url, range(start, min(COUNT, start + AT_ONCE)))))
+    again = earlier.take_plain([url(0)])
+    by_key = earlier.take([key(0), key(COUNT - 1)], [url(0), url(COUNT - 1)])
+    store.close()
+
+    assert [row[0] for row in found] == list(map(key, range(COUNT)))
+    assert again == []
+    assert by_key == ({}, {key(0), key(COUNT - 1)})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        plain(1, kind="status"),
+        plain(1, facts="{}"),
+        plain(1, key=key(1) + b"+"),
+        record(1)._replace(url=url(1)),
+    ],
+    ids=["a failure", "with facts", "not the first one", "not plain"],
+)
+def test_what_needs_an_identity_ends_the_successes(tmp_path: Path, other: Record) -> None:
+    """It is found by its key then, and so is what comes after it."""
+    store = left_behind(tmp_path / "run.db", plain(0), other, plain(2))
+    earlier = EarlierResults(store._connection)
+    rows = earlier.take_plain([url(0), url(1), url(2)])
+    left, _ = earlier.take([other.key, key(2)], [url(1), url(2)])
+    store.close()
+
+    assert [row[0] for row in rows] == [key(0)]
+    assert set(left) == {other.key, key(2)}
+    assert earlier._bytes_ahead == 0
+
+
+def test_a_row_that_was_taken_by_its_key_is_not_found_by_its_url(tmp_path: Path) -> None:
+    """A request may be spelt in two ways; the second one is another equal request."""
+    store = left_behind(tmp_path / "run.db", *map(plain, range(3)))
+    earlier = EarlierResults(store._connection)
+    first, _ = earlier.take([key(1)], ["HTTP://HOST.test/1"])
+    rows = earlier.take_plain([url(1)])
+    again, used = earlier.take([key(1)], [url(1)])
+    store.close()
+
+    assert set(first) == {key(1)}
+    assert rows == []
+    assert (again, used) == ({}, {key(1)})
+
+
+def test_two_rows_of_one_url_are_both_found(tmp_path: Path) -> None:
+    """A request that could not be sent at first has another identity than one that could."""
+    store = left_behind(tmp_path / "run.db", plain(1), plain(2)._replace(url=url(1)))
+    earlier = EarlierResults(store._connection)
+    rows, _ = earlier.take([key(2), key(1)], [url(1), url(1)])
+    store.close()
+
+    assert set(rows) == {key(1), key(2)}
+    assert earlier._bytes_ahead == 0
 
 
 def test_a_key_that_occurs_twice_gets_its_row_once(store: Store) -> None:
