@@ -242,7 +242,8 @@ class MultiplexedConnection:
             self.watch(exchange.deadline)
         stream.deadline = exchange.deadline
         self._writer.unsent.append(stream)
-        self._write_soon()
+        if not (self._is_receiving or self._is_scheduled):
+            self._write_soon()
 
     def send_request(self) -> None:
         """Write what was delayed to the end of the turn."""
@@ -374,10 +375,10 @@ class MultiplexedConnection:
         exchange = stream.exchange
         assert exchange is not None
         exchange.head = stream.head
-        exchange.content = stream.take_rest(last)
+        exchange.content = stream.take_rest(last) if stream.has_rest else last
         exchange.trailers = trailers
         exchange.ended_at = now = self._events.now
-        if stream.is_sending:
+        if stream.unsent or stream.sending is not None:
             # An early answer: the server does not need the rest of the request.
             self._session.reset(stream.number, ErrorCode.NO_ERROR)
         self._drop(stream)
@@ -387,7 +388,13 @@ class MultiplexedConnection:
         follow = exchange.follow
         following = None if follow is None else follow(exchange)
         if following is not None:
-            if self._takes_on(following, now):
+            # Before any that waits, and so only if none does.
+            if (
+                self.has_room
+                and following.origin == self.origin
+                and not self._pool.waiting
+                and now < self.retire_at
+            ):
                 self.start(following, following.begun_at)
             else:
                 self._tell_pool()
@@ -434,6 +441,10 @@ class MultiplexedConnection:
         if self._proxied is not None:
             payload = self._proxied.rewrite(payload)
         fields, content, is_chunked = self._translator.translate(payload)
+        if body is None and not content:
+            stream.number = number = self._session.open_stream(fields, is_end=True)
+            self._streams[number] = stream
+            return
         is_upload = isinstance(body, Upload)
         if body is not None and not isinstance(body, Upload):
             content = unchunked(body) if is_chunked else body
@@ -444,9 +455,7 @@ class MultiplexedConnection:
             sending.begin_upload(self._pool.start_task(send_upload(sending, exchange, body)))
 
     def _write_soon(self) -> None:
-        """Write after the bytes at hand, or at the end of the turn, or, if few are in use, now."""
-        if self._is_receiving or self._is_scheduled:
-            return
+        """Write at the end of the turn or, if few streams are open, now."""
         # What has arrived before a request may say that the server leaves; the outbox reads it.
         if len(self._streams) < WORTH_WAITING and not (self.served and self._transport.poll(0)):
             self._writer.flush()
@@ -458,22 +467,14 @@ class MultiplexedConnection:
             self._is_scheduled = True
             self._outbox.put(self)
 
-    def _takes_on(self, following: Exchange, now: float) -> bool:
-        """Whether the following exchange may be started here, before any that waits."""
-        return (
-            self.has_room
-            and following.origin == self.origin
-            and not self._pool.waiting
-            and now < self.retire_at
-        )
-
     def _drop(self, stream: Stream) -> None:
         """Remove a stream that has ended."""
         exchange, stream.exchange = stream.exchange, None
         assert exchange is not None
         exchange.connection = self
         self._streams.pop(stream.number, None)
-        self._writer.uploads.pop(stream.number, None)
+        if self._writer.uploads:
+            self._writer.uploads.pop(stream.number, None)
         if stream.untaken:
             self._session.consume(stream.number, stream.untaken)
         if stream.sending is not None:

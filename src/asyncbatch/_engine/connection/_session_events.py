@@ -82,7 +82,8 @@ class SessionEvents:
         found = self._streams.get(stream)
         if found is None or found.exchange is None:
             return
-        self._note_first_byte(found.exchange)
+        if not found.exchange.first_byte_at:  # as in `_note_first_byte`, without its call
+            found.exchange.first_byte_at = self.now
         if is_end:
             found.head = head
             self._connection.complete(found, b"", ())

@@ -65,7 +65,7 @@ class SessionWriter:
         is_upload: bool,
     ) -> None:
         """
-        Queue the head of a request, and its body if that is in memory.
+        Queue the head of a request that has a body, and that body if it is in memory.
 
         Raises:
             ProtocolError: No more streams can be opened.

@@ -80,6 +80,7 @@ class Stream:
         sending: The upload in progress, if there is one.
         unsent: How many bytes of a body in memory wait for the server.
         untaken: How many bytes of a streamed body its reader has not taken.
+        has_rest: Whether a piece of the body has come before the last one.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Stream:
         "_received",
         "deadline",
         "exchange",
+        "has_rest",
         "head",
         "number",
         "sending",
@@ -107,6 +109,7 @@ class Stream:
         self.sending: PartialRequest | None = None
         self.unsent = 0
         self.untaken = 0
+        self.has_rest = False
         # What has arrived of the body and was not taken; `None` before the first piece.
         self._body: GrowingBody | None = None
         self._received = 0
@@ -213,7 +216,7 @@ class Stream:
         self._longest = longest
         if head.length > longest:
             return body_too_large(limits.max_body)
-        if self._is_long_redirect(head.length):
+        if limits.max_redirect_body is not None and self._is_long_redirect(head.length):
             return self._too_long_redirect()
         if limits.streams:
             # The reader sets the next limit.
@@ -223,7 +226,8 @@ class Stream:
             return None
         if head.length > STREAM_WINDOW:
             self._widen()
-        self._keep_pace(0, exchange.first_byte_at)
+        if limits.minimum_rate is not None:
+            self._keep_pace(0, exchange.first_byte_at)
         if limits.read_timeout is not None or self._pace is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
@@ -237,17 +241,19 @@ class Stream:
             return error
         if self._body is None:
             self._body = GrowingBody()
+            self.has_rest = True
         self._body.add(content)
         limits = exchange.limits
         if limits.streams:
             self.untaken += len(content)
             exchange.settle()
             return None
-        if self._is_long_redirect(self._received):
+        if limits.max_redirect_body is not None and self._is_long_redirect(self._received):
             return self._too_long_redirect()
         if self._received > STREAM_WINDOW and not self._is_wide:
             self._widen()
-        self._keep_pace(len(content), now)
+        if limits.minimum_rate is not None:
+            self._keep_pace(len(content), now)
         if limits.read_timeout is not None or self._pace is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
@@ -286,11 +292,6 @@ class Stream:
     def give_more_time(self, seconds: float) -> None:
         """Extend every limit of the exchange."""
         give_more_time(self, seconds)
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a part of the request waits to be sent."""
-        return self.sending is not None or self.unsent > 0
 
     @property
     def is_upload(self) -> bool:

@@ -38,6 +38,7 @@ _DROPPED = {
     b"transfer-encoding",
     b"upgrade",
 }
+_END = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 _STATUS = re.compile(rb"[2-9][0-9]{2}")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -45,25 +46,33 @@ _PHRASES = {status.value: status.phrase.encode("ascii") for status in http.HTTPS
 
 
 class _Rest:
-    """What many requests have in common: all of their head after the target."""
+    """
+    What many requests have in common: all of their head after the target.
 
-    __slots__ = ("authority", "fields", "is_chunked")
+    Attributes:
+        origin: The pseudo-header fields about it.
+        fields: Those that are none.
+        is_chunked: Whether the body is framed by chunks.
+    """
 
-    def __init__(self, lines: list[bytes]) -> None:
-        self.authority = b""
+    __slots__ = ("fields", "is_chunked", "origin")
+
+    def __init__(self, lines: list[bytes], scheme: bytes) -> None:
+        authority = b""
         self.is_chunked = False
         fields: list[tuple[bytes, bytes]] = []
         for line in lines:
             name, _, value = line.partition(b":")
             name, value = name.lower(), value.strip(b" \t")
             if name == b"host":
-                self.authority = value
+                authority = value
             elif name == b"transfer-encoding":
                 self.is_chunked = True
             elif name == b"te" and value.lower() != b"trailers":
                 raise InvalidRequest("HTTP/2 allows no value of the field 'te' but 'trailers'")
             if name not in _DROPPED:
                 fields.append((name, value))
+        self.origin: Fields = ((b":scheme", scheme), (b":authority", authority))
         self.fields: Fields = tuple(fields)
 
 
@@ -94,26 +103,21 @@ class RequestTranslator:
             InvalidRequest: HTTP/2 does not allow a field.
         """
         method, target, after = payload.split(b" ", 2)
-        end = after.index(b"\r\n\r\n")
-        text = after[:end]
-        rest = self._rests.get(text)
-        if rest is None:
-            rest = _Rest(text.split(b"\r\n")[1:])
-            if len(text) <= _LONGEST_KNOWN:
-                if len(self._rests) >= _MOST_KNOWN:
-                    self._rests.clear()
-                self._rests[text] = rest
-        body = after[end + 4 :]
+        end = after.index(_END) + len(_END)
+        text, body = (after, b"") if end == len(after) else (after[:end], after[end:])
+        rest = self._rests.get(text) or self._read(text)
         if rest.is_chunked and body:
             body = unchunked(body)
-        fields = [
-            (b":method", method),
-            (b":scheme", self._scheme),
-            (b":authority", rest.authority),
-            (b":path", target),
-            *rest.fields,
-        ]
+        fields = [(b":method", method), *rest.origin, (b":path", target), *rest.fields]
         return fields, body, rest.is_chunked
+
+    def _read(self, text: bytes) -> _Rest:
+        rest = _Rest(text.removesuffix(_END).split(b"\r\n")[1:], self._scheme)
+        if len(text) <= _LONGEST_KNOWN:
+            if len(self._rests) >= _MOST_KNOWN:
+                self._rests.clear()
+            self._rests[text] = rest
+        return rest
 
 
 class HeadReader:

@@ -76,7 +76,6 @@ class ClientSession:
     """
 
     __slots__ = (
-        "_begun",
         "_connection",
         "_handlers",
         "_heads",
@@ -98,10 +97,9 @@ class ClientSession:
         self._heads = HeadReader()
         # How many informational responses a stream had, and their size; only of streams with one.
         self._informational: dict[int, tuple[int, int]] = {}
-        # Streams whose final head was told, and that are not closed yet.
-        self._begun: set[int] = set()
-        # Streams that the owner hears of: those that it has opened, until they are reset or closed.
-        self._live: set[int] = set()
+        # Streams that the owner hears of: those that it has opened, until they are reset or closed;
+        # and whether their final head was told.
+        self._live: dict[int, bool] = {}
         self.max_streams = INITIAL_STREAMS
         self.has_settings = False
         self.is_leaving = False
@@ -137,7 +135,7 @@ class ClientSession:
         except ngh2.NGH2Error as exc:
             self.is_leaving = True
             raise ProtocolError(str(exc)) from exc
-        self._live.add(stream)
+        self._live[stream] = False
         return stream
 
     def send_body(self, stream: int, content: bytes, *, is_end: bool) -> None:
@@ -154,7 +152,7 @@ class ClientSession:
 
     def reset(self, stream: int, code: int = ErrorCode.CANCEL) -> None:
         """Give up a stream; the owner hears no more of it."""
-        self._live.discard(stream)
+        self._live.pop(stream, None)
         self._try(self._connection.reset_stream, stream, int(code))
 
     def consume(self, stream: int, size: int) -> None:
@@ -224,22 +222,24 @@ class ClientSession:
         stream = event.stream_id
         if stream not in self._live:
             return
+        fields = event.headers
         try:
-            head = self._heads.read(event.headers)
-            if stream in self._informational:
-                check_size(event.headers, self._informational[stream][1])
+            head = self._heads.read(fields)
+            if self._informational and stream in self._informational:
+                check_size(fields, self._informational[stream][1])
         except ExchangeError as exc:
             self._refuse(stream, exc)
             return
-        self._begun.add(stream)
+        self._live[stream] = True
         self._owner.head_received(stream, head, is_end=event.end_stream)
 
     def _content(self, event: events.DataReceived) -> None:
         stream, content = event.stream_id, event.data
-        if stream not in self._live:
+        has_begun = self._live.get(stream)
+        if has_begun is None:
             self.consume(stream, len(content))
             return
-        if stream not in self._begun:
+        if not has_begun:
             # nghttp2 takes DATA after an informational response.
             self.consume(stream, len(content))
             self._refuse(stream, ProtocolError("a body before the head of the response"))
@@ -247,10 +247,11 @@ class ClientSession:
         self._owner.content_received(stream, content, is_end=event.end_stream)
 
     def _trailers(self, event: events.TrailersReceived) -> None:
-        if event.stream_id not in self._live:
+        has_begun = self._live.get(event.stream_id)
+        if has_begun is None:
             return
         try:
-            if event.stream_id not in self._begun:
+            if not has_begun:
                 raise ProtocolError("trailers before the head of the response")
             fields = trailers_of(event.headers)
         except ExchangeError as exc:
@@ -280,9 +281,8 @@ class ClientSession:
 
     def _reset(self, event: events.StreamReset) -> None:
         stream = event.stream_id
-        if stream not in self._live:
+        if self._live.pop(stream, None) is None:
             return
-        self._live.discard(stream)
         if event.error_code == ErrorCode.REFUSED_STREAM:
             self._owner.stream_refused(stream)
         else:
@@ -290,14 +290,13 @@ class ClientSession:
 
     def _closed(self, event: events.StreamClosed) -> None:
         # After all other events of the stream.
-        code, stream = event.error_code, event.stream_id
-        self._begun.discard(stream)
+        stream = event.stream_id
         if self._informational:
             self._informational.pop(stream, None)
-        if stream not in self._live:
+        if self._live.pop(stream, None) is None:
             return
-        self._live.discard(stream)
-        if code == ErrorCode.NO_ERROR:
+        code = event.error_code
+        if not code:  # `ErrorCode.NO_ERROR`
             return  # the owner has heard of the end
         if code == ErrorCode.REFUSED_STREAM:
             self._owner.stream_refused(stream)

@@ -211,12 +211,11 @@ def test_a_request_is_sent_when_nothing_of_it_waits() -> None:
 
     assert not stream.sent(10, 1.0)
     assert not stream.sent(10, 1.0)
-    assert stream.is_sending
+    assert stream.unsent == 10
     assert len(connection.calls) == 1
     assert not stream.sent(5, 1.0)
     assert len(connection.calls) == 2
     assert stream.sent(0, 3.0)
-    assert not stream.is_sending
     assert exchange.sent_at == 3.0
     assert len(connection.calls) == 3
     stream.exchange = None
