@@ -8,13 +8,14 @@ journal. Times are of the CPU of a thread where that is what counts, and of the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,38 +66,100 @@ def results(count: int, offset: int = 0) -> list[Success]:
     ]
 
 
-async def writing(path: Path, count: int) -> dict[str, Any]:
-    """
-    Write results as a batch does, some hundred in each turn of the loop.
+class Written(NamedTuple):
+    """A journal that is open, and what puts results into it."""
 
-    The turns themselves take time of the loop's thread too, so they are made without a journal
-    first, and their time is taken off.
-    """
+    docking: Docking
+    put: Callable[[Result], object]
+
+
+@contextlib.asynccontextmanager
+async def written(path: Path) -> AsyncGenerator[Written]:
+    """Open a journal as a batch does, with a key for each result."""
     async with Fetcher() as fetcher:
         shared: Any = fetcher._shared
-        collected = Collected()
-        docking = Docking(Journal(path), shared, collected, Files(None))
+        docking = Docking(Journal(path), shared, Collected(), Files(None))
         await docking.open({}, print)
-        made = results(count)
-        plain = await _take_turns(Collected().put, made)
         keys, put = docking.output.keys, docking.output.put
 
         def put_with_key(result: Result) -> None:
             keys[result.index] = b"%016d" % result.index
             put(result)
 
-        kept = await _take_turns(put_with_key, made, docking.flush)
+        yield Written(docking, put_with_key)
         await docking.close()
+
+
+async def writing(path: Path, count: int) -> dict[str, Any]:
+    """
+    Write results as a batch does, some hundred in each turn of the loop, as fast as it goes.
+
+    The turns themselves take time of the loop's thread too, so they are made without a journal
+    first, and their time is taken off.
+    """
+    made = results(count)
+    plain = await _take_turns(Collected().put, made)
+    async with written(path) as journal:
+        kept = await _take_turns(journal.put, made, journal.docking.flush)
     size = (await anyio.Path(path).stat()).st_size
     return {
-        "results a second": count / kept.seconds,
+        "results a second, at most": count / kept.seconds,
         "µs of CPU in all a result": (kept.everything - plain.everything) / count * 1e6,
         "µs of the loop's thread a result": (kept.on_loop - plain.on_loop) / count * 1e6,
         "  of the turns alone": plain.on_loop / count * 1e6,
-        "p99 of the loop's lag, ms": kept.lag * 1000,
-        "  of the turns alone, ms": plain.lag * 1000,
         "file ÷ bytes of the bodies": size / (count * BODY),
     }
+
+
+RATE = 20_000
+ROUNDS = 10
+
+
+async def lagging(folder: Path) -> dict[str, Any]:
+    """
+    Measure how late the loop is while results are written at a steady rate.
+
+    Rounds with and without a journal take turns, and the best of each counts: other programs make
+    any of them worse. What the journal's own thread does to the loop is measured in its CPU time:
+    the loop waits while that thread makes rows, and goes on while SQLite works on them.
+    """
+    made = results(RATE // 2)
+    plain, kept, rates, steps = [], [], [], []
+    for number in range(ROUNDS):
+        plain.append((await _take_turns(Collected().put, made, rate=RATE)).lag)
+        async with written(folder / f"{number}.db") as journal:
+            store: Any = journal.docking._writer._store
+            store._connection = steps_of = _TimedConnection(store._connection)
+            turns = await _take_turns(journal.put, made, journal.docking.flush, rate=RATE)
+        kept.append(turns.lag)
+        rates.append(len(made) / turns.seconds)
+        steps += steps_of.between
+    return {
+        "results a second, steady": max(rates),
+        "p99 of the loop's lag, ms": min(kept) * 1000,
+        "  of the turns alone, ms": min(plain) * 1000,
+        "the journal's thread in Python, ms": _p99(steps) * 1000,
+    }
+
+
+class _TimedConnection:
+    """Notes the CPU time of its thread between two statements: it holds the interpreter then."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._since: float | None = None
+        self.between: list[float] = []
+
+    def execute(self, *arguments: Any) -> Any:
+        if self._since is not None:
+            self.between.append(time.thread_time() - self._since)
+        try:
+            return self._connection.execute(*arguments)
+        finally:
+            self._since = time.thread_time()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 class Turns(NamedTuple):
@@ -112,10 +175,12 @@ async def _take_turns(
     put: Callable[[Result], object],
     made: list[Success],
     flush: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint,
+    *,
+    rate: float | None = None,
 ) -> Turns:
     lags: list[float] = []
     busy = 0.0
-    begun = time.perf_counter()
+    begun = due = time.perf_counter()
     cpu, everything = time.thread_time(), time.process_time()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_measure_lag, lags)
@@ -127,15 +192,21 @@ async def _take_turns(
             while time.thread_time() - since < 0.002:
                 os.getpid()
             busy += time.thread_time() - since
-            await anyio.lowlevel.checkpoint()
+            now = time.perf_counter()
+            due = now if rate is None else max(now, due + 100 / rate)
+            await anyio.sleep(due - now)
         await flush()
         tasks.cancel_scope.cancel()
     return Turns(
         time.perf_counter() - begun,
         time.thread_time() - cpu - busy,
         time.process_time() - everything - busy,
-        statistics.quantiles(lags, n=100)[98] if len(lags) > 1 else 0.0,
+        _p99(lags),
     )
+
+
+def _p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else 0.0
 
 
 async def _measure_lag(lags: list[float]) -> None:
@@ -189,7 +260,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="journal-", dir=arguments.folder))
     try:
-        for name, value in anyio.run(writing, folder / "run.db", arguments.count).items():
+        figures = anyio.run(writing, folder / "run.db", arguments.count)
+        for name, value in (figures | anyio.run(lagging, folder)).items():
             print(f"{name:<36}{value:>12.2f}")
         count = 1_000_000 if arguments.million else 50_000
         anyio.run(fill, folder / "finished.db", count)
