@@ -44,6 +44,8 @@ class Arguments:
     batch_timeout: float | None = None
     journal: str | None = None
     """The file in which the results are kept."""
+    folder: Folder | None = None
+    """Where the bodies go, if not into memory."""
     fetcher: Fetcher
     """A fetcher with the given options, not yet open."""
 
@@ -91,8 +93,9 @@ def parse(argv: Sequence[str] | None) -> Arguments:
             is_quiet=own.get("quiet", False), prints_lines=not outputs and "parquet" not in own
         ),
     )
+    folder = given.get("to")
     fetcher = _fetcher(parser, given)
-    return Arguments(prog=parser.prog, urls=urls, fetcher=fetcher, **own)
+    return Arguments(prog=parser.prog, urls=urls, folder=folder, fetcher=fetcher, **own)
 
 
 def _add_folder(parser: Parser, given: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
-from asyncbatch import Result
+from asyncbatch import Folder, Result
 from asyncbatch._cli._arguments import Arguments
 from asyncbatch._cli._input import Source
 from asyncbatch._cli._lines import json_line, plain_line
@@ -40,6 +40,29 @@ def check_files(arguments: Arguments, source: Source) -> None:
     for (option, path), (other, other_path) in combinations(written, 2):
         if _is_same(path, other_path):
             raise ValueError(f"{option} {path} would overwrite the file of {other}")
+    _refuse_among_fetched(arguments.folder, written)
+
+
+def _refuse_among_fetched(to: Folder | None, written: list[tuple[str, Path]]) -> None:
+    """
+    Refuse a file that is open meanwhile in a folder where a fetched file may replace it.
+
+    What is written at the end, the report and the table, is compared with the fetched files then.
+
+    Raises:
+        ValueError: Names the option.
+    """
+    if to is None or to.exists not in ("overwrite", "refresh"):
+        return
+    folder = os.path.realpath(to.path)
+    for option, path in written:
+        if option not in ("--jsonl", "--journal"):
+            continue
+        if folder in (os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))):  # noqa: PTH120
+            raise ValueError(
+                f"{option} {path} is in the folder of --output, where --exists {to.exists} lets a "
+                "file that is fetched take its place; write it to another folder"
+            )
 
 
 def _written(arguments: Arguments) -> Iterator[tuple[str, Path]]:

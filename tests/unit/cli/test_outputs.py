@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import permutations
@@ -115,3 +116,42 @@ def test_a_table_is_not_written_over_a_file_that_was_fetched(
     assert code == 1
     assert table.read_bytes() == b"body"
     assert f"--parquet {table} would overwrite a file that was fetched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("exists", ["overwrite", "refresh"])
+@pytest.mark.parametrize("option", ["--jsonl", "--journal"])
+@pytest.mark.parametrize("name", ["downloads/page", "downloads/link", "link"])
+def test_what_is_written_meanwhile_is_not_where_fetched_files_replace_others(
+    server: LoopbackServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    exists: str,
+    option: str,
+    name: str,
+):
+    """It is refused before anything is sent or opened: a URL may have its name."""
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(folder / "page")
+    path = tmp_path / name
+
+    code = main([server.url("/page"), "-o", f"{folder}/.", "--exists", exists, option, str(path)])
+
+    assert code == 2
+    assert f"{option} {path} is in the folder of --output" in capsys.readouterr().err
+    assert not server.requests
+    assert sorted(each.name for each in folder.iterdir()) == ["link"]
+
+
+@pytest.mark.parametrize("exists", ["skip", "rename"])
+def test_what_is_written_meanwhile_may_be_where_fetched_files_replace_nothing(
+    server: LoopbackServer, tmp_path: Path, exists: str
+):
+    """It is whole in the end, although a URL has its name."""
+    lines = tmp_path / "page"
+    argv = [server.url("/page"), "-q", "-o", str(tmp_path), "--exists", exists]
+
+    assert main([*argv, "--jsonl", str(lines)]) == 0
+
+    assert json.loads(lines.read_text())["url"] == server.url("/page")
