@@ -18,10 +18,7 @@ from asyncbatch._batch._workers import Member, Workers
 from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
 
-MIN_BURST = 8
-"""Workers that are started in one turn of the event loop while requests are answered at once."""
-
-MAX_BURST = 64
+BURST = 64
 """Most workers that are started in one turn of the event loop, which takes 1 ms."""
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
@@ -164,17 +161,15 @@ class Dispatcher:
         """
         Start as many workers as there is work and permits for.
 
-        First a few in each turn of the event loop: starting one and ending it costs as much as a
-        request, and if servers answer at once, a few can do much of the work. Of those with a task
-        first one, then two, then four: the first one may do all of it without ever waiting.
+        Many in each turn of the event loop: a turn costs as much as starting several. But of those
+        with a task first one, then two, then four: the first one may do all of it without waiting.
         """
-        workers = self._workers
-        most, most_tasks = MIN_BURST, 1
+        most_tasks = 1
         while True:
-            if workers.taskless:
+            if self._workers.taskless:
                 self._start_tasks()
             tasks = 0
-            for _ in range(most):
+            for _ in range(BURST):
                 worker = self._start_worker()
                 if worker is None:
                     return
@@ -182,12 +177,7 @@ class Dispatcher:
                 if tasks == most_tasks:
                     break
             most_tasks *= 2
-            last_begun = workers.last_at_work
             await anyio.lowlevel.checkpoint()
-            if workers.last_at_work is last_begun:  # nothing was answered meanwhile
-                most = min(2 * most, MAX_BURST)
-            else:
-                most = min(max(MIN_BURST, len(workers.members) // 4), MAX_BURST)
 
     def _start_worker(self) -> Worker | None:
         """Start a worker and return it, if there are work and a permit for one."""
