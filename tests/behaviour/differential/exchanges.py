@@ -320,6 +320,12 @@ def settings() -> Iterator[Exchange]:
         request={"params": {"b": ["2", "3"]}},
     )
     # The query of a URL, which httpx drops for them, stays: tests/behaviour/lanes/test_urls.py.
+    yield Exchange(
+        "params without values",
+        "{base}/echo",
+        client={"params": {"a": "1", "b": "2"}},
+        request={"params": {"a": []}},
+    )
     yield Exchange("params", "{base}/echo", request={"params": {"b": "ü &"}})
     yield Exchange("empty params", "{base}/echo", request={"params": {}})
     yield Exchange(

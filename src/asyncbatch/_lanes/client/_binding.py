@@ -85,7 +85,7 @@ class Binding:
         if host := self._host_field(client, url, request):
             arguments["headers"] = host
         # Not if there are none: httpx would remove the URL's query for empty parameters.
-        if self.query_of(request.params):
+        if self.query_of(request.params) or (client.params and request.params):
             arguments["params"] = by_value(request.params)
         try:
             native = client.build_request(request.method, url, timeout=timeout, **arguments, **more)
@@ -190,7 +190,8 @@ class Binding:
         query = self.query_of(params)
         if not client.params:
             return query
-        return str(client.params.merge(by_value(params)) if query else client.params)
+        # An empty list of values takes the place of the client's values of that name.
+        return str(client.params.merge(by_value(params)) if params else client.params)
 
     def url(self, url: Any) -> Any:
         """Return `url` in a form that this library's clients accept."""

@@ -123,6 +123,7 @@ def test_what_is_more_than_a_text_is_taken_by_its_value(given: Any, value: Any) 
         ("http://a.test/?a=1", {"b": 2}, None, b"/?a=1&b=2"),
         ("http://a.test/?a=1", None, {"c": 3}, b"/?a=1&c=3"),
         ("http://a.test/?a=1", {"c": 2}, {"c": 3, "d": 4}, b"/?a=1&c=2&d=4"),
+        ("http://a.test/?a=1", {"c": []}, {"c": 3, "d": 4}, b"/?a=1&d=4"),
         ("http://a.test/", {"e": Word.ONE}, None, b"/?e=one"),
         ("http://a.test/?a=1", {}, None, b"/?a=1"),
         ("http://a.test/?", {"b": [1, 2]}, None, b"/?b=1&b=2"),

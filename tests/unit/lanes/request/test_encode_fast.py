@@ -115,6 +115,7 @@ AUTHS = st.sampled_from([UNSET, UNSET, None, ("a", "b"), httpx.BasicAuth("é", b
 @example("own agent", "http://a.test/x?y=z", "GET", None, {"a": "b"}, {}, UNSET)
 @example("parameters", "http://a.test/x?y=z", "GET", None, None, {}, UNSET)
 @example("parameters", "http://a.test/x?y=z", "GET", None, {"a": "b", "d": [1, 2]}, {}, UNSET)
+@example("parameters", "http://a.test/", "GET", None, {"a": []}, {}, UNSET)
 @example("parameters", "http://a.test/x?", "POST", None, {}, {"json": 1}, UNSET)
 @example("parameters", "http://a.test/x#f", "GET", None, {"a": None}, {}, UNSET)
 def test_a_request_is_sent_as_httpx_would_send_it(
