@@ -344,7 +344,7 @@ class Worker:
         """
         workers = self._workers
         schedule, source, ledger = workers.schedule, workers.reader.source, workers.ledger
-        if schedule.pending or not source.is_at_hand:
+        if schedule.pending or not source.is_at_hand or not done.host.steady:
             return None
         output = workers.output
         if output.is_bounded and not output.may_go_on(

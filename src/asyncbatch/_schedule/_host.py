@@ -186,19 +186,17 @@ class Host:
             own: Seconds since then in which this host let no request start.
             total: Seconds since then in which the total rate let no request start.
         """
-        paused = rate = full = 0.0
         if now < self.opens_at or self.in_flight < self._limit:
             # Of a time in which the host was also full, since it opens later than it has room.
             paused = min(own, max(0.0, min(now, self.paused_until) - since))
-            rate = own - paused
+            waits = [("pause", paused), ("rate", own - paused)]
         else:
-            full = own
-        reason = "per_host" if self._limit >= self._policies.cap else "slow_start"
+            waits = [("per_host" if self._limit >= self._policies.cap else "slow_start", own)]
+        if total > 0.0:
+            waits.append(("total_rate", total))
         for queue in self.joined:
-            queue.held_back("pause", paused)
-            queue.held_back("rate", rate)
-            queue.held_back(reason, full)
-            queue.held_back("total_rate", total)
+            for reason, seconds in waits:
+                queue.held_back(reason, seconds)
 
     # Ending
 
