@@ -16,6 +16,9 @@ from asyncbatch._results._heads import Heads
 from asyncbatch._results._record import CHUNK, COLUMNS, columns_of, encodable, tag_types_of
 from asyncbatch._values._result import Result
 
+MOST_REPEATED = 64
+"""Columns of one value that are kept for the next batches."""
+
 
 def library(name: str, extra: str) -> Any:
     """
@@ -76,22 +79,17 @@ def record_batch(results: Sequence[Result], tag_types: Collection[type] = (str,)
         results: The results.
         tag_types: As for `schema`.
     """
-    pa = arrow()
-    types = schema(tag_types)
-    if not results:
-        return pa.RecordBatch.from_pylist([], schema=types)
-    columns = columns_of(results, tag_types)
-    arrays = [_array(field.name, columns[field.name], field.type) for field in types]
-    return pa.RecordBatch.from_arrays(arrays, schema=types)
+    return _BatchMaker(tag_types).batch(results)
 
 
 def record_batches(
     results: Iterable[Result], tag_types: Collection[type] = (str,)
 ) -> Iterator[Any]:
     """Yield record batches of results, whose number does not matter."""
+    maker = _BatchMaker(tag_types)
     each = iter(results)
     while some := list(islice(each, CHUNK)):
-        yield record_batch(some, tag_types)
+        yield maker.batch(some)
 
 
 def table(results: Iterable[Result]) -> Any:
@@ -130,12 +128,61 @@ def pandas_frame(results: Sequence[Result]) -> Any:
 # Columns
 
 
-def _array(name: str, column: Any, kind: Any) -> Any:
-    convert = _CONVERTED.get(name)
-    return _values(column, kind) if convert is None else convert(column, kind)
+class _BatchMaker:
+    """
+    Makes record batches of one table.
+
+    Many columns have one value throughout, and are made once for all batches of one length: they
+    share its memory.
+
+    Args:
+        tag_types: As for `schema`.
+    """
+
+    def __init__(self, tag_types: Collection[type]) -> None:
+        self._tag_types = tag_types
+        self._schema = schema(tag_types)
+        self._repeated: dict[tuple[Any, Any, int], Any] = {}
+
+    def batch(self, results: Sequence[Result]) -> Any:
+        """Return the record batch of some results."""
+        pa = arrow()
+        if not results:
+            return pa.RecordBatch.from_pylist([], schema=self._schema)
+        columns = columns_of(results, self._tag_types)
+        # Columns that are one list are one array.
+        made: dict[int, Any] = {}
+        for field in self._schema:
+            column = columns[field.name]
+            if id(column) not in made:
+                made[id(column)] = self._array(field, column)
+        arrays = [made[id(columns[name])] for name in self._schema.names]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _array(self, field: Any, column: Any) -> Any:
+        convert = _CONVERTED.get(field.name)
+        if convert is not None:
+            return convert(column, field.type)
+        first = column[0]
+        # Counting a value that is there throughout takes a hundredth of the time of reading it.
+        # Not a number with a point, since `-0.0` counts as `0.0`.
+        may_repeat = type(first) is not float and first == column[-1]
+        if may_repeat and column.count(first) == len(column):
+            return self._repeat(first, field.type, len(column))
+        return _values(column, field.type)
+
+    def _repeat(self, value: Any, kind: Any, count: int) -> Any:
+        found = self._repeated.get((value, kind, count))
+        if found is None:
+            if len(self._repeated) >= MOST_REPEATED:
+                self._repeated.clear()
+            pa = arrow()
+            found = pa.repeat(_values([value], kind)[0], count, memory_pool=_pool())
+            self._repeated[value, kind, count] = found
+        return found
 
 
-def _values(column: Sequence[Any], kind: Any) -> Any:
+def _values(column: list[Any], kind: Any) -> Any:
     pa = arrow()
     try:
         return pa.array(column, kind, memory_pool=_pool())
@@ -164,14 +211,16 @@ def _moments(seconds: Sequence[float], kind: Any) -> Any:
 
 
 def _headers(heads: Heads, kind: Any) -> Any:
-    """Make the column of the heads, each different one of which is converted once."""
+    """Make the column of the heads, each different head and field of which is converted once."""
     pa = arrow()
-    texts = [_values(each, pa.string()) for each in (heads.names, heads.values)]
+    pc: Any = importlib.import_module("pyarrow.compute")
+    fields = heads.fields
+    texts = [_values(each, pa.string()) for each in (fields.names, fields.texts)]
     pairs = pa.StructArray.from_arrays(texts, fields=list(kind.value_type))
-    unlike = pa.ListArray.from_arrays(pa.array(heads.ends, pa.int32()), pairs, type=kind)
+    lines = pc.take(pairs, pa.array(heads.lines, pa.int32()), memory_pool=_pool())
+    unlike = pa.ListArray.from_arrays(pa.array(heads.ends, pa.int32()), lines, type=kind)
     if len(unlike) == len(heads):
         return unlike
-    pc: Any = importlib.import_module("pyarrow.compute")
     return pc.take(unlike, pa.array(heads.places, pa.int32()), memory_pool=_pool())
 
 

@@ -1,16 +1,15 @@
 """
-The header fields of many results, each different head of which is read once.
+The header fields of many results, each different head and line of which is read once.
 
-Fields are in flat lists of text: a pair or a list for each of them would set the garbage collector
-off. The fields that a response caches are left alone, since they would stay in memory.
+Heads that differ do so in a few lines, such as `Date` or `ETag`. Fields are in flat lists: a pair
+or a list for each of them would set the garbage collector off. The fields that a response caches
+are left alone, since they would stay in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-Fields = tuple[tuple[str, str], ...]
 
 
 class Heads:
@@ -22,10 +21,10 @@ class Heads:
     """
 
     def __init__(self, answers: Sequence[Any]) -> None:
-        self.names: list[str] = []
-        """The names of the fields of all different heads, in lower case."""
-        self.values: list[str] = []
-        """Their values."""
+        self.fields = Fields()
+        """The different fields."""
+        self.lines: list[int] = []
+        """Which of them the different heads have, one head after the other."""
         self.ends: list[int] = [0]
         """Where each different head begins in these, and where the last one ends."""
         self.places: list[int] = []
@@ -35,11 +34,12 @@ class Heads:
     def __len__(self) -> int:
         return len(self.places)
 
-    def rows(self) -> list[Fields]:
+    def rows(self) -> list[tuple[tuple[str, str], ...]]:
         """Return the fields of each response; responses with the same head share one object."""
-        pairs = list(zip(self.names, self.values, strict=True))
+        pairs = list(zip(self.fields.names, self.fields.texts, strict=True))
+        lines = [pairs[line] for line in self.lines]
         unlike = [
-            tuple(pairs[begin:end])
+            tuple(lines[begin:end])
             for begin, end in zip(self.ends[:-1], self.ends[1:], strict=True)
         ]
         return [unlike[place] for place in self.places]
@@ -66,29 +66,45 @@ class Heads:
         return place
 
     def _add(self, answer: Any, head: Any) -> None:
-        block = getattr(head, "block", None)
+        block: bytes | None = getattr(head, "block", None)
         if block is not None:
-            _, _, lines = block.partition(b"\r\n")
-            self._add_lines(_decoded(lines))
+            # Without the status line, whose reason may be in another encoding.
+            _, _, fields = block.partition(b"\r\n")
+            lines = fields.split(b"\r\n") if fields.isascii() else _decoded(fields).split("\r\n")
+            self.lines += map(self.fields.__getitem__, lines[:-1])
         elif answer is not None:
             self._add_pairs(answer, answer.headers.raw if head is None else head.fields)
-        self.ends.append(len(self.names))
-
-    def _add_lines(self, lines: str) -> None:
-        for line in lines.split("\r\n")[:-1]:
-            name, _, value = line.partition(":")
-            self.names.append(name.lower())
-            self.values.append(value.strip(" \t"))
+        self.ends.append(len(self.lines))
 
     def _add_pairs(self, answer: Any, raw: Sequence[tuple[bytes, bytes]]) -> None:
         parts = _decoded(b"\0".join([part for pair in raw for part in pair])).split("\0")
-        if len(parts) == 2 * len(raw):
-            self.names += [name.lower() for name in parts[::2]]
-            self.values += parts[1::2]
-        elif raw:  # a value with a NUL, of a response made by hand
-            for name, value in answer.headers.multi_items():
-                self.names.append(name.lower())
-                self.values.append(value)
+        pairs: Iterable[tuple[str, str]] = zip(parts[::2], parts[1::2], strict=True)
+        if raw and len(parts) != 2 * len(raw):  # a value with a NUL, of a response made by hand
+            pairs = answer.headers.multi_items()
+        if raw:
+            self.lines += [self.fields.add(name, value) for name, value in pairs]
+
+
+class Fields(dict[bytes | str, int]):
+    """Different fields: the place of each by its line, which is read when it is asked for first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        """Their names, in lower case."""
+        self.texts: list[str] = []
+        """Their values."""
+
+    def __missing__(self, line: bytes | str) -> int:
+        name, _, value = (line.decode() if isinstance(line, bytes) else line).partition(":")
+        place = self[line] = self.add(name, value.strip(" \t"))
+        return place
+
+    def add(self, name: str, value: str) -> int:
+        """Take a field, and return its place."""
+        self.names.append(name.lower())
+        self.texts.append(value)
+        return len(self.names) - 1
 
 
 def _decoded(fields: bytes) -> str:

@@ -90,7 +90,7 @@ def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) 
     Return the columns of some results, by their names.
 
     They are lists of plain Python values, but for `headers`, which are `Heads`. `started` is in
-    seconds since 1970, 0.0 for never.
+    seconds since 1970, 0.0 for never. Columns with the same values may be one list.
 
     Args:
         results: The results, at least one.
@@ -100,18 +100,9 @@ def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) 
     found = columns_in(results)
     return {
         "index": found.indices,
-        "tag": [None if type(item) is str else _tag(item, tag_types) for item in found.items],
-        "url": redacted_urls(
-            [item if type(item) is str else _asked_url(item) for item in found.items]
-        ),
-        "final_url": _final_urls(found),
-        "method": ["GET" if type(item) is str else method_of(item) for item in found.items],
+        **_asked(found, tag_types),
         "status": [None if answer is None else answer.status_code for answer in found.answers],
-        "ok": [kind is None for kind in found.kinds],
-        "kind": [None if kind is None else kind.value for kind in found.kinds],
-        "error": [
-            error_text(result) if isinstance(result, Failure) else None for result in results
-        ],
+        **_outcomes(found, results),
         "attempts": found.attempts,
         "content": found.contents,
         "headers": Heads(found.answers),
@@ -122,6 +113,36 @@ def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) 
         "queued": found.queued,
         "throttled": found.throttled,
         **phase_columns(found.networks),
+    }
+
+
+def _asked(found: ResultColumns, tag_types: Collection[type]) -> dict[str, list[Any]]:
+    """Return what was asked for; `url` and `final_url` are one list if no URL has changed."""
+    items = found.items
+    asked: list[str] = items
+    tags: list[Any] = [None] * len(items)
+    methods = ["GET"] * len(items)
+    if set(map(type, items)) != {str}:
+        tags = [None if type(item) is str else _tag(item, tag_types) for item in items]
+        asked = [item if type(item) is str else _asked_url(item) for item in items]
+        methods = ["GET" if type(item) is str else method_of(item) for item in items]
+    urls = redacted_urls(asked)
+    final = _final_urls(found)
+    # Compared by identity mostly: what is sent as it was given is the same object.
+    final_urls = urls if final == asked else _redacted_column(final)
+    return {"tag": tags, "url": urls, "final_url": final_urls, "method": methods}
+
+
+def _outcomes(found: ResultColumns, results: Sequence[Result]) -> dict[str, list[Any]]:
+    kinds, count = found.kinds, len(found.kinds)
+    if kinds.count(None) == count:
+        return {"ok": [True] * count, "kind": kinds, "error": kinds}
+    return {
+        "ok": [kind is None for kind in kinds],
+        "kind": [None if kind is None else kind.value for kind in kinds],
+        "error": [
+            error_text(result) if isinstance(result, Failure) else None for result in results
+        ],
     }
 
 
@@ -206,12 +227,25 @@ def asked_url(result: Result) -> str:
 
 
 def _final_urls(found: ResultColumns) -> list[str | None]:
-    urls: list[str | None] = []
+    kinds = set(map(type, found.answers))
+    if len(kinds) == 1 and (urls := _sent_urls(kinds.pop(), found.items)) is not None:
+        return urls
+    urls = []
     last = build = None
     for item, url, answer in zip(found.items, found.urls, found.answers, strict=True):
         if answer is not last:  # most results of a connection share the object
             last, build = answer, getattr(answer, "final_url", None)
         urls.append(_final_url(item, url, answer) if build is None else build(item))
+    return urls
+
+
+def _sent_urls(kind: Any, items: list[Any]) -> list[str | None] | None:
+    """Return the final URLs of responses that are built by one kind of object, if it tells them."""
+    final_urls = getattr(kind, "final_urls", None)
+    return None if final_urls is None else final_urls(items)
+
+
+def _redacted_column(urls: list[str | None]) -> list[str | None]:
     if None not in urls:
         return redacted_urls(urls)  # type: ignore[arg-type, return-value]  # there is no None
     return [None if url is None else redacted_url(url) for url in urls]

@@ -139,25 +139,26 @@ def phase_columns(networks: Sequence[Timing | Course]) -> dict[str, list[float |
     # The same as `timing_of`, for many at a time. Not by `zip(*networks)`, which makes an iterator
     # for each: so many objects set the garbage collector off.
     courses: Sequence[Any] = networks
-    send_at, sent_at = [each[1] for each in courses], [each[2] for each in courses]
-    first_byte_at, ended_at = [each[3] for each in courses], [each[4] for each in courses]
     return {
         "dns": [each[5] for each in courses],
         "connect": [each[6] for each in courses],
         "tls": [each[7] for each in courses],
-        "send": _each_between(send_at, sent_at, ended_at),
-        "wait": _each_between(sent_at, first_byte_at, ended_at),
-        "receive": _each_between(first_byte_at, ended_at, ended_at),
+        "send": [
+            (seconds if (seconds := (each[2] or each[4]) - start) > 0.0 else 0.0) if start else None
+            for each in courses
+            for start in (each[1],)
+        ],
+        "wait": [
+            (seconds if (seconds := (each[3] or each[4]) - start) > 0.0 else 0.0) if start else None
+            for each in courses
+            for start in (each[2],)
+        ],
+        "receive": [
+            (seconds if (seconds := each[4] - start) > 0.0 else 0.0) if start else None
+            for each in courses
+            for start in (each[3],)
+        ],
     }
-
-
-def _each_between(
-    starts: Sequence[float], ends: Sequence[float], ended_at: Sequence[float]
-) -> list[float | None]:
-    return [
-        (seconds if (seconds := (end or last) - start) > 0.0 else 0.0) if start else None
-        for start, end, last in zip(starts, ends, ended_at, strict=True)
-    ]
 
 
 def _known(column: Sequence[float | None]) -> list[float]:

@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import Results
-from asyncbatch._results._arrow import library, record_batch, schema, table
-from asyncbatch._results._record import COLUMNS, records_of, tag_types_of
+from asyncbatch._results._arrow import (
+    MOST_REPEATED,
+    library,
+    record_batch,
+    record_batches,
+    schema,
+    table,
+)
+from asyncbatch._results._record import CHUNK, COLUMNS, records_of, tag_types_of
 from asyncbatch.arrow import table as public_table
 from asyncbatch.testing import success
 from tests.tables import BEGAN, HEADERS, MIXED_TAGS, SIMPLE_TAGS, every_kind, tagged
@@ -212,6 +219,40 @@ def test_duckdb_reads_results_by_their_name() -> None:
 
 class Tag:
     """Something that can be watched."""
+
+
+def test_columns_of_one_value_share_their_memory_over_all_batches() -> None:
+    """Most columns have one value throughout; each batch of them would take as much again."""
+    results = [success(index=place) for place in range(12_000)]
+
+    found = table(results)
+
+    first, second, _ = (chunk.buffers() for chunk in found.column("method").chunks)
+    assert [each.address for each in first if each] == [each.address for each in second if each]
+    assert found.column("method").unique().to_pylist() == ["GET"]
+    urls, final_urls = found.column("url").chunk(0), found.column("final_url").chunk(0)
+    assert urls.buffers()[2].address == final_urls.buffers()[2].address
+
+
+def test_a_column_that_begins_and_ends_with_one_value_keeps_the_others() -> None:
+    """So does one whose values count as equal and are not: `-0.0` and `0.0`."""
+    zero, text = 0.0, "a"
+
+    floats = table(tagged([zero, -0.0, zero])).column("tag").to_pylist()
+    texts = table(tagged([text, "b", text])).column("tag").to_pylist()
+
+    assert list(map(str, floats)) == ["0.0", "-0.0", "0.0"]
+    assert texts == ["a", "b", "a"]
+
+
+def test_more_values_than_are_kept_come_back() -> None:
+    """Each batch has a tag of its own, as of a caller that numbers the batches."""
+    tags = [str(place) for place in range(MOST_REPEATED + 3)]
+    maker = record_batches((each for tag in tags for each in tagged([tag] * CHUNK)), (str,))
+
+    found = [batch.column("tag").unique().to_pylist() for batch in maker]
+
+    assert found == [[tag] for tag in tags]
 
 
 def test_a_table_keeps_no_result_alive() -> None:

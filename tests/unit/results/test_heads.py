@@ -41,7 +41,17 @@ def test_responses_with_the_same_head_share_it() -> None:
     assert heads.places == [0, 1, 0, 0, 0, 1]
     rows = heads.rows()
     assert rows[0] is rows[2] is rows[4]
-    assert len(heads.names) == len(heads.values) == 5
+    assert (len(heads.lines), heads.ends) == (5, [0, 4, 5])
+
+
+def test_heads_that_differ_share_the_fields_that_do_not() -> None:
+    """Most lines of the heads of a server are the same, so each different one is read once."""
+    blocks = [b"HTTP/1.1 200 OK\r\nServer: nginx\r\nETag: %d\r\n" % number for number in range(9)]
+
+    heads = Heads([Builder(block) for block in blocks])
+
+    assert heads.rows() == [(("server", "nginx"), ("etag", str(number))) for number in range(9)]
+    assert len(heads.fields.names) == len(heads.fields.texts) == 10
 
 
 def test_reading_leaves_nothing_in_a_head() -> None:

@@ -17,6 +17,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, Retry, Success
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
@@ -290,3 +291,22 @@ async def test_an_outcome_is_freed_without_the_garbage_collector(
             gc.enable()
 
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("items", "is_told"),
+    [
+        (["http://a.test/1", " http://a.test/2\t", "http://a.test/x y", "http://\xe4.test/"], True),
+        (["http://a.test/1", "http://a.test:8080/2"], False),
+        (["http://a.test/1", "https://a.test:443/2"], False),
+        (["http://a.test/1", httpx.URL("http://a.test/2")], False),
+        (["http://a.test/1", asyncbatch.Request("http://a.test/2", tag=1)], False),
+    ],
+)
+def test_final_urls_at_once_are_those_one_by_one(items: list[Any], is_told: bool) -> None:
+    """They are not told at once if httpx may change one of them, or if one is not a text."""
+    builder = PlainResponseBuilder.__new__(PlainResponseBuilder)
+    builder._library = httpx
+    one_by_one = [builder.final_url(item) for item in items]
+
+    assert PlainResponseBuilder.final_urls(items) == (one_by_one if is_told else None)
