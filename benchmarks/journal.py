@@ -74,19 +74,14 @@ class Written(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def written(path: Path) -> AsyncGenerator[Written]:
-    """Open a journal as a batch does, with a key for each result."""
+async def written(path: Path, count: int) -> AsyncGenerator[Written]:
+    """Open a journal as a batch does, with a key for each of `count` results."""
     async with Fetcher() as fetcher:
         shared: Any = fetcher._shared
         docking = Docking(Journal(path), shared, Collected(), Files(None))
         await docking.open({}, print)
-        keys, put = docking.output.keys, docking.output.put
-
-        def put_with_key(result: Result) -> None:
-            keys[result.index] = b"%016d" % result.index
-            put(result)
-
-        yield Written(docking, put_with_key)
+        docking.output.keys.update({index: b"%016d" % index for index in range(count)})
+        yield Written(docking, docking.output.put)
         await docking.close()
 
 
@@ -99,7 +94,7 @@ async def writing(path: Path, count: int) -> dict[str, Any]:
     """
     made = results(count)
     plain = await _take_turns(Collected().put, made)
-    async with written(path) as journal:
+    async with written(path, count) as journal:
         kept = await _take_turns(journal.put, made, journal.docking.flush)
     size = (await anyio.Path(path).stat()).st_size
     return {
@@ -127,7 +122,7 @@ async def lagging(folder: Path) -> dict[str, Any]:
     plain, kept, rates, steps = [], [], [], []
     for number in range(ROUNDS):
         plain.append((await _take_turns(Collected().put, made, rate=RATE)).lag)
-        async with written(folder / f"{number}.db") as journal:
+        async with written(folder / f"{number}.db", len(made)) as journal:
             store: Any = journal.docking._writer._store
             store._connection = steps_of = _TimedConnection(store._connection)
             turns = await _take_turns(journal.put, made, journal.docking.flush, rate=RATE)
