@@ -75,11 +75,16 @@ class Writer:
 
         Raises:
             Exception: As raised by `make`; the thread has then ended.
+            RuntimeError: The system allows no more threads.
         """
         thread = threading.Thread(target=self._run, name="asyncbatch-journal", daemon=True)
         call = _Call(functools.partial(self._open, make), self._loop)
         self._calls.append(call)
-        thread.start()
+        try:
+            thread.start()
+        except BaseException:
+            self._ended.set()  # or `close` would wait for a thread that has never run
+            raise
         self._wake()
         try:
             store: Store = await call.value()

@@ -188,3 +188,24 @@ async def test_an_error_of_writing_ends_it(tmp_path: Path, error: Exception, exp
     await writer.close()
     again = await anyio.to_thread.run_sync(maker(tmp_path / "run.db"))
     await anyio.to_thread.run_sync(again.close)
+
+
+async def test_a_thread_that_cannot_start_is_raised_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a system that allows no more threads; the journal can be opened later."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer = Journaled().writer
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await writer.open(maker(tmp_path / "run.db"))
+        with anyio.fail_after(5):
+            await writer.close()
+
+    again = Journaled().writer
+    await again.open(maker(tmp_path / "run.db"))
+    await again.close()
