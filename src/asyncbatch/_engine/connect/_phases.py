@@ -70,5 +70,5 @@ class ConnectPhases:
             self.observer(name, info)
 
     def take_out(self, seconds: float) -> None:
-        """Take the time of a blocked loop out of the phase in progress."""
-        self._since += seconds
+        """Take the time of a blocked loop out of the phase in progress, which may be shorter."""
+        self._since = min(self._since + seconds, monotonic())
