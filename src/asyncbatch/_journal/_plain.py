@@ -12,10 +12,15 @@ from typing import Any
 
 from asyncbatch._journal._answer import Heads, StoredAnswer
 from asyncbatch._journal._bodies import DamagedBody
+from asyncbatch._journal._earlier import COLUMNS
 from asyncbatch._journal._record import plain_success
 from asyncbatch._journal._store import PlainRow, Store, remember
 from asyncbatch._values._request import plain_url
 from asyncbatch._values._result import Success
+
+_ENDED_AT, _STATUS, _HEAD, _TIMES, _ATTEMPTS = map(
+    COLUMNS.split(", ").index, ("ended_at", "status", "head_id", "times", "attempts")
+)
 
 
 class PlainResults:
@@ -86,6 +91,3 @@ def url_of_plain(item: object, key: object) -> str | None:
     if key is not None:
         return None
     return item if type(item) is str else plain_url(item)
-
-
-_ENDED_AT, _STATUS, _HEAD, _TIMES, _ATTEMPTS = 2, 5, 6, 7, 8
