@@ -18,7 +18,6 @@ from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._partial_request import send_upload
-from asyncbatch._engine.connection._proxied import ProxiedRequests
 from asyncbatch._engine.connection._resend import (
     begin_again,
     is_refused_too_often,
@@ -29,12 +28,8 @@ from asyncbatch._engine.connection._session_events import SessionEvents
 from asyncbatch._engine.connection._session_writer import SessionWriter
 from asyncbatch._engine.connection._signs_of_life import SignsOfLife
 from asyncbatch._engine.connection._stream import Stream, StreamUpload
-from asyncbatch._engine.http2 import (
-    ErrorCode,
-    RequestTranslator,
-    new_session,
-    unchunked,
-)
+from asyncbatch._engine.connection._stream_limit import StreamLimit
+from asyncbatch._engine.http2 import ErrorCode, new_session
 from asyncbatch._engine.http11 import (
     ExchangeError,
     InvalidRequest,
@@ -91,18 +86,15 @@ class MultiplexedConnection:
         "_deadlines",
         "_events",
         "_has_changed",
-        "_is_leaving",
         "_is_receiving",
         "_is_scheduled",
         "_limit",
         "_outbox",
         "_pool",
-        "_proxied",
         "_session",
         "_signs",
         "_ssl_object",
         "_streams",
-        "_translator",
         "_transport",
         "_writer",
         "deadline",
@@ -142,14 +134,10 @@ class MultiplexedConnection:
         self._events = SessionEvents(self, self._streams)
         self._session: ClientSession = new_session(self._events)
         self._events.session = self._session
-        self._translator: RequestTranslator = RequestTranslator(is_tls=origin.is_tls)
-        # Removes credentials for a proxy from requests; `None` without one.
-        self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self._ssl_object: object = None
         self._signs = SignsOfLife()
-        self._writer = SessionWriter(self._session, transport, self._signs)
-        # How many streams to open at a time: what the server allows, or fewer since it refuses.
-        self._limit = self._session.max_streams
+        self._writer = SessionWriter(self._session, transport, self._signs, origin)
+        self._limit = StreamLimit(self._session.max_streams)
         # Bytes may arrive at any time, so none make an idle connection unusable.
         self.poll: Poll = never
         self.origin_pool: Any = None
@@ -161,8 +149,6 @@ class MultiplexedConnection:
         self.served = 0
         self.early_end: Exception | None = None
         self.is_closed = False
-        # Whether it takes no more exchanges.
-        self._is_leaving = False
         self._is_receiving = False
         self._is_scheduled = False
         # Whether the pool must be told of a change.
@@ -211,7 +197,7 @@ class MultiplexedConnection:
     @property
     def has_room(self) -> bool:
         """Whether it takes another exchange now."""
-        return not (self._is_leaving or self._signs.doubted_at) and len(self._streams) < self._limit
+        return not self._signs.doubted_at and self._limit.has_room(len(self._streams))
 
     @property
     def is_used(self) -> bool:
@@ -297,7 +283,7 @@ class MultiplexedConnection:
         """Close at once, without waiting; all exchanges must have ended."""
         if self.is_closed:
             return
-        self.is_closed = self._is_leaving = True
+        self.is_closed = self._limit.is_leaving = True
         self.deadline = NEVER
         self._pool.forget(self)
         self._session.stop()
@@ -305,7 +291,7 @@ class MultiplexedConnection:
         self._ssl_object = self._transport.get_extra_info("ssl_object")
         self._transport.abort()
         # Results refer to their connections.
-        self._transport = self._session = self._translator = None  # type: ignore[assignment]
+        self._transport = self._session = None  # type: ignore[assignment]
         self._events.stop()
         self.response_builder = self.origin_pool = None
 
@@ -383,8 +369,7 @@ class MultiplexedConnection:
             self._session.reset(stream.number, ErrorCode.NO_ERROR)
         self._drop(stream)
         self.served += 1
-        if self._limit < self._session.max_streams:
-            self._limit += 1
+        self._limit.served()
         follow = exchange.follow
         following = None if follow is None else follow(exchange)
         if following is not None:
@@ -410,7 +395,7 @@ class MultiplexedConnection:
 
     def settings_changed(self) -> None:
         """Note how many streams the server allows."""
-        self._limit = self._session.max_streams
+        self._limit.allow(self._session.max_streams)
         self._has_changed = True
 
     def server_leaves(self) -> None:
@@ -431,25 +416,15 @@ class MultiplexedConnection:
 
     def _open(self, stream: Stream, exchange: Exchange) -> None:
         """
-        Queue a request.
+        Queue a request, and begin to read its body if it is not in memory.
 
         Raises:
             InvalidRequest: It cannot be sent over HTTP/2.
             ProtocolError: No more streams can be opened.
         """
-        payload, body = exchange.payload, exchange.body
-        if self._proxied is not None:
-            payload = self._proxied.rewrite(payload)
-        fields, content, is_chunked = self._translator.translate(payload)
-        if body is None and not content:
-            stream.number = number = self._session.open_stream(fields, is_end=True)
-            self._streams[number] = stream
-            return
-        is_upload = isinstance(body, Upload)
-        if body is not None and not isinstance(body, Upload):
-            content = unchunked(body) if is_chunked else body
-        self._writer.open(stream, fields, content, is_upload=is_upload)
+        self._writer.open(stream, exchange)
         self._streams[stream.number] = stream
+        body = exchange.body
         if isinstance(body, Upload):
             stream.sending = sending = StreamUpload(stream)
             sending.begin_upload(self._pool.start_task(send_upload(sending, exchange, body)))
@@ -495,8 +470,8 @@ class MultiplexedConnection:
 
     def _leave(self) -> None:
         """Take no more exchanges."""
-        if not self._is_leaving:
-            self._is_leaving = True
+        if not self._limit.is_leaving:
+            self._limit.is_leaving = True
             self._has_changed = True
             self._pool.unshare(self)
             self._signs.end_doubt()
@@ -508,7 +483,7 @@ class MultiplexedConnection:
         if self.is_closed or self.origin_pool is None:  # not adopted yet
             return
         self._has_changed = False
-        if self._is_leaving and not self._streams:
+        if self._limit.is_leaving and not self._streams:
             self.close()
         else:
             self._pool.offer(self, self._events.now)
@@ -516,9 +491,8 @@ class MultiplexedConnection:
     def _send_refused_again(self) -> None:
         """Start refused requests elsewhere, the oldest first."""
         refused = self._events.take_refused()
-        if not self._is_leaving:
-            # It takes fewer than it says: no more than it has, until it serves some of them.
-            self._limit = max(1, len(self._streams) - len(refused))
+        if not self._limit.is_leaving:
+            self._limit.refused(len(self._streams) - len(refused))
             self._pool.unshare(self)
         for stream in refused:
             exchange = stream.exchange
@@ -526,7 +500,7 @@ class MultiplexedConnection:
                 continue
             is_upload = stream.is_upload
             self._drop(stream)
-            if not (self._is_leaving and self.served):
+            if not (self._limit.is_leaving and self.served):
                 exchange.refusals += 1
             if is_upload or is_refused_too_often(exchange):
                 exchange.fail(RequestRefused("the server refused the request"), self._events.now)

@@ -1,17 +1,20 @@
 """
-`SessionWriter`: writes what an HTTP/2 session has to send, as the kernel and the server take it.
+`SessionWriter`: opens the streams of requests, and writes what an HTTP/2 session has to send, as
+the kernel and the server take it.
 
 It knows no pool and receives nothing. The connection decides when it writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from asyncbatch._engine._exchange import Exchange, Origin, Upload
+from asyncbatch._engine.connection._proxied import ProxiedRequests
 from asyncbatch._engine.connection._signs_of_life import SignsOfLife
 from asyncbatch._engine.connection._stream import Stream
+from asyncbatch._engine.http2 import RequestTranslator, unchunked
 from asyncbatch._engine.io._transport import Transport
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class SessionWriter:
         session: The session.
         transport: Sends the bytes.
         signs: Are told when a request was written.
+        origin: The origin of the requests.
 
     Attributes:
         unsent: The streams whose head is not written.
@@ -38,41 +42,48 @@ class SessionWriter:
 
     __slots__ = (
         "_is_paused",
+        "_proxied",
         "_session",
         "_signs",
+        "_translator",
         "_transport",
         "is_stopped",
         "unsent",
         "uploads",
     )
 
-    def __init__(self, session: ClientSession, transport: Transport, signs: SignsOfLife) -> None:
-        # `None` once stopped, as `_transport`.
+    def __init__(
+        self, session: ClientSession, transport: Transport, signs: SignsOfLife, origin: Origin
+    ) -> None:
+        # `None` once stopped, as `_transport` and `_translator`.
         self._session: ClientSession = session
         self._transport: Transport = transport
         self.unsent: list[Stream] = []
         self.uploads: dict[int, Stream] = {}
         self._signs = signs
+        self._translator: RequestTranslator = RequestTranslator(is_tls=origin.is_tls)
+        # Removes credentials for a proxy from requests; `None` without one.
+        self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self.is_stopped = False
         self._is_paused = False
 
-    def open(
-        self,
-        stream: Stream,
-        fields: Iterable[tuple[bytes, bytes]],
-        content: bytes,
-        *,
-        is_upload: bool,
-    ) -> None:
+    def open(self, stream: Stream, exchange: Exchange) -> None:
         """
-        Queue the head of a request that has a body, and that body if it is in memory.
+        Queue the head of a request, and its body if that is in memory.
 
         Raises:
+            InvalidRequest: It cannot be sent over HTTP/2.
             ProtocolError: No more streams can be opened.
         """
-        number = self._session.open_stream(fields, is_end=not (content or is_upload))
-        stream.number = number
-        if content or is_upload:
+        payload, body = exchange.payload, exchange.body
+        if self._proxied is not None:
+            payload = self._proxied.rewrite(payload)
+        fields, content, is_chunked = self._translator.translate(payload)
+        if body is not None and not isinstance(body, Upload):
+            content = unchunked(body) if is_chunked else body
+        has_body = bool(content) or isinstance(body, Upload)
+        stream.number = number = self._session.open_stream(fields, is_end=not has_body)
+        if has_body:
             self.uploads[number] = stream
         if content:
             self._session.send_body(number, content, is_end=True)
@@ -121,7 +132,7 @@ class SessionWriter:
     def stop(self) -> None:
         """Write nothing more, and drop everything."""
         self.is_stopped = True
-        self._session = self._transport = None  # type: ignore[assignment]
+        self._session = self._transport = self._translator = None  # type: ignore[assignment]
         self.unsent, self.uploads = [], {}
 
     def _note_sent(self, now: float) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from asyncbatch._engine._exchange import Origin, Upload
 from asyncbatch._engine.connection._session_writer import PIECE, SessionWriter
 from asyncbatch._engine.connection._signs_of_life import SignsOfLife
+from asyncbatch._values._proxy import proxy_of
+
+ORIGIN = Origin(False, "host.test", 80)
+HEAD = b"POST / HTTP/1.1\r\nHost: host.test\r\n"
+
+
+def exchange_of(payload: bytes, body: Any = None) -> Any:
+    """Return what is read of an exchange whose request is opened."""
+    return SimpleNamespace(payload=payload, body=body)
 
 
 class FakeSession:
@@ -68,7 +79,7 @@ class FakeStream:
 def made(session: FakeSession, takes: int = 1000) -> tuple[SessionWriter, FakeTransport]:
     transport = FakeTransport(takes)
     signs = SignsOfLife()
-    writer = SessionWriter(session, transport, signs)  # type: ignore[arg-type]  # no more is called
+    writer = SessionWriter(session, transport, signs, ORIGIN)  # type: ignore[arg-type]  # fakes
     transport.writer = writer
     return writer, transport
 
@@ -100,7 +111,8 @@ def test_a_body_is_followed_until_the_server_has_taken_it() -> None:
     session, stream = FakeSession(), FakeStream()
     writer, _ = made(session)
 
-    writer.open(stream, [], b"body", is_upload=False)  # type: ignore[arg-type]
+    payload = HEAD + b"Content-Length: 4\r\n\r\nbody"
+    writer.open(stream, exchange_of(payload))  # type: ignore[arg-type]  # a fake
     writer.flush()
     session.body = 0
     writer.flush()
@@ -115,18 +127,20 @@ def test_it_tells_how_much_of_a_piece_waits() -> None:
     """The end of a body is no piece of its own."""
     session, stream = FakeSession(), FakeStream()
     writer, _ = made(session)
-    writer.open(stream, [], b"", is_upload=True)  # type: ignore[arg-type]
+    body: Any = None  # it is not read
+    upload = exchange_of(HEAD + b"\r\n", Upload(pieces=body))
+    writer.open(stream, upload)  # type: ignore[arg-type]  # a fake
 
     assert writer.send_body(stream, b"abc", is_end=False) == 3  # type: ignore[arg-type]
     assert writer.send_body(stream, b"", is_end=True) == 3  # type: ignore[arg-type]
-    assert session.opened == [([], False)]
+    assert [is_end for _, is_end in session.opened] == [False]
     assert session.sent == [(1, b"abc", False), (1, b"", True)]
 
 
 def test_the_first_request_since_bytes_have_arrived_is_noted() -> None:
     """Its time, by which a connection counts as silent."""
     signs = SignsOfLife()
-    writer = SessionWriter(FakeSession(), FakeTransport(), signs)  # type: ignore[arg-type]
+    writer = SessionWriter(FakeSession(), FakeTransport(), signs, ORIGIN)  # type: ignore[arg-type]
     writer.flush()
     assert signs.asked_at == 0.0
 
@@ -150,3 +164,41 @@ def test_nothing_is_written_after_the_end() -> None:
     writer.write_last()
 
     assert transport.pieces == []
+
+
+def test_a_request_without_a_body_ends_with_its_head() -> None:
+    """Nothing of it waits for the server after that."""
+    session, stream = FakeSession(), FakeStream()
+    writer, _ = made(session)
+
+    writer.open(stream, exchange_of(b"GET /a HTTP/1.1\r\nHost: host.test\r\n\r\n"))  # type: ignore[arg-type]
+
+    [(fields, is_end)] = session.opened
+    assert (b":path", b"/a") in tuple(fields)
+    assert is_end
+    assert not writer.uploads
+
+
+def test_the_framing_of_chunks_is_taken_off() -> None:
+    """HTTP/2 has its own."""
+    session, stream = FakeSession(), FakeStream()
+    writer, _ = made(session)
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+    writer.open(stream, exchange_of(head, b"3\r\nabc\r\n0\r\n\r\n"))  # type: ignore[arg-type]
+
+    assert session.sent == [(1, b"abc", True)]
+
+
+def test_credentials_for_a_proxy_do_not_pass_it() -> None:
+    """A tunnel leads to the origin, which must not see them."""
+    session, stream = FakeSession(), FakeStream()
+    route = proxy_of("http://proxy.test:3128")
+    origin = Origin(True, "host.test", 443, route=route)
+    writer = SessionWriter(session, FakeTransport(), SignsOfLife(), origin)  # type: ignore[arg-type]
+    head = b"GET / HTTP/1.1\r\nHost: host.test\r\nProxy-Authorization: secret\r\n\r\n"
+
+    writer.open(stream, exchange_of(head))  # type: ignore[arg-type]  # a fake
+
+    [(fields, _)] = session.opened
+    assert b"secret" not in b"".join(value for _, value in fields)
