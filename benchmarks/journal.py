@@ -237,7 +237,7 @@ async def fill(path: Path, count: int) -> None:
         shared: Any = fetcher._shared
         docking = Docking(Journal(path), shared, Collected(), Files(None))
         await docking.open({**fetcher._answer_options(), "key": None}, print)
-        identifier: Identifier = docking._identifier  # type: ignore[assignment]
+        identifier: Identifier = docking._lookup._identifier  # type: ignore[assignment]
         for start in range(0, count, 5000):
             for result in results(min(5000, count - start), start):
                 docking.output.keys[result.index] = identifier.identify(result._item).key

@@ -44,7 +44,8 @@ from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._files import Files
-from asyncbatch._journal._docking import Docking, JournaledInput
+from asyncbatch._journal._docking import Docking
+from asyncbatch._journal._input import JournaledInput
 from asyncbatch._journal._journal import JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns

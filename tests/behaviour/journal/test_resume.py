@@ -514,7 +514,7 @@ async def test_results_that_are_too_old_are_fetched_again(
     """By `max_age`, in seconds; a POST is served at any age."""
     requests = [server.url("/"), Request(server.url("/"), "POST")]
     await fetch_many(requests, journal=journal)
-    monkeypatch.setattr("asyncbatch._journal._docking.wall_time", later(100.0))
+    monkeypatch.setattr("asyncbatch._journal._lookup.wall_time", later(100.0))
 
     young = await fetch_many(requests, journal=Journal(journal, max_age=101.0))
     old = await fetch_many(requests, journal=Journal(journal, max_age=99.0))

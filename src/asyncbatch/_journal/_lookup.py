@@ -1,0 +1,161 @@
+"""
+`Lookup`: what a journal has of the requests that a batch asks for.
+
+It runs in the thread of the journal. The event loop asks it only whether a request may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from time import time as wall_time
+from typing import Any
+
+from asyncbatch._batch import Shared
+from asyncbatch._batch._make_result import rejected
+from asyncbatch._files import Files
+from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._earlier import AT_ONCE
+from asyncbatch._journal._identity import Identifier, is_with_key
+from asyncbatch._journal._journal import Journal
+from asyncbatch._journal._plain import PlainResults, url_of_plain
+from asyncbatch._journal._policy import Decision, may_be_repeated, statuses_of
+from asyncbatch._journal._record import file_of, kept_of, result_of
+from asyncbatch._journal._saved import claim, is_in_place, names_file
+from asyncbatch._journal._store import Found, Store
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._request import Request, Unset, method_of
+from asyncbatch._values._result import Result
+from asyncbatch._values._retry_policy import RetryPolicy
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Bytes of bodies that are read at once for requests that are served."""
+
+Asked = tuple[int, object, Any]
+"""The index of a request, the request, and what the caller identifies it by."""
+
+Answer = tuple[bytes, Result | None]
+"""What a new result of a request is kept by, and its result, if it is not to be sent."""
+
+
+class Lookup:
+    """
+    Finds requests in the file, and decides which of them are served from it.
+
+    Args:
+        journal: The options.
+        shared: The state of the fetcher.
+        files: Where the bodies go.
+    """
+
+    def __init__(self, journal: Journal, shared: Shared, files: Files) -> None:
+        self._rules = journal.rules
+        self._files = files
+        # Whether a success in memory is served whatever its age.
+        self._serves_plain = journal.max_age is None and files.to is None
+        self._retry = shared.retry
+        self._lane = shared.trial.lane
+        self._identifier: Identifier | None = None
+        self._heads = Heads()
+        self._plain = PlainResults(self._lane.binding.library, self._heads)
+
+    def identify_with(self, secret: bytes) -> None:
+        """Take the secret of the file, which identities are made with; call it before the first."""
+        self._identifier = Identifier(secret, self._lane.locate)
+
+    def may_repeat(self, item: object) -> bool:
+        """Whether a request may be sent although it may have been before."""
+        if type(item) is str:
+            return True
+        return may_be_repeated(
+            method_of(item), self._retry_of(item), has_idempotency_key=is_with_key(item)
+        )
+
+    def answers(self, store: Store, asked: Sequence[Asked]) -> list[Answer]:
+        """Look requests up; of the first ones only, if their bodies are large."""
+        answers: list[Answer] = []
+        room = MOST_BYTES
+        while room > 0 and len(answers) < len(asked):
+            part = asked[len(answers) : len(answers) + AT_ONCE]
+            urls: Sequence[str | None] = [None] * len(part)
+            if self._serves_plain:
+                urls = [url_of_plain(item, key) for _, item, key in part]
+                served, read = self._plain.take(store, part, urls, room)
+                answers += [(b"", result) for result in served]
+                room -= read
+                part, urls = part[len(served) :], urls[len(served) :]
+            if room > 0 and part:
+                answers += (found := self._find(store, part, urls, room))
+                room -= sum(0 if result is None else len(result.content) for _, result in found)
+        return answers
+
+    def _find(
+        self, store: Store, asked: Sequence[Asked], urls: Sequence[str | None], most_bytes: int
+    ) -> list[Answer]:
+        """Look requests up by their identities; of the first ones only, if bodies are large."""
+        identifier = self._identifier
+        assert identifier is not None
+        identities = []
+        errors: dict[int, Exception] = {}
+        for place, (_, item, key) in enumerate(asked):
+            try:
+                if isinstance(key, Exception):
+                    raise key
+                identity = identifier.identify(item, key)
+            except Exception as error:
+                errors[place] = error
+                identity = identifier.refused(item)
+            identities.append(identity)
+        now = wall_time()
+        answers: list[Answer] = []
+        again = []
+        found = store.find(identities, identifier.nth, most_bytes, urls)
+        with contextlib.closing(found):
+            for place, (one, (index, item, key)) in enumerate(zip(found, asked, strict=False)):
+                refusal = errors.get(place)
+                if refusal is None and not one.is_same:
+                    text = f"the key {key!r} is that of another request before this one"
+                    refusal = ValueError(text)
+                if refusal is not None:
+                    result = rejected(item, index, refusal, self._lane)
+                    answers.append((identifier.refused(item).key, result))
+                else:
+                    served = self._served(one, index, item, now)
+                    if served is None and one.record is not None:
+                        again.append(identities[place].key)
+                    answers.append((one.key, served))
+        if again:
+            store.send_again(again)
+        return answers
+
+    def _served(self, found: Found, index: int, item: object, now: float) -> Result | None:
+        """Return the result from the journal; `None` if the request is to be sent."""
+        record = found.record
+        if record is None:
+            return None
+        library = self._lane.binding.library
+        is_plain = record.facts is record.kind is None and found.has_body
+        if is_plain and self._serves_plain and not names_file(item):
+            return result_of(record, found.content, index, item, library, self._heads)
+        retry = self._retry_of(item)
+        saved = file_of(record)
+        has_body = found.has_body
+        if record.kind is None:
+            has_body = has_body and is_in_place(saved, item, self._files)
+        decision = self._rules.decide(
+            kept_of(record, now, has_body=has_body),
+            may_repeat=self.may_repeat(item),
+            statuses=statuses_of(retry),
+        )
+        if decision is Decision.SEND:
+            return None
+        if decision is Decision.DOUBT:
+            doubt = str(FailureKind.in_doubt)
+            record = record._replace(kind=doubt, status=None, head=None, facts=None)
+        elif saved is not None:
+            claim(saved, self._files)
+        return result_of(record, found.content, index, item, library, self._heads)
+
+    def _retry_of(self, item: object) -> RetryPolicy | None:
+        own = item.retry if isinstance(item, Request) else None
+        return self._retry if own is None or isinstance(own, Unset) else own

@@ -1,0 +1,183 @@
+"""`JournaledInput`: requests are looked up some ahead, together, and what is served is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncbatch._batch._input import END, Input, Settled
+from asyncbatch._journal._input import AHEAD, AHEAD_IN_MEMORY, AHEAD_SERVED, JournaledInput
+from asyncbatch._journal._lookup import Answer, Asked
+from tests.samples import success
+
+pytestmark = pytest.mark.any_loop
+
+
+class FakeOutput:
+    """Keeps what the results of the requests that are sent will be written by."""
+
+    def __init__(self) -> None:
+        self.keys: dict[int, bytes] = {}
+
+
+class FakeDocking:
+    """Has the results of some requests, and notes how many are looked up together."""
+
+    def __init__(self, *served: int, at_once: int = 1000) -> None:
+        self.served = set(served)
+        self.at_once = at_once
+        self.output = FakeOutput()
+        self.has_keys = False
+        self.is_closed = False
+        self.sizes: list[int] = []
+        self.steps: list[str] = []
+
+    def key_of(self, item: object) -> Any:
+        return None
+
+    async def look_up(self, asked: Sequence[Asked]) -> list[Answer]:
+        self.sizes.append(len(asked))
+        return [
+            (
+                b"%d" % index,
+                success(index, from_journal=True) if index in self.served else None,
+            )
+            for index, _, _ in asked[: self.at_once]
+        ]
+
+    async def flush(self) -> None:
+        self.steps.append("flush")
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.steps.append("close")
+
+
+def made(requests: Any, docking: FakeDocking) -> JournaledInput:
+    return JournaledInput(Input(requests), docking)  # type: ignore[arg-type]  # a fake
+
+
+async def read_all(source: JournaledInput) -> list[tuple[int, Any]]:
+    items: list[tuple[int, Any]] = []
+    while (numbered := await source.read_async()) is not END:
+        items.append(numbered)
+    return items
+
+
+def urls(count: int) -> list[str]:
+    return [f"http://host.test/{number}" for number in range(count)]
+
+
+async def test_what_the_journal_has_comes_with_its_result() -> None:
+    """The others come as they are, with a key for their results."""
+    docking = FakeDocking(1)
+    source = made(urls(3), docking)
+
+    items = await read_all(source)
+
+    assert [index for index, _ in items] == [0, 1, 2]
+    assert [type(item) for _, item in items] == [str, Settled, str]
+    assert docking.output.keys == {0: b"0", 2: b"2"}
+    assert source.exhausted
+
+
+async def test_a_result_that_was_looked_up_is_taken_at_once() -> None:
+    """Only where it is the next one: the order of the input stays."""
+    source = made(urls(3), FakeDocking(0, 2))
+    assert source.settled() is None
+    assert not source.is_ahead
+    await source.read_async()
+
+    assert source.is_ahead
+    assert source.settled() is None
+    assert source.read() == (1, "http://host.test/1")
+    result = source.settled()
+
+    assert result is not None
+    assert result.index == 2
+    assert source.settled() is None
+
+
+async def test_more_are_looked_up_together_while_all_are_served() -> None:
+    """Each look-up is a change of threads; as soon as one is sent, there are few again."""
+    count = 10 * AHEAD
+    docking = FakeDocking(*range(count - 1))
+
+    await read_all(made((url for url in urls(count)), docking))
+
+    assert docking.sizes[0] <= AHEAD
+    assert max(docking.sizes) <= AHEAD_SERVED
+    assert sum(docking.sizes) == count
+
+
+async def test_a_list_is_looked_up_in_larger_parts() -> None:
+    """Reading it runs no code of the caller."""
+    docking = FakeDocking()
+
+    await read_all(made(urls(2 * AHEAD_IN_MEMORY), docking))
+
+    assert docking.sizes[0] > AHEAD
+
+
+async def test_what_is_not_answered_is_asked_for_again() -> None:
+    """As where bodies are large."""
+    docking = FakeDocking(*range(5), at_once=2)
+
+    items = await read_all(made(urls(5), docking))
+
+    assert [index for index, _ in items] == [0, 1, 2, 3, 4]
+    assert docking.sizes == [5, 3, 1]
+
+
+async def test_an_error_of_the_input_comes_after_what_it_gave() -> None:
+    """Nothing that was read is lost."""
+
+    def broken() -> Iterator[str]:
+        yield "http://host.test/0"
+        raise ZeroDivisionError
+
+    source = made(broken(), FakeDocking())
+
+    items = await read_all(source)
+
+    assert [index for index, _ in items] == [0]
+    assert isinstance(source.error, ZeroDivisionError)
+
+
+async def test_an_async_input_is_read_ahead_by_a_task() -> None:
+    """Up to as many as are looked up together; it waits for room after that."""
+    given: list[str] = []
+
+    async def slowly() -> AsyncIterator[str]:
+        for url in urls(3 * AHEAD):
+            await anyio.lowlevel.checkpoint()
+            given.append(url)
+            yield url
+
+    docking = FakeDocking()
+    source = made(slowly(), docking)
+    pump = source.pump
+    assert pump is not None
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pump)
+        await anyio.wait_all_tasks_blocked()
+        ahead = len(given)
+        items = await read_all(source)
+
+    assert ahead <= AHEAD + 1
+    assert [index for index, _ in items] == list(range(3 * AHEAD))
+
+
+async def test_closing_waits_for_what_is_being_written() -> None:
+    """And is done once."""
+    docking = FakeDocking()
+    source = made(urls(1), docking)
+
+    await source.aclose()
+    await source.aclose()
+
+    assert docking.steps == ["flush", "close"]
