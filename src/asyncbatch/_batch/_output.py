@@ -15,9 +15,9 @@ from typing import Protocol, Self
 import anyio
 
 from asyncbatch._results._limits import Limits
-from asyncbatch._results._results import ResultStream
+from asyncbatch._results._results import HAS_ENDED, HAS_LOST, ResultStream
 from asyncbatch._results._summary import ReportWriter, RunningSummary, Summary
-from asyncbatch._results._table_file import PathTypes
+from asyncbatch._results._table_file import PathTypes, TableFile
 from asyncbatch._values._result import Result
 
 
@@ -119,6 +119,8 @@ class Delivered(ResultStream):
         self._closed = False
         self.has_left = False
         self._error: BaseException | None = None
+        # Why no table is made of the results to come; `None`: one can be made.
+        self._no_table: str | None = None
         self._changed = anyio.Event()
         self.figures = RunningSummary(report)
         """Figures of the results that the consumer has taken."""
@@ -134,6 +136,17 @@ class Delivered(ResultStream):
     def report(self, path: PathTypes) -> None:
         """Write a report of the results taken so far to a file."""
         self.figures.write_report(path)
+
+    async def _write(self, file: TableFile) -> None:
+        """Write the results that are still to come to a file."""
+        if self._no_table is not None:  # the file would look like that of all results
+            raise RuntimeError(self._no_table)
+        try:
+            await file.write_all_async(self)
+        except BaseException:
+            if file.taken and self._no_table is None:
+                self._no_table = HAS_LOST
+            raise
 
     def may_go_on(self, unfinished: int, running: int) -> bool:
         """Whether another request may be read and start: `may_take` and `may_start` in one."""
@@ -187,6 +200,7 @@ class Delivered(ResultStream):
         self._ready.clear()
         self.close()
         self.has_left = True
+        self._no_table = self._no_table or _LEFT
 
     def __aiter__(self) -> Self:
         return self
@@ -202,6 +216,7 @@ class Delivered(ResultStream):
         """
         while (result := self.take_ready()) is None:
             if self._closed:
+                self._no_table = HAS_ENDED
                 raise StopAsyncIteration
             # Several tasks may share the iterator, and wait for the same event.
             if self._changed.is_set():
@@ -221,6 +236,7 @@ class Delivered(ResultStream):
                 raise RuntimeError(_LEFT)
             error, self._error = self._error, None
             if error is not None:
+                self._no_table = HAS_ENDED
                 raise error
             return None
         result = self._ready.popleft()

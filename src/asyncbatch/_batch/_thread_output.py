@@ -62,6 +62,8 @@ class ThreadOutput:
         # Only the consumer's thread writes these.
         self._taking: deque[Result] | None = deque()
         self._taken = 0
+        self.has_ended = False
+        """Whether the consumer has seen the end of the results, or the error that ends them."""
 
     # In the loop's thread:
 
@@ -129,6 +131,7 @@ class ThreadOutput:
         if self._taking is not None and not self._taking:
             self._taking = self._chunks.get(timeout=timeout)
         if self._taking is None:
+            self.has_ended = True
             error, self._error = self._error, None
             if error is not None:
                 raise error

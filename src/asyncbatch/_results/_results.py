@@ -17,7 +17,7 @@ from asyncbatch._results._by_host import by_host
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._record import records_of, tag_types_of
 from asyncbatch._results._summary import Summary, SummaryBuilder
-from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
+from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes, TableFile
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._masking import masked_url
 from asyncbatch._values._result import Failure, Result, Success
@@ -29,6 +29,16 @@ ROWS_SHOWN = 5
 """How many results a notebook shows."""
 SUMMED_AT_ONCE = 100_000
 """Up to how many results a notebook shows the figures of all; making them takes 3 µs a result."""
+
+HAS_ENDED = (
+    "the stream has ended, and keeps no results; write it before it is read, or fetch with "
+    "fetch_many, which keeps them"
+)
+HAS_LOST = (
+    "some results of the stream were lost with a file that was not written to its end; fetch again "
+    "for a whole table"
+)
+"""Why no table is made of the results that a stream has still to come."""
 
 
 class ResultStream(AsyncIterator[Result]):
@@ -53,9 +63,10 @@ class ResultStream(AsyncIterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
-            RuntimeError: If the stream was left, before or meanwhile.
+            RuntimeError: If the stream has ended, or was left, before or meanwhile; or if an
+                earlier file was not written to its end.
         """
-        await JsonLinesFile(path).write_all_async(self)
+        await self._write(JsonLinesFile(path))
 
     async def to_parquet(self, path: PathTypes) -> None:
         """
@@ -66,10 +77,15 @@ class ResultStream(AsyncIterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
-            RuntimeError: If the stream was left, before or meanwhile.
+            RuntimeError: If the stream has ended, or was left, before or meanwhile; or if an
+                earlier file was not written to its end.
             ImportError: If `pyarrow` is not installed (the extra `arrow`).
         """
-        await ParquetFile(path).write_all_async(self)
+        await self._write(ParquetFile(path))
+
+    @abstractmethod
+    async def _write(self, file: TableFile) -> None:
+        """Write the results that are still to come to a file."""
 
     @abstractmethod
     def report(self, path: PathTypes) -> None:

@@ -49,6 +49,8 @@ class TableFile(ABC):
         self._file: BinaryIO | None = None
         self._held: list[Result] = []
         self._bytes = 0
+        self.taken = 0
+        """Number of results that were taken, written or not."""
 
     @property
     def is_closed(self) -> bool:
@@ -87,6 +89,7 @@ class TableFile(ABC):
 
     def add(self, result: Result) -> bool:
         """Take a result; return whether to call `write` now."""
+        self.taken += 1
         self._held.append(result)
         self._bytes += len(result.content)
         return len(self._held) >= MOST_ROWS or self._bytes >= MOST_BYTES

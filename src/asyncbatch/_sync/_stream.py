@@ -7,6 +7,7 @@ connects them.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
 from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._results._results import HAS_ENDED, HAS_LOST
 from asyncbatch._results._summary import Summary
-from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes
+from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes, TableFile
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Promise, Wait
 from asyncbatch._sync._portal import Call, Portal
@@ -32,6 +34,8 @@ from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._folder import ToTypes
 from asyncbatch._values._request import Unset
 from asyncbatch._values._result import Result
+
+_LEFT = "the stream has been left; write its results inside the with"
 
 
 class CrossingFetcher(Fetcher):
@@ -156,6 +160,8 @@ class SyncResultStream(Iterator[Result]):
         # A separate lock, so that `summary` does not wait for a result.
         self._counting = threading.RLock()
         self._closed = False
+        # Whether a file took results, and was not written to its end.
+        self._has_lost = False
         # Kept alive while the stream is in use: its fetcher.
         self._owner = owner
 
@@ -211,9 +217,10 @@ class SyncResultStream(Iterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
-            RuntimeError: If the stream was left, before or meanwhile.
+            RuntimeError: If the stream has ended, or was left, before or meanwhile; or if an
+                earlier file was not written to its end.
         """
-        JsonLinesFile(path).write_all(self._to_come())
+        self._write(JsonLinesFile(path))
 
     def to_parquet(self, path: PathTypes) -> None:
         """
@@ -224,10 +231,11 @@ class SyncResultStream(Iterator[Result]):
 
         Raises:
             OSError: If the file cannot be written.
-            RuntimeError: If the stream was left, before or meanwhile.
+            RuntimeError: If the stream has ended, or was left, before or meanwhile; or if an
+                earlier file was not written to its end.
             ImportError: If `pyarrow` is not installed (the extra `arrow`).
         """
-        ParquetFile(path).write_all(self._to_come())
+        self._write(ParquetFile(path))
 
     def report(self, path: PathTypes) -> None:
         """
@@ -280,11 +288,29 @@ class SyncResultStream(Iterator[Result]):
         if hasattr(self, "_running"):  # else an interruption came while it was made
             self.close()
 
-    def _to_come(self) -> Iterator[Result]:
-        """Yield the results to come; a stream that was left has no end that makes a table whole."""
-        yield from self
+    def _write(self, file: TableFile) -> None:
+        """Write the results that are still to come to a file."""
+        if (why := self._no_table()) is not None:
+            raise RuntimeError(why)
+        try:
+            file.write_all(self._to_come())
+        except BaseException:
+            self._has_lost |= file.taken > 0
+            raise
+
+    def _no_table(self) -> str | None:
+        """Return why no table is made of the results to come: it would look like that of all."""
+        if self._thread_output.has_ended:
+            return HAS_ENDED
         if self._closed:
-            raise RuntimeError("the stream has been left; write its results inside the with")
+            return _LEFT
+        return HAS_LOST if self._has_lost else None
+
+    def _to_come(self) -> Iterator[Result]:
+        # The chain has no `close`: an error of the file leaves the stream open, as when it is read.
+        yield from itertools.chain(self)
+        if self._closed and not self._thread_output.has_ended:
+            raise RuntimeError(_LEFT)
 
     def _take(self) -> Result | None:
         while True:

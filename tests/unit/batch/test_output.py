@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
@@ -122,3 +123,109 @@ async def test_an_output_that_was_left_is_written_to_no_file(tmp_path: Path):
         with pytest.raises(RuntimeError, match="the stream has been left"):
             await write(tmp_path / "table")
     assert await to_thread.run_sync(lambda: list(tmp_path.iterdir())) == []
+
+
+async def read_to_the_end(output: Delivered) -> None:
+    """Take every result, as a loop over the stream does."""
+    async for _ in output:
+        pass
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+async def test_what_was_read_to_its_end_is_written_to_no_file(tmp_path: Path, taken: int):
+    """The table would be empty, and look like that of all results; the summary has them."""
+    path = tmp_path / "table"
+    output = Delivered(ordered=False, backlog=10)
+    for index in range(taken):
+        output.put(success(index))
+    output.close()
+    await read_to_the_end(output)
+    await to_thread.run_sync(path.write_text, "earlier")
+
+    for write in (output.to_jsonl, output.to_parquet, output.to_jsonl):
+        with pytest.raises(RuntimeError, match="has ended, and keeps no results; write it before"):
+            await write(path)
+    output.leave()
+    with pytest.raises(RuntimeError, match="has ended"):
+        await output.to_jsonl(path)
+    assert await to_thread.run_sync(path.read_text) == "earlier"
+    assert output.summary().total == taken
+
+
+async def test_what_was_written_is_not_written_again(tmp_path: Path):
+    """The second table would be empty."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.close()
+
+    await output.to_jsonl(tmp_path / "first")
+    with pytest.raises(RuntimeError, match="the stream has ended"):
+        await output.to_jsonl(tmp_path / "second")
+
+    assert [path.name for path in await to_thread.run_sync(lambda: [*tmp_path.iterdir()])] == [
+        "first"
+    ]
+
+
+async def test_results_without_requests_are_an_empty_table(tmp_path: Path):
+    """And so is what is left of results that were all taken before their end was seen."""
+    path = tmp_path / "table"
+    for taken in range(2):
+        output = Delivered(ordered=False, backlog=10)
+        for index in range(taken):
+            output.put(success(index))
+            await anext(output)
+        output.close()
+
+        await output.to_jsonl(path)
+
+        assert await to_thread.run_sync(path.read_bytes) == b""
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_what_an_input_ended_with_an_error_is_written_to_no_file(
+    tmp_path: Path, writes: bool
+):
+    """Whether the error was raised by reading or by writing; it is raised once."""
+    output = Delivered(ordered=False, backlog=10)
+    output.put(success(0))
+    output.close(LookupError("gone"))
+
+    with pytest.raises(LookupError, match="gone"):
+        await (output.to_jsonl(tmp_path / "table") if writes else read_to_the_end(output))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the stream has ended"):
+            await output.to_jsonl(tmp_path / "table")
+
+    assert await to_thread.run_sync(lambda: list(tmp_path.iterdir())) == []
+
+
+async def test_results_that_were_lost_with_a_file_make_no_later_one_look_whole(tmp_path: Path):
+    """They can still be read; a file that could not even be begun has lost none."""
+    output = Delivered(ordered=False, backlog=10)
+    for index in range(3):
+        output.put(success(index))
+
+    with pytest.raises(FileNotFoundError):
+        await output.to_jsonl(tmp_path / "nowhere" / "table")
+    with anyio.CancelScope() as scope:
+        await interrupted(output, tmp_path / "table", scope)
+    output.put(success(3))
+    output.close()
+    with pytest.raises(RuntimeError, match="results of the stream were lost"):
+        await output.to_jsonl(tmp_path / "table")
+
+    assert [result.index async for result in output] == [3]
+
+
+async def interrupted(output: Delivered, path: Path, scope: anyio.CancelScope) -> None:
+    """Cancel writing once the results that there are have been taken."""
+
+    async def cancel() -> None:
+        while output.summary().total < 3:
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel)
+        await output.to_jsonl(path)

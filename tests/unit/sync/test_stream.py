@@ -12,6 +12,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FetcherClosed, SyncFetcher
+from asyncbatch._results import _table_file
 from asyncbatch._sync import _interruptible
 from asyncbatch._sync._interruptible import Wait
 from asyncbatch.testing import LoopbackServer, Reply
@@ -241,6 +242,92 @@ def test_a_stream_that_was_left_is_written_to_no_file(
             with pytest.raises(RuntimeError, match="the stream has been left"):
                 stream.to_jsonl(tmp_path / "table")
 
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_that_was_read_to_its_end_is_written_to_no_file(
+    loopback: LoopbackServer, tmp_path: Path
+) -> None:
+    """Inside the `with` or after it: the table would be empty, and look like that of all."""
+    path = tmp_path / "table"
+    path.write_text("earlier")
+    with SyncFetcher() as fetcher:
+        with fetcher.stream([loopback.url()] * 5, report=True) as stream:
+            assert len(list(stream)) == 5
+            for write in (stream.to_jsonl, stream.to_parquet):
+                with pytest.raises(RuntimeError, match="has ended, and keeps no results; write it"):
+                    write(path)
+        with pytest.raises(RuntimeError, match="the stream has ended"):
+            stream.to_jsonl(path)
+        stream.report(tmp_path / "page")
+
+    assert path.read_text() == "earlier"
+    assert stream.summary().total == 5
+
+
+def test_a_stream_is_written_once(loopback: LoopbackServer, tmp_path: Path) -> None:
+    """What was taken before is left out; the second table would be empty."""
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream([loopback.url()] * 5)
+        next(stream)
+        stream.to_jsonl(tmp_path / "first")
+        with pytest.raises(RuntimeError, match="the stream has ended"):
+            stream.to_jsonl(tmp_path / "second")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert len((tmp_path / "first").read_bytes().splitlines()) == 4
+
+
+def test_a_stream_without_requests_is_an_empty_table(tmp_path: Path) -> None:
+    """Nothing was taken from it before."""
+    with SyncFetcher() as fetcher:
+        fetcher.stream([]).to_jsonl(tmp_path / "table")
+
+    assert (tmp_path / "table").read_bytes() == b""
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_stream_whose_input_has_raised_is_written_to_no_file(
+    loopback: LoopbackServer, tmp_path: Path, writes: bool
+) -> None:
+    """Whether the error was raised by reading or by writing; it is raised once."""
+
+    def broken() -> Iterator[str]:
+        yield loopback.url()
+        raise LookupError("no more")
+
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream(broken())
+        with pytest.raises(LookupError, match="no more"):
+            stream.to_jsonl(tmp_path / "table") if writes else list(stream)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="the stream has ended"):
+                stream.to_jsonl(tmp_path / "table")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_that_were_lost_with_a_file_make_no_later_one_look_whole(
+    loopback: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They can still be read; a file that could not even be begun has lost none."""
+    monkeypatch.setattr(_table_file, "MOST_ROWS", 2)
+
+    def full(*_: object) -> bytes:
+        raise OSError("no space left")
+
+    with SyncFetcher() as fetcher:
+        stream = fetcher.stream([loopback.url()] * 5)
+        with pytest.raises(FileNotFoundError):
+            stream.to_jsonl(tmp_path / "nowhere" / "table")
+        with monkeypatch.context() as patch:
+            patch.setattr(_table_file, "json_lines", full)
+            with pytest.raises(OSError, match="no space left"):
+                stream.to_jsonl(tmp_path / "table")
+        with pytest.raises(RuntimeError, match="results of the stream were lost"):
+            stream.to_jsonl(tmp_path / "table")
+
+        assert len(list(stream)) == 3
     assert list(tmp_path.iterdir()) == []
 
 
