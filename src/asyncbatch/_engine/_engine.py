@@ -137,6 +137,13 @@ class Engine:
         pool.submit(exchange)
         return exchange
 
+    def submit(self, exchange: Exchange) -> None:
+        """Start a renewed exchange, outside of the callback that has received its last response."""
+        if self._pool is None:
+            exchange.fail(EngineClosed("the engine was closed"), monotonic())
+        else:
+            self._pool.submit(exchange)
+
     def abandon(self, exchange: Exchange) -> None:
         """
         Give up an exchange in any state, and everything that belongs to it.

@@ -13,7 +13,15 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asyncbatch._engine import NEVER, SHORT_BODY, Engine, EngineClosed, Exchange, ExchangeLimits
+from asyncbatch._engine import (
+    NEVER,
+    SHORT_BODY,
+    Engine,
+    EngineClosed,
+    Exchange,
+    ExchangeLimits,
+    TimedOut,
+)
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._response_builder import (
     PlainResponseBuilder,
@@ -79,6 +87,7 @@ class Relay:
         "_error",
         "_exchange",
         "_exchange_limits",
+        "_is_put_off",
         "_limits",
         "_max_body",
         "_on_answer",
@@ -127,6 +136,8 @@ class Relay:
         self._error: BaseException | None = None
         # Called when the relay stops, instead of waking a task; `None` if it has been called.
         self._when_stopped: WhenStopped | None = None
+        # Set by `_take` if the response waits for a later turn of the event loop (`_take_later`).
+        self._is_put_off = False
 
     @property
     def begun_at(self) -> float:
@@ -245,13 +256,19 @@ class Relay:
         assert encoded is not None
         return await self._conclude(encoded, exchange, self._limits, seconds, watch)
 
-    def _follow(self, exchange: Exchange) -> Exchange | None:
-        """Finish a response and begin the next request, or wake the task."""
+    def _follow(self, exchange: Exchange, now: float | None = None) -> Exchange | None:
+        """
+        Finish a response and begin the next request, or wake the task.
+
+        Args:
+            exchange: The exchange, whose response is complete.
+            now: The current time, if it is not the time at which the exchange ended.
+        """
         # The task has been cancelled and has not run yet: the response is not wanted any more.
         if exchange.future.done():
             return None
         try:
-            encoded = self._take(exchange)
+            encoded = self._take(exchange, now)
         except BaseException as error:
             self._error = error
             encoded = None
@@ -273,6 +290,9 @@ class Relay:
                     deadline = self.deadline_at
                 exchange.renew(origin, method, payload, deadline, now)
                 return exchange
+        if self._is_put_off:
+            self._is_put_off = False
+            return None
         when_stopped = self._when_stopped
         if self._exchange is None and self._error is None and when_stopped is not None:
             # At once: as a call of the event loop, it would cost more than all else of the end.
@@ -282,7 +302,20 @@ class Relay:
             exchange.future.set_result(None)
         return None
 
-    def _take(self, exchange: Exchange) -> Encoded | None:
+    def _take_later(self, exchange: Exchange) -> None:
+        """Do what `_follow` does, in a turn of the event loop in which a body may be decoded."""
+        if self._exchange is not exchange:  # it was given up meanwhile
+            return
+        now = monotonic()
+        if now >= exchange.deadline:
+            exchange.error = TimedOut("total")
+            exchange.settle()
+            return
+        following = self._follow(exchange, now)
+        if following is not None:
+            self._engine.submit(following)
+
+    def _take(self, exchange: Exchange, now: float | None) -> Encoded | None:
         """Pass a finished response to `on_answer`, and return the next request; `None` to stop."""
         encoded, connection = self._encoded, exchange.connection
         assert encoded is not None
@@ -304,7 +337,13 @@ class Relay:
             return None
         content: bytes | None = raw
         if response_builder.coding is not None:
-            content = self._decoder.decode_nowait(raw, response_builder.coding)
+            decoder = self._decoder
+            if decoder.must_wait(raw, response_builder.coding):
+                # A task would wait as well, and cost more than the body.
+                decoder.call_soon(self._take_later, exchange)
+                self._is_put_off = True
+                return None
+            content = decoder.decode_nowait(raw, response_builder.coding)
         if content is None or len(content) > self._max_body:
             return None
         if response_builder.sets_cookies and not self._take_cookies(encoded, response_builder.head):
@@ -321,7 +360,8 @@ class Relay:
             len(raw),
         )
         self._exchange = self._encoded = None
-        return self._on_answer(response_builder, content, course, exchange.ended_at)
+        ended_at = exchange.ended_at if now is None else now
+        return self._on_answer(response_builder, content, course, ended_at)
 
     def _response_builder_for(self, exchange: Exchange, encoded: Encoded) -> ResponseBuilder | None:
         """Return the builder of a response; `None` if the relay cannot finish it."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
+from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
 from tests.virtual_time import virtual_time
@@ -365,6 +369,109 @@ async def test_coded_bodies_are_decoded_on_the_way(server: LoopbackServer) -> No
     assert begun == ["/small", "/small", "/small"]
     assert results[0].unwrap().num_bytes_downloaded < 1000
     assert results[0].unwrap().text == "s" * 1000
+
+
+class UsedUpTurns:
+    """Turns of the event loop of which other bodies leave nothing, so many for each body."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: float) -> None:
+        self.told = 0
+        left: dict[int, float] = {}
+
+        def must_wait(_: object, raw: bytes, coding: str) -> bool:
+            self.told += 1
+            left.setdefault(id(raw), count)
+            left[id(raw)] -= 1
+            if left[id(raw)] >= 0:
+                return True
+            del left[id(raw)]
+            return False
+
+        monkeypatch.setattr(WholeBodyDecoder, "must_wait", must_wait)
+
+    async def have_come(self) -> None:
+        """Wait until a body waits for a turn."""
+        while not self.told:  # noqa: ASYNC110  # the decoder tells nobody
+            await anyio.sleep(0.001)
+
+
+@pytest.mark.parametrize("concurrency", [1, 12])
+async def test_a_body_that_waits_for_a_later_turn_needs_no_task(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """The relay goes on by itself, with the results of one that need not wait."""
+    server.on("/e", lambda request: Reply(body=request.target.encode() * 50).gzipped())
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+    turns = UsedUpTurns(monkeypatch, 3)
+
+    async with Fetcher(concurrency=concurrency) as fetcher:
+        begun = begun_by(fetcher)
+        results = await fetcher.fetch_many(urls)
+        again = await fetcher.fetch(urls[0])
+
+    assert len(begun) == concurrency + 1
+    assert turns.told == 4 * (MANY + 1)
+    assert [result.text for result in results] == [f"/e?{number}" * 50 for number in range(MANY)]
+    assert [str(result.url) for result in results] == urls
+    assert again.text == results[0].text
+    assert server.statistics().connections <= concurrency
+    assert all(result.elapsed > (result.timing.wait or 0.0) > 0.0 for result in results)
+
+
+async def test_a_body_that_waits_for_its_turn_beyond_its_time_limit_is_late(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for a thread."""
+    server.on("/", Reply(body=b"x" * 100).gzipped())
+    turns = UsedUpTurns(monkeypatch, 1)
+    monkeypatch.setattr(
+        "asyncbatch._lanes._relay.monotonic", lambda: monotonic() + 1000.0 * turns.told
+    )
+
+    async with Fetcher(timeout=500.0, retry=None) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert not result.ok
+    assert result.kind is FailureKind.timeout
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+@pytest.mark.parametrize("is_alone", [False, True])
+async def test_a_body_that_waits_for_its_turn_is_given_up_with_its_batch(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, is_closed: bool, is_alone: bool
+) -> None:
+    """By a cancellation, or because the fetcher is closed; nothing of it goes on."""
+    server.on("/", Reply(body=b"x" * 100).gzipped())
+    turns = UsedUpTurns(monkeypatch, math.inf)
+    ended: list[str] = []
+
+    async def fetch(fetcher: Fetcher, scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                if is_alone:
+                    await fetcher.fetch(server.url())
+                else:
+                    await fetcher.fetch_many([server.url()] * 10)
+            except asyncbatch.FetcherClosed:
+                ended.append("closed")
+        if scope.cancelled_caught:
+            ended.append("cancelled")
+
+    fetcher, scope = Fetcher(concurrency=2), anyio.CancelScope()
+    async with anyio.create_task_group() as tasks:
+        async with fetcher:
+            tasks.start_soon(fetch, fetcher, scope)
+            await turns.have_come()
+            while not (is_closed or ended):
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+        told = turns.told
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+
+    assert turns.told == told
+    assert ended == ["closed" if is_closed else "cancelled"]
+    assert fetcher.statistics().in_flight == 0
 
 
 async def test_the_result_of_a_relay_is_frozen_like_any_other(server: LoopbackServer) -> None:

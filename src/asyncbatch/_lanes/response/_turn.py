@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import anyio.lowlevel
 
-CallSoon: TypeAlias = Callable[[Callable[[], None]], object]
+CallSoon: TypeAlias = Callable[..., object]
 
 AT_ONCE = 1024 * 1024
 """Decoded bytes for one turn, which take some 2 to 4 ms."""

@@ -45,14 +45,22 @@ class WholeBodyDecoder:
         self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
         # Those of the running event loop; set by `begin`.
         self._turn: Turn | None = None
-        self._call_soon: CallSoon = None  # type: ignore[assignment]
+        self.call_soon: CallSoon = None  # type: ignore[assignment]
+        """Calls a function in the next turn of the event loop."""
         self.has_begun = False
         """Whether `begin` has been called."""
 
     def begin(self) -> None:
         """Bind the decoder to the running event loop."""
-        self._turn, self._call_soon = turn_here()
+        self._turn, self.call_soon = turn_here()
         self.has_begun = True
+
+    def must_wait(self, raw: bytes, coding: str) -> bool:
+        """Whether a short body waits for a later turn, as others have used up this one."""
+        turn = self._turn
+        if turn is None or turn.left > 0:
+            return False
+        return len(raw) <= AT_ONCE_RAW and not may_be_large(coding, raw, self._at_once)
 
     def decode_nowait(self, raw: bytes, coding: str) -> bytes | None:
         """
@@ -108,7 +116,7 @@ class WholeBodyDecoder:
             spent = len(content)
             return content
         finally:
-            turn.spend(spent, self._call_soon)
+            turn.spend(spent, self.call_soon)
 
 
 async def join(body: UnjoinedBody) -> bytes:

@@ -95,6 +95,24 @@ async def test_one_turn_of_the_event_loop_decodes_so_much_and_no_more() -> None:
     assert 5 * 200_000 < _turn.AT_ONCE < 6 * 200_000
 
 
+async def test_what_waits_for_a_turn_is_short_and_comes_when_one_is_used_up() -> None:
+    """A body that goes to a thread waits for none."""
+    raw = gzip.compress(bytes(200_000), mtime=0)
+    decoder = WholeBodyDecoder(None)
+    decoder.begin()
+    await next_turn()
+    before = decoder.must_wait(raw, "gzip")
+    while decoder.decode_nowait(raw, "gzip") is not None:
+        pass
+
+    assert not before
+    assert decoder.must_wait(raw, "gzip")
+    assert not decoder.must_wait(gzip.compress(bytes(1_000_000), mtime=0), "gzip")
+    assert not decoder.must_wait(gzip.compress(INCOMPRESSIBLE[:80_000], mtime=0), "gzip")
+    await next_turn()
+    assert not decoder.must_wait(raw, "gzip")
+
+
 async def test_what_has_to_wait_for_its_turn_gets_it() -> None:
     """And others, too, in between."""
     raw = gzip.compress(bytes(200_000), mtime=0)
