@@ -96,7 +96,7 @@ class Journal:
     (`"power"`; each group of results then waits for the disk)."""
     max_age: float | None = attrs.field(default=None, kw_only=True, validator=_check_age)
     """Seconds after which a result is too old: its request is sent again, if it may be sent twice.
-    `None`: any age."""
+    So is one from the future, kept while the clock was ahead. `None`: any age."""
     key: KeyRule = attrs.field(default=None, kw_only=True, validator=_check_key)
     """What identifies a request that has no `key` itself: `None`, the request as it is; `"tag"`,
     its tag; or a function of the `Request` that returns a key. If the tag or the key is `None`, the

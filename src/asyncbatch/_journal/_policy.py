@@ -34,6 +34,11 @@ _PASSING = TRANSIENT | frozenset(
 )
 
 
+CLOCK_STEP = 60.0
+"""Seconds by which a clock that is set may go back. A result that is further in the future was kept
+while the clock was wrong, so its age is unknown: with `max_age`, it counts as too old."""
+
+
 class Decision(Enum):
     """What becomes of a request whose result is in the journal."""
 
@@ -76,7 +81,7 @@ class Rules:
             may_repeat: Whether it may be sent twice; see `may_be_repeated`.
             statuses: The statuses that pass; see `statuses_of`.
         """
-        is_stale = self.max_age is not None and kept.age > self.max_age
+        is_stale = self.max_age is not None and not -CLOCK_STEP <= kept.age <= self.max_age
         if kept.kind is None:
             if may_repeat and (is_stale or not kept.has_body):
                 return Decision.SEND

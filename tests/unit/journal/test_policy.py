@@ -83,7 +83,11 @@ def test_a_request_in_doubt_that_may_be_repeated_is_sent() -> None:
     assert decide(failed("in_doubt"), safe=True) is SEND
 
 
-@pytest.mark.parametrize(("age", "expected"), [(9.0, SERVE), (10.0, SERVE), (11.0, SEND)])
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    # Written a minute in the future by a clock that was set since, and a day.
+    [(9.0, SERVE), (10.0, SERVE), (11.0, SEND), (-60.0, SERVE), (-86400.0, SEND)],
+)
 def test_a_success_is_served_until_it_is_too_old(age: float, expected: Decision) -> None:
     """By `max_age`; an unsafe request is served at any age."""
     kept = attrs.evolve(OK, age=age)
