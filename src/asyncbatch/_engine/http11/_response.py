@@ -66,6 +66,8 @@ class ResponseProtocol:
     """
 
     __slots__ = (
+        "_earlier_head",
+        "_earlier_start",
         "_informational",
         "_is_head_request",
         "_last_head",
@@ -84,6 +86,9 @@ class ResponseProtocol:
         # The previous head, and its bytes, which the next response may begin with.
         self._last_head: ResponseHead | None = None
         self._last_start = b""
+        # The same of the head before, which alternates with it if each request is redirected.
+        self._earlier_head: ResponseHead | None = None
+        self._earlier_start = b""
         # The bytes of an incomplete head.
         self._partial = bytearray()
         # Reads an incomplete body; None before the body, after it, and if it came with its head.
@@ -129,7 +134,7 @@ class ResponseProtocol:
         # parsing 2.6 µs.
         head = self._last_head
         if head is None or not data.startswith(self._last_start):
-            return self._receive_head(data)
+            return self._receive_other_head(data)
         self.head = head
         start = len(self._last_start)
         # The same as `_begin_body`, without the calls, for the common case: complete, and no bytes
@@ -222,6 +227,16 @@ class ResponseProtocol:
             return False
         self._partial = bytearray()
         return self._receive_head(bytes(partial))
+
+    def _receive_other_head(self, data: bytes) -> bool:
+        """Read the beginning of a short response whose head is not the last one."""
+        head, start = self._earlier_head, self._earlier_start
+        self._earlier_head, self._earlier_start = self._last_head, self._last_start
+        if head is None or self._informational is not None or not data.startswith(start):
+            return self._receive_head(data)
+        self.head = self._last_head = head
+        self._last_start = start
+        return self._begin_body(head, data, len(start))
 
     def _receive_head(self, data: bytes) -> bool:
         start = 0

@@ -122,6 +122,38 @@ def test_one_protocol_reads_many_responses(message: Message) -> None:
         assert protocol.is_reusable is message.keeps
 
 
+@pytest.mark.parametrize("other", VALID, ids=lambda message: message.name)
+def test_one_protocol_reads_responses_that_alternate(other: Message) -> None:
+    """As each by itself; a head that came before the last is known, as the last is."""
+    for message in VALID:
+        protocol = ResponseProtocol()
+        heads = []
+        for each in [message, other] * 3:
+            protocol.begin(each.method == b"HEAD")
+            feed(protocol, [each.wire])
+            if protocol.state is not ResponseState.DONE:
+                protocol.receive_eof()
+
+            assert protocol.take_body() == each.body
+            assert protocol.is_reusable is each.keeps
+            assert protocol.head is not None
+            heads.append(protocol.head)
+        assert [head.block for head in heads[:2]] * 2 == [head.block for head in heads[2:]]
+
+
+def test_the_last_two_heads_are_not_parsed_again() -> None:
+    """A server that redirects each request answers with two in turn."""
+    protocol = ResponseProtocol()
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
+    heads = set()
+    for wire in [moved, OK + b"Content-Length: 1\r\n\r\na"] * 3:
+        protocol.begin()
+        assert protocol.receive(wire)
+        heads.add(protocol.head)
+
+    assert len(heads) == 2
+
+
 def test_a_reset_never_completes_a_body() -> None:
     """Only an orderly end ends a body that is framed by the end of the connection."""
     protocol = ResponseProtocol()
