@@ -21,7 +21,7 @@ import pytest
 import asyncbatch
 from asyncbatch import Fetcher, Request
 from asyncbatch._engine.io import _readiness
-from asyncbatch.testing import LoopbackServer
+from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = [
     pytest.mark.asyncio_only,
@@ -41,6 +41,8 @@ Calls: TypeAlias = list[tuple[str, str]]
 # The first call of each step in which a response is received, and one that it has if the next
 # request is begun in it.
 RECEIVED = "SocketTransport._readable", "Exchange.renew"
+# The same for each result, of a redirected request.
+REDIRECTED = "Worker._take_and_go_on", "Redirects.next_hop"
 # The same for each worker that is started, and for the last response of each.
 STARTED = "Dispatcher._start_worker", "Relay.begin"
 ENDED = "SocketTransport._readable", "Worker._relay_stopped"
@@ -49,10 +51,16 @@ SENT = "Connection.send_request", "SocketTransport.write"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def server() -> Iterator[LoopbackServer]:
     """Run a server in a thread of its own, of whose calls nobody sees any."""
     with LoopbackServer().in_thread() as server:
-        yield server.url()
+        yield server
+
+
+@pytest.fixture
+def url(server: LoopbackServer) -> str:
+    """Return the URL of the server."""
+    return server.url()
 
 
 @contextmanager
@@ -126,6 +134,15 @@ async def test_a_request_that_is_put_together_takes_60_calls(
     calls = await batch_of([Request(url, **options)] * 40, 1)
 
     assert min(map(len, steps(calls, *RECEIVED))) <= 60
+
+
+async def test_a_redirected_request_takes_90_calls(server: LoopbackServer) -> None:
+    """With the request that the redirect leads to, from one result to the next."""
+    server.on("/moved", Reply.redirect("/"))
+
+    calls = await batch_of([server.url(f"/moved?{number}") for number in range(40)], 1)
+
+    assert min(map(len, steps(calls, *REDIRECTED))) <= 90
 
 
 async def test_a_single_fetch_takes_75_calls(url: str) -> None:

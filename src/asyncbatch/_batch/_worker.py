@@ -69,6 +69,8 @@ class Worker:
             on_answer = self._tell_and_go_on
         if workers.new_relay is not None:
             self._relay = workers.new_relay(on_answer)
+            # `DirectLane` tells the watch of each hop.
+            self._relay.follows_redirects = self._watch is None
 
     def begin_by_relay(self) -> bool:
         """Begin the first request without a task, if it can go so; say whether it was begun."""

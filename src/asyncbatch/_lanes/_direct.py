@@ -2,7 +2,7 @@
 The direct lane: one attempt on the engine, without httpx's own code for each request.
 
 It has the same results as the client lane, and leaves to that lane what it cannot do alike: what
-`Conditions` and `RequestEncoder` refuse, and redirects that `_redirect.py` cannot compose. A
+`Conditions` and `RequestEncoder` refuse, and redirects that `Redirects` cannot follow. A
 response that has come is not fetched again; it is replayed through the client.
 """
 
@@ -13,11 +13,11 @@ from time import monotonic
 from typing import Any
 
 from asyncbatch._engine import NEVER, EngineClosed, Exchange
-from asyncbatch._engine.http11 import ResponseTooLarge
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
+from asyncbatch._lanes._redirects import Redirects, add_hops, leads_on
 from asyncbatch._lanes._relay import NewRelay, Relay
 from asyncbatch._lanes._saved import SavedRequests
 from asyncbatch._lanes._sender import Sender
@@ -28,18 +28,9 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
-from asyncbatch._lanes.request._redirect import redirection_of
-from asyncbatch._lanes.response._head_fields import sets_cookies
-from asyncbatch._lanes.response._response_builder import (
-    Hop,
-    ResponseBuilder,
-    course_of,
-    history_of,
-    peer_of,
-)
+from asyncbatch._lanes.response._response_builder import Hop, course_of, history_of, peer_of
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
-from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset, plain_url
@@ -74,6 +65,7 @@ class DirectLane:
             minimum_rate=self._rules.minimum_rate,
         )
         self._outcomes = OutcomeMaker(client, binding, self._rules.max_body)
+        self._redirects = Redirects(client, self._encoder.origin_heads, self._outcomes, self._rules)
         self._sender = Sender(self._transport, self._client_lane)
         pool = getattr(self._transport, "_pool", None)
         self._saved = SavedRequests(
@@ -247,6 +239,7 @@ class DirectLane:
             self._rules.max_body,
             self._outcomes.response_builder,
             self._outcomes.take_cookies,
+            self._redirects.next_hop,
             self._conclude,
         )
 
@@ -257,15 +250,26 @@ class DirectLane:
         limits: TimeLimits,
         seconds: float | None,
         watch: Watch | None = None,
+        hops: list[Hop] | None = None,
     ) -> Outcome:
-        """Follow the redirects of an exchange that has ended, and return the outcome."""
+        """
+        Follow the redirects of an exchange that has ended, and return the outcome.
+
+        Args:
+            encoded: The request of the exchange.
+            exchange: The exchange.
+            limits: The time limits of the attempt.
+            seconds: The limit on the attempt.
+            watch: Is told of each request that is sent.
+            hops: The redirects that a relay has followed to `exchange`.
+        """
         prepared = PreparedRequest.of(encoded, limits)
         if watch is not None:
             prepared.watch = watch
             if not watch.is_open:
                 watch.begin(prepared.method.decode("ascii"), prepared.url, exchange.begun_at)
-        hops: list[Hop] = []
-        while _leads_on(exchange):
+        hops = [] if hops is None else hops
+        while leads_on(exchange):
             following = self._follow(exchange, prepared, hops)
             if following is None:
                 return await self._replay(exchange, prepared, hops, seconds)
@@ -273,7 +277,7 @@ class DirectLane:
             await self._sender.wait(exchange)
         outcome = await self._outcomes.end(exchange, prepared, hops, seconds)
         if hops:
-            _add_hops(outcome, hops, exchange)
+            add_hops(outcome, hops, exchange)
         return outcome
 
     def _follow(
@@ -285,22 +289,12 @@ class DirectLane:
         Returns:
             The exchange and its request, or `None` if the client must follow the redirect.
         """
-        wanted, head = prepared.follow_redirects, exchange.head
+        found = self._redirects.next_hop(exchange, prepared, len(hops))
+        if found is None:
+            return None
+        following, hop = found
+        head = exchange.head
         assert head is not None
-        follows = self._rules.follow_redirects if wanted is None else wanted
-        if not follows or len(hops) >= self._rules.max_redirects or exchange.error is not None:
-            return None
-        redirection = redirection_of(prepared, head, self._encoder.origin_heads)
-        response_builder = self._outcomes.response_builder(exchange, prepared)
-        content = self._outcomes.redirect_body(exchange, response_builder, prepared.limits)
-        if redirection is None or content is None:
-            return None
-        # If the client continues from here it takes the cookies again, which does no harm.
-        if sets_cookies(head.block) and not self._outcomes.take_cookies(prepared, head):
-            return None
-        following = redirection.compose(self._client._cookies.jar)
-        if following is None:
-            return None
         watch, prepared.watch = prepared.watch, None
         if watch is not None:
             watch.receive(head.status, head.version, peer_of(exchange.connection))
@@ -312,7 +306,7 @@ class DirectLane:
             prepared.watch = watch
             return None
         self._outcomes.log_head(head, prepared)
-        hops.append(Hop(response_builder, content, course_of(exchange)))
+        hops.append(hop)
         return begun, following
 
     async def _replay(
@@ -343,37 +337,3 @@ def _hooked(encoded: Encoded, limits: TimeLimits) -> PreparedRequest:
     prepared.is_hooked = True
     prepared.may_relay = False
     return prepared
-
-
-_SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.timeout)
-
-
-def _add_hops(outcome: Outcome, hops: list[Hop], exchange: Exchange) -> None:
-    """Turn the outcome of the last exchange into that of the whole chain of redirects."""
-    outcome.timing = course_of_all([*(hop.course for hop in hops), course_of(exchange)])
-    if isinstance(outcome.response, ResponseBuilder) and outcome.response.status_code >= 400:
-        # The batch reads the history: a server may have acted before it redirected.
-        outcome.response = outcome.response.build(None, outcome.content, outcome.timing)
-    if outcome.response is not None:
-        return
-    if outcome.of_proxy:
-        outcome.undone = False  # the hosts before have received a request
-        return
-    # As for a chain that the client lane follows: see `AttemptState`.
-    if outcome.kind in _SILENT and not (outcome.local or outcome.permanent):
-        outcome.target_silent = not exchange.first_byte_at
-    outcome.connect_failed, outcome.heard = False, True
-    if outcome.kind is FailureKind.invalid_request:
-        outcome.kind = FailureKind.redirect
-
-
-def _leads_on(exchange: Exchange) -> bool:
-    """
-    Whether httpx would follow this redirect, or set its `next_request`.
-
-    This is also so if its body is too long.
-    """
-    head = exchange.head
-    if head is None or head.status < 300 or not head.is_redirect:
-        return False
-    return exchange.error is None or isinstance(exchange.error, ResponseTooLarge)

@@ -22,14 +22,16 @@ from asyncbatch._engine import (
     ExchangeLimits,
     TimedOut,
 )
+from asyncbatch._lanes._redirects import leads_on
 from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
 from asyncbatch._lanes.response._response_builder import (
+    Hop,
     PlainResponseBuilder,
     PreparedResponseBuilder,
     ResponseBuilder,
 )
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
-from asyncbatch._values._timing import Course
+from asyncbatch._values._timing import Course, course_of_all
 
 if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
@@ -54,10 +56,18 @@ Is called when a relay has stopped, and told whether nothing is left for `wait`.
 If so, it is called where the last response was received, and must not call the engine.
 """
 
-Conclude: TypeAlias = (
-    "Callable[[Encoded, Exchange, TimeLimits, float | None, Watch | None], Awaitable[Outcome]]"
-)
-"""Returns the outcome of an exchange that has ended and that the relay cannot finish."""
+NextHop: TypeAlias = Callable[[Exchange, PreparedRequest, int], tuple[PreparedRequest, Hop] | None]
+"""Returns the request that a redirect leads to, after so many others; see `Redirects.next_hop`."""
+
+Conclude: TypeAlias = Callable[
+    [Encoded, Exchange, "TimeLimits", float | None, "Watch | None", list[Hop] | None],
+    Awaitable["Outcome"],
+]
+"""
+Returns the outcome of an exchange that has ended and that the relay cannot finish.
+
+It is passed the redirects that have led to the exchange, if there were any.
+"""
 
 _INFO = logging.INFO
 _log = logging.getLogger("httpx")
@@ -75,6 +85,7 @@ class Relay:
         max_body: most bytes of a decoded body.
         response_builders: makes the `PreparedResponseBuilder` of an exchange.
         take_cookies: keeps the cookies that a head sets; returns `False` if the client must.
+        next_hop: composes the request that a redirect leads to.
         conclude: finishes the exchange that the relay stops at.
         on_answer: takes each response that the relay has finished.
     """
@@ -87,9 +98,11 @@ class Relay:
         "_error",
         "_exchange",
         "_exchange_limits",
+        "_hops",
         "_is_put_off",
         "_limits",
         "_max_body",
+        "_next_hop",
         "_on_answer",
         "_response_builders",
         "_seconds",
@@ -97,6 +110,7 @@ class Relay:
         "_when_stopped",
         "abandoned",
         "deadline_at",
+        "follows_redirects",
     )
 
     def __init__(
@@ -106,8 +120,11 @@ class Relay:
         limits: TimeLimits,
         decoder: WholeBodyDecoder,
         max_body: int | None,
-        response_builders: Callable[[Exchange, PreparedRequest], PreparedResponseBuilder],
+        response_builders: Callable[
+            [Exchange, PreparedRequest, list[Hop] | None], PreparedResponseBuilder
+        ],
         take_cookies: Callable[[Encoded, ResponseHead], bool],
+        next_hop: NextHop,
         conclude: Conclude,
         on_answer: OnAnswer,
     ) -> None:
@@ -119,11 +136,16 @@ class Relay:
         self._max_body = NEVER if max_body is None else max_body
         self._response_builders = response_builders
         self._take_cookies = take_cookies
+        self._next_hop = next_hop
         self._conclude = conclude
         self._on_answer = on_answer
         # The request in progress, or the one for `conclude`, and its exchange.
         self._encoded: Encoded | None = None
         self._exchange: Exchange | None = None
+        # The redirects that have led to the request in progress; `None` for none.
+        self._hops: list[Hop] | None = None
+        self.follows_redirects = True
+        """Whether redirects are followed here; if not, they are left to `conclude`."""
         self.deadline_at = NEVER
         """
         When the next request must have ended, if that may be before its time limit.
@@ -141,7 +163,9 @@ class Relay:
 
     @property
     def begun_at(self) -> float:
-        """When the request in progress was begun, on the monotonic clock."""
+        """When the request in progress was begun, on the monotonic clock, redirects included."""
+        if self._hops is not None:
+            return self._hops[0].course[0]
         assert self._exchange is not None
         return self._exchange.begun_at
 
@@ -217,6 +241,7 @@ class Relay:
         """Forget the request in progress, but for `abandoned`, and return its exchange."""
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
+        self._hops = None
         if exchange is not None and encoded is not None:
             self.abandoned = encoded, exchange.begun_at
         return exchange
@@ -252,9 +277,10 @@ class Relay:
         """
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
+        hops, self._hops = self._hops, None
         assert exchange is not None
         assert encoded is not None
-        return await self._conclude(encoded, exchange, self._limits, seconds, watch)
+        return await self._conclude(encoded, exchange, self._limits, seconds, watch, hops)
 
     def _follow(self, exchange: Exchange, now: float | None = None) -> Exchange | None:
         """
@@ -269,6 +295,9 @@ class Relay:
             return None
         try:
             encoded = self._take(exchange, now)
+            # Something is left of this request, perhaps only a redirect.
+            if encoded is None and self._exchange is not None and self._redirect(exchange):
+                return exchange
         except BaseException as error:
             self._error = error
             encoded = None
@@ -301,6 +330,29 @@ class Relay:
         else:
             exchange.future.set_result(None)
         return None
+
+    def _redirect(self, exchange: Exchange) -> bool:
+        """Make of an exchange the next hop of its request; `False` if it is left to `conclude`."""
+        if not (self.follows_redirects and leads_on(exchange)) or _log.isEnabledFor(_INFO):
+            return False
+        assert self._encoded is not None
+        prepared = PreparedRequest.of(self._encoded, self._limits)
+        hops = [] if self._hops is None else self._hops
+        found = self._next_hop(exchange, prepared, len(hops))
+        if found is None:
+            return False
+        following, hop = found
+        hops.append(hop)
+        self._encoded, self._hops = following, hops
+        # All hops have the deadline of the first.
+        exchange.renew(
+            following.origin,
+            following.method,
+            following.whole(),
+            exchange.deadline,
+            monotonic(),
+        )
+        return True
 
     def _take_later(self, exchange: Exchange) -> None:
         """Do what `_follow` does, in a turn of the event loop in which a body may be decoded."""
@@ -359,6 +411,9 @@ class Relay:
             exchange.tls,
             len(raw),
         )
+        if self._hops is not None:
+            course = course_of_all([*(hop.course for hop in self._hops), course])
+            self._hops = None
         self._exchange = self._encoded = None
         ended_at = exchange.ended_at if now is None else now
         return self._on_answer(response_builder, content, course, ended_at)
@@ -372,7 +427,7 @@ class Relay:
             return None
         if isinstance(encoded, PreparedRequest):
             encoded.forget_payload()
-            return self._response_builders(exchange, encoded)
+            return self._response_builders(exchange, encoded, self._hops)
         response_builder = PlainResponseBuilder(exchange, encoded[2].builder, self._limits)
         if not connection.is_closed:
             connection.response_builder = response_builder

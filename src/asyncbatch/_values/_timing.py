@@ -89,21 +89,28 @@ def timing_of(network: Timing | Course, *, queued: float = 0.0, throttled: float
 def course_of_all(courses: Sequence[Course]) -> Course:
     """Return the course of exchanges that followed one another, their phases added up."""
     send = wait = receive = 0.0
-    for _, send_at, sent_at, first_byte_at, ended_at, *_ in courses:
+    dns: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+    ended_at, received = 0.0, 0
+    for course in courses:
+        _, send_at, sent_at, first_byte_at, ended_at, resolving, connecting, securing, received = (
+            course
+        )
         send += _between(send_at, sent_at or ended_at) or 0.0
         wait += _between(sent_at, first_byte_at or ended_at) or 0.0
         receive += _between(first_byte_at, ended_at) or 0.0
-    _, _, _, _, ended_at, *_, received = courses[-1]
+        # Known for a new connection only.
+        if resolving is not None:
+            dns = resolving if dns is None else dns + resolving
+        if connecting is not None:
+            connect = connecting if connect is None else connect + connecting
+        if securing is not None:
+            tls = securing if tls is None else tls + securing
     first_byte_at = ended_at - receive
     sent_at = first_byte_at - wait
-    dns, connect, tls = (_sum(each[place] for each in courses) for place in (5, 6, 7))
     begun_at = courses[0][0]
     return begun_at, sent_at - send, sent_at, first_byte_at, ended_at, dns, connect, tls, received
-
-
-def _sum(column: Iterable[float | None]) -> float | None:
-    known = [seconds for seconds in column if seconds is not None]
-    return sum(known) if known else None
 
 
 def _between(start: float, end: float) -> float | None:

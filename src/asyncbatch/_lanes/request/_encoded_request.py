@@ -182,6 +182,12 @@ class PreparedRequest:
         following._follows = self
         return following
 
+    def is_plain_for(self, origin_head: OriginHead) -> bool:
+        """Whether it is a GET with the fields of `origin_head`, and none but the client's."""
+        return (
+            not self._has_own_head and self._native is None and self._builder is origin_head.builder
+        )
+
     def way_to(self, origin: Origin) -> Origin:
         """Return an origin, with the proxy that the request itself names."""
         if isinstance(self.own_route, Unset):

@@ -25,6 +25,9 @@ from asyncbatch._values._urls import DEFAULT_PORTS
 _MAX_ORIGINS = 10_000
 """Origins whose head is kept; beyond that all are dropped and made again."""
 
+CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+"""The fields, in lower case, that are not sent to any host that a redirect leads to."""
+
 _MAX_LINES = 100
 """Heads kept for one origin, one for each `Cookie` field; beyond that all are dropped."""
 
@@ -43,6 +46,7 @@ class RequestBuilder:
         "client_headers",
         "cookie",
         "default_encoding",
+        "has_credentials",
         "has_host",
         "headers",
         "known",
@@ -59,6 +63,8 @@ class RequestBuilder:
         # Basic or none. Its field comes after all others, also those that describe a body.
         self.auth = client._auth
         self.authorization = authorization_of(client._auth)
+        # Whether it sends what a redirect may not pass on.
+        self.has_credentials = self.authorization is not None or bool(self.names & CREDENTIALS)
         # The `Cookie` field, from the client's jar; sent between the headers and `Authorization`.
         self.cookie = ""
         # The encoded headers after the `Host`; set once they have been checked. None if they have a

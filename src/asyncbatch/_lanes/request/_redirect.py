@@ -26,6 +26,9 @@ _RELATIVE = re.compile(
 )
 _FRAGMENT = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=@:/?]+")
 
+# A field line of a head that has been checked: there is no other carriage return.
+_LOCATION = re.compile(rb"\nlocation:([^\r]*)", re.IGNORECASE)
+
 _BODY_FIELDS = frozenset(
     {b"content-length", b"transfer-encoding", *(name.lower().encode() for name in BODY_FIELDS)}
 )
@@ -64,7 +67,16 @@ class Redirection:
             jar: The client's, with the cookies that the redirect has set.
         """
         prepared = self._prepared
-        line = self.origin_head.cookie_line(jar, self._target.decode("ascii"))
+        origin_head, builder = self.origin_head, self.origin_head.builder
+        line = origin_head.cookie_line(jar, self._target.decode("ascii"))
+        if (
+            line == ""
+            and prepared.is_plain_for(origin_head)
+            and not (builder.has_credentials or builder.has_host or self._method != b"GET")
+        ):
+            # What the rest would compose of the same fields.
+            payload = origin_head.payload(self._target)
+            return prepared.redirected(origin_head, self.url, b"GET", payload)
         fields = prepared.fields()
         if line is None or fields is None:
             return None
@@ -73,7 +85,7 @@ class Redirection:
             kept.append((b"Cookie", line.encode("ascii")))
         head = b"".join([b"%b: %b\r\n" % field for field in kept])
         payload = b"%b %b HTTP/1.1\r\n%b\r\n" % (self._method, self._target, head)
-        return prepared.redirected(self.origin_head, self.url, self._method, payload)
+        return prepared.redirected(origin_head, self.url, self._method, payload)
 
     def _kept(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return the fields of the request before that are sent again."""
@@ -104,10 +116,10 @@ def redirection_of(
         head: The head of its response.
         origin_heads: Those of the client.
     """
-    locations = [value for name, value in head.fields if name.lower() == b"location"]
+    locations = _LOCATION.findall(head.block)
     if len(locations) != 1 or not locations[0].isascii():
         return None
-    followed = _followed(prepared.url, locations[0].decode("ascii"))
+    followed = _followed(prepared.url, locations[0].decode("ascii").strip(" \t"))
     if followed is None:
         return None
     url, origin, target = followed
