@@ -470,14 +470,15 @@ class Pool:
         is_busy = len(self.in_use) >= WORTH_WAITING
         is_looked_at = is_busy and self.watch.can_look and exchange.body is None
         while idle and len(self.in_use) + len(self.dialler.dials) < self._max_in_use:
-            connection = next(reversed(idle))
+            # Not `next(reversed(idle))`, which passes over all that were removed before.
+            connection, _ = idle.popitem()
             # Bytes or an end that arrived before the request was sent are not the answer to it.
             # Asking the kernel costs 0.3 µs. Not asking could cost a response or, worse, return the
             # wrong one.
             if not (is_looked_at and connection.served) and connection.poll(0):
+                idle[connection] = None  # `forget` removes it
                 connection.close()
                 continue
-            del idle[connection]
             self.idle.take(connection)
             self.in_use.add(connection)
             return connection
