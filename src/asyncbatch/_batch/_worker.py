@@ -59,6 +59,7 @@ class Worker:
         self.has_task = False
         # The first request has been begun by the relay, and no task has waited for that.
         self._is_relaying = False
+        # None at the end: the relay refers to this, and both would wait for the garbage collector.
         self._relay: Relay | None = None
         on_answer: OnAnswer = self._take_and_go_on
         # Tells of each request that is sent, if there is a listener.
@@ -97,6 +98,7 @@ class Worker:
             return
         workers.permits.release()
         workers.leave(self)
+        self._relay = None
 
     def abandon(self) -> None:
         """Give up the request in flight, at the end of the batch."""
@@ -105,6 +107,7 @@ class Worker:
         self._interrupt()
         self._workers.permits.release()
         self._workers.leave(self)
+        self._relay = None
 
     async def work(self) -> None:
         """Try one request after another until there is none; then release the permit."""
@@ -133,6 +136,7 @@ class Worker:
             if held:
                 permits.release()
             workers.leave(self)
+            self._relay = None
 
     async def relay_alone(self, encoded: Encoded) -> bool:
         """

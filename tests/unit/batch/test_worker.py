@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from asyncbatch import Fetcher, Request
 from asyncbatch._batch._worker import Worker
+from asyncbatch._lanes import Relay
 from asyncbatch._schedule import Job
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, urls
@@ -44,6 +46,23 @@ async def test_requests_that_go_by_relay_take_no_tasks(
         await fetcher.fetch_many([mixed.url("/404")] + [mixed.url("/200")] * 200)
 
     assert len(started) == 1
+
+
+@pytest.mark.parametrize("path", ["/200", "/404"])
+async def test_the_relays_of_ended_workers_are_freed_without_the_garbage_collector(
+    mixed: LoopbackServer, path: str
+) -> None:
+    """A relay refers to its worker, which lets it go; whether its requests took a task or not."""
+    async with Fetcher(concurrency=10, retry=None) as fetcher:
+        gc.collect()
+        gc.disable()
+        try:
+            assert len(await fetcher.fetch_many([mixed.url(path)] * 40)) == 40
+            left = [each for each in gc.get_objects() if isinstance(each, Relay)]
+        finally:
+            gc.enable()
+
+    assert left == []
 
 
 async def test_a_batch_that_is_cancelled_leaves_no_request_under_way(
