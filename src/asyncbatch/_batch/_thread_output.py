@@ -63,7 +63,7 @@ class ThreadOutput:
         self._taking: deque[Result] | None = deque()
         self._taken = 0
         self.has_ended = False
-        """Whether the consumer has seen the end of the results, or the error that ends them."""
+        """Whether all results were taken, and then the end or its error."""
 
     # In the loop's thread:
 

@@ -160,6 +160,8 @@ class SyncResultStream(Iterator[Result]):
         # A separate lock, so that `summary` does not wait for a result.
         self._counting = threading.RLock()
         self._closed = False
+        # Whether the consumer has seen the end of the batch, or an error that ends it.
+        self._has_ended = False
         # Whether a file took results, and was not written to its end.
         self._has_lost = False
         # Kept alive while the stream is in use: its fetcher.
@@ -189,9 +191,12 @@ class SyncResultStream(Iterator[Result]):
                 if self._closed:  # by another thread, which ended the wait
                     raise StopIteration from None
                 # The traceback refers to this frame, and so keeps the stream alive: close it here.
+                self._has_ended = self._thread_output.has_ended
                 self.close()
                 raise
             if result is None:
+                # What another thread closes meanwhile has been left.
+                self._has_ended = self._has_ended or not self._closed
                 raise StopIteration
         with self._counting:
             self._thread_output.figures.add(result)
@@ -300,7 +305,7 @@ class SyncResultStream(Iterator[Result]):
 
     def _no_table(self) -> str | None:
         """Return why no table is made of the results to come: it would look like that of all."""
-        if self._thread_output.has_ended:
+        if self._has_ended:
             return HAS_ENDED
         if self._closed:
             return _LEFT
@@ -309,7 +314,7 @@ class SyncResultStream(Iterator[Result]):
     def _to_come(self) -> Iterator[Result]:
         # The chain has no `close`: an error of the file leaves the stream open, as when it is read.
         yield from itertools.chain(self)
-        if self._closed and not self._thread_output.has_ended:
+        if self._closed and not self._has_ended:
             raise RuntimeError(_LEFT)
 
     def _take(self) -> Result | None:
