@@ -68,6 +68,9 @@ class Summary:
     `p99`, `max`, and the number of requests (`count`). `None` if none was tried."""
     phases: Mapping[str, Quantiles]
     """The same for each phase of `Timing` that occurred, by the name of the phase."""
+    part: str | None = None
+    """What part of the whole the figures are about: how many shards of a data set, if some are
+    missing. `None`: all of it."""
 
     def __getstate__(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in attrs.fields(Summary)}
@@ -314,6 +317,8 @@ def _head(summary: Summary) -> str:
 
 def _facts(summary: Summary) -> Iterator[tuple[str, str, str]]:
     """Yield the counts: the name, the figure, and more about it."""
+    if summary.part is not None:
+        yield "part", summary.part, ""
     if not summary.total:
         return
     yield "succeeded", f"{summary.succeeded:,}", ""

@@ -7,9 +7,7 @@ input is read once; of an iterator, a bounded number of requests is in memory.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import json
 import os
 import secrets
 import shutil
@@ -33,12 +31,9 @@ from ._notes import Notes
 from ._options import Limits, packed
 from ._packing import Packed
 from ._plan import counted, iterated, planned
+from ._plan_file import plan_text, read_plan
 from ._requests import RequestsWriter, read_requests
 from ._run import ShardTask
-
-VERSION = 2
-
-_FIELDS = {"version", "plan_id", "secret", "notes", "options", "tag_type", "shards"}
 
 
 @attrs.frozen
@@ -71,7 +66,7 @@ def prepared(
     given: Iterable[Any] | None = requests
     if not Layout(folder).plan.exists():
         given = _make(folder, requests, counted(options), limits, shape, answers)
-    found = _read(folder)
+    found = read_plan(folder)
     if given is not None:
         _check_same(folder, found, given, answers)
     layout = Layout(folder, found["plan_id"])
@@ -88,28 +83,6 @@ def prepared(
         for number, (count, rest) in enumerate(found["shards"])
     ]
     return layout, tasks
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = Layout(folder).plan
-    found: dict[str, Any] = {}
-    version: object = None
-    is_whole = False
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        found = json.loads(path.read_text())
-        version = found["version"]
-        is_whole = version != VERSION or found.keys() >= _FIELDS
-    if not is_whole:
-        raise ValueError(
-            f"{path} is damaged, or no plan of asyncbatch.cluster; give another folder, and the "
-            "requests are fetched from the start"
-        )
-    if version != VERSION:
-        raise ValueError(
-            f"{folder} was made by another release of asyncbatch (version {version!r} of the "
-            f"folder, not {VERSION}); give another folder, or go on with that release"
-        )
-    return found
 
 
 def _check_same(
@@ -225,18 +198,16 @@ def _keep_plan(
     layout: Layout, secret: bytes, notes: Notes, cut: tuple[Packed, ...], answers: Answers
 ) -> bool:
     """Write the plan, unless another program has done so meanwhile; return whether it has not."""
-    found = {
-        "version": VERSION,
-        "plan_id": layout.requests.name.removeprefix("requests-"),
-        "secret": secret.hex(),
-        "notes": notes.kept(),
-        "options": answers.options(),
-        "tag_type": notes.tag_type,
-        "shards": [(each.requests, each.rest) for each in cut],
-    }
-    assert found.keys() == _FIELDS
     aside = layout.requests / "plan.json"
-    aside.write_text(json.dumps(found))
+    text = plan_text(
+        plan_id=layout.requests.name.removeprefix("requests-"),
+        secret=secret.hex(),
+        notes=notes.kept(),
+        options=answers.options(),
+        tag_type=notes.tag_type,
+        shards=[(each.requests, each.rest) for each in cut],
+    )
+    aside.write_text(text)
     try:
         layout.plan.hardlink_to(aside)
     except FileExistsError:

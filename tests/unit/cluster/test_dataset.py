@@ -12,6 +12,7 @@ import pytest
 from asyncbatch._results._limits import Limits
 from asyncbatch.cluster import Dataset, open_dataset
 from asyncbatch.cluster._layout import Layout
+from asyncbatch.cluster._plan_file import plan_text
 from asyncbatch.cluster._report import Figures
 from asyncbatch.cluster._table import TableWriter
 from asyncbatch.testing import failure, success
@@ -23,10 +24,35 @@ pytestmark = pytest.mark.extras
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """Two shards with three rows each, a third of which is a failure, and one that is under way."""
-    layout = Layout(tmp_path, "p")
+    """Two shards with three rows each, a third of which is a failure."""
+    return dataset_in(tmp_path, shards=2)
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Dataset:
+    """The same, and two more shards, one of which is under way."""
+    Layout(tmp_path).shards.mkdir()
+    Layout(tmp_path).unfinished_of(2, 1).touch()
+    return dataset_in(tmp_path, shards=4)
+
+
+def plan_of(layout: Layout, shards: int) -> None:
+    layout.plan.write_text(
+        plan_text(
+            plan_id="p",
+            secret="",
+            notes={},
+            options={},
+            tag_type=None,
+            shards=[(3 + 1000 * (shard > 1), 0.0) for shard in range(shards)],
+        )
+    )
+
+
+def dataset_in(folder: Path, shards: int) -> Dataset:
+    layout = Layout(folder, "p")
     layout.make()
-    layout.plan.write_text("{}")
+    plan_of(layout, shards)
     for shard in range(2):
         results = [success(content=b"abc"), success(content=b"de"), failure(kind="dns")]
         figures = Figures()
@@ -37,8 +63,7 @@ def dataset(tmp_path: Path) -> Dataset:
         limits = Limits(slots_full=1.5, hosts={"h.test": {"rate": 0.5}})
         text = figures.text(shard=shard, tries=1, started=100.0 + shard, seconds=2.0)
         table.finish(text, figures.page(seconds=2.0, limits=limits))
-    layout.unfinished_of(2, 1).touch()
-    return open_dataset(tmp_path)
+    return open_dataset(folder)
 
 
 def test_the_shards_that_are_done_are_one_table(dataset: Dataset) -> None:
@@ -48,7 +73,8 @@ def test_the_shards_that_are_done_are_one_table(dataset: Dataset) -> None:
     assert table["index"].to_pylist() == list(range(6))
     assert b"asyncbatch.report" not in (table.schema.metadata or {})
     assert [path.name for path in dataset.files] == ["000000.parquet", "000001.parquet"]
-    assert repr(dataset).endswith(": 2 files>")
+    assert (dataset.shards, dataset.missing) == (2, ())
+    assert repr(dataset).endswith(": 2 shards with 6 requests>")
 
 
 def test_the_summary_is_merged_from_the_shards(dataset: Dataset) -> None:
@@ -101,10 +127,11 @@ def test_pyarrow_reads_it_as_a_stream(dataset: Dataset) -> None:
 
 
 def test_a_data_set_without_shards_is_empty(tmp_path: Path) -> None:
-    """Before the first is done."""
-    (tmp_path / "plan.json").write_text("{}")
+    """That of no requests."""
+    plan_of(Layout(tmp_path), shards=0)
     dataset = open_dataset(tmp_path)
 
+    assert repr(dataset).endswith(": 0 shards with 0 requests>")
     assert dataset.to_arrow().num_rows == 0
     assert "status" in dataset.to_arrow().schema.names
     assert dataset.summary().total == 0
@@ -112,6 +139,60 @@ def test_a_data_set_without_shards_is_empty(tmp_path: Path) -> None:
     assert "There were no requests." in (tmp_path / "report.html").read_text(encoding="utf-8")
     pl = pytest.importorskip("polars")
     assert dataset.scan().select(pl.len()).collect().item() == 0
+
+
+def test_missing_shards_are_told(unfinished: Dataset, tmp_path: Path) -> None:
+    """By the data set, its summary and its report, with the number of their requests."""
+    said = "2 of 4 shards, with 6 of 2,012 requests"
+
+    summary = unfinished.summary()
+    unfinished.report(tmp_path / "report.html")
+
+    assert (unfinished.shards, unfinished.missing) == (4, (2, 3))
+    assert repr(unfinished).endswith(f": {said}>")
+    assert summary.part == said
+    assert f"  part       {said}\n" in str(summary)
+    assert said in summary._repr_html_()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert errors_in(page) == []
+    assert f"{said} ·" in text_of(page)
+
+
+def test_the_table_of_a_part_is_read_with_a_warning(unfinished: Dataset) -> None:
+    """It cannot say so itself; nor can a stream."""
+    pytest.importorskip("polars")
+    for read in (unfinished.to_arrow, unfinished.scan, lambda: pa.table(unfinished)):
+        with pytest.warns(RuntimeWarning, match="has 2 of 4 shards, with 6 of 2,012") as warned:
+            read()
+
+        assert len(warned) == 1
+        assert warned[0].filename == __file__
+
+
+def test_nothing_is_told_of_a_data_set_that_is_whole(dataset: Dataset, tmp_path: Path) -> None:
+    """Neither in its summary nor in its report."""
+    dataset.report(tmp_path / "report.html")
+
+    assert dataset.summary().part is None
+    assert "shards" not in text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_shards_may_all_be_missing(tmp_path: Path) -> None:
+    """Before the first is done."""
+    plan_of(Layout(tmp_path), shards=2)
+    dataset = open_dataset(tmp_path)
+
+    with pytest.warns(RuntimeWarning, match="has 0 of 2 shards, with 0 of 6 requests"):
+        assert dataset.to_arrow().num_rows == 0
+    assert str(dataset.summary()).endswith("0 of 2 shards, with 0 of 6 requests")
+
+
+def test_a_damaged_plan_is_told(tmp_path: Path) -> None:
+    """Without it, it is not known whether shards are missing."""
+    (tmp_path / "plan.json").write_text("{")
+
+    with pytest.raises(ValueError, match=r"plan.json is damaged"):
+        open_dataset(tmp_path)
 
 
 def test_a_folder_without_a_plan_is_no_data_set(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from asyncbatch._results.report._style import STYLE
 from asyncbatch._results.report._time_sections import over_time, slowest_requests, why
 
 
-def page_of(figures: Figures) -> str:
-    """Return the page."""
+def page_of(figures: Figures, part: str | None = None) -> str:
+    """Return the page; `part` says what part of the whole it is about."""
     summary = figures.summary
     title = f"{plural(summary.total, 'request')} in {shown_seconds(summary.duration)}"
     sections = "".join(_sections(figures))
@@ -28,8 +28,8 @@ def page_of(figures: Figures) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="robots" content="noindex"><link rel="icon" href="data:,">'
         f"<title>{title} - asyncbatch</title><style>{STYLE}</style></head><body>"
-        f'<main><header><h1>{title}</h1><p class="sub">{_when(figures)}</p></header>{sections}'
-        f"</main><footer>{_footer(figures)}</footer></body></html>\n"
+        f'<main><header><h1>{title}</h1><p class="sub">{_about(figures, part)}</p></header>'
+        f"{sections}</main><footer>{_footer(figures)}</footer></body></html>\n"
     )
 
 
@@ -48,9 +48,10 @@ def _sections(figures: Figures) -> Iterator[str]:
         yield distribution(summary)
 
 
-def _when(figures: Figures) -> str:
+def _about(figures: Figures, part: str | None) -> str:
     count = len(figures.hosts) + figures.more_hosts
-    parts = [plural(count, "host")] if count else []
+    parts = [] if part is None else [f"<b>{escaped(part)}</b>"]
+    parts += [plural(count, "host")] if count else []
     begun, span = figures.begun_at, figures.span
     if begun is not None and span is not None:
         try:

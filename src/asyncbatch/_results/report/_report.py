@@ -137,18 +137,19 @@ class MergedReport:
         for host, seconds in state["hosts"]:
             self._hosts.setdefault(host, Counter()).update(seconds)
 
-    def write(self, path: PathTypes, *, duration: float) -> None:
+    def write(self, path: PathTypes, *, duration: float, part: str | None = None) -> None:
         """
         Write the page to a file.
 
         Args:
             path: The file; it is overwritten.
             duration: Seconds from the first beginning to the last end.
+            part: What part of the whole it is about; `None`: all of it.
 
         Raises:
             OSError: If the file cannot be written.
         """
         share = self._slots_full / self._durations if self._durations > 0 else 0.0
         limits = Limits(slots_full=share * duration, waits=self._waits, hosts=self._hosts)
-        page = page_of(self._builder.build(duration=duration, limits=limits))
+        page = page_of(self._builder.build(duration=duration, limits=limits), part)
         Path(os.fsdecode(path)).write_text(page, encoding="utf-8")
