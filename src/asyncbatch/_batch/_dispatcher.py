@@ -17,6 +17,7 @@ from asyncbatch._batch._worker import Worker
 from asyncbatch._batch._workers import Member, Workers
 from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
+from asyncbatch._values._request import UNSET, Unset
 
 BURST = 64
 """Most workers that are started in one turn of the event loop, which takes 1 ms."""
@@ -182,21 +183,23 @@ class Dispatcher:
     def _start_worker(self) -> Worker | None:
         """Start a worker and return it, if there are work and a permit for one."""
         workers = self._workers
-        job = None
+        job: Job | None = None
+        encoded: Encoded | Unset | None = UNSET
         if len(workers.members) < workers.concurrency:
             if not workers.batch_permits.take():
                 if not workers.may_find_job:
                     workers.batch_permits.give_up()
                 return None
             try:
-                job = workers.next_job(self._clock())  # reads the input, which may raise
+                # Reads the input, which may raise.
+                job, encoded = workers.next_for_relay(self._clock())
             finally:
                 if job is None:
                     self._permits.release()
         if job is None:
             workers.batch_permits.give_up()
             return None
-        worker = Worker(workers, job)
+        worker = Worker(workers, job, encoded)
         workers.members.add(worker)
         if not worker.begin_by_relay():
             self._start_task(worker)

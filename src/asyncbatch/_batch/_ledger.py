@@ -149,6 +149,27 @@ class Ledger:
             job.weight = self.window.hold(item)
         self._schedule.add(job, now)
 
+    def start(self, url: str, index: int, now: float, origin: Origin) -> Job | None:
+        """
+        Enter a URL that needs no file, as `enter` does, and start it if its host accepts it.
+
+        Returns:
+            `None` if it has been added to the schedule instead.
+        """
+        self.unfinished += 1
+        job = Job(url, index, self._hosts.get(origin))
+        job.allowed = allowed = self._shared.deadline
+        if self.full_before is not None:
+            since = self._slots.full_since  # as in `Slots.full_at`, without the call
+            seconds = self._slots.full_seconds - self.full_before
+            job.queued = seconds if since is None else seconds + now - since
+        if not self._schedule.start(job, now):
+            self._schedule.add(job, now)
+            return None
+        if allowed is not None:
+            job.deadline = now + allowed
+        return job
+
     def _origin_of(self, item: Any) -> Origin:
         """Return the origin of a request; a URL that begins as the last one is not parsed."""
         if type(item) is not str:

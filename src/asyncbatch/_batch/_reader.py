@@ -42,8 +42,8 @@ class Reader:
         self._output = output
         self._concurrency = shared.concurrency
         self._window = ledger.window
-        # Whether the last `read` found no room. Not used with `feed`.
-        self._was_full = False
+        self.was_full = False
+        """Whether the last `read` found no room. Not used with `feed`."""
         self._clock = clock
         self._stalls = shared.stalls
         self._hungry = anyio.Event()  # set on every change that `feed` waits for
@@ -66,7 +66,7 @@ class Reader:
             return False
         is_beyond = unfinished >= self._window.size
         if is_beyond and not self._widens(unfinished):
-            self._was_full = True
+            self.was_full = True
             return False
         take = self.source.take
         numbered: Any = END if take is None else take()
@@ -77,12 +77,12 @@ class Reader:
         index, item = numbered
         now = self._clock() if self.source.is_callers_code else now
         self._ledger.enter(item, index, now, is_beyond=is_beyond)
-        self._was_full = False
+        self.was_full = False
         return True
 
     def has_room_again(self) -> bool:
         """Whether `read` found no room and has room now, even if other requests may start."""
-        return self._was_full and self._window.is_worth_a_look(
+        return self.was_full and self._window.is_worth_a_look(
             self._ledger.unfinished, self._schedule.hosts, is_at_hand=self._is_at_hand
         )
 

@@ -46,7 +46,9 @@ class Worker:
         "has_task",
     )
 
-    def __init__(self, workers: Workers, job: Job | None = None) -> None:
+    def __init__(
+        self, workers: Workers, job: Job | None = None, encoded: Encoded | Unset | None = UNSET
+    ) -> None:
         self._workers = workers
         # The request that is being tried, or tried next; the schedule has started it.
         self._job = job
@@ -55,7 +57,7 @@ class Worker:
         self._encode = trial.lane.encode
         self._limits = trial.limits
         # The first request, where it was encoded before there was a task.
-        self._encoded: Encoded | Unset | None = UNSET
+        self._encoded = encoded
         self.has_task = False
         # The first request has been begun by the relay, and no task has waited for that.
         self._is_relaying = False
@@ -78,8 +80,11 @@ class Worker:
         job, relay = self._job, self._relay
         assert job is not None
         if relay is None or not _is_usual(job, self._workers.announce):
+            self._encoded = UNSET  # it is encoded again, with the limits of its own
             return False
-        self._encoded = encoded = self._encode(job.request, self._limits)
+        encoded = self._encoded
+        if isinstance(encoded, Unset):
+            self._encoded = encoded = self._encode(job.request, self._limits)
         if job.deadline is not None:
             relay.deadline_at = job.deadline
         if self._watch is not None:

@@ -5,7 +5,8 @@ Pure: no `async`, no clock, no sockets, no randomness of its own; the caller pas
 Time must not go backwards between two calls, not even between those of two batches on one `Hosts`.
 
 The hot path is `add`, `next` and `done` for a host without limits or failures (`Host.plain`). It is
-written out in these three; everything else is in methods that they call.
+written out in these three, and again in those that join them (`start`, `replace`, `succeeded`);
+everything else is in methods that they call.
 """
 
 from __future__ import annotations
@@ -154,6 +155,40 @@ class Schedule:
             return job
         # Looking at a queue may have dismissed a job.
         return self._next_expired(now) if self._expired else None
+
+    def start(self, job: Job, now: float) -> bool:
+        """
+        Start a new job at once: `add` and `next` in one, for a plain host, and if no job waits.
+
+        Returns:
+            Whether it was started. If not, nothing has changed.
+        """
+        queue = self._by_host.get(job.host)
+        if queue is None or self.pending or self._expired or self._is_closed:
+            return False
+        host = queue.host
+        if (
+            not host.plain
+            or host.in_flight >= host.width
+            or queue.place is not _NOWHERE
+            or self._timers.next_at <= now
+        ):
+            return False
+        queue.jobs += 1
+        host.in_flight += 1
+        self.in_flight += 1
+        job.queue = queue
+        job.since = job.first_started_at = now
+        job.clock = host.blocked.seconds
+        # As `Job.start`, without the call and without the waiting.
+        job.state = _START
+        job.attempts = 1
+        budget = host.budget
+        if budget is not None:
+            if now >= budget.ends_at:
+                budget.turn(now)
+            budget.tries += 1
+        return True
 
     def replace(self, job: Job, request: Any, index: int, key: Hashable, now: float) -> bool:
         """

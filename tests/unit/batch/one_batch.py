@@ -12,7 +12,7 @@ import httpx
 from asyncbatch import Fetcher
 from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input
-from asyncbatch._batch._output import Collected
+from asyncbatch._batch._output import Collected, Delivered
 from tests.transports import echo_path
 
 
@@ -30,9 +30,13 @@ async def sharing(answer: Any = echo_path, **options: Any) -> AsyncIterator[Shar
 class OneBatch:
     """A batch over some requests, and its parts."""
 
-    def __init__(self, shared: Shared, requests: Any, **options: Any) -> None:
+    def __init__(
+        self, shared: Shared, requests: Any, *, bound: int | None = None, **options: Any
+    ) -> None:
         self.shared = shared
-        self.output = Collected()
+        self.output: Any = Collected()
+        if bound is not None:
+            self.output = Delivered(ordered=False, backlog=bound)
         self.batch = Batch(shared, Input(requests), self.output, **options)
         self.ledger, self.reader = self.batch._ledger, self.batch._reader
         self.schedule, self.dispatcher = self.batch._schedule, self.batch._dispatcher
@@ -41,7 +45,8 @@ class OneBatch:
     @property
     def results(self) -> list[Any]:
         """Return the results so far, in the order of the input."""
-        return sorted(self.output._results, key=lambda result: result.index)
+        results = self.output._ready if self.output.is_bounded else self.output._results
+        return sorted(results, key=lambda result: result.index)
 
     def start(self) -> Any:
         """Start the next request, as a worker does."""

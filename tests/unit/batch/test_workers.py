@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
+from asyncbatch import Fetcher, Request
 from asyncbatch._batch._workers import Workers
+from asyncbatch._schedule import Job
 from tests.unit.batch.one_batch import OneBatch, sharing
 
 
@@ -33,6 +38,68 @@ async def test_the_input_is_read_only_as_far_as_needed_to_find_a_request() -> No
         assert [result.index for result in one.results] == [0]
 
 
+def state_of(job: Job) -> dict[str, Any]:
+    """Return all that a job is told and counts, with the name of its host."""
+    state = {name: getattr(job, name, None) for name in Job.__slots__}
+    del state["queue"]
+    state["host"] = state["host"].key
+    return state
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"deadline": 5.0}, {"retry": None}, {"per_host": 2}, {"concurrency": 3}],
+    ids=str,
+)
+async def test_a_request_that_is_started_at_once_is_as_one_that_is_entered_and_found(
+    options: dict[str, Any], seed: int
+) -> None:
+    """Over inputs and states of any kind, both find the same requests and leave the same counts."""
+    draw = random.Random(seed)
+    kinds = ["http://a.test/", "http://a.test/x?y", "http://b.test/", "no://", "http://c.test/#f"]
+    requests: list[Any] = draw.choices(kinds, [9, 3, 3, 1, 1], k=60)
+    requests[draw.randrange(60)] = Request("http://a.test/", deadline=1.0)
+    bound = draw.choice([None, 4])
+
+    async with Fetcher(**options) as fetcher, Fetcher(**options) as other:
+        ones = [OneBatch(each._shared, requests, bound=bound) for each in (fetcher, other)]
+        for one in ones:
+            one.shared.trial.lane.begin_batch(one.clock)
+        at_once, found = map(workers_of, ones)
+        now = 1000.0
+        at_once.clock = found.clock = lambda: now
+        for each in (at_once, found):
+            each.ledger.full_before = 0.0
+        in_flight: list[tuple[Job, Job]] = []
+        encoded_count = 0
+        for _ in range(150):
+            now += draw.choice([0.0, 0.001, 0.5])
+            if in_flight and draw.random() < 0.5:
+                pair = in_flight.pop(draw.randrange(len(in_flight)))
+                for workers, job in zip((at_once, found), pair, strict=True):
+                    workers.ledger.succeeded(job, 200, now, now)
+            job, encoded = at_once.next_for_relay(now)
+            same = found.next_job(now)
+            assert (job is None) == (same is None)
+            if job is not None and same is not None:
+                assert state_of(job) == state_of(same)
+                in_flight.append((job, same))
+            if isinstance(encoded, tuple):
+                assert job is not None
+                assert encoded == at_once.encode_url(job.request)
+                encoded_count += 1
+            for name in ("pending", "in_flight", "wake_at"):
+                assert getattr(at_once.schedule, name) == getattr(found.schedule, name)
+            assert at_once.ledger.unfinished == found.ledger.unfinished
+            assert at_once.reader.is_finished == found.reader.is_finished
+        assert [result.url for result in ones[0].results] == [
+            result.url for result in ones[1].results
+        ]
+
+    assert encoded_count or "per_host" in options
+
+
 async def test_a_search_ends_with_the_time_slice() -> None:
     """Items that cannot be sent do not hold up the event loop."""
     async with sharing() as shared:
@@ -56,6 +123,35 @@ async def test_a_worker_that_ends_is_none_of_them_and_wakes_the_dispatcher() -> 
 
         assert not workers.members
         assert workers.changed.is_set()
+        assert not workers.is_asleep
+
+
+async def test_a_worker_that_ends_wakes_no_dispatcher_that_would_find_nothing_to_do() -> None:
+    """While others are at work, nothing waits, and the input is at its end."""
+    async with sharing() as shared:
+        one = OneBatch(shared, ["http://a.test/", "http://b.test/"])
+        workers = workers_of(one)
+        worker: Any = object()
+        jobs = [workers.next_job(one.clock()), workers.next_job(one.clock())]
+        assert None not in jobs
+
+        workers.is_asleep = True
+        workers.leave(worker)  # it may read on
+        assert not workers.is_asleep
+
+        assert workers.next_job(one.clock()) is None
+        workers.is_asleep = True
+        workers.leave(worker)
+        assert workers.is_asleep
+
+        workers.batch_permits.is_in_line = True
+        workers.leave(worker)  # it must leave the line
+        assert not workers.is_asleep
+        workers.batch_permits.is_in_line = False
+
+        one.ledger.enter("http://a.test/", 2, one.clock())
+        workers.is_asleep = True
+        workers.leave(worker)  # one waits for its slot
         assert not workers.is_asleep
 
 

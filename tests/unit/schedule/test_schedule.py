@@ -336,6 +336,86 @@ def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
     assert taken.count(Action.RETRY) == 1000
 
 
+def state_of(job: Job) -> dict[str, Any]:
+    """Return all that a job and its host are told and count."""
+    of_job = {name: getattr(job, name, None) for name in Job.__slots__}
+    host, queue = of_job.pop("host"), of_job.pop("queue")
+    budget = None if host.budget is None else host.budget.tries
+    of_host = [host.key, host.in_flight, host.width, host.plain, host.steady, budget]
+    of_queue = None if queue is None else (queue.jobs, queue.place, len(queue.fifo))
+    return {**of_job, "of host": of_host, "of queue": of_queue}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "policies",
+    [
+        {},
+        {"per_host": 3},
+        {"retry": Retry(attempts=2)},
+        {"rate": Rate(9)},
+        {"total_rate": Rate(9)},
+        {"concurrency": 4},
+    ],
+    ids=str,
+)
+def test_a_job_started_at_once_is_as_one_that_is_added_and_then_taken(
+    policies: dict[str, Any], seed: int
+) -> None:
+    """Over hosts in any state, both leave the same jobs, hosts and counts behind."""
+    draw = random.Random(seed)
+    hosts, others = new_hosts(**policies), new_hosts(**policies)
+    schedule, other = Schedule(hosts), Schedule(others)
+    in_flight: list[tuple[Job, Job]] = []
+    started, now = 0, 0.0
+    for index in range(80):
+        now += draw.choice([0.0, 0.0, 0.001, 0.3])
+        for _ in range(draw.choice([0, 0, 1, 3])):
+            if in_flight:
+                pair = in_flight.pop(draw.randrange(len(in_flight)))
+                outcome = draw.choice([succeeded, succeeded, lambda: refused(503), unconnected])
+                schedule.done(pair[0], outcome(), now)
+                other.done(pair[1], outcome(), now)
+        key = draw.choice("aaab")
+        job, twin = (Job(index, index, each.get(key)) for each in (hosts, others))
+        job.queued = twin.queued = 0.25
+        taken: Job | None = job
+        if schedule.start(job, now):
+            started += 1
+        else:
+            schedule.add(job, now)
+            taken = schedule.next(now)
+        other.add(twin, now)
+        while True:
+            same = other.next(now)
+            assert (taken is None) == (same is None)
+            if taken is None or same is None:
+                break
+            assert state_of(taken) == state_of(same)
+            if taken.state is JobState.START:
+                in_flight.append((taken, same))
+            taken = schedule.next(now)
+        assert (schedule.pending, schedule.in_flight) == (other.pending, other.in_flight)
+        assert (schedule.wake_at, schedule.has_ready) == (other.wake_at, other.has_ready)
+        assert state_of(job) == state_of(twin)
+
+    assert started or policies  # there is no such start at a host with limits
+
+
+def test_no_job_is_started_at_once_where_one_waits() -> None:
+    """And then nothing has changed."""
+    hosts, schedule = new_schedule(concurrency=1)
+    open_wide(schedule, hosts)
+    first, second = add(schedule, hosts, "ab")
+    job = Job(None, 7, hosts.get("a"))
+
+    assert not schedule.start(job, 1.0)
+    assert (job.state, job.attempts, schedule.pending) == (JobState.WAITING, 0, 2)
+    assert start_all(schedule) == [first, second]
+    assert schedule.start(job, 1.0)
+    assert job.state is JobState.START
+
+
 def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     """It is as if the one had ended and the other been added and started, its try counted."""
     hosts, schedule = new_schedule(retry=Retry(attempts=2), concurrency=1)
