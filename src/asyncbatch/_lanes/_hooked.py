@@ -25,10 +25,10 @@ from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.failures._callers import is_callers, is_hooks, stray_cancellation
 from asyncbatch._lanes.failures._of_client import callback_outcome, outcome_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._lanes.request._native import no_stream
+from asyncbatch._lanes.request._native import are_of, no_stream
 from asyncbatch._lanes.request._origin_head import is_special
 from asyncbatch._lanes.response._body import close
-from asyncbatch._lanes.response._head_fields import coding_of
+from asyncbatch._lanes.response._head_fields import coding_in, coding_of, fields_of_body
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._lanes.response._response_builder import course_of, response_to
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
@@ -215,9 +215,15 @@ class HookedRequests:
         if isinstance(exchange.content, UnjoinedBody):  # large
             return None
         raw = content = bytes(exchange.content)
-        coding = None
-        if "content-encoding" in response.headers:
-            coding = coding_of(response.status_code, response.headers["content-encoding"])
+        headers, head = response.headers, exchange.head
+        assert head is not None
+        if are_of(headers, head):
+            named = coding_in(head.block)
+        elif isinstance(headers, self._binding.library.Headers):
+            named, _ = fields_of_body(headers.raw)
+        else:
+            return None
+        coding = coding_of(response.status_code, named)
         if coding is not None and raw:
             decoded = decoder.decode_nowait(raw, coding)
             if decoded is None:

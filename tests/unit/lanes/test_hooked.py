@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -375,3 +375,54 @@ async def test_hooks_see_requests_of_every_kind(server: LoopbackServer) -> None:
         assert request.content == arrived.body
         assert "c=1" in request.headers["cookie"]
         assert request.headers["authorization"].startswith("Basic ")
+
+
+def without_coding(response: Any) -> None:
+    response.headers.pop("content-encoding", None)
+
+
+def with_coding(response: Any) -> None:
+    response.headers["Content-Encoding"] = "gzip"
+
+
+def with_field(response: Any) -> None:
+    response.headers["x-seen"] = "1"
+
+
+def with_new_headers(response: Any) -> None:
+    response.headers = httpx.Headers({"x-new": "1"})
+
+
+@pytest.mark.parametrize(
+    "change", [without_coding, with_coding, with_field, with_new_headers], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("coded", [False, True])
+async def test_a_body_is_decoded_by_the_fields_that_a_hook_leaves(
+    server: LoopbackServer, change: Callable[[Any], None], coded: bool
+) -> None:
+    """As httpx does, which reads them after the hooks."""
+    reply = Reply(body=b"y" * 99)
+    server.on("/", reply.gzipped() if coded else reply)
+
+    async def hook(response: Any) -> None:
+        change(response)
+
+    hooks = {"response": [hook]}
+    expected: Any
+    async with httpx.AsyncClient(event_hooks=hooks, trust_env=False) as client:
+        try:
+            response = await client.get(server.url())
+            expected = response.content, response.headers.raw[-1]
+        except httpx.DecodingError:
+            expected = None
+    async with Fetcher(event_hooks=hooks, retry=None) as fetcher:
+        lanes = lanes_of(fetcher)
+        result = await fetcher.fetch(server.url())
+
+    assert lanes == ["direct"]
+    if expected is None:
+        assert result.kind is FailureKind.decode
+    else:
+        response = result.unwrap()
+        assert (result.content, response.headers.raw[-1]) == expected
+        assert response.content == result.content

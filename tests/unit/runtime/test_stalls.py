@@ -445,3 +445,13 @@ async def test_a_loop_that_stood_still_reads_what_has_come():
             results = await fetcher.fetch_many([url] * 5)
 
     assert not results.failures
+
+
+async def test_the_scope_of_a_limit_is_one_of_the_running_library() -> None:
+    """On each event loop, however many have been made on another one before."""
+    for _ in range(2):
+        with TimeLimit(None) as limit:
+            pass
+
+        assert type(limit._scope) is type(anyio.CancelScope())
+        assert not limit.has_passed

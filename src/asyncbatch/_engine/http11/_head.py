@@ -89,6 +89,7 @@ class ResponseHead:
     __slots__ = (
         "_fields",
         "_fields_at",
+        "_lowered",
         "block",
         "fault",
         "idle_timeout",
@@ -114,6 +115,7 @@ class ResponseHead:
         # Where the field lines begin, and the fields once they have been asked for.
         self._fields_at = at
         self._fields: tuple[tuple[bytes, bytes], ...] | None = None
+        self._lowered: list[tuple[bytes, bytes, bytes]] | None = None
 
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -121,6 +123,13 @@ class ResponseHead:
         if self._fields is None:
             self._fields = split_fields(self.block, self._fields_at)
         return self._fields
+
+    @property
+    def lowered(self) -> list[tuple[bytes, bytes, bytes]]:
+        """A new list of the fields, each with its name in lower case as well, in the middle."""
+        if self._lowered is None:
+            self._lowered = [(name, name.lower(), value) for name, value in self.fields]
+        return self._lowered.copy()
 
     @property
     def is_redirect(self) -> bool:

@@ -9,8 +9,10 @@ is compared once with that of the constructors.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncbatch._engine.http11 import ResponseHead
 
 _Fields = list[tuple[bytes, bytes, bytes]]
 
@@ -34,14 +36,19 @@ def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any 
     return _made(library, url, fields, timeout)
 
 
-def headers_of(library: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
-    """Return what `library.Headers(fields)` returns, or `fields` if the layout is not known."""
+def headers_of(library: Any, head: ResponseHead) -> Any:
+    """Return what `library.Headers(head.fields)` returns, or the fields in an unknown layout."""
     if library.Request.__init__ is not _known_constructor(library):
-        return fields
+        return head.fields
     headers = object.__new__(library.Headers)
-    headers._list = [(name, name.lower(), value) for name, value in fields]
+    headers._list = head.lowered
     headers._encoding = None
     return headers
+
+
+def are_of(headers: Any, head: ResponseHead) -> bool:
+    """Whether headers made by `headers_of` are unchanged; `False` in an unknown layout."""
+    return getattr(headers, "_list", None) == head.lowered
 
 
 @functools.cache
@@ -57,7 +64,8 @@ def _made(library: Any, url: str, fields: _Fields, timeout: Any) -> Any | None:
     parsed, netloc = _origin(library, url[:end])
     path, mark, query = url[end:].partition("?")
     own_url = object.__new__(library.URL)
-    own_url._uri_reference = parsed._replace(path=path, query=query if mark else None)
+    # Not `_replace`, which takes three times as long.
+    own_url._uri_reference = parsed._make((*parsed[:4], path, query if mark else None, None))
     headers = object.__new__(library.Headers)
     headers._list = [(b"Host", b"host", netloc), *fields]
     headers._encoding = None

@@ -105,7 +105,7 @@ def response_to(
     """Return a response of `library` with a head that came over `connection`."""
     return library.Response(
         head.status,
-        headers=headers_of(library, head.fields),
+        headers=headers_of(library, head),
         stream=stream,
         request=request,
         extensions={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncbatch._engine.http11 import ResponseHead
 from asyncbatch._lanes.request import _native
-from asyncbatch._lanes.request._native import headers_of, plain_request
+from asyncbatch._lanes.request._native import are_of, headers_of, plain_request
 from asyncbatch._values._urls import split_plain
 
 URLS = st.one_of(
@@ -54,11 +56,44 @@ def test_a_plain_request_is_what_httpx_would_make(url: str, pairs: list[tuple[st
 @given(st.lists(st.tuples(st.sampled_from([b"A", b"b-C"]), st.binary(max_size=5))))
 def test_headers_are_what_httpx_would_make(fields: list[tuple[bytes, bytes]]) -> None:
     """Whatever bytes they have, and in their order."""
-    made, expected = headers_of(httpx, fields), httpx.Headers(fields)
+    head = head_with(fields)
+    made, expected = headers_of(httpx, head), httpx.Headers(fields)
 
     assert vars(made) == vars(expected)
     assert made.raw == expected.raw
+    assert are_of(made, head)
     assert made.encoding == expected.encoding
+    assert are_of(made, head)
+
+
+def head_with(fields: list[tuple[bytes, bytes]]) -> ResponseHead:
+    """Return a head with these fields."""
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    head = ResponseHead(b"HTTP/1.1 200 OK\r\n" + lines, b"HTTP/1.1", 200, b"OK", 17)
+    head._fields = tuple(fields)
+    return head
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda headers: headers.update({"a": "2"}),
+        lambda headers: headers.pop("a"),
+        lambda headers: headers.setdefault("b", "1"),
+        lambda headers: headers.update({"A": "1"}),
+    ],
+    ids=["value", "gone", "new", "spelling"],
+)
+def test_headers_that_were_changed_are_known(change: Callable[[Any], object]) -> None:
+    """By whatever method; the head itself, and other headers made of it, stay as they are."""
+    head = head_with([(b"a", b"1"), (b"c", b"3")])
+    made, other = headers_of(httpx, head), headers_of(httpx, head)
+
+    change(made)
+
+    assert not are_of(made, head)
+    assert are_of(other, head)
+    assert other.raw == [(b"a", b"1"), (b"c", b"3")]
 
 
 @pytest.mark.parametrize("url", ["http://a.test", "http://a.test/#f", "http://a.test?b=/c"])
