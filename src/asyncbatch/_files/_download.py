@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 import anyio
@@ -25,6 +26,7 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._file_writer import FileWriter
+from asyncbatch._files._groups import Groups, StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of
 from asyncbatch._files._target import look_for
@@ -47,6 +49,13 @@ AT_ONCE = 256 * 1024
 holds at most 384 KiB, so that a file takes less than 1 MiB."""
 
 _threads = Threads("asyncbatch-disk", THREADS, linger=0.1)
+
+FRESH = 1.0
+"""Seconds for which a look at the disk in the event loop is not repeated. It is two calls of the
+kernel, each of which may wait for the threads of the disk to let go of the GIL."""
+
+_groups = Groups(_threads, limit=4, size=16)
+"""Where files are written whose bodies are there as a whole."""
 
 
 class Download:
@@ -92,14 +101,16 @@ class Download:
         """Returns what is wrong with a response whose body is whole; `None`: nothing may be."""
         self.is_held = False
         """Whether the body is whole, and waits for `complete` or `refuse`, as `examine` says."""
+        # Until when it is taken for known that neither the file nor its part is there.
+        self._absent_until = 0.0
         # When the body began, and what was there then.
         self._began = (0.0, 0)
         # The part of the try in progress, and the bytes of the body that are not written yet.
         self._part: Part | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
-        # The end of the last try, in a thread.
-        self._ending: Call | None = None
+        # What threads may still be doing for the last try.
+        self._endings: list[Call | StepCall] = []
 
     @property
     def max_body(self) -> int | None:
@@ -140,9 +151,13 @@ class Download:
             return None
         try:
             found = look_for(path)
+            if found is None:
+                if not self._has_condition and look_for(part_of(path)) is None:
+                    self._absent_until = monotonic() + FRESH
+                return None
         except OSError:
             return None  # `begin` finds it too, and reports it
-        if found is None or found.st_nlink > 1:
+        if found.st_nlink > 1:
             return None  # `begin` looks closer
         return Saved(path, found.st_size)
 
@@ -153,8 +168,8 @@ class Download:
         Raises:
             SinkFailure: The file cannot be written.
         """
-        ending, self._ending = self._ending, None
-        if ending is not None:
+        endings, self._endings = self._endings, []
+        for ending in endings:
             await ending.ended.wait()
         self._writer.reset()
         self.is_held = False
@@ -173,6 +188,9 @@ class Download:
 
     def _is_nothing_there(self) -> bool:
         """Whether neither the file nor its part is there, as far as one look can tell."""
+        if monotonic() < self._absent_until:
+            self._absent_until = 0.0  # the next try may find the part of this one
+            return True
         path = self._naming.path
         if path is None or self._has_condition:
             return False
@@ -268,12 +286,32 @@ class Download:
         assert part is not None
         pieces = self._take_pieces()
         if self.examine is None:
+            if self._writer.is_whole(part, sum(map(len, pieces))):
+                return await self._finish_whole(part, pieces)
             return await self._call(partial(self._writer.finish, part, pieces))
         found = await self._call(partial(self._writer.verify, part, pieces))
         if found is not None:
             return found
         self.is_held = True
         return Saved(part.path, part.size)
+
+    async def _finish_whole(self, part: Part, pieces: list[bytes]) -> Saved:
+        """Write a file whose body is there as a whole, together with others."""
+        try:
+            call = _groups.begin(self._writer.finish_whole(part, pieces))
+        except NoThreads:
+            return await self._call(partial(self._writer.finish, part, pieces))
+        self._endings.append(call)
+        try:
+            await call.ended.wait()
+        finally:
+            call.give_up()
+        self._endings.remove(call)
+        try:
+            saved: Saved = call.result()
+        except OSError as error:
+            raise SinkFailure(FailureKind.disk, error=error) from None
+        return saved
 
     async def complete(self) -> Saved:
         """
@@ -304,12 +342,13 @@ class Download:
             return
         keep = partial(self._writer.keep, part, pieces)
         try:
-            self._ending = _threads.begin(keep)
+            self._endings.append(_threads.begin(keep))
         except NoThreads:
             keep()
             return
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._ending.ended.wait()
+            for ending in self._endings:
+                await ending.ended.wait()
 
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._waiting = self._pieces, [], 0

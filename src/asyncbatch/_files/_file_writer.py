@@ -24,10 +24,12 @@ from asyncbatch._files._continuation import (
     can_continue,
     ending_of,
 )
+from asyncbatch._files._groups import Steps
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._part import Part, remove_twin
+from asyncbatch._files._part import Part, part_of, remove_twin, start_writing_back
 from asyncbatch._files._refresh import forget_refresh, keep_refresh, refreshable
 from asyncbatch._files._target import has_checksum, look_for, saved_at
+from asyncbatch._files._unnamed import give_name, open_unnamed, write_whole
 from asyncbatch._files._versions import (
     Kept,
     Version,
@@ -112,7 +114,10 @@ class FileWriter:
     def begin_anew(self, head: Head) -> None:
         """Prepare for a body that begins at 0; nothing is written yet."""
         self._new = head
-        self._hash = None if self._checksum is None else self._checksum.new()
+        self._hash = self._new_hash()
+
+    def _new_hash(self) -> Any:
+        return None if self._checksum is None else self._checksum.new()
 
     def decode_by(self, decode: Decode, part: Part) -> None:
         """Let what is written go through a decoder; nothing is written yet."""
@@ -229,6 +234,62 @@ class FileWriter:
         """
         return self.verify(part, pieces) or self.complete(part)
 
+    def finish_whole(self, part: Part, pieces: list[bytes]) -> Steps[Saved]:
+        """
+        Do as `finish` does with a body for which `is_whole` holds, in steps.
+
+        Other files take the same steps in between, so that they are synced together.
+
+        Raises:
+            SinkFailure: It is not what was asked for.
+            OSError: It cannot be written.
+        """
+        path = self._naming.path
+        assert path is not None
+        # Where there is a part, it may be locked, or stand for what must not be written.
+        fd = None if _is_there(part_of(path)) else open_unnamed(path.parent)
+        if fd is None:
+            return self.finish(part, pieces)
+        try:
+            content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._hash is not None:
+                self._hash.update(content)
+                self._check_hash(part)
+            write_whole(fd, content)
+            start_writing_back(fd, 0, 0)
+            yield
+            os.fsync(fd)
+            yield
+            saved = self._name_whole(part, fd, len(content))
+        finally:
+            os.close(fd)
+        if saved is None:
+            self._hash = self._new_hash()
+            return self.finish(part, pieces)
+        part.close()
+        return saved
+
+    def _name_whole(self, part: Part, fd: int, size: int) -> Saved | None:
+        """Give a file without a name its own; return `None` if the system refuses to."""
+        path = self._naming.path
+        assert path is not None
+        while True:
+            if not part.is_open:  # its try has been cancelled
+                raise OSError(errno.EBADF, "the part has been closed", str(path))
+            try:
+                give_name(fd, path)
+            except FileExistsError:
+                # Another program was faster.
+                if self._exists == "skip":
+                    return saved_at(path)
+                if not self._naming.renames:
+                    raise
+                path = self._naming.rename()
+            except OSError:
+                return None
+            else:
+                return Saved(path, size, 0)
+
     def verify(self, part: Part, pieces: list[bytes]) -> Saved | None:
         """
         Write the rest of the body and check all of it; return a file that has not changed.
@@ -261,6 +322,20 @@ class FileWriter:
         """Remove a body that is whole, and is not wanted."""
         self.may_continue = False
         part.remove()
+
+    def is_whole(self, part: Part, size: int) -> bool:
+        """Whether all bytes of a body are there as they are to be, and nothing else of the file."""
+        decision = self.decision
+        return (
+            self._new is not None
+            and self._decoder is None
+            and not part.was_opened
+            # One that replaces another file needs a name before.
+            and self._exists not in _REPLACING
+            and decision is not None
+            and ending_of(decision, size) is Ending.COMPLETE
+            and (self.max_body is None or size <= self.max_body)
+        )
 
     def _is_complete(self, decision: Decision, pieces: list[bytes]) -> bool:
         """Whether all of a body is there before any of it was written, so that it is short."""
@@ -333,6 +408,16 @@ class FileWriter:
             with contextlib.suppress(OSError):
                 part.sync()
         part.close()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # whoever opens it finds out
+    return True
 
 
 def _identity_of(request: Request) -> str:

@@ -48,6 +48,9 @@ _UNSTARTED = 8 * 1024 * 1024
 """Bytes of a part after which the system is asked to begin to bring them to the disk. Otherwise it
 begins when they are synced at the end: 0.6 s for 1 GiB, in which nothing is received."""
 
+_NOWHERE = Path()
+"""Where a part is that has never been opened."""
+
 _OPENINGS = 10
 """How often a part that another program completes meanwhile is opened anew."""
 
@@ -61,7 +64,7 @@ class Part:
 
     def __init__(self) -> None:
         # Set by `open`.
-        self.path = self._beside = Path()
+        self.path = self._beside = _NOWHERE
         self._fd: int | None = None
         self._lock = threading.Lock()
         self._is_closed = False
@@ -74,6 +77,11 @@ class Part:
     def is_open(self) -> bool:
         """Whether it is open, or may still be opened by another thread."""
         return not self._is_closed
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether it is or was open."""
+        return self.path is not _NOWHERE
 
     def open(self, target: Path) -> None:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from asyncbatch import Fetcher, Folder, Retry
 from asyncbatch._files import _download
+from asyncbatch._files._unnamed import open_unnamed
 from tests.behaviour.files.killed import Kill, Killed
 from tests.behaviour.files.lies import (
     CASES,
@@ -24,6 +26,7 @@ from tests.behaviour.files.lies import (
     V1,
     V2,
     Answers,
+    Ask,
     Case,
     Script,
     conditional,
@@ -112,6 +115,44 @@ async def test_a_client_that_is_killed_leaves_no_wrong_file(
 
         # What is refused by its head alone does not touch the disk.
         assert steps > 0 or case.file is case.left is None
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.any_loop
+@pytest.mark.parametrize("is_new", [False, True], ids=["a folder", "no folder"])
+async def test_a_client_that_is_killed_with_a_whole_body_leaves_all_of_it_or_none(
+    is_new: bool, tmp_path: Path
+) -> None:
+    """Where files without names are known, not even a part of it; the next run has it."""
+    case = Case("", ())
+    unnamed = await anyio.to_thread.run_sync(open_unnamed, tmp_path)
+    if unnamed is not None:
+        os.close(unnamed)
+    left = {"file"} if unnamed is not None and not is_new else {"file", "file.part"}
+
+    async def play(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"".join(whole(V1)(Ask(None)).pieces()))
+
+    async with serve(play) as server:
+        for at in count(1):
+            folder = tmp_path / str(at) / "folder"
+            if not is_new:
+                folder.mkdir(parents=True)
+            kill = Kill(at, tears=at % 2 == 0)
+            with kill.threads(), contextlib.suppress(Killed, BaseExceptionGroup):
+                await fetch(case, server.port, folder / "file")
+            check_folder(folder)
+            assert not folder.exists() or names_in(folder) <= left
+            if not kill.has_killed:
+                break
+            result = await fetch(case, server.port, folder / "file")
+
+            assert result.ok
+            assert names_in(folder) == {"file"}
+            assert (folder / "file").read_bytes() == V1
+
+    assert at > 3
 
 
 @pytest.mark.asyncio_only

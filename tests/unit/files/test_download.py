@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncbatch import FailureKind, Folder, Request
-from asyncbatch._files import Download, Files
+from asyncbatch._files import Download, Files, _download
 from asyncbatch._files._part import Part
 from asyncbatch._values._sink import Head, Mismatch, SinkFailure, Taking, TooLarge
 
@@ -244,4 +244,67 @@ async def test_the_second_name_of_a_complete_file_is_removed(tmp_path: Path):
     found = await download(tmp_path).begin()
 
     assert found is not None
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize(("fresh", "is_found"), [(0.0, True), (1000.0, False)])
+async def test_a_fresh_look_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: float, is_found: bool
+):
+    """A file that comes in that time is not replaced all the same; the next try looks again."""
+    monkeypatch.setattr(_download, "FRESH", fresh)
+    file = download(tmp_path)
+    before = file.found_nowait()
+    (tmp_path / "x").write_bytes(b"old")
+    first = await file.begin()
+    if first is None:
+        await file.accept(head(content_length=4))
+        await file.write(b"mine")
+        saved = await file.finish()
+        assert saved.size == 3
+    await file.end()
+    second = await file.begin()
+    await file.end()
+
+    assert before is None
+    assert (first is not None) == is_found
+    assert second is not None
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+async def test_a_whole_body_whose_try_was_cancelled_is_out_of_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The next try begins after the threads have let go of it, and has its own body."""
+    entered, go_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(fd: int) -> None:
+        entered.set()
+        go_on.wait(20)
+        fsync(fd)
+
+    file = download(tmp_path)
+
+    async def attempt(body: bytes) -> None:
+        try:
+            await file.begin()
+            await file.accept(head(content_length=len(body)))
+            await file.write(body)
+            await file.finish()
+        finally:
+            await file.end()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", slow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(attempt, b"cancelled")
+            await until(entered)
+            tasks.cancel_scope.cancel()
+            go_on.set()
+    between = names(tmp_path)
+    await attempt(b"second")
+
+    assert between in ([], ["x"])
+    assert (tmp_path / "x").read_bytes() == (b"cancelled" if between else b"second")
     assert names(tmp_path) == ["x"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part
 from asyncbatch._values._checksum import checksum_of
-from asyncbatch._values._sink import Head, Mismatch, SinkFailure, TooLarge
+from asyncbatch._values._sink import Head, Mismatch, Saved, SinkFailure, TooLarge
 
 URL = "http://host.test/x"
 HEAD = Head(200, "GET", URL, [(b"etag", b'"one"')], lambda: None)
@@ -43,6 +44,26 @@ def begun(writer: FileWriter, length: int | None = None) -> Part:
     writer.decision = Decision(Action.WRITE, length, length)
     writer.begin_anew(HEAD)
     return part
+
+
+def expected(writer: FileWriter, length: int | None = None) -> Part:
+    """Begin a try whose whole body comes, without a look at the disk."""
+    writer.reset()
+    writer.decision = Decision(Action.WRITE, length, length)
+    writer.begin_anew(HEAD)
+    return Part()
+
+
+def finished(writer: FileWriter, part: Part, *pieces: bytes) -> Saved:
+    """Take all the steps of a body that is there as a whole."""
+    assert writer.is_whole(part, sum(map(len, pieces)))
+    steps = writer.finish_whole(part, list(pieces))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            saved: Saved = end.value
+            return saved
 
 
 def names(folder: Path) -> list[str]:
@@ -163,3 +184,135 @@ def test_tries_that_begin_at_once_are_bounded(tmp_path: Path) -> None:
     writer = file_writer(tmp_path)
 
     assert [writer.may_repeat() for _ in range(MAX_REPETITIONS + 1)].count(True) == MAX_REPETITIONS
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With files without names, and on systems that have none."""
+    if request.param == "named":
+        monkeypatch.setattr("asyncbatch._files._file_writer.open_unnamed", lambda _: None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("pieces", [[], [b"abc"], [b"ab", b"c"]])
+def test_a_body_that_is_there_as_a_whole_is_written_at_once(
+    tmp_path: Path, pieces: list[bytes]
+) -> None:
+    """Into a folder that is made for it, and nothing else is left."""
+    writer = file_writer(tmp_path / "new", exists="skip")
+    part = expected(writer, sum(map(len, pieces)))
+    saved = finished(writer, part, *pieces)
+
+    assert saved.plain() == (tmp_path / "new" / "x", sum(map(len, pieces)), 0)
+    assert (tmp_path / "new" / "x").read_bytes() == b"".join(pieces)
+    assert names(tmp_path / "new") == ["x"]
+    assert not part.is_open
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("exists", "size"), [("skip", 3), ("rename", 4), ("error", None)])
+def test_a_file_that_came_before_a_whole_body_is_kept(
+    tmp_path: Path, exists: str, size: int | None
+) -> None:
+    """And nothing is left of the body, unless it has a name of its own."""
+    writer = file_writer(tmp_path, exists=exists)
+    part = expected(writer, 4)
+    (tmp_path / "x").write_bytes(b"old")
+    if size is None:
+        with pytest.raises(FileExistsError, match="x"):
+            finished(writer, part, b"mine")
+        part.remove()
+    else:
+        assert finished(writer, part, b"mine").size == size
+
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert names(tmp_path) == (["x", "x (1)"] if exists == "rename" else ["x"])
+
+
+@pytest.mark.usefixtures("way")
+def test_a_whole_body_with_another_hash_leaves_nothing(tmp_path: Path) -> None:
+    """As one that comes in pieces."""
+    writer = file_writer(tmp_path, exists="skip", checksum=f"sha256:{'0' * 64}")
+    part = expected(writer)
+    with pytest.raises(Mismatch):
+        finished(writer, part, b"wrong")
+
+    assert names(tmp_path) == []
+    assert not part.is_open
+
+
+@pytest.mark.usefixtures("way")
+def test_a_part_that_is_there_meanwhile_is_used_if_it_is_free(tmp_path: Path) -> None:
+    """A body that is there as a whole goes no way around the lock of another program."""
+    (tmp_path / "x.part").write_bytes(b"of another URL")
+    writer = file_writer(tmp_path, exists="skip")
+    other, part = Part(), expected(writer)
+    other.open(tmp_path / "x")
+    with pytest.raises(BlockingIOError, match="another program writes it"):
+        finished(writer, part, b"mine")
+    other.close()
+    part = expected(writer)
+    finished(writer, part, b"mine")
+
+    assert (tmp_path / "x").read_bytes() == b"mine"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_whole_body_of_a_try_that_has_ended_gets_no_name(tmp_path: Path) -> None:
+    """A thread may come too late, after its try was cancelled."""
+    writer = file_writer(tmp_path, exists="skip")
+    part = expected(writer)
+    steps = writer.finish_whole(part, [b"late"])
+    next(steps)
+    part.close()
+    with pytest.raises(OSError, match="closed"):
+        for _ in steps:
+            pass
+
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("exists", ["overwrite", "refresh"])
+def test_a_body_that_may_replace_a_file_has_a_part(tmp_path: Path, exists: str) -> None:
+    """Only what has a name can take the place of another file."""
+    writer = file_writer(tmp_path, exists=exists)
+
+    assert not writer.is_whole(expected(writer), 4)
+
+
+def test_a_body_is_whole_only_if_it_is_what_its_head_says(tmp_path: Path) -> None:
+    """Not if it is too short, too long, or longer than the limit, nor if there is a part."""
+    writer = file_writer(tmp_path, exists="skip")
+    part = expected(writer, 4)
+    found = [writer.is_whole(part, size) for size in (3, 4, 5)]
+    writer.max_body = 3
+    limited = writer.is_whole(part, 4)
+    writer.max_body = None
+    part.open(tmp_path / "x")
+    part.close()
+
+    assert found == [False, True, False]
+    assert not limited
+    assert not writer.is_whole(part, 4)
+
+
+def test_a_file_system_that_gives_no_name_gets_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash is that of the body, counted once."""
+    digest = hashlib.sha256(b"abc").hexdigest()
+    writer = file_writer(tmp_path, exists="skip", checksum=f"sha256:{digest}")
+    part = expected(writer)
+    link = os.link
+
+    def refuse(source: str, target: Path, **options: object) -> None:
+        if options.get("follow_symlinks"):
+            raise PermissionError("no names here")
+        link(source, target, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "link", refuse)
+    finished(writer, part, b"abc")
+
+    assert (tmp_path / "x").read_bytes() == b"abc"
+    assert names(tmp_path) == ["x"]
