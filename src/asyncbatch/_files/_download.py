@@ -7,7 +7,7 @@ touches the disk, in threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -26,12 +26,12 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._file_writer import FileWriter
-from asyncbatch._files._groups import Groups, StepCall
+from asyncbatch._files._groups import Groups
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of
 from asyncbatch._files._target import look_for
 from asyncbatch._files._versions import Kept, range_head
-from asyncbatch._runtime._threads import Call, NoThreads, Threads
+from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request
@@ -54,7 +54,7 @@ FRESH = 1.0
 """Seconds for which a look at the disk in the event loop is not repeated. It is two calls of the
 kernel, each of which may wait for the threads of the disk to let go of the GIL."""
 
-_groups = Groups(_threads, limit=4, size=16)
+_groups = Groups(_threads, limit=2, size=64, weight=4 * 1024 * 1024)
 """Where files are written whose bodies are there as a whole."""
 
 
@@ -110,7 +110,7 @@ class Download:
         self._pieces: list[bytes] = []
         self._waiting = 0
         # What threads may still be doing for the last try.
-        self._endings: list[Call | StepCall] = []
+        self._endings: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def max_body(self) -> int | None:
@@ -170,7 +170,7 @@ class Download:
         """
         endings, self._endings = self._endings, []
         for ending in endings:
-            await ending.ended.wait()
+            await ending()
         self._writer.reset()
         self.is_held = False
         # Set before it is open: a cancellation does not wait for the thread.
@@ -286,8 +286,9 @@ class Download:
         assert part is not None
         pieces = self._take_pieces()
         if self.examine is None:
-            if self._writer.is_whole(part, sum(map(len, pieces))):
-                return await self._finish_whole(part, pieces)
+            size = sum(map(len, pieces))
+            if self._writer.is_whole(part, size):
+                return await self._finish_whole(part, pieces, size)
             return await self._call(partial(self._writer.finish, part, pieces))
         found = await self._call(partial(self._writer.verify, part, pieces))
         if found is not None:
@@ -295,22 +296,21 @@ class Download:
         self.is_held = True
         return Saved(part.path, part.size)
 
-    async def _finish_whole(self, part: Part, pieces: list[bytes]) -> Saved:
+    async def _finish_whole(self, part: Part, pieces: list[bytes], size: int) -> Saved:
         """Write a file whose body is there as a whole, together with others."""
+        call = _groups.begin(partial(self._writer.finish_whole, part, pieces), size)
+        self._endings.append(call.wait)
         try:
-            call = _groups.begin(self._writer.finish_whole(part, pieces))
-        except NoThreads:
-            return await self._call(partial(self._writer.finish, part, pieces))
-        self._endings.append(call)
-        try:
-            await call.ended.wait()
+            await call.wait()
         finally:
             call.give_up()
-        self._endings.remove(call)
+        self._endings.pop()
         try:
-            saved: Saved = call.result()
+            saved: Saved | None = call.result()
         except OSError as error:
             raise SinkFailure(FailureKind.disk, error=error) from None
+        if saved is None:
+            return await self._call(partial(self._writer.finish, part, pieces))
         return saved
 
     async def complete(self) -> Saved:
@@ -342,13 +342,13 @@ class Download:
             return
         keep = partial(self._writer.keep, part, pieces)
         try:
-            self._endings.append(_threads.begin(keep))
+            self._endings.append(_threads.begin(keep).ended.wait)
         except NoThreads:
             keep()
             return
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             for ending in self._endings:
-                await ending.ended.wait()
+                await ending()
 
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._waiting = self._pieces, [], 0

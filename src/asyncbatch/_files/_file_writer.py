@@ -25,11 +25,12 @@ from asyncbatch._files._continuation import (
     ending_of,
 )
 from asyncbatch._files._groups import Steps
+from asyncbatch._files._names import part_name
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._part import Part, part_of, remove_twin, start_writing_back
+from asyncbatch._files._part import Part, remove_twin
 from asyncbatch._files._refresh import forget_refresh, keep_refresh, refreshable
 from asyncbatch._files._target import has_checksum, look_for, saved_at
-from asyncbatch._files._unnamed import give_name, open_unnamed, write_whole
+from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
 from asyncbatch._files._versions import (
     Kept,
     Version,
@@ -234,11 +235,13 @@ class FileWriter:
         """
         return self.verify(part, pieces) or self.complete(part)
 
-    def finish_whole(self, part: Part, pieces: list[bytes]) -> Steps[Saved]:
+    def finish_whole(
+        self, part: Part, pieces: list[bytes], folders: OpenFolders
+    ) -> Steps[Saved | None]:
         """
-        Do as `finish` does with a body for which `is_whole` holds, in steps.
+        Do as `finish` does with a body for which `is_whole` holds, in steps and without a part.
 
-        Other files take the same steps in between, so that they are synced together.
+        Returns `None` if it needs a part.
 
         Raises:
             SinkFailure: It is not what was asked for.
@@ -246,30 +249,30 @@ class FileWriter:
         """
         path = self._naming.path
         assert path is not None
+        folder = folders.get(str(path.parent))
         # Where there is a part, it may be locked, or stand for what must not be written.
-        fd = None if _is_there(part_of(path)) else open_unnamed(path.parent)
-        if fd is None:
-            return self.finish(part, pieces)
+        if folder is None or folder.has(part_name(path.name)):
+            return None
+        file = folder.open_unnamed()
+        if file is None:
+            return None
         try:
             content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if self._hash is not None:
                 self._hash.update(content)
                 self._check_hash(part)
-            write_whole(fd, content)
-            start_writing_back(fd, 0, 0)
-            yield
-            os.fsync(fd)
-            yield
-            saved = self._name_whole(part, fd, len(content))
+            file.write(content)
+            yield file
+            saved = self._name_whole(part, file, len(content))
         finally:
-            os.close(fd)
+            file.close()
         if saved is None:
             self._hash = self._new_hash()
-            return self.finish(part, pieces)
-        part.close()
+        else:
+            part.close()
         return saved
 
-    def _name_whole(self, part: Part, fd: int, size: int) -> Saved | None:
+    def _name_whole(self, part: Part, file: UnnamedFile, size: int) -> Saved | None:
         """Give a file without a name its own; return `None` if the system refuses to."""
         path = self._naming.path
         assert path is not None
@@ -277,13 +280,15 @@ class FileWriter:
             if not part.is_open:  # its try has been cancelled
                 raise OSError(errno.EBADF, "the part has been closed", str(path))
             try:
-                give_name(fd, path)
+                file.give_name(path.name)
             except FileExistsError:
                 # Another program was faster.
                 if self._exists == "skip":
                     return saved_at(path)
                 if not self._naming.renames:
-                    raise
+                    raise FileExistsError(
+                        errno.EEXIST, os.strerror(errno.EEXIST), str(path)
+                    ) from None
                 path = self._naming.rename()
             except OSError:
                 return None
@@ -408,16 +413,6 @@ class FileWriter:
             with contextlib.suppress(OSError):
                 part.sync()
         part.close()
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # whoever opens it finds out
-    return True
 
 
 def _identity_of(request: Request) -> str:

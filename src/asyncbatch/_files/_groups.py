@@ -1,9 +1,9 @@
 """
-`Groups`: calls in steps that threads make several of at a time, step by step.
+`Groups`: writes files whose bodies are there as a whole, several at a time.
 
-Files that are complete at the same time are written, synced and named together: the first sync
-brings most of what the others need to the disk, too. Of 2,000 files of 20 KB, 4 threads with groups
-of 16 take 0.4 s of CPU and 0.5 s, and 8 threads with single files 0.7 s of CPU and as much time.
+All files of a group are written, then all are brought to the disk, and then all get their names.
+The threads hear of new files once in each turn of the event loop, and the loop of all files of a
+group at once: each time they hand over, one of them may wait for the GIL.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-import anyio
 import anyio.lowlevel
 
-from asyncbatch._runtime._event_loop import call_soon
+from asyncbatch._files._syncer import Syncer
+from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
+from asyncbatch._runtime._event_loop import call_soon, running_loop
 from asyncbatch._runtime._threads import NoThreads, Threads
 
 T = TypeVar("T")
 
-Steps: TypeAlias = Generator[None, None, T]
-"""A call that yields after each step, and returns a value."""
+Steps: TypeAlias = Generator[UnnamedFile, None, T]
+"""A call that yields a file that it has written, goes on when that is on the disk, and returns a
+value. If the file could not be brought there, the error is raised in it."""
 
 
 class Groups:
@@ -33,18 +35,21 @@ class Groups:
     Calls in steps, made in groups by a few threads.
 
     A thread takes what waits when it has made the calls before, so that a group is as large as the
-    disk is slow.
+    disk is slow. No call waits for others to come.
 
     Args:
         threads: Those that make the calls.
         limit: Most groups at a time.
         size: Most calls of a group.
+        weight: Bytes at which a group is full.
     """
 
-    def __init__(self, threads: Threads, *, limit: int, size: int) -> None:
+    def __init__(self, threads: Threads, *, limit: int, size: int, weight: int) -> None:
         self._threads = threads
         self._limit = limit
         self._size = size
+        self._weight = weight
+        self._syncer = Syncer()
         self._reset()
         if hasattr(os, "register_at_fork"):
             # A child process has none of the threads.
@@ -55,33 +60,55 @@ class Groups:
         self._lock = threading.Lock()
         self._waiting: deque[StepCall] = deque()
         self._working = 0
+        # The turn of the loop that runs in a thread, if it has calls of which no thread was told.
+        self._local = threading.local()
 
-    def begin(self, steps: Steps[Any]) -> StepCall:
+    def begin(self, steps: Callable[[OpenFolders], Steps[Any]], weight: int) -> StepCall:
         """
         Have a thread make a call, and return without waiting for it.
 
-        Raises:
-            NoThreads: As `Threads.begin` does.
+        Args:
+            steps: Returns the call, given the folders of its group.
+            weight: The bytes that it writes.
         """
-        call = StepCall(steps)
+        loop = running_loop()
+        turn = getattr(self._local, "turn", None)
+        if turn is None or turn.loop is not loop:
+            self._local.turn = turn = _Turn(loop)
+            loop.call_soon(self._hand_over)
+        call = StepCall(steps, weight, turn)
         self._waiting.append(call)
+        return call
+
+    def _hand_over(self) -> None:
+        """Have a thread make the calls that have been begun in a turn of the loop."""
+        self._local.turn = None
         with self._lock:
             if self._working >= self._limit:
-                return call
+                return
             self._working += 1
         try:
-            self._threads.begin(self._work)
+            self._threads.start(self._work)
         except NoThreads:
-            with self._lock:
-                self._working -= 1
-                with contextlib.suppress(ValueError):  # raised if a thread has taken it
-                    self._waiting.remove(call)
-                    raise
-        return call
+            self._work()
 
     def _work(self) -> None:
         while group := self._taken():
-            _make(group)
+            self._make(group)
+
+    def _make(self, group: list[StepCall]) -> None:
+        """Make the calls of a group, and tell their loops once for all."""
+        folders = OpenFolders()
+        begun = [call for call in group if call.begin(folders)]
+        errors: Sequence[BaseException | None]
+        try:
+            errors = self._syncer.sync([call.file for call in begun])
+        except BaseException as raised:
+            errors = [raised] * len(begun)
+        for call, error in zip(begun, errors, strict=True):
+            call.go_on(error)
+        folders.close()
+        _tell(group)
 
     def _taken(self) -> list[StepCall]:
         """Return the next group; an empty one if the thread is to end."""
@@ -95,29 +122,58 @@ class Groups:
         return group
 
     def _take(self) -> Iterator[StepCall]:
+        weight = 0
         with contextlib.suppress(IndexError):
             for _ in range(self._size):
-                yield self._waiting.popleft()
+                call = self._waiting.popleft()
+                weight += call.weight
+                yield call
+                if weight >= self._weight:
+                    return
+
+
+class _Turn:
+    """A turn of an event loop in which calls are begun."""
+
+    __slots__ = ("loop", "token")
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.token = anyio.lowlevel.current_token()
 
 
 class StepCall:
     """A call in steps that a thread makes for a task."""
 
-    def __init__(self, steps: Steps[Any]) -> None:
-        self.ended = anyio.Event()
-        self.loop = anyio.lowlevel.current_token()
-        self._steps = steps
+    def __init__(
+        self, steps: Callable[[OpenFolders], Steps[Any]], weight: int, turn: _Turn
+    ) -> None:
+        self.weight = weight
+        self.turn = turn
+        self.file: Any = None
+        """The file that is to be brought to the disk, after `begin`."""
+        self._function = steps
+        self._steps: Steps[Any] | None = None
         self._is_given_up = False
         self._value: Any = None
         self._error: BaseException | None = None
+        # What the loop knows, while a thread may have done more.
+        self._is_ended = False
+        self._waiter: Any = None
 
-    def step(self) -> bool:
-        """Make one step, in a thread; return whether there are more."""
+    async def wait(self) -> None:
+        """Wait until it has ended; one task at a time."""
+        while not self._is_ended:
+            self._waiter = self.turn.loop.create_future()
+            await self._waiter
+
+    def begin(self, folders: OpenFolders) -> bool:
+        """Make the first step, in a thread; return whether there is a file."""
+        if self._is_given_up:
+            return False
         try:
-            if self._is_given_up:
-                self._steps.close()
-                return False
-            next(self._steps)
+            self._steps = self._function(folders)
+            self.file = next(self._steps)
         except StopIteration as end:
             self._value = end.value
         except BaseException as error:  # `result` raises it
@@ -125,6 +181,28 @@ class StepCall:
         else:
             return True
         return False
+
+    def go_on(self, error: BaseException | None) -> None:
+        """Make the other step, in a thread; `error`: the file is not on the disk."""
+        steps, self._steps = self._steps, None
+        assert steps is not None
+        try:
+            if self._is_given_up:
+                steps.close()
+            elif error is not None:
+                steps.throw(error)
+            else:
+                next(steps)
+        except StopIteration as end:
+            self._value = end.value
+        except BaseException as raised:  # `result` raises it
+            self._error = raised
+
+    def end(self) -> None:
+        """Wake the task that waits for it, in its loop."""
+        self._is_ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def give_up(self) -> None:
         """Make no further step; one that has begun ends."""
@@ -141,18 +219,15 @@ class StepCall:
             del error  # its traceback refers to this frame
 
 
-def _make(group: list[StepCall]) -> None:
-    """Make the calls of a group, step by step, and tell their loops once for all."""
-    under_way = group
-    while under_way:
-        under_way = [call for call in under_way if call.step()]
+def _tell(group: list[StepCall]) -> None:
+    """Tell the loops of a group that its calls have ended."""
     ended: dict[Any, list[StepCall]] = {}
     for call in group:
-        ended.setdefault(call.loop, []).append(call)
-    for loop, calls in ended.items():
-        call_soon(loop, partial(_end, calls))
+        ended.setdefault(call.turn.token, []).append(call)
+    for token, calls in ended.items():
+        call_soon(token, partial(_end, calls))
 
 
 def _end(calls: list[StepCall]) -> None:
     for call in calls:
-        call.ended.set()
+        call.end()

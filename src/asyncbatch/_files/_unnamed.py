@@ -1,12 +1,13 @@
 """
-A file that has no name until it is complete, on systems that know such files.
+Files that have no name until they are complete, on systems that know such files.
 
-It needs no lock, and nothing is left of it if the program ends. All of it blocks and is called in
-threads of the disk.
+They need no lock, and nothing is left of them if the program ends. All of it blocks and is called
+in threads of the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -17,39 +18,132 @@ _DESCRIPTORS = "/proc/self/fd"
 """Where a file without a name can be given one."""
 
 
-def open_unnamed(folder: Path | str) -> int | None:
-    """Open a file without a name; `None` if it cannot be, for whatever reason."""
-    if not _are_known():
+class OpenFolder:
+    """
+    A folder in which files without names are made.
+
+    It is the same one for all that is done there, whatever is renamed or mounted meanwhile.
+    """
+
+    __slots__ = ("device", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.device = os.fstat(fd).st_dev
+        """The file system of its files."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is something of a name, as far as that can be told."""
+        try:
+            os.lstat(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # whoever opens it finds out
+        return True
+
+    def open_unnamed(self) -> UnnamedFile | None:
+        """Open a file without a name; `None` if it cannot be, for whatever reason."""
+        try:
+            fd = os.open(".", _TEMPORARY | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=self.fd)
+        except OSError:
+            return None  # the way of files with names reports what is wrong
+        return UnnamedFile(self, fd)
+
+
+class UnnamedFile:
+    """An open file without a name."""
+
+    __slots__ = ("_folder", "fd")
+
+    def __init__(self, folder: OpenFolder, fd: int) -> None:
+        self._folder = folder
+        self.fd = fd
+
+    @property
+    def device(self) -> int:
+        """Its file system."""
+        return self._folder.device
+
+    def write(self, content: bytes) -> None:
+        """Write all of it."""
+        written = os.write(self.fd, content)
+        while written < len(content):
+            more = os.write(self.fd, memoryview(content)[written:])
+            if not more:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            written += more
+
+    def give_name(self, name: str) -> None:
+        """
+        Give it its name.
+
+        Raises:
+            FileExistsError: There is something in its place, which it does not replace.
+            OSError: It cannot have it.
+        """
+        folder = self._folder.fd
+        # As the first path is absolute, `src_dir_fd` means nothing; only with it is the link of the
+        # descriptor followed.
+        os.link(
+            f"{_DESCRIPTORS}/{self.fd}",
+            name,
+            src_dir_fd=folder,
+            dst_dir_fd=folder,
+            follow_symlinks=True,
+        )
+
+    def close(self) -> None:
+        """Close it; without a name, it is gone."""
+        os.close(self.fd)
+
+
+class OpenFolders:
+    """Folders that are opened once for several files, and made if they are not there."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, OpenFolder | None] = {}
+
+    def get(self, path: str) -> OpenFolder | None:
+        """Return a folder; `None` if there are no files without names there."""
+        try:
+            return self._folders[path]
+        except KeyError:
+            folder = self._folders[path] = _opened(path)
+            return folder
+
+    def close(self) -> None:
+        """Close all of them; nothing is raised."""
+        for folder in self._folders.values():
+            if folder is not None:
+                with contextlib.suppress(BaseException):  # their files are there all the same
+                    os.close(folder.fd)
+        self._folders.clear()
+
+
+def _opened(path: str) -> OpenFolder | None:
+    if not are_known():
         return None
     try:
-        return os.open(folder, _TEMPORARY | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        try:
+            fd = _open_folder(path)
+        except FileNotFoundError:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            fd = _open_folder(path)
     except OSError:
-        return None  # the way of files with names reports what is wrong
+        return None  # as `open_unnamed`
+    try:
+        return OpenFolder(fd)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
-def give_name(fd: int, path: Path | str) -> None:
-    """
-    Give a file its name.
-
-    Raises:
-        FileExistsError: There is something in its place, which it does not replace.
-        OSError: It cannot have it.
-    """
-    # As the path is absolute, `src_dir_fd` means nothing; only with it is the link followed.
-    os.link(f"{_DESCRIPTORS}/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
-
-
-def write_whole(fd: int, content: bytes) -> None:
-    """Write all of a file."""
-    written = os.write(fd, content)
-    while written < len(content):
-        more = os.write(fd, memoryview(content)[written:])
-        if not more:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        written += more
+def _open_folder(path: str) -> int:
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 @functools.cache
-def _are_known() -> bool:
+def are_known() -> bool:
     """Whether the system may know such files; whether a file system does, is seen by opening."""
     return bool(_TEMPORARY) and Path(_DESCRIPTORS).is_dir()

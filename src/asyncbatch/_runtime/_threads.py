@@ -83,11 +83,20 @@ class Threads:
         Raises:
             NoThreads: As `call` does.
         """
+        call = Call(function)
+        self.start(call.run)
+        return call
+
+    def start(self, function: Callable[[], None]) -> None:
+        """
+        Have a thread call `function`, which raises nothing; no task is needed.
+
+        Raises:
+            NoThreads: As `call` does.
+        """
         if are_threads_patched():
             raise NoThreads
-        call = Call(function)
-        self._put(call.run)
-        return call
+        self._put(function)
 
     def _put(self, call: Callable[[], None]) -> None:
         with self._lock:

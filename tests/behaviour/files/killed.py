@@ -19,7 +19,7 @@ from unittest import mock
 
 import anyio
 
-from asyncbatch._files import _download
+from asyncbatch._files import _download, _syncer
 from tests.behaviour.files.lies import Case
 from tests.behaviour.files.test_lying_servers import fetch
 
@@ -68,6 +68,8 @@ class Kill:
             for name in STEPS:
                 step = self._step(name, getattr(os, name))
                 stack.enter_context(mock.patch.object(os, name, step))
+            sync = self._step("syncfs", _syncer.syncfs)
+            stack.enter_context(mock.patch.object(_syncer, "syncfs", sync))
             stack.enter_context(mock.patch.object(os, "open", self._open(os.open)))
             stack.enter_context(mock.patch.object(os, "close", self._close(os.close)))
             yield

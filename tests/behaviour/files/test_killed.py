@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,7 +14,9 @@ import pytest
 
 from asyncbatch import Fetcher, Folder, Retry
 from asyncbatch._files import _download
-from asyncbatch._files._unnamed import open_unnamed
+from asyncbatch._files._groups import Groups
+from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._runtime._threads import Threads
 from tests.behaviour.files.killed import Kill, Killed
 from tests.behaviour.files.lies import (
     CASES,
@@ -117,6 +118,17 @@ async def test_a_client_that_is_killed_leaves_no_wrong_file(
         assert steps > 0 or case.file is case.left is None
 
 
+def knows_unnamed(folder: Path) -> bool:
+    """Whether files without names are known in a folder."""
+    folders = OpenFolders()
+    opened = folders.get(str(folder))
+    file = None if opened is None else opened.open_unnamed()
+    if file is not None:
+        file.close()
+    folders.close()
+    return file is not None
+
+
 @pytest.mark.asyncio_only
 @pytest.mark.any_loop
 @pytest.mark.parametrize("is_new", [False, True], ids=["a folder", "no folder"])
@@ -125,10 +137,8 @@ async def test_a_client_that_is_killed_with_a_whole_body_leaves_all_of_it_or_non
 ) -> None:
     """Where files without names are known, not even a part of it; the next run has it."""
     case = Case("", ())
-    unnamed = await anyio.to_thread.run_sync(open_unnamed, tmp_path)
-    if unnamed is not None:
-        os.close(unnamed)
-    left = {"file"} if unnamed is not None and not is_new else {"file", "file.part"}
+    knows = await anyio.to_thread.run_sync(knows_unnamed, tmp_path)
+    left = {"file"} if knows else {"file", "file.part"}
 
     async def play(peer: Peer) -> None:
         await peer.read_request()
@@ -153,6 +163,62 @@ async def test_a_client_that_is_killed_with_a_whole_body_leaves_all_of_it_or_non
             assert (folder / "file").read_bytes() == V1
 
     assert at > 3
+
+
+class OneGroup(Groups):
+    """Has no thread begin before there are as many calls as a group takes."""
+
+    def _hand_over(self) -> None:
+        if len(self._waiting) < self._size:
+            self._local.turn = None
+            return
+        super()._hand_over()
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.any_loop
+@pytest.mark.parametrize("tears", [False, True])
+async def test_a_client_that_is_killed_with_a_group_leaves_each_file_whole_or_not_there(
+    tears: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step of the group: none is written half, and the next run has all of them."""
+    names = set("abcde")
+    if not await anyio.to_thread.run_sync(knows_unnamed, tmp_path):
+        pytest.skip("this file system has no files without names")
+    threads = Threads("asyncbatch-disk", 2)
+    group = OneGroup(threads, limit=2, size=len(names), weight=2**20)
+    monkeypatch.setattr(_download, "_groups", group)
+
+    async def play(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"".join(whole(V1)(Ask(None)).pieces()))
+
+    async def fetch_all(folder: Path, port: int) -> int:
+        urls = [f"http://127.0.0.1:{port}/{name}" for name in sorted(names)]
+        async with Fetcher(give_up_host_after=None) as fetcher:
+            results = await fetcher.fetch_many(urls, to=Folder(folder))
+        return sum(result.ok for result in results)
+
+    async with serve(play) as server:
+        for at in count(1):
+            folder = tmp_path / str(at)
+            kill = Kill(at, tears=tears)
+            with kill.threads(), contextlib.suppress(Killed, BaseExceptionGroup):
+                await fetch_all(folder, server.port)
+            found = names_in(folder) if folder.exists() else set()
+            assert found <= names
+            assert all((folder / name).read_bytes() == V1 for name in found)
+            if not kill.has_killed:
+                break
+            with monkeypatch.context() as patch:  # there are too few for a group
+                patch.setattr(group, "_size", len(names - found))
+                assert await fetch_all(folder, server.port) == len(names)
+
+            assert names_in(folder) == names
+            assert all((folder / name).read_bytes() == V1 for name in names)
+
+    # A folder, five bodies, at least one sync, and five names.
+    assert at > 12
 
 
 @pytest.mark.asyncio_only

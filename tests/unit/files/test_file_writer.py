@@ -14,6 +14,7 @@ from asyncbatch._files._file_writer import MAX_REPETITIONS, FileWriter
 from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders
 from asyncbatch._values._checksum import checksum_of
 from asyncbatch._values._sink import Head, Mismatch, Saved, SinkFailure, TooLarge
 
@@ -57,13 +58,16 @@ def expected(writer: FileWriter, length: int | None = None) -> Part:
 def finished(writer: FileWriter, part: Part, *pieces: bytes) -> Saved:
     """Take all the steps of a body that is there as a whole."""
     assert writer.is_whole(part, sum(map(len, pieces)))
-    steps = writer.finish_whole(part, list(pieces))
-    while True:
-        try:
+    folders = OpenFolders()
+    steps = writer.finish_whole(part, list(pieces), folders)
+    try:
+        while True:
             next(steps)
-        except StopIteration as end:
-            saved: Saved = end.value
-            return saved
+    except StopIteration as end:
+        saved: Saved | None = end.value
+    finally:
+        folders.close()
+    return writer.finish(part, list(pieces)) if saved is None else saved
 
 
 def names(folder: Path) -> list[str]:
@@ -190,7 +194,7 @@ def test_tries_that_begin_at_once_are_bounded(tmp_path: Path) -> None:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With files without names, and on systems that have none."""
     if request.param == "named":
-        monkeypatch.setattr("asyncbatch._files._file_writer.open_unnamed", lambda _: None)
+        monkeypatch.setattr(OpenFolder, "open_unnamed", lambda _: None)
     return str(request.param)
 
 
@@ -263,12 +267,13 @@ def test_a_whole_body_of_a_try_that_has_ended_gets_no_name(tmp_path: Path) -> No
     """A thread may come too late, after its try was cancelled."""
     writer = file_writer(tmp_path, exists="skip")
     part = expected(writer)
-    steps = writer.finish_whole(part, [b"late"])
+    folders = OpenFolders()
+    steps = writer.finish_whole(part, [b"late"], folders)
     next(steps)
     part.close()
     with pytest.raises(OSError, match="closed"):
-        for _ in steps:
-            pass
+        next(steps)
+    folders.close()
 
     assert names(tmp_path) == []
 

@@ -4,158 +4,335 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncbatch._files._groups import Groups, StepCall
-from asyncbatch._runtime._threads import NoThreads, Threads
+from asyncbatch._files import _groups
+from asyncbatch._files._groups import Groups, StepCall, Steps
+from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._runtime._threads import Threads
 
 
-def groups(*, limit: int = 1, size: int = 3) -> Groups:
-    return Groups(Threads("asyncbatch-test", 2), limit=limit, size=size)
+class NoSyncer:
+    """Notes what is synced together, and fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.error: BaseException | None = None
+        self.errors: dict[str, OSError] = {}
+
+    def sync(self, files: Sequence[Any]) -> list[OSError | None]:
+        if files:
+            self.groups.append(list(files))
+        if self.error is not None:
+            raise self.error
+        return [self.errors.get(file) for file in files]
 
 
-def held(go_on: threading.Event) -> Generator[None, None, None]:
-    """Return steps that hold the thread."""
-    go_on.wait(20)
-    yield
+@pytest.fixture
+def syncer(monkeypatch: pytest.MonkeyPatch) -> NoSyncer:
+    made = NoSyncer()
+    monkeypatch.setattr(_groups, "Syncer", lambda: made)
+    return made
+
+
+def groups(*, limit: int = 1, size: int = 3, weight: int = 100) -> Groups:
+    return Groups(Threads("asyncbatch-test", 2), limit=limit, size=size, weight=weight)
 
 
 def noted(
-    name: str, log: list[str], error: BaseException | None = None
-) -> Generator[None, None, str]:
-    """Return steps that note themselves."""
-    try:
-        log.append(f"{name} 1")
-        yield
-        log.append(f"{name} 2")
-        if error is not None:
-            raise error
-    finally:
-        log.append(f"{name} ends")
-    return name
+    name: Any,
+    log: list[str],
+    error: BaseException | None = None,
+    go_on: threading.Event | None = None,
+) -> Callable[[OpenFolders], Steps[str]]:
+    """Return steps that note themselves; `go_on`: the first one waits for it."""
+
+    def steps(_: OpenFolders) -> Steps[str]:
+        try:
+            log.append(f"{name} 1")
+            if go_on is not None:
+                go_on.wait(20)
+            yield name
+            log.append(f"{name} 2")
+            if error is not None:
+                raise error
+        finally:
+            log.append(f"{name} ends")
+        return str(name)
+
+    return steps
 
 
 async def waited(*calls: StepCall) -> None:
     with anyio.fail_after(20):
         for call in calls:
-            await call.ended.wait()
+            await call.wait()
 
 
-async def test_what_waits_is_made_step_by_step() -> None:
-    """The first steps of all, and then the second ones; no more at a time than a group has."""
-    go_on, log = threading.Event(), list[str]()
+async def until(is_so: Callable[[], object]) -> None:
+    with anyio.fail_after(20):
+        while not is_so():
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_what_begins_in_one_turn_of_the_loop_is_one_group(syncer: NoSyncer) -> None:
+    """All write, then all are synced, then all go on; and no more than a group has."""
+    log = list[str]()
     made = groups(size=2)
-    first = made.begin(held(go_on))
-    calls = [made.begin(noted(name, log)) for name in "abc"]
+    calls = [made.begin(noted(name, log), 1) for name in "abc"]
+    await waited(*calls)
+
+    assert [call.result() for call in calls] == ["a", "b", "c"]
+    assert syncer.groups == [["a", "b"], ["c"]]
+    assert log == ["a 1", "b 1", "a 2", "a ends", "b 2", "b ends", "c 1", "c 2", "c ends"]
+
+
+async def test_what_begins_while_a_group_is_made_is_the_next_one(syncer: NoSyncer) -> None:
+    """However many turns of the loop it has begun in."""
+    go_on, log = threading.Event(), list[str]()
+    made = groups()
+    first = made.begin(noted("a", log, go_on=go_on), 1)
+    await until(lambda: log)
+    calls = []
+    for name in "bcd":
+        calls.append(made.begin(noted(name, log), 1))
+        await anyio.lowlevel.checkpoint()
     go_on.set()
     await waited(first, *calls)
 
-    assert [call.result() for call in calls] == ["a", "b", "c"]
-    # The first call may have been taken alone, or with "a".
-    assert log in (
-        ["a 1", "b 1", "a 2", "a ends", "b 2", "b ends", "c 1", "c 2", "c ends"],
-        ["a 1", "a 2", "a ends", "b 1", "c 1", "b 2", "b ends", "c 2", "c ends"],
-    )
+    assert syncer.groups == [["a"], ["b", "c", "d"]]
 
 
-async def test_an_error_ends_its_own_call_alone() -> None:
-    """Also one that ends threads."""
+async def test_a_group_is_full_at_its_weight(syncer: NoSyncer) -> None:
+    """The call that reaches it belongs to it, however heavy it is."""
+    log = list[str]()
+    made = groups(weight=10)
+    calls = [
+        made.begin(noted(name, log), weight) for name, weight in (("a", 9), ("b", 50), ("c", 1))
+    ]
+    await waited(*calls)
+
+    assert syncer.groups == [["a", "b"], ["c"]]
+
+
+async def test_an_error_ends_its_own_call_alone(syncer: NoSyncer) -> None:
+    """In any step, and also one that ends threads."""
+    log = list[str]()
+    made = groups(size=5)
+
+    def refused(_: OpenFolders) -> Steps[str]:
+        raise KeyboardInterrupt
+        yield "never"
+
+    syncer.errors["b"] = OSError("not on the disk")
+    calls = [
+        made.begin(refused, 1),
+        made.begin(noted("a", log, SystemExit()), 1),
+        made.begin(noted("b", log), 1),
+        made.begin(noted("c", log), 1),
+    ]
+    await waited(*calls)
+
+    assert calls[3].result() == "c"
+    for call, kind in zip(calls, (KeyboardInterrupt, SystemExit, OSError), strict=False):
+        with pytest.raises(kind):
+            call.result()
+    assert "b 2" not in log
+    assert "b ends" in log
+
+
+async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer) -> None:
+    """None of them goes on as if its file were on the disk, and the next group is made."""
+    log = list[str]()
+    made = groups()
+    syncer.error = MemoryError()
+    calls = [made.begin(noted(name, log), 1) for name in "ab"]
+    await waited(*calls)
+    syncer.error = None
+    later = made.begin(noted("c", log), 1)
+    await waited(later)
+
+    for call in calls:
+        with pytest.raises(MemoryError):
+            call.result()
+    assert later.result() == "c"
+
+
+async def test_a_call_with_a_value_at_once_needs_no_second_step(syncer: NoSyncer) -> None:
+    """Nothing of it is synced."""
+
+    def steps(_: OpenFolders) -> Steps[str]:
+        if not syncer.groups:
+            return "value"
+        yield "never"
+
+    call = groups().begin(steps, 1)
+    await waited(call)
+
+    assert call.result() == "value"
+    assert syncer.groups == []
+
+
+async def test_a_call_that_was_given_up_makes_no_further_step(syncer: NoSyncer) -> None:
+    """It ends where it is, and those beside it are made."""
     go_on, log = threading.Event(), list[str]()
     made = groups()
-    first = made.begin(held(go_on))
-    failed = made.begin(noted("a", log, KeyboardInterrupt()))
-    other = made.begin(noted("b", log))
-    go_on.set()
-    await waited(first, failed, other)
-
-    assert other.result() == "b"
-    with pytest.raises(KeyboardInterrupt):
-        failed.result()
-
-
-async def test_a_call_that_was_given_up_makes_no_further_step() -> None:
-    """It ends where it is, and those before and after it are made."""
-    entered, go_on, log = threading.Event(), threading.Event(), list[str]()
-
-    def slow() -> Generator[None, None, None]:
-        try:
-            entered.set()
-            go_on.wait(20)
-            yield
-            log.append("not this")
-        finally:
-            log.append("ends")
-
-    made = groups()
-    begun = made.begin(slow())
-    while not entered.is_set():
-        await anyio.lowlevel.checkpoint()
-    waiting, other = made.begin(noted("a", log)), made.begin(noted("b", log))
+    begun = made.begin(noted("a", log, go_on=go_on), 1)
+    beside = made.begin(noted("b", log), 1)
+    await until(lambda: log)
+    waiting = made.begin(noted("c", log), 1)
     begun.give_up()
     waiting.give_up()
     go_on.set()
-    await waited(begun, waiting, other)
+    await waited(begun, beside, waiting)
 
-    assert other.result() == "b"
-    assert sorted(log) == ["b 1", "b 2", "b ends", "ends"]
+    assert beside.result() == "b"
+    assert log == ["a 1", "b 1", "a ends", "b 2", "b ends"]
 
 
-async def test_no_more_groups_are_made_at_a_time_than_the_limit() -> None:
+async def test_a_wait_that_was_cancelled_can_be_repeated(syncer: NoSyncer) -> None:
+    """The call goes on meanwhile."""
+    go_on, log = threading.Event(), list[str]()
+    call = groups().begin(noted("a", log, go_on=go_on), 1)
+    await until(lambda: log)
+    with anyio.move_on_after(0):
+        await call.wait()
+    go_on.set()
+    await waited(call)
+    await waited(call)
+
+    assert call.result() == "a"
+
+
+async def test_no_more_groups_are_made_at_a_time_than_the_limit(syncer: NoSyncer) -> None:
     """And a thread that has ended is followed by another one."""
     go_on, running, most = threading.Event(), list[int](), list[int]()
 
-    def one() -> Generator[None, None, None]:
+    def one(_: OpenFolders) -> Steps[None]:
         running.append(1)
         most.append(len(running))
         go_on.wait(20)
         running.pop()
+        return
         yield
 
     made = groups(limit=2, size=1)
-    calls = [made.begin(one()) for _ in range(6)]
-    while len(most) < 2:
+    calls = []
+    for _ in range(6):
+        calls.append(made.begin(one, 1))
         await anyio.lowlevel.checkpoint()
+    await until(lambda: len(most) >= 2)
     go_on.set()
     await waited(*calls)
-    later = made.begin(one())
+    later = made.begin(one, 1)
     await waited(later)
 
-    assert max(most) <= 2
+    assert max(most) == 2
 
 
-async def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call is not left behind."""
+async def test_without_threads_calls_are_made_in_the_loop(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only way that is left."""
     log: list[str] = []
-    made = groups()
+    made = groups(size=1)
 
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        with pytest.raises(NoThreads):
-            made.begin(noted("a", log))
-    later = made.begin(noted("b", log))
+        calls = [made.begin(noted(name, log), 1) for name in "ab"]
+        await waited(*calls)
+    later = made.begin(noted("c", log), 1)
     await waited(later)
 
-    assert later.result() == "b"
-    assert log == ["b 1", "b 2", "b ends"]
+    assert [call.result() for call in (*calls, later)] == ["a", "b", "c"]
+
+
+async def test_a_folder_is_opened_once_for_a_group(tmp_path: Path) -> None:
+    """And closed with it."""
+    folders: list[Any] = []
+
+    def steps(opened: OpenFolders) -> Steps[None]:
+        folders.append(opened.get(str(tmp_path)))
+        return
+        yield
+
+    made = groups()
+    calls = [made.begin(steps, 1) for _ in range(2)]
+    await waited(*calls)
+
+    assert folders[0] is folders[1]
+    if folders[0] is not None:
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(folders[0].fd)
+
+
+def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
+    syncer: NoSyncer,
+) -> None:
+    """What it has begun is made with what another one begins."""
+    log: list[str] = []
+    made = groups()
+
+    async def begin(name: str) -> StepCall:
+        return made.begin(noted(name, log), 1)
+
+    async def begin_and_wait(name: str) -> object:
+        call = await begin(name)
+        await waited(call)
+        return call.result()
+
+    anyio.run(begin, "a")
+
+    assert anyio.run(begin_and_wait, "b") == "b"
+    assert "a ends" in log
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="not on this system")
-def test_a_child_process_starts_without_calls() -> None:
+def test_a_child_process_starts_without_calls(syncer: NoSyncer) -> None:
     """It has none of the threads that would make them."""
     made = groups()
     made._working = 1
     made._reset()
 
     async def main() -> object:
-        call = made.begin(noted("a", []))
+        call = made.begin(noted("a", []), 1)
         await waited(call)
         return call.result()
 
     assert anyio.run(main) == "a"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="not on this system")
+async def test_files_of_a_group_are_synced_and_named(tmp_path: Path) -> None:
+    """With nothing faked."""
+
+    def steps(number: int) -> Callable[[OpenFolders], Steps[str]]:
+        def made(folders: OpenFolders) -> Steps[str]:
+            folder = folders.get(str(tmp_path))
+            assert folder is not None
+            file = folder.open_unnamed()
+            if file is None:
+                pytest.skip("this file system has no such files")
+            file.write(b"%d" % number)
+            yield file
+            file.give_name(str(number))
+            file.close()
+            return str(number)
+
+        return made
+
+    real = groups(size=64)
+    calls = [real.begin(steps(number), 1) for number in range(5)]
+    await waited(*calls)
+
+    assert [call.result() for call in calls] == list("01234")
+    assert all((tmp_path / each).read_bytes() == each.encode() for each in "01234")

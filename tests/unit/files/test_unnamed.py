@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from asyncbatch._files import _unnamed
-from asyncbatch._files._unnamed import give_name, open_unnamed, write_whole
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile
 
 
 @pytest.fixture
-def fd(tmp_path: Path) -> int:
-    found = open_unnamed(tmp_path)
+def folders() -> Iterator[OpenFolders]:
+    made = OpenFolders()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def folder(folders: OpenFolders, tmp_path: Path) -> OpenFolder:
+    found = folders.get(str(tmp_path))
     if found is None:
-        pytest.skip("this file system has no such files")
+        pytest.skip("this system has no such files")
     return found
 
 
-def test_a_file_has_its_name_once_it_is_complete(fd: int, tmp_path: Path) -> None:
+@pytest.fixture
+def file(folder: OpenFolder) -> Iterator[UnnamedFile]:
+    found = folder.open_unnamed()
+    if found is None:
+        pytest.skip("this file system has no such files")
+    yield found
+    found.close()
+
+
+def test_a_file_has_its_name_once_it_is_complete(file: UnnamedFile, tmp_path: Path) -> None:
     """And nothing is there before."""
-    write_whole(fd, b"abc")
+    file.write(b"abc")
     before = list(tmp_path.iterdir())
-    give_name(fd, tmp_path / "x")
-    os.close(fd)
+    file.give_name("x")
 
     assert before == []
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
@@ -34,7 +50,7 @@ def test_a_file_has_its_name_once_it_is_complete(fd: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("is_link", [False, True])
 def test_nothing_is_replaced_and_no_link_is_followed(
-    fd: int, tmp_path: Path, is_link: bool
+    file: UnnamedFile, tmp_path: Path, is_link: bool
 ) -> None:
     """Whatever has the name."""
     if is_link:
@@ -42,53 +58,128 @@ def test_nothing_is_replaced_and_no_link_is_followed(
     else:
         (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        give_name(fd, tmp_path / "x")
-    os.close(fd)
+        file.give_name("x")
 
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert is_link or (tmp_path / "x").read_bytes() == b"old"
 
 
-def test_the_mode_is_that_of_the_umask(tmp_path: Path) -> None:
+def test_the_mode_is_that_of_the_umask(folder: OpenFolder) -> None:
     """As for every file that a program makes."""
     before = os.umask(0o027)
     try:
-        fd = open_unnamed(tmp_path)
+        file = folder.open_unnamed()
     finally:
         os.umask(before)
-    if fd is None:
+    if file is None:
         pytest.skip("this file system has no such files")
-    mode = os.fstat(fd).st_mode
-    os.close(fd)
+    mode = os.fstat(file.fd).st_mode
+    file.close()
 
     assert stat.S_IMODE(mode) == 0o640
 
 
 def test_what_a_system_takes_in_pieces_is_written_as_a_whole(
-    fd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: UnnamedFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may take less than it is given."""
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, content: write(fd, bytes(content)[:2]))
-    write_whole(fd, b"abcde")
-    give_name(fd, tmp_path / "x")
-    os.close(fd)
+    file.write(b"abcde")
+    file.give_name("x")
 
     assert (tmp_path / "x").read_bytes() == b"abcde"
 
 
-def test_where_there_are_none_nothing_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_system_that_takes_nothing_is_an_error(
+    file: UnnamedFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a folder that is not there, on another system, and without a way to give a name."""
-    missing = open_unnamed(tmp_path / "missing")
-    opened: list[int | None] = []
+    """And no loop without end."""
+    monkeypatch.setattr(os, "write", lambda *_: 0)
+    with pytest.raises(OSError, match=os.strerror(5)):
+        file.write(b"abcde")
+
+
+def test_a_file_stays_in_the_folder_that_was_opened(
+    file: UnnamedFile, folder: OpenFolder, tmp_path: Path
+) -> None:
+    """Whatever has taken its place meanwhile: it may be on another file system."""
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)
+    tmp_path.mkdir()
+    file.give_name("x")
+
+    assert folder.has("x")
+    assert not list(tmp_path.iterdir())
+    assert [path.name for path in moved.iterdir()] == ["x"]
+
+
+def test_a_file_is_of_the_device_of_its_folder(file: UnnamedFile, tmp_path: Path) -> None:
+    """Files of one device are brought to the disk together."""
+    assert file.device == tmp_path.stat().st_dev == os.fstat(file.fd).st_dev
+
+
+def test_a_name_is_looked_up_in_the_folder(
+    folder: OpenFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links count; if it cannot be looked up, something may be there."""
+    (tmp_path / "link").symlink_to("nowhere")
+    found = folder.has("link"), folder.has("none")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "lstat", refuse)
+
+    assert found == (True, False)
+    assert folder.has("none")
+
+
+def test_folders_are_opened_once(folders: OpenFolders, folder: OpenFolder, tmp_path: Path) -> None:
+    """And closed together."""
+    assert folders.get(str(tmp_path)) is folder
+    folders.close()
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(folder.fd)
+
+
+def test_a_folder_that_is_not_there_is_made(
+    folders: OpenFolders, folder: OpenFolder, tmp_path: Path
+) -> None:
+    """With those above it."""
+    made = folders.get(str(tmp_path / "new" / "folder"))
+
+    assert made is not None
+    assert (tmp_path / "new" / "folder").is_dir()
+
+
+def test_where_there_are_none_nothing_is_opened(
+    folders: OpenFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In what is no folder, on another system, and without a way to give a name."""
+    (tmp_path / "file").write_bytes(b"")
+    no_folder = folders.get(str(tmp_path / "file"))
+    below = folders.get(str(tmp_path / "file" / "below"))
+    opened: list[object] = []
     for name, value in (("_TEMPORARY", 0), ("_DESCRIPTORS", str(tmp_path / "none"))):
         with monkeypatch.context() as patch:
             patch.setattr(_unnamed, name, value)
-            _unnamed._are_known.cache_clear()
-            opened.append(open_unnamed(tmp_path))
-    _unnamed._are_known.cache_clear()
+            _unnamed.are_known.cache_clear()
+            opened.append(folders.get(str(tmp_path)))
+    _unnamed.are_known.cache_clear()
 
-    assert missing is None
+    assert no_folder is below is None
     assert opened == [None, None]
+
+
+def test_a_file_system_without_such_files_is_no_error(
+    folder: OpenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of files with names finds out whether it is one."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    assert folder.open_unnamed() is None
