@@ -50,7 +50,7 @@ def state_of(job: Job) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "options",
     [{}, {"deadline": 5.0}, {"retry": None}, {"per_host": 2}, {"concurrency": 3}],
-    ids=str,
+    ids=["usual", "deadline", "no retry", "cap", "few slots"],
 )
 async def test_a_request_that_is_started_at_once_is_as_one_that_is_entered_and_found(
     options: dict[str, Any], seed: int

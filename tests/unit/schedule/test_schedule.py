@@ -357,7 +357,7 @@ def state_of(job: Job) -> dict[str, Any]:
         {"total_rate": Rate(9)},
         {"concurrency": 4},
     ],
-    ids=str,
+    ids=["unlimited", "cap", "retry", "rate", "rate over all", "few slots"],
 )
 def test_a_job_started_at_once_is_as_one_that_is_added_and_then_taken(
     policies: dict[str, Any], seed: int
