@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from asyncbatch import Rate
 from asyncbatch._schedule import Action, Job, JobState, Schedule
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
@@ -20,9 +22,12 @@ from tests.simulation import new_hosts, refused, silent, succeeded, unconnected
 HOSTS = ("a", "b")
 
 # What `replace` leaves as it was, where the plain way writes it anew: when the request began to
-# wait, which nobody asks of one that is under way; and that its host and its queue have had nothing
-# to do for a moment.
-LEFT_BY_REPLACE = ("since", "clock", "_rested_at", "is_lingering", "_lingering", "_spare", "joined")
+# wait, which nobody asks of one that is under way; that its host and its queue have had nothing to
+# do for a moment; and which batch has called last, which is asked only during the call.
+LEFT_BY_REPLACE = (
+    *("since", "clock", "_rested_at", "is_lingering", "_lingering", "_spare", "joined"),
+    "caller",
+)
 OUTCOMES = st.sampled_from(["ok"] * 6 + ["500", "asked", "refused", "silent", "down"])
 FOLLOW = st.tuples(st.just("follow"), st.integers(0, 9), st.sampled_from((*HOSTS, "a", "a")))
 STEPS = st.lists(
@@ -40,6 +45,12 @@ STEPS = st.lists(
 )
 # By which hosts get open and stay so, as they mostly are.
 BEGINNING = [("add", "a", 4), ("next", 4, 0), ("succeed", 0, "a"), ("next", 4, 0)]
+# After which one request is under way, and the next takes its place twice.
+ALONE = [
+    *[("succeed", 0, "a"), ("next", 2, 0)] * 4,
+    ("wait", 1.0, 0),
+    *[("add", "a", 1), ("next", 2, 0), ("follow", 0, "a"), ("follow", 0, "a"), ("succeed", 0, "a")],
+]
 SETTINGS = settings(max_examples=25, deadline=None)
 
 
@@ -180,13 +191,27 @@ def test_a_success_without_an_outcome_leaves_what_one_with_it_does() -> None:
     check()
 
 
-def test_a_request_in_the_place_of_another_leaves_what_a_new_one_does() -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"per_host": 3},
+        {"per_host": 2},
+        {"rate": Rate(5, burst=9)},
+        {"rate": Rate(5, burst=30), "per_host": 2},
+    ],
+    ids=str,
+)
+def test_a_request_in_the_place_of_another_leaves_what_a_new_one_does(
+    limits: dict[str, Any],
+) -> None:
     """`replace` against `done`, `add` and `next`, in every field that anybody asks for."""
 
     @SETTINGS
     @given(steps=STEPS)
+    @example(steps=ALONE)
     def check(steps: list[tuple[Any, ...]]) -> None:
-        drive(Side(), FastSide(), steps, LEFT_BY_REPLACE)
+        drive(Side(**limits), FastSide(**limits), steps, LEFT_BY_REPLACE)
 
     FastSide.replaced = 0
     check()

@@ -92,8 +92,9 @@ class Host:
         # Only the width limits this host, and no failure is remembered. The hot path reads this
         # flag and little else; written by `recover` and `hold`.
         self.plain = policies.is_unlimited
-        # Plain with an infinite width, so that nothing need be counted. Written with `plain` and
-        # `width`.
+        # In good order with an infinite width and without a total rate, so that a request may take
+        # the place of one that has succeeded (`pass_slot_on`). If it is plain, nothing need be
+        # counted at all. Written by `recover`, `hold`, `park` and `succeeded`.
         self.steady = False
         # The end of the last pause; it never moves back. Written by `_pause`.
         self.paused_until = -math.inf
@@ -156,6 +157,26 @@ class Host:
             self.opens_at = max(self.opens_at, self._rate.open_at)
         return clock
 
+    def pass_slot_on(self, now: float) -> bool:
+        """
+        Pass a slot of this host, which is steady, from a request that has succeeded to the next.
+
+        It does the same as `end`, `recover` and `book`, if no request waits.
+
+        Returns:
+            Whether it could. If not, nothing has changed.
+        """
+        rate = self._rate
+        if now < self.opens_at:
+            return False
+        self.settle(now)
+        if rate is not None:
+            rate.book(now)
+            self.opens_at = max(self.opens_at, rate.open_at)
+            if len(self.joined) > 1:
+                self.watch(now)
+        return True
+
     def settle(self, now: float) -> float:
         """
         Advance the clock of blocked time to `now`, and return it.
@@ -168,12 +189,18 @@ class Host:
             self.is_told_paused = False
             if self._listener is not None and not self.is_down:
                 self._listener.resumed(self.key)
-        closed = now < self.opens_at or self.in_flight >= self._limit
         blocked = self.blocked
-        since, own, total = blocked.settled_at, blocked.seconds, blocked.held
+        since = blocked.settled_at
+        if now <= since:  # mostly: settled by the step before, at the same time
+            return blocked.seconds + blocked.held
+        closed = now < self.opens_at or self.in_flight >= self._limit
+        own, total = blocked.seconds, blocked.held
         clock = blocked.settle(now, now if closed else self.opens_at)
-        if clock > own + total and self.joined:
-            self._tell_held(since, now, blocked.seconds - own, blocked.held - total)
+        if clock > own + total:
+            for queue in self.joined:
+                if queue.fifo:
+                    self._tell_held(since, now, blocked.seconds - own, blocked.held - total)
+                    break
         return clock
 
     def _tell_held(self, since: float, now: float, own: float, total: float) -> None:
@@ -402,6 +429,7 @@ class Host:
 
     def park(self, queue: HostQueue, now: float) -> None:
         """Make a queue wait until a request of it may start."""
+        self.steady = False
         self._turns.join(queue)
         if not self.watch(now) and self.in_flight < self._limit:
             self._arm(self._turns.turn_until)
@@ -465,18 +493,19 @@ class Host:
             self._open_further(now)
             self._limit_load()
         self.pass_on(now)
-        plain = (
-            self._policies.is_unlimited
-            and (self._health is None or self._health.is_good)
+        policies = self._policies
+        is_good = (
+            (self._health is None or self._health.is_good)
             and (self._pauses is None or self._pauses.is_over)
             and self.slow_start is None
             and line.is_idle
             and now >= self.opens_at
         )
+        plain = is_good and policies.is_unlimited
         if plain is not self.plain:
             self.plain = plain
             self._limit_load()
-        self.steady = plain and self.width == math.inf
+        self.steady = is_good and self.width == math.inf and policies.total is None
 
     def _open_further(self, now: float) -> None:
         """End slow start if the host has answered often enough, or no request waits for it."""

@@ -209,6 +209,7 @@ class Schedule:
             or queue.place is not _NOWHERE
             or self._timers.next_at <= now
             or self._is_closed
+            or not (host.plain or host.pass_slot_on(now))
         ):
             return False
         # Written out: as a method of the job it would cost a call more.

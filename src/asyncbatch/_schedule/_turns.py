@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,14 @@ results) must not keep it from the others."""
 
 
 class HostQueue(Protocol):
-    """The interface of a batch's queue to its host."""
+    """
+    The interface of a batch's queue to its host.
+
+    Attributes:
+        fifo: the waiting jobs.
+    """
+
+    fifo: deque[Any]
 
     def make_ready(self) -> None:
         """Join the ready ring, and notify the batch."""

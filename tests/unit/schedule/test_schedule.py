@@ -439,13 +439,12 @@ def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     ("policies", "key", "disturb"),
     [
         ({}, "b", lambda schedule, hosts: None),
-        ({"per_host": 5}, "a", lambda schedule, hosts: None),
         ({"rate": Rate(9)}, "a", lambda schedule, hosts: None),
         ({"total_rate": Rate(9)}, "a", lambda schedule, hosts: None),
         ({}, "a", lambda schedule, hosts: add(schedule, hosts, "a", 1.0)),
         ({}, "a", lambda schedule, hosts: schedule.close(1.0)),
     ],
-    ids=["another host", "cap", "rate", "rate over all", "somebody waits", "closed"],
+    ids=["another host", "rate", "rate over all", "somebody waits", "closed"],
 )
 def test_no_request_takes_a_place_that_is_not_free_for_it(
     policies: dict[str, Any], key: str, disturb: Any
@@ -461,6 +460,39 @@ def test_no_request_takes_a_place_that_is_not_free_for_it(
     assert not schedule.replace(job, "next", 7, key, 2.0)
     assert (job.request, job.index, job.state) == (None, 0, JobState.START)
     assert schedule.in_flight == 1
+
+
+@pytest.mark.parametrize("policies", [{"per_host": 2}, {"per_host": 1}, {"rate": Rate(1, burst=9)}])
+def test_a_request_takes_a_place_at_a_host_with_limits(policies: dict[str, Any]) -> None:
+    """As long as its rate allows it; the time at which the host was full is counted."""
+    hosts, schedule = new_schedule(**policies, concurrency=1)
+    [first] = add(schedule, hosts, "a")
+    start_all(schedule)
+    schedule.succeeded(first, 200, 0.0, 0.0)
+    [job] = add(schedule, hosts, "a")
+    start_all(schedule)
+    replaced = [schedule.replace(job, "next", 7, "a", 1 / 1024 * step) for step in range(1, 10)]
+
+    assert replaced == [True] * 9 if "rate" not in policies else [True] * 7 + [False] * 2
+    assert job.host.in_flight == schedule.in_flight == 1
+    assert job.host.blocked.seconds == (9 / 1024 if policies.get("per_host") == 1 else 0.0)
+
+
+def test_no_request_takes_a_place_for_which_another_batch_waits() -> None:
+    """A slot of a full host goes to the batches in turn."""
+    hosts, schedule = new_schedule(per_host=1, concurrency=2)
+    [first] = add(schedule, hosts, "a")
+    start_all(schedule)
+    schedule.succeeded(first, 200, 0.0, 0.0)
+    [job] = add(schedule, hosts, "a")
+    start_all(schedule)
+    other = Schedule(hosts)
+    [waiting] = add(other, hosts, "a")
+    assert other.next(0.5) is None
+
+    assert not schedule.replace(job, "next", 7, "a", 1.0)
+    schedule.succeeded(job, 200, 0.0, 1.0)
+    assert other.next(1.0) is waiting
 
 
 def test_no_request_takes_the_place_at_a_host_in_trouble() -> None:
