@@ -86,8 +86,8 @@ class Connection:
         "_arrival",
         "_buffer",
         "_deadlines",
-        "_is_watched",
         "_outbox",
+        "_poll_after_look",
         "_pool",
         "_proxied",
         "_ssl_object",
@@ -129,9 +129,10 @@ class Connection:
         self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
         self.protocol: ResponseProtocol = ResponseProtocol()
         self._ssl_object: object = None
-        self._is_watched = transport.is_watched
         # Tells whether the socket has unread bytes or an unread end.
         self.poll: Poll = transport.poll
+        # The same just before a delayed request is sent; `None` if the watch has told all.
+        self._poll_after_look = transport.poll_after_look
         # Set while the kernel has not taken all of the request. `PartialRequest` resets it.
         self.sending: PartialRequest | None = None
         # Set while a part of the response, but not its end, has arrived.
@@ -245,7 +246,8 @@ class Connection:
         # Bytes or an end that arrived before the request was sent are not the answer to it. The
         # outbox has made the watch read them, but with the event loop as watch, each connection
         # must be asked.
-        if not self._is_watched and self.poll(0):
+        poll = self._poll_after_look
+        if poll is not None and poll(0):
             self._start_elsewhere(exchange)
             return
         self.is_unsent = False
@@ -357,7 +359,7 @@ class Connection:
         """
         self._transport = self.protocol = self._buffer = None  # type: ignore[assignment]
         self.sending = self._arrival = self.response_builder = self.origin_pool = None
-        self.poll = never
+        self.poll, self._poll_after_look = never, None
 
     def fail(self, error: Exception) -> None:
         """Close, and fail the exchange or send it again on a new connection."""

@@ -39,9 +39,6 @@ class LoopTransport(asyncio.BufferedProtocol):
         "_transport",
     )
 
-    # Only the event loop knows which sockets can be read from.
-    is_watched = False
-
     def __init__(self, buffer: memoryview, poll: Poll, closing: Closing) -> None:
         self._owner: SocketOwner = _Early()
         self._buffer = buffer
@@ -104,6 +101,11 @@ class LoopTransport(asyncio.BufferedProtocol):
     @property
     def poll(self) -> Poll:
         """Tells whether the socket can be read from."""
+        return self._poll
+
+    @property
+    def poll_after_look(self) -> Poll:
+        """The same: only the event loop knows which sockets can be read from."""
         return self._poll
 
     def deliver_to(self, owner: SocketOwner) -> None:

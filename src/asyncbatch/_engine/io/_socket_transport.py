@@ -38,8 +38,8 @@ class SocketTransport:
         "_sock",
         "_unsent",
         "_watch",
-        "is_watched",
         "poll",
+        "poll_after_look",
     )
 
     def __init__(
@@ -51,11 +51,11 @@ class SocketTransport:
     ) -> None:
         self._loop = loop
         self._watch = watch
-        # Whether the watch reports all of its sockets at once.
-        self.is_watched = watch.can_look
         self._sock = sock
         self._fd = sock.fileno()
         self.poll = poll_of(sock)
+        # A watch that can look reports all of its sockets at once.
+        self.poll_after_look = None if watch.can_look else self.poll
         # Set by `deliver_to`; there are no callbacks before.
         self._owner: SocketOwner = None  # type: ignore[assignment]
         self._buffer = buffer

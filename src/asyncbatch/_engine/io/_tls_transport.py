@@ -13,6 +13,7 @@ from collections.abc import Sized
 from typing import Any
 
 from asyncbatch._engine._event_loop import EventLoop, Future
+from asyncbatch._engine.io._readiness import Poll
 from asyncbatch._engine.io._transport import Transport, TransportOwner
 
 # A large body is encrypted in pieces, so that no second copy of all of it exists.
@@ -67,9 +68,6 @@ class TLSTransport:
         "_part_of_header",
         "_shaken",
     )
-
-    is_watched = False
-    """The watch does not tell of a part of a record: ask `poll`."""
 
     def __init__(
         self,
@@ -182,6 +180,18 @@ class TLSTransport:
         if self._missing or self._part_of_header:
             return (self,)
         return () if self._lower is None else self._lower.poll(timeout)
+
+    @property
+    def poll_after_look(self) -> Poll | None:
+        """The watch reads the socket, and does not tell of a part of a record."""
+        lower = self._lower
+        return (
+            self.poll if lower is None or lower.poll_after_look is not None else self._poll_record
+        )
+
+    def _poll_record(self, timeout: int, /) -> Sized:
+        """Tell whether a part of a record has been read, without a call of the system."""
+        return (self,) if self._missing or self._part_of_header else ()
 
     def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` from now on, and pass on at once what arrived since the handshake."""
@@ -340,7 +350,7 @@ class TLSTransport:
         filled = 0
         try:
             while filled < room:
-                count: int = read(room - filled, buffer[filled:])
+                count: int = read(room - filled, buffer[filled:] if filled else buffer)
                 if not count:
                     return filled, ssl.SSLZeroReturnError()
                 filled += count

@@ -15,13 +15,13 @@ class Transport(Protocol):
     """An open connection to the peer: moves bytes, and calls its owner."""
 
     @property
-    def is_watched(self) -> bool:
-        """Whether the pool's watch tells when the socket can be read from."""
+    def poll(self) -> Poll:
+        """Tells, when called with 0, whether the socket can be read from."""
         ...
 
     @property
-    def poll(self) -> Poll:
-        """Tells, when called with 0, whether the socket can be read from."""
+    def poll_after_look(self) -> Poll | None:
+        """The same after the pool's watch has looked; `None` if there is nothing left to tell."""
         ...
 
     def deliver_to(self, owner: TransportOwner) -> None:

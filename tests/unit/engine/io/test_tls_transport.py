@@ -26,7 +26,8 @@ class Lower:
         self.writes = 0
         self.is_reading = True
         self.is_closed = False
-        self.poll = never
+        self.poll: Any = never
+        self.poll_after_look: Any = None
 
     def write(self, content: bytes) -> None:
         self.written += content
@@ -368,7 +369,10 @@ async def test_a_part_of_a_record_can_be_polled_for(size: int, version: ssl.TLSV
     """From its first byte to the last but one, wherever it is cut; not a whole one, or a ticket."""
     pair = Pair(version=version)
     await pair.connect(size)
+    poll_after_look = pair.tls.poll_after_look
+    assert poll_after_look is not None
     assert not pair.tls.poll(0)
+    assert not poll_after_look(0)
 
     records = pair.encrypted(b"a" * 300) + pair.encrypted(b"b")
     second = len(records) - len(pair.encrypted(b"c"))
@@ -376,8 +380,25 @@ async def test_a_part_of_a_record_can_be_polled_for(size: int, version: ssl.TLSV
         pair.tls.received(records[end - size : end])
         is_whole = end >= len(records) or end == second
         assert bool(pair.tls.poll(0)) is not is_whole, end
+        assert bool(poll_after_look(0)) is not is_whole, end
 
     assert pair.owner.content == b"a" * 300 + b"b"
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_the_socket_is_asked_for_more_only_if_the_watch_has_not_read_it(
+    is_watched: bool,
+) -> None:
+    """Each time is a call of the system."""
+    pair = Pair()
+    await pair.connect()
+    pair.lower.poll = lambda timeout: [timeout]
+    pair.lower.poll_after_look = None if is_watched else pair.lower.poll
+    poll_after_look = pair.tls.poll_after_look
+
+    assert poll_after_look is not None
+    assert bool(poll_after_look(0)) is not is_watched
+    assert pair.tls.poll(0)
 
 
 @VERSIONS

@@ -45,7 +45,7 @@ def test_each_side_has_what_the_other_one_calls(kind: type, protocol: type) -> N
 
 
 @pytest.mark.parametrize("kind", [SocketTransport, TLSTransport, LoopTransport])
-@pytest.mark.parametrize("name", ["is_watched", "poll"])
+@pytest.mark.parametrize("name", ["poll_after_look", "poll"])
 def test_each_transport_says_whether_something_has_come(kind: type, name: str) -> None:
     """A connection asks before it writes."""
     assert name in {*kind.__dict__, *getattr(kind, "__slots__", ())}
