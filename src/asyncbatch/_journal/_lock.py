@@ -1,5 +1,5 @@
 """
-The lock of a journal: one batch writes to it at a time.
+The lock of a journal: one batch writes to it at a time. A data set has such a lock too.
 
 A lock of the operating system on a file beside the journal, so that it ends with its process,
 however that ends. Not on the journal itself: closing that file a second time in a process would
@@ -30,19 +30,21 @@ class FileLock:
     Args:
         path: The path of the journal, without symbolic links.
         shown: The path as the caller gave it, for messages.
+        use: What the holder does, for messages.
 
     Raises:
         JournalInUse: If another batch holds it.
         OSError: If the file of the lock cannot be made.
     """
 
-    def __init__(self, path: Path, shown: str) -> None:
+    def __init__(self, path: Path, shown: str, *, use: str = "writes to this journal") -> None:
         self._path = str(path) + SUFFIX
         self._shown = shown
+        self._use = use
         with _guard:
             # A child process has a copy of the dictionary, and none of the locks.
             if _held.get(self._path) == os.getpid():
-                raise JournalInUse(shown, "another batch of this program writes to this journal")
+                raise JournalInUse(shown, f"another batch of this program {use}")
             self._descriptor = self._locked()
             _held[self._path] = os.getpid()
 
@@ -77,7 +79,7 @@ class FileLock:
         with contextlib.suppress(OSError):
             number = os.pread(descriptor, 20, 0) if hasattr(os, "pread") else b""
         by = f" (process {int(number)})" if number.isdigit() else ""
-        return f"another program{by} writes to this journal"
+        return f"another program{by} {self._use}"
 
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)

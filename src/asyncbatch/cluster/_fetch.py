@@ -15,6 +15,7 @@ from asyncbatch import FetcherOptions, RequestLike
 from asyncbatch._sync._interruptible import wait_for_first
 from asyncbatch._values._checks import check_count
 
+from ._folder_lock import held
 from ._layout import Layout
 from ._lease import STOPPED, claim
 from ._options import checked
@@ -57,6 +58,7 @@ def fetch_sharded(
     request may be sent more than once if its worker dies, but it has one result. One that must not
     be sent twice, such as a POST, is then a failure of kind `in_doubt`.
 
+    One program at a time fetches into a folder; another one is told so, by a `RuntimeError`.
     Leaving the generator (closing it, an exception, Ctrl-C) stops the workers.
 
     Args:
@@ -81,7 +83,7 @@ def fetch_sharded(
         ValueError: If an option has an impossible value, the executor has been shut down, or the
             folder holds something else.
         OSError: If the folder cannot be written.
-        RuntimeError: If processes cannot be started.
+        RuntimeError: If processes cannot be started, or another program fetches into the folder.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(_GUARD)
@@ -133,9 +135,10 @@ def _reports(
             yield read_report(path)
         else:
             waiting.append(task)
-    yield from _Course(layout, waiting, workers, tries).reports()
-    if all(layout.results_of(task.shard).exists() for task in tasks):
-        layout.clear_all()
+    with held(layout.out):
+        yield from _Course(layout, waiting, workers, tries).reports()
+        if all(layout.results_of(task.shard).exists() for task in tasks):
+            layout.clear_all()
 
 
 class _Course:

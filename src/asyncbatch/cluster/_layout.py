@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PLAN = "plan.json"
+SHARDS = "shards"
 SUFFIX = ".parquet"
 
 
@@ -28,7 +29,7 @@ class Layout:
         self.out = Path(out)
         self.plan = self.out / PLAN
         """What says that the folder is a data set: written once all requests are on disk."""
-        self.shards = self.out / "shards"
+        self.shards = self.out / SHARDS
         """The results, a file for each shard that is done, and nothing else that has a name."""
         self.requests = self.out / f"requests-{plan_id}"
         self.journals = self.out / "journals"
@@ -66,10 +67,11 @@ class Layout:
             leftover.unlink(missing_ok=True)
 
     def clear_all(self) -> None:
-        """Remove the folders that only unfinished shards need, once there are none."""
+        """Remove what only unfinished shards need, once there are none."""
         for folder in (self.requests, self.journals, self.leases):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
+        for leftover in self.shards.glob(".*.unfinished"):
+            leftover.unlink(missing_ok=True)
 
 
 def remove_journal(path: Path) -> None:

@@ -26,7 +26,8 @@ from asyncbatch._journal._identity import SIZE
 
 from ._answers import Answers
 from ._census import Census
-from ._layout import Layout, remove_empty
+from ._folder_lock import NAME, held
+from ._layout import PLAN, SHARDS, Layout, remove_empty
 from ._notes import Notes
 from ._options import Limits, packed
 from ._packing import Packed
@@ -58,17 +59,25 @@ def prepared(
     Raises:
         TypeError: If a request or an option cannot be pickled.
         ValueError: If the folder has the results of other requests, or is no data set.
+        RuntimeError: If another program fetches into the folder.
         OSError: If the folder cannot be written.
     """
     folder = Path(out).absolute()
     pickled = packed(options)
     answers = Answers(options)
-    given: Iterable[Any] | None = requests
-    if not Layout(folder).plan.exists():
-        given = _make(folder, requests, counted(options), limits, shape, answers)
-    found = read_plan(folder)
-    if given is not None:
-        _check_same(folder, found, given, answers)
+    _check_usable(folder)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        with held(folder) as is_alone:
+            given: Iterable[Any] | None = requests
+            if not Layout(folder).plan.exists():
+                given = _make(folder, requests, counted(options), limits, shape, answers, is_alone)
+            found = read_plan(folder)
+            if given is not None:
+                _check_same(folder, found, given, answers)
+    except BaseException:
+        remove_empty(made[::-1])
+        raise
     layout = Layout(folder, found["plan_id"])
     tasks = [
         ShardTask(
@@ -117,11 +126,14 @@ def _make(
     limits: Limits,
     shape: Shape,
     answers: Answers,
+    is_alone: bool,
 ) -> Iterable[Any] | None:
-    """Make a data set; return the requests if another program has made one meanwhile."""
+    """
+    Make a data set; return the requests if another program has made one meanwhile.
+
+    If it `is_alone`, no other program can be about to do so, and what lies there is of none.
+    """
     layout = Layout(folder, uuid.uuid4().hex)
-    if folder.exists() and any(folder.iterdir()) and not layout.shards.exists():
-        raise ValueError(f"{folder} is not empty, and no data set; give another folder")
     secret = secrets.token_bytes(SIZE)
     notes = Notes(secret, answers.locate)
     made = layout.make()
@@ -132,14 +144,27 @@ def _make(
         is_first = _keep_plan(layout, secret, notes, cut, answers)
     except BaseException:
         shutil.rmtree(layout.requests, ignore_errors=True)
-        remove_empty(made)
+        if is_alone:
+            remove_empty(made)
         raise
     if not is_first:
         return _written(layout)
-    for other in folder.glob("requests-*"):  # of a program that ended before its plan was kept
+    if is_alone:
+        _remove_unplanned(layout)
+    return None
+
+
+def _check_usable(folder: Path) -> None:
+    found = folder.exists() and {each.name for each in folder.iterdir()} - {NAME}
+    if found and not found & {PLAN, SHARDS}:
+        raise ValueError(f"{folder} is not empty, and no data set; give another folder")
+
+
+def _remove_unplanned(layout: Layout) -> None:
+    """Remove the requests of programs that ended before their plan was kept."""
+    for other in layout.out.glob("requests-*"):
         if other != layout.requests:
             shutil.rmtree(other, ignore_errors=True)
-    return None
 
 
 def _counted(

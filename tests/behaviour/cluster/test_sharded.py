@@ -166,7 +166,9 @@ def test_a_shard_that_kills_its_workers_is_given_up(tmp_path: Path, site: Loopba
     assert bad.error is not None
     assert bad.error.startswith("2 workers died with it")
     assert (bad.requests, good.requests, good.error) == (1, 20, None)
-    assert len(rows_of(tmp_path / "out")) == 20
+    assert open_dataset(tmp_path / "out").missing == (bad.shard,)
+    with pytest.warns(RuntimeWarning, match="has 1 of 2 shards, with 20 of 21 requests"):
+        assert len(rows_of(tmp_path / "out")) == 20
 
 
 def test_a_broken_pool_of_the_caller_ends_the_call(tmp_path: Path, site: LoopbackServer) -> None:

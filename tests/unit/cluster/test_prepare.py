@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asyncbatch import Rate, Request
-from asyncbatch.cluster import _prepare
+from asyncbatch.cluster import _folder_lock, _prepare
 from asyncbatch.cluster._layout import Layout
 from asyncbatch.cluster._options import checked
 from asyncbatch.cluster._prepare import Shape, prepared
@@ -173,6 +173,45 @@ def test_the_requests_of_a_program_that_was_faster_are_compared(
     with pytest.raises(ValueError, match="the same ones, but in another order"):
         tasks_of_the_slower_one(URLS[::-1])
     assert len(list((tmp_path / "out").glob("requests-*"))) == 1
+
+
+def test_requests_of_another_program_stay_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may still write them: they are left until both plans are there."""
+    monkeypatch.setattr(_folder_lock, "_lock_in", lambda _: None)
+    other = Layout(tmp_path / "out", "other")
+    other.make()
+    other.requests_of(0).touch()
+
+    tasks_of(tmp_path / "out", URLS)
+
+    assert other.requests_of(0).exists()
+
+
+def test_a_call_that_is_refused_leaves_the_folders_of_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no locks, they may be those of one that is about to fetch."""
+    monkeypatch.setattr(_folder_lock, "_lock_in", lambda folder: folder.mkdir(exist_ok=True))
+
+    with pytest.raises(TypeError):
+        tasks_of(tmp_path / "out", [Request("http://a.example/", tag=lambda: 1)])
+
+    assert Layout(tmp_path / "out").shards.exists()
+
+
+def test_a_call_beside_another_one_is_told(tmp_path: Path) -> None:
+    """It may come again; a folder with what a killed one left is no folder of others."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / _folder_lock.NAME).touch()
+    with (
+        _folder_lock.held(tmp_path / "out"),
+        pytest.raises(RuntimeError, match="fetches into this folder; call again after its end"),
+    ):
+        tasks_of(tmp_path / "out", URLS)
+
+    assert tasks_of(tmp_path / "out", URLS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""
+The lock of a data set: one program at a time cuts its requests, and gives its shards to workers.
+
+It is that of a journal, and ends with its process. Where a file system has no locks, two programs
+do not see one another: what each writes is then kept apart by names, and a shard by its lease.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asyncbatch import JournalInUse
+from asyncbatch._journal._lock import SUFFIX, FileLock
+
+_NAME = ".fetch"
+NAME = _NAME + SUFFIX
+"""The name of its file, which is there while it is held."""
+
+# A data set that is whole may lie where nothing can be written.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EROFS, errno.EACCES}
+_TRIES = 100
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """
+    Hold the lock of a folder, which is made; yield whether there are locks.
+
+    Raises:
+        RuntimeError: If another program, or another call of this one, holds it.
+        OSError: If the folder cannot be written.
+    """
+    lock = _lock_in(folder)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _lock_in(folder: Path) -> FileLock | None:
+    for turn in range(_TRIES):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return FileLock(folder / _NAME, str(folder), use="fetches into this folder")
+        except JournalInUse as error:
+            raise RuntimeError(
+                f"{folder}: {error.reason}; call again after its end, or give another folder"
+            ) from None
+        except FileNotFoundError:  # a call that was refused has removed the folder meanwhile
+            if turn == _TRIES - 1:
+                raise
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return None
+    raise AssertionError
