@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -174,6 +174,9 @@ async def open_directly(
         yield fetcher.client, functools.partial(by_fetcher, fetcher)
 
 
+Seen = list[dict[str, Any]]
+"""What was seen of an exchange, each time that it was sent."""
+
 Lane = Callable[[ModuleType, dict[str, Any]], AbstractAsyncContextManager[tuple[Any, Way]]]
 
 LANES: dict[str, Lane] = {
@@ -184,15 +187,24 @@ LANES: dict[str, Lane] = {
 """The ways that must all end as the plain one does."""
 
 
-async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Places) -> list[str]:
-    """Return the differences between `lane` and the plain one."""
+async def compare(
+    exchange: Exchange, lanes: Iterable[str], library: ModuleType, places: Places
+) -> list[str]:
+    """Return the differences between lanes and the plain way."""
     theirs = await observe(exchange, open_plainly, library, places)
-    ours = await observe(exchange, LANES[lane], library, places)
+    found: list[str] = []
+    for lane in lanes:
+        ours = await observe(exchange, LANES[lane], library, places)
+        found += (f"{lane}: {each}" for each in _compared(exchange, lane, ours, theirs))
+    return found
+
+
+def _compared(exchange: Exchange, lane: str, ours: Seen, theirs: Seen) -> Iterator[str]:
     is_refused = lane != "client" and exchange.engine is not None
     end = exchange.engine if is_refused else exchange.ours
     ignore = (*exchange.ignore, *((".response", ".error", ".type") if is_refused else ()))
     found: list[str] = []
-    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+    for number, (mine, other) in enumerate(zip(ours, map(dict, theirs), strict=True)):
         if end is not None and mine["end"] != end:
             found.append(f"ends not as {end}, but as {mine}")
         del other["end"], mine["end"]
@@ -200,7 +212,7 @@ async def compare(exchange: Exchange, lane: str, library: ModuleType, places: Pl
             # The engine has words of its own: with the host, the port and the offending bytes.
             mine["error"]["text"] = other["error"]["text"]
         found += differences(mine, other, number)
-    return [f"{exchange.name}: {each}" for each in found if not _ignored(each, ignore)]
+    return (f"{exchange.name}: {each}" for each in found if not _ignored(each, ignore))
 
 
 def differences(mine: dict[str, Any], other: dict[str, Any], number: int) -> Iterator[str]:
@@ -223,9 +235,7 @@ def _ignored(difference: str, places: tuple[str, ...]) -> bool:
     return place.startswith(places) if places else False
 
 
-async def observe(
-    exchange: Exchange, lane: Lane, library: ModuleType, places: Places
-) -> list[dict[str, Any]]:
+async def observe(exchange: Exchange, lane: Lane, library: ModuleType, places: Places) -> Seen:
     """Send an exchange by one way, and return what was seen each time."""
     # Longer than httpx's 5 s, for a machine that has more to do.
     own = {"verify": TRUSTING, "trust_env": False, "timeout": library.Timeout(60.0)}
@@ -234,7 +244,7 @@ async def observe(
         settings["verify"] = STRICT
     if "base_url" in settings:
         settings["base_url"] = places.fill(settings["base_url"])
-    seen: list[dict[str, Any]] = []
+    seen: Seen = []
     async with lane(library, settings) as (client, way):
         for _ in range(exchange.times):
             before = places.arrived()

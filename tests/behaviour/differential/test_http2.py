@@ -68,17 +68,14 @@ async def open_http2_places() -> AsyncIterator[Places]:
 
 
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies:DeprecationWarning")
-@pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("group", GROUPS)
-async def test_each_exchange_ends_as_with_plain_httpx(
-    group: str, lane: str, places: Places
-) -> None:
+async def test_each_exchange_ends_as_with_plain_httpx(group: str, places: Places) -> None:
     """Whatever a user can see is the same as with httpx over HTTP/2."""
     found = [
         difference
         for exchange in TABLE[group]
         if not (exchange.only_http11 or exchange.httpx_http2)
-        for difference in await compare(exchange, lane, httpx, places)
+        for difference in await compare(exchange, LANES, httpx, places)
     ]
 
     assert not found, "\n" + "\n".join(found)
