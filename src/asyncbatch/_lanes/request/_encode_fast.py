@@ -14,6 +14,7 @@ from typing import Any
 from asyncbatch._lanes.client._binding import Binding, by_value
 from asyncbatch._lanes.request._basic_auth import authorization_of
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._lanes.request._json_body import description_of, json_encoder
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads, RequestBuilder
 from asyncbatch._lanes.request._ranges import RANGE
 from asyncbatch._lanes.request._upload import check_form
@@ -47,6 +48,7 @@ class FastEncoder:
         self._origin_heads = origin_heads
         # A private function of httpx. Without it, httpx builds every request that has a body.
         self._encode_request = getattr(library._content, "encode_request", None)
+        self._encode_json = json_encoder(library)
 
     def compose(self, item: Any, request: Request, limits: TimeLimits) -> PreparedRequest | None:
         """
@@ -109,11 +111,16 @@ class FastEncoder:
 
     def _encoded(self, request: Request) -> tuple[dict[str, str], bytes] | None:
         """Return the fields that describe the body, and the body."""
-        content, form = request.content, by_value(request.data)
+        content, form = request.content, request.data
+        if content is None and form is None:
+            if request.json is None:
+                return {}, b""
+            if self._encode_json is not None:
+                body = self._encode_json(request.json)
+                return description_of(body), body
+        form = by_value(form)
         if isinstance(form, Mapping):
             check_form(form, is_multipart=False)
-        if content is None and form is None and request.json is None:
-            return {}, b""
         is_stored = content is None or isinstance(content, str | bytes)
         if self._encode_request is None or not is_stored or not isinstance(form, Mapping | None):
             return None

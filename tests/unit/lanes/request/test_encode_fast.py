@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import AsyncIterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from asyncbatch import Fetcher, Request
 from asyncbatch._lanes import binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
+from asyncbatch._lanes.request._json_body import description_of, json_encoder
 from asyncbatch._values._request import UNSET
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
@@ -242,3 +245,73 @@ async def test_what_changes_after_sending_does_not_change_what_was_sent(
         assert result.url is not None
         assert result.url.query == f"page={number}".encode()
         assert result.unwrap().request.headers["x-page"] == str(number)
+
+
+class Odd:
+    """No value of JSON."""
+
+
+VALUES_OF_ALL_KINDS = st.one_of(
+    JSON,
+    st.sampled_from(
+        [
+            *(float("nan"), float("inf"), 10**30, "\ud800", "\u2028é", {1: "a", None: 2, 0.5: 3}),
+            *({(1, 2): 3}, {1, 2}, b"a", Odd(), [Odd()], (1, (2,)), -0.0, 1e300, 5e-324),
+        ]
+    ),
+)
+
+
+def encoded_or_error(encode: Any, value: Any) -> Any:
+    """Return what a function makes of a value, or the type of its error."""
+    try:
+        return encode(value)
+    except Exception as error:
+        return type(error)
+
+
+@given(VALUES_OF_ALL_KINDS)
+def test_json_is_encoded_as_by_httpx(value: Any) -> None:
+    """To the byte, with the same fields, and refused where httpx refuses it."""
+    encode = json_encoder(httpx)
+    assert encode is not None
+
+    def by_httpx(value: Any) -> tuple[list[Any], bytes]:
+        headers, stream = httpx._content.encode_request(json=value)
+        return list(headers.items()), b"".join(stream)
+
+    def by_us(value: Any) -> tuple[list[Any], bytes]:
+        body = encode(value)
+        return list(description_of(body).items()), body
+
+    assert encoded_or_error(by_us, value) == encoded_or_error(by_httpx, value)
+
+
+def test_a_cycle_is_refused_and_the_next_value_is_encoded() -> None:
+    """The one encoder keeps nothing of a value."""
+    encode = json_encoder(httpx)
+    cycle: list[Any] = [1]
+    cycle.append(cycle)
+    assert encode is not None
+
+    with pytest.raises(ValueError, match="Circular"):
+        encode(cycle)
+    cycle.pop()
+    assert encode([cycle, cycle]) == b"[[1],[1]]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(json_dumps=lambda *_, **__: "", encode_request=None),
+        SimpleNamespace(json_dumps=json.dumps, encode_request=lambda **_: ({}, [b"{}"])),
+        SimpleNamespace(json_dumps=json.dumps, encode_request=lambda **_: 1 / 0),
+    ],
+)
+def test_a_library_that_encodes_json_otherwise_does_it_itself(content: Any) -> None:
+    """As one in which another function was put in the place of `json.dumps`."""
+    library: Any = ModuleType("library")
+    library._content = content
+
+    assert json_encoder(library) is None
