@@ -8,7 +8,7 @@ do not see one another: what each writes is then kept apart by names, and a shar
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _TRIES = 100
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
+def held(folder: Path) -> Generator[bool]:
     """
     Hold the lock of a folder, which is made; yield whether there are locks.
 

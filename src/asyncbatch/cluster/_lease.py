@@ -100,6 +100,8 @@ class Lease:
         Raises:
             LeaseLost: If a later worker was given the shard meanwhile.
         """
+        if not self.earlier:
+            return
         until = time.monotonic() + self.seconds
         while await anyio.to_thread.run_sync(self._has_others, journal):
             if time.monotonic() >= until:

@@ -221,13 +221,15 @@ class _Attempt:
                     shard=task.shard, tries=lease.epoch, started=begun, seconds=seconds
                 )
                 page = self._figures.page(seconds=seconds, limits=_limits_of(results))
-                await anyio.to_thread.run_sync(table.finish, report, page)
+                await anyio.to_thread.run_sync(self._publish, table, written, report, page)
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(table.abandon)
                 raise
-        place = self._layout.results_of(task.shard)
-        await anyio.to_thread.run_sync(publish, written, place)
+
+    def _publish(self, table: TableWriter, written: Path, report: bytes, page: bytes) -> None:
+        table.finish(report, page)
+        publish(written, self._layout.results_of(self._task.shard))
 
     async def _wait_for_journal(self, fetcher: Fetcher) -> None:
         """

@@ -20,6 +20,9 @@ from ._report import KEY, PAGE_KEY, ShardReport, report_from
 
 COMPRESSION = "zstd"
 
+BUFFERED = 256 * 1024
+"""Bytes that are written together; a table of one row would be some hundred system calls."""
+
 
 def parquet() -> Any:
     """
@@ -44,7 +47,8 @@ class TableWriter:
         self._path = path
         self._tag_types = tag_types
         schema = _arrow.schema(tag_types)
-        self._writer = parquet().ParquetWriter(path, schema, compression=COMPRESSION)
+        self._file = _arrow.arrow().output_stream(path, compression=None, buffer_size=BUFFERED)
+        self._writer = parquet().ParquetWriter(self._file, schema, compression=COMPRESSION)
 
     def write(self, indices: array[int], results: Sequence[Result]) -> None:
         """Write some results, each with its place in the input."""
@@ -56,6 +60,7 @@ class TableWriter:
         """Write the report, what a page is made from, and the end of the file, to the disk."""
         self._writer.add_key_value_metadata({KEY: report, PAGE_KEY: page})
         self._writer.close()
+        self._file.close()
         with self._path.open("r+b") as file:  # Windows writes only what may be written
             os.fsync(file.fileno())
 
@@ -64,7 +69,10 @@ class TableWriter:
         try:
             self._writer.close()
         finally:
-            self._path.unlink(missing_ok=True)
+            try:
+                self._file.close()
+            finally:
+                self._path.unlink(missing_ok=True)
 
 
 def publish(written: Path, path: Path) -> None:
