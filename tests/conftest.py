@@ -191,7 +191,8 @@ def threads_of_the_disk_end_at_once() -> None:
     """Let them wait for no further calls: each test waits until its threads have ended."""
     from asyncbatch._files import _download
 
-    _download._threads._linger = 0.001
+    for threads in (_download._threads, _download._receiving_threads):
+        threads._linger = 0.001
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from asyncbatch._engine.connect._addresses import (
 )
 from asyncbatch._engine.connect._connector import Connector
 
-from ._body_stream import BodyStream
+from ._body_stream import BodyStream, LentBodyStream
 from ._bounds import Bounds, bounds_for
 from ._engine import Engine
 from ._errors import (
@@ -71,6 +71,7 @@ __all__ = [
     "HTTPTransport",
     "HandshakeFailed",
     "IPAddress",
+    "LentBodyStream",
     "NetworkStream",
     "Origin",
     "ProxyFailed",

@@ -14,6 +14,7 @@ import attrs
 
 from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead, UnjoinedBody
+from asyncbatch._engine.io._refill import Refill
 from asyncbatch._values._proxy import Proxy
 
 NEVER = float("inf")
@@ -109,7 +110,15 @@ class ExchangeConnection(Protocol):
         """Close, since the current exchange was abandoned."""
         ...
 
-    def take_body(self) -> bytes:
+    def lend_body(self) -> None:
+        """Let what `take_body` returns be memory that may be used again after the next call."""
+        ...
+
+    def refill(self) -> Refill | None:
+        """Return what receives the bytes of a lent body after the last piece, until the next."""
+        ...
+
+    def take_body(self) -> bytes | memoryview:
         """Return the received bytes of a streamed body, and resume reading."""
         ...
 

@@ -35,7 +35,7 @@ from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request
-from asyncbatch._values._sink import Decode, Head, Saved, SinkFailure, Taking, TooLarge
+from asyncbatch._values._sink import Decode, Head, Refill, Saved, SinkFailure, Taking, TooLarge
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 T = TypeVar("T")
@@ -46,9 +46,15 @@ twice as many to the disk as 4."""
 
 AT_ONCE = 256 * 1024
 """Bytes that are given to a thread at once, if they do not arrive faster. Meanwhile, the connection
-holds at most 384 KiB, so that a file takes less than 1 MiB."""
+holds at most 640 KiB, so that a file takes less than 1 MiB."""
+
+RECEIVING = 2
+"""Most threads that also receive what they write. They do not wait for the network, so that with
+more of them than processors the event loop waits for its turn: with 16 files of 100 MB at once on
+two processors, its 99th percentile was 10 ms late with 2 of them, and 50 ms with 8."""
 
 _threads = Threads("asyncbatch-disk", THREADS, linger=0.1)
+_receiving_threads = Threads("asyncbatch-disk-receiving", RECEIVING, linger=0.1)
 
 FRESH = 1.0
 """Seconds for which a look at the disk in the event loop is not repeated. It is two calls of the
@@ -269,16 +275,34 @@ class Download:
         assert self._part is not None
         self._writer.decode_by(decode, self._part)
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview, refill: Refill | None = None) -> int:
         """See `Sink.write`."""
-        self._pieces.append(piece)
         self._waiting += len(piece)
         # A body that is not there as a whole has its part locked while the rest is waited for.
-        if self._waiting >= AT_ONCE or (self._writer.begins_anew and self._waiting != self.length):
-            part = self._part
-            assert part is not None
-            # The connection receives meanwhile, as much as it holds.
-            await self._call(partial(self._writer.write, part, self._take_pieces()))
+        is_due = self._waiting >= AT_ONCE or (
+            self._writer.begins_anew and self._waiting != self.length
+        )
+        if not is_due:
+            self._pieces.append(bytes(piece))  # not copied if it is `bytes`
+            return len(piece)
+        part = self._part
+        assert part is not None
+        write = partial(self._writer.write, part, [*self._take_pieces(), piece])
+        if refill is not None and isinstance(piece, memoryview):
+            go_on = partial(self._writer.go_on, part, refill, piece, _are_others_waiting)
+            return len(piece) + (await self._receive(write, go_on) or 0)
+        # The connection receives meanwhile, as much as it holds.
+        await self._call(write)
+        return len(piece)
+
+    async def _receive(self, write: Callable[[], None], go_on: Callable[[], int]) -> int | None:
+        """Write, and go on receiving and writing if there are threads for it."""
+
+        def both() -> int:
+            write()
+            return go_on()
+
+        return await self._call(both, _receiving_threads, write)
 
     async def finish(self) -> Saved:
         """See `Sink.finish`; if there is something to examine, the file is its part as yet."""
@@ -354,20 +378,34 @@ class Download:
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         return pieces
 
-    async def _call(self, function: Callable[[], T]) -> T:
+    async def _call(
+        self,
+        function: Callable[[], T],
+        threads: Threads = _threads,
+        without: Callable[[], T] | None = None,
+    ) -> T:
         """
         Call a function in a thread, and return its value.
+
+        Args:
+            function: The function.
+            threads: The threads.
+            without: Called here if there are no threads, instead of `function`.
 
         Raises:
             SinkFailure: It has raised an `OSError`.
         """
         try:
             try:
-                return await _threads.call(function)
+                return await threads.call(function)
             except NoThreads:
-                return function()
+                return (without or function)()
         except OSError as error:
             raise SinkFailure(FailureKind.disk, error=error) from None
+
+
+def _are_others_waiting() -> bool:
+    return _receiving_threads.are_wanted
 
 
 def _plain_length(head: Head) -> int | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -43,12 +44,17 @@ from asyncbatch._files._versions import (
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request, text_of_url
-from asyncbatch._values._sink import Decode, Head, Mismatch, Saved, SinkFailure, TooLarge
+from asyncbatch._values._sink import Decode, Head, Mismatch, Refill, Saved, SinkFailure, TooLarge
 
 MAX_REPETITIONS = 100
 """Most tries that begin at once: for the rest of a file of which a server sends a little only."""
 
+TURN = 4 * 1024 * 1024
+"""Bytes that a thread receives and writes in spite of others that wait for it."""
+
 _REPLACING = ("overwrite", "refresh")
+
+Pieces: TypeAlias = Sequence[bytes | memoryview]
 
 
 class FileWriter:
@@ -183,14 +189,36 @@ class FileWriter:
             self._is_wrong = True
         return None
 
-    def write(self, part: Part, pieces: list[bytes]) -> None:
-        """Write what has come of the body."""
+    def go_on(
+        self,
+        part: Part,
+        refill: Refill,
+        memory: memoryview,
+        are_others_waiting: Callable[[], bool],
+    ) -> int:
+        """
+        Write what `refill` receives into `memory`, until nothing more has come.
+
+        It also ends when the part is closed, or others wait for the thread.
+
+        Returns:
+            How many bytes have been received.
+        """
+        refilled = 0
+        while part.is_open and (size := refill(memory)):
+            refilled += size
+            self.write(part, [memory[:size]])
+            if refilled >= TURN and are_others_waiting():
+                break
+        return refilled
+
+    def write(self, part: Part, pieces: Pieces) -> None:
         if self._new is not None:
             self._begin_part(part, self._new)
         decoder = self._decoder
         if decoder is not None:
             for piece in pieces:
-                decoder.feed(piece)
+                decoder.feed(bytes(piece))
             return
         self._check_size(part, sum(map(len, pieces)))
         if self._hash is not None:
@@ -225,7 +253,7 @@ class FileWriter:
             part.remove()
             raise TooLarge(self.max_body)
 
-    def finish(self, part: Part, pieces: list[bytes]) -> Saved:
+    def finish(self, part: Part, pieces: Pieces) -> Saved:
         """
         Write the rest of the body, check all of it, and give the file its name.
 
@@ -295,7 +323,7 @@ class FileWriter:
             else:
                 return Saved(path, size, 0)
 
-    def verify(self, part: Part, pieces: list[bytes]) -> Saved | None:
+    def verify(self, part: Part, pieces: Pieces) -> Saved | None:
         """
         Write the rest of the body and check all of it; return a file that has not changed.
 
@@ -342,7 +370,7 @@ class FileWriter:
             and (self.max_body is None or size <= self.max_body)
         )
 
-    def _is_complete(self, decision: Decision, pieces: list[bytes]) -> bool:
+    def _is_complete(self, decision: Decision, pieces: Pieces) -> bool:
         """Whether all of a body is there before any of it was written, so that it is short."""
         if self._exists == "refresh":  # its version is needed
             return False
@@ -401,7 +429,7 @@ class FileWriter:
         """Whether the body begins at 0."""
         return self.decision is not None and self.decision.action is Action.WRITE
 
-    def keep(self, part: Part, pieces: list[bytes]) -> None:
+    def keep(self, part: Part, pieces: Pieces) -> None:
         """Keep what has arrived in a try that has failed; it is continued, or begun anew."""
         if self._decoder is not None:
             part.cut(0)  # of what was decoded, nothing can be continued

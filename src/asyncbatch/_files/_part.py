@@ -165,7 +165,7 @@ class Part:
             self.size = size
             self._started = min(self._started, size)
 
-    def write(self, pieces: Iterable[bytes]) -> None:
+    def write(self, pieces: Iterable[bytes | memoryview]) -> None:
         """Write pieces to the end of the part."""
         with self._lock:
             if self._fd is None:

@@ -11,7 +11,13 @@ from time import monotonic
 from typing import Any
 
 from asyncbatch._decoding import DecodingFailure, decoder_into
-from asyncbatch._engine import NEVER, BodyStream, Exchange, ExchangeLimits, SentTooSlowly
+from asyncbatch._engine import (
+    NEVER,
+    Exchange,
+    ExchangeLimits,
+    LentBodyStream,
+    SentTooSlowly,
+)
 from asyncbatch._engine.http11 import ExchangeError
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._sender import Sender
@@ -150,8 +156,8 @@ class SavedRequests:
         if await sink.accept(facts) is Taking.BODY:
             if response_builder.coding is not None:
                 sink.decode_by(functools.partial(decoder_into, response_builder.coding))
-            body = BodyStream(self._sender.engine, exchange)
-            written = await write_all(body, sink, self._minimum_rate)
+            body = LentBodyStream(self._sender.engine, exchange)
+            written = await write_all(body, sink, self._minimum_rate, body.refill)
             if written is None:
                 assert self._minimum_rate is not None
                 raise SentTooSlowly(self._minimum_rate)

@@ -98,6 +98,11 @@ class Threads:
             raise NoThreads
         self._put(function)
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether calls wait for their turn, so that a long one had better pause."""
+        return not self._calls.empty()
+
     def _put(self, call: Callable[[], None]) -> None:
         with self._lock:
             self._calls.put(call)

@@ -95,6 +95,10 @@ Decode = Callable[[Callable[[bytes], object]], Any]
 """Returns a decoder that passes the decoded pieces on; see `_decoding.decoder_into`."""
 
 
+Refill = Callable[[memoryview], int]
+"""Receives bytes of a body; see `Sink.write`."""
+
+
 class Taking(Enum):
     """Where a body goes."""
 
@@ -122,9 +126,18 @@ class Sink(Protocol):
         """Decode the pieces, which are encoded, before they are written."""
         ...
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview, refill: Refill | None = None) -> int:
         """
         Take the next piece of the body; wait while those before it are being written.
+
+        Args:
+            piece: If it is a memoryview, its memory is used again when this has returned.
+            refill: Receives the bytes after it into memory, in any thread, without waiting.
+                Returns how many; 0 if there are none as yet. It must not be called after this has
+                returned.
+
+        Returns:
+            The number of bytes taken, those of `refill` included.
 
         Raises:
             SinkFailure: It cannot be written.

@@ -11,8 +11,14 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
+from asyncbatch._engine.connection import _partial_response
+from asyncbatch._engine.http11 import _body, _body_reader
+from asyncbatch._engine.io import _socket_transport
+from asyncbatch._engine.io._refill import Refill
+from asyncbatch._engine.pool import _pool
+from asyncbatch._files import _download
 from tests.behaviour.files.lies import CASES, PACKED, V1, Case, Script
-from tests.raw_server import serve
+from tests.raw_server import Peer, serve
 
 pytestmark = [pytest.mark.once, pytest.mark.any_loop]
 
@@ -61,6 +67,68 @@ async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
         result = await fetch(case, server.port, folder / "file")
 
     check(case, script, result, folder)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have a body received as a long one is; return what comes in a thread of the disk."""
+    received: list[int] = []
+
+    class Counted(Refill):
+        def __call__(self, memory: memoryview) -> int:
+            size = super().__call__(memory)
+            received.append(size)
+            return size
+
+    for module, name, value in [
+        (_pool, "RECEIVE_BUFFER", 16),
+        (_body, "BLOCK", 16),
+        (_body, "_ROOM", 8),
+        (_body, "_LEAST", 4),
+        (_body_reader, "_SHORTEST_LENT", 8),
+        (_partial_response, "_FULL", 8),
+        (_partial_response, "_REST", 4),
+        (_download, "AT_ONCE", 1),
+        (_socket_transport, "LITTLE", 16),
+        (_socket_transport, "Refill", Counted),
+    ]:
+        monkeypatch.setattr(module, name, value)
+    return received
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize(
+    "case",
+    # What comes in chunks is not received so, and its length is checked when it is written.
+    [case for case in CASES if "chunks" not in case.name],
+    ids=lambda case: case.name,
+)
+async def test_a_server_that_lies_about_a_long_body(
+    case: Case, tmp_path: Path, small_blocks: list[int]
+) -> None:
+    """It is received where it is written, in threads too, and is one version all the same."""
+    folder = tmp_path / "folder"
+    script = Script(case)
+    async with serve(script) as server:
+        result = await fetch(case, server.port, folder / "file")
+
+    check(case, script, result, folder)
+
+
+async def test_a_long_body_is_received_in_threads(tmp_path: Path, small_blocks: list[int]) -> None:
+    """As the test above means to show."""
+    body = bytes(range(256)) * 40
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with serve(script) as server, Fetcher() as fetcher:
+        result = await fetcher.fetch(Request(server.url, to=tmp_path / "file"))
+
+    assert result.ok
+    assert (tmp_path / "file").read_bytes() == body
+    assert sum(small_blocks) > 0
 
 
 @pytest.mark.once

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from asyncbatch._engine import BodyStream, ExchangeLimits
+from asyncbatch._engine import BodyStream, ExchangeLimits, LentBodyStream
 from asyncbatch._engine.connection._partial_response import HIGH_WATER
 from asyncbatch._engine.http11 import ResponseTooLarge, TruncatedResponse
+from asyncbatch._engine.io._refill import Refill
 from tests import aio
 from tests.engines import STREAMS, engine_for, get, read_all
 from tests.raw_server import OK, Peer, answer_all, answers, serve
@@ -139,3 +142,82 @@ async def test_a_body_without_length_ends_with_the_connection() -> None:
         exchange = await get(engine, server, limits=STREAMS)
 
         assert b"".join([piece async for piece in BodyStream(engine, exchange)]) == b"abcdef"
+
+
+BODY = os.urandom(4_000_000)
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
+
+def received(refill: Refill | None) -> bytes:
+    """Receive what has come, in small memory."""
+    memory, content = memoryview(bytearray(100_000)), b""
+    while refill is not None and (size := refill(memory)):
+        content += memory[:size]
+    return content
+
+
+@pytest.mark.parametrize("refills", [False, True])
+async def test_a_lent_body_is_the_body(refills: bool) -> None:
+    """Whether its reader receives, too, or not; its connection then serves the next request."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(LONG + BODY)
+        await answer_all(peer)
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=STREAMS)
+        stream, body = LentBodyStream(engine, exchange), b""
+        async for piece in stream:
+            body += piece
+            if refills:
+                await aio.sleep(0.001)  # the server goes on
+                body += received(stream.refill())
+
+        assert body == BODY
+        assert stream.refill() is None
+        assert (await get(engine, server)).is_reused
+
+
+async def test_a_lent_body_that_is_cut_gives_what_came_and_then_the_error() -> None:
+    """Also when its reader has found the end."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(LONG + BODY[:3_000_000])
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=STREAMS)
+        stream, body = LentBodyStream(engine, exchange), bytearray()
+
+        async def read() -> None:
+            async for piece in stream:
+                body.extend(piece)
+                await aio.sleep(0.001)  # the server goes on
+                body.extend(received(stream.refill()))
+
+        with pytest.raises(TruncatedResponse):
+            await read()
+
+        assert body == BODY[:3_000_000]
+
+
+async def test_a_body_given_up_while_its_reader_receives_closes_its_connection() -> None:
+    """And leaves the reader nothing to receive from."""
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(LONG + BODY[:3_000_000])
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=STREAMS)
+        stream, refill = LentBodyStream(engine, exchange), None
+        while refill is None:
+            await anext(stream)
+            refill = stream.refill()
+        engine.abandon(exchange)
+
+        assert received(refill) == b""
+        assert stream.refill() is None
+        await server.until(lambda: server.open == 0)

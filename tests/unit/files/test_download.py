@@ -143,6 +143,58 @@ async def test_a_piece_that_could_not_be_written_leaves_no_gap(
     assert (tmp_path / "x.part").read_bytes() == first
 
 
+async def test_a_lent_piece_is_copied_unless_it_is_written_at_once(tmp_path: Path):
+    """Its memory is used again afterwards."""
+    memory = bytearray(300_000)
+    content = b""
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head())
+    for letter, size in [(b"a", 10), (b"b", 10), (b"c", 300_000), (b"d", 10)]:
+        memory[:size] = letter * size
+        content += letter * size
+        assert await file.write(memoryview(memory)[:size]) == size
+        memory[:] = bytes(len(memory))
+    await file.finish()
+    await file.end()
+
+    assert (tmp_path / "x").read_bytes() == content
+
+
+@pytest.mark.parametrize("has_threads", [True, False])
+async def test_what_follows_a_piece_is_received_in_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_threads: bool
+):
+    """Without threads it is not received here, where it would hold up the event loop."""
+    pieces, threads = [b"b" * 300_000, b"c" * 10], []
+
+    def refill(memory: memoryview) -> int:
+        threads.append(threading.current_thread())
+        piece = pieces.pop(0) if pieces else b""
+        memory[: len(piece)] = piece
+        return len(piece)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head())
+    await file.write(b"a")
+    with monkeypatch.context() as patch:
+        if not has_threads:
+            patch.setattr(threading.Thread, "start", refuse)
+        count = await file.write(memoryview(bytearray(b"a" * 300_000)), refill)
+    received = file.received
+    await file.finish()
+    await file.end()
+
+    assert count == (600_010 if has_threads else 300_000)
+    assert received == 1 + count
+    assert (tmp_path / "x").stat().st_size == 1 + count
+    assert threading.current_thread() not in threads
+
+
 @pytest.mark.parametrize("at", ["begin", "write", "finish"])
 async def test_a_cancelled_try_leaves_nothing_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asyncbatch import FailureKind, Folder, Request
 from asyncbatch._files._continuation import Action, Asked, Decision
-from asyncbatch._files._file_writer import MAX_REPETITIONS, FileWriter
+from asyncbatch._files._file_writer import MAX_REPETITIONS, TURN, FileWriter
 from asyncbatch._files._files import Files
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part
@@ -321,3 +322,72 @@ def test_a_file_system_that_gives_no_name_gets_a_part(
 
     assert (tmp_path / "x").read_bytes() == b"abc"
     assert names(tmp_path) == ["x"]
+
+
+def refilling(*pieces: bytes) -> Callable[[memoryview], int]:
+    """Make what receives these pieces."""
+    left = list(pieces)
+
+    def refill(memory: memoryview) -> int:
+        piece = left.pop(0) if left else b""
+        memory[: len(piece)] = piece
+        return len(piece)
+
+    return refill
+
+
+def never() -> bool:
+    return False
+
+
+def test_what_is_received_in_the_thread_is_written_and_hashed(tmp_path: Path) -> None:
+    """Like what is handed over."""
+    body = b"abcdefghi"
+    writer = file_writer(tmp_path, checksum=f"sha256:{hashlib.sha256(body).hexdigest()}")
+    part = begun(writer, len(body))
+    writer.write(part, [b"abc"])
+    count = writer.go_on(part, refilling(b"def", b"gh"), memoryview(bytearray(4)), never)
+    saved = writer.finish(part, [b"i"])
+
+    assert count == 5
+    assert saved.size == len(body)
+    assert (tmp_path / "x").read_bytes() == body
+
+
+def test_a_thread_that_is_waited_for_receives_no_more(tmp_path: Path) -> None:
+    """After its turn."""
+    writer = file_writer(tmp_path)
+    part = begun(writer)
+    piece = bytes(TURN // 2)
+    memory = memoryview(bytearray(TURN))
+    count = writer.go_on(part, refilling(piece, piece, piece), memory, lambda: True)
+    writer.finish(part, [])
+
+    assert count == TURN
+    assert (tmp_path / "x").stat().st_size == TURN
+
+
+def test_for_a_part_that_is_closed_nothing_is_received(tmp_path: Path) -> None:
+    """Its try was cancelled."""
+    writer = file_writer(tmp_path)
+    part = begun(writer)
+    writer.write(part, [b"abc"])
+    part.close()
+
+    assert writer.go_on(part, refilling(b"def"), memoryview(bytearray(4)), never) == 0
+
+
+def test_too_many_bytes_are_found_in_the_thread(tmp_path: Path) -> None:
+    """By the length of the body, and by its limit."""
+    writer = file_writer(tmp_path)
+    part = begun(writer, 4)
+    writer.write(part, [b"abc"])
+    with pytest.raises(SinkFailure, match="longer than its head says"):
+        writer.go_on(part, refilling(b"def"), memoryview(bytearray(4)), never)
+    part = begun(writer)
+    writer.max_body = 5
+    writer.write(part, [b"abc"])
+    with pytest.raises(TooLarge):
+        writer.go_on(part, refilling(b"def"), memoryview(bytearray(4)), never)
+
+    assert names(tmp_path) == []

@@ -49,6 +49,21 @@ async def test_what_is_given_up_before_its_turn_is_not_called() -> None:
     assert called == [2]
 
 
+async def test_a_call_is_told_that_others_wait() -> None:
+    """Those that no thread has taken."""
+    threads = Threads("asyncbatch-test", 1)
+    go_on = threading.Event()
+    before = threads.are_wanted
+    first = threads.begin(lambda: go_on.wait(20))
+    second = threads.begin(lambda: threads.are_wanted)
+    meanwhile = threads.are_wanted
+    go_on.set()
+    await first.ended.wait()
+    await second.ended.wait()
+
+    assert (before, meanwhile, second.result()) == (False, True, False)
+
+
 async def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call is not left behind."""
     threads = Threads("asyncbatch-test", 2)

@@ -27,6 +27,7 @@ from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
+from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import Transport
 
 MAX_AGE = 300.0
@@ -370,7 +371,7 @@ class Connection:
             # and the error after that.
             exchange.head = self.protocol.head
             if exchange.limits.streams:
-                exchange.content = self.protocol.take_body()
+                exchange.content = bytes(self.protocol.take_body())
         self.close()
         if exchange is None:
             return
@@ -399,7 +400,16 @@ class Connection:
         self.exchange = None
         self.close()
 
-    def take_body(self) -> bytes:
+    def lend_body(self) -> None:
+        """See `ExchangeConnection.lend_body`."""
+        if self._arrival is not None:
+            self._arrival.lend()
+
+    def refill(self) -> Refill | None:
+        """See `ExchangeConnection.refill`."""
+        return None if self._arrival is None else self._arrival.refill()
+
+    def take_body(self) -> bytes | memoryview:
         """Return the received bytes of a streamed body, and resume reading."""
         return b"" if self._arrival is None else self._arrival.take()
 
@@ -442,6 +452,7 @@ class Connection:
         """Resume reading for the next response, if the connection can serve another exchange."""
         self._arrival = None
         if self.protocol.is_reusable:
+            arrival.leave_place()
             arrival.read_on()
 
     def _take(

@@ -300,6 +300,12 @@ class MultiplexedConnection:
     def abandon(self) -> None:
         """Do nothing: the exchange has ended."""
 
+    def lend_body(self) -> None:
+        """Do nothing: frames are received elsewhere and copied."""
+
+    def refill(self) -> None:
+        """Return nothing, as there is one socket for many bodies."""
+
     def take_body(self) -> bytes:
         """Return nothing: the exchange has ended."""
         return b""

@@ -9,10 +9,21 @@ from __future__ import annotations
 from asyncbatch._engine._exchange import NEVER, ExchangeLimits
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import ResponseProtocol, ResponseTooLarge
+from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import Transport
 
 HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before reading from the socket is paused."""
+
+
+REFILLED = 64 * 1024 * 1024
+"""Most bytes that are received elsewhere at once. They are not counted before."""
+
+_FULL = 256 * 1024
+"""Bytes of a piece that show that a server is fast."""
+
+_REST = 128 * 1024
+"""Last bytes of a body, which this connection receives: it has to see what follows."""
 
 
 class PartialResponse:
@@ -29,12 +40,15 @@ class PartialResponse:
     """
 
     __slots__ = (
+        "_is_lending",
         "_is_paused",
         "_is_placing",
         "_limits",
         "_pace",
         "_protocol",
+        "_refill",
         "_shared",
+        "_taken",
         "_transport",
     )
 
@@ -55,6 +69,12 @@ class PartialResponse:
         self._is_paused = False
         # Whether the transport receives into the memory of the body, not into the shared buffer.
         self._is_placing = False
+        # Whether the reader of the body writes each piece away before it takes the next one.
+        self._is_lending = False
+        # Bytes that `take` has returned last.
+        self._taken = 0
+        # What receives the next bytes elsewhere, until `take` is called.
+        self._refill: Refill | None = None
 
     @property
     def too_slow_at(self) -> float:
@@ -87,11 +107,41 @@ class PartialResponse:
         self._receive_into(self._protocol.place_body())
         return None
 
-    def take(self) -> bytes:
+    def lend(self) -> None:
+        """Let what `take` returns be memory that is used again after the next call."""
+        self._is_lending = True
+
+    def take(self) -> bytes | memoryview:
         """Return the received bytes of a streamed body, and resume reading."""
-        content = self._protocol.take_body()
+        protocol = self._protocol
+        if self._refill is not None:
+            protocol.skip_body(self._end_refill(self._refill))
+        content = protocol.take_body()
+        if self._is_lending:
+            self._taken = len(content)
+            self._receive_into(protocol.lend_body())
         self.read_on()
         return content
+
+    def refill(self) -> Refill | None:
+        """
+        Return what receives the bytes after the piece that was taken last, until the next `take`.
+
+        `None` unless they may be on this machine already, and only one reader gets them.
+        """
+        protocol = self._protocol
+        most = min(protocol.announced - _REST, REFILLED)
+        if self._taken < _FULL or most < _FULL or protocol.untaken:
+            return None
+        self._refill = self._transport.refill(most)
+        if self._refill is not None:
+            self._is_paused = True
+        return self._refill
+
+    def _end_refill(self, refill: Refill) -> int:
+        self._refill = None
+        refill.end()
+        return refill.received
 
     def read_on(self) -> None:
         """Resume reading, if it is paused."""
@@ -114,7 +164,13 @@ class PartialResponse:
         self._pace.add(nbytes, now)
 
     def _hold_back(self) -> None:
-        if self._protocol.untaken >= HIGH_WATER and not self._is_paused:
+        if self._is_placing:
+            place = self._protocol.lend_body()
+            self._receive_into(place)
+            is_full = place is None
+        else:
+            is_full = self._protocol.untaken >= HIGH_WATER
+        if is_full and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 

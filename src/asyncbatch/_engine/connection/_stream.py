@@ -138,6 +138,12 @@ class Stream:
         """Reset the stream, since the exchange was abandoned."""
         self._connection.abandon_stream(self)
 
+    def lend_body(self) -> None:
+        """Do nothing: frames are received elsewhere and copied."""
+
+    def refill(self) -> None:
+        """Return nothing, as there is one socket for many bodies."""
+
     def take_body(self) -> bytes:
         """Return the received bytes of a streamed body, and let the server send as many more."""
         if self._body is None or not self._body.size:

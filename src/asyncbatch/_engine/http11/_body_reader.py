@@ -4,7 +4,7 @@ The body of one response while it is received: its length, its bytes so far, and
 
 from __future__ import annotations
 
-from ._body import GrowingBody, PlacedBody, UnjoinedBody
+from ._body import GrowingBody, LentBody, PlacedBody, UnjoinedBody
 from ._chunked import ChunkedProtocol
 from ._errors import body_too_large
 from ._head import CHUNKED, UNTIL_CLOSE
@@ -16,6 +16,9 @@ _INFLATION = 1024
 # on the word of a server.
 _SHORTEST_PLACED = 64 * 1024
 _LONGEST_PLACED = 64 * 1024 * 1024
+
+# Least bytes still to come for which the two blocks of a lent body are worth their memory.
+_SHORTEST_LENT = 512 * 1024
 
 
 class BodyReader:
@@ -44,7 +47,7 @@ class BodyReader:
         if length == CHUNKED:
             self._chunks = ChunkedProtocol(max_body, longest, trailer_budget)
         # The decoded bytes that have not been taken.
-        self._content: GrowingBody | PlacedBody = GrowingBody()
+        self._content: GrowingBody | PlacedBody | LentBody = GrowingBody()
 
     def receive(self, data: bytes | memoryview) -> int:
         """
@@ -82,12 +85,21 @@ class BodyReader:
         return self._content.size
 
     @property
+    def announced(self) -> int:
+        """Number of bytes still to come of a body of known length; 0 for any other."""
+        return 0 if self.is_until_close or self._chunks is not None else self._remaining
+
+    def skip(self, size: int) -> None:
+        """Note that bytes of a body of known length have been received elsewhere."""
+        self._remaining -= size
+
+    @property
     def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The trailer fields, once the body has ended."""
         return () if self._chunks is None else self._chunks.trailer_fields
 
-    def take(self) -> bytes:
-        """Return the bytes decoded so far, and keep none."""
+    def take(self) -> bytes | memoryview:
+        """Return the bytes decoded so far; those of a lent body are valid until the next call."""
         return self._content.take()
 
     def take_whole(self) -> bytes | UnjoinedBody:
@@ -115,6 +127,26 @@ class BodyReader:
         placed.add(content.take())
         self._content = placed
         return placed.window
+
+    def lend(self) -> memoryview | None:
+        """
+        Lend the pieces of a body that is taken while it arrives, if it is long enough.
+
+        Call it after `take`, and after each `receive` that has not completed the body.
+
+        Returns:
+            The memory to receive into next, which `receive` does not copy; `None`: any memory.
+        """
+        content = self._content
+        if isinstance(content, LentBody):
+            return content.window
+        if self._chunks is not None or self._remaining < _SHORTEST_LENT or content.size:
+            return None
+        try:
+            lent = self._content = LentBody()
+        except MemoryError:
+            return None
+        return lent.window
 
 
 def longest_transfer(limit: int) -> int:

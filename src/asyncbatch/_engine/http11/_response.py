@@ -193,8 +193,18 @@ class ResponseProtocol:
         """Number of decoded bytes of the body that have not been taken."""
         return len(self.body) if self._reader is None else self._reader.untaken
 
-    def take_body(self) -> bytes:
-        """Return the bytes of the body decoded so far, and keep none."""
+    @property
+    def announced(self) -> int:
+        """Number of bytes still to come of a body of known length; 0 for any other."""
+        return 0 if self._reader is None else self._reader.announced
+
+    def skip_body(self, size: int) -> None:
+        """Note that some of these bytes have been received elsewhere."""
+        assert self._reader is not None
+        self._reader.skip(size)
+
+    def take_body(self) -> bytes | memoryview:
+        """Return the bytes of the body decoded so far; lent ones are valid until the next call."""
         if self._reader is None:
             body, self.body = self.body, b""
             return bytes(body)
@@ -208,6 +218,15 @@ class ResponseProtocol:
             The memory to receive into next, which `receive` does not copy; `None`: any memory.
         """
         return None if self._reader is None else self._reader.place()
+
+    def lend_body(self) -> memoryview | None:
+        """
+        Lend the pieces of an incomplete body, for a caller that takes them while they arrive.
+
+        Returns:
+            The memory to receive into next, which `receive` does not copy; `None`: any memory.
+        """
+        return None if self._reader is None else self._reader.lend()
 
     def _receive_long(self, data: bytes | memoryview) -> bool:
         """Read the beginning of a long response, copying the body only once."""

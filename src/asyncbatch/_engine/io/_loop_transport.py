@@ -137,6 +137,9 @@ class LoopTransport(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.resume_reading()
 
+    def refill(self, most: int) -> None:
+        """Return nothing: the event loop may be receiving."""
+
     def abort(self) -> None:
         """Close at once."""
         self._is_aborted = True

@@ -13,6 +13,7 @@ from collections import deque
 
 from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine.io._readiness import Watch, poll_of
+from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import SocketOwner
 
 LITTLE = 16 * 1024
@@ -34,6 +35,7 @@ class SocketTransport:
         "_owner",
         "_receive",
         "_receive_into",
+        "_refill",
         "_send",
         "_sock",
         "_unsent",
@@ -66,6 +68,8 @@ class SocketTransport:
         self._receive = sock.recv
         self._receive_into = sock.recv_into
         self._send = sock.send
+        # What receives in place of this object, while reading is paused.
+        self._refill: Refill | None = None
         # What the kernel has not taken, not copied: it may be as long as a request body. `None`
         # when nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
@@ -113,6 +117,8 @@ class SocketTransport:
         if self._fd < 0:
             return
         self._watch.remove(self._fd)
+        if self._refill is not None:
+            self._refill.end()
         if self._unsent:
             self._loop.remove_writer(self._fd)
         self._fd = -1
@@ -124,12 +130,23 @@ class SocketTransport:
 
     def pause_reading(self) -> None:
         """Stop reading; the kernel keeps what arrives."""
-        self._watch.remove(self._fd)
+        self._watch.pause(self._fd)
 
     def resume_reading(self) -> None:
-        """Resume reading."""
-        if self._fd >= 0:
-            self._watch.add(self._fd, self._readable)
+        """Resume reading; a refill has ended before."""
+        if self._fd < 0:
+            return
+        refill, self._refill = self._refill, None
+        if refill is not None and refill.error is not None:
+            self._loop.call_soon(self._lose, refill.error)
+            return
+        self._watch.add(self._fd, self._readable)
+
+    def refill(self, most: int) -> Refill:
+        """Pause reading, and return what receives up to `most` bytes."""
+        self.pause_reading()
+        self._refill = Refill(self._receive_into, most)
+        return self._refill
 
     def get_extra_info(self, name: str) -> object:
         """Return what asyncio's transports return."""
@@ -199,7 +216,9 @@ class SocketTransport:
             self._owner.resume_writing()
 
     def _lose(self, exc: Exception) -> None:
-        """Close the connection after an error."""
+        """Close the connection after an error, unless it is closed."""
+        if self._fd < 0:
+            return
         self._owner.connection_lost(exc)
         self.abort()
 

@@ -250,6 +250,9 @@ class TLSTransport:
             self._lower.resume_reading()
             self._loop.call_soon(self._read)
 
+    def refill(self, most: int) -> None:
+        """Return nothing: what the socket receives is encrypted."""
+
     def get_extra_info(self, name: str) -> object:
         """Return what asyncio's transports return."""
         if name == "ssl_object":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from asyncbatch._engine.io._readiness import Poll
+from asyncbatch._engine.io._refill import Refill
 
 
 class Transport(Protocol):
@@ -46,7 +47,11 @@ class Transport(Protocol):
         ...
 
     def resume_reading(self) -> None:
-        """Resume reading."""
+        """Resume reading; a refill has ended before."""
+        ...
+
+    def refill(self, most: int) -> Refill | None:
+        """Pause reading, and return what receives up to `most` bytes; `None` if it cannot."""
         ...
 
     def abort(self) -> None:

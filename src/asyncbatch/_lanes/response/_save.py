@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, Callable
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._body import abandon, close, drop_stream
 from asyncbatch._lanes.response._head_fields import coding_of
 from asyncbatch._values._errors import TooSlow
-from asyncbatch._values._sink import Sink
+from asyncbatch._values._sink import Refill, Sink
 
 _PIECE = 256 * 1024
 
@@ -66,11 +66,24 @@ async def leave_body(response: Any, binding: Binding) -> None:
     drop_stream(response, binding)
 
 
+def _no_refill() -> None:
+    return None
+
+
 async def write_all(
-    pieces: AsyncIterator[bytes], sink: Sink, minimum_rate: float | None
+    pieces: AsyncIterable[bytes | memoryview],
+    sink: Sink,
+    minimum_rate: float | None,
+    refill: Callable[[], Refill | None] = _no_refill,
 ) -> int | None:
     """
     Write all pieces to `sink`.
+
+    Args:
+        pieces: The pieces.
+        sink: Takes them.
+        minimum_rate: Least bytes per second.
+        refill: Returns what receives the bytes after the last piece, if `sink` may do so itself.
 
     Returns:
         The number of their bytes; `None` if they arrive slower than `minimum_rate`.
@@ -78,21 +91,21 @@ async def write_all(
     received = 0
     if minimum_rate is None:
         async for piece in pieces:
-            received += len(piece)
-            await sink.write(piece)
+            received += await sink.write(piece, refill())
         return received
     pace = Pace(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for piece in pieces:
             # While the disk is slow, the server is not.
             scope.deadline = math.inf
+            began = anyio.current_time()
+            pace.add(len(piece), began)
+            taken = await sink.write(piece, refill())
+            received += taken
             now = anyio.current_time()
-            received += len(piece)
-            pace.add(len(piece), now)
-            await sink.write(piece)
-            waited = anyio.current_time() - now
-            if waited >= 1.0:
-                pace.take_out(waited)
+            if now - began >= 1.0:
+                pace.take_out(now - began)
+            pace.add(taken - len(piece), now)
             scope.deadline = pace.too_slow_at
         return received
     return None

@@ -8,8 +8,14 @@ import pytest
 
 from asyncbatch._engine._exchange import NEVER, ExchangeLimits
 from asyncbatch._engine._minimum_rate import WINDOW
-from asyncbatch._engine.connection._partial_response import HIGH_WATER, PartialResponse
+from asyncbatch._engine.connection._partial_response import (
+    HIGH_WATER,
+    REFILLED,
+    PartialResponse,
+)
 from asyncbatch._engine.http11 import ResponseProtocol
+from asyncbatch._engine.http11._body import BLOCK
+from asyncbatch._engine.io._refill import Refill
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n"
 MOVED = b"HTTP/1.1 301 Moved\r\nLocation: /x\r\n"
@@ -21,6 +27,9 @@ class Transport:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.place = SHARED
+        # Whether other threads may receive.
+        self.can_refill = True
 
     def pause_reading(self) -> None:
         self.told.append("pause")
@@ -30,6 +39,13 @@ class Transport:
 
     def receive_into(self, buffer: memoryview) -> None:
         self.told.append("shared" if buffer is SHARED else "place")
+        self.place = buffer
+
+    def refill(self, most: int) -> Refill | None:
+        if not self.can_refill:
+            return None
+        self.told.append(("refill", most))
+        return Refill(len, most)
 
 
 class Rig:
@@ -44,6 +60,19 @@ class Rig:
     def receive(self, content: bytes, now: float = 0.0) -> Any:
         assert not self.protocol.receive(content)
         return self.partial.add(len(content), now)
+
+    def lend(self) -> None:
+        """Begin a body that is lent, after its head."""
+        self.receive(HEAD + b"x")
+        self.partial.lend()
+        assert self.partial.take() == b"x"
+
+    def fill(self) -> None:
+        """Receive as much as there is room for."""
+        place = self.transport.place
+        assert place is not SHARED
+        assert not self.protocol.receive(place)
+        self.partial.add(len(place), 0.0)
 
 
 def test_without_a_least_rate_no_response_is_too_slow() -> None:
@@ -138,3 +167,111 @@ def test_the_rest_of_a_long_redirect_is_not_worth_reading(wire: bytes, is_refuse
 
     assert (refusal is not None) is is_refused
     assert refusal is None or refusal.limit == 10
+
+
+def test_a_lent_body_is_received_where_its_reader_finds_it() -> None:
+    """Reading pauses while there is no room, and goes on elsewhere when all was taken."""
+    rig = Rig(streams=True)
+    rig.lend()
+    first = rig.transport.place
+    rig.fill()
+    paused = rig.transport.told
+    rig.transport.told = []
+    piece = rig.partial.take()
+
+    assert paused == ["place", "shared", "pause"]
+    assert isinstance(piece, memoryview)
+    assert piece == first
+    assert rig.transport.told == ["place", "resume"]
+    assert rig.transport.place.obj is not first.obj
+
+
+def test_a_body_that_is_not_lent_is_copied() -> None:
+    """Its reader may keep the pieces."""
+    rig = Rig(streams=True)
+    rig.receive(HEAD + b"x" * 1000)
+
+    assert rig.partial.take() == b"x" * 1000
+    assert rig.transport.told == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n",
+    ],
+)
+def test_a_short_or_chunked_body_is_copied(head: bytes) -> None:
+    """Its blocks would cost more, or it is not received as it is."""
+    rig = Rig(streams=True)
+    rig.receive(head + b"x")
+    rig.partial.lend()
+
+    assert rig.partial.take() == b"x"
+    assert rig.transport.told == []
+
+
+def test_behind_a_full_piece_its_reader_may_receive() -> None:
+    """What it receives is counted with the next piece, and the last bytes come here."""
+    rig = Rig(streams=True)
+    rig.lend()
+    rig.fill()
+    rig.partial.take()
+    left = rig.protocol.announced
+    rig.transport.told.clear()
+    refill = rig.partial.refill()
+    assert refill is not None
+    received = sum(refill(memoryview(bytearray(BLOCK))) for _ in range(3))
+    rig.partial.take()
+
+    (told, most), *_, last = rig.transport.told
+    assert (told, last) == ("refill", "resume")
+    assert left - 200_000 < most < left
+    assert received == 3 * BLOCK
+    assert rig.protocol.announced == left - received
+    assert refill(memoryview(bytearray(10))) == 0
+
+
+def test_a_reader_does_not_receive_without_end() -> None:
+    """Only what it has received is known to have come."""
+    rig = Rig(streams=True)
+    rig.receive(HEAD.replace(b"9999999", b"9" * 12) + b"x")
+    rig.partial.lend()
+    rig.partial.take()
+    rig.fill()
+    rig.partial.take()
+    rig.partial.refill()
+
+    assert ("refill", REFILLED) in rig.transport.told
+
+
+@pytest.mark.parametrize("why", ["little came", "more has come", "near the end", "not this one"])
+def test_a_reader_may_not_receive_where_it_does_not_pay(why: str) -> None:
+    """Or where bytes would come out of order."""
+    rig = Rig(streams=True)
+    rig.lend()
+    if why == "little came":
+        rig.receive(b"x" * 1000)
+        rig.partial.take()
+    elif why == "near the end":
+        while rig.protocol.announced > BLOCK:
+            rig.fill()
+            rig.partial.take()
+    else:
+        rig.fill()
+        rig.partial.take()
+    if why == "more has come":
+        rig.receive(b"x")
+    rig.transport.can_refill = why != "not this one"
+
+    assert rig.partial.refill() is None
+
+
+def test_after_a_lent_body_the_next_one_is_received_as_before() -> None:
+    """Its blocks are its reader's."""
+    rig = Rig(streams=True)
+    rig.lend()
+    rig.partial.leave_place()
+
+    assert rig.transport.place is SHARED

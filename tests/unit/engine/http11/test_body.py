@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from asyncbatch._engine.http11 import ResponseProtocol, ResponseState, _body_reader
 from asyncbatch._engine.http11._body import (
+    BLOCK,
     TAIL,
     UNJOINED,
     WINDOW,
     GrowingBody,
+    LentBody,
     PlacedBody,
     UnjoinedBody,
 )
@@ -207,3 +209,73 @@ def test_without_memory_for_the_whole_a_body_grows(monkeypatch: pytest.MonkeyPat
 
     assert receive(protocol, HEAD + BODY)
     assert protocol.body == BODY
+
+
+def lent(content: bytes, cuts: list[tuple[int, bool, bool]]) -> bytes:
+    """
+    Receive a body that is lent, and return what its reader gets.
+
+    Args:
+        content: The body.
+        cuts: For each read its size, whether it is into the window, and whether it is taken.
+    """
+    body, position, taken = LentBody(), 0, b""
+    held: memoryview | bytes = b""
+    for size, is_placed, takes in cuts:
+        piece = content[position : position + size]
+        window = body.window
+        if is_placed and window is not None:
+            piece = piece[: len(window)]
+            window[: len(piece)] = piece
+            body.add(window[: len(piece)])
+        else:
+            body.add(memoryview(piece))
+        position += len(piece)
+        assert body.size == position - len(taken) - len(held)
+        if takes:
+            taken += held
+            held = body.take()
+    return taken + held + body.take_whole() + content[position:]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 1_000, BLOCK // 3, BLOCK - 20_000, BLOCK, 2 * BLOCK]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_a_lent_body_is_what_was_received(cuts: list[tuple[int, bool, bool]]) -> None:
+    """However it comes, and whatever is received after a piece while that is held."""
+    content = bytes(range(251)) * (24 * BLOCK // 251 + 1)
+
+    assert lent(content, cuts) == content
+
+
+def test_a_lent_body_takes_two_blocks_of_memory() -> None:
+    """Whatever its length, and one if each piece is taken before the next one comes."""
+    body = LentBody()
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            window = body.window
+            assert window is not None
+            body.add(window[:100_000])
+            body.take()
+            body.take()
+        slow, _ = tracemalloc.get_traced_memory()
+        for _ in range(50):
+            window = body.window
+            assert window is not None
+            body.add(window)
+            assert body.window is None
+            body.take()
+        used, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert slow < 10_000
+    assert BLOCK < used <= peak < BLOCK + 10_000

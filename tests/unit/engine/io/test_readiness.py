@@ -170,6 +170,47 @@ async def test_nothing_stays_open_when_nothing_is_watched() -> None:
         assert descriptors() == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_socket_can_be_left_alone_for_a_while(
+    kind: Callable[[EventLoop], Watch],
+) -> None:
+    """It is called again once it is added."""
+    watch = kind(running_loop())
+    called: list[int] = []
+    with pairs(1) as ((sock, peer),):
+        peer.send(b"x")
+        watch.add(sock.fileno(), lambda: called.append(len(sock.recv(9))))
+        watch.pause(sock.fileno())
+        await turns()
+        paused = list(called)
+        watch.add(sock.fileno(), lambda: called.append(len(sock.recv(9))))
+        await turns()
+        watch.remove(sock.fileno())
+
+    assert (paused, called) == ([], [1])
+
+
+@needs_epoll
+async def test_a_socket_that_is_left_alone_keeps_the_epoll_open() -> None:
+    """As to make one anew takes longer; it is closed with the last one that is removed."""
+    watch = EpollWatch(running_loop())
+    with pairs(2) as ((one, _), (other, _)):
+        watch.add(one.fileno(), lambda: None)
+        watch.pause(one.fileno())
+        watch.pause(one.fileno())
+        epoll = watch._epoll
+        assert epoll is not None
+        watch.add(one.fileno(), lambda: None)
+        watch.add(other.fileno(), lambda: None)
+        assert watch._epoll is epoll
+        watch.pause(other.fileno())
+        watch.remove(one.fileno())
+        assert watch._epoll is epoll
+        watch.remove(other.fileno())
+
+    assert watch._epoll is None
+
+
 @needs_epoll
 async def test_a_pool_without_a_descriptor_for_its_epoll_fails_one_connection(
     monkeypatch: pytest.MonkeyPatch,

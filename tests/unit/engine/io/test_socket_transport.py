@@ -25,6 +25,8 @@ class Watch:
     def remove(self, fd: int) -> None:
         self.callbacks.pop(fd, None)
 
+    pause = remove
+
     def look(self) -> None:
         for callback in list(self.callbacks.values()):
             callback()
@@ -37,6 +39,9 @@ class Loop:
 
     def __init__(self) -> None:
         self.writers: dict[int, Callable[[], None]] = {}
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> None:
+        callback(*args)
 
     def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
         self.writers[fd] = callback
@@ -181,6 +186,48 @@ def test_a_reader_that_pauses_leaves_the_rest_with_the_kernel(rig: Rig) -> None:
 
     rig.transport.abort()
     rig.transport.resume_reading()
+    assert not rig.watch.callbacks
+
+
+def test_another_thread_receives_in_its_place(rig: Rig) -> None:
+    """Until reading is resumed; what is left then comes as usual."""
+    refill = rig.transport.refill(8)
+    memory = memoryview(bytearray(5))
+    rig.peer.send(b"0123456789")
+    rig.watch.look()
+    assert rig.owner.told == []
+    received = [bytes(memory[: refill(memory)]) for _ in range(3)]
+    refill.end()
+    rig.transport.resume_reading()
+    rig.watch.look()
+
+    assert received == [b"01234", b"567", b""]
+    assert rig.owner.told == [b"89"]
+
+
+def test_what_receives_in_its_place_has_no_socket_once_it_is_closed(rig: Rig) -> None:
+    """The number of the descriptor may soon be another socket's."""
+    refill = rig.transport.refill(100)
+    rig.peer.send(b"0123456789")
+    rig.transport.abort()
+
+    assert refill(memoryview(bytearray(5))) == 0
+    assert refill.error is None
+
+
+def test_an_error_found_in_its_place_is_told_when_reading_is_resumed(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """The kernel reports it once only."""
+    error = ConnectionResetError("reset")
+    rig = Rig(Failing(pair[0], recv_into=error), pair[1])
+    refill = rig.transport.refill(100)
+    before = refill(memoryview(bytearray(5)))
+    refill.end()
+    rig.transport.resume_reading()
+
+    assert before == 0
+    assert rig.owner.told == [("lost", error), ("lost", None)]
     assert not rig.watch.callbacks
 
 
