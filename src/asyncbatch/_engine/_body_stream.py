@@ -10,7 +10,7 @@ from typing import Any
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine._exchange import Exchange
-from asyncbatch._engine.io._refill import Refill
+from asyncbatch._values._sink import Refill
 
 
 class BodyStream:

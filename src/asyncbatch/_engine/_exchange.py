@@ -14,8 +14,8 @@ import attrs
 
 from asyncbatch._engine._event_loop import Future
 from asyncbatch._engine.http11 import NO_LIMIT, ResponseHead, UnjoinedBody
-from asyncbatch._engine.io._refill import Refill
 from asyncbatch._values._proxy import Proxy
+from asyncbatch._values._sink import Refill
 
 NEVER = float("inf")
 """A point in time that is never reached."""
