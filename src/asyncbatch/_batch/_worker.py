@@ -14,7 +14,7 @@ from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
 from asyncbatch._batch._worker_watch import WorkerWatch
 from asyncbatch._batch._workers import Announce, Workers
-from asyncbatch._lanes import Encoded, OnAnswer, Relay, can_relay
+from asyncbatch._lanes import MOST_RESTING, Encoded, OnAnswer, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
@@ -70,8 +70,13 @@ class Worker:
             self._watch = WorkerWatch(workers.listener, trial.lane, workers.clock)
             self._encode = self._watch.encode
             on_answer = self._tell_and_go_on
-        if workers.new_relay is not None:
-            self._relay = workers.new_relay(on_answer)
+        relays = workers.relays
+        if relays is not None:
+            if relays.resting:
+                self._relay = relays.resting.pop()
+                self._relay.on_answer = on_answer
+            else:
+                self._relay = relays.new(on_answer)
             # `DirectLane` tells the watch of each hop.
             self._relay.follows_redirects = self._watch is None
 
@@ -103,7 +108,12 @@ class Worker:
             return
         workers.permits.release()
         workers.leave(self)
-        self._relay = None
+        relay, self._relay = self._relay, None
+        assert relay is not None
+        assert workers.relays is not None
+        if len(workers.relays.resting) < MOST_RESTING:
+            del relay.on_answer  # it refers to this worker, and so to the whole batch
+            workers.relays.resting.append(relay)
 
     def abandon(self) -> None:
         """Give up the request in flight, at the end of the batch."""

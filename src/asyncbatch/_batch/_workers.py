@@ -20,7 +20,7 @@ from asyncbatch._batch._permits import BatchPermits
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, NewRelay
+from asyncbatch._lanes import Encoded, Relays
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
@@ -77,9 +77,9 @@ class Workers:
         self.may_relay = (
             shared.check is None and shared.trial.proxies is None and ledger.files.to is None
         )
-        self.new_relay: NewRelay | None = None
+        self.relays: Relays | None = None
         if self.may_relay:
-            self.new_relay = self.trial.lane.relays(self.trial.limits)
+            self.relays = self.trial.lane.relays(self.trial.limits)
         self._encode = self.trial.lane.encode
         self._limits = self.trial.limits
         self.has_deadline = shared.deadline is not None

@@ -137,6 +137,28 @@ class Engine:
         pool.submit(exchange)
         return exchange
 
+    def begin_again(
+        self, exchange: Exchange, origin: Origin, method: bytes, payload: bytes, deadline: float
+    ) -> bool:
+        """
+        Renew and start an exchange that has ended well, and whose future is pending.
+
+        This is `begin` for the holder of the only reference, without making an exchange.
+
+        Returns:
+            `False` if it does not belong to the running event loop, or the engine is closed.
+        """
+        pool = self._pool
+        if (
+            pool is None
+            or asyncio._get_running_loop() is not pool.loop
+            or exchange.future.get_loop() is not pool.loop
+        ):
+            return False
+        exchange.renew(origin, method, payload, deadline, monotonic())
+        pool.submit(exchange)
+        return True
+
     def submit(self, exchange: Exchange) -> None:
         """Start a renewed exchange, outside of the callback that has received its last response."""
         if self._pool is None:

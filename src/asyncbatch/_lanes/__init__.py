@@ -7,7 +7,7 @@ The layers above use a `Lane`, its `Relay` and a `Binding`, and do not use httpx
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._lane import Lane
-from asyncbatch._lanes._relay import NewRelay, OnAnswer, Relay, can_relay
+from asyncbatch._lanes._relay import MOST_RESTING, OnAnswer, Relay, Relays, can_relay
 from asyncbatch._lanes.client._binding import Binding, binding_of, check_transports
 from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
@@ -17,15 +17,16 @@ from asyncbatch._lanes.request._encoded_request import Encoded, key_of, watched
 from asyncbatch._lanes.response._response_builder import ResponseBuilder, field_of, peer_of
 
 __all__ = [
+    "MOST_RESTING",
     "Binding",
     "ClientLane",
     "DirectLane",
     "Encoded",
     "Lane",
-    "NewRelay",
     "OnAnswer",
     "OwnClient",
     "Relay",
+    "Relays",
     "ResponseBuilder",
     "binding_of",
     "callers_error",

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from asyncbatch._engine import Engine, Exchange
-from asyncbatch._lanes._relay import NewRelay
+from asyncbatch._lanes._relay import Relays
 from asyncbatch._lanes.client._attempt import ClientAttempt, Resumed, Rules
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hop import Hops
@@ -99,9 +99,12 @@ class ClientLane:
         self._reader = BodyReader(self.binding, self.rules.minimum_rate)
         self._loop = running_loop()
 
-    def relays(self, limits: TimeLimits) -> NewRelay | None:
-        """Return a relay for encoded requests; this lane has none."""
+    def relays(self, limits: TimeLimits) -> Relays | None:
+        """Return what makes relays for encoded requests; this lane has none."""
         return None
+
+    def close(self) -> None:
+        """Do nothing: this lane keeps nothing for further batches."""
 
     def encode(self, item: Any, limits: TimeLimits) -> Encoded | None:
         """Return `None`: the client sends `item`."""

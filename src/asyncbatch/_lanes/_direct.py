@@ -18,7 +18,7 @@ from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._redirects import Redirects, add_hops, leads_on
-from asyncbatch._lanes._relay import NewRelay, Relay
+from asyncbatch._lanes._relay import Relay, Relays
 from asyncbatch._lanes._saved import SavedRequests
 from asyncbatch._lanes._sender import Sender
 from asyncbatch._lanes.client._attempt import Resumed
@@ -76,6 +76,8 @@ class DirectLane:
             client, binding, self._sender, self._outcomes, self._rules.minimum_rate
         )
         self._hooked = HookedRequests(client, binding, pool, self._sender, self._outcomes)
+        # Those of all batches have the limits of the fetcher.
+        self._relays: dict[TimeLimits, Relays] = {}
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
@@ -227,26 +229,36 @@ class DirectLane:
             prepared.item, None, limits, seconds, clock, left, route, sink, prepared.watch
         )
 
-    def relays(self, limits: TimeLimits) -> NewRelay | None:
+    def relays(self, limits: TimeLimits) -> Relays | None:
         """
-        Return a function that makes relays for encoded requests with these limits.
+        Return what makes the relays for encoded requests with these limits.
 
         `None` if there is no engine for them.
         """
         if self._transport is None or self._transport.engine is None:
             return None
-        return partial(
-            Relay,
-            self._sender.engine,
-            self._exchange_limits.of(limits),
-            limits,
-            self._outcomes.decoder,
-            self._rules.max_body,
-            self._outcomes.response_builder,
-            self._outcomes.take_cookies,
-            self._redirects.next_hop,
-            self._conclude,
-        )
+        relays = self._relays.get(limits)
+        if relays is None:
+            relays = self._relays[limits] = Relays(
+                partial(
+                    Relay,
+                    self._sender.engine,
+                    self._exchange_limits.of(limits),
+                    limits,
+                    self._outcomes.decoder,
+                    self._rules.max_body,
+                    self._outcomes.response_builder,
+                    self._outcomes.take_cookies,
+                    self._redirects.next_hop,
+                    self._conclude,
+                )
+            )
+        return relays
+
+    def close(self) -> None:
+        """Free what is kept for further batches."""
+        for relays in self._relays.values():
+            relays.close()
 
     async def _conclude(
         self,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from asyncbatch._lanes._relay import NewRelay
+from asyncbatch._lanes._relay import Relays
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._runtime._event_loop import Clock
@@ -82,6 +82,10 @@ class Lane(Protocol):
         """
         ...
 
-    def relays(self, limits: TimeLimits) -> NewRelay | None:
-        """Return a relay for encoded requests with these limits, if the lane has one."""
+    def relays(self, limits: TimeLimits) -> Relays | None:
+        """Return what makes relays for encoded requests with these limits, if the lane has any."""
+        ...
+
+    def close(self) -> None:
+        """Free what is kept for further batches, after the last one."""
         ...

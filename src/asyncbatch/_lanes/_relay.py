@@ -49,6 +49,9 @@ caller's input, which may take any time.
 NewRelay: TypeAlias = "Callable[[OnAnswer], Relay]"
 """Returns a relay that passes the responses to a function."""
 
+MOST_RESTING = 1_000
+"""Most relays of a lane that are kept to be used again; each takes about 1 KB."""
+
 WhenStopped: TypeAlias = Callable[[bool], None]
 """
 Is called when a relay has stopped, and told whether nothing is left for `wait`.
@@ -103,14 +106,15 @@ class Relay:
         "_limits",
         "_max_body",
         "_next_hop",
-        "_on_answer",
         "_response_builders",
+        "_resting",
         "_seconds",
         "_take_cookies",
         "_when_stopped",
         "abandoned",
         "deadline_at",
         "follows_redirects",
+        "on_answer",
     )
 
     def __init__(
@@ -138,10 +142,14 @@ class Relay:
         self._take_cookies = take_cookies
         self._next_hop = next_hop
         self._conclude = conclude
-        self._on_answer = on_answer
+        self.on_answer = on_answer
+        """Takes each response that the relay has finished."""
         # The request in progress, or the one for `conclude`, and its exchange.
         self._encoded: Encoded | None = None
         self._exchange: Exchange | None = None
+        # The last exchange, if it has ended well and nothing waits for it, to be begun again. The
+        # future of an exchange calls `_stopped`.
+        self._resting: Exchange | None = None
         # The redirects that have led to the request in progress; `None` for none.
         self._hops: list[Hop] | None = None
         self.follows_redirects = True
@@ -192,6 +200,18 @@ class Relay:
         else:
             _, _, origin_head, payload = encoded
             origin, method, closes = origin_head.origin, b"GET", origin_head.closes
+        deadline = monotonic() + self._seconds
+        if deadline > self.deadline_at:
+            deadline = self.deadline_at
+        exchange, self._resting = self._resting, None
+        if (
+            exchange is not None
+            and closes is exchange.closes
+            and self._engine.begin_again(exchange, origin, method, payload, deadline)
+        ):
+            self._exchange, self._encoded = exchange, encoded
+            self._when_stopped = when_stopped
+            return True
         try:
             self._exchange = self._engine.begin(
                 origin,
@@ -199,7 +219,7 @@ class Relay:
                 payload,
                 None,
                 self._exchange_limits,
-                min(monotonic() + self._seconds, self.deadline_at),
+                deadline,
                 closes,
                 follow=self._follow,
             )
@@ -236,6 +256,10 @@ class Relay:
         # Not cancelled: that could not be told from a cancellation of the task that waits.
         exchange.future.set_result(None)
         self._engine.abandon(exchange)
+
+    def forget_exchange(self) -> None:
+        """Let go of the exchange that could be begun again."""
+        self._resting = None
 
     def _forget(self) -> Exchange | None:
         """Forget the request in progress, but for `abandoned`, and return its exchange."""
@@ -326,6 +350,12 @@ class Relay:
         if self._exchange is None and self._error is None and when_stopped is not None:
             # At once: as a call of the event loop, it would cost more than all else of the end.
             self._when_stopped = None
+            # Without what belongs to the last request: it may rest for long.
+            exchange.connection = exchange.head = None
+            exchange.payload = exchange.content = b""
+            exchange.trailers = ()
+            self.deadline_at = NEVER
+            self._resting = exchange
             when_stopped(True)
         else:
             exchange.future.set_result(None)
@@ -416,7 +446,7 @@ class Relay:
             self._hops = None
         self._exchange = self._encoded = None
         ended_at = exchange.ended_at if now is None else now
-        return self._on_answer(response_builder, content, course, ended_at)
+        return self.on_answer(response_builder, content, course, ended_at)
 
     def _response_builder_for(self, exchange: Exchange, encoded: Encoded) -> ResponseBuilder | None:
         """Return the builder of a response; `None` if the relay cannot finish it."""
@@ -432,6 +462,34 @@ class Relay:
         if not connection.is_closed:
             connection.response_builder = response_builder
         return response_builder
+
+
+class Relays:
+    """
+    Makes relays with the same limits, and keeps some that have ended well, to be used again.
+
+    A relay refers to its exchange, whose future calls the relay: with these three at hand, a worker
+    starts with a third less of work, and leaves less to the garbage collector.
+
+    Args:
+        new: Makes a relay.
+
+    Attributes:
+        resting: Relays that have stopped with nothing left. A worker that takes one sets its
+            `on_answer`, which must be deleted here.
+    """
+
+    __slots__ = ("new", "resting")
+
+    def __init__(self, new: NewRelay) -> None:
+        self.new = new
+        self.resting: list[Relay] = []
+
+    def close(self) -> None:
+        """Free the resting relays without the garbage collector."""
+        for relay in self.resting:
+            relay.forget_exchange()
+        self.resting.clear()
 
 
 def can_relay(prepared: PreparedRequest) -> bool:

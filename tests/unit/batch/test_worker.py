@@ -49,18 +49,24 @@ async def test_requests_that_go_by_relay_take_no_tasks(
 
 
 @pytest.mark.parametrize("path", ["/200", "/404"])
-async def test_the_relays_of_ended_workers_are_freed_without_the_garbage_collector(
+async def test_ended_workers_leave_no_relays_to_the_garbage_collector(
     mixed: LoopbackServer, path: str
 ) -> None:
-    """A relay refers to its worker, which lets it go; whether its requests took a task or not."""
-    async with Fetcher(concurrency=10, retry=None) as fetcher:
-        gc.collect()
-        gc.disable()
-        try:
+    """A fetcher keeps some until it closes, without their workers; the others are freed at once."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with Fetcher(concurrency=10, retry=None) as fetcher:
             assert len(await fetcher.fetch_many([mixed.url(path)] * 40)) == 40
-            left = [each for each in gc.get_objects() if isinstance(each, Relay)]
-        finally:
-            gc.enable()
+            kept = [each for each in gc.get_objects() if isinstance(each, Relay)]
+            workers = [each for each in gc.get_referrers(*kept) if isinstance(each, Worker)]
+            assert workers == []
+            assert len(kept) <= 10
+            assert path == "/200" or kept == []
+            del kept
+        left = [each for each in gc.get_objects() if isinstance(each, Relay)]
+    finally:
+        gc.enable()
 
     assert left == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gzip
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
@@ -15,8 +16,9 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
+from asyncbatch._lanes import Relay
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
-from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from asyncbatch.testing import LoopbackServer, Raw, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
 from tests.virtual_time import virtual_time
 
@@ -35,6 +37,7 @@ def begun_by(fetcher: Fetcher) -> list[str]:
     client: Any = fetcher.client
     engine = client.own_transport.engine
     begin: Callable[..., Any] = engine.begin
+    begin_again: Callable[..., bool] = engine.begin_again
     targets: list[str] = []
 
     def noting(*args: Any, **kwargs: Any) -> Any:
@@ -42,7 +45,13 @@ def begun_by(fetcher: Fetcher) -> list[str]:
         targets.append(exchange.payload.split()[1].decode())
         return exchange
 
-    engine.begin = noting
+    def noting_again(exchange: Any, *args: Any) -> bool:
+        if not begin_again(exchange, *args):
+            return False
+        targets.append(exchange.payload.split()[1].decode())
+        return True
+
+    engine.begin, engine.begin_again = noting, noting_again
     return targets
 
 
@@ -55,6 +64,91 @@ async def requests_at(server: LoopbackServer, count: int) -> None:
     """Wait until the server has had so many requests."""
     while len(server.requests) < count:  # noqa: ASYNC110  # the server tells nobody
         await anyio.sleep(0.001)
+
+
+def resting(fetcher: Fetcher) -> list[Relay]:
+    """Return the relays that have ended and may be used again."""
+    shared: Any = fetcher._shared
+    relays = shared.trial.lane.relays(shared.trial.limits)
+    assert relays is not None
+    return list(relays.resting)
+
+
+def fields_of(obj: Any, *without: str) -> dict[str, Any]:
+    """Return the values of the slots of an object."""
+    slots = set(type(obj).__slots__).difference(without)
+    return {name: getattr(obj, name) for name in slots}
+
+
+async def test_a_relay_that_has_ended_serves_the_next_batch(server: LoopbackServer) -> None:
+    """With its exchange, if it is on a loop of asyncio; each result is that of its request."""
+    server.on("/e", echo)
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+
+    async with Fetcher(concurrency=10, retry=None) as fetcher:
+        await fetcher.fetch_many(urls)
+        before = resting(fetcher)
+        results = await fetcher.fetch_many(reversed(urls))
+        after = resting(fetcher)
+
+    assert before
+    assert set(before) <= set(after)
+    assert len(after) <= 10
+    assert [result.text for result in results] == [f"/e?{number}" for number in range(MANY)][::-1]
+
+
+async def test_a_resting_relay_keeps_nothing_of_its_last_request(server: LoopbackServer) -> None:
+    """Neither the request nor the response, nor the connection, nor the worker with its batch."""
+    async with Fetcher(concurrency=3, retry=None) as fetcher:
+        await fetcher.fetch_many([server.url()] * MANY)
+        relays = resting(fetcher)
+        exchanges: list[Any] = [relay._resting for relay in relays]
+
+        assert relays
+        assert not any(hasattr(relay, "on_answer") for relay in relays)
+        assert {relay.deadline_at for relay in relays} == {math.inf}
+        for exchange in exchanges:
+            assert (exchange.connection, exchange.head, exchange.trailers) == (None, None, ())
+            assert (exchange.payload, exchange.content) == (b"", b"")
+
+    assert all(relay._resting is None for relay in relays)
+
+
+@pytest.mark.parametrize("path", ["/e", "/late", "/trailers", "/gzip", "/moved", "/end"])
+async def test_a_relay_begins_again_as_a_new_one_begins(server: LoopbackServer, path: str) -> None:
+    """Whatever it has received before, each field of both and of their exchanges is the same."""
+    server.on("/e", echo)
+    server.on("/late", Reply(body=b"late", delay=0.01))
+    server.on("/moved", Reply(302, headers={"location": "/e"}))
+    server.on("/end", Reply(close=True))
+    trailers = (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n"
+    )
+    server.on("/trailers", Raw(trailers))
+    server.on("/gzip", Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(b"a" * 99)))
+    server.on("/hold", Reply(delay=30.0))
+
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        await fetcher.fetch_many([server.url(path), server.url("/e")] * 5)
+        shared: Any = fetcher._shared
+        lane, limits = shared.trial.lane, shared.trial.limits
+        relays = lane.relays(limits)
+        encoded = lane.encode(server.url("/hold"), limits)
+        pair = []
+        for relay in (*resting(fetcher)[:1], relays.new(print)):
+            relay.on_answer = print
+            assert relay.begin(encoded, print)
+            pair.append(relay)
+        of_relays = [fields_of(relay, "_exchange", "_resting") for relay in pair]
+        times = {"begun_at", "send_at", "sent_at", "deadline", "dns", "connect", "tls"}
+        own = {"future", "follow", "connection", "order", "dial", "expires", "is_reused"}
+        of_exchanges = [fields_of(relay._exchange, *own, *times) for relay in pair]
+        for relay in pair:
+            relay.abandon()
+
+    assert len(pair) == 2
+    assert of_relays[0] == of_relays[1]
+    assert of_exchanges[0] == of_exchanges[1]
 
 
 @pytest.mark.parametrize("tagged", [False, True])
