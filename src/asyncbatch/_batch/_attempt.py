@@ -15,7 +15,7 @@ import attrs
 
 from asyncbatch._batch._make_result import built
 from asyncbatch._batch._proxies import Proxies
-from asyncbatch._files import Download
+from asyncbatch._files import IDENTITY, Download
 from asyncbatch._lanes import (
     Binding,
     Encoded,
@@ -168,18 +168,23 @@ class Attempter:
     ) -> Outcome:
         """Try a request once whose body goes to a file; the file is closed afterwards."""
         started_at = clock()
-        request = Request.of(item)
+        request = download.request
         try:
             found = await download.begin()
             if found is not None:
                 return Outcome(saved=found, started_at=started_at)
-            tried = with_headers(request, download.headers())
+            headers = download.headers()
+            tried = with_headers(request, headers)
+            encoded: Encoded | Unset = UNSET
+            if type(item) is str and headers is IDENTITY:
+                encoded = self.lane.encode_for_file(item, tried, self.limits) or UNSET
             outcome = await self.run(
                 tried,
                 deadline_at=deadline_at,
                 clock=clock,
                 allowed=allowed,
                 limits=limits,
+                encoded=encoded,
                 sink=download,
                 watch=watch,
             )

@@ -28,7 +28,7 @@ from asyncbatch._files._continuation import (
 from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._groups import Groups
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._part import Part, part_of
+from asyncbatch._files._part import Part, part_of, part_text_of
 from asyncbatch._files._target import look_for
 from asyncbatch._files._versions import Kept, range_head
 from asyncbatch._runtime._threads import NoThreads, Threads
@@ -55,6 +55,9 @@ two processors, its 99th percentile was 10 ms late with 2 of them, and 50 ms wit
 
 _threads = Threads("asyncbatch-disk", THREADS, linger=0.1)
 _receiving_threads = Threads("asyncbatch-disk-receiving", RECEIVING, linger=0.1)
+
+IDENTITY: Mapping[str, str] = {"Accept-Encoding": "identity"}
+"""The headers of most tries, which ask for the body as it is."""
 
 FRESH = 1.0
 """Seconds for which a look at the disk in the event loop is not repeated. It is two calls of the
@@ -119,6 +122,11 @@ class Download:
         self._endings: list[Callable[[], Awaitable[None]]] = []
 
     @property
+    def request(self) -> Request:
+        """The request."""
+        return self._writer.request
+
+    @property
     def max_body(self) -> int | None:
         """Most bytes of the body; set before each try."""
         return self._writer.max_body
@@ -158,7 +166,7 @@ class Download:
         try:
             found = look_for(path)
             if found is None:
-                if not self._has_condition and look_for(part_of(path)) is None:
+                if not self._has_condition and look_for(part_text_of(path)) is None:
                     self._absent_until = monotonic() + FRESH
                 return None
         except OSError:
@@ -201,7 +209,7 @@ class Download:
         if path is None or self._has_condition:
             return False
         try:
-            return look_for(path) is None and look_for(part_of(path)) is None
+            return look_for(path) is None and look_for(part_text_of(path)) is None
         except OSError:
             return False  # a thread looks closer
 
@@ -214,7 +222,7 @@ class Download:
         if writer.asked is Asked.NEWER:
             assert writer.version is not None
             return fields_for_newer(writer.version)
-        return {} if self._names_coding else {"Accept-Encoding": "identity"}
+        return {} if self._names_coding else IDENTITY
 
     async def accept(self, head: Head) -> Taking:
         """See `Sink.accept`."""

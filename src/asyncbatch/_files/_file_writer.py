@@ -86,7 +86,8 @@ class FileWriter:
         """Whether the part may be continued, for example because it is of this run."""
         self._naming = naming
         self._method = request.method.upper()
-        self._request = request
+        self.request = request
+        """The request, as it was given."""
         self._has_condition = has_condition
         self._exists = exists
         self._checksum = checksum
@@ -149,7 +150,7 @@ class FileWriter:
             self.asked = Asked.OWN
             return
         state = part.state() if self.may_continue else None
-        if state is not None and state.get("request") == _identity_of(self._request):
+        if state is not None and state.get("request") == _identity_of(self.request):
             version = version_from(state)
             if version is not None and can_continue(self._method, Kept(part.size, version)):
                 part.cut(part.size)
@@ -162,7 +163,7 @@ class FileWriter:
         if self._exists == "refresh" and path is not None and self._method == "GET":
             if self._checksum is not None and not has_checksum(path, self._checksum):
                 return
-            self.version = refreshable(path, _identity_of(self._request))
+            self.version = refreshable(path, _identity_of(self.request))
             if self.version is not None:
                 self.asked = Asked.NEWER
 
@@ -233,7 +234,7 @@ class FileWriter:
         part.cut(0)
         self.version = version = version_of(range_head(head.status, head.fields, head.url))
         if self.asked is not Asked.OWN and can_continue(self._method, Kept(1, version)):
-            part.keep({"request": _identity_of(self._request), **state_of(version)})
+            part.keep({"request": _identity_of(self.request), **state_of(version)})
 
     def _hash_and_write(self, part: Part, piece: bytes) -> None:
         """Write a piece that the decoder passes on."""
@@ -277,9 +278,10 @@ class FileWriter:
         """
         path = self._naming.path
         assert path is not None
-        folder = folders.get(str(path.parent))
+        parent, name = os.path.split(str(path))  # `path.parent` makes a further path
+        folder = folders.get(parent or ".")
         # Where there is a part, it may be locked, or stand for what must not be written.
-        if folder is None or folder.has(part_name(path.name)):
+        if folder is None or folder.has(part_name(name)):
             return None
         file = folder.open_unnamed()
         if file is None:
@@ -421,7 +423,7 @@ class FileWriter:
                     raise
                 path = self._naming.rename()
         if refreshes and self.version is not None and self._decoder is None:
-            keep_refresh(path, _identity_of(self._request), self.version)
+            keep_refresh(path, _identity_of(self.request), self.version)
         return Saved(path, part.size, 0 if is_whole or self.kept is None else self.kept.size)
 
     @property
@@ -433,7 +435,7 @@ class FileWriter:
         """Keep what has arrived in a try that has failed; it is continued, or begun anew."""
         if self._decoder is not None:
             part.cut(0)  # of what was decoded, nothing can be continued
-        elif self.decision is not None:
+        elif self.decision is not None and (pieces or not self.begins_anew):
             # The failure that is reported is the first one.
             with contextlib.suppress(OSError, SinkFailure):
                 self.write(part, pieces)

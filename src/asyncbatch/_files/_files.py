@@ -37,6 +37,8 @@ class Files:
         self._taken: dict[str, int] | None = None if is_one else {}
         # Threads of the disk ask for further names.
         self._lock = threading.Lock()
+        # The last folder that was given as an absolute path, and what its files' keys begin with.
+        self._folder: tuple[Path | None, str] = (None, "")
         # Those whose body is being received, in the order in which they began.
         self._under_way: dict[Download, None] = {}
 
@@ -88,7 +90,7 @@ class Files:
         if taken is None:
             return path
         with self._lock:
-            first = target_key(_place_of(path))
+            first = self._key_of(folder, name)
             # Counted on from the last number, as there may be thousands of one name.
             key, number = first, taken.get(first, -1)
             if number >= 0 and not renames:
@@ -99,11 +101,23 @@ class Files:
             while key in taken:
                 number += 1
                 path = folder / numbered(name, number)
-                key = target_key(_place_of(path))
+                key = self._key_of(folder, path.name)
             taken[key] = 0
             if number > 0:
                 taken[first] = number
         return path
+
+    def _key_of(self, folder: Path, name: str) -> str:
+        """Return what all spellings of the path of a file have in common."""
+        last, prefix = self._folder
+        if folder is not last:
+            if not folder.is_absolute():  # the current folder may change
+                return target_key(_place_of(folder / name))
+            prefix = target_key(os.path.join(_place_of(folder), ""))  # noqa: PTH118  # ends with "/"
+            self._folder = folder, prefix
+        if name in ("", ".", ".."):
+            return target_key(_place_of(folder / name))
+        return prefix + target_key(name)
 
 
 def _place_of(path: Path) -> str:

@@ -29,6 +29,8 @@ MAX_SAFE_BYTES = MAX_BYTES - len(".") - len(_REFRESH)
 """Most bytes of a name that is made here: with the longest addition it has `MAX_BYTES`."""
 
 _SEPARATORS = re.compile(r"[/\\]")
+# Names in which nothing is replaced: most of them.
+_PLAIN = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _ENDS = re.compile(r"\A[\s.]+|[\s.]+\Z")
 _END = re.compile(r"[\s.]+\Z")
 
@@ -113,6 +115,8 @@ def target_key(name: str) -> str:
     Args:
         name: The last part of a path; the folder is the caller's to compare.
     """
+    if name.isascii():
+        return name.lower()
     folded = unicodedata.normalize("NFD", _without_invisible(name)).casefold()
     return unicodedata.normalize("NFC", folded)
 
@@ -134,9 +138,10 @@ def refresh_name(name: str) -> str:
 
 def _made_safe(name: str) -> str:
     """Return a safe name, or "" where nothing of it is left."""
-    last = unicodedata.normalize("NFC", _SEPARATORS.split(name)[-1])
-    visible = "".join([_replacement(character) for character in last])
-    name = _ENDS.sub("", unicodedata.normalize("NFC", visible))
+    if not _PLAIN.fullmatch(name):
+        last = unicodedata.normalize("NFC", _SEPARATORS.split(name)[-1])
+        visible = "".join([_replacement(character) for character in last])
+        name = _ENDS.sub("", unicodedata.normalize("NFC", visible))
     name = _unreserved(name)
     if _length(name) > MAX_SAFE_BYTES:
         # A cut of "CON   …" may leave a reserved name.

@@ -18,7 +18,7 @@ PIECE = 256 * 1024
 """Bytes that are read at once."""
 
 
-def look_for(target: Path) -> os.stat_result | None:
+def look_for(target: Path | str) -> os.stat_result | None:
     """
     Return what is known of a file; `None` if there is none.
 

@@ -110,6 +110,10 @@ class ClientLane:
         """Return `None`: the client sends `item`."""
         return None
 
+    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+        """Return `None`: the client sends the request."""
+        return None
+
     async def exchange(
         self,
         item: object,

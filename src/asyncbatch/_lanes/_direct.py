@@ -33,7 +33,7 @@ from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
-from asyncbatch._values._request import UNSET, Unset, plain_url
+from asyncbatch._values._request import UNSET, Request, Unset, plain_url
 from asyncbatch._values._sink import Sink
 from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits
@@ -149,6 +149,18 @@ class DirectLane:
                     return item, url, origin_head, payload
             self._origin_head = None  # made for headers that have changed, or another origin's
         return self._look_closer(item, url, limits)
+
+    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+        """See `Lane.encode_for_file`."""
+        plain = self.encode(url, limits)
+        if not isinstance(plain, tuple):
+            return None
+        _, text, origin_head, _ = plain
+        asking = origin_head.for_files()
+        if asking is None:
+            return None
+        target = text[origin_head.prefix_length :].encode("ascii")
+        return tried, text, asking, asking.payload(target)
 
     def _look_closer(self, item: Any, url: str | None, limits: TimeLimits) -> Encoded | None:
         if self._reason_against is not None or standing_reason_against(self._client) is not None:

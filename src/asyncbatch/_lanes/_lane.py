@@ -13,7 +13,7 @@ from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
-from asyncbatch._values._request import UNSET, Unset
+from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._sink import Sink
 from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits
@@ -47,6 +47,20 @@ class Lane(Protocol):
 
         Args:
             item: The request, in any form.
+            limits: The time limits of the attempt.
+        """
+        ...
+
+    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+        """
+        Return the GET of a plain URL whose body goes to a file, as the engine sends it.
+
+        It does the same as `encode(tried, limits)`, faster, or returns `None` where that is to be
+        called.
+
+        Args:
+            url: The request as it was given.
+            tried: The same request with the one field that asks for a body that is not encoded.
             limits: The time limits of the attempt.
         """
         ...

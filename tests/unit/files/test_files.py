@@ -59,6 +59,35 @@ def test_two_requests_cannot_have_one_file(first: str, second: str):
         files.download_of(Request("http://host.test/b", to=second))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("x", "X"), ("x", "sub/../x"), ("x", "../{name}/x"), ("b", "A/../B")],
+)
+def test_two_spellings_of_an_absolute_path_are_one_file(tmp_path: Path, first: str, second: str):
+    """Whichever comes first, and whatever folder came between them."""
+    one, two = (f"{tmp_path}/{each.format(name=tmp_path.name)}" for each in (first, second))
+    for before, after in ((one, two), (two, one)):
+        files = Files(None)
+        files.download_of(Request("http://host.test/a", to=Path(before)))
+        files.download_of(Request("http://host.test/c", to=f"{tmp_path}/other/x"))
+        with pytest.raises(ValueError, match="another request of this batch has the file"):
+            files.download_of(Request("http://host.test/b", to=Path(after)))
+
+
+def test_a_relative_path_is_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Which may change in a batch; it is the same file as under its absolute path."""
+    files, folder = Files(None), Folder("x")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        files.download_of(Request("http://host.test/a", to=folder))
+
+    with pytest.raises(ValueError, match="another request of this batch has the file"):
+        files.download_of(Request("http://host.test/b", to=tmp_path / "one" / "x" / "a"))
+
+
 def test_equal_names_get_numbers_if_they_may():
     """In the order of the requests."""
     files = Files(Folder("x", exists="rename"))

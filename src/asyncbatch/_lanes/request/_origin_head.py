@@ -14,7 +14,7 @@ from asyncbatch._lanes.client._routes import route_to
 from asyncbatch._lanes.request._basic_auth import authorization_of
 from asyncbatch._lanes.request._cookie_line import CookieLines
 from asyncbatch._lanes.request._native import plain_request
-from asyncbatch._lanes.request._ranges import ask_for_identity
+from asyncbatch._lanes.request._ranges import RANGE, ask_for_identity
 from asyncbatch._lanes.request._sendable import check_head, check_url
 from asyncbatch._values._host_key import Origin as HostKey
 from asyncbatch._values._proxy import Proxy
@@ -116,6 +116,14 @@ class RequestBuilder:
         builder.cookie = line
         return builder
 
+    def for_files(self) -> RequestBuilder:
+        """Return a copy that builds requests for bodies that are not encoded."""
+        builder: RequestBuilder = _copy(self)
+        builder.headers = self.library.Headers(self.headers)
+        builder.headers.update({"Accept-Encoding": "identity"})
+        builder.names = frozenset(builder.headers.keys())
+        return builder
+
     def authorize(self, native: Any) -> Any:
         """Add the client's authorization to a native request, and return it."""
         if self.authorization is not None:
@@ -128,6 +136,7 @@ class OriginHead:
 
     __slots__ = (
         "_cookie_lines",
+        "_for_files",
         "_with_cookies",
         "auth",
         "builder",
@@ -166,6 +175,8 @@ class OriginHead:
         self._cookie_lines: CookieLines | None = None
         # The heads with cookies, by their `Cookie` field.
         self._with_cookies: dict[str, OriginHead] = {}
+        # That for bodies that go to files; made on first use.
+        self._for_files: OriginHead | None = None
 
     def cookie_line(self, jar: CookieJar, target: str) -> str | None:
         """
@@ -198,15 +209,39 @@ class OriginHead:
     def _with_cookie(self, line: str) -> OriginHead:
         origin_head: OriginHead = _copy(self)
         origin_head._with_cookies = {}
-        builder = origin_head.builder = self.builder.with_cookie(line)
+        origin_head._for_files = None
+        origin_head.builder = self.builder.with_cookie(line)
+        end = self._end
+        start = self.head.removesuffix(end)
+        origin_head.head = start + f"Cookie: {line}\r\n".encode("ascii") + end
+        return origin_head
+
+    @property
+    def _end(self) -> bytes:
+        """The lines that follow those of headers and cookies."""
+        builder = self.builder
         # An `Authorization` among the client's headers keeps its place there.
-        is_behind = builder.authorization is not None and "authorization" not in builder.names
-        end = "\r\n"
-        if is_behind:
-            end = f"Authorization: {builder.authorization}\r\n\r\n"
-        field = f"Cookie: {line}\r\n"
-        start = self.head.removesuffix(end.encode("ascii"))
-        origin_head.head = start + (field + end).encode("ascii")
+        if builder.authorization is None or "authorization" in builder.names:
+            return b"\r\n"
+        return f"Authorization: {builder.authorization}\r\n\r\n".encode("ascii")
+
+    def for_files(self) -> OriginHead | None:
+        """Return the head that asks for bodies as they are; `None` if httpx must make it."""
+        names = self.builder.names
+        if self._for_files is None and names.isdisjoint(("host", "content-length", RANGE)):
+            self._for_files = self._asking_for_identity()
+        return self._for_files
+
+    def _asking_for_identity(self) -> OriginHead:
+        origin_head: OriginHead = _copy(self)
+        origin_head._with_cookies = {}
+        origin_head.builder = self.builder.for_files()
+        cookie = self.builder.cookie
+        end = (f"Cookie: {cookie}\r\n".encode("ascii") if cookie else b"") + self._end
+        lines = self.head.removesuffix(end).splitlines(keepends=True)
+        kept = [line for line in lines if not line.lower().startswith(b"accept-encoding:")]
+        # As with the headers of a request, which follow those of the client that they replace.
+        origin_head.head = b"".join([*kept, b"Accept-Encoding: identity\r\n", end])
         return origin_head
 
     def payload(self, target: bytes) -> bytes:

@@ -19,6 +19,7 @@ from asyncbatch._lanes import DirectLane, binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
+from asyncbatch._values._request import with_headers
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
@@ -173,6 +174,82 @@ async def test_a_lane_sends_what_would_have_been_prepared(url: str) -> None:
     assert second is not None
     payloads = {PreparedRequest.of(each, LIMITS).payload for each in (first, second)}
     assert payloads == {prepared.payload}
+
+
+CLIENTS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "a header": {"headers": {"x-own": "1"}},
+    "its own codings": {"headers": {"accept-encoding": "br", "x-own": "1"}},
+    "no codings": {"headers": {"Accept-Encoding": ""}},
+    "basic": {"auth": ("user", "secret")},
+    "basic and cookies": {"auth": ("user", "secret"), "cookies": {"a": "1"}},
+    "cookies": {"cookies": {"a": "1", "b": "2"}},
+    "authorization": {"headers": {"Authorization": "Bearer x"}},
+    "authorization twice": {"headers": {"Authorization": "Bearer x"}, "auth": ("user", "secret")},
+    "host": {"headers": {"Host": "other.test"}},
+    "range": {"headers": {"Range": "bytes=0-9"}},
+    "length": {"headers": {"Content-Length": "0"}},
+    "parameters": {"params": {"a": "1"}},
+    "hooks": {"event_hooks": {"request": [print]}},
+    "digest": {"auth": httpx.DigestAuth("user", "secret")},
+}
+"""Clients, and below those of which no plain request is encoded for a file."""
+
+LEFT = {"host", "range", "length", "parameters", "hooks", "digest"}
+
+
+@pytest.mark.any_loop
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_a_plain_request_for_a_file_is_what_its_header_makes_of_it(name: str) -> None:
+    """Byte by byte, on the wire and as it is shown; or it is left to the other way."""
+    client = OwnClient(**CLIENTS[name], trust_env=False)
+    lane = DirectLane(
+        client, binding_of(client), max_body=None, follow_redirects=True, max_redirects=5
+    )
+    lane.begin_batch(monotonic)
+    found = []
+    for url in ("http://a.test/x?y", "http://b.test:81/", "http://a.test/z"):
+        tried = with_headers(Request(url), {"Accept-Encoding": "identity"})
+        asking = lane.encode_for_file(url, tried, LIMITS)
+        found.append(asking is not None)
+        if asking is None:
+            continue
+        prepared = PreparedRequest.of(asking, LIMITS)
+        expected = lane.encode(tried, LIMITS)
+        assert isinstance(expected, PreparedRequest)
+        assert prepared.payload == expected.payload
+        assert prepared.item is tried
+        assert prepared.origin == expected.origin
+        assert prepared.closes == expected.closes
+        assert prepared.native().headers.raw == expected.native().headers.raw
+        assert prepared.native().url == expected.native().url
+        plain = lane.encode(url, LIMITS)
+        assert plain is not None
+        assert b"identity" not in PreparedRequest.of(plain, LIMITS).payload
+
+    assert found == [name not in LEFT] * 3
+
+
+@pytest.mark.any_loop
+async def test_a_request_for_a_file_has_the_headers_that_its_client_has_now() -> None:
+    """What was made before a change is forgotten."""
+    client = OwnClient(trust_env=False)
+    lane = DirectLane(
+        client, binding_of(client), max_body=None, follow_redirects=True, max_redirects=5
+    )
+    lane.begin_batch(monotonic)
+    url = "http://a.test/"
+    tried = with_headers(Request(url), {"Accept-Encoding": "identity"})
+    payloads = []
+    for number in (1, 2):
+        client.headers["x-own"] = str(number)
+        client.cookies.set("a", str(number), domain="a.test", path="/")
+        asking = lane.encode_for_file(url, tried, LIMITS)
+        assert asking is not None
+        payloads.append(PreparedRequest.of(asking, LIMITS).payload)
+
+    assert [b"x-own: 2" in payload for payload in payloads] == [False, True]
+    assert [b"a=2" in payload for payload in payloads] == [False, True]
 
 
 @given(st.text(ALPHABET, max_size=12), st.text(ALPHABET, max_size=12), TEXTS)
