@@ -277,3 +277,19 @@ async def test_a_full_disk_keeps_the_part_and_lets_the_others_go_on(tmp_path: Pa
     assert BODY.startswith(part)
     assert len(part) > 500_000
     assert fits.ok
+
+
+async def test_of_small_files_on_a_full_disk_those_that_fit_are_whole(tmp_path: Path):
+    """The others are failures of kind `disk`, and leave nothing."""
+    with small_disk(tmp_path / "small") as small, running("nginx", tmp_path / "server") as port:
+        www = tmp_path / "server" / "www"
+        for number in range(100):
+            (www / f"{number}.bin").write_bytes(BODY[:20_000])
+        urls = [f"http://127.0.0.1:{port}/{number}.bin" for number in range(100)]
+        async with Fetcher() as fetcher:
+            results = await fetcher.fetch_many(urls, to=small)
+        found = {path.name: path.read_bytes() for path in small.iterdir()}
+
+    assert {result.kind for result in results} == {None, "disk"}
+    assert found == {result.path.name: BODY[:20_000] for result in results if result.path}
+    assert len(found) == sum(result.ok for result in results) > 20

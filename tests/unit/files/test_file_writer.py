@@ -279,6 +279,20 @@ def test_a_whole_body_of_a_try_that_has_ended_gets_no_name(tmp_path: Path) -> No
     assert names(tmp_path) == []
 
 
+def test_a_whole_body_that_could_not_be_written_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for a moment: nothing has been written that could be continued."""
+    writer = file_writer(tmp_path, exists="skip")
+    part = expected(writer)
+    opened = []
+    monkeypatch.setattr(Part, "open", lambda _, target: opened.append(target))
+    writer.keep(part, [])
+
+    assert opened == []
+    assert not part.is_open
+
+
 @pytest.mark.parametrize("exists", ["overwrite", "refresh"])
 def test_a_body_that_may_replace_a_file_has_a_part(tmp_path: Path, exists: str) -> None:
     """Only what has a name can take the place of another file."""
