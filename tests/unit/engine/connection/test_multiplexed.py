@@ -466,7 +466,7 @@ async def test_a_server_that_leaves_finishes_what_it_has_begun() -> None:
 
 
 def _leaves(engine: Any) -> bool:
-    return any(connection._is_leaving for connection in engine._pool.in_use)
+    return any(connection._limit.is_leaving for connection in engine._pool.in_use)
 
 
 async def test_a_refused_request_is_sent_again() -> None:
