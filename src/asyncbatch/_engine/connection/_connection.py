@@ -435,7 +435,7 @@ class Connection:
         if arrival is None:
             arrival = PartialResponse(limits, protocol, self._transport, self._buffer)
             self._arrival = arrival
-        error = arrival.add(nbytes, now)
+        error = arrival.add(nbytes, now, len(self._pool.in_use))
         if error is not None:
             self.fail(error)
         elif limits.streams and protocol.head is not None:

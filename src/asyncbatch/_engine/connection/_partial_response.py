@@ -16,6 +16,15 @@ HIGH_WATER = 256 * 1024
 """Bytes of a streamed body that wait for their reader before reading from the socket is paused."""
 
 
+LEAST_WINDOW = 128 * 1024
+MOST_WINDOW = 1024 * 1024
+"""Bytes of a body that are received at once. 10 MB take two thirds of the CPU with the larger one,
+as the kernel tells the server less often that there is room."""
+
+TOGETHER = 4 * 1024 * 1024
+"""Bytes that all connections receive in one turn of the event loop, which takes some 2 ms, unless
+there are so many that the least window of each exceeds it."""
+
 REFILLED = 64 * 1024 * 1024
 """Most bytes that are received elsewhere at once. They are not counted before."""
 
@@ -86,9 +95,14 @@ class PartialResponse:
         if self._pace is not None:
             self._pace.take_out(seconds)
 
-    def add(self, nbytes: int, now: float) -> ResponseTooLarge | None:
+    def add(self, nbytes: int, now: float, in_use: int = 1) -> ResponseTooLarge | None:
         """
         Count received bytes, which did not complete the response, and prepare for the next ones.
+
+        Args:
+            nbytes: How many bytes were received.
+            now: The current time.
+            in_use: How many connections may be receiving.
 
         Returns:
             The error if the rest is not worth reading.
@@ -104,7 +118,10 @@ class PartialResponse:
             return ResponseTooLarge(
                 f"the redirect's body is larger than {limit} bytes", limit=limit
             )
-        self._receive_into(self._protocol.place_body())
+        place = self._protocol.place_body()
+        if place is not None:
+            place = place[: min(MOST_WINDOW, max(LEAST_WINDOW, TOGETHER // in_use))]
+        self._receive_into(place)
         return None
 
     def lend(self) -> None:

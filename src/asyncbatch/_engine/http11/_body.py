@@ -31,9 +31,6 @@ TAIL = 4 * 1024
 """Bytes at the end that are received elsewhere and copied. Bytes after the body are seen so, and
 the memory has no other user when it becomes the body: uvloop holds it while it reports a read."""
 
-WINDOW = 128 * 1024
-"""Most bytes received at once, so that a hundred bodies that arrive together take turns."""
-
 BLOCK = 320 * 1024
 """Bytes of each of the two blocks of a lent body. With blocks of 128 KiB, 1 GiB to a file took a
 third more CPU than with any from 256 to 512 KiB."""
@@ -141,7 +138,7 @@ class PlacedBody:
     def window(self) -> memoryview | None:
         """The memory to receive into next; None near the end."""
         end = len(self._view) - TAIL
-        return self._view[self.size : min(end, self.size + WINDOW)] if self.size < end else None
+        return self._view[self.size : end] if self.size < end else None
 
     def add(self, content: bytes | memoryview) -> None:
         """Add the next piece, which may have been received into `window`."""

@@ -10,7 +10,10 @@ from asyncbatch._engine._exchange import NEVER, ExchangeLimits
 from asyncbatch._engine._minimum_rate import WINDOW
 from asyncbatch._engine.connection._partial_response import (
     HIGH_WATER,
+    LEAST_WINDOW,
+    MOST_WINDOW,
     REFILLED,
+    TOGETHER,
     PartialResponse,
 )
 from asyncbatch._engine.http11 import ResponseProtocol
@@ -139,6 +142,24 @@ def test_a_long_body_is_received_where_it_stays() -> None:
     rig.partial.leave_place()
 
     assert rig.transport.told == ["place", "shared"]
+
+
+@pytest.mark.parametrize(
+    ("in_use", "size"),
+    [
+        (1, MOST_WINDOW),
+        (TOGETHER // MOST_WINDOW, MOST_WINDOW),
+        (10, TOGETHER // 10),
+        (1000, LEAST_WINDOW),
+    ],
+)
+def test_bodies_that_are_received_together_take_turns(in_use: int, size: int) -> None:
+    """The more there are, the less of each is received at once."""
+    rig = Rig()
+    rig.protocol.receive(HEAD + b"x")
+    rig.partial.add(1, 0.0, in_use)
+
+    assert len(rig.transport.place) == size
 
 
 def test_a_short_body_is_received_as_before() -> None:
