@@ -26,38 +26,35 @@ class ProxiedRequests:
         proxy: The proxy that they pass.
     """
 
-    __slots__ = ("_fields", "_prefix")
+    __slots__ = ("_fields", "_path", "_prefix")
 
     def __init__(self, origin: Origin, proxy: Proxy) -> None:
         # Makes a request target absolute; `None` in a tunnel.
         self._prefix: bytes | None = None
         self._fields = b""
+        # The beginning of a path made absolute, with the space before it.
+        self._path = b""
         if origin.is_forwarded:
             name = f"[{origin.host}]" if ":" in origin.host else origin.host
             port = "" if origin.port == 80 else f":{origin.port}"
             self._prefix = f"http://{name}{port}".encode("ascii")
             self._fields = encode_fields(proxy.fields).block[:-2]
+            self._path = b" %b/" % self._prefix
 
     def rewrite(self, payload: bytes) -> bytes:
         """Return a request as it is sent; `payload` begins with its head."""
         if self._prefix is None:
             return self._without_credentials(payload)
-        start = payload.index(b" ") + 1
-        end = payload.index(b"\r\n") + 2
         fields = self._fields
         if fields and _FOR_PROXY.search(payload, 0, payload.index(b"\r\n\r\n") + 2):
             fields = b""  # the request has its own
-        target = payload[start : start + 1]
-        if target == b"*":  # RFC 9112 §3.2.4: for the whole server, so without a path
-            return b"%b%b%b%b%b" % (
-                payload[:start],
-                self._prefix,
-                payload[start + 1 : end],
-                fields,
-                payload[end:],
-            )
-        prefix = self._prefix if target == b"/" else b""
-        return b"%b%b%b%b%b" % (payload[:start], prefix, payload[start:end], fields, payload[end:])
+        start = payload.index(b" ")
+        if payload.startswith(b" /", start):
+            payload = payload.replace(b" /", self._path, 1)
+        elif payload.startswith(b" *", start):
+            # RFC 9112 §3.2.4: for the whole server, so without a path.
+            payload = payload.replace(b" *", b" " + self._prefix, 1)
+        return payload.replace(b"\r\n", b"\r\n" + fields, 1) if fields else payload
 
     def _without_credentials(self, payload: bytes) -> bytes:
         end = payload.index(b"\r\n\r\n") + 2
