@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from asyncbatch._engine._body_stream import BodyStream
 from asyncbatch._engine._engine import Engine, take_error
 from asyncbatch._engine._errors import ContextFailed, EngineClosed, TimedOut
-from asyncbatch._engine._exchange import Body, Exchange, ExchangeLimits, Origin, Upload
+from asyncbatch._engine._exchange import (
+    Body,
+    Exchange,
+    ExchangeLimits,
+    Observer,
+    Origin,
+    Upload,
+)
 from asyncbatch._engine.bridge._pristine import is_pristine
 from asyncbatch._engine.bridge._trace import EventLog, ExchangeTrace, TracedStream
 from asyncbatch._engine.connect._connector import unchecked
@@ -50,7 +57,10 @@ _threads = Threads("asyncbatch-tls", 4)
 
 _MAX_LIMITS = 64
 _SECURE_SCHEMES = (b"https", b"wss")
-_DEFAULT_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items()}
+DEFAULT_RAW_PORTS = {scheme.encode(): port for scheme, port in DEFAULT_PORTS.items()}
+
+RawUrl: TypeAlias = tuple[bytes, bytes, int | None, bytes]
+"""Scheme, host, port and target of a URL; no port is the default one."""
 
 
 class EnginePoolMixin:
@@ -62,7 +72,7 @@ class EnginePoolMixin:
     """
 
     core: ClassVar[Any]
-    byte_stream: ClassVar[Any]
+    library: ClassVar[Any]
     _ssl_context: ssl.SSLContext | None
     _proxy: Any
 
@@ -101,11 +111,31 @@ class EnginePoolMixin:
             fields = encode_fields(request.headers)
             if fields.upgrades:
                 return await self._leave_to_httpcore(request)
-            exchange = await self._exchange(request, fields)
+            trace = request.extensions.get("trace")
+            if not (trace is None or callable(trace)):
+                raise TypeError(f"trace must be a callable, not {trace!r}")
+            log = None if trace is None or watcher_in(trace) is not None else EventLog(request)
+            url = request.url
+            exchange = self.begin(
+                request.method,
+                (url.scheme, url.host, url.port, url.target),
+                fields,
+                self.body_of(request.stream, fields),
+                request.extensions,
+                None if log is None else log.observe,
+            )
+            try:
+                if log is not None:
+                    await log.report(exchange, trace)
+                await exchange.future
+            except BaseException:
+                self.engine.abandon(exchange)
+                raise
+            if exchange.head is None:
+                raise error_of(exchange)
         except ExchangeError as exc:
             raise self.as_core_error(exc) from exc
-        trace = request.extensions.get("trace")
-        return self._as_response(exchange, trace if _watcher_in(trace) is None else None)
+        return self._as_response(exchange, None if log is None else trace)
 
     async def _leave_to_httpcore(self, request: Any) -> Any:
         if request.extensions.get(PROXY_EXTENSION, self.route) != self.route:
@@ -133,7 +163,7 @@ class EnginePoolMixin:
                     f"addresses cannot be checked behind {route.label} for this request: it must "
                     "be without CONNECT or an upgrade"
                 )
-            port = url.port or _DEFAULT_PORTS.get(url.scheme, 80)
+            port = url.port or DEFAULT_RAW_PORTS.get(url.scheme, 80)
             connector.check_given(url.host.decode("ascii"), port, route)
         except ExchangeError as exc:
             raise self.as_core_error(exc) from exc
@@ -156,57 +186,61 @@ class EnginePoolMixin:
     def _is_ours(self, request: Any) -> bool:
         if not is_pristine(self.core):
             return False
-        return request.url.scheme in _DEFAULT_PORTS and request.method != b"CONNECT"
+        return request.url.scheme in DEFAULT_RAW_PORTS and request.method != b"CONNECT"
 
-    async def _exchange(self, request: Any, fields: RequestFields) -> Exchange:
-        url = request.url
-        extensions = request.extensions
-        server_name = extensions.get("sni_hostname")
-        port = url.port or _DEFAULT_PORTS[url.scheme]
+    def begin(
+        self,
+        method: bytes,
+        url: RawUrl,
+        fields: RequestFields,
+        body: Body,
+        extensions: Any,
+        observer: Observer | None = None,
+    ) -> Exchange:
+        """
+        Begin the exchange of a request.
+
+        Raises:
+            ExchangeError: It cannot be sent.
+        """
+        scheme, raw_host, port, target = url
         route = extensions.get(PROXY_EXTENSION, self.route)
-        if self.engine.connector.refuses(route):
+        if route is not None and self.engine.connector.refuses(route):
             raise InvalidRequest(unchecked(route))
-        host = url.host.decode("ascii")
-        origin = Origin(url.scheme == b"https", host, port, server_name, route)
-        payload = encode_request_line(request.method, url.target) + fields.block
-        body = await self._body(request.stream, fields)
-        trace = extensions.get("trace")
-        if not (trace is None or callable(trace)):
-            raise TypeError(f"trace must be a callable, not {trace!r}")
-        watcher = _watcher_in(trace)
-        log = None if trace is None or watcher is not None else EventLog(request)
+        origin = Origin(
+            scheme == b"https",
+            raw_host.decode("ascii"),
+            port or DEFAULT_RAW_PORTS[scheme],
+            extensions.get("sni_hostname"),
+            route,
+        )
         exchange = self.engine.begin(
             origin,
-            request.method,
-            payload,
+            method,
+            encode_request_line(method, target) + fields.block,
             body,
             self._terms_of(extensions.get("timeout"), extensions.get(MINIMUM_RATE_EXTENSION)),
             closes=fields.closes,
-            observer=None if log is None else log.observe,
+            observer=observer,
         )
+        watcher = watcher_in(extensions.get("trace"))
         if watcher is not None:
             watcher.watch(exchange)
-        try:
-            if log is not None:
-                await log.report(exchange, trace)
-            await exchange.future
-        except BaseException:
-            self.engine.abandon(exchange)
-            raise
-        if exchange.head is None:
-            error = take_error(exchange)
-            if isinstance(error, ExchangeError):
-                error.dns, error.is_at_proxy = exchange.dns, exchange.is_at_proxy
-            raise error
         return exchange
 
-    async def _body(self, stream: Any, fields: RequestFields) -> Body:
-        if type(stream) is not self.byte_stream:
+    def body_of(self, stream: Any, fields: RequestFields) -> Body:
+        """
+        Return the body of a request as the engine takes it.
+
+        Raises:
+            InvalidRequest: It has another length than its fields say.
+        """
+        if type(stream) is not self.library.ByteStream:
             length = fields.length
             if length is None and not fields.is_chunked:
                 length = 0
             return Upload(stream, length)
-        content = b"".join([piece async for piece in stream])
+        content = b"".join(stream)
         if fields.is_chunked:
             return encode_chunk(content) + LAST_CHUNK
         if len(content) != (fields.length or 0):
@@ -251,12 +285,7 @@ class EnginePoolMixin:
             status=head.status,
             headers=head.fields,
             content=stream if trace is None else TracedStream(stream, trace, _protocol_of(head)),
-            extensions={
-                "http_version": head.version,
-                "reason_phrase": head.reason,
-                "network_stream": NetworkStream(exchange.connection),
-                EXCHANGE_EXTENSION: exchange,
-            },
+            extensions=extensions_of(exchange, head),
         )
 
     def body_stream(self, exchange: Exchange) -> BodyStream:
@@ -278,12 +307,30 @@ class EnginePoolMixin:
         return core_error
 
 
+def error_of(exchange: Exchange) -> Exception:
+    """Remove and return the error of an exchange without a response."""
+    error = take_error(exchange)
+    if isinstance(error, ExchangeError):
+        error.dns, error.is_at_proxy = exchange.dns, exchange.is_at_proxy
+    return error
+
+
+def extensions_of(exchange: Exchange, head: ResponseHead) -> dict[str, Any]:
+    """Return the extensions of a response."""
+    return {
+        "http_version": head.version,
+        "reason_phrase": head.reason,
+        "network_stream": NetworkStream(exchange.connection),
+        EXCHANGE_EXTENSION: exchange,
+    }
+
+
 def _protocol_of(head: ResponseHead) -> str:
     """Return the first part of the names of events of a response."""
     return "http2" if head.version == b"HTTP/2" else "http11"
 
 
-def _watcher_in(trace: object) -> ExchangeTrace | None:
+def watcher_in(trace: object) -> ExchangeTrace | None:
     """Return a request's trace if it reads the exchange, and is not called with events."""
     return trace if isinstance(trace, ExchangeTrace) and trace.wants_exchange else None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import types
 
+_untouched: dict[types.FunctionType, str] = {}
+"""The functions that were found to be untouched, and by which package they were defined."""
+
 
 def is_untouched(method: object, package: str) -> bool:
     """
@@ -12,12 +15,17 @@ def is_untouched(method: object, package: str) -> bool:
 
     It looks at the method itself, not at a copy from when we were imported: the patch may be older.
     """
-    if type(method) is not types.FunctionType or hasattr(method, "__wrapped__"):
+    if type(method) is not types.FunctionType or "__wrapped__" in method.__dict__:
         return False
+    if _untouched.get(method) == package:
+        return True
     if method.__module__.partition(".")[0] != package:
         return False
     module = sys.modules.get(method.__module__)
-    return module is not None and method.__globals__ is module.__dict__
+    if module is None or method.__globals__ is not module.__dict__:
+        return False
+    _untouched[method] = package
+    return True
 
 
 def is_pristine(core: types.ModuleType) -> bool:

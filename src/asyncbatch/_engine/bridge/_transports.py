@@ -18,6 +18,7 @@ from asyncbatch._engine._bounds import MAX_IN_USE, Bounds, bounds_for, bounds_of
 from asyncbatch._engine._engine import Engine
 from asyncbatch._engine.bridge._backend import CheckedBackend, TidyBackend
 from asyncbatch._engine.bridge._pool_bridge import EnginePoolMixin
+from asyncbatch._engine.bridge._short_way import is_short, send_shortly
 from asyncbatch._engine.bridge._socks import SocksBackend
 from asyncbatch._engine.connect._addresses import (
     AddressPolicy,
@@ -48,7 +49,7 @@ def pool_class(library: ModuleType) -> type[Any]:
     installed.
     """
     core = _core_of(library)
-    members = {"core": core, "byte_stream": library.ByteStream, "__module__": __name__}
+    members = {"core": core, "library": library, "__module__": __name__}
     return type("EnginePool", (EnginePoolMixin, core.AsyncConnectionPool), members)
 
 
@@ -157,8 +158,11 @@ class TransportMixin:
                 f"this transport is for {library.__name__}.AsyncClient, and got a request of "
                 f"{other}: for its clients take {_made_by(other)}"
             )
+        send: Any = super().handle_async_request  # type: ignore[misc]  # of a base to come
         # Not a coroutine, which each wait of a request would have to pass through.
-        return super().handle_async_request(request)  # type: ignore[misc]  # of a base to come
+        if is_short(self._pool, request, send):
+            return send_shortly(self._pool, request, send)
+        return send(request)
 
     def __getattr__(self, name: str) -> Any:
         # Not a method: OpenTelemetry takes a transport that has it for one of plain clients.

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
-from asyncbatch._engine import Exchange, is_untouched
+from asyncbatch._engine import BodyStream, Exchange, is_untouched
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
@@ -163,11 +163,13 @@ class BodyReader:
         library, stream = self._binding.library, response.stream
         try:
             inner = stream._stream
+            if type(inner) is library._transports.default.AsyncResponseStream:
+                inner = inner._httpcore_stream
             is_direct = (
                 type(response) is library.Response
                 and type(stream) is library._client.BoundAsyncStream
-                and type(inner) is library._transports.default.AsyncResponseStream
-                and inner._httpcore_stream.exchange is exchange
+                and isinstance(inner, BodyStream)
+                and inner.exchange is exchange
             )
         except AttributeError:
             return None
