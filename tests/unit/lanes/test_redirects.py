@@ -131,7 +131,7 @@ CHAINS = st.builds(Chain, REQUESTS, st.lists(STEPS, max_size=4).map(tuple), LAST
 
 
 def seen(result: asyncbatch.Result) -> dict[str, Any]:
-    """Return all of a result but its times."""
+    """Return all of a result but its times, and whether its connections were new."""
     return {
         "kind": result.kind,
         "error": (type(result.error), str(result.error)),
@@ -139,7 +139,8 @@ def seen(result: asyncbatch.Result) -> dict[str, Any]:
         "status": result.status_code,
         "content": result.content,
         "attempts": result.attempts,
-        "phases": [name for name, _ in result.timing.phases()],
+        # On a busy machine, a connection may be idle for too long between two requests.
+        "phases": [name for name, _ in result.timing.phases() if name != "connect"],
         "response": None if result.response is None else of_response(result.response),
     }
 
@@ -177,7 +178,6 @@ def test_a_relay_follows_redirects_as_a_task_does() -> None:
 
     run()
 
-    assert min(counts) >= 0
     assert max(counts) > 0
 
 
