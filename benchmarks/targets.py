@@ -235,6 +235,20 @@ TARGETS = (
         "nobody should need to leave Python for speed",
         by_cpu=True,
     ),
+    *(
+        Target(
+            f"from the call until 2,000 requests are sent, {ours.loop}",
+            _case("2,000 slots", ours),
+            None,
+            20.0,
+            "at most",
+            "10 µs for each slot on open connections: a large batch begins at once",
+            figure="opening",
+            unit=" ms",
+            scale=1e3,
+        )
+        for ours in (OURS, OURS_UVLOOP)
+    ),
     Target(
         "a request of a batch of 200 ÷ one of a batch of 20,000, asyncio",
         _case("batches of 200", OURS),

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from statistics import median
+from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks import layers, s_time, wrk
 from benchmarks.clients import find_client
@@ -31,6 +33,9 @@ from benchmarks.workloads import (
     numbered,
     slow_urls,
 )
+
+if TYPE_CHECKING:
+    import asyncbatch
 
 # Each connection is warm, and one look at the cost is not spoilt by a hiccup.
 _LEAST_CALIBRATION = 200
@@ -131,6 +136,8 @@ async def measure(job: Job) -> Figures:
     workload = setting.workload
     if workload.kind == "stream":
         return await measure_stream(setting, job.servers.port)
+    if workload.kind == "opening":
+        return await measure_opening(setting, job.servers.slow_port)
     async with find_client(job.client)(setting) as fetch:
         if workload.kind == "makespan":
             return await measure_makespan(fetch, workload, job.servers.slow_port)
@@ -222,6 +229,50 @@ async def measure_stream(setting: Setting, port: int) -> Figures:
                 await stream(workload.count, lambda done: curve.append((done, memory("VmRSS"))))
             figures = meter.figures(total)
     return {**figures, "memory_curve": curve[:_LOOKS]}
+
+
+async def measure_opening(setting: Setting, port: int) -> Figures:
+    """
+    Begin as many requests as there are slots, and see when all of them have been sent.
+
+    The server answers none of them meanwhile. Each has a connection that an earlier batch opened.
+    """
+    from benchmarks.ours import checking, open_fetcher
+
+    workload, check = setting.workload, checking(setting)
+    slots = workload.connections
+
+    def held(count: int) -> list[str]:
+        return list(numbered(f"http://127.0.0.1:{port}/{workload.latency}", count))
+
+    async with open_fetcher(setting) as fetcher:
+
+        async def finish(batch: Awaitable[asyncbatch.Results]) -> None:
+            for result in await batch:
+                check(result)
+
+        # A host that has just answered for the first time is not given all of them at once.
+        await finish(fetcher.fetch_many(held(4 * slots)))
+        walls, cpus = [], []
+        for _ in range(workload.repeats):
+            urls = held(slots)
+            gc.collect()
+            begun, cpu = time.perf_counter(), cpu_seconds()
+            batch = asyncio.ensure_future(fetcher.fetch_many(urls))
+            while fetcher.statistics().in_flight < slots:  # noqa: ASYNC110  # each turn
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # requests are sent at the end of the turn
+            walls.append(time.perf_counter() - begun)
+            cpus.append(cpu_seconds() - cpu)
+            if batch.done():
+                raise WrongAnswer("the server did not hold its answers")
+            await finish(batch)
+    return {
+        "requests": slots * workload.repeats,
+        "wall": sum(walls),
+        "cpu": sum(cpus),
+        "opening": median(walls),
+    }
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Loop = Literal["asyncio", "uvloop"]
-Kind = Literal["rate", "makespan", "pace", "stream", "batches"]
+Kind = Literal["rate", "makespan", "pace", "stream", "batches", "opening"]
 Way = Literal[
     "plain",
     "defaults",
@@ -187,7 +187,9 @@ class Workload:
     it takes for about that time. `makespan`: a fixed number against a slow server, and how long all
     of them took over the least possible. `pace`: a fixed number against a server that answers after
     `latency`, on connections that are open, so that all clients take the same time. `stream`: a
-    fixed number through `Fetcher.stream`, with the memory on the way.
+    fixed number through `Fetcher.stream`, with the memory on the way. `opening`: a batch of as many
+    requests as there are slots, on connections that are open, against a server that answers after
+    `latency`; from the call of `fetch_many` until all of them have been sent.
     """
     way: Way = "plain"
     """How the clients are used: see `_options` in ours.py, and `aiohttp_client`."""
@@ -474,6 +476,15 @@ WORKLOADS = (
     ),
     Workload("batches of 200", "batches of 200", _WITH_RUST, kind="batches", count=200),
     Workload("batches of 20,000", "batches of 20,000", _WITH_RUST, kind="batches", count=20_000),
+    Workload(
+        "2,000 slots",
+        "2,000 requests begun at once, each on a connection that is open",
+        _OURS,
+        kind="opening",
+        connections=2_000,
+        repeats=5,
+        latency=1.0,
+    ),
     Workload("stream 100k", "100,000 requests streamed", _OURS, kind="stream", count=100_000),
     Workload(
         "stream 1M",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,15 @@ from benchmarks.entrant import Setting
 from benchmarks.layers import LAYERS
 from benchmarks.origin import Ports
 from benchmarks.record import Measurement, Record
+from benchmarks.slow import SlowProtocol
 from benchmarks.targets import TARGETS
+from benchmarks.worker import measure_opening
 from benchmarks.workloads import (
     AIOHTTP,
     BY_NAME,
     ORDINARY,
     OURS,
+    OURS_UVLOOP,
     PACES,
     RESOURCES,
     SDK,
@@ -123,3 +128,31 @@ def test_what_something_adds_is_shown_as_soon_as_it_was_measured() -> None:
         if word not in text
     ]
     assert not missing
+
+
+@pytest.mark.asyncio_only
+async def test_it_is_measured_how_long_all_slots_take_to_open() -> None:
+    """Against a server that holds its answers until all requests have been sent."""
+    held = replace(BY_NAME["2,000 slots"], connections=20, latency=0.3, repeats=2)
+    server = await asyncio.get_running_loop().create_server(SlowProtocol, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        content = RESOURCES["json"].content
+        figures = await measure_opening(
+            Setting(held, content, "", f"http://127.0.0.1:{port}"), port
+        )
+
+    assert figures["requests"] == 40
+    assert 0.0 < figures["opening"] <= figures["wall"]
+    assert figures["cpu"] > 0.0
+
+
+def test_a_slot_may_take_10_us_to_open() -> None:
+    """On both event loops."""
+    targets = [each for each in TARGETS if each.figure == "opening"]
+    workload = BY_NAME["2,000 slots"]
+
+    assert [target.above.entrants for target in targets] == [(OURS,), (OURS_UVLOOP,)]
+    for target in targets:
+        assert target.above.workload == workload.name
+        assert target.bound / target.scale == pytest.approx(workload.connections * 10e-6)
