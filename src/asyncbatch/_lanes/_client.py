@@ -77,6 +77,7 @@ class ClientLane:
         # Those of the client's transports, unless the direct lane sees to them.
         self._engines: list[Engine] = []
         self._loop: Any = None
+        self._is_virtual = False
 
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
@@ -98,6 +99,7 @@ class ClientLane:
         self._engines = [] if type(self._client) is OwnClient else engines_of(self._client)
         self._reader = BodyReader(self.binding, self.rules.minimum_rate)
         self._loop = running_loop()
+        self._is_virtual = is_virtual(self._loop)
 
     def relays(self, limits: TimeLimits) -> Relays | None:
         """Return what makes relays for encoded requests; this lane has none."""
@@ -159,7 +161,7 @@ class ClientLane:
         if not isinstance(limits.max_body, Unset):
             rules = attrs.evolve(rules, max_body=limits.max_body)
         allowed = shorter(seconds, limits.head)
-        limit = _limit_of(allowed, spent, left, trace, self._loop)
+        limit = _limit_of(allowed, spent, left, trace, self._loop, self._is_virtual)
         attempt = ClientAttempt(
             self._client,
             self.binding,
@@ -229,7 +231,12 @@ def _proxy_for(item: object) -> Proxy | Unset | None:
 
 
 def _limit_of(
-    seconds: float | None, spent: float, left: float | None, trace: PhaseTrace, loop: Any
+    seconds: float | None,
+    spent: float,
+    left: float | None,
+    trace: PhaseTrace,
+    loop: Any,
+    has_virtual_clock: bool,
 ) -> TimeLimit:
     """Return the limit of an attempt, to be extended by its waits for a connection."""
     if seconds is None:
@@ -244,6 +251,6 @@ def _limit_of(
         return waited
 
     limit = TimeLimit(max(0.0, seconds - spent), loop=loop, more=more if most else None)
-    if is_virtual(loop):  # the limit does not ask
+    if has_virtual_clock:  # the limit does not ask
         trace.on_waited = lambda: limit.extend(more())
     return limit

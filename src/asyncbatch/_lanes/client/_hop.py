@@ -29,7 +29,7 @@ from asyncbatch._lanes.client._routes import (
     takes_routes,
 )
 from asyncbatch._lanes.failures._attempt_state import AttemptState
-from asyncbatch._lanes.request._sendable import check_framing, check_head, check_url
+from asyncbatch._lanes.request._sendable import check_url, check_whole_head
 from asyncbatch._lanes.request._upload_stream import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._proxy import Proxy
@@ -108,8 +108,7 @@ class Hops:
         if not self.are_hooks_called:  # hooks may change the request as they like
             if url is not self.checked:
                 check_url(url, self._binding, native)
-            check_head(native, self._binding)
-            check_framing(native, self._binding)
+            check_whole_head(native, self._binding)
         if self._names_proxy:
             refuse_elsewhere(self._client, native, self._binding)
         check_whole(native)
@@ -254,7 +253,9 @@ class Hops:
             # A redirect has set a cookie with which the next request cannot be built.
             drop_unsendable(self._client.cookies.jar)
             raise
-        if any(name.lower() == b"set-cookie" for name in _not_ascii(response.headers.raw)):
+        head = self._trace.head
+        # The whole head in one call, where it is known.
+        if (head is None or not head.block.isascii()) and _sets_strange_cookie(response):
             drop_unsendable(self._client.cookies.jar)
         return response
 
@@ -268,9 +269,11 @@ def _tell(watch: Watch, response: Any) -> None:
     watch.receive(response.status_code, response.http_version, peer)
 
 
-def _not_ascii(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
-    """Return the names of the fields with a value that is not ASCII."""
-    return [name for name, value in fields if not value.isascii()]
+def _sets_strange_cookie(response: Any) -> bool:
+    """Whether a response sets a cookie that is not ASCII."""
+    return any(
+        name.lower() == b"set-cookie" for name, value in response.headers.raw if not value.isascii()
+    )
 
 
 def _name_server(native: Any) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 RANGE = "range"
 ACCEPTED = "accept-encoding"
 
+_RANGE_LENGTH = len(RANGE)
+
 
 def ask_for_identity(headers: Any, library: Any) -> None:
     """Ask for no coding if there is a `Range`, and `Accept-Encoding` is httpx's default."""
-    if not any(len(name) == len(RANGE) and name.lower() == b"range" for name, _ in headers.raw):
+    if b"range" not in [name.lower() for name, _ in headers.raw if len(name) == _RANGE_LENGTH]:
         return
     # A private name in httpx and httpx2. Without it the field is left alone.
     usual = getattr(getattr(library, "_client", None), "ACCEPT_ENCODING", None)

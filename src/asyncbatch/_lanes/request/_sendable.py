@@ -148,16 +148,45 @@ def check_head(native: Any, binding: Binding) -> None:
     Raises:
         LocalProtocolError: If there is one.
     """
+    _check_fields(native, binding)
+
+
+def check_whole_head(native: Any, binding: Binding) -> None:
+    """
+    Refuse what `check_head` refuses, and fields that contradict each other about body or host.
+
+    Our engine refuses them too; h11, below a client of the caller's, accepts some of them.
+
+    Raises:
+        LocalProtocolError: If there are such fields.
+    """
+    fields, framing = _check_fields(native, binding)
+    # Most requests have no body: a single `Host` cannot contradict anything.
+    if framing in ([b"Host"], [b"host"]):
+        return
+    try:
+        encode_fields(fields)
+    except InvalidRequest as error:
+        raise binding.library.LocalProtocolError(str(error), request=native) from None
+
+
+def _check_fields(native: Any, binding: Binding) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+    """Check method and fields; return the fields, and the names of those about framing."""
     refused = binding.library.LocalProtocolError
     method = native.method
     if method not in _METHODS and not _TOKEN.fullmatch(method.encode("utf-8", "surrogateescape")):
         raise refused(f"the method is no token: {method[:100]!r}", request=native)
-    fields = native.headers.raw
+    fields: list[tuple[bytes, bytes]] = native.headers.raw
+    framing = []
     for name, _ in fields:
-        if name not in _USUAL and not _TOKEN.fullmatch(name):
+        if name in _USUAL:
+            continue
+        if name.lower() in _FRAMING:
+            framing.append(name)
+        elif not _TOKEN.fullmatch(name):
             raise refused(f"the name of a header is no token: {name[:100]!r}", request=native)
     if not _SUSPECT.search(b"\x80".join([b"", *[value for _, value in fields], b""])):
-        return
+        return fields, framing
     for name, value in fields:
         if _BAD_VALUE.search(value):
             raise refused(
@@ -165,23 +194,4 @@ def check_head(native: Any, binding: Binding) -> None:
                 "character, or a blank at one of its ends",
                 request=native,
             )
-
-
-def check_framing(native: Any, binding: Binding) -> None:
-    """
-    Refuse header fields that contradict each other about the end of the body or the host.
-
-    Our engine refuses them too; h11, below a client of the caller's, accepts some of them.
-
-    Raises:
-        LocalProtocolError: If there are such fields.
-    """
-    fields = native.headers.raw
-    # Most requests have no body: a single `Host` cannot contradict anything.
-    names = [name for name, _ in fields if name not in _USUAL and name.lower() in _FRAMING]
-    if names in ([b"Host"], [b"host"]):
-        return
-    try:
-        encode_fields(fields)
-    except InvalidRequest as error:
-        raise binding.library.LocalProtocolError(str(error), request=native) from None
+    return fields, framing
