@@ -289,8 +289,8 @@ class Worker:
         A task calls it too, with a response and the time when its try was started. The next request
         may then be one that the relay cannot send.
         """
-        workers, job = self._workers, self._job
-        assert job is not None
+        workers = self._workers
+        job: Any = self._job
         is_relay = started_at is None
         ledger = workers.ledger
         if job.weight:
@@ -300,7 +300,7 @@ class Worker:
         result = draft(
             job.index,
             job.request,
-            now - job.first_started_at,  # type: ignore[operator]  # a try that succeeded was begun
+            now - job.first_started_at,
             job.attempts,
             () if history is None else tuple(history),
             job.queued,
@@ -308,10 +308,11 @@ class Worker:
             course,
             content,
             response_builder,
-            ledger.epoch + job.first_started_at,  # type: ignore[operator]
+            ledger.epoch + job.first_started_at,
         )
         result.__class__ = Success
-        ledger.publish(result)
+        publish = ledger.publish
+        publish(result)
         gives_way = workers.permits.waiting and workers.batch_permits.must_give_way()
         if not gives_way:
             encoded = self._replace(job, now, is_relay=is_relay)
@@ -364,12 +365,12 @@ class Worker:
         decides.
         """
         workers = self._workers
-        schedule, source, ledger = workers.schedule, workers.reader.source, workers.ledger
+        schedule, source = workers.schedule, workers.reader.source
         if schedule.pending or not source.is_at_hand or not done.host.steady:
             return None
         output = workers.output
         if output.is_bounded and not output.may_go_on(
-            ledger.unfinished - 1, schedule.in_flight - 1
+            workers.ledger.unfinished - 1, schedule.in_flight - 1
         ):
             return None
         take = source.take
@@ -381,10 +382,12 @@ class Worker:
         if numbered is END:
             return None
         index, item = numbered
-        key = encoded = None
+        ledger, key = workers.ledger, None
+        encoded: Encoded | None = None
         is_text = type(item) is str
         if is_text or not has_own_limits(item):
-            encoded = self._encode(item, self._limits)
+            encode = self._encode
+            encoded = encode(item, self._limits)
         if encoded is not None:
             if isinstance(encoded, tuple):
                 key, may_go = encoded[2].key, True
@@ -392,16 +395,18 @@ class Worker:
                 key = encoded.key
                 may_go = not is_relay or (can_relay(encoded) and not workers.must_announce(item))
             if may_go and schedule.replace(done, item, index, key, now):
-                done.method, done.retry = "GET", UNSET
-                if not is_text:
+                if is_text:
+                    done.method, done.retry = "GET", UNSET
+                else:
                     done.method = method_of(item)
                     done.retry = item.retry if isinstance(item, Request) else UNSET
                 before = ledger.full_before
                 if before is not None:
                     # The same as in `Ledger.enter`, without the call.
-                    since = workers.slots.full_since
-                    seconds = workers.slots.full_seconds - before
-                    done.queued = seconds + (now - since if since else 0.0)
+                    slots = workers.slots
+                    since = slots.full_since
+                    seconds = slots.full_seconds - before
+                    done.queued = seconds + (now - since) if since else seconds
                 workers.last_at_work = done
                 if workers.has_deadline:
                     assert self._relay is not None

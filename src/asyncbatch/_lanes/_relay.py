@@ -317,6 +317,7 @@ class Relay:
         # The task has been cancelled and has not run yet: the response is not wanted any more.
         if exchange.future.done():
             return None
+        encoded: Any
         try:
             encoded = self._take(exchange, now)
             # Something is left of this request, perhaps only a redirect.
@@ -326,14 +327,14 @@ class Relay:
             self._error = error
             encoded = None
         if encoded is not None:
-            if isinstance(encoded, PreparedRequest):
+            if type(encoded) is tuple:
+                _, _, origin_head, payload = encoded
+                origin, method, closes = origin_head.origin, b"GET", origin_head.closes
+            else:
                 origin, method, closes = encoded.origin, encoded.method, encoded.closes
                 if encoded.watch is not None and closes is exchange.closes:
                     encoded.announce()
                 payload = encoded.whole()
-            else:
-                _, _, origin_head, payload = encoded
-                origin, method, closes = origin_head.origin, b"GET", origin_head.closes
             if closes is exchange.closes:
                 self._exchange, self._encoded = exchange, encoded
                 # Not the end of the last request: reading the caller's input may have taken time.
@@ -399,15 +400,14 @@ class Relay:
 
     def _take(self, exchange: Exchange, now: float | None) -> Encoded | None:
         """Pass a finished response to `on_answer`, and return the next request; `None` to stop."""
-        encoded, connection = self._encoded, exchange.connection
-        assert encoded is not None
-        assert connection is not None
+        encoded: Any = self._encoded
+        connection: Any = exchange.connection
         # The builder of the last response on this connection can mostly be used again.
         response_builder: Any = connection.response_builder
         if (
             response_builder is None
             or response_builder.head is not exchange.head
-            or isinstance(encoded, PreparedRequest)
+            or type(encoded) is not tuple
             or response_builder.builder is not encoded[2].builder
             or response_builder.limits is not self._limits
         ):
@@ -445,8 +445,11 @@ class Relay:
             course = course_of_all([*(hop.course for hop in self._hops), course])
             self._hops = None
         self._exchange = self._encoded = None
-        ended_at = exchange.ended_at if now is None else now
-        return self.on_answer(response_builder, content, course, ended_at)
+        # As a variable: CPython specialises no call of a function that is an attribute.
+        on_answer = self.on_answer
+        return on_answer(
+            response_builder, content, course, exchange.ended_at if now is None else now
+        )
 
     def _response_builder_for(self, exchange: Exchange, encoded: Encoded) -> ResponseBuilder | None:
         """Return the builder of a response; `None` if the relay cannot finish it."""

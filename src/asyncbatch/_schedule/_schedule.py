@@ -204,8 +204,8 @@ class Schedule:
         queue = job.queue
         host = queue.host
         if (
-            key != host.key
-            or not host.steady
+            not host.steady
+            or key != host.key
             or queue.place is not _NOWHERE
             or self._timers.next_at <= now
             or self._is_closed

@@ -254,18 +254,6 @@ class Connection:
         self.is_unsent = False
         self._send(exchange)
 
-    def go_on(self, exchange: Exchange, now: float) -> bool:
-        """Start the following exchange here, if it may be; return whether it was started."""
-        if (
-            self.is_closed
-            or exchange.origin != self.origin
-            or self._pool.waiting
-            or now >= self.retire_at
-        ):
-            return False
-        self.start(exchange, now, False)
-        return True
-
     def _start_elsewhere(self, exchange: Exchange) -> None:
         """Give up a connection that became unusable before anything was sent on it."""
         self.exchange = None
@@ -490,8 +478,7 @@ class Connection:
             assert content is not None
             self._progress(exchange, len(content), now)
             return
-        head = protocol.head
-        assert head is not None
+        head: Any = protocol.head
         self.exchange = None
         if self._arrival is not None:
             self._end_arrival(self._arrival)
@@ -508,7 +495,15 @@ class Connection:
             self.close()
         follow = exchange.follow
         following = None if follow is None else follow(exchange)
-        if following is not None and is_kept and self.go_on(following, following.begun_at):
+        if (
+            is_kept
+            and following is not None
+            and not self.is_closed
+            and (following.origin is self.origin or following.origin == self.origin)
+            and not self._pool.waiting
+            and following.begun_at < self.retire_at
+        ):
+            self.start(following, following.begun_at, False)
             return
         if is_kept:
             self._pool.release(self, now, head.idle_timeout)

@@ -92,7 +92,9 @@ class SocketTransport:
         sent = 0
         if not unsent:
             try:
-                sent = self._send(content)
+                # As a variable: CPython specialises no call of a function that is an attribute.
+                send = self._send
+                sent = send(content)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
@@ -163,7 +165,8 @@ class SocketTransport:
         content: bytes | memoryview
         try:
             if into is None:
-                content = self._receive(LITTLE)
+                receive = self._receive
+                content = receive(LITTLE)
                 if len(content) == LITTLE:
                     self._into = self._buffer
             else:
