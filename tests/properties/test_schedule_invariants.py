@@ -213,7 +213,7 @@ class Batches(RuleBasedStateMachine):
         model.see(watched.job.host)
         self._note_end(model, succeeded(begun))
         self._note_pause(model, succeeded(begun))
-        watched.batch.schedule.succeeded(watched.job, 200, begun, self.now)
+        watched.batch.schedule.succeeded(watched.job, begun, self.now)
         watched.batch.wake()
         self._land(watched)
         self._end(watched)

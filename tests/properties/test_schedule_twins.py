@@ -140,7 +140,7 @@ class FastSide(Side):
     def succeed(self, pick: int, _: str) -> None:
         if self.flying:
             which, job, begun = self.flying.pop(pick % len(self.flying))
-            self.schedules[which].succeeded(job, 200, begun, self.now)
+            self.schedules[which].succeeded(job, begun, self.now)
 
     def _follow(self, place: int, which: int, job: Job, begun: float, host: str) -> None:
         if not self.schedules[which].replace(job, self.count, self.count, host, self.now):

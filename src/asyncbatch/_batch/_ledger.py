@@ -261,10 +261,10 @@ class Ledger:
             job.deadline += now - before
         return now
 
-    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
+    def succeeded(self, job: Job, started_at: float, now: float) -> None:
         """Record a success that is published already, if no other request replaces it."""
         self.unfinished -= 1
-        self._schedule.succeeded(job, status_code, started_at, now)
+        self._schedule.succeeded(job, started_at, now)
 
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` its result if its host, its deadline or its batch kept it from being sent."""

@@ -322,7 +322,7 @@ class Worker:
         now = workers.clock()
         if started_at is None:
             started_at = cast("Course", course)[0]
-        ledger.succeeded(job, response_builder.status_code, started_at, now)
+        ledger.succeeded(job, started_at, now)
         self._job = None
         if gives_way:
             workers.tell_feeder()

@@ -263,13 +263,23 @@ class Host:
         if outcome.local:
             self.release(now, request)
             return None
+        was_probe = self._take_back(request, now)
+        return self._learn(outcome, now, retry, was_probe=was_probe)
+
+    def end_well(self, request: object, started_at: float, now: float) -> None:
+        """Do what `end` does with the outcome of a success that was begun at `started_at`."""
+        self._take_back(request, now)
+        self._hear()
+        self._widen(started_at, now)
+
+    def _take_back(self, request: object, now: float) -> bool:
+        """Release the slot of an attempt; return whether it was a probe."""
         self.settle(now)
         self.in_flight -= 1
-        was_probe = self._health is not None and self._health.ended(request)
         if self.slow_start is not None:
             self.slow_start.ended(request)
             self._limit_load()
-        return self._learn(outcome, now, retry, was_probe=was_probe)
+        return self._health is not None and self._health.ended(request)
 
     def overhear(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> None:
         """Learn from the outcome of a request that was redirected here from another host."""
@@ -309,21 +319,29 @@ class Host:
             return None
         if not outcome.is_answer:
             return None
+        self._hear()
+        if outcome.status_code in REFUSALS:
+            return self._refuse(outcome, now, retry)
+        self._widen(None if outcome.status_code is None else outcome.started_at, now)
+        return None
+
+    def _hear(self) -> None:
+        """Learn from an answer, whatever it says."""
         self.has_answered = True
         if self._health is not None:
             if self._health.is_down and self._listener is not None:
                 self._listener.is_back(self.key)
             self._health.answered()
-        if outcome.status_code in REFUSALS:
-            return self._refuse(outcome, now, retry)
+
+    def _widen(self, started_at: float | None, now: float) -> None:
+        """Learn from an answer that is not a refusal; `started_at` is `None` without a status."""
         if self.slow_start is not None:
             self.slow_start.answered(now)
         else:
             self.width += 1
         self._limit_load()
-        if self._pauses is not None and outcome.status_code is not None:
-            self._pauses.answered(outcome.started_at)
-        return None
+        if self._pauses is not None and started_at is not None:
+            self._pauses.answered(started_at)
 
     def _fall_silent(
         self, outcome: Outcome, now: float, retry: RetryPolicy | None, *, was_probe: bool

@@ -262,14 +262,17 @@ class Schedule:
             self._leave(host, now)
         return FINISH
 
-    def succeeded(self, job: Job, status_code: int, started_at: float, now: float) -> None:
-        """Record a success: `done` without an `Outcome`, which a plain host does not need."""
+    def succeeded(self, job: Job, started_at: float, now: float) -> None:
+        """Record a success that was begun at `started_at`: `done` without an `Outcome`."""
         assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
         host = queue.host
         if not host.plain:
-            outcome = Outcome(status_code=status_code, started_at=started_at)
-            self._done_limited(job, outcome, now)
+            self._run_timers(now)
+            self.in_flight -= 1
+            host.end_well(job, started_at, now)
+            self._finish(job, now)
+            host.recover(now)
             return
         if not host.steady:
             host.succeeded()

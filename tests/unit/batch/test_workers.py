@@ -78,7 +78,7 @@ async def test_a_request_that_is_started_at_once_is_as_one_that_is_entered_and_f
             if in_flight and draw.random() < 0.5:
                 pair = in_flight.pop(draw.randrange(len(in_flight)))
                 for workers, job in zip((at_once, found), pair, strict=True):
-                    workers.ledger.succeeded(job, 200, now, now)
+                    workers.ledger.succeeded(job, now, now)
             job, encoded = at_once.next_for_relay(now)
             same = found.next_job(now)
             assert (job is None) == (same is None)

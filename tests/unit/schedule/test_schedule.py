@@ -46,7 +46,7 @@ def open_wide(schedule: Schedule, hosts: Hosts) -> Job:
     """
     job, first = add(schedule, hosts, "aa")
     start_all(schedule)
-    schedule.succeeded(first, 200, 0.0, 0.0)
+    schedule.succeeded(first, 0.0, 0.0)
     assert job.host.steady
     return job
 
@@ -430,7 +430,7 @@ def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     assert job.host.budget is not None
     assert job.host.budget.tries == 3
 
-    schedule.succeeded(job, 200, 0.5, 3.0)
+    schedule.succeeded(job, 0.5, 3.0)
     assert schedule.in_flight == 0
     assert not hosts.remembered()
 
@@ -454,7 +454,7 @@ def test_no_request_takes_a_place_that_is_not_free_for_it(
     job, first = add(schedule, hosts, "aa")
     for now in (0.0, 1.0):
         start_all(schedule, now)
-    schedule.succeeded(first, 200, 0.0, 1.0)
+    schedule.succeeded(first, 0.0, 1.0)
     disturb(schedule, hosts)
 
     assert not schedule.replace(job, "next", 7, key, 2.0)
@@ -468,7 +468,7 @@ def test_a_request_takes_a_place_at_a_host_with_limits(policies: dict[str, Any])
     hosts, schedule = new_schedule(**policies, concurrency=1)
     [first] = add(schedule, hosts, "a")
     start_all(schedule)
-    schedule.succeeded(first, 200, 0.0, 0.0)
+    schedule.succeeded(first, 0.0, 0.0)
     [job] = add(schedule, hosts, "a")
     start_all(schedule)
     replaced = [schedule.replace(job, "next", 7, "a", 1 / 1024 * step) for step in range(1, 10)]
@@ -483,7 +483,7 @@ def test_no_request_takes_a_place_for_which_another_batch_waits() -> None:
     hosts, schedule = new_schedule(per_host=1, concurrency=2)
     [first] = add(schedule, hosts, "a")
     start_all(schedule)
-    schedule.succeeded(first, 200, 0.0, 0.0)
+    schedule.succeeded(first, 0.0, 0.0)
     [job] = add(schedule, hosts, "a")
     start_all(schedule)
     other = Schedule(hosts)
@@ -491,7 +491,7 @@ def test_no_request_takes_a_place_for_which_another_batch_waits() -> None:
     assert other.next(0.5) is None
 
     assert not schedule.replace(job, "next", 7, "a", 1.0)
-    schedule.succeeded(job, 200, 0.0, 1.0)
+    schedule.succeeded(job, 0.0, 1.0)
     assert other.next(1.0) is waiting
 
 
