@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import asyncbatch
 from asyncbatch import Fetcher, Request, Result, Results
 from asyncbatch._results._record import records_of
 from asyncbatch.testing import LoopbackServer
+from tests.har import errors_in
 from tests.tables import expected
 
 
@@ -106,6 +108,44 @@ def test_a_stream_without_await_is_written_too(tmp_path: Path) -> None:
         results.to_jsonl(path)
 
     assert len(path.read_bytes().splitlines()) == 5
+
+
+async def test_a_stream_is_written_as_an_archive(server: LoopbackServer, tmp_path: Path) -> None:
+    """It is valid, and has the entries of the archive of the same results in memory."""
+    urls = [server.url("/a"), "ftp://x.test/", server.url("/status/404"), server.url("/b")]
+
+    async with Fetcher() as fetcher:
+        async with fetcher.stream(urls, ordered=True) as results:
+            await results.to_har(tmp_path / "run.har")
+        again = await fetcher.fetch_many(urls)
+
+    har = json.loads(await to_thread.run_sync((tmp_path / "run.har").read_bytes))
+    expected_har = await to_thread.run_sync(again.to_har)
+    assert errors_in(har) == []
+    assert list(map(asked_in, har["log"]["entries"])) == list(
+        map(asked_in, expected_har["log"]["entries"])
+    )
+    assert results.summary().total == 4
+
+
+def test_a_stream_without_await_is_written_as_an_archive_too(tmp_path: Path) -> None:
+    """One without results is valid as well."""
+    answering = httpx.MockTransport(lambda request: httpx.Response(200, text=str(request.url)))
+    with asyncbatch.SyncFetcher(transport=answering) as fetcher:
+        for count in (0, 3):
+            urls = [f"http://a.test/{place}" for place in range(count)]
+            with fetcher.stream(urls) as results:
+                results.to_har(tmp_path / "run.har")
+
+            har = json.loads((tmp_path / "run.har").read_bytes())
+            assert errors_in(har) == []
+            texts = {entry["response"]["content"]["text"] for entry in har["log"]["entries"]}
+            assert texts == set(urls)
+
+
+def asked_in(entry: dict[str, Any]) -> tuple[str, int]:
+    """Return what is the same of an entry each time: its URL and the status."""
+    return entry["request"]["url"], entry["response"]["status"]
 
 
 @pytest.mark.extras

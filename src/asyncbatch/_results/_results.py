@@ -83,6 +83,22 @@ class ResultStream(AsyncIterator[Result]):
         """
         await self._write(ParquetFile(path))
 
+    async def to_har(self, path: PathTypes) -> None:
+        """
+        Write the results that are still to come to an HTTP archive (HAR 1.2), as they come.
+
+        It has what `Results.to_har` describes, in the order in which the results come. Memory is
+        bounded, and the file appears when it is whole.
+
+        Raises:
+            OSError: If the file cannot be written.
+            RuntimeError: If the stream has ended, or was left, before or meanwhile; or if an
+                earlier file was not written to its end.
+        """
+        from asyncbatch._results.report._har import HarFile
+
+        await self._write(HarFile(path))
+
     @abstractmethod
     async def _write(self, file: TableFile) -> None:
         """Write the results that are still to come to a file."""

@@ -142,7 +142,7 @@ async def test_what_was_read_to_its_end_is_written_to_no_file(tmp_path: Path, ta
     await read_to_the_end(output)
     await to_thread.run_sync(path.write_text, "earlier")
 
-    for write in (output.to_jsonl, output.to_parquet, output.to_jsonl):
+    for write in (output.to_jsonl, output.to_parquet, output.to_har, output.to_jsonl):
         with pytest.raises(RuntimeError, match="has ended, and keeps no results; write it before"):
             await write(path)
     output.leave()

@@ -254,7 +254,7 @@ def test_a_stream_that_was_read_to_its_end_is_written_to_no_file(
     with SyncFetcher() as fetcher:
         with fetcher.stream([loopback.url()] * 5, report=True) as stream:
             assert len(list(stream)) == 5
-            for write in (stream.to_jsonl, stream.to_parquet):
+            for write in (stream.to_jsonl, stream.to_parquet, stream.to_har):
                 with pytest.raises(RuntimeError, match="has ended, and keeps no results; write it"):
                     write(path)
         with pytest.raises(RuntimeError, match="the stream has ended"):

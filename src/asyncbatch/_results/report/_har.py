@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
 from asyncbatch._results._record import encodable
-from asyncbatch._results._table_file import PathTypes
+from asyncbatch._results._table_file import PathTypes, TableFile
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import masked_fields, masked_text, masked_url
 from asyncbatch._values._redaction import MASK
@@ -52,18 +52,50 @@ def to_har(results: Iterable[Result], path: PathTypes | None = None) -> dict[str
     Raises:
         OSError: If the file cannot be written.
     """
-    tried = [result for result in results if result.attempts and result.url is not None]
+    tried = list(filter(_was_tried, results))
     tried.sort(key=lambda result: result._started)  # pyright: ignore[reportPrivateUsage]
-    har = {
-        "log": {
-            "version": "1.2",
-            "creator": {"name": "asyncbatch", "version": version("asyncbatch")},
-            "entries": [_entry(result) for result in tried],
-        }
-    }
+    har = {"log": {**_head(), "entries": [_entry(result) for result in tried]}}
     if path is not None:
         Path(os.fsdecode(path)).write_text(json.dumps(har), encoding="ascii")
     return har
+
+
+class HarFile(TableFile):
+    """An archive that is written while its results come; its entries are in their order."""
+
+    _lines: BinaryIO
+
+    def __init__(self, path: PathTypes) -> None:
+        super().__init__(path)
+        self._has_entries = self._is_ended = False
+
+    def _begin(self, file: BinaryIO) -> None:
+        self._lines = file
+        head = json.dumps(_head()).removesuffix("}")
+        file.write(f'{{"log": {head}, "entries": ['.encode("ascii"))
+
+    def _write(self, results: list[Result]) -> None:
+        for result in filter(_was_tried, results):
+            self._lines.write(b",\n" if self._has_entries else b"\n")
+            self._lines.write(json.dumps(_entry(result)).encode("ascii"))
+            self._has_entries = True
+
+    def _end(self) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            self._lines.write(b"\n]}}\n")
+
+
+def _was_tried(result: Result) -> bool:
+    return result.attempts > 0 and result.url is not None
+
+
+def _head() -> dict[str, Any]:
+    """Return what an archive has beside its entries."""
+    return {
+        "version": "1.2",
+        "creator": {"name": "asyncbatch", "version": version("asyncbatch")},
+    }
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from asyncbatch._results._results import Results
-from asyncbatch._results.report._har import to_har
+from asyncbatch._results.report._har import HarFile, to_har
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request
 from asyncbatch._values._result import Result, Success
@@ -48,6 +49,22 @@ def entry_of(result: Result) -> dict[str, Any]:
     assert errors_in(json.loads(json.dumps(har))) == []
     (entry,) = har["log"]["entries"]
     return dict(entry)
+
+
+def test_an_archive_that_is_not_whole_is_not_there(tmp_path: Path) -> None:
+    """An error on the way leaves nothing, and what was there stays."""
+    path = tmp_path / "run.har"
+    path.write_text("earlier")
+
+    def broken() -> Iterator[Result]:
+        yield answered()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        HarFile(path).write_all(broken())
+
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_archive_has_no_lone_surrogates() -> None:
