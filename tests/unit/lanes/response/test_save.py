@@ -28,12 +28,13 @@ class Written:
     def decode_by(self, decode: Any) -> None:
         self.decoder = decode(self.pieces.append)
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes, refill: Any = None) -> int:
         await anyio.sleep(self.seconds)
         if self.decoder is None:
             self.pieces.append(piece)
         else:
             self.decoder.feed(piece)
+        return len(piece) + (0 if refill is None else refill(memoryview(bytearray(10))))
 
 
 async def pieces_of(*pieces: bytes, every: float = 0.0) -> AsyncIterator[bytes]:
@@ -93,7 +94,7 @@ async def test_a_failure_of_the_sink_closes_the_response():
     """The rest is not read."""
 
     class Full(Written):
-        async def write(self, piece: bytes) -> None:
+        async def write(self, piece: bytes, refill: Any = None) -> int:
             raise OSError("no space")
 
     answer = response(pieces_of(b"ab", b"c"))
@@ -119,3 +120,18 @@ async def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch)
 
     assert received == 6000
     assert len(sink.pieces) == 3
+
+
+@pytest.mark.parametrize("rate", [None, 1.0])
+async def test_what_the_sink_receives_itself_counts(rate: float | None):
+    """It is offered the means after each piece."""
+    sink, offered = Written(), 0
+
+    def refill() -> Any:
+        nonlocal offered
+        offered += 1
+        return len  # receives as many bytes as there is memory for
+
+    received = await write_all(pieces_of(b"ab", b"c"), sink, rate, refill)  # type: ignore[arg-type]
+
+    assert (received, offered) == (2 + 10 + 1 + 10, 2)
