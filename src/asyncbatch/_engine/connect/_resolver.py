@@ -71,7 +71,9 @@ def without_escape(host: str) -> str:
 def _parse_literal(host: str, port: int) -> list[Address] | None:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        # As bytes: for text, Python imports its codec of international names.
+        name = host.encode("ascii")
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
     except (OSError, UnicodeError):
         return None
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]

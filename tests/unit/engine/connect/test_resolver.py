@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -309,3 +311,14 @@ async def test_a_look_up_without_a_descriptor_is_not_taken_for_an_unknown_name(
 def cannot_start(_: threading.Thread) -> None:
     """Fail as `threading.Thread.start` does."""
     raise RuntimeError("can't start new thread")
+
+
+def test_a_literal_is_parsed_without_a_codec() -> None:
+    """Python imports that of international names for each host that is text: in the event loop."""
+    program = (
+        "import sys; from asyncbatch._engine.connect._resolver import parse_literal; "
+        "assert parse_literal('127.0.0.1', 80) and not parse_literal('a.test', 80); "
+        "assert 'encodings.idna' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)
