@@ -62,7 +62,7 @@ class ThreadOutput:
         # Only the consumer's thread writes these.
         self._taking: deque[Result] | None = deque()
         self._taken = 0
-        self.has_ended = False
+        self.has_ended: bool = False
         """Whether all results were taken, and then the end or its error."""
 
     # In the loop's thread:
