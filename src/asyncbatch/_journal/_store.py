@@ -117,10 +117,11 @@ class Store:
             # being read, or the disk is full, the log stays, and is read too.
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA busy_timeout = 0")
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                # All is on the disk now. What follows changes some bytes of the header, in one
-                # sector, and the file is whole with either: no need to wait for the disk.
-                self._connection.execute("PRAGMA synchronous = OFF")
+                copied = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if copied[0] == 0:  # no reader was in the way
+                    # All is on the disk now. What follows changes some bytes of the header, in one
+                    # sector, and the file is whole with either: no need to wait for the disk.
+                    self._connection.execute("PRAGMA synchronous = OFF")
                 self._connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             self._connection.close()
         finally:

@@ -251,3 +251,23 @@ def test_a_reader_does_not_keep_the_writer_from_closing(path: Path) -> None:
     again = opened(path)
     assert find(again, b"k")[0].content == b"1"
     again.close()
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_closing_does_without_the_disk_only_if_all_is_there(path: Path, is_read: bool) -> None:
+    """A reader keeps the log from being copied; what copies it later has to wait for the disk."""
+    store, said = opened(path), list[str]()
+    store.write([(record(b"k0"), b"body")])
+    reader = sqlite3.connect(path, isolation_level=None)
+    if is_read:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    store._connection.set_trace_callback(said.append)
+
+    store.close()
+
+    assert ("PRAGMA synchronous = OFF" in said) is not is_read
+    reader.close()
+    again = opened(path)
+    assert [found.record.url for found in find(again, b"k")] == ["u"]
+    again.close()
