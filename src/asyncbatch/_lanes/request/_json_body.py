@@ -16,17 +16,20 @@ _SAMPLES: tuple[Any, ...] = ({"a": [1, 2.5, None, True, {}], "é": 'b"\u2028\n'}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-@functools.cache
 def json_encoder(library: Any) -> Callable[[Any], bytes] | None:
     """Return what encodes values as `library` does, or `None` if `library` does it otherwise."""
     try:
-        # Private names of httpx; a program may have put another function in the place of `dumps`.
-        dumps, encode = library._content.json_dumps, library._content.encode_request
-        if (dumps.__module__, dumps.__qualname__) != ("json", "dumps"):
-            return None
-        is_same = all(_encoded_by(encode, sample) == _described(sample) for sample in _SAMPLES)
+        # Private names of httpx; a program may put other functions in their place at any time.
+        return _encoder_like(library._content.json_dumps, library._content.encode_request)
     except Exception:
         return None
+
+
+@functools.cache
+def _encoder_like(dumps: Any, encode: Any) -> Callable[[Any], bytes] | None:
+    if (dumps.__module__, dumps.__qualname__) != ("json", "dumps"):
+        return None
+    is_same = all(_encoded_by(encode, sample) == _described(sample) for sample in _SAMPLES)
     return _encode if is_same else None
 
 

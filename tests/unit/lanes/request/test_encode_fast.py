@@ -315,3 +315,14 @@ def test_a_library_that_encodes_json_otherwise_does_it_itself(content: Any) -> N
     library._content = content
 
     assert json_encoder(library) is None
+
+
+def test_a_function_that_is_put_in_the_place_of_dumps_later_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the next fetcher, although one before has encoded as httpx did then."""
+    assert json_encoder(httpx) is not None
+
+    monkeypatch.setattr("httpx._content.json_dumps", lambda value, **_: "other")
+
+    assert json_encoder(httpx) is None
