@@ -135,7 +135,24 @@ class ErrorParcel(Parcel):
         error = self.value
         if type(error).__module__.partition(".")[0] in _LIBRARIES:
             return reduced(error)
-        return (same, (error,)) if travels(error) else _remains_of(error)
+        whole = _WholeError(error)
+        arrived = _round_trip(whole)
+        if type(arrived) is type(error) and _text_of(arrived) == _text_of(error):
+            return whole.__reduce__()
+        return _remains_of(error)
+
+
+class _WholeError(Parcel):
+    """
+    Placeholder for an exception that its own `__reduce__` describes.
+
+    `pickle` would ask the functions that are registered for the class in `copyreg` first. Those of
+    tblib, which Dask loads, leave out what a `UnicodeError` says.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts: tuple[Any, ...] = self.value.__reduce_ex__(2)
+        return parts
 
 
 class FieldParcel(Parcel):
@@ -177,14 +194,17 @@ def _text_of(error: Exception) -> str:
 
 def travels(value: object) -> bool:
     """Whether a value can be pickled, and unpickles as its own type."""
-    if is_plain(value):
-        return True
+    return is_plain(value) or type(_round_trip(value)) is type(value)
+
+
+def _round_trip(value: object) -> Any:
+    """Pickle and unpickle a value; return None if that fails."""
     import pickle  # with what it loads, a tenth of what importing these values takes
 
     try:
-        return type(pickle.loads(pickle.dumps(value))) is type(value)  # noqa: S301  # our own
+        return pickle.loads(pickle.dumps(value))  # noqa: S301  # our own
     except Exception:
-        return False
+        return None
 
 
 def same(value: Any) -> Any:

@@ -77,20 +77,20 @@ class Fault:
     @classmethod
     def connect(cls) -> Self:
         """Refuse the connection: `ConnectError`, caused by a `ConnectionRefusedError`."""
-        cause = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        return cls("connect", _Raise("ConnectError", cause))
+        args = (errno.ECONNREFUSED, "Connection refused")
+        return cls("connect", _Raise("ConnectError", OSError, args))
 
     @classmethod
     def dns(cls) -> Self:
         """Fail to resolve the name: `ConnectError`, caused by a `socket.gaierror`."""
-        cause = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return cls("dns", _Raise("ConnectError", cause))
+        args = (socket.EAI_NONAME, "Name or service not known")
+        return cls("dns", _Raise("ConnectError", socket.gaierror, args))
 
     @classmethod
     def tls(cls) -> Self:
         """Fail to verify the certificate: `ConnectError`, from `ssl.SSLCertVerificationError`."""
-        cause = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed")
-        return cls("tls", _Raise("ConnectError", cause))
+        args = (1, "certificate verify failed: self-signed")
+        return cls("tls", _Raise("ConnectError", ssl.SSLCertVerificationError, args))
 
     @classmethod
     def timeout(cls, phase: Phase = "read") -> Self:
@@ -98,18 +98,18 @@ class Fault:
 
         `hang` raises it after the time has passed.
         """
-        return cls("timeout", _Raise(f"{phase.capitalize()}Timeout", TimeoutError()))
+        return cls("timeout", _Raise(f"{phase.capitalize()}Timeout", TimeoutError, ()))
 
     @classmethod
     def reset(cls, *, body: int | None = None) -> Self:
         """Reset the connection before the response, or after `body` raw bytes: `ReadError`."""
-        error = _Raise("ReadError", ConnectionResetError(errno.ECONNRESET, "reset by peer"))
+        error = _Raise("ReadError", OSError, (errno.ECONNRESET, "reset by peer"))
         return cls("reset", error if body is None else _BreakBody(error, body))
 
     @classmethod
     def cut(cls, *, body: int | None = None) -> Self:
         """Close the connection at the place that `reset` describes: `RemoteProtocolError`."""
-        error = _Raise("RemoteProtocolError", EOFError("server disconnected"))
+        error = _Raise("RemoteProtocolError", EOFError, ("server disconnected",))
         return cls("cut", error if body is None else _BreakBody(error, body))
 
     @classmethod
@@ -164,7 +164,9 @@ class Fault:
 class _Raise:
     name: str
     """The name of the error in httpx."""
-    cause: Exception
+    cause: type[Exception]
+    args: tuple[Any, ...]
+    """The arguments of the cause. With them, an `OSError` becomes the subclass of its number."""
 
     async def __call__(
         self, library: Any, request: httpx.Request, forward: Forward, extra: float
@@ -173,7 +175,7 @@ class _Raise:
 
     def strike(self, library: Any, request: httpx.Request) -> NoReturn:
         # A new cause each time: a shared one would collect all tracebacks.
-        cause = type(self.cause)(*self.cause.args)
+        cause = self.cause(*self.args)
         raise getattr(library, self.name)(str(cause), request=request) from cause
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -59,6 +60,12 @@ async def test_a_fault_raises_what_httpx_would(
         causes.append(caught.value.__cause__)
 
     assert causes[0] is not causes[1]
+
+
+@pytest.mark.parametrize("made", [Fault.connect, Fault.dns, Fault.tls, Fault.timeout, Fault.cut])
+def test_faults_of_one_kind_are_equal(made: Callable[[], Fault]) -> None:
+    """As values are; what they raise is made when they strike."""
+    assert made() == made()
 
 
 @pytest.mark.parametrize(

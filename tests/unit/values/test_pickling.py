@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import pathlib
 import pickle
 import pickletools
@@ -253,6 +254,39 @@ def test_an_error_of_the_caller_travels_as_it_does() -> None:
     assert str(arrived.error) == str(result.error)
 
 
+def test_an_error_travels_whole_where_another_library_pickles_its_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As tblib does for each class once Dask is imported: it makes errors without their fields."""
+
+    def without_fields(error: UnicodeEncodeError) -> tuple[Any, ...]:
+        return UnicodeEncodeError.__new__, (UnicodeEncodeError, *error.args)
+
+    monkeypatch.setitem(copyreg.dispatch_table, UnicodeEncodeError, without_fields)
+    error = UnicodeEncodeError("ascii", "\xe9", 0, 1, "why")
+    assert str(pickle.loads(pickle.dumps(error))) != str(error)
+
+    for carry in CARRIED.values():
+        arrived = carry(failure(error=error)).error
+        assert type(arrived) is UnicodeEncodeError
+        assert (str(arrived), arrived.reason) == (str(error), "why")
+
+
+@pytest.mark.extras
+def test_an_error_travels_whole_once_dask_is_imported() -> None:
+    """The same with the library itself, in a process where no other test pickles anything."""
+    program = (
+        "import distributed, pickle\n"
+        "from tests.samples import failure\n"
+        "error = UnicodeEncodeError('ascii', '\\xe9', 0, 1, 'why')\n"
+        "assert str(pickle.loads(pickle.dumps(error))) != str(error), 'tblib was mended'\n"
+        "print(pickle.loads(pickle.dumps(failure(error=error))).error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.stdout.strip() == str(UnicodeEncodeError("ascii", "\xe9", 0, 1, "why")), done.stderr
+
+
 def fetch(url: str) -> Results:
     """Fetch in a process of its own."""
     return asyncbatch.fetch_many_sync([url, f"{url}404"], retry=None)
@@ -304,6 +338,14 @@ class Wordy(Exception):
         return f"{self.text} {type(self.lock).__name__}"
 
 
+class Adding(Exception):
+    """One that adds to its argument, and would add to it again when it is unpickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"failed: {text}")
+        self.code = 8
+
+
 def local_error() -> Exception:
     """Return an error of a class that no module has."""
 
@@ -316,6 +358,7 @@ def local_error() -> Exception:
 ERRORS: dict[str, Callable[[], Exception]] = {
     "refuses": lambda: Refusing("no"),
     "arguments of its own": lambda: Arguing(3, reason="why"),
+    "adds to its argument": lambda: Adding("why"),
     "text of what is lost": Wordy,
     "local class": local_error,
     "holds what is local": lambda: ValueError("x", lambda: None),
@@ -341,8 +384,9 @@ async def test_a_failure_travels_with_whatever_error(server: LoopbackServer) -> 
         assert there.kind == here.kind == FailureKind.callback
         assert str(here.error) in str(there.error)
         assert any("raised at" in note for note in there.error.__notes__)
-        if name in ("refuses", "arguments of its own"):
+        if name in ("refuses", "arguments of its own", "adds to its argument"):
             assert type(there.error) is type(here.error)
+            assert str(there.error) == str(here.error)
             assert there.error.code == here.error.code  # type: ignore[attr-defined]
 
 
