@@ -29,6 +29,7 @@ from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._groups import Groups
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of, part_text_of
+from asyncbatch._files._receivers import Receivers
 from asyncbatch._files._target import look_for
 from asyncbatch._files._versions import Kept, range_head
 from asyncbatch._runtime._threads import NoThreads, Threads
@@ -53,8 +54,12 @@ RECEIVING = 2
 more of them than processors the event loop waits for its turn: with 16 files of 100 MB at once on
 two processors, its 99th percentile was 10 ms late with 2 of them, and 50 ms with 8."""
 
+HELD_UP = 1.0
+"""Seconds without a free one of these threads after which the others write for them."""
+
 _threads = Threads("asyncbatch-disk", THREADS, linger=0.1)
 _receiving_threads = Threads("asyncbatch-disk-receiving", RECEIVING, linger=0.1)
+_receivers = Receivers(_receiving_threads, HELD_UP)
 
 IDENTITY: Mapping[str, str] = {"Accept-Encoding": "identity"}
 """The headers of most tries, which ask for the body as it is."""
@@ -298,19 +303,26 @@ class Download:
         write = partial(self._writer.write, part, [*self._take_pieces(), piece])
         if refill is not None and isinstance(piece, memoryview):
             go_on = partial(self._writer.go_on, part, refill, piece, _are_others_waiting)
-            return len(piece) + (await self._receive(write, go_on) or 0)
+            refilled = await self._receive(write, go_on)
+            if refilled is not None:
+                return len(piece) + refilled
         # The connection receives meanwhile, as much as it holds.
         await self._call(write)
         return len(piece)
 
     async def _receive(self, write: Callable[[], None], go_on: Callable[[], int]) -> int | None:
-        """Write, and go on receiving and writing if there are threads for it."""
+        """Write, and go on receiving and writing; `None` if no thread is there for it."""
 
         def both() -> int:
             write()
             return go_on()
 
-        return await self._call(both, _receiving_threads, write)
+        try:
+            return await _receivers.call(both)
+        except NoThreads:
+            return None
+        except OSError as error:
+            raise SinkFailure(FailureKind.disk, error=error) from None
 
     async def finish(self) -> Saved:
         """See `Sink.finish`; if there is something to examine, the file is its part as yet."""
@@ -386,34 +398,24 @@ class Download:
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         return pieces
 
-    async def _call(
-        self,
-        function: Callable[[], T],
-        threads: Threads = _threads,
-        without: Callable[[], T] | None = None,
-    ) -> T:
+    async def _call(self, function: Callable[[], T]) -> T:
         """
-        Call a function in a thread, and return its value.
-
-        Args:
-            function: The function.
-            threads: The threads.
-            without: Called here if there are no threads, instead of `function`.
+        Call a function in a thread, or here if there are none, and return its value.
 
         Raises:
             SinkFailure: It has raised an `OSError`.
         """
         try:
             try:
-                return await threads.call(function)
+                return await _threads.call(function)
             except NoThreads:
-                return (without or function)()
+                return function()
         except OSError as error:
             raise SinkFailure(FailureKind.disk, error=error) from None
 
 
 def _are_others_waiting() -> bool:
-    return _receiving_threads.are_wanted
+    return _receivers.are_wanted
 
 
 def _plain_length(head: Head) -> int | None:

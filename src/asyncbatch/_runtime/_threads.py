@@ -175,16 +175,17 @@ class Call:
     def __init__(self, function: Callable[[], Any]) -> None:
         self.ended = anyio.Event()
         self._loop = anyio.lowlevel.current_token()
-        # None once it was called or given up.
-        self._function: Callable[[], Any] | None = function
+        # Empty once it was called or withdrawn; taken from it by one thread only.
+        self._functions = [function]
         self._is_given_up = False
         self._value: Any = None
         self._error: BaseException | None = None
 
     def run(self) -> None:
         """Call the function, in a thread."""
-        function, self._function = self._function, None
-        if function is None:
+        try:
+            function = self._functions.pop()
+        except IndexError:
             return
         try:
             value = function()
@@ -198,7 +199,15 @@ class Call:
     def give_up(self) -> None:
         """Drop the function, or its outcome."""
         self._is_given_up = True
-        self._function = None
+        self.withdraw()
+
+    def withdraw(self) -> bool:
+        """Drop the function unless a thread has begun it; return whether it was dropped."""
+        try:
+            self._functions.pop()
+        except IndexError:
+            return False
+        return True
 
     def result(self) -> Any:
         """Return the value of the function, or raise its error. Call it once."""

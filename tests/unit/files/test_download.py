@@ -13,6 +13,8 @@ import pytest
 from asyncbatch import FailureKind, Folder, Request
 from asyncbatch._files import Download, Files, _download
 from asyncbatch._files._part import Part
+from asyncbatch._files._receivers import Receivers
+from asyncbatch._runtime._threads import Threads
 from asyncbatch._values._sink import Head, Mismatch, SinkFailure, Taking, TooLarge
 
 URL = "http://host.test/x"
@@ -193,6 +195,55 @@ async def test_what_follows_a_piece_is_received_in_its_thread(
     assert received == 1 + count
     assert (tmp_path / "x").stat().st_size == 1 + count
     assert threading.current_thread() not in threads
+
+
+async def test_writes_that_hang_hold_up_no_other_long_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not even as many as there are threads that receive; other threads write for the rest."""
+    receivers = Receivers(Threads("asyncbatch-disk-receiving", _download.RECEIVING), 0.01)
+    monkeypatch.setattr(_download, "_receivers", receivers)
+    go_on = threading.Event()
+    hanging: list[Part] = []
+    write = Part.write
+
+    def slow(part: Part, pieces: list[bytes]) -> None:
+        if "gone" in str(part.path):
+            hanging.append(part)
+            go_on.wait(20)
+        write(part, pieces)
+
+    monkeypatch.setattr(Part, "write", slow)
+    refills = [b"b" * 10, b""]
+
+    def refill(memory: memoryview) -> int:
+        piece = refills.pop(0)
+        memory[: len(piece)] = piece
+        return len(piece)
+
+    async def fetch(folder: Path) -> int:
+        file = download(folder)
+        await file.begin()
+        await file.accept(head())
+        await file.write(memoryview(bytearray(b"a" * 300_000)), refill)
+        await file.write(memoryview(bytearray(b"c" * 300_000)), refill)
+        saved = await file.finish()
+        await file.end()
+        return saved.size
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(_download.RECEIVING):
+            tasks.start_soon(fetch, tmp_path / f"gone{number}")
+        while len(hanging) < _download.RECEIVING:  # noqa: ASYNC110  # set by threads
+            await anyio.sleep(0.001)
+        with anyio.fail_after(10):
+            size = await fetch(tmp_path / "there")
+        untouched = list(refills)
+        refills += [b""] * 2 * _download.RECEIVING
+        go_on.set()
+
+    assert size == 600_000
+    assert len(untouched) == 2
 
 
 @pytest.mark.parametrize("at", ["begin", "write", "finish"])
