@@ -25,7 +25,16 @@ class ConnectPhases:
         observer: Called for each step, if set.
     """
 
-    __slots__ = ("_current", "_since", "connect", "dns", "is_at_proxy", "observer", "tls")
+    __slots__ = (
+        "_counts_from",
+        "_current",
+        "_since",
+        "connect",
+        "dns",
+        "is_at_proxy",
+        "observer",
+        "tls",
+    )
 
     def __init__(self, observer: Observer | None = None) -> None:
         self.dns: float | None = None
@@ -36,11 +45,13 @@ class ConnectPhases:
         # The phase in progress, and when it began.
         self._current: Phase | None = None
         self._since = 0.0
+        # When the exchange that waits for the connection took it over; nothing before it counts.
+        self._counts_from = 0.0
 
     def enter(self, phase: Phase, at: float | None = None) -> None:
         """Begin a phase, now or at a past time."""
         self._current = phase
-        self._since = monotonic() if at is None else at
+        self._since = monotonic() if at is None else max(at, self._counts_from)
 
     def leave(self) -> None:
         """End the phase in progress, if there is one."""
@@ -59,6 +70,11 @@ class ConnectPhases:
         """Forget the durations of a failed attempt."""
         self.dns = self.connect = self.tls = None
         self.is_at_proxy = False
+
+    def count_from_now(self) -> None:
+        """Forget the time so far: it was that of another exchange than waits now."""
+        self.dns = self.connect = self.tls = None
+        self._since = self._counts_from = monotonic()
 
     def _so_far(self, phase: Phase) -> float:
         earlier: float | None = getattr(self, phase)

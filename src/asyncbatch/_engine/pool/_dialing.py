@@ -185,6 +185,7 @@ class Dial:
         exchange.dial = self
         self.exchange = exchange
         self._phases.observer = exchange.observer
+        self._phases.count_from_now()
         self.is_taken_over = True
 
     def pass_on(self, exchange: Exchange, other: Exchange) -> None:

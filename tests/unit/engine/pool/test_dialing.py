@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,8 @@ class Connector:
         self.connects = 0
         self.begun: Any = None
         self.hold: aio.Event | None = None
+        # Seconds by which the connect has begun earlier.
+        self.began_before = 0.0
 
     def begin(self, *_: Any) -> Any:
         if isinstance(self.at_once, Exception):
@@ -42,7 +45,7 @@ class Connector:
     async def connect(self, origin: Any, phases: Any, attacher: Any, begun: Any) -> Any:
         self.connects += 1
         self.begun = begun
-        phases.enter("connect")
+        phases.enter("connect", monotonic() - self.began_before)
         if self.hold is not None:
             await self.hold.wait()
         phases.leave()
@@ -181,6 +184,23 @@ async def test_a_dial_whose_exchange_was_served_goes_on_for_the_next() -> None:
 
     assert await rig.end() == ("succeeded", next_exchange, "connection on transport")
     assert rig.dial.is_taken_over
+
+
+async def test_an_exchange_that_takes_a_dial_over_has_not_waited_for_all_of_it() -> None:
+    """The connect had begun before the exchange had: its phases never exceed its own time."""
+    rig = Rig(Connector("transport"))
+    rig.connector.began_before = 100.0
+    rig.connector.hold = aio.Event()
+    rig.dial.begin()
+    await aio.sleep(0)
+    rig.dial.spare(rig.exchange)
+    next_exchange = rig.new_exchange()
+    rig.dial.take_over(next_exchange)
+    rig.connector.hold.set()
+    await rig.end()
+
+    assert next_exchange.connect is not None
+    assert next_exchange.connect < 50.0
 
 
 async def test_a_connect_has_its_time() -> None:
