@@ -111,7 +111,16 @@ def test_pieces_are_bounded(kind: Any) -> None:
         (gzip.compress(TEXT, mtime=0) + gzip.compress(TEXT, mtime=0), None),
         (gzip.compress(TEXT, mtime=0) + b"\0", None),
         (b"no gzip", None),
+        (b"", None),
+        (gzip.compress(b"", mtime=0), b""),
+        (gzip.compress(bytes(MAX_PIECE - 1), mtime=0), bytes(MAX_PIECE - 1)),
         (gzip.compress(bytes(MAX_PIECE + 1), mtime=0), None),
+        # The claimed size is less or more than the true one, or that of another member.
+        (gzip.compress(TEXT, mtime=0)[:-4] + b"\1\0\0\0", None),
+        (gzip.compress(TEXT, mtime=0)[:-4] + b"\xff\xff\0\0", None),
+        (gzip.compress(TEXT, mtime=0)[:-4] + b"\xff\xff\xff\xff", None),
+        (gzip.compress(TEXT, mtime=0) + gzip.compress(b"x", mtime=0), None),
+        (gzip.compress(b"x", mtime=0) + gzip.compress(TEXT, mtime=0), None),
     ],
 )
 def test_only_a_small_whole_member_is_unpacked_at_once(wire: bytes, content: bytes | None) -> None:
