@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from asyncbatch._results._heads import Heads
-from asyncbatch._values._errors import message_of
+from asyncbatch._values._errors import FailureKind, message_of
 from asyncbatch._values._redaction import (
     redacted,
     redacted_url,
@@ -24,7 +25,7 @@ from asyncbatch._values._redaction import (
     without,
 )
 from asyncbatch._values._request import Request, method_of
-from asyncbatch._values._result import Failure, Result, ResultColumns, Success, columns_in
+from asyncbatch._values._result import Failure, Result, Success
 from asyncbatch._values._timing import NETWORK_PHASES, phase_columns
 
 PHASES = ("queued", "throttled", *NETWORK_PHASES)
@@ -48,6 +49,25 @@ _TEXTS = ("tag", "url", "final_url", "method", "error", "path")
 
 _INT64 = range(-(2**63), 2**63)
 _ERRORS = {4: "Client error", 5: "Server error"}
+
+
+class _Fields(NamedTuple):
+    """The fields of some results, without building any response; one list for each."""
+
+    indices: list[int]
+    items: list[Any]
+    urls: list[Any]
+    answers: list[Any]
+    kinds: list[FailureKind | None]
+    attempts: list[int]
+    contents: list[bytes]
+    files: list[tuple[Path, int, int | None] | None]
+    from_journal: list[bool]
+    started: list[float]
+    elapsed: list[float]
+    queued: list[float]
+    throttled: list[float]
+    networks: list[Any]
 
 
 def records_of(
@@ -97,7 +117,7 @@ def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) 
         tag_types: The types of tags that stay as they are; of others, `repr` is taken.
     """
     results = list(results)
-    found = columns_in(results)
+    found = _fields_of(results)
     return {
         "index": found.indices,
         **_asked(found, tag_types),
@@ -116,7 +136,32 @@ def columns_of(results: Iterable[Result], tag_types: Collection[type] = (str,)) 
     }
 
 
-def _asked(found: ResultColumns, tag_types: Collection[type]) -> dict[str, list[Any]]:
+def _fields_of(results: Sequence[Any]) -> _Fields:
+    """
+    Return the fields of some results.
+
+    One list after the other, since a tuple for each result would set the garbage collector off,
+    which takes longer than all the rest.
+    """
+    return _Fields(
+        [each.index for each in results],
+        [each._item for each in results],
+        [each._url for each in results],
+        [each._answer for each in results],
+        [each.kind for each in results],
+        [each.attempts for each in results],
+        [each._content for each in results],
+        [each._saved for each in results],
+        [each.from_journal for each in results],
+        [each._started for each in results],
+        [each.elapsed for each in results],
+        [each._queued for each in results],
+        [each._throttled for each in results],
+        [each._network for each in results],
+    )
+
+
+def _asked(found: _Fields, tag_types: Collection[type]) -> dict[str, list[Any]]:
     """Return what was asked for; `url` and `final_url` are one list if no URL has changed."""
     items = found.items
     asked: list[str] = items
@@ -133,7 +178,7 @@ def _asked(found: ResultColumns, tag_types: Collection[type]) -> dict[str, list[
     return {"tag": tags, "url": urls, "final_url": final_urls, "method": methods}
 
 
-def _outcomes(found: ResultColumns, results: Sequence[Result]) -> dict[str, list[Any]]:
+def _outcomes(found: _Fields, results: Sequence[Result]) -> dict[str, list[Any]]:
     kinds, count = found.kinds, len(found.kinds)
     if kinds.count(None) == count:
         return {"ok": [True] * count, "kind": kinds, "error": kinds}
@@ -226,7 +271,7 @@ def asked_url(result: Result) -> str:
     return _asked_url(result._item)  # pyright: ignore[reportPrivateUsage]
 
 
-def _final_urls(found: ResultColumns) -> list[str | None]:
+def _final_urls(found: _Fields) -> list[str | None]:
     kinds = set(map(type, found.answers))
     if len(kinds) == 1 and (urls := _sent_urls(kinds.pop(), found.items)) is not None:
         return urls

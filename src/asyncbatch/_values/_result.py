@@ -7,10 +7,10 @@ The batch makes them; nothing here knows how.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import attrs
 import httpx
@@ -341,50 +341,6 @@ Result: TypeAlias = Success | Failure
 
 figures_of: Callable[[Result], tuple[Any, ...]] = _Result._figures  # pyright: ignore[reportPrivateUsage]
 """Return the figures that a summary counts, without building the response."""
-
-
-class ResultColumns(NamedTuple):
-    """What a table is made of, without building any response; one list for each field."""
-
-    indices: list[int]
-    items: list[Any]
-    urls: list[Any]
-    answers: list[Any]
-    kinds: list[FailureKind | None]
-    attempts: list[int]
-    contents: list[bytes]
-    files: list[tuple[Path, int, int | None] | None]
-    from_journal: list[bool]
-    started: list[float]
-    elapsed: list[float]
-    queued: list[float]
-    throttled: list[float]
-    networks: list[Any]
-
-
-def columns_in(results: Sequence[Any]) -> ResultColumns:
-    """
-    Return the fields of some results.
-
-    One list after the other, since a tuple for each result would set the garbage collector off,
-    which takes longer than all the rest.
-    """
-    return ResultColumns(
-        [each.index for each in results],
-        [each._item for each in results],
-        [each._url for each in results],
-        [each._answer for each in results],
-        [each.kind for each in results],
-        [each.attempts for each in results],
-        [each._content for each in results],
-        [each._saved for each in results],
-        [each.from_journal for each in results],
-        [each._started for each in results],
-        [each.elapsed for each in results],
-        [each._queued for each in results],
-        [each._throttled for each in results],
-        [each._network for each in results],
-    )
 
 
 def asked_url_of(result: Result) -> object:
