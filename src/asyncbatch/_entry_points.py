@@ -19,7 +19,8 @@ from asyncbatch._progress import FileProgress, Progress
 from asyncbatch._results._quantiles import Quantiles
 from asyncbatch._results._results import Results, ResultStream
 from asyncbatch._results._summary import Summary
-from asyncbatch._sync._fetcher import SyncFetcher, fetch_many_sync
+from asyncbatch._sync._fetch_many import fetch_many_sync
+from asyncbatch._sync._fetcher import SyncFetcher
 from asyncbatch._sync._stream import SyncResultStream
 
 __all__ = [

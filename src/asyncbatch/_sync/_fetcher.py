@@ -1,5 +1,5 @@
 """
-The synchronous API: `fetch_many_sync` and `SyncFetcher`, the asynchronous API without await.
+`SyncFetcher`: a `Fetcher` for code without await, and for several threads.
 
 A thin layer: the `Fetcher` runs the batches, the `Portal` the thread.
 """
@@ -7,16 +7,13 @@ A thin layer: the `Fetcher` runs the batches, the `Portal` the thread.
 from __future__ import annotations
 
 import functools
-import threading
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeAlias, Unpack
+from typing import Self, TypeAlias, Unpack
 
-import anyio
-import anyio.lowlevel
 import httpx
 
 from asyncbatch._api._fetcher import Fetcher
@@ -26,8 +23,7 @@ from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._results import Results
-from asyncbatch._sync._portal import Portal, is_loop_running, loop_options
-from asyncbatch._sync._signals import handlers_here, interrupting
+from asyncbatch._sync._portal import Portal
 from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream
 from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._folder import ToTypes
@@ -36,51 +32,6 @@ from asyncbatch._values._result import Result
 
 ClientFactory: TypeAlias = Callable[[], httpx.AsyncClient]
 FetcherMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[CrossingFetcher]]
-
-
-@shows_options
-def fetch_many_sync(
-    requests: Requests,
-    *,
-    client: ClientFactory | None = None,
-    batch_timeout: float | None = None,
-    journal: JournalTypes | None = None,
-    **options: Unpack[FetcherOptions],
-) -> Results:
-    """
-    Fetch all `requests` concurrently and return one result each: `fetch_many` without await.
-
-    It works in a script, in any thread, and in a thread whose event loop is running, as in a
-    notebook; it blocks that loop until it returns. Ctrl-C cancels the requests in flight, closes
-    everything and raises `KeyboardInterrupt`. In a script, the event loop runs in the calling
-    thread, elsewhere in a thread that ends before this returns. `requests` is read in that thread.
-
-    Args:
-        requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
-            read lazily. A plain iterable must not block, because all requests wait while it does.
-        client: A function that makes the `httpx.AsyncClient` to use; the client is closed at the
-            end. A client itself is refused, since it would belong to another event loop.
-        batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
-        journal: A file in which the results are kept; see `Fetcher.fetch_many`.
-        options: Every option of `Fetcher`.
-
-    Raises:
-        TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
-        ValueError: If an option has an impossible value.
-        Exception: As raised by the iterable, once every request read before has ended.
-    """
-    make_fetcher = _fetcher_maker(client, options)
-    if _may_run_here():
-        return _run_here(make_fetcher, requests, batch_timeout, journal)
-    portal = Portal(make_fetcher)
-    try:
-        return portal.call(_fetch_many, portal.open(), requests, batch_timeout, UNSET, journal)
-    finally:
-        try:
-            portal.close()
-        except BaseException:
-            portal.abandon()  # an interruption may have come before it was told to stop
-            raise
 
 
 class SyncFetcher:
@@ -110,7 +61,7 @@ class SyncFetcher:
     def __init__(
         self, client: ClientFactory | None = None, **options: Unpack[FetcherOptions]
     ) -> None:
-        self._portal = Portal(_fetcher_maker(client, options))
+        self._portal = Portal(fetcher_maker(client, options))
         self._entered = False
         # None until the fetcher is opened; they stay afterwards.
         self._fetcher: CrossingFetcher | None = None
@@ -212,7 +163,7 @@ class SyncFetcher:
         fetcher = self._opened()
         # What the batch has locked must be free for the next call, if Ctrl-C ends this one.
         close_seconds = CLOSE_SECONDS if fetcher.locks(to, journal) else 0.0
-        call = self._portal.prepare(_fetch_many, fetcher, requests, batch_timeout, to, journal)
+        call = self._portal.prepare(fetch_many_with, fetcher, requests, batch_timeout, to, journal)
         return call.result(close_seconds)
 
     def stream(
@@ -294,7 +245,7 @@ class SyncFetcher:
         return self._fetcher
 
 
-def _fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> FetcherMaker:
+def fetcher_maker(client: ClientFactory | None, options: FetcherOptions) -> FetcherMaker:
     """
     Return a function that opens a fetcher, to be called in the event loop.
 
@@ -324,57 +275,6 @@ async def _open_with_client(
         yield fetcher
 
 
-def _may_run_here() -> bool:
-    """
-    Whether the event loop may run in the calling thread.
-
-    It may in the main thread, where Ctrl-C ends it. After the main thread has ended, it runs in any
-    thread, since no further thread can be started then.
-    """
-    main = threading.main_thread()
-    return (threading.current_thread() is main or not main.is_alive()) and not is_loop_running()
-
-
-def _run_here(
-    make_fetcher: FetcherMaker,
-    requests: Requests,
-    batch_timeout: float | None,
-    journal: JournalTypes | None,
-) -> Results:
-    options = loop_options()
-    handlers = handlers_here()
-    raised: list[BaseException] = []
-
-    async def run() -> Results | None:
-        native: Any = anyio.lowlevel.current_token().native_token
-        with anyio.CancelScope() as scope:
-            end = functools.partial(native.call_soon_threadsafe, scope.cancel)
-            with interrupting(handlers, end, raised):
-                return await _open_and_fetch(make_fetcher, requests, batch_timeout, journal)
-        return None
-
-    try:
-        results = anyio.run(run, backend_options=options)
-    except KeyboardInterrupt as interrupt:
-        # Its context is the cancellation that ended the loop, which does not concern the caller.
-        interrupt.__suppress_context__ = True
-        raise
-    if raised:
-        raise raised[0]
-    assert results is not None
-    return results
-
-
-async def _open_and_fetch(
-    make_fetcher: FetcherMaker,
-    requests: Requests,
-    batch_timeout: float | None,
-    journal: JournalTypes | None,
-) -> Results:
-    async with make_fetcher() as fetcher:
-        return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, journal=journal)
-
-
 async def _fetch(
     fetcher: Fetcher,
     request: RequestLike,
@@ -384,7 +284,7 @@ async def _fetch(
     return await fetcher.fetch(request, batch_timeout=batch_timeout, to=to)
 
 
-async def _fetch_many(
+async def fetch_many_with(
     fetcher: Fetcher,
     requests: Requests,
     batch_timeout: float | None,

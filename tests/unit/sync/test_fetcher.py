@@ -197,19 +197,6 @@ def test_context_variables_are_the_callers(
     assert len(seen) == 8
 
 
-def test_a_script_reads_its_input_in_its_own_thread(loopback: LoopbackServer) -> None:
-    """In a script everything runs in the calling thread."""
-    threads = []
-
-    def urls() -> Iterator[str]:
-        threads.append(threading.current_thread())
-        yield loopback.url()
-
-    fetch_many_sync(urls())
-
-    assert threads == [threading.current_thread()]
-
-
 def test_threads_share_one_fetcher(loopback: LoopbackServer) -> None:
     """Eight threads at once use one fetcher, and share its slots and connections."""
     loopback.on("/slow", Reply().delayed(0.002))

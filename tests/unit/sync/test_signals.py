@@ -14,7 +14,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import SyncFetcher
-from asyncbatch._sync import _fetcher as _sync
+from asyncbatch._sync import _fetch_many as _sync
 from asyncbatch._sync._signals import handlers_here
 from asyncbatch.testing import LoopbackServer, Reply
 
