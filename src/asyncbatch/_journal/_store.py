@@ -17,18 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from asyncbatch._journal._bodies import LEFT_OUT, RAW, Bodies, DamagedBody
-from asyncbatch._journal._earlier import AT_ONCE, COLUMNS, EarlierResults, rows_of
+from asyncbatch._journal._earlier import AT_ONCE, COLUMNS, EarlierResults
 from asyncbatch._journal._lock import FileLock
+from asyncbatch._journal._matches import Match, Matches
 from asyncbatch._journal._record import Record
 from asyncbatch._journal._schema import is_out_of_space, naming, open_journal
 from asyncbatch._values._errors import JournalError
 
 BodiesTypes: TypeAlias = Literal["all", "ok", "none"]
 Durability: TypeAlias = Literal["process", "power"]
-
-SEEN_CACHE = 16 * 1024
-"""KiB of the identities of this run that are kept in memory; the others lie in a temporary file."""
-
 
 WRITTEN_AT_ONCE = 32
 """
@@ -56,16 +53,6 @@ class Found(NamedTuple):
     """Whether the body, if it was to be kept, is there and undamaged."""
     is_same: bool
     """Whether an earlier request of this run with the same key has the same contents."""
-
-
-class _Taken(NamedTuple):
-    """What one request of this run is matched with."""
-
-    key: bytes
-    row: Any
-    is_same: bool = True
-    is_first: bool = False
-    """Whether it is the first one with its identity, and its result one of an earlier run."""
 
 
 class Store:
@@ -99,13 +86,8 @@ class Store:
             raise
         try:
             with naming(shown):
-                connection.execute(f"PRAGMA temp.cache_size = -{SEEN_CACHE}")
-                connection.execute("PRAGMA temp.journal_mode = OFF")
-                connection.execute(
-                    "CREATE TEMP TABLE seen (key BLOB PRIMARY KEY, n INTEGER NOT NULL, "
-                    "contents BLOB) WITHOUT ROWID"
-                )
                 self._earlier = EarlierResults(connection)
+                self._matches = Matches(connection, self._earlier)
         except BaseException:
             self.close()
             raise
@@ -214,12 +196,12 @@ class Store:
             try:
                 for start in range(0, len(identities), AT_ONCE):
                     part = identities[start : start + AT_ONCE]
-                    taken = self._take(part, nth, urls[start : start + AT_ONCE])
+                    taken = self._matches.take(part, nth, urls[start : start + AT_ONCE])
                     for place, one in enumerate(taken):
                         found = self._found(one)
                         read += len(found.content)
                         if read >= most_bytes:
-                            self._give_back(part[place + 1 :], taken[place + 1 :])
+                            self._matches.give_back(part[place + 1 :], taken[place + 1 :])
                             yield found
                             return
                         yield found
@@ -227,82 +209,11 @@ class Store:
                 self._connection.execute("COMMIT")
 
     def send_again(self, keys: Sequence[bytes]) -> None:
-        """
-        Note that results that were found are asked for again.
-
-        Args:
-            keys: The identities of their requests. Further equal ones of this run get other keys,
-                when the new results have taken the place of the earlier ones, too.
-        """
+        """Note that results that were found are asked for again; see `Matches`."""
         with naming(self.shown):
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO temp.seen VALUES (?, 0, NULL)", [(key,) for key in keys]
-            )
+            self._matches.send_again(keys)
 
-    def _take(
-        self, identities: Sequence[tuple[bytes, bytes | None]], nth: Any, urls: Sequence[str | None]
-    ) -> list[_Taken]:
-        """Match each request with a key that no other one of this run has, and with its result."""
-        firsts = [nth(key, 0) if contents is None else None for key, contents in identities]
-        rows, used = self._earlier.take(
-            [first for first in firsts if first is not None],
-            [url for first, url in zip(firsts, urls, strict=True) if first is not None],
-        )
-        taken: list[_Taken | None] = []
-        left = []
-        for first, identity in zip(firsts, identities, strict=True):
-            row = None if first is None else rows.pop(first, None)
-            if row is None or first is None:
-                left.append((*identity, first in used))
-                taken.append(None)
-            else:
-                taken.append(_Taken(first, row, is_first=True))
-        rest = iter(self._take_counted(left, nth) if left else ())
-        return [next(rest) if one is None else one for one in taken]
-
-    def _take_counted(
-        self, asked: Sequence[tuple[bytes, bytes | None, bool]], nth: Any
-    ) -> list[_Taken]:
-        """
-        Match requests by counting how often each identity was asked for in this run.
-
-        Args:
-            asked: The identities, and whether the result of the first request with it was taken.
-            nth: As for `find`.
-        """
-        counts: dict[bytes, int] = {}
-        values: list[Any] = []
-        for key, contents, is_used in asked:
-            counts[key] = counts.get(key, 0) + 1
-            if counts[key] == 1:
-                values += (key, int(is_used), contents)
-        rows = self._connection.execute(_TAKE[len(counts)], values).fetchall()
-        if len(counts) < len(asked):  # equal requests among them
-            more = [(count - 1, key) for key, count in counts.items() if count > 1]
-            self._connection.executemany(_TAKE_MORE, more)
-        before = {key: (n, contents) for key, n, contents in rows}
-        keys = []
-        # The first one with an identity that is no key of the caller's has no result here.
-        with_results = []
-        for key, contents, _ in asked:
-            n, first = before[key]
-            before[key] = n + 1, first
-            keys.append((nth(key, n), contents is None or first == contents))
-            if n or contents is not None:
-                with_results.append(keys[-1][0])
-        found = rows_of(self._connection, with_results)
-        return [_Taken(key, found.get(key), is_same=is_same) for key, is_same in keys]
-
-    def _give_back(
-        self, identities: Sequence[tuple[bytes, bytes | None]], taken: Sequence[_Taken]
-    ) -> None:
-        self._earlier.put_back([one.row for one in taken if one.is_first])
-        counted = [
-            (-1, key) for (key, _), one in zip(identities, taken, strict=True) if not one.is_first
-        ]
-        self._connection.executemany(_TAKE_MORE, counted)
-
-    def _found(self, taken: _Taken) -> Found:
+    def _found(self, taken: Match) -> Found:
         key, row = taken.key, taken.row
         if row is None or not taken.is_same:
             return Found(key, None, b"", True, taken.is_same)
@@ -381,13 +292,6 @@ class Store:
         return found
 
 
-# How often each key was taken before in this run, and the contents of the first request with it.
-_TAKE = [
-    f"INSERT INTO temp.seen VALUES {', '.join(['(?, ?, ?)'] * count)} "  # noqa: S608
-    "ON CONFLICT (key) DO UPDATE SET n = n + 1 RETURNING key, n, contents"
-    for count in range(AT_ONCE + 1)
-]
-_TAKE_MORE = "UPDATE temp.seen SET n = n + ? WHERE key = ?"
 _ROW = "(" + ", ".join("?" * len(COLUMNS.split(", "))) + ")"
 _INSERT = [
     f"INSERT OR REPLACE INTO results ({COLUMNS}) VALUES {', '.join([_ROW] * count)}"  # noqa: S608

@@ -1,4 +1,4 @@
-"""`Store`: results are found again, equal requests one by one, and groups are written whole."""
+"""`Store`: results are found again, and groups are written whole."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ def left_by_another_run(path: Path, *kept: tuple[Record, bytes], **options: Any)
     return opened(path, **options)
 
 
-def find(store: Store, *keys: bytes | tuple[bytes, bytes], most: int = 10**9) -> list[Any]:
-    asked = [key if isinstance(key, tuple) else (key, None) for key in keys]
-    return list(store.find(asked, nth, most))
+def find(store: Store, *keys: bytes, most: int = 10**9) -> list[Any]:
+    return list(store.find([(key, None) for key in keys], nth, most))
 
 
 def test_what_was_written_is_found_by_the_next_run(path: Path) -> None:
@@ -66,25 +65,6 @@ def test_what_was_written_is_found_by_the_next_run(path: Path) -> None:
 
     assert found == (b"k0", kept, b"body", True, True)
     assert [each.name for each in path.parent.iterdir()] == ["run.db"]
-
-
-def test_equal_requests_get_results_of_their_own(path: Path) -> None:
-    """In turn, whether they are looked up together or not; the n-th of this run has the n-th."""
-    kept = [(record(b"k%d" % number), b"%d" % number) for number in range(3)]
-    store = left_by_another_run(path, *kept)
-
-    found = find(store, b"k", b"other", b"k") + find(store, b"k", b"k")
-    store.close()
-
-    assert [each.key for each in found] == [b"k0", b"other0", b"k1", b"k2", b"k3"]
-    assert [each.record is None for each in found] == [False, True, False, False, True]
-
-
-def test_another_request_with_the_same_key_is_seen(store: Store) -> None:
-    """Of the same run only; it takes nothing."""
-    found = find(store, (b"k", b"one"), (b"k", b"two"), (b"k", b"one"))
-
-    assert [each.is_same for each in found] == [True, False, True]
 
 
 def test_many_bytes_are_read_in_parts(path: Path) -> None:
