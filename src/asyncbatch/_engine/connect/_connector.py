@@ -21,6 +21,7 @@ from asyncbatch._engine._exchange import Origin
 from asyncbatch._engine.connect._addresses import AddressPolicy
 from asyncbatch._engine.connect._host_connector import HostConnector
 from asyncbatch._engine.connect._phases import ConnectPhases
+from asyncbatch._engine.connect._protocols import HTTP11, Protocols
 from asyncbatch._engine.connect._resolver import (
     Resolver,
     Threads,
@@ -41,12 +42,6 @@ from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._values._proxy import Proxy
 
-HTTP11 = ["http/1.1"]
-"""The protocols that are offered to proxies, by ALPN."""
-
-MOST_HTTP11_ONLY = 1_000
-"""Origins that are known to require HTTP/1.1; one that is forgotten says so again."""
-
 MOST_ADDRESSES = 4
 """Most addresses of an origin that a SOCKS proxy is asked for, each on its own connection."""
 
@@ -65,9 +60,8 @@ class Connector:
         socket_options: Arguments of `setsockopt` for each socket.
         uds: Path of a Unix domain socket to connect to instead of any address.
         retries: How often a failed connect is tried again.
-        http1: Whether HTTP/1.1 may be spoken. Without it, HTTP/2 is, whatever the server says, and
-            also without TLS.
-        http2: Whether HTTP/2 may be spoken; over TLS, the server decides.
+        http1: As for `Protocols`.
+        http2: As for `Protocols`.
     """
 
     def __init__(
@@ -94,46 +88,12 @@ class Connector:
         )
         self._uds = uds
         self.retries = retries
-        self._http1 = http1 or not http2
-        self._http2 = http2
-        # Offered to origins. If anything else were offered, servers would speak it.
-        self._protocols = ["h2"] * self._http2 + HTTP11 * self._http1
-        # Origins whose servers have said that they require HTTP/1.1, the newest last.
-        self._http11_only: dict[Origin, None] = {}
+        self.protocols = Protocols(http1=http1, http2=http2)
 
     @property
     def has_policy(self) -> bool:
         """Whether addresses are checked."""
         return self._hosts.has_policy
-
-    def may_speak_http2(self, origin: Origin) -> bool:
-        """Whether a connection to an origin may turn out to speak HTTP/2."""
-        return self._may_offer_http2(origin) and origin not in self._http11_only
-
-    def speaks_http2(self, transport: Transport, origin: Origin) -> bool:
-        """Whether the server at the other end of a transport speaks HTTP/2."""
-        if not self._may_offer_http2(origin):
-            return False
-        tls = transport.get_extra_info("ssl_object") if self._http1 else None
-        return not self._http1 or (
-            isinstance(tls, ssl.SSLObject) and tls.selected_alpn_protocol() == "h2"
-        )
-
-    def require_http11(self, origin: Origin) -> bool:
-        """Offer an origin HTTP/1.1 only from now on; return whether that may be spoken at all."""
-        if self._http1:
-            if len(self._http11_only) >= MOST_HTTP11_ONLY:
-                del self._http11_only[next(iter(self._http11_only))]
-            self._http11_only[origin] = None
-        return self._http1
-
-    def _may_offer_http2(self, origin: Origin) -> bool:
-        if not self._http2 or origin.is_forwarded:
-            return False
-        return origin.is_tls or not self._http1
-
-    def _protocols_for(self, origin: Origin) -> list[str]:
-        return HTTP11 if origin in self._http11_only else self._protocols
 
     def refuses(self, route: Proxy | None) -> bool:
         """Whether addresses are checked, and a proxy would connect to others without a check."""
@@ -256,7 +216,7 @@ class Connector:
             try:
                 own_context = None if proxy is None else proxy.ssl_context
                 context = await self._context() if own_context is None else own_context
-                protocols = self._protocols_for(origin) if proxy is None else HTTP11
+                protocols = self.protocols.offered_to(origin) if proxy is None else HTTP11
             except BaseException:
                 sock.close()
                 raise
@@ -330,7 +290,7 @@ class Connector:
         async def shake_hands() -> Transport:
             phases.enter("tls")
             return await attacher.attach_tls_over(
-                transport, context, _server_name(origin), self._protocols_for(origin)
+                transport, context, _server_name(origin), self.protocols.offered_to(origin)
             )
 
         return await self._shake_hands(origin, phases, shake_hands)

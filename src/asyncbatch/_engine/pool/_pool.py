@@ -82,7 +82,7 @@ class Pool:
         self._max_connections = max_connections
         self._max_in_use = max_in_use
         self._connector = connector
-        self._origin_pools = OriginPools(connector.may_speak_http2)
+        self._origin_pools = OriginPools(connector.protocols.may_speak_http2)
         self.clocks.watch_over(self.waiters, self.idle, self.dialler)
         self.is_closed = False
         call_at_end(loop, self.close_nowait)
@@ -228,7 +228,7 @@ class Pool:
 
     def require_http11(self, origin: Origin) -> bool:
         """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
-        if not self._connector.require_http11(origin):
+        if not self._connector.protocols.require_http11(origin):
             return False
         for connection in [*self.in_use, *self.idle.members]:
             if isinstance(connection, MultiplexedConnection) and connection.origin == origin:
@@ -281,7 +281,7 @@ class Pool:
         """
         connection: Connection | MultiplexedConnection
         common = self, origin, transport, self.deadlines, self.outbox
-        if self._connector.speaks_http2(transport, origin):
+        if self._connector.protocols.speaks_http2(transport, origin):
             connection = MultiplexedConnection(*common)
         else:
             connection = Connection(*common, self.buffer)
@@ -322,7 +322,7 @@ class Pool:
 
     def _begin_sharing(self, connection: MultiplexedConnection, exchange: Exchange | None) -> None:
         """Use a new connection that takes several exchanges."""
-        if not self._connector.may_speak_http2(connection.origin):
+        if not self._connector.protocols.may_speak_http2(connection.origin):
             # Its server has come to require HTTP/1.1 while it was opened.
             origin_pool: OriginPool = connection.origin_pool
             origin_pool.streams = 1

@@ -16,7 +16,6 @@ from asyncbatch._engine import (
     ProxyFailed,
 )
 from asyncbatch._engine._event_loop import running_loop
-from asyncbatch._engine.connect import _connector
 from asyncbatch._engine.connect._resolver import Address, Resolver
 from asyncbatch._values._proxy import proxy_of
 from tests import aio
@@ -136,16 +135,3 @@ async def test_no_descriptor_left_is_a_failed_connect_and_passes() -> None:
 
         assert isinstance(caught.value.__cause__, OSError)
         assert bytes((await get(engine, server)).content) == b"ok"
-
-
-async def test_origins_that_require_http11_are_known_up_to_a_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The one that said so first is forgotten first."""
-    monkeypatch.setattr(_connector, "MOST_HTTP11_ONLY", 2)
-    connector = Connector(ssl.create_default_context, http2=True)
-    origins = [Origin(is_tls=True, host=f"{name}.test", port=443) for name in "abc"]
-
-    assert all(map(connector.require_http11, origins))
-
-    assert [connector.may_speak_http2(origin) for origin in origins] == [True, False, False]

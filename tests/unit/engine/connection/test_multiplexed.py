@@ -22,6 +22,7 @@ from asyncbatch._engine import (
     TimedOut,
     Upload,
 )
+from asyncbatch._engine.connect._protocols import Protocols
 from asyncbatch._engine.connection import _multiplexed, _signs_of_life
 from asyncbatch._engine.connection._resend import MAX_REFUSALS
 from asyncbatch._engine.http11 import (
@@ -578,13 +579,14 @@ async def test_all_that_wait_go_over_http11_once_the_origin_requires_it() -> Non
 async def test_a_connection_that_is_opened_meanwhile_is_not_used() -> None:
     """Its server has chosen HTTP/2 before it was known that the origin requires HTTP/1.1."""
 
-    class Late(Connector):
+    class Late(Protocols):
         def speaks_http2(self, transport: Any, origin: Origin) -> bool:
             speaks = super().speaks_http2(transport, origin)
             self.require_http11(origin)
             return speaks
 
-    connector = Late(client_context, http2=True)
+    connector = Connector(client_context, http2=True)
+    connector.protocols = Late(http1=True, http2=True)
     async with serve_http2() as server, http2_engine(connector=connector) as engine:
         ones = await aio.gather(*[get(engine, server.origin, f"/{n}") for n in range(5)])
 
