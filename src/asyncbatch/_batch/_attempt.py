@@ -32,10 +32,11 @@ from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
 from asyncbatch._values._host_key import origin_of
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
-from asyncbatch._values._request import UNSET, Request, Unset, take_sources, with_headers
+from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._sink import SinkFailure
 from asyncbatch._values._telemetry import Watch
 from asyncbatch._values._timeouts import TimeLimits, for_files, limits_of
+from asyncbatch._values._tries import take_sources, with_headers
 
 # Statuses that ask for credentials, or redirect the request unchanged: nothing was carried out.
 _ACTED_NOT = frozenset({307, 308, 401, 407})

@@ -39,9 +39,10 @@ from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin, origin_of, origin_of_url, plain_prefix
 from asyncbatch._values._outcome import Outcome
-from asyncbatch._values._request import UNSET, Request, Unset, is_repeatable, method_of
+from asyncbatch._values._request import UNSET, Request, Unset, method_of
 from asyncbatch._values._result import Failure, Result
 from asyncbatch._values._retry import Retry
+from asyncbatch._values._tries import is_repeatable
 
 
 def _ignore(job: Job) -> None:

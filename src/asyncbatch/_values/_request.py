@@ -7,12 +7,10 @@ because that depends on the client (its `base_url`, and the library it comes fro
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from operator import attrgetter
 from typing import IO, Any, Final, TypeAlias
-from weakref import WeakKeyDictionary
 
 import attrs
 import httpx
@@ -21,17 +19,7 @@ from asyncbatch._values._body_source import BodySource
 from asyncbatch._values._checks import check_seconds, check_size
 from asyncbatch._values._checksum import check_checksum
 from asyncbatch._values._folder import ToTypes, check_to
-from asyncbatch._values._pickling import (
-    Absent,
-    FieldParcel,
-    Parcel,
-    given_in,
-    is_plain,
-    made_of,
-    restore,
-    same,
-    travels,
-)
+from asyncbatch._values._pickling import FieldParcel, given_in, is_plain, restore
 from asyncbatch._values._proxy import ProxyTypes, proxy_of
 from asyncbatch._values._redaction import redacted_url, shown
 from asyncbatch._values._retry_policy import RetryPolicy, check_retry
@@ -78,10 +66,6 @@ AuthTypes: TypeAlias = (
 )
 TimeoutTypes: TypeAlias = float | httpx.Timeout
 KeyTypes: TypeAlias = str | int | bytes | tuple[str | int | bytes, ...]
-
-
-# The body sources of requests given as an httpx or httpx2 request.
-_sources: WeakKeyDictionary[Any, Sequence[BodySource]] = WeakKeyDictionary()
 
 
 def _shown_url(url: object) -> str:
@@ -237,10 +221,10 @@ class Request:
     int, bytes, or a tuple of these. A body that can be read only once needs one.
     """
 
-    # The caller's `httpx.Request`, sent as it is: set by `of` alone, read by `native_of`. It counts
-    # for `==`, by identity as in httpx, since the fields above do not contain its body.
+    # The caller's `httpx.Request`, sent as it is: set by `of`, read by `native_of`. It counts for
+    # `==`, by identity as in httpx, since the fields above do not contain its body.
     _native: httpx.Request | None = attrs.field(default=None, init=False, repr=False)
-    # The sources of the body, if it is not in memory: set by `hold` alone. They are pickled too, or
+    # The sources of the body, if it is not in memory: set by `_tries`. They are pickled too, or
     # the copy of a request whose iterator has been read would be sent without a body.
     _sources: Sequence[BodySource] = attrs.field(default=(), init=False, repr=False, eq=False)
 
@@ -274,60 +258,8 @@ class Request:
         return cls(_text_of(item))
 
 
-_SLOTS = tuple(field.name for field in attrs.fields(Request))
-
-
-class RequestParcel(Parcel):
-    """Placeholder for the request of a result; fields that do not pickle are left out."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        # Without the memo: a failed copy would leave objects in it that no longer exist.
-        try:
-            return copy.deepcopy(self.value)
-        except Exception:
-            function, arguments = self.__reduce__()
-            return function(*copy.deepcopy(arguments))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        state = given_in(self.value)
-        absent = [name for name, each in state.items() if not travels(each)]
-        if not absent:
-            return same, (self.value,)
-        for name in absent:
-            state[name] = Absent(type(state[name]).__name__)
-        if "retry" in absent:
-            state["retry"] = attrs.evolve(self.value.retry, when=None)
-        if "_sources" in absent:
-            del state["_sources"]
-        return made_of, (Request, state)
-
-
-def check_present(request: Request) -> None:
-    """
-    Raise if a field of an unpickled request is missing because it did not pickle.
-
-    Raises:
-        TypeError: Names the field.
-    """
-    if Absent not in map(type, _fields_of(request)):
-        return
-    for field in attrs.fields(Request):
-        given = getattr(request, field.name)
-        if isinstance(given, Absent) and field.name != "tag":
-            raise TypeError(
-                f"the {field.alias} of this request, a {given.what}, did not pickle with its "
-                f"result; give it again: attrs.evolve(request, {field.alias}=...)"
-            )
-
-
 native_of: Callable[[Request], httpx.Request | None] = attrgetter("_native")
 """Return the `httpx.Request` that the request was made from, if any."""
-
-_fields_of: Callable[[Request], Sequence[object]] = attrgetter(
-    *(field.name for field in attrs.fields(Request))
-)
-
-_sources_of: Callable[[Request], Sequence[BodySource]] = attrgetter("_sources")
 
 
 def plain_url(item: object) -> str | None:
@@ -385,70 +317,11 @@ def is_prepared(item: object) -> bool:
     return _is_library_type(item, "Request")
 
 
-def hold(request: Request, sources: Sequence[BodySource]) -> None:
-    """Keep the sources of the body of `request` alive for as long as it may be sent again."""
-    object.__setattr__(request, "_sources", sources)
-    native = native_of(request)
-    if native is not None and sources:
-        _sources[native] = sources
-
-
-def with_headers(request: Request, headers: Mapping[str, str]) -> Request:
-    """
-    Return the same request with more headers, which replace headers of the same name.
-
-    It is for one try; `take_sources` tells the given request what the try has read of its body.
-    """
-    made = object.__new__(Request)
-    for name in _SLOTS:
-        # Without `attrs.evolve`, which validates all of them again and leaves the native one out.
-        object.__setattr__(made, name, getattr(request, name))
-    given = native_of(request)
-    if given is None:
-        object.__setattr__(made, "headers", _added(request.headers, headers))
-        return made
-    native: Any = type(given)(given.method, given.url, headers=given.headers, stream=given.stream)
-    native.extensions = dict(given.extensions)
-    native.headers.update(headers)
-    object.__setattr__(made, "headers", native.headers)
-    object.__setattr__(made, "_native", native)
-    return made
-
-
-def take_sources(request: Request, tried: Request) -> None:
-    """Let `request` know what a try with `tried`, made by `with_headers`, has read of its body."""
-    sources = _sources_of(tried)
-    if sources:
-        hold(request, sources)
-
-
-def _added(given: Any, headers: Mapping[str, str]) -> Any:
-    if given is None:
-        return dict(headers)
-    if type(given) is dict and all(type(name) is str for name in given):
-        replaced = {name.lower() for name in headers}
-        kept = {name: value for name, value in given.items() if name.lower() not in replaced}
-        return {**kept, **headers}
-    # Of httpx, whatever the client's library: both take its pairs.
-    own = httpx.Headers(given)
-    own.update(headers)
-    return own.raw
-
-
 def method_of(item: Any) -> str:
     """Return the method of a request in any form; "GET" if the form has none."""
     if isinstance(item, Request):
         return item.method.upper()
     return getattr(item, "method", "GET").upper() if not isinstance(item, str) else "GET"
-
-
-def is_repeatable(item: object) -> bool:
-    """Whether the body of `item`, a request that has been tried, can be sent again."""
-    if isinstance(item, Request):
-        return all(source.is_readable for source in _sources_of(item))
-    if is_prepared(item):
-        return all(source.is_readable for source in _sources.get(item, ()))
-    return True
 
 
 def _is_library_type(item: object, name: str) -> bool:

@@ -18,7 +18,7 @@ import httpx
 from asyncbatch._values._errors import FailureKind, message_of
 from asyncbatch._values._pickling import name_encoding, restore, state_of
 from asyncbatch._values._redaction import redacted, redacted_url
-from asyncbatch._values._request import Request, RequestParcel
+from asyncbatch._values._request import Request
 from asyncbatch._values._text import encoding_of, parse_json, text_of
 from asyncbatch._values._timing import Attempt, Course, Timing, timing_of
 
@@ -200,6 +200,8 @@ class _Result:
         name_encoding(self._built())
         state = state_of(self)
         if isinstance(self._item, Request):
+            from asyncbatch._values._request_parcel import RequestParcel  # only pickles need it
+
             state["_item"] = RequestParcel(self._item)
         return state
 

@@ -19,14 +19,8 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._values._body_source import source_of
-from asyncbatch._values._request import (
-    hold,
-    is_repeatable,
-    is_request,
-    method_of,
-    native_of,
-    plain_url,
-)
+from asyncbatch._values._request import is_request, method_of, native_of, plain_url
+from asyncbatch._values._tries import hold, is_repeatable
 from asyncbatch.testing import LoopbackServer
 
 URL = "http://host.test/"
@@ -61,29 +55,6 @@ def test_what_is_no_request_can_still_be_named() -> None:
     assert Request.of(None).url == "None"
     assert Request.of(Unspeakable()).url == "<Unspeakable object>"
     assert not is_request(None)
-
-
-@pytest.mark.parametrize(
-    ("content", "repeatable"),
-    [
-        ([b"a", b"b"], True),
-        (iter([b"a"]), False),
-        (io.BytesIO(b"a"), True),
-        (_chunks(), False),
-    ],
-)
-def test_an_iterator_that_was_read_from_is_not_sent_again(content: Any, repeatable: bool) -> None:
-    """It is empty the second time; what has not been begun can still be sent."""
-    own, prepared = Request(URL, content=content), httpx.Request("PUT", URL, content=content)
-    source = source_of(content)
-    for request in (own, Request.of(prepared)):
-        hold(request, [source])
-    before = [is_repeatable(own), is_repeatable(prepared)]
-    source.read()
-
-    assert before == [True, True]
-    assert [is_repeatable(own), is_repeatable(prepared)] == [repeatable] * 2
-    assert is_repeatable(URL)
 
 
 def test_what_is_kept_for_sending_is_no_part_of_the_surface() -> None:

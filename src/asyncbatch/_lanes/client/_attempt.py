@@ -46,16 +46,11 @@ from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch._values._errors import AttemptTimeout, FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._redaction import shown
-from asyncbatch._values._request import (
-    UNSET,
-    Request,
-    check_present,
-    hold,
-    is_request,
-    native_of,
-)
+from asyncbatch._values._request import UNSET, Request, is_request, native_of
+from asyncbatch._values._request_parcel import check_present
 from asyncbatch._values._sink import Head, Sink, SinkFailure, Taking
 from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._tries import hold
 
 
 def _ignore() -> None:

@@ -19,8 +19,8 @@ from asyncbatch._lanes import DirectLane, binding_of
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._values._request import with_headers
 from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._tries import with_headers
 from asyncbatch._values._urls import BLANKS
 from asyncbatch.testing import LoopbackServer
 from tests.served import prepared_by
