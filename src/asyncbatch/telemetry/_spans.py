@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry import context as otel_context
@@ -36,6 +35,7 @@ from asyncbatch.telemetry._attributes import (
     origin_of_text,
     shown_url,
 )
+from asyncbatch.telemetry._propagation import allowed_fields
 
 SYNCHRONISED = 10.0
 """Seconds after which the wall clock is read again: it may be set, and goes on during sleep."""
@@ -54,17 +54,6 @@ _SILENCE_HTTP: str = _CONTEXT._SUPPRESS_HTTP_INSTRUMENTATION_KEY
 
 _TEXT = "the attempt was cancelled"
 _LATE_TEXT = "the time limit of the batch has passed"
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-# Fields that no propagator may set: they say where a request goes, where it ends, and whose it is.
-_FRAMING = frozenset(
-    {
-        *("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"),
-        *("authorization", "proxy-authorization", "cookie"),
-    }
-)
-_BAGGAGE = "baggage"
 
 T = TypeVar("T")
 Started: TypeAlias = tuple[Span, int]
@@ -333,7 +322,7 @@ class AttemptSpans:
             try:
                 injected = self._listener.inject(self._started)
                 names = propagate.get_global_textmap().fields
-                self.carried = tuple(_allowed(injected, names, present))
+                self.carried = tuple(allowed_fields(injected, names, present))
             except Exception as error:
                 self._listener.note_failure(error)
         return self.carried
@@ -428,32 +417,3 @@ def _with_peer(attributes: Attributes, peer: object) -> Attributes:
     if isinstance(peer, tuple) and len(peer) > 1:
         attributes[PEER_ADDRESS], attributes[PEER_PORT] = peer[0], peer[1]
     return attributes
-
-
-def _allowed(
-    injected: dict[str, str], names: Iterable[str], present: Container[str]
-) -> list[tuple[str, str]]:
-    """
-    Return the fields that may be added to a request which has some already.
-
-    A trace is told by several fields at once, so that all of them are the caller's if one is, also
-    one that would not be set here, as `tracestate` often is not. The baggage stands alone.
-
-    Args:
-        injected: The fields of the propagator, for this request.
-        names: The names of all fields that the propagator may set.
-        present: The names of the fields that the request has, in lower case.
-    """
-    fields = [
-        (name, value)
-        for name, value in injected.items()
-        if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in _FRAMING
-    ]
-    # Every request has fields of its framing, so they say nothing about the trace.
-    of_trace = {name.lower() for name in (*injected, *names)} - {_BAGGAGE} - _FRAMING
-    is_taken = any(name in present for name in of_trace)
-    return [
-        (name, value)
-        for name, value in fields
-        if not (name.lower() in present if name.lower() == _BAGGAGE else is_taken)
-    ]

@@ -121,30 +121,6 @@ def test_a_listener_that_is_idle_notes_nothing() -> None:
     assert watch.fields(()) == ()
 
 
-@pytest.mark.parametrize(
-    ("present", "sent"),
-    [
-        ((), ["traceparent", "baggage"]),
-        (("traceparent",), ["baggage"]),
-        (("tracestate",), ["baggage"]),
-        (("accept",), ["traceparent", "baggage"]),
-        (("baggage",), ["traceparent"]),
-        (("traceparent", "baggage"), []),
-    ],
-)
-def test_fields_that_are_there_stay(
-    monkeypatch: pytest.MonkeyPatch, traced: Traced, present: tuple[str, ...], sent: list[str]
-) -> None:
-    """The fields of a trace go together, and the baggage by itself."""
-    watch = watch_of(traced.option("*"))
-    injected = {"traceparent": "00-1-2-01", "baggage": "a=b"}
-    monkeypatch.setattr(Spans, "inject", lambda *_: injected)
-    watch.begin("GET", URL)
-
-    assert [name for name, _ in watch.fields(present)] == sent
-    watch.end(time.monotonic(), None, None)
-
-
 def test_hosts_are_remembered_within_a_bound(
     monkeypatch: pytest.MonkeyPatch, traced: Traced
 ) -> None:

@@ -1,0 +1,50 @@
+"""
+Which fields of a propagator are added to a request, beside those that it has.
+
+What the context is, and to which hosts it is sent, is the matter of `Spans`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+# Fields that no propagator may set: they say where a request goes, where it ends, and whose it is.
+_FRAMING = frozenset(
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"),
+        *("authorization", "proxy-authorization", "cookie"),
+    }
+)
+_BAGGAGE = "baggage"
+
+
+def allowed_fields(
+    injected: dict[str, str], names: Iterable[str], present: Container[str]
+) -> list[tuple[str, str]]:
+    """
+    Return the fields that may be added to a request which has some already.
+
+    A trace is told by several fields at once, so that all of them are the caller's if one is, also
+    one that would not be set here, as `tracestate` often is not. The baggage stands alone.
+
+    Args:
+        injected: The fields of the propagator, for this request.
+        names: The names of all fields that the propagator may set.
+        present: The names of the fields that the request has, in lower case.
+    """
+    fields = [
+        (name, value)
+        for name, value in injected.items()
+        if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and name.lower() not in _FRAMING
+    ]
+    # Every request has fields of its framing, so they say nothing about the trace.
+    of_trace = {name.lower() for name in (*injected, *names)} - {_BAGGAGE} - _FRAMING
+    is_taken = any(name in present for name in of_trace)
+    return [
+        (name, value)
+        for name, value in fields
+        if not (name.lower() in present if name.lower() == _BAGGAGE else is_taken)
+    ]
