@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import ssl
 from pathlib import Path
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
+import trustme
 
 import asyncbatch
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch._engine.connection import _partial_response
-from asyncbatch._engine.http11 import _body, _body_reader
-from asyncbatch._engine.io import _socket_transport
+from asyncbatch._engine.io import _tls_transport
 from asyncbatch._engine.io._refill import Refill
-from asyncbatch._engine.pool import _pool
 from asyncbatch._files import _download
 from tests.behaviour.files.lies import CASES, PACKED, V1, Case, Script
 from tests.raw_server import Peer, serve
@@ -69,33 +70,6 @@ async def test_a_server_that_lies(case: Case, tmp_path: Path) -> None:
     check(case, script, result, folder)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have a body received as a long one is; return what comes in a thread of the disk."""
-    received: list[int] = []
-
-    class Counted(Refill):
-        def __call__(self, memory: memoryview) -> int:
-            size = super().__call__(memory)
-            received.append(size)
-            return size
-
-    for module, name, value in [
-        (_pool, "RECEIVE_BUFFER", 16),
-        (_body, "BLOCK", 16),
-        (_body, "_ROOM", 8),
-        (_body, "_LEAST", 4),
-        (_body_reader, "_SHORTEST_LENT", 8),
-        (_partial_response, "_FULL", 8),
-        (_partial_response, "_REST", 4),
-        (_download, "AT_ONCE", 1),
-        (_socket_transport, "LITTLE", 16),
-        (_socket_transport, "Refill", Counted),
-    ]:
-        monkeypatch.setattr(module, name, value)
-    return received
-
-
 @pytest.mark.asyncio_only
 @pytest.mark.parametrize(
     "case",
@@ -129,6 +103,42 @@ async def test_a_long_body_is_received_in_threads(tmp_path: Path, small_blocks: 
     assert result.ok
     assert (tmp_path / "file").read_bytes() == body
     assert sum(small_blocks) > 0
+
+
+async def test_a_long_body_over_tls_is_received_and_decrypted_in_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever part of it the event loop has received before, and receives at the end."""
+    received: list[int] = []
+
+    class Counted(Refill):
+        def __call__(self, memory: memoryview) -> int:
+            size = super().__call__(memory)
+            received.append(size)
+            return size
+
+    monkeypatch.setattr(_tls_transport, "Refill", Counted)
+    monkeypatch.setattr(_partial_response, "_FULL", 1)
+    monkeypatch.setattr(_download, "AT_ONCE", 1)
+    body = random.Random(1).randbytes(4_000_000)
+    authority = trustme.CA()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server_context)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await peer.read_request()  # what is not sent yet is lost when this returns
+
+    async with serve(script, tls=server_context) as server, Fetcher(verify=context) as fetcher:
+        url = f"https://127.0.0.1:{server.port}/"
+        result = await fetcher.fetch(Request(url, to=tmp_path / "file"))
+
+    assert result.ok
+    assert (tmp_path / "file").read_bytes() == body
+    assert sum(received) > 0
 
 
 @pytest.mark.once

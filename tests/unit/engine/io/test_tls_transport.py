@@ -11,6 +11,7 @@ import trustme
 
 from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.io._readiness import never
+from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._tls_transport import TLSTransport, report_cuts
 from tests import aio
 
@@ -28,6 +29,23 @@ class Lower:
         self.is_closed = False
         self.poll: Any = never
         self.poll_after_look: Any = None
+        # What the kernel has, in place of the event loop; `None` if it cannot be received so.
+        self.kernel: bytearray | None = None
+
+    def refill(self, most: int) -> Refill | None:
+        if self.kernel is None:
+            return None
+        self.pause_reading()
+        return Refill(self._receive_into, most)
+
+    def _receive_into(self, memory: memoryview) -> int:
+        assert self.kernel is not None
+        piece = self.kernel[: len(memory)]
+        memory[: len(piece)] = piece
+        del self.kernel[: len(piece)]
+        if not piece:
+            raise BlockingIOError
+        return len(piece)
 
     def write(self, content: bytes) -> None:
         self.written += content
@@ -436,3 +454,111 @@ async def test_the_end_of_the_handshake_is_sent_without_a_request_too() -> None:
     pair.server.do_handshake()
 
     assert pair.server.version() == "TLSv1.3"
+
+
+def refilled(refill: Refill | None, room: int = 300) -> bytes:
+    """Return what a thread receives, which has a memory of `room` bytes."""
+    assert refill is not None
+    received, memory = b"", memoryview(bytearray(room))
+    while size := refill(memory):
+        received += memory[:size]
+    return received
+
+
+@VERSIONS
+@pytest.mark.parametrize("here", [0, 1, 5000, 60_000])
+async def test_a_thread_decrypts_in_its_place(version: ssl.TLSVersion, here: int) -> None:
+    """Beginning with what is here already; what is left comes as usual, when reading is resumed."""
+    pair = Pair(version=version)
+    await pair.connect()
+    body = bytes(range(250)) * 400
+    transport = pair.encrypted(body)
+    pair.lower.kernel = bytearray(transport[here:])
+    pair.tls.pause_reading()
+    pair.deliver(transport[:here])
+    refill = pair.tls.refill(90_000)
+    received = refilled(refill)
+    assert refill is not None
+    refill.end()
+    assert not pair.owner.content
+    pair.tls.resume_reading()
+    await aio.sleep(0)
+    pair.deliver(bytes(pair.lower.kernel))
+
+    # The limit also holds for what the kernel gives, which is a little longer.
+    assert 80_000 < len(received) <= 90_000
+    assert received + pair.owner.content == body
+    assert pair.owner.events == []
+    assert pair.tls.poll(0) == ()
+
+
+async def test_a_thread_receives_what_it_can_of_a_record() -> None:
+    """The rest of the record comes later, wherever it is cut."""
+    pair = Pair()
+    await pair.connect()
+    transport = pair.encrypted(b"first") + pair.encrypted(b"second")
+    pair.lower.kernel = bytearray()
+    refill = pair.tls.refill(1000)
+    pieces = []
+    for start in range(len(transport)):
+        pair.lower.kernel += transport[start : start + 1]
+        pieces.append(refilled(refill))
+
+    assert [piece for piece in pieces if piece] == [b"first", b"second"]
+
+
+async def test_no_thread_receives_what_the_event_loop_may_be_receiving() -> None:
+    """The transport below says so; after the end, there is none."""
+    pair = Pair()
+    await pair.connect()
+    assert pair.tls.refill(1000) is None
+    assert pair.lower.is_reading
+    pair.tls.abort()
+
+    assert pair.tls.refill(1000) is None
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["the closing alert", "a wrong record"])
+async def test_the_end_that_a_thread_finds_is_told_when_reading_is_resumed(wrong: bool) -> None:
+    """With its error, which OpenSSL tells once only, and after the bytes before it."""
+    pair = Pair()
+    await pair.connect()
+    transport = pair.encrypted(b"last words")
+    if wrong:
+        end = bytearray(pair.encrypted(b"wrong"))
+        end[-1] ^= 1
+    else:
+        with pytest.raises(ssl.SSLWantReadError):
+            pair.server.unwrap()
+        end = bytearray(pair.outgoing.read())
+    pair.lower.kernel = bytearray(transport) + end
+    refill = pair.tls.refill(1000)
+    received = refilled(refill)
+    await aio.sleep(0)
+    assert pair.owner.events == []
+    pair.tls.resume_reading()
+    await aio.sleep(0)
+
+    assert received == b"last words"
+    assert pair.owner.events == (["cut", "lost"] if wrong else ["end", "lost"])
+    assert ("MAC" in str(pair.owner.error)) is wrong
+    assert pair.lower.is_closed
+
+
+@pytest.mark.parametrize("act", ["write", "abort"])
+async def test_a_thread_decrypts_nothing_once_something_else_is_done(act: str) -> None:
+    """OpenSSL has no locks; what is left comes as usual."""
+    pair = Pair()
+    await pair.connect()
+    pair.lower.kernel = bytearray(pair.encrypted(b"later"))
+    refill = pair.tls.refill(1000)
+    if act == "write":
+        pair.tls.write(b"the rest of an upload")
+    else:
+        pair.tls.abort()
+    received = refilled(refill)
+    pair.tls.resume_reading()
+    pair.deliver(bytes(pair.lower.kernel))
+
+    assert received == b""
+    assert pair.owner.content == (b"later" if act == "write" else b"")
