@@ -42,10 +42,10 @@ Calls: TypeAlias = list[tuple[str, str]]
 # request is begun in it.
 RECEIVED = "SocketTransport._readable", "Exchange.renew"
 # The same for each result, of a redirected request.
-REDIRECTED = "Worker._take_and_go_on", "Redirects.next_hop"
+REDIRECTED = "Worker.take_response", "Redirects.next_hop"
 # The same for each worker that is started, and for the last response of each.
 STARTED = "Dispatcher._start_worker", "Relay.begin"
-ENDED = "SocketTransport._readable", "Worker._relay_stopped"
+ENDED = "SocketTransport._readable", "Worker.relay_stopped"
 # The same for each request that is sent at the end of a turn.
 SENT = "Connection.send_request", "SocketTransport.write"
 
@@ -159,11 +159,11 @@ async def test_a_single_fetch_takes_75_calls(url: str) -> None:
     assert min(taken) <= 75
 
 
-async def test_a_worker_takes_19_calls_to_start(url: str) -> None:
+async def test_a_worker_takes_18_calls_to_start(url: str) -> None:
     """With its first request, from one worker to the next in a turn of the event loop."""
     calls = await batch_of([f"{url}?{number}" for number in range(40)], 40)
 
-    assert min(map(len, steps(calls, *STARTED))) <= 19
+    assert min(map(len, steps(calls, *STARTED))) <= 18
 
 
 async def test_a_worker_takes_16_calls_to_end(url: str) -> None:

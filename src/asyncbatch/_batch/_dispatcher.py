@@ -13,7 +13,7 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._batch._worker import Worker
+from asyncbatch._batch._worker import WatchedWorker, Worker
 from asyncbatch._batch._workers import Member, Workers
 from asyncbatch._lanes import Encoded
 from asyncbatch._schedule import Job
@@ -108,7 +108,7 @@ class Dispatcher:
         """
         if not self._permits.try_acquire():
             return
-        worker = self._only = self._only or Worker(self._workers)
+        worker = self._only = self._only or self._lone_worker()
         self._workers.members.add(worker)
         is_left = False
         try:
@@ -119,6 +119,10 @@ class Dispatcher:
             if not is_left:
                 self._permits.release()
                 self._workers.last_at_work = None
+
+    def _lone_worker(self) -> Worker:
+        workers = self._workers
+        return Worker(workers) if workers.listener is None else WatchedWorker(workers)
 
     def abandon_alone(self, error: Exception) -> None:
         """End `relay_alone` with an error if it waits."""
@@ -134,7 +138,7 @@ class Dispatcher:
             if not holds_permit and not await self._acquire_in_time():
                 is_working = not self._reader.is_finished
                 continue
-            worker = self._only = self._only or Worker(self._workers)
+            worker = self._only = self._only or self._lone_worker()
             self._workers.members.add(worker)
             try:
                 await worker.work_alone()
@@ -199,9 +203,12 @@ class Dispatcher:
         if job is None:
             workers.batch_permits.give_up()
             return None
-        worker = Worker(workers, job, encoded)
+        # A listener is told by workers of its own kind.
+        kind = Worker if workers.listener is None else WatchedWorker
+        worker = kind(workers, job, encoded)
         workers.members.add(worker)
         if not worker.begin_by_relay():
+            worker.made_at = self._clock()
             self._start_task(worker)
         return worker
 

@@ -14,7 +14,7 @@ from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
 from asyncbatch._batch._worker_watch import WorkerWatch
 from asyncbatch._batch._workers import Announce, Workers
-from asyncbatch._lanes import MOST_RESTING, Encoded, OnAnswer, Relay, can_relay
+from asyncbatch._lanes import MOST_RESTING, Encoded, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
@@ -31,6 +31,7 @@ class Worker:
 
     Attributes:
         has_task: whether it has a task of its own, which ends with it.
+        made_at: when its task was started, before its first request; 0.0 if that was begun earlier.
     """
 
     __slots__ = (
@@ -39,11 +40,11 @@ class Worker:
         "_is_relaying",
         "_job",
         "_limits",
-        "_made_at",
         "_relay",
         "_watch",
         "_workers",
         "has_task",
+        "made_at",
     )
 
     def __init__(
@@ -52,55 +53,53 @@ class Worker:
         self._workers = workers
         # The request that is being tried, or tried next; the schedule has started it.
         self._job = job
-        self._made_at = workers.clock()
-        trial = workers.trial
-        self._encode = trial.lane.encode
-        self._limits = trial.limits
+        self._encode = workers.encode
+        self._limits = workers.limits
         # The first request, where it was encoded before there was a task.
         self._encoded = encoded
         self.has_task = False
+        self.made_at = 0.0
         # The first request has been begun by the relay, and no task has waited for that.
         self._is_relaying = False
+        # Tells of each request that is sent, if there is a listener.
+        self._watch: WorkerWatch | None = None
         # None at the end: the relay refers to this, and both would wait for the garbage collector.
         self._relay: Relay | None = None
-        on_answer: OnAnswer = self._take_and_go_on
-        # Tells of each request that is sent, if there is a listener.
-        self._watch = None
-        if workers.listener is not None:
-            self._watch = WorkerWatch(workers.listener, trial.lane, workers.clock)
-            self._encode = self._watch.encode
-            on_answer = self._tell_and_go_on
         relays = workers.relays
         if relays is not None:
             if relays.resting:
-                self._relay = relays.resting.pop()
-                self._relay.on_answer = on_answer
+                self._relay = relay = relays.resting.pop()
+                relay.owner = self
+                relay.follows_redirects = True
             else:
-                self._relay = relays.new(on_answer)
-            # `DirectLane` tells the watch of each hop.
-            self._relay.follows_redirects = self._watch is None
+                self._relay = relays.new(self)
 
     def begin_by_relay(self) -> bool:
         """Begin the first request without a task, if it can go so; say whether it was begun."""
         job, relay = self._job, self._relay
         assert job is not None
-        if relay is None or not _is_usual(job, self._workers.announce):
+        encoded = self._encoded
+        if type(encoded) is tuple and relay is not None:  # a plain URL, which announces nothing
+            is_usual = job.host.limits is None
+        else:
+            is_usual = relay is not None and _is_usual(job, self._workers.announce)
+        if not is_usual:
             self._encoded = UNSET  # it is encoded again, with the limits of its own
             return False
-        encoded = self._encoded
-        if isinstance(encoded, Unset):
+        assert relay is not None
+        if encoded is UNSET:
             self._encoded = encoded = self._encode(job.request, self._limits)
         if job.deadline is not None:
             relay.deadline_at = job.deadline
         if self._watch is not None:
             self._watch.count_sent(job)
-        if not relay.begin(encoded, self._relay_stopped):
+        if not relay.begin(encoded, tells_owner=True):
             return False
         self._workers.last_at_work = job
         self._is_relaying = True
         return True
 
-    def _relay_stopped(self, is_at_end: bool) -> None:
+    def relay_stopped(self, is_at_end: bool) -> None:
         """End, or go on in a task if something is left that takes one."""
         workers = self._workers
         if self._job is not None or not is_at_end:
@@ -112,7 +111,7 @@ class Worker:
         assert relay is not None
         assert workers.relays is not None
         if len(workers.relays.resting) < MOST_RESTING:
-            del relay.on_answer  # it refers to this worker, and so to the whole batch
+            del relay.owner  # it refers to this worker, and so to the whole batch
             workers.relays.resting.append(relay)
 
     def abandon(self) -> None:
@@ -129,10 +128,10 @@ class Worker:
         workers = self._workers
         permits = workers.permits
         held = True
-        late = 0.0 if self._is_relaying else workers.clock() - self._made_at
+        late = 0.0 if self._is_relaying else workers.clock() - self.made_at
         if late >= LATE:
             # The loop was blocked before this task began: the first request must not pay for it.
-            self.take_out(late, self._made_at)
+            self.take_out(late, self.made_at)
         try:
             while (job := self._job) is not None:
                 await self._try(job)
@@ -247,7 +246,7 @@ class Worker:
                 self._watch.tell_of_outcome(job, outcome)
             if outcome.kind is None and relay is not None and _is_usual(job, workers.announce):
                 job.queued += outcome.queued
-                encoded = self._take_and_go_on(
+                encoded = self.take_response(
                     outcome.response,
                     outcome.content,
                     outcome.timing,
@@ -275,7 +274,7 @@ class Worker:
         if job is not None and job.state is _START:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
-    def _take_and_go_on(
+    def take_response(
         self,
         response_builder: Any,
         content: bytes,
@@ -342,20 +341,6 @@ class Worker:
             self._relay.deadline_at = job.deadline
         return encoded
 
-    def _tell_and_go_on(
-        self, response_builder: Any, content: bytes, course: Course, now: float
-    ) -> Encoded | None:
-        """Tell of a response that the relay has received, and do what `_take_and_go_on` does."""
-        job, watch = self._job, self._watch
-        assert job is not None
-        assert watch is not None
-        watch.tell_of_response(job, response_builder, course)
-        encoded = self._take_and_go_on(response_builder, content, course, now)
-        if encoded is not None:
-            assert self._job is not None
-            watch.count_sent(self._job)
-        return encoded
-
     def _replace(self, done: Job, now: float, *, is_relay: bool) -> Encoded | None:
         """
         Replace a request that has succeeded by the next one of the input, if that may start now.
@@ -415,6 +400,45 @@ class Worker:
                 return encoded
         ledger.enter(item, index, now, key)
         return None
+
+
+class WatchedWorker(Worker):
+    """Tells the listener of the batch of each request that it sends."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, workers: Workers, job: Job | None = None, encoded: Encoded | Unset | None = UNSET
+    ) -> None:
+        super().__init__(workers, job, encoded)
+        assert workers.listener is not None
+        self._watch = WorkerWatch(workers.listener, workers.trial.lane, workers.clock)
+        self._encode = self._watch.encode
+        if self._relay is not None:
+            # `DirectLane` tells the watch of each hop.
+            self._relay.follows_redirects = False
+
+    def take_response(
+        self,
+        response_builder: Any,
+        content: bytes,
+        course: Course | Timing,
+        now: float,
+        started_at: float | None = None,
+    ) -> Encoded | None:
+        """Tell of a response that the relay has received, and do what `Worker` does."""
+        take = super().take_response
+        if started_at is not None:  # its task has told of the outcome
+            return take(response_builder, content, course, now, started_at)
+        job, watch = self._job, self._watch
+        assert job is not None
+        assert watch is not None
+        watch.tell_of_response(job, response_builder, cast("Course", course))
+        encoded = take(response_builder, content, course, now)
+        if encoded is not None:
+            assert self._job is not None
+            watch.count_sent(self._job)
+        return encoded
 
 
 def _is_usual(job: Job, announce: Announce | None) -> bool:

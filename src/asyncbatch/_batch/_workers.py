@@ -80,8 +80,11 @@ class Workers:
         self.relays: Relays | None = None
         if self.may_relay:
             self.relays = self.trial.lane.relays(self.trial.limits)
-        self._encode = self.trial.lane.encode
-        self._limits = self.trial.limits
+        # Kept, since each reading of a method makes an object.
+        self.encode = self.trial.lane.encode
+        """Encodes a request for the lane."""
+        self.limits = self.trial.limits
+        """The limits of most requests."""
         self.has_deadline = shared.deadline is not None
         self.schedule = schedule
         self.reader = reader
@@ -159,7 +162,7 @@ class Workers:
         """Return a URL as the engine sends it; `None` if it is none, or the client must send it."""
         if type(item) is not str or not self.may_relay:
             return None
-        return self.trial.lane.encode(item, self.trial.limits)
+        return self.encode(item, self.limits)
 
     def need_task(self, worker: Member) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
@@ -211,7 +214,7 @@ class Workers:
             return None, UNSET
         index, item = numbered
         if type(item) is str:
-            encoded = self._encode(item, self._limits)
+            encoded = self.encode(item, self.limits)
             if type(encoded) is tuple:
                 job = ledger.start(item, index, now, encoded[2].key)
                 return (self.next_job(now), UNSET) if job is None else (job, encoded)

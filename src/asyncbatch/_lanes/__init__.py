@@ -7,7 +7,7 @@ The layers above use a `Lane`, its `Relay` and a `Binding`, and do not use httpx
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
 from asyncbatch._lanes._lane import Lane
-from asyncbatch._lanes._relay import MOST_RESTING, OnAnswer, Relay, Relays, can_relay
+from asyncbatch._lanes._relay import MOST_RESTING, Relay, Relays, can_relay
 from asyncbatch._lanes.client._binding import Binding, binding_of, check_transports
 from asyncbatch._lanes.client._httpcore_pool import capacity_of, slots_of
 from asyncbatch._lanes.client._own_client import OwnClient
@@ -23,7 +23,6 @@ __all__ = [
     "DirectLane",
     "Encoded",
     "Lane",
-    "OnAnswer",
     "OwnClient",
     "Relay",
     "Relays",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from asyncbatch._engine import (
     NEVER,
@@ -39,25 +39,11 @@ if TYPE_CHECKING:
     from asyncbatch._values._telemetry import Watch
     from asyncbatch._values._timeouts import TimeLimits
 
-OnAnswer: TypeAlias = Callable[[ResponseBuilder, bytes, Course, float], Encoded | None]
-"""
-Takes the builder of a response, its decoded body, its course and the time of its end; returns the
-next request, or `None` to stop the relay. It runs in a callback and must not wait; it reads the
-caller's input, which may take any time.
-"""
+NewRelay: TypeAlias = "Callable[[RelayOwner], Relay]"
+"""Returns a relay that passes the responses to its owner."""
 
-NewRelay: TypeAlias = "Callable[[OnAnswer], Relay]"
-"""Returns a relay that passes the responses to a function."""
-
-MOST_RESTING = 1_000
+MOST_RESTING = 4_000
 """Most relays of a lane that are kept to be used again; each takes about 1 KB."""
-
-WhenStopped: TypeAlias = Callable[[bool], None]
-"""
-Is called when a relay has stopped, and told whether nothing is left for `wait`.
-
-If so, it is called where the last response was received, and must not call the engine.
-"""
 
 NextHop: TypeAlias = Callable[[Exchange, PreparedRequest, int], tuple[PreparedRequest, Hop] | None]
 """Returns the request that a redirect leads to, after so many others; see `Redirects.next_hop`."""
@@ -76,6 +62,44 @@ _INFO = logging.INFO
 _log = logging.getLogger("httpx")
 
 
+class RelayOwner(Protocol):
+    """
+    What a relay calls in callbacks, which must not wait.
+
+    An object with two methods, not two functions: a bound method is an object more for the garbage
+    collector, for each worker that is started.
+    """
+
+    def take_response(
+        self, response_builder: ResponseBuilder, content: bytes, course: Course, now: float, /
+    ) -> Encoded | None:
+        """
+        Take a response that the relay has finished.
+
+        It reads the caller's input, which may take any time.
+
+        Args:
+            response_builder: Builds the response.
+            content: The decoded body.
+            course: The times of the exchange.
+            now: When it ended.
+
+        Returns:
+            The next request; `None` to stop the relay.
+        """
+        ...
+
+    def relay_stopped(self, is_at_end: bool, /) -> None:
+        """
+        Note that the relay has stopped, if no task waits for it.
+
+        Args:
+            is_at_end: Whether nothing is left for `wait`. If so, it is called where the last
+                response was received, and must not call the engine.
+        """
+        ...
+
+
 class Relay:
     """
     Sends the requests of one worker by the engine, one at a time.
@@ -90,7 +114,7 @@ class Relay:
         take_cookies: keeps the cookies that a head sets; returns `False` if the client must.
         next_hop: composes the request that a redirect leads to.
         conclude: finishes the exchange that the relay stops at.
-        on_answer: takes each response that the relay has finished.
+        owner: takes each response that the relay has finished.
     """
 
     __slots__ = (
@@ -110,11 +134,11 @@ class Relay:
         "_resting",
         "_seconds",
         "_take_cookies",
-        "_when_stopped",
+        "_tells_owner",
         "abandoned",
         "deadline_at",
         "follows_redirects",
-        "on_answer",
+        "owner",
     )
 
     def __init__(
@@ -130,7 +154,7 @@ class Relay:
         take_cookies: Callable[[Encoded, ResponseHead], bool],
         next_hop: NextHop,
         conclude: Conclude,
-        on_answer: OnAnswer,
+        owner: RelayOwner,
     ) -> None:
         self._engine = engine
         self._exchange_limits = exchange_limits
@@ -142,7 +166,7 @@ class Relay:
         self._take_cookies = take_cookies
         self._next_hop = next_hop
         self._conclude = conclude
-        self.on_answer = on_answer
+        self.owner = owner
         """Takes each response that the relay has finished."""
         # The request in progress, or the one for `conclude`, and its exchange.
         self._encoded: Encoded | None = None
@@ -162,10 +186,10 @@ class Relay:
         """
         self.abandoned: tuple[Encoded, float] | None = None
         """The request that was given up, and when it was begun."""
-        # The error that `on_answer` raised.
+        # The error that the owner raised.
         self._error: BaseException | None = None
-        # Called when the relay stops, instead of waking a task; `None` if it has been called.
-        self._when_stopped: WhenStopped | None = None
+        # Whether the owner is told when the relay stops, since no task waits for it.
+        self._tells_owner = False
         # Set by `_take` if the response waits for a later turn of the event loop (`_take_later`).
         self._is_put_off = False
 
@@ -177,13 +201,13 @@ class Relay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, encoded: Encoded | None, when_stopped: WhenStopped | None = None) -> bool:
+    def begin(self, encoded: Encoded | None, *, tells_owner: bool = False) -> bool:
         """
-        Send `encoded` and what `on_answer` returns.
+        Send `encoded` and what the owner returns.
 
         Args:
             encoded: The first request.
-            when_stopped: Used instead of a task that waits.
+            tells_owner: Whether the owner is told of the end, since no task waits for it.
 
         Returns:
             `False` if a relay cannot send it.
@@ -210,7 +234,7 @@ class Relay:
             and self._engine.begin_again(exchange, origin, method, payload, deadline)
         ):
             self._exchange, self._encoded = exchange, encoded
-            self._when_stopped = when_stopped
+            self._tells_owner = tells_owner
             return True
         try:
             self._exchange = self._engine.begin(
@@ -226,20 +250,20 @@ class Relay:
         except (EngineClosed, RuntimeError):
             return False  # closed, or used from another event loop: the lane will report it
         self._encoded = encoded
-        if when_stopped is not None:
-            self._when_stopped = when_stopped
+        if tells_owner:
+            self._tells_owner = True
             self._exchange.future.add_done_callback(self._stopped)
         return True
 
     def _stopped(self, _: object) -> None:
-        callback, self._when_stopped = self._when_stopped, None
-        if callback is not None:  # not abandoned meanwhile
-            callback(self._exchange is None and self._error is None)
+        if self._tells_owner:  # not abandoned meanwhile
+            self._tells_owner = False
+            self.owner.relay_stopped(self._exchange is None and self._error is None)
 
     def abandon(self) -> None:
         """Give up the request in progress; call this only if no task waits."""
         exchange = self._forget()
-        self._when_stopped = None
+        self._tells_owner = False
         if exchange is None:
             return
         # The event loop may be closed, and then accepts no calls.
@@ -275,7 +299,7 @@ class Relay:
         Wait until the relay stops; return whether there is a request for `conclude`.
 
         Raises:
-            BaseException: What `on_answer` raised.
+            BaseException: What the owner raised.
         """
         exchange = self._exchange
         # None if the relay has stopped already, with nothing to conclude.
@@ -347,17 +371,16 @@ class Relay:
         if self._is_put_off:
             self._is_put_off = False
             return None
-        when_stopped = self._when_stopped
-        if self._exchange is None and self._error is None and when_stopped is not None:
+        if self._exchange is None and self._error is None and self._tells_owner:
             # At once: as a call of the event loop, it would cost more than all else of the end.
-            self._when_stopped = None
+            self._tells_owner = False
             # Without what belongs to the last request: it may rest for long.
             exchange.connection = exchange.head = None
             exchange.payload = exchange.content = b""
             exchange.trailers = ()
             self.deadline_at = NEVER
             self._resting = exchange
-            when_stopped(True)
+            self.owner.relay_stopped(True)
         else:
             exchange.future.set_result(None)
         return None
@@ -399,7 +422,7 @@ class Relay:
             self._engine.submit(following)
 
     def _take(self, exchange: Exchange, now: float | None) -> Encoded | None:
-        """Pass a finished response to `on_answer`, and return the next request; `None` to stop."""
+        """Pass a finished response to the owner, and return the next request; `None` to stop."""
         encoded: Any = self._encoded
         connection: Any = exchange.connection
         # The builder of the last response on this connection can mostly be used again.
@@ -445,9 +468,7 @@ class Relay:
             course = course_of_all([*(hop.course for hop in self._hops), course])
             self._hops = None
         self._exchange = self._encoded = None
-        # As a variable: CPython specialises no call of a function that is an attribute.
-        on_answer = self.on_answer
-        return on_answer(
+        return self.owner.take_response(
             response_builder, content, course, exchange.ended_at if now is None else now
         )
 
@@ -479,7 +500,7 @@ class Relays:
 
     Attributes:
         resting: Relays that have stopped with nothing left. A worker that takes one sets its
-            `on_answer`, which must be deleted here.
+            `owner`, which must be deleted here.
     """
 
     __slots__ = ("new", "resting")

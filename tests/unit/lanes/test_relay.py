@@ -105,7 +105,7 @@ async def test_a_resting_relay_keeps_nothing_of_its_last_request(server: Loopbac
         exchanges: list[Any] = [relay._resting for relay in relays]
 
         assert relays
-        assert not any(hasattr(relay, "on_answer") for relay in relays)
+        assert not any(hasattr(relay, "owner") for relay in relays)
         assert {relay.deadline_at for relay in relays} == {math.inf}
         for exchange in exchanges:
             assert (exchange.connection, exchange.head, exchange.trailers) == (None, None, ())
@@ -135,9 +135,10 @@ async def test_a_relay_begins_again_as_a_new_one_begins(server: LoopbackServer, 
         relays = lane.relays(limits)
         encoded = lane.encode(server.url("/hold"), limits)
         pair = []
-        for relay in (*resting(fetcher)[:1], relays.new(print)):
-            relay.on_answer = print
-            assert relay.begin(encoded, print)
+        owner: Any = object()
+        for relay in (*resting(fetcher)[:1], relays.new(owner)):
+            relay.owner = owner
+            assert relay.begin(encoded, tells_owner=True)
             pair.append(relay)
         of_relays = [fields_of(relay, "_exchange", "_resting") for relay in pair]
         times = {"begun_at", "send_at", "sent_at", "deadline", "dns", "connect", "tls"}
