@@ -249,6 +249,20 @@ TARGETS = (
         )
         for ours in (OURS, OURS_UVLOOP)
     ),
+    *(
+        Target(
+            f"CPU of 2,000 slots beyond that of their requests, {ours.loop}",
+            _case("2,000 slots", ours),
+            None,
+            20.0,
+            "at most",
+            "10 µs to begin and to end a slot: 2,000 requests by 2,000 slots less those by 100",
+            figure="beyond",
+            unit=" ms",
+            scale=1e3,
+        )
+        for ours in (OURS, OURS_UVLOOP)
+    ),
     Target(
         "a request of a batch of 200 ÷ one of a batch of 20,000, asyncio",
         _case("batches of 200", OURS),

@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self
@@ -236,16 +236,20 @@ async def measure_opening(setting: Setting, port: int) -> Figures:
     Begin as many requests as there are slots, and see when all of them have been sent.
 
     The server answers none of them meanwhile. Each has a connection that an earlier batch opened.
+    `beyond` is what the slots cost without their requests, as far as the client can tell: the CPU
+    time of as many requests that are answered at once, less that of the same ones by 100 slots.
     """
     from benchmarks.ours import checking, open_fetcher
 
     workload, check = setting.workload, checking(setting)
     slots = workload.connections
 
-    def held(count: int) -> list[str]:
-        return list(numbered(f"http://127.0.0.1:{port}/{workload.latency}", count))
+    few = replace(setting, workload=replace(workload, connections=100))
 
-    async with open_fetcher(setting) as fetcher:
+    def held(count: int, latency: float = workload.latency) -> list[str]:
+        return list(numbered(f"http://127.0.0.1:{port}/{latency}", count))
+
+    async with open_fetcher(setting) as fetcher, open_fetcher(few) as narrow:
 
         async def finish(batch: Awaitable[asyncbatch.Results]) -> None:
             for result in await batch:
@@ -267,11 +271,26 @@ async def measure_opening(setting: Setting, port: int) -> Figures:
             if batch.done():
                 raise WrongAnswer("the server did not hold its answers")
             await finish(batch)
+
+        async def cost(of: asyncbatch.Fetcher) -> float:
+            urls = held(slots, 0.0)
+            gc.collect()
+            cpu = cpu_seconds()
+            results = await of.fetch_many(urls)
+            cpu = cpu_seconds() - cpu
+            for result in results:
+                check(result)
+            return cpu
+
+        await cost(narrow)
+        # In turn, so that other load is on both.
+        pairs = [(await cost(fetcher), await cost(narrow)) for _ in range(workload.repeats)]
     return {
         "requests": slots * workload.repeats,
         "wall": sum(walls),
         "cpu": sum(cpus),
         "opening": median(walls),
+        "beyond": median(wide - few_slots for wide, few_slots in pairs),
     }
 
 
