@@ -16,6 +16,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
+from asyncbatch._batch._time_slice import TimeSlice
 from asyncbatch._lanes import Relay
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch.testing import LoopbackServer, Raw, RecordedRequest, Reply
@@ -498,14 +499,15 @@ async def test_a_body_that_waits_for_a_later_turn_needs_no_task(
     server.on("/e", lambda request: Reply(body=request.target.encode() * 50).gzipped())
     urls = [server.url(f"/e?{number}") for number in range(MANY)]
     turns = UsedUpTurns(monkeypatch, 3)
+    monkeypatch.setattr(TimeSlice, "is_over", False)
 
     async with Fetcher(concurrency=concurrency) as fetcher:
         begun = begun_by(fetcher)
         results = await fetcher.fetch_many(urls)
         again = await fetcher.fetch(urls[0])
 
-    # One for each worker and the last, and one more whenever a worker's slice of time is over.
-    assert len(begun) < MANY / 2
+    # One for each worker and the last, and two of a worker whose first was late on a busy machine.
+    assert len(begun) <= 2 * concurrency + 1
     assert turns.told == 4 * (MANY + 1)
     assert [result.text for result in results] == [f"/e?{number}" * 50 for number in range(MANY)]
     assert [str(result.url) for result in results] == urls
