@@ -174,7 +174,7 @@ def coverage(session: nox.Session) -> None:
     # Each process writes a file of its own beside this one.
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
     session.run("coverage", "erase")
-    which = session.posargs or ["-n", "2", "--dist", "worksteal", "-m", "not slow and not once"]
+    which = session.posargs or [*AT_ONCE, "-m", "not slow"]
     # What a failing test has reached is reached: the figures come all the same.
     measured = ("coverage", "run", "-m", "pytest", "-p", "tests.keep_tracing", *which)
     session.run(*measured, success_codes=[0, 1])

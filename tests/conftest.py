@@ -83,6 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         use_sockets_of(machine)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each property `once`: it draws other examples in each run, and so on each Python."""
+    is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    if is_property and item.get_closest_marker("extras") is None:
+        item.add_marker("once")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests and those of one loop too many, unless `-m` speaks of them."""
     asked_for = config.option.markexpr

@@ -32,6 +32,8 @@ from benchmarks.workloads import (
     Workload,
 )
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 
 

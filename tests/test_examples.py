@@ -93,7 +93,7 @@ def runner_of(loop: asyncio.Runner) -> Callable[[Example], None]:
         pytest.param(
             page,
             id=str(page.relative_to(ROOT)),
-            marks=[pytest.mark.extras] if EXTRAS in page.read_text() else [],
+            marks=pytest.mark.extras if EXTRAS in page.read_text() else pytest.mark.once,
         )
         for page in PAGES
         if BLOCK.search(page.read_text())

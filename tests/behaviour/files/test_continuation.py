@@ -13,6 +13,8 @@ import pytest
 from asyncbatch import Failure, FailureKind, Fetcher, Folder, Request, Result, Retry, Success
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 
+pytestmark = pytest.mark.once
+
 BODY = random.Random(1).randbytes(1_000_000)
 ETAG = '"one"'
 QUICK = Retry(attempts=4, backoff=0.0, budget=None)

@@ -20,6 +20,7 @@ VICTIM = b"not to be touched"
 
 pytestmark = [
     pytest.mark.any_loop,
+    pytest.mark.once,
     pytest.mark.skipif(sys.platform == "win32", reason="no links and pipes without privileges"),
 ]
 

@@ -817,6 +817,7 @@ def flat(batches: Iterable[Iterable[Call]]) -> list[Call]:
     return [call for batch in batches for call in batch]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("batches", "is_sorted", "per_host"),
     [
@@ -841,6 +842,7 @@ def test_the_makespan_is_near_what_no_order_can_beat(
     assert max(simulation.most_on_host.values()) <= (per_host or 100)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("n_each", [30, 100, 500])
 def test_a_window_that_few_hosts_fill_takes_in_more(n_each: int) -> None:
     """
@@ -856,6 +858,7 @@ def test_a_window_that_few_hosts_fill_takes_in_more(n_each: int) -> None:
     assert simulation.now <= 1.05 * bound(calls, 100, 2)
 
 
+@pytest.mark.once
 def test_one_slow_host_does_not_slow_the_others_down() -> None:
     """The batch takes as long as that host alone."""
     slow = [Call("slow", 1.0)] * 200
@@ -874,6 +877,7 @@ def test_a_rate_is_used_up_to_the_last_slot() -> None:
     assert simulation.now == pytest.approx(999 / 20 + 0.2)
 
 
+@pytest.mark.once
 def test_a_storm_of_failures_ends_and_loses_nothing() -> None:
     """Hosts that refuse, break, and do not connect at all, at once."""
     dice = random.Random(2)

@@ -20,7 +20,7 @@ from asyncbatch._lanes.failures._of_client import invalid_outcome
 from asyncbatch.testing import Answer, LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING, failure_of
 
-pytestmark = pytest.mark.any_loop
+pytestmark = [pytest.mark.any_loop, pytest.mark.once]
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

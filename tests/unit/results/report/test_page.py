@@ -136,6 +136,7 @@ def test_foreign_texts_keep_their_direction_to_themselves() -> None:
     assert re.search(r"<bdi>[^<]*\u0645\u0631\u062d[^<]*</bdi>", shown)
 
 
+@pytest.mark.once
 def test_a_large_batch_makes_a_small_page() -> None:
     """However long its URLs, and however many its hosts and its messages are."""
     long = "/" + "&" * 10_000
