@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncbatch._engine import Exchange, NetworkStream
 from asyncbatch._lanes.client._binding import readable
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._lanes.request._native import headers_of, no_stream
+from asyncbatch._lanes.request._native import headers_of, no_stream, response_of
 from asyncbatch._lanes.request._origin_head import RequestBuilder
 from asyncbatch._lanes.response._head_fields import coding_in, coding_of, sets_cookies, value_in
 from asyncbatch._values._request import plain_url
@@ -103,18 +103,13 @@ def response_to(
     request: Any, head: Any, connection: Any, library: Any, stream: Any, default_encoding: Any
 ) -> Any:
     """Return a response of `library` with a head that came over `connection`."""
-    return library.Response(
-        head.status,
-        headers=headers_of(library, head),
-        stream=stream,
-        request=request,
-        extensions={
-            "http_version": head.version,
-            "reason_phrase": head.reason,
-            "network_stream": NetworkStream(connection),
-        },
-        default_encoding=default_encoding,
-    )
+    extensions = {
+        "http_version": head.version,
+        "reason_phrase": head.reason,
+        "network_stream": NetworkStream(connection),
+    }
+    headers = headers_of(library, head)
+    return response_of(library, head.status, headers, stream, request, extensions, default_encoding)
 
 
 def field_of(response: Any, name: str) -> str | None:

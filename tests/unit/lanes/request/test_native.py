@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from asyncbatch._engine.http11 import ResponseHead
 from asyncbatch._lanes.request import _native
-from asyncbatch._lanes.request._native import are_of, headers_of, plain_request
+from asyncbatch._lanes.request._native import (
+    are_of,
+    headers_of,
+    no_stream,
+    plain_request,
+    response_of,
+)
 from asyncbatch._values._urls import split_plain
 
 URLS = st.one_of(
@@ -64,6 +70,54 @@ def test_headers_are_what_httpx_would_make(fields: list[tuple[bytes, bytes]]) ->
     assert are_of(made, head)
     assert made.encoding == expected.encoding
     assert are_of(made, head)
+
+
+@pytest.mark.parametrize("default_encoding", ["utf-8", lambda _: "latin-1"])
+def test_a_response_is_what_httpx_would_make(library: Any, default_encoding: Any) -> None:
+    """With the same values, in a response of their own."""
+    request = library.Request("GET", "http://a.test/")
+    head, stream = head_with([(b"A", b"1"), (b"content-type", b"text/plain")]), no_stream(library)
+    extensions = {"http_version": b"HTTP/1.1"}
+    made = response_of(
+        library, 404, headers_of(library, head), stream, request, extensions, default_encoding
+    )
+    expected = library.Response(
+        404,
+        headers=list(head.fields),
+        stream=stream,
+        request=request,
+        extensions=extensions,
+        default_encoding=default_encoding,
+    )
+
+    assert type(made) is library.Response
+    assert vars(made) == vars(expected)
+    assert list(vars(made)) == list(vars(expected))
+    assert made.headers.raw == expected.headers.raw
+    assert made.encoding == expected.encoding
+    assert _native._is_response_as_known(library)
+    made.headers["x-new"] = "1"
+    assert are_of(headers_of(library, head), head)
+
+
+def test_a_response_of_another_layout_is_made_by_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its constructor was replaced before or later, or the headers are plain fields."""
+    made: list[int] = []
+    original = httpx.Response.__init__
+
+    def init(self: Any, status_code: int, **options: Any) -> None:
+        made.append(status_code)
+        original(self, status_code, **options)
+
+    request, stream = httpx.Request("GET", "http://a.test/"), no_stream(httpx)
+    fields = ((b"a", b"1"),)
+    plain = response_of(httpx, 200, fields, stream, request, {}, "utf-8")
+    monkeypatch.setattr(httpx.Response, "__init__", init)
+    response = response_of(httpx, 201, httpx.Headers(fields), stream, request, {}, "utf-8")
+
+    assert made == [201]
+    assert type(plain.headers) is httpx.Headers
+    assert plain.headers == response.headers == httpx.Headers(fields)
 
 
 def head_with(fields: list[tuple[bytes, bytes]]) -> ResponseHead:
