@@ -47,6 +47,11 @@ class Stalls:
         """Remove a member."""
         self._members.pop(member, None)
 
+    def note_step(self, begun: float, ended: float) -> None:
+        """Take out the time of a step of the caller's code, if it has blocked the loop."""
+        if ended - begun >= LEAST:
+            self.take_out(ended - begun, begun)
+
     def take_out(self, seconds: float, before: float, source: TakeOut | None = None) -> None:
         """
         Take `seconds` out of all times that began before `before`.
@@ -232,9 +237,7 @@ class TimedSteps(Awaitable[R]):
                 result: R = end.value
                 return result
             finally:
-                took = clock() - begun
-                if took >= LEAST:
-                    self._stalls.take_out(took, begun)
+                self._stalls.note_step(begun, clock())
             error = None
             if self._on_wait is not None:
                 self._on_wait()

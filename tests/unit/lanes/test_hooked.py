@@ -174,6 +174,40 @@ async def test_a_body_that_a_hook_reads_is_within_the_limit_of_the_attempt(
     assert result.error.timeout == 0.3
 
 
+async def test_a_hook_that_another_has_added_has_the_limit_of_the_attempt(
+    server: LoopbackServer,
+) -> None:
+    """It is called for the same response, as in httpx, and may wait where the other could not."""
+    called: list[int] = []
+
+    async def wait(response: httpx.Response) -> None:
+        called.append(response.status_code)
+        await anyio.sleep_forever()
+
+    async def add(_: httpx.Response) -> None:
+        fetcher.client.event_hooks["response"].append(wait)
+
+    async with Fetcher(retry=None, event_hooks={"response": [add]}, timeout=0.3) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert called == [200]
+    assert isinstance(result.error, asyncbatch.AttemptTimeout)
+
+
+@pytest.mark.parametrize("status", [204, 302])
+async def test_a_hook_may_set_any_status(server: LoopbackServer, status: Any) -> None:
+    """Only the server's decides what is done with the response."""
+
+    async def change(response: httpx.Response) -> None:
+        response.status_code = status
+
+    async with Fetcher(retry=None, event_hooks={"response": [change]}) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.response is not None
+    assert result.response.status_code == status
+
+
 async def test_each_of_many_has_its_own_request_response_and_result(
     server: LoopbackServer,
 ) -> None:

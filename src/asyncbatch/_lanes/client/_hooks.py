@@ -5,9 +5,12 @@ Call the caller's event hooks, as httpx does, around an exchange on the engine.
 from __future__ import annotations
 
 import datetime
+import dis
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
+from types import FunctionType, MethodType
 from typing import Any
 
 from asyncbatch._engine import Exchange
@@ -21,6 +24,41 @@ async def call_hooks(hooks: Iterable[Callable[[Any], Awaitable[Any]]], argument:
     """
     for hook in hooks:
         await hook(argument)
+
+
+def may_wait(hook: object) -> bool:
+    """
+    Whether calling a hook and awaiting what it returns may suspend the task.
+
+    A coroutine is suspended by `await`, `async with` or `async for` alone, all of which are
+    compiled to a `YIELD_VALUE` in its own code. Most hooks look at the response and have none.
+    """
+    function = hook.__func__ if isinstance(hook, MethodType) else hook
+    if not isinstance(function, FunctionType) or "YIELD_VALUE" not in dis.opmap:
+        return True
+    code = function.__code__
+    if not code.co_flags & inspect.CO_COROUTINE:
+        return True
+    return any(step.opname == "YIELD_VALUE" for step in dis.get_instructions(code))
+
+
+class PromptHooks:
+    """Remembers of the hooks of one kind whether they end without waiting, as most do."""
+
+    __slots__ = ("_are_prompt", "_hooks")
+
+    def __init__(self) -> None:
+        self._hooks: list[Any] = []
+        self._are_prompt = True
+
+    def found_in(self, hooks: Any) -> list[Any] | None:
+        """Return a copy of `hooks` if none of them can wait, else `None`."""
+        if type(hooks) is not list:
+            return None
+        if hooks != self._hooks:
+            self._hooks = hooks.copy()
+            self._are_prompt = not any(map(may_wait, hooks))
+        return self._hooks if self._are_prompt else None
 
 
 async def send_with_hooks(client: Any, native: Any) -> Any:

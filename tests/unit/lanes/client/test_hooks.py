@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 
 from asyncbatch._lanes.client._hooks import (
+    PromptHooks,
     add_next_request,
     call_hooks,
     hooked_stream,
+    may_wait,
     seen_by_hooks,
     send_with_hooks,
 )
@@ -108,3 +111,88 @@ def test_there_is_one_class_of_streams_for_each_library(library: Any) -> None:
 
     assert issubclass(kind, library.AsyncByteStream)
     assert hooked_stream(library) is kind
+
+
+async def look(response: Any) -> None:
+    """Wait for nothing, and define what does."""
+
+    async def wait() -> None:
+        await response.aread()
+
+    response.later = [wait for _ in range(2)]
+
+
+async def read(response: Any) -> None:
+    """Wait by `await`."""
+    await response.aread()
+
+
+async def enter(response: Any) -> None:
+    """Wait by `async with`."""
+    async with response:
+        pass
+
+
+async def iterate(response: Any) -> None:
+    """Wait by `async for`."""
+    async for _ in response:
+        pass
+
+
+async def collect(response: Any) -> None:
+    """Wait in a comprehension."""
+    [piece async for piece in response]
+
+
+def return_waiting(response: Any) -> Any:
+    """Return a coroutine that waits."""
+    return read(response)
+
+
+class Hooks:
+    """Hooks that are methods."""
+
+    async def look(self, response: Any) -> None:
+        """Wait for nothing."""
+
+    async def read(self, response: Any) -> None:
+        """Wait."""
+        await response.aread()
+
+    async def __call__(self, response: Any) -> None:
+        """Wait for nothing, which is not looked for here."""
+
+
+@pytest.mark.parametrize("hook", [look, Hooks().look], ids=["function", "method"])
+def test_a_coroutine_function_without_await_cannot_wait(hook: Any) -> None:
+    """What it defines does not matter."""
+    assert not may_wait(hook)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        *(read, enter, iterate, collect, Hooks().read),
+        *(return_waiting, functools.partial(look), Hooks(), None),
+    ],
+    ids=lambda hook: str(hook).partition(" at ")[0],
+)
+def test_all_other_hooks_may_wait(hook: Any) -> None:
+    """Also those whose code is not known."""
+    assert may_wait(hook)
+
+
+def test_hooks_are_prompt_while_none_of_them_may_wait() -> None:
+    """However often the list is changed; what is returned is a copy of it."""
+    known = PromptHooks()
+    hooks: list[Any] = [look]
+    found = known.found_in(hooks)
+    hooks.append(read)
+
+    assert found == [look]
+    assert known.found_in(hooks) is None
+    hooks.pop()
+    assert known.found_in(hooks) == [look]
+    assert known.found_in([]) == []
+    assert known.found_in((look,)) is None
+    assert known.found_in(iter([look])) is None
