@@ -22,6 +22,7 @@ from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, release_leaked
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.client._routes import engines_of
+from asyncbatch._lanes.client._short_send import ShortSend
 from asyncbatch._lanes.request._encoded_request import Encoded
 from asyncbatch._lanes.request._sendable import (
     check_text,
@@ -66,6 +67,7 @@ class ClientLane:
         self._client = client
         self.binding = binding
         self.rules = Rules(max_body, follow_redirects, max_redirects, minimum_rate)
+        self._short = ShortSend(client, binding.library)
         self._stalls = Stalls()
         # The phases of attempts in progress, by their limits.
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
@@ -156,6 +158,7 @@ class ClientLane:
             watch=watch,
             proxy=named if isinstance(route, Unset) else route,
             names_proxy=not isinstance(named, Unset),
+            short=self._short,
         )
         rules = self.rules
         if not isinstance(limits.max_body, Unset):

@@ -28,6 +28,7 @@ from asyncbatch._lanes.client._routes import (
     refuse_elsewhere,
     takes_routes,
 )
+from asyncbatch._lanes.client._short_send import ShortSend
 from asyncbatch._lanes.failures._attempt_state import AttemptState
 from asyncbatch._lanes.request._sendable import check_url, check_whole_head
 from asyncbatch._lanes.request._upload_stream import check_whole
@@ -54,6 +55,7 @@ class Hops:
             event loop from all measurements.
         proxy: The proxy of all hops instead of the client's; `None` for a direct connection.
         names_proxy: Whether the request itself names the proxy, so that another way is refused.
+        short: The short send of the client, for requests that it may take.
         first: The exchange that answers the first hop, if it took place before.
         watch: Is told of each request that is sent.
     """
@@ -71,6 +73,7 @@ class Hops:
         watch: Watch | None = None,
         proxy: Proxy | Unset | None = UNSET,
         names_proxy: bool = False,
+        short: ShortSend | None = None,
     ) -> None:
         self._client = client
         self._binding = binding
@@ -83,6 +86,7 @@ class Hops:
         self._watch = watch
         self._proxy = proxy
         self._names_proxy = names_proxy
+        self._short = short
         self.are_hooks_called = False
         """Whether the hooks of the next request have been called already."""
         self.checked: Any = None
@@ -232,17 +236,20 @@ class Hops:
 
     async def _send(self, native: Any) -> Any:
         hooks = self._client.event_hooks
-        if hasattr(native.stream, "stepped") and not (hooks["request"] or hooks["response"]):
+        is_hooked = bool(hooks["request"] or hooks["response"])
+        if hasattr(native.stream, "stepped") and not is_hooked:
             native.stream.stepped = self.stepped
         try:
             if self.are_hooks_called:
                 self.are_hooks_called = False
                 sending: Awaitable[Any] = send_with_hooks(self._client, native)
+            elif self._short is not None and not is_hooked and self._short.takes(native):
+                sending = self._short.send(native)
             else:
                 sending = self._client.send(
                     native, stream=True, auth=self._binding.no_auth, follow_redirects=False
                 )
-            if hooks["request"] or hooks["response"]:
+            if is_hooked:
                 sending = self.stepped(sending)
             if self._watch is not None and is_instrumented(self._client, native.url):
                 with self._watch.silencing():
