@@ -21,13 +21,12 @@ import httpx
 from anyio.lowlevel import EventLoopToken
 
 from asyncbatch._api._client_options import check_client_options, pool_in
+from asyncbatch._api._journaling import answer_options, journaled_batch
 from asyncbatch._api._options import (
-    DEFAULT_MAX_BODY,
     ClientTypes,
     FetcherOptions,
     shows_options,
     split_options,
-    warn_caller,
 )
 from asyncbatch._api._setup import (
     backlog_of,
@@ -36,7 +35,6 @@ from asyncbatch._api._setup import (
     make_client,
     refuse_with_client,
     report_of,
-    value_of,
 )
 from asyncbatch._api._statistics import Statistics, statistics_by_host
 from asyncbatch._api._stream import Streaming
@@ -44,8 +42,6 @@ from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input, RequestLike, Requests
 from asyncbatch._batch._output import Collected, Delivered, Output
 from asyncbatch._files import Files
-from asyncbatch._journal._docking import Docking
-from asyncbatch._journal._input import JournaledInput
 from asyncbatch._journal._journal import JournalTypes, as_journal
 from asyncbatch._lanes import binding_of, check_transports
 from asyncbatch._policies._host_limits import HostPatterns
@@ -454,36 +450,19 @@ class Fetcher:
         """Return a new batch, with its journal open if it has one."""
         if journal is None:
             return self._new_batch(source, output, batch_timeout, files)
-        journal = as_journal(journal)
-        docking = Docking(journal, self._check_open(), output, files)
-        key = "a function" if callable(journal.key) else journal.key
-        await docking.open({**self._answer_options(), "key": key}, warn_caller)
-        try:
-            batch = Batch(
-                self._check_open(),
-                JournaledInput(source, docking),
-                docking.output,
-                batch_timeout=batch_timeout,
-                files=files,
-                announce=docking.announce,
-            )
-        except BaseException:
-            await docking.close()
-            raise
-        docking.fail = batch.end_with
-        return batch
+        return await journaled_batch(
+            as_journal(journal),
+            self._check_open,
+            source,
+            output,
+            self._answer_options(),
+            batch_timeout=batch_timeout,
+            files=files,
+        )
 
     def _answer_options(self) -> dict[str, Any]:
-        """Return the options that change answers, to be compared with those of other runs."""
-        options, client = self._options, self._client
-        addresses = options.addresses
-        return {
-            "follow_redirects": value_of(options.follow_redirects, client.follow_redirects),
-            "max_redirects": value_of(options.max_redirects, client.max_redirects),
-            "max_body": value_of(options.max_body, DEFAULT_MAX_BODY),
-            "addresses": "a function" if callable(addresses) else addresses,
-            "check": None if options.check is None else "a function",
-        }
+        """Return the options that change answers; shards of a cluster compare them, too."""
+        return answer_options(self._options, self._client)
 
     def _new_batch(
         self,
