@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from asyncbatch._journal._filesystem import refuse_network
-from asyncbatch._journal._policy import RetryTypes, Rules
+from asyncbatch._journal._policy import JournalRules, RetryTypes
 from asyncbatch._journal._reader import JournalReader
 from asyncbatch._journal._schema import checked_path
 from asyncbatch._journal._store import BodiesTypes, Durability, Store
@@ -117,9 +117,9 @@ class Journal:
         return JournalReader(_to_path(path))
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> JournalRules:
         """The options that decide which requests are sent."""
-        return Rules(self.retry, self.max_age)
+        return JournalRules(self.retry, self.max_age)
 
     def opener(self) -> Callable[[], Store]:
         """Return the function that opens the file for writing. It blocks."""

@@ -19,7 +19,7 @@ from asyncbatch._journal._earlier import AT_ONCE
 from asyncbatch._journal._identity import Identifier, is_with_key
 from asyncbatch._journal._journal import Journal
 from asyncbatch._journal._plain import PlainResults, url_of_plain
-from asyncbatch._journal._policy import Decision, may_be_repeated, statuses_of
+from asyncbatch._journal._policy import ReuseDecision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import file_of, kept_of, result_of
 from asyncbatch._journal._saved import claim, is_in_place, names_file
 from asyncbatch._journal._store import Found, Store
@@ -147,9 +147,9 @@ class Lookup:
             may_repeat=self.may_repeat(item),
             statuses=statuses_of(retry),
         )
-        if decision is Decision.SEND:
+        if decision is ReuseDecision.SEND:
             return None
-        if decision is Decision.DOUBT:
+        if decision is ReuseDecision.DOUBT:
             doubt = str(FailureKind.in_doubt)
             record = record._replace(kind=doubt, status=None, head=None, facts=None)
         elif saved is not None:

@@ -39,7 +39,7 @@ CLOCK_STEP = 60.0
 while the clock was wrong, so its age is unknown: with `max_age`, it counts as too old."""
 
 
-class Decision(Enum):
+class ReuseDecision(Enum):
     """What becomes of a request whose result is in the journal."""
 
     SERVE = "serve"
@@ -49,7 +49,7 @@ class Decision(Enum):
 
 
 @attrs.frozen
-class Kept:
+class KeptResult:
     """What the decision depends on of a kept result."""
 
     kind: FailureKind | None
@@ -66,13 +66,15 @@ class Kept:
 
 
 @attrs.frozen
-class Rules:
+class JournalRules:
     """The options of a journal that decide."""
 
     retry: RetryTypes = "transient"
     max_age: float | None = None
 
-    def decide(self, kept: Kept, *, may_repeat: bool, statuses: frozenset[int]) -> Decision:
+    def decide(
+        self, kept: KeptResult, *, may_repeat: bool, statuses: frozenset[int]
+    ) -> ReuseDecision:
         """
         Decide about one request.
 
@@ -84,19 +86,19 @@ class Rules:
         is_stale = self.max_age is not None and not -CLOCK_STEP <= kept.age <= self.max_age
         if kept.kind is None:
             if may_repeat and (is_stale or not kept.has_body):
-                return Decision.SEND
-            return Decision.SERVE if kept.has_body else Decision.DOUBT
+                return ReuseDecision.SEND
+            return ReuseDecision.SERVE if kept.has_body else ReuseDecision.DOUBT
         if self.retry == "all":
-            return Decision.SEND
+            return ReuseDecision.SEND
         if may_repeat and is_stale:
-            return Decision.SEND
+            return ReuseDecision.SEND
         is_safe = may_repeat or kept.is_undone
         if self.retry == "none" or not (is_safe and _passes(kept, statuses)):
-            return Decision.SERVE
-        return Decision.SEND
+            return ReuseDecision.SERVE
+        return ReuseDecision.SEND
 
 
-def _passes(kept: Kept, statuses: frozenset[int]) -> bool:
+def _passes(kept: KeptResult, statuses: frozenset[int]) -> bool:
     if kept.kind is FailureKind.status:
         return kept.status_code in statuses
     if kept.kind is FailureKind.in_doubt:

@@ -22,7 +22,7 @@ from asyncbatch._journal._failure import (
     restored_attempt,
     restored_error,
 )
-from asyncbatch._journal._policy import Kept
+from asyncbatch._journal._policy import KeptResult
 from asyncbatch._journal._saved import SavedFile, saved_in
 from asyncbatch._journal._schema import PERMANENT, PLAIN, UNDONE
 from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
@@ -225,9 +225,9 @@ def file_of(record: Record) -> SavedFile | None:
     return None if saved is None else SavedFile(*saved)
 
 
-def kept_of(record: Record, now: float, *, has_body: bool) -> Kept:
+def kept_of(record: Record, now: float, *, has_body: bool) -> KeptResult:
     """Return what the policy decides by."""
-    return Kept(
+    return KeptResult(
         kind=None if record.kind is None else FailureKind(record.kind),
         status_code=record.status,
         is_permanent=bool(record.flags & PERMANENT),

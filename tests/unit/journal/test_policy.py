@@ -1,4 +1,4 @@
-"""`Rules.decide`: which requests are served from a journal, and which are sent."""
+"""`JournalRules.decide`: which requests are served from a journal, and which are sent."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ import attrs
 import pytest
 
 from asyncbatch import FailureKind, Retry
-from asyncbatch._journal._policy import Decision, Kept, Rules, may_be_repeated, statuses_of
+from asyncbatch._journal._policy import (
+    JournalRules,
+    KeptResult,
+    ReuseDecision,
+    may_be_repeated,
+    statuses_of,
+)
 
-SERVE, SEND, DOUBT = Decision
+SERVE, SEND, DOUBT = ReuseDecision
 
-OK = Kept(kind=None, status_code=200, is_permanent=False, is_undone=False, age=10.0)
+OK = KeptResult(kind=None, status_code=200, is_permanent=False, is_undone=False, age=10.0)
 
 
-def failed(kind: str, **fields: Any) -> Kept:
+def failed(kind: str, **fields: Any) -> KeptResult:
     """Return what is kept of a failure."""
     return attrs.evolve(OK, kind=FailureKind(kind), status_code=None, **fields)
 
 
-def decide(kept: Kept, *, safe: bool = True, **options: Any) -> Decision:
+def decide(kept: KeptResult, *, safe: bool = True, **options: Any) -> ReuseDecision:
     """Decide with the usual statuses."""
-    return Rules(**options).decide(kept, may_repeat=safe, statuses=statuses_of(None))
+    return JournalRules(**options).decide(kept, may_repeat=safe, statuses=statuses_of(None))
 
 
 PASSING = [
@@ -61,12 +67,14 @@ def test_a_failure_that_lasts_is_served(kind: str) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"), [(404, SERVE), (500, SEND), (503, SEND), (429, SEND), (501, SERVE)]
 )
-def test_a_status_is_sent_again_if_the_policy_retries_it(status: int, expected: Decision) -> None:
+def test_a_status_is_sent_again_if_the_policy_retries_it(
+    status: int, expected: ReuseDecision
+) -> None:
     """By `Retry.statuses`, or its default."""
     kept = attrs.evolve(failed("status"), status_code=status)
 
     assert decide(kept) is expected
-    assert Rules().decide(kept, may_repeat=True, statuses=frozenset({status})) is SEND
+    assert JournalRules().decide(kept, may_repeat=True, statuses=frozenset({status})) is SEND
 
 
 @pytest.mark.parametrize("kind", [*PASSING, "in_doubt"])
@@ -88,7 +96,7 @@ def test_a_request_in_doubt_that_may_be_repeated_is_sent() -> None:
     # Written a minute in the future by a clock that was set since, and a day.
     [(9.0, SERVE), (10.0, SERVE), (11.0, SEND), (-60.0, SERVE), (-86400.0, SEND)],
 )
-def test_a_success_is_served_until_it_is_too_old(age: float, expected: Decision) -> None:
+def test_a_success_is_served_until_it_is_too_old(age: float, expected: ReuseDecision) -> None:
     """By `max_age`; an unsafe request is served at any age."""
     kept = attrs.evolve(OK, age=age)
 

@@ -23,8 +23,8 @@ from asyncbatch._engine.connect._host_connector import HostConnector
 from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._protocols import HTTP11, Protocols
 from asyncbatch._engine.connect._resolver import (
+    ConnectThreads,
     Resolver,
-    Threads,
     parse_literal,
     without_escape,
 )
@@ -78,7 +78,7 @@ class Connector:
         http1: bool = True,
         http2: bool = False,
     ) -> None:
-        threads = Threads()
+        threads = ConnectThreads()
         self._tls = TLSContext(make_ssl_context, threads)
         self._proxy_resolves = proxy_resolves
         self._hosts = HostConnector(

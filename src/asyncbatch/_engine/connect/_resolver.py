@@ -79,7 +79,7 @@ def _parse_literal(host: str, port: int) -> list[Address] | None:
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
-class Threads:
+class ConnectThreads:
     """
     Threads that exist only while there are calls to make.
 
@@ -214,11 +214,11 @@ class Resolver:
         self,
         look_up: LookUp = look_up,
         *,
-        threads: Threads | None = None,
+        threads: ConnectThreads | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._look_up = look_up
-        self._threads = Threads() if threads is None else threads
+        self._threads = ConnectThreads() if threads is None else threads
         self._clock = clock
         # Oldest first, since all answers are kept equally long.
         self._cache: OrderedDict[tuple[str, int], tuple[float, list[Address]]] = OrderedDict()

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 
 from asyncbatch._engine._event_loop import Future, running_loop, shielded
-from asyncbatch._engine.connect._resolver import Threads
+from asyncbatch._engine.connect._resolver import ConnectThreads
 from asyncbatch._engine.io._tls_transport import report_cuts
 
 _ENCRYPTED = 256 * 1024
@@ -23,7 +23,7 @@ class TLSContext:
         threads: Where it is called.
     """
 
-    def __init__(self, make: Callable[[], ssl.SSLContext], threads: Threads) -> None:
+    def __init__(self, make: Callable[[], ssl.SSLContext], threads: ConnectThreads) -> None:
         self._make = make
         self._threads = threads
         # `None` until it is made.

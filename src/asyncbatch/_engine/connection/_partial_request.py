@@ -43,7 +43,7 @@ class PartialRequestConnection(Protocol):
         ...
 
 
-class Writer(Protocol):
+class UploadTransport(Protocol):
     """Where the bytes of a request go."""
 
     def write(self, content: bytes) -> None:
@@ -67,7 +67,7 @@ class PartialRequest:
     frames_chunks = True
     """Whether a body of unknown length is framed by chunks."""
 
-    def __init__(self, connection: PartialRequestConnection, transport: Writer) -> None:
+    def __init__(self, connection: PartialRequestConnection, transport: UploadTransport) -> None:
         self._connection = connection
         self._transport = transport
         # Set by the connection, and reset here.

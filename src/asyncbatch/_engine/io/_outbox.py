@@ -19,7 +19,7 @@ WORTH_WAITING = 8
 """Exchanges in flight from which requests are delayed. With fewer, it costs more than it saves."""
 
 
-class Sender(Protocol):
+class DelayedSender(Protocol):
     """An object with a request to send."""
 
     def send_request(self) -> None:
@@ -40,10 +40,10 @@ class Outbox:
     def __init__(self, loop: EventLoop, look: Callable[[], None]) -> None:
         self._loop = loop
         self._look = look
-        self.senders: deque[Sender] = deque()
+        self.senders: deque[DelayedSender] = deque()
         """The senders of this turn. While there is one, others may be appended directly."""
 
-    def put(self, sender: Sender) -> None:
+    def put(self, sender: DelayedSender) -> None:
         """Let `sender` send at the end of this turn."""
         if not self.senders:
             self._loop.call_soon(self._send_all)

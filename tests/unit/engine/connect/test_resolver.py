@@ -15,8 +15,8 @@ from asyncbatch._engine.connect._resolver import (
     CACHE_SECONDS,
     MAX_ADDRESSES,
     Address,
+    ConnectThreads,
     Resolver,
-    Threads,
     parse_literal,
 )
 from tests import aio
@@ -197,7 +197,7 @@ async def test_threads_are_bounded_and_none_of_the_calls_is_lost() -> None:
             running -= 1
         return number
 
-    threads = Threads(limit=4)
+    threads = ConnectThreads(limit=4)
     results = await aio.gather(*[threads.call(call, number) for number in range(100)])
 
     assert results == list(range(100))
@@ -225,7 +225,7 @@ def test_an_address_needs_no_look_up(host: str, address: str | None) -> None:
 async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
     """Who has waited for a thread for a moment is given one beyond the usual number."""
     free = threading.Event()
-    threads = Threads(2, relief_seconds=0.01)
+    threads = ConnectThreads(2, relief_seconds=0.01)
     hanging = [threads.call(free.wait, 100) for _ in range(4)]
     assert await threads.call(lambda: "an answer") == "an answer"
 
@@ -237,7 +237,7 @@ async def test_look_ups_that_hang_do_not_hold_up_the_others_for_long() -> None:
 async def test_there_is_an_end_to_the_threads_even_so() -> None:
     """However many look-ups hang."""
     free = threading.Event()
-    threads = Threads(2, relief_seconds=0.0, most=5)
+    threads = ConnectThreads(2, relief_seconds=0.0, most=5)
     others = set(threading.enumerate())
     hanging = [threads.call(free.wait, 100) for _ in range(20)]
 
@@ -260,7 +260,7 @@ async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As where the system has no more; the next call is tried anew."""
-    threads = Threads(1)
+    threads = ConnectThreads(1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)
         refused = threads.call(str)
@@ -276,7 +276,7 @@ async def test_a_thread_that_cannot_be_started_is_no_matter_while_there_are_othe
 ) -> None:
     """Their call is done by one of those."""
     free = threading.Event()
-    threads = Threads(2)
+    threads = ConnectThreads(2)
     first = threads.call(free.wait, 100)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)
