@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncbatch import Fetcher
+from asyncbatch._batch import _workers
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, settle, urls
 from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
@@ -17,9 +19,11 @@ from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
 
 @pytest.mark.parametrize(("requests", "concurrency"), [(1, 5), (5, 1), (20, 4), (0, 4)])
 async def test_there_are_no_more_workers_than_slots_or_requests(
-    requests: int, concurrency: int
+    monkeypatch: pytest.MonkeyPatch, requests: int, concurrency: int
 ) -> None:
     """Each takes one request after the other, and gives its permit back."""
+    # On a busy machine, a worker ends with its slice of time, and another is started for it.
+    monkeypatch.setattr(_workers, "SLICE", math.inf)
     async with sharing(concurrency=concurrency) as shared:
         one, spawned = OneBatch(shared, urls(requests)), []
         await run_workers(one, spawned)
