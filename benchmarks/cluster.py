@@ -165,9 +165,11 @@ def cost_of_shard(urls: list[str], executor: Executor | int) -> tuple[float, flo
         # With one slot, each host is a shard.
         reports = fetch_sharded(urls, folder, executor=executor, shards=HOSTS, concurrency=1)
         # Without the first one, which loads what it needs, and without the end of a process.
-        walls, processors = zip(
-            *((time.perf_counter(), time.process_time()) for _ in reports), strict=True
+        counts, walls, processors = zip(
+            *((each.requests, time.perf_counter(), time.process_time()) for each in reports),
+            strict=True,
         )
+    assert counts == (1,) * HOSTS
     count = len(walls) - 1
     return (walls[-1] - walls[0]) / count, (processors[-1] - processors[0]) / count
 

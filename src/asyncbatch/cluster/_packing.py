@@ -19,6 +19,9 @@ from ._load import HostLoad
 LEAST_REQUESTS = 500
 """Requests that are worth the overhead of a shard."""
 
+ROUNDING = 1e-9
+"""The part by which sums of seconds and slots may be off: 40 times 0.2 adds up to more than 8."""
+
 
 @attrs.frozen
 class Packed:
@@ -55,9 +58,9 @@ def pack(
     order = sorted(range(len(loads)), key=lambda place: (-loads[place].seconds, place))
     slots = sum(load.slots for load in loads)
     # All workers take part, even if the slots of one of them would do.
-    width = max(1.0, min(float(concurrency), slots / workers))
+    width = max(1.0, min(float(concurrency), slots / workers)) * (1 + ROUNDING)
     levels = list(_levels(loads, order, width))
-    height = sum(loads[level[0]].seconds for level in levels) / shards
+    height = sum(loads[level[0]].seconds for level in levels) / shards * (1 - ROUNDING)
     least = min(least, sum(load.requests for load in loads) // workers)
     joined = _joined(loads, levels, height, least)
     packed = [_packed(loads, places, concurrency) for places in joined]

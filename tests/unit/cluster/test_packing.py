@@ -76,6 +76,16 @@ def test_the_shards_take_little_longer_than_the_least(hosts: list[HostLoad], wor
     assert makespan(shards, workers) <= bound * (1 + 1e-9)
 
 
+@given(count=st.integers(1, 300), latency=st.floats(0.001, 10))
+def test_hosts_of_one_size_make_as_many_shards_as_asked_for(count: int, latency: float) -> None:
+    """The rounding of seconds, as of 40 times 0.2, joins none of them."""
+    host = load_of("h", 1, latency=latency, concurrency=1, per_host=None, rate=None)
+
+    shards = pack([host] * count, workers=1, concurrency=1, shards=count, least=1)
+
+    assert [shard.requests for shard in shards] == [1] * count
+
+
 def test_a_big_host_is_alone_and_first() -> None:
     """A host that fills a worker for long shares it with no other."""
     small = [load_of(f"s{n}", 100, latency=0.2, concurrency=100) for n in range(100)]
