@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -23,6 +23,8 @@ from asyncbatch._values._request import Request
 
 KeyRule: TypeAlias = Literal["tag"] | Callable[[Request], Any] | None
 PathTypes: TypeAlias = str | os.PathLike[str]
+
+S = TypeVar("S", bound=Store)
 
 
 def _to_path(value: Any) -> Path:
@@ -123,14 +125,15 @@ class Journal:
 
     def opener(self) -> Callable[[], Store]:
         """Return the function that opens the file for writing. It blocks."""
-        return functools.partial(_open, self)
+        return functools.partial(opened, self, Store)
 
 
-def _open(journal: Journal) -> Store:
+def opened(journal: Journal, kind: type[S]) -> S:
+    """Open the file of a journal for writing, as a `Store` of some kind."""
     shown = os.fspath(journal.path)
     path = checked_path(journal.path, shown)
     refuse_network(path, shown)
-    return Store(path, shown, durability=journal.durability, bodies=journal.bodies)
+    return kind(path, shown, durability=journal.durability, bodies=journal.bodies)
 
 
 def as_journal(value: Journal | PathTypes) -> Journal:

@@ -109,6 +109,11 @@ class Store:
         finally:
             self._lock.release()
 
+    def forgo_disk(self) -> None:
+        """Wait for the disk no more, since the file will be removed when it is closed."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA synchronous = OFF")
+
     # Settings
 
     @property

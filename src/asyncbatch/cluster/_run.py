@@ -41,11 +41,12 @@ from asyncbatch._sync._portal import loop_options
 from asyncbatch._values._request import Unset
 from asyncbatch._values._retry_policy import RetryPolicy
 
-from ._layout import Layout, remove_journal
+from ._layout import Layout
 from ._lease import LEASE_SECONDS, STOPPED, Lease, LeaseLost, claim
 from ._options import unpickled
 from ._report import Figures, ShardReport
 from ._requests import read_requests
+from ._shard_journal import ShardJournal
 from ._table import TableWriter, parquet, publish, read_report
 
 AT_ONCE = 2_000
@@ -122,8 +123,6 @@ def run_shard(task: ShardTask) -> ShardReport:
     finally:
         if lease is not None:
             lease.end()
-    layout.clear(task.shard)
-    remove_journal(journal)
     return read_report(path)
 
 
@@ -179,7 +178,7 @@ class _Attempt:
         self._lease = lease
         self._layout = layout
         self._options: dict[str, Any] = unpickled(task.options, "an option")
-        self._journal = journal
+        self._journal = ShardJournal(journal)
         self._kind = kind
         # Whether a request may be on its way of which no journal here knows.
         self._is_in_doubt = any(each not in (kind, STOPPED) for each in lease.earlier)
@@ -224,12 +223,23 @@ class _Attempt:
                 await anyio.to_thread.run_sync(self._publish, table, written, report, page)
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(table.abandon)
+                    await anyio.to_thread.run_sync(self._give_up, table)
                 raise
 
     def _publish(self, table: TableWriter, written: Path, report: bytes, page: bytes) -> None:
+        """Put the results into their place, and remove what only an unfinished shard needs."""
         table.finish(report, page)
         publish(written, self._layout.results_of(self._task.shard))
+        # After the results: a worker that dies in between leaves its journal and its lease, which
+        # the end of the call removes.
+        self._journal.discard()
+        self._layout.clear(self._task.shard)
+
+    def _give_up(self, table: TableWriter) -> None:
+        try:
+            table.abandon()
+        finally:
+            self._journal.close()
 
     async def _wait_for_journal(self, fetcher: Fetcher) -> None:
         """
@@ -242,7 +252,7 @@ class _Attempt:
         until = time.monotonic() + self._lease.seconds
         while True:
             try:
-                async with fetcher.stream([], journal=self._journal):
+                async with fetcher.stream([], journal=self._journal.path):
                     return
             except JournalInUse:
                 if await anyio.to_thread.run_sync(self._lease.is_lost):

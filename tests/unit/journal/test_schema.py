@@ -63,6 +63,39 @@ def test_what_a_killed_program_left_of_a_new_journal_does_not_matter(tmp_path: P
     assert [each.name for each in tmp_path.iterdir()] == ["run.db"]
 
 
+def test_a_new_journal_has_nothing_of_one_that_was_removed_without_its_log(
+    tmp_path: Path,
+) -> None:
+    """A killed program leaves a log beside its journal, and a user may remove the journal alone."""
+    path = tmp_path / "run.db"
+    old = open_journal(path, str(path), "process")
+    add(old, 3)
+    kept = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    old.close()
+    path.unlink()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"run.db{suffix}").write_bytes(kept[f"run.db{suffix}"])
+
+    new = open_journal(path, str(path), "process")
+
+    assert new.execute("SELECT count(*) FROM results").fetchone() == (0,)
+    new.close()
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_the_first_write_to_a_new_journal_waits_for_the_disk_no_more_than_later_ones(
+    tmp_path: Path, durability: str
+) -> None:
+    """The head of the log is there before, and the log is as safe as the durability says."""
+    path = tmp_path / "run.db"
+
+    new = open_journal(path, str(path), durability)
+
+    assert Path(f"{path}-wal").stat().st_size > 32
+    assert new.execute("PRAGMA synchronous").fetchone() == (2 if durability == "power" else 1,)
+    new.close()
+
+
 def foreign(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE mine (a)")
