@@ -9,6 +9,7 @@ A lone surrogate, as of a line that is not UTF-8, is escaped: neither JSON nor A
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +92,29 @@ def records_of(
             columns[name] = _encodable_column(columns[name])
         for row in zip(*columns.values(), strict=True):
             yield dict(zip(COLUMNS, row, strict=True))
+
+
+class PassingResults(ABC):
+    """Results that can be read once, such as those of a stream."""
+
+    @abstractmethod
+    def _to_come(self) -> Iterator[Result]:
+        """
+        Return the results that are still to come.
+
+        Raises:
+            RuntimeError: If a table of them would look whole and is not.
+        """
+
+
+def to_be_read(results: Iterable[Result]) -> Iterable[Result]:
+    """
+    Return results for a table, or the like, of all of them; of a stream, those still to come.
+
+    Raises:
+        RuntimeError: If it is a stream that has ended, was left, or has lost results.
+    """
+    return results._to_come() if isinstance(results, PassingResults) else results
 
 
 def as_result(value: object) -> Result:

@@ -23,6 +23,7 @@ from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
 from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._results._record import PassingResults
 from asyncbatch._results._results import HAS_ENDED, HAS_LOST
 from asyncbatch._results._summary import Summary
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes, TableFile
@@ -134,7 +135,7 @@ class CrossingFetcher(Fetcher):
             thread_output.close(error)
 
 
-class SyncResultStream(Iterator[Result]):
+class SyncResultStream(PassingResults, Iterator[Result]):
     """
     The results of a running batch, for a `for` loop; made by `SyncFetcher.stream`.
 
@@ -311,10 +312,9 @@ class SyncResultStream(Iterator[Result]):
 
     def _write(self, file: TableFile) -> None:
         """Write the results that are still to come to a file."""
-        if (why := self._no_table()) is not None:
-            raise RuntimeError(why)
+        results = self._to_come()
         try:
-            file.write_all(self._to_come())
+            file.write_all(results)
         except BaseException:
             self._has_lost |= file.taken > 0
             raise
@@ -328,6 +328,11 @@ class SyncResultStream(Iterator[Result]):
         return HAS_LOST if self._has_lost else None
 
     def _to_come(self) -> Iterator[Result]:
+        if (why := self._no_table()) is not None:
+            raise RuntimeError(why)
+        return self._rest()
+
+    def _rest(self) -> Iterator[Result]:
         # The chain has no `close`: an error of the file leaves the stream open, as when it is read.
         yield from itertools.chain(self)
         if self._closed and not self._has_ended:

@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncbatch import Result
 from asyncbatch._results import _arrow
-from asyncbatch._results._record import as_result
+from asyncbatch._results._record import as_result, to_be_read
 
 
 def schema() -> Any:
@@ -31,10 +31,11 @@ def table(results: Iterable[Result]) -> Any:
     Tags that are all of one simple type have a column of that type; otherwise `tag` is text.
 
     Args:
-        results: The results, which are read once.
+        results: The results, which are read once; of a stream, those that are still to come.
 
     Raises:
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
         TypeError: If one of them is no result.
+        RuntimeError: If it is a stream that has ended or was left.
     """
-    return _arrow.table([as_result(result) for result in results])
+    return _arrow.table([as_result(result) for result in to_be_read(results)])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import asyncbatch
-from asyncbatch import FetcherClosed, SyncFetcher
+from asyncbatch import FetcherClosed, Result, SyncFetcher, arrow
 from asyncbatch._results import _table_file
 from asyncbatch._sync import _interruptible
 from asyncbatch._sync._interruptible import Wait
+from asyncbatch.report import Report, to_har
 from asyncbatch.testing import LoopbackServer, Reply
 
 
@@ -263,6 +264,39 @@ def test_a_stream_that_was_read_to_its_end_is_written_to_no_file(
 
     assert path.read_text() == "earlier"
     assert stream.summary().total == 5
+
+
+def make_report(stream: Iterable[Result]) -> str:
+    return Report(stream).html()
+
+
+MAKERS = [to_har, make_report, pytest.param(arrow.table, marks=pytest.mark.extras)]
+"""What makes something of all results of any iterable."""
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_nothing_is_made_of_a_stream_that_has_ended_or_was_left(
+    loopback: LoopbackServer, make: Callable[[Iterable[Result]], object]
+) -> None:
+    """A table or an archive would be empty, and look like that of all."""
+    with SyncFetcher() as fetcher:
+        with fetcher.stream([loopback.url()] * 5) as ended:
+            assert len(list(ended)) == 5
+        with fetcher.stream([loopback.url()] * 5) as left:
+            next(left)
+
+        with pytest.raises(RuntimeError, match="the stream has ended"):
+            make(ended)
+        with pytest.raises(RuntimeError, match="the stream has been left"):
+            make(left)
+
+
+def test_an_archive_of_a_stream_has_what_is_still_to_come(loopback: LoopbackServer) -> None:
+    """As a file that the stream writes."""
+    with SyncFetcher() as fetcher, fetcher.stream([loopback.url()] * 5) as stream:
+        next(stream)
+
+        assert len(to_har(stream)["log"]["entries"]) == 4
 
 
 def test_a_stream_is_written_once(loopback: LoopbackServer, tmp_path: Path) -> None:

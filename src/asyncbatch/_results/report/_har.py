@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
-from asyncbatch._results._record import encodable
+from asyncbatch._results._record import encodable, to_be_read
 from asyncbatch._results._table_file import PathTypes, TableFile
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import masked_fields, masked_text, masked_url
@@ -46,13 +46,14 @@ def to_har(results: Iterable[Result], path: PathTypes | None = None) -> dict[str
     and what looks like a secret in a URL are masked.
 
     Args:
-        results: The results.
+        results: The results; of a stream, those that are still to come.
         path: A file to write it to as well; it is overwritten.
 
     Raises:
         OSError: If the file cannot be written.
+        RuntimeError: If it is a stream that has ended or was left.
     """
-    tried = list(filter(_was_tried, results))
+    tried = list(filter(_was_tried, to_be_read(results)))
     tried.sort(key=lambda result: result._started)  # pyright: ignore[reportPrivateUsage]
     har = {"log": {**_head(), "entries": [_entry(result) for result in tried]}}
     if path is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncbatch._results._limits import UNKNOWN, Limits
-from asyncbatch._results._record import as_result
+from asyncbatch._results._record import as_result, to_be_read
 from asyncbatch._results._table_file import PathTypes
 from asyncbatch._results.report._builder import ReportBuilder
 from asyncbatch._results.report._page import page_of
@@ -31,12 +31,15 @@ class Report:
     back, which the results alone do not tell.
 
     Args:
-        results: Results to add at once.
+        results: Results to add at once; of a stream, those that are still to come.
+
+    Raises:
+        RuntimeError: If it is a stream that has ended or was left; it has a `report` itself.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._batch_report = BatchReport()
-        for result in results:
+        for result in to_be_read(results):
             self.add(result)
 
     def add(self, result: Result) -> None:
