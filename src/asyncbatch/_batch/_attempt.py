@@ -15,11 +15,13 @@ import attrs
 
 from asyncbatch._batch._make_result import built
 from asyncbatch._batch._proxies import Proxies
-from asyncbatch._files import IDENTITY, Download
+from asyncbatch._files import AT_ONCE, IDENTITY, Download
 from asyncbatch._lanes import (
     Binding,
     Encoded,
+    FileRelay,
     Lane,
+    NewFileRelay,
     Relay,
     callers_error,
     field_of,
@@ -61,6 +63,14 @@ class Attempter:
     """Most bytes of a body that goes to a file, for a request without a `max_body` of its own."""
     proxies: Proxies | None = None
     """The proxies of which each attempt takes one; `None`: the client's way is taken."""
+
+    def file_relays(self) -> NewFileRelay | None:
+        """Return what makes relays for bodies that go to files, if the lane has any."""
+        longest, own = AT_ONCE, self.limits.max_body
+        most = self.max_file if isinstance(own, Unset) else own
+        if most is not None:
+            longest = min(longest, most)
+        return self.lane.file_relays(for_files(self.limits), longest)
 
     async def run(
         self,
@@ -245,6 +255,38 @@ class Attempter:
         seconds = _shorter(self.limits.total, left)
         outcome = await relay.conclude(seconds, watch)
         if left is not None and seconds != self.limits.total:
+            self._blame_deadline(outcome, left, allowed)
+        return _judged(outcome, started_at, self.lane.binding)
+
+    async def conclude_file(
+        self,
+        relay: FileRelay,
+        download: Download,
+        deadline_at: float | None,
+        allowed: float | None,
+    ) -> Outcome:
+        """
+        Return the outcome of the try that `relay` has left; the file is closed afterwards.
+
+        Args:
+            relay: It.
+            download: The file.
+            deadline_at: When the request had to have ended.
+            allowed: Seconds from its first start to `deadline_at`, for the message.
+        """
+        started_at = relay.begun_at
+        left = None if deadline_at is None else deadline_at - started_at
+        total = for_files(self.limits).total
+        seconds = _shorter(total, left)
+        own = self.limits.max_body
+        download.max_body = self.max_file if isinstance(own, Unset) else own
+        try:
+            download.forget_whole()
+            tried = with_headers(download.request, IDENTITY)
+            outcome = await relay.conclude(tried, seconds, download)
+        finally:
+            await download.end()
+        if left is not None and seconds != total:
             self._blame_deadline(outcome, left, allowed)
         return _judged(outcome, started_at, self.lane.binding)
 

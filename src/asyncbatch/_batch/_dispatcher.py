@@ -13,6 +13,7 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
+from asyncbatch._batch._file_worker import FileWorker
 from asyncbatch._batch._worker import WatchedWorker, Worker
 from asyncbatch._batch._workers import Member, Workers
 from asyncbatch._lanes import Encoded
@@ -64,6 +65,8 @@ class Dispatcher:
             self._workers.batch_permits.give_up()
             for worker in [each for each in self._workers.members if not each.has_task]:
                 worker.abandon()
+            if self._workers.cut_files:
+                await self._workers.wait_for_cut_files()
 
     async def watch_deadlines(self) -> None:
         """
@@ -184,7 +187,7 @@ class Dispatcher:
             most_tasks *= 2
             await anyio.lowlevel.checkpoint()
 
-    def _start_worker(self) -> Worker | None:
+    def _start_worker(self) -> Worker | FileWorker | None:
         """Start a worker and return it, if there are work and a permit for one."""
         workers = self._workers
         job: Job | None = None
@@ -203,9 +206,14 @@ class Dispatcher:
         if job is None:
             workers.batch_permits.give_up()
             return None
-        # A listener is told by workers of its own kind.
-        kind = Worker if workers.listener is None else WatchedWorker
-        worker = kind(workers, job, encoded)
+        worker: Worker | FileWorker
+        if workers.listener is not None:
+            # A listener is told by workers of its own kind.
+            worker = WatchedWorker(workers, job, encoded)
+        elif workers.file_relays is not None:
+            worker = FileWorker(workers, workers.file_relays, job)
+        else:
+            worker = Worker(workers, job, encoded)
         workers.members.add(worker)
         if not worker.begin_by_relay():
             worker.made_at = self._clock()

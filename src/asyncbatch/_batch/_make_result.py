@@ -141,6 +141,19 @@ def saved(result: Success, file: Saved) -> Success:
     return result
 
 
+def saved_of(
+    job: Job,
+    response_builder: ResponseBuilder,
+    course: Course,
+    file: Saved,
+    now: float,
+    epoch: float,
+) -> Success:
+    """Return the result of `job` with a good response whose body is in a file."""
+    outcome = Outcome(response=response_builder, timing=course)
+    return saved(success_of(job, outcome, now, epoch), file)
+
+
 def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:
     """Return the result of a request whose file was there, so that nothing was sent."""
     return Success(**_unsent_fields(item, index, lane), saved=file.plain())

@@ -13,7 +13,7 @@ from typing import Any, cast
 from asyncbatch._batch._attempt import has_own_limits
 from asyncbatch._batch._input import END
 from asyncbatch._batch._worker_watch import WorkerWatch
-from asyncbatch._batch._workers import Announce, Workers
+from asyncbatch._batch._workers import Announce, Workers, take_out_of
 from asyncbatch._lanes import MOST_RESTING, Encoded, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
@@ -198,12 +198,7 @@ class Worker:
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the request that is being tried."""
-        job = self._job
-        if job is None or job.first_started_at is None or job.first_started_at > before:
-            return
-        job.first_started_at += seconds
-        if job.deadline is not None:
-            job.deadline += seconds
+        take_out_of(self._job, seconds, before)
 
     async def _try(self, job: Job) -> None:
         """Try a request once, and by relay those after it; `_job` is one left untried, if any."""

@@ -20,13 +20,14 @@ from asyncbatch._batch._permits import BatchPermits
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, Relays
+from asyncbatch._lanes import Encoded, NewFileRelay, Relays
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
 from asyncbatch._values._request import UNSET, Unset, method_of
 from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._telemetry import BatchListener
+from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 _START = JobState.START
 
@@ -80,6 +81,10 @@ class Workers:
         self.relays: Relays | None = None
         if self.may_relay:
             self.relays = self.trial.lane.relays(self.trial.limits)
+        self.file_relays: NewFileRelay | None = None
+        """Makes what sends the URLs whose bodies go to files; `None`: a task sends each."""
+        if shared.check is None and shared.trial.proxies is None and ledger.files.to is not None:
+            self.file_relays = shared.trial.file_relays()
         # Kept, since each reading of a method makes an object.
         self.encode = self.trial.lane.encode
         """Encodes a request for the lane."""
@@ -114,6 +119,8 @@ class Workers:
         """When the dispatcher wakes up by itself, while it sleeps."""
         self.taskless: list[Member] = []
         """Workers without a task that need one: a callback cannot start it."""
+        self.cut_files: list[Callable[[], Awaitable[None]]] = []
+        """Wait for the files that threads were writing when the batch was ended."""
         self.batch_permits = BatchPermits(shared.permits, self.members, self.wake_dispatcher)
         """Those of the workers that the dispatcher starts."""
 
@@ -122,6 +129,12 @@ class Workers:
         for worker in self.members:
             worker.take_out(seconds, before)
         self.schedule.take_out(seconds, before)
+
+    async def wait_for_cut_files(self) -> None:
+        """Wait until no thread gives a file of this batch its name any more, but not for long."""
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            for wait in self.cut_files:
+                await wait()
 
     def has_had_its_slice(self, job: Job) -> bool:
         """Whether to let others run: the slice is over, and no other worker has run since `job`."""
@@ -255,3 +268,12 @@ class Workers:
                 self.is_cut_short = True
                 return None
         return None
+
+
+def take_out_of(job: Job | None, seconds: float, before: float) -> None:
+    """Take `seconds` of a blocked loop out of the times of a request that began before `before`."""
+    if job is None or job.first_started_at is None or job.first_started_at > before:
+        return
+    job.first_started_at += seconds
+    if job.deadline is not None:
+        job.deadline += seconds

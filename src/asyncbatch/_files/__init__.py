@@ -7,7 +7,7 @@ strings and decisions out, without a file, a clock or a socket.
 
 from __future__ import annotations
 
-from ._download import IDENTITY, Download
+from ._download import AT_ONCE, IDENTITY, Download
 from ._files import Files
 
-__all__ = ["IDENTITY", "Download", "Files"]
+__all__ = ["AT_ONCE", "IDENTITY", "Download", "Files"]

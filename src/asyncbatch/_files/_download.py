@@ -7,6 +7,7 @@ touches the disk, in threads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._file_writer import FileWriter
-from asyncbatch._files._groups import Groups
+from asyncbatch._files._groups import Groups, StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of, part_text_of
 from asyncbatch._files._receivers import Receivers
@@ -123,6 +124,8 @@ class Download:
         self._part: Part | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
+        # The call that writes a body for a file relay, until it is taken or forgotten.
+        self._whole: StepCall | None = None
         # What threads may still be doing for the last try.
         self._endings: list[Callable[[], Awaitable[None]]] = []
 
@@ -204,6 +207,73 @@ class Download:
         if found is not None:
             self._part = None
         return found
+
+    def begin_nowait(self) -> bool:
+        """
+        Prepare for a try whose body may be handed over as a whole, if that needs no waiting.
+
+        Returns:
+            `False` if `begin` is to be called.
+        """
+        if (
+            self._endings
+            or self.examine is not None
+            or not self._writer.may_be_unnamed
+            or not self._is_nothing_there()
+        ):
+            return False
+        self._writer.reset()
+        self.is_held = False
+        self._part = Part()
+        return True
+
+    def write_whole(self, content: bytes, on_end: Callable[[], None]) -> None:
+        """
+        Write a file after `begin_nowait`, with the body of a plain 200, without waiting for it.
+
+        Args:
+            content: All of the body.
+            on_end: Called when `take_saved` may be called, unless `abandon` was called before.
+        """
+        assert self._part is not None
+        finish = partial(self._writer.finish_whole, self._part, [content])
+        self._whole = _groups.begin(finish, len(content), on_end)
+
+    def take_saved(self) -> Saved | None:
+        """Return the file of `write_whole`; `None` if there is none, and the try is to go on."""
+        assert self._whole is not None
+        saved: Saved | None = self._whole.value
+        if saved is not None:
+            self._whole = self._part = None
+        return saved
+
+    def forget_whole(self) -> None:
+        """
+        Go on with a try after `begin_nowait` as after `begin`.
+
+        Raises:
+            BaseException: Why `write_whole` has failed, if it was not for the disk.
+        """
+        call, self._whole = self._whole, None
+        if call is not None:
+            with contextlib.suppress(OSError):  # it comes again, and is reported then
+                call.result()
+
+    def abandon(self) -> Callable[[], Awaitable[None]] | None:
+        """
+        Give a try up after `begin_nowait`.
+
+        Returns:
+            Waits for the thread that may be giving the file its name, if there is one.
+        """
+        call, self._whole = self._whole, None
+        part, self._part = self._part, None
+        if part is not None:
+            part.close()  # it was never opened
+        if call is None:
+            return None
+        call.give_up()
+        return call.wait
 
     def _is_nothing_there(self) -> bool:
         """Whether neither the file nor its part is there, as far as one look can tell."""

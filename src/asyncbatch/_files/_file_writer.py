@@ -358,6 +358,12 @@ class FileWriter:
         self.may_continue = False
         part.remove()
 
+    @property
+    def may_be_unnamed(self) -> bool:
+        """Whether a body that is whole may go to a file that has no name before it is complete."""
+        # One that replaces another file needs a name before.
+        return self._exists not in _REPLACING
+
     def is_whole(self, part: Part, size: int) -> bool:
         """Whether all bytes of a body are there as they are to be, and nothing else of the file."""
         decision = self.decision
@@ -365,8 +371,7 @@ class FileWriter:
             self._new is not None
             and self._decoder is None
             and not part.was_opened
-            # One that replaces another file needs a name before.
-            and self._exists not in _REPLACING
+            and self.may_be_unnamed
             and decision is not None
             and ending_of(decision, size) is Ending.COMPLETE
             and (self.max_body is None or size <= self.max_body)

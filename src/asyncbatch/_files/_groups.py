@@ -13,17 +13,18 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
 from typing import Any, TypeAlias, TypeVar
-
-import anyio.lowlevel
 
 from asyncbatch._files._syncer import Syncer
 from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
-from asyncbatch._runtime._event_loop import call_soon, running_loop
-from asyncbatch._runtime._threads import NoThreads, Threads
+from asyncbatch._runtime._event_loop import running_loop
+from asyncbatch._runtime._threads import CallOutcome, NoThreads, Threads
 
 T = TypeVar("T")
+
+AT_ONCE = 16
+"""Most calls that end in one turn of an event loop. Each may begin the next request, and all of a
+group would hold the loop for several milliseconds."""
 
 Steps: TypeAlias = Generator[UnnamedFile, None, T]
 """A call that yields a file that it has written, goes on when that is on the disk, and returns a
@@ -63,20 +64,26 @@ class Groups:
         # The turn of the loop that runs in a thread, if it has calls of which no thread was told.
         self._local = threading.local()
 
-    def begin(self, steps: Callable[[OpenFolders], Steps[Any]], weight: int) -> StepCall:
+    def begin(
+        self,
+        steps: Callable[[OpenFolders], Steps[Any]],
+        weight: int,
+        on_end: Callable[[], None] | None = None,
+    ) -> StepCall:
         """
         Have a thread make a call, and return without waiting for it.
 
         Args:
             steps: Returns the call, given the folders of its group.
             weight: The bytes that it writes.
+            on_end: Called in this loop when the call has ended. It must not raise.
         """
         loop = running_loop()
         turn = getattr(self._local, "turn", None)
         if turn is None or turn.loop is not loop:
             self._local.turn = turn = _Turn(loop)
             loop.call_soon(self._hand_over)
-        call = StepCall(steps, weight, turn)
+        call = StepCall(steps, weight, turn, on_end)
         self._waiting.append(call)
         return call
 
@@ -135,18 +142,21 @@ class Groups:
 class _Turn:
     """A turn of an event loop in which calls are begun."""
 
-    __slots__ = ("loop", "token")
+    __slots__ = ("loop",)
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
-        self.token = anyio.lowlevel.current_token()
 
 
 class StepCall:
     """A call in steps that a thread makes for a task."""
 
     def __init__(
-        self, steps: Callable[[OpenFolders], Steps[Any]], weight: int, turn: _Turn
+        self,
+        steps: Callable[[OpenFolders], Steps[Any]],
+        weight: int,
+        turn: _Turn,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.weight = weight
         self.turn = turn
@@ -155,11 +165,11 @@ class StepCall:
         self._function = steps
         self._steps: Steps[Any] | None = None
         self._is_given_up = False
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self._outcome = CallOutcome()
         # What the loop knows, while a thread may have done more.
         self._is_ended = False
         self._waiter: Any = None
+        self._on_end = on_end
 
     async def wait(self) -> None:
         """Wait until it has ended; one task at a time."""
@@ -175,9 +185,9 @@ class StepCall:
             self._steps = self._function(folders)
             self.file = next(self._steps)
         except StopIteration as end:
-            self._value = end.value
+            self._outcome.value = end.value
         except BaseException as error:  # `result` raises it
-            self._error = error
+            self._outcome.error = error
         else:
             return True
         return False
@@ -194,40 +204,47 @@ class StepCall:
             else:
                 next(steps)
         except StopIteration as end:
-            self._value = end.value
+            self._outcome.value = end.value
         except BaseException as raised:  # `result` raises it
-            self._error = raised
+            self._outcome.error = raised
 
     def end(self) -> None:
-        """Wake the task that waits for it, in its loop."""
+        """Wake the task that waits for it, or call what is to be called, in its loop."""
         self._is_ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
 
     def give_up(self) -> None:
-        """Make no further step; one that has begun ends."""
+        """Make no further step; one that has begun ends, and `on_end` is not called."""
         self._is_given_up = True
+        self._on_end = None
+
+    @property
+    def value(self) -> Any:
+        """The value of the call; `None` if it has raised, or has been given up."""
+        return self._outcome.value
 
     def result(self) -> Any:
         """Return the value of the call, or raise its error. Call it once."""
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            raise error
-        finally:
-            del error  # its traceback refers to this frame
+        return self._outcome.take()
 
 
 def _tell(group: list[StepCall]) -> None:
     """Tell the loops of a group that its calls have ended."""
     ended: dict[Any, list[StepCall]] = {}
     for call in group:
-        ended.setdefault(call.turn.token, []).append(call)
-    for token, calls in ended.items():
-        call_soon(token, partial(_end, calls))
+        ended.setdefault(call.turn.loop, []).append(call)
+    for loop, calls in ended.items():
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(_end, calls)
 
 
 def _end(calls: list[StepCall]) -> None:
-    for call in calls:
+    for call in calls[:AT_ONCE]:
         call.end()
+    rest = calls[AT_ONCE:]
+    if rest:
+        rest[0].turn.loop.call_soon(_end, rest)

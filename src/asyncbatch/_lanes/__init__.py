@@ -6,6 +6,7 @@ The layers above use a `Lane`, its `Relay` and a `Binding`, and do not use httpx
 
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._direct import DirectLane
+from asyncbatch._lanes._file_relay import FileRelay, NewFileRelay
 from asyncbatch._lanes._lane import Lane
 from asyncbatch._lanes._relay import MOST_RESTING, Relay, Relays, can_relay
 from asyncbatch._lanes.client._binding import Binding, binding_of, check_transports
@@ -22,7 +23,9 @@ __all__ = [
     "ClientLane",
     "DirectLane",
     "Encoded",
+    "FileRelay",
     "Lane",
+    "NewFileRelay",
     "OwnClient",
     "Relay",
     "Relays",

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from asyncbatch._engine import Engine, Exchange
+from asyncbatch._lanes._file_relay import NewFileRelay
 from asyncbatch._lanes._relay import Relays
 from asyncbatch._lanes.client._attempt import ClientAttempt, Resumed, Rules
 from asyncbatch._lanes.client._binding import Binding
@@ -23,7 +24,7 @@ from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, rel
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.client._routes import engines_of
 from asyncbatch._lanes.client._short_send import ShortSend
-from asyncbatch._lanes.request._encoded_request import Encoded
+from asyncbatch._lanes.request._encoded_request import Encoded, Plain
 from asyncbatch._lanes.request._sendable import (
     check_text,
     check_url,
@@ -107,6 +108,10 @@ class ClientLane:
         """Return what makes relays for encoded requests; this lane has none."""
         return None
 
+    def file_relays(self, limits: TimeLimits, longest: int) -> NewFileRelay | None:
+        """Return what makes file relays; this lane has none."""
+        return None
+
     def close(self) -> None:
         """Do nothing: this lane keeps nothing for further batches."""
 
@@ -114,7 +119,7 @@ class ClientLane:
         """Return `None`: the client sends `item`."""
         return None
 
-    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+    def encode_for_file(self, url: str, tried: Request | str, limits: TimeLimits) -> Plain | None:
         """Return `None`: the client sends the request."""
         return None
 

@@ -15,6 +15,7 @@ from typing import Any
 from asyncbatch._engine import NEVER, EngineClosed, Exchange
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
+from asyncbatch._lanes._file_relay import FileRelay, NewFileRelay
 from asyncbatch._lanes._hooked import HookedRequests
 from asyncbatch._lanes._make_outcome import OutcomeMaker
 from asyncbatch._lanes._redirects import Redirects, add_hops, leads_on
@@ -26,7 +27,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._conditions import Conditions, has_hooks, standing_reason_against
 from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
-from asyncbatch._lanes.request._encoded_request import Encoded, PreparedRequest
+from asyncbatch._lanes.request._encoded_request import Encoded, Plain, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
 from asyncbatch._lanes.response._response_builder import Hop, course_of, history_of, peer_of
 from asyncbatch._runtime._event_loop import Clock
@@ -150,7 +151,7 @@ class DirectLane:
             self._origin_head = None  # made for headers that have changed, or another origin's
         return self._look_closer(item, url, limits)
 
-    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+    def encode_for_file(self, url: str, tried: Request | str, limits: TimeLimits) -> Plain | None:
         """See `Lane.encode_for_file`."""
         plain = self.encode(url, limits)
         if not isinstance(plain, tuple):
@@ -266,6 +267,32 @@ class DirectLane:
                 )
             )
         return relays
+
+    def file_relays(self, limits: TimeLimits, longest: int) -> NewFileRelay | None:
+        """See `Lane.file_relays`."""
+        if self._transport is None or self._transport.engine is None:
+            return None
+        return partial(
+            FileRelay,
+            self._sender.engine,
+            self._exchange_limits.streamed(limits),
+            limits,
+            longest,
+            self._outcomes.take_cookies,
+            self._conclude_for_file,
+        )
+
+    async def _conclude_for_file(
+        self,
+        encoded: Encoded,
+        exchange: Exchange,
+        limits: TimeLimits,
+        seconds: float | None,
+        sink: Sink,
+    ) -> Outcome:
+        """Return the outcome of an exchange that a file relay has left."""
+        prepared = PreparedRequest.of(encoded, limits)
+        return await self._saved.conclude(prepared, exchange, seconds, sink)
 
     def close(self) -> None:
         """Free what is kept for further batches."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from asyncbatch._lanes._file_relay import NewFileRelay
 from asyncbatch._lanes._relay import Relays
 from asyncbatch._lanes.client._binding import Binding
-from asyncbatch._lanes.request._encoded_request import Encoded
+from asyncbatch._lanes.request._encoded_request import Encoded, Plain
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
@@ -51,7 +52,7 @@ class Lane(Protocol):
         """
         ...
 
-    def encode_for_file(self, url: str, tried: Request, limits: TimeLimits) -> Encoded | None:
+    def encode_for_file(self, url: str, tried: Request | str, limits: TimeLimits) -> Plain | None:
         """
         Return the GET of a plain URL whose body goes to a file, as the engine sends it.
 
@@ -60,7 +61,8 @@ class Lane(Protocol):
 
         Args:
             url: The request as it was given.
-            tried: The same request with the one field that asks for a body that is not encoded.
+            tried: The same request with the one field that asks for a body that is not encoded;
+                for a file relay `url`, because it is told of that request only if it needs it.
             limits: The time limits of the attempt.
         """
         ...
@@ -98,6 +100,16 @@ class Lane(Protocol):
 
     def relays(self, limits: TimeLimits) -> Relays | None:
         """Return what makes relays for encoded requests with these limits, if the lane has any."""
+        ...
+
+    def file_relays(self, limits: TimeLimits, longest: int) -> NewFileRelay | None:
+        """
+        Return what makes file relays for what `encode_for_file` returns, if the lane has any.
+
+        Args:
+            limits: The time limits of each request, as `for_files` makes them.
+            longest: Most bytes of a body that a file relay hands over.
+        """
         ...
 
     def close(self) -> None:

@@ -82,11 +82,21 @@ class SavedRequests:
             EngineClosed: The client was closed.
             RuntimeError: The client is used from another event loop.
         """
-        begun = monotonic()
         allowed = shorter(seconds, prepared.limits.head)
         exchange = self._sender.begin(
-            prepared, limits, NEVER if allowed is None else begun + allowed
+            prepared, limits, NEVER if allowed is None else monotonic() + allowed
         )
+        return await self.conclude(prepared, exchange, seconds, sink)
+
+    async def conclude(
+        self, prepared: PreparedRequest, exchange: Exchange, seconds: float | None, sink: Sink
+    ) -> Outcome:
+        """
+        Return the outcome of an exchange that has begun; see `exchange`.
+
+        It may have come to any point, but nothing of its body may have been taken.
+        """
+        allowed = shorter(seconds, prepared.limits.head)
         try:
             await self._sender.wait(exchange)
             if exchange.head is None:
@@ -100,7 +110,7 @@ class SavedRequests:
                     None,
                     course_of(exchange),
                     seconds,
-                    monotonic() - begun,
+                    monotonic() - exchange.begun_at,
                     sink,
                 )
             _allow_more(exchange, seconds, allowed)

@@ -178,8 +178,7 @@ class Call:
         # Empty once it was called or withdrawn; taken from it by one thread only.
         self._functions = [function]
         self._is_given_up = False
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self._outcome = CallOutcome()
 
     def run(self) -> None:
         """Call the function, in a thread."""
@@ -191,9 +190,9 @@ class Call:
             value = function()
         except BaseException as error:  # `result` raises it
             if not self._is_given_up:
-                self._error = error
+                self._outcome.error = error
         else:
-            self._value = value
+            self._outcome.value = value
         call_soon(self._loop, self.ended.set)
 
     def give_up(self) -> None:
@@ -211,9 +210,23 @@ class Call:
 
     def result(self) -> Any:
         """Return the value of the function, or raise its error. Call it once."""
-        error, self._error = self._error, None
+        return self._outcome.take()
+
+
+class CallOutcome:
+    """What a call in a thread has come to: its value, or its error."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def take(self) -> Any:
+        """Return the value, or raise the error. Call it once."""
+        error, self.error = self.error, None
         if error is None:
-            return self._value
+            return self.value
         try:
             raise error
         finally:

@@ -1,0 +1,155 @@
+"""What a file relay hands over, what it leaves, and what it keeps of a request meanwhile."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from asyncbatch import Fetcher
+from asyncbatch._lanes import FileRelay
+from asyncbatch._runtime._event_loop import runs_on_trio
+from asyncbatch.testing import LoopbackServer, Raw, Reply
+from tests.waiting import until
+
+LONGEST = 1000
+
+
+@dataclass
+class Calls:
+    """What a relay has called."""
+
+    bodies: list[bytes] = field(default_factory=list)
+    left: int = 0
+
+    def leave(self) -> None:
+        """Count a response that was left."""
+        self.left += 1
+
+    def has_any(self) -> bool:
+        """Whether the relay has called anything."""
+        return bool(self.bodies or self.left)
+
+
+def relay_of(fetcher: Fetcher, calls: Calls) -> tuple[FileRelay, Any]:
+    """Return a relay, and what encodes URLs for it."""
+    shared: Any = fetcher._shared
+    lane, limits = shared.trial.lane, shared.trial.limits
+    new = lane.file_relays(limits, LONGEST)
+    assert new is not None
+    return new(calls.bodies.append, calls.leave), lambda url: lane.encode_for_file(url, url, limits)
+
+
+async def play(server: LoopbackServer, reply: Reply | Raw) -> Calls:
+    """Send one request, and return what its response has called."""
+    server.on("/x", reply)
+    calls = Calls()
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/x"))  # the lane has begun
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/x")), math.inf)
+        await until(calls.has_any)
+        relay.abandon()
+    return calls
+
+
+def raw(*lines: str, status: str = "200 OK", body: bytes = b"abc") -> Raw:
+    """Return a response with these field lines."""
+    return Raw("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b""),
+        Reply(body=b"a" * LONGEST),
+        Reply(body=b"a", headers={"set-cookie": "a=1"}),
+        raw("Content-Length: 3", "Content-Type: text/plain"),
+    ],
+)
+async def test_a_plain_body_is_handed_over(server: LoopbackServer, reply: Reply | Raw) -> None:
+    """If it has the length that its head says."""
+    calls = await play(server, reply)
+
+    assert len(calls.bodies) == 1
+    assert calls.left == 0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"a" * (LONGEST + 1)),
+        Reply(404, body=b"abc"),
+        Reply(302, headers={"location": "/"}),
+        Reply(204),
+        Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(b"a")),
+        raw("Content-Length: 3", "Content-Encoding: identity"),
+        raw("Content-Length: 3", "Content-Range: bytes 0-2/9"),
+        raw("Content-Length: 3", "Content-Range: bytes 0-2/9", status="206 Partial Content"),
+        raw("Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n"),
+        raw("Content-Length: 3", body=b"ab"),
+        raw("Connection: close"),
+        raw("Content-Length: 3", "Content-Length: 4"),
+    ],
+)
+async def test_any_other_response_is_left(server: LoopbackServer, reply: Reply | Raw) -> None:
+    """Once, and nothing of it is handed over."""
+    calls = await play(server, reply)
+
+    assert calls == Calls([], 1)
+
+
+async def test_a_relay_begins_its_exchange_again_and_keeps_nothing_of_the_last_request(
+    server: LoopbackServer,
+) -> None:
+    """After `end`, which says what the result is made of."""
+    server.on("/x", Reply(body=b"abc"))
+    calls = Calls()
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/x"))
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/x")), math.inf)
+        exchange = relay._exchange
+        await until(calls.has_any)
+        builder, course = relay.end()
+
+        assert exchange is relay._resting
+        assert (exchange.connection, exchange.head) == (None, None)
+        assert (exchange.payload, exchange.content) == (b"", b"")
+        assert (builder.status_code, course[-1]) == (200, 3)
+        assert relay.begin(encode(server.url("/x")), math.inf)
+        assert relay._exchange is exchange or runs_on_trio()  # which has another kind of loop
+        await until(lambda: len(calls.bodies) == 2)
+        relay.abandon()
+
+    assert calls == Calls([b"abc", b"abc"], 0)
+
+
+async def test_a_relay_that_is_abandoned_calls_nothing_more(server: LoopbackServer) -> None:
+    """Its request is given up, with the connection."""
+    server.on("/held", Reply(delay=30.0))
+    calls = Calls()
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/"))
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/held")), math.inf)
+        await until(lambda: len(server.requests) == 2)
+        relay.abandon()
+        await fetcher.fetch(server.url("/"))
+
+    assert calls == Calls()
+
+
+async def test_a_relay_of_a_closed_engine_begins_nothing(server: LoopbackServer) -> None:
+    """Then the lane reports it."""
+    calls = Calls()
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/"))
+        relay, encode = relay_of(fetcher, calls)
+        encoded = encode(server.url("/"))
+    assert not relay.begin(encoded, math.inf)
