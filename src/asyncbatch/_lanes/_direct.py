@@ -29,7 +29,13 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import Encoded, Plain, PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead
-from asyncbatch._lanes.response._response_builder import Hop, course_of, history_of, peer_of
+from asyncbatch._lanes.response._response_builder import (
+    Hop,
+    UnconnectedBuilders,
+    course_of,
+    history_of,
+    peer_of,
+)
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import Stalls
 from asyncbatch._values._outcome import Outcome
@@ -261,6 +267,7 @@ class DirectLane:
                     self._outcomes.decoder,
                     self._rules.max_body,
                     self._outcomes.response_builder,
+                    UnconnectedBuilders(limits),
                     self._outcomes.take_cookies,
                     self._redirects.next_hop,
                     self._conclude,

@@ -29,6 +29,7 @@ from asyncbatch._lanes.response._response_builder import (
     PlainResponseBuilder,
     PreparedResponseBuilder,
     ResponseBuilder,
+    UnconnectedBuilders,
 )
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch._values._timing import Course, course_of_all
@@ -111,6 +112,7 @@ class Relay:
         decoder: decodes short bodies.
         max_body: most bytes of a decoded body.
         response_builders: makes the `PreparedResponseBuilder` of an exchange.
+        unconnected: makes the builders of responses whose connection is closed.
         take_cookies: keeps the cookies that a head sets; returns `False` if the client must.
         next_hop: composes the request that a redirect leads to.
         conclude: finishes the exchange that the relay stops at.
@@ -135,6 +137,7 @@ class Relay:
         "_seconds",
         "_take_cookies",
         "_tells_owner",
+        "_unconnected",
         "abandoned",
         "deadline_at",
         "follows_redirects",
@@ -151,6 +154,7 @@ class Relay:
         response_builders: Callable[
             [Exchange, PreparedRequest, list[Hop] | None], PreparedResponseBuilder
         ],
+        unconnected: UnconnectedBuilders,
         take_cookies: Callable[[Encoded, ResponseHead], bool],
         next_hop: NextHop,
         conclude: Conclude,
@@ -163,6 +167,7 @@ class Relay:
         self._decoder = decoder
         self._max_body = NEVER if max_body is None else max_body
         self._response_builders = response_builders
+        self._unconnected = unconnected
         self._take_cookies = take_cookies
         self._next_hop = next_hop
         self._conclude = conclude
@@ -482,7 +487,10 @@ class Relay:
         if isinstance(encoded, PreparedRequest):
             encoded.forget_payload()
             return self._response_builders(exchange, encoded, self._hops)
-        response_builder = PlainResponseBuilder(exchange, encoded[2].builder, self._limits)
+        builder = encoded[2].builder
+        if connection.is_closed and connection.get_extra_info("ssl_object") is None:
+            return self._unconnected.of(head, builder)
+        response_builder = PlainResponseBuilder(head, connection, builder, self._limits)
         if not connection.is_closed:
             connection.response_builder = response_builder
         return response_builder

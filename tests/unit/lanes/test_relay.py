@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import gzip
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 import asyncbatch
 from asyncbatch import FailureKind, Fetcher, HostLimits, Request, Retry
 from asyncbatch._batch._time_slice import TimeSlice
-from asyncbatch._lanes import Relay
+from asyncbatch._lanes import Relay, ResponseBuilder
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder
 from asyncbatch.testing import LoopbackServer, Raw, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
@@ -113,6 +114,31 @@ async def test_a_resting_relay_keeps_nothing_of_its_last_request(server: Loopbac
             assert (exchange.payload, exchange.content) == (b"", b"")
 
     assert all(relay._resting is None for relay in relays)
+
+
+async def test_results_over_closed_connections_share_what_they_are_built_from(
+    server: LoopbackServer,
+) -> None:
+    """They keep no connection, no more builders than relays, and yet each its own request."""
+
+    def echo_and_close(request: RecordedRequest) -> Reply:
+        return Reply(body=f"{request.target:>8}".encode(), close=True)
+
+    server.on("/e", echo_and_close)
+    urls = [server.url(f"/e?{number}") for number in range(MANY)]
+
+    async with Fetcher(concurrency=4, retry=None) as fetcher:
+        results = await fetcher.fetch_many(urls)
+
+    referents = [one for result in results for one in gc.get_referents(result)]
+    builders = {id(one): one for one in referents if isinstance(one, ResponseBuilder)}
+    assert 1 <= len(builders) <= 4
+    assert {builder.connection for builder in builders.values()} == {None}
+    for number, (url, result) in enumerate(zip(urls, results, strict=True)):
+        assert result.text.strip() == f"/e?{number}"
+        assert result.response.request.url == url
+        stream = result.response.extensions["network_stream"]
+        assert stream.get_extra_info("server_addr") is None
 
 
 @pytest.mark.parametrize("path", ["/e", "/late", "/trailers", "/gzip", "/moved", "/end"])

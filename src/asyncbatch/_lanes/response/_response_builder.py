@@ -31,7 +31,7 @@ _DEFAULT_PORT = re.compile(r"//[^/?#]*:(?:80|443)(?:[/?#]|\Z)")
 
 class ResponseBuilder:
     """
-    Builds the responses with one head from one connection.
+    Builds the responses with one head from one connection, or from closed ones (`None`).
 
     The parts that differ are passed to `build`. Sharing the rest leaves the garbage collector fewer
     objects to visit.
@@ -193,10 +193,10 @@ class PlainResponseBuilder(ResponseBuilder):
 
     __slots__ = ("builder", "limits")
 
-    def __init__(self, exchange: Exchange, builder: RequestBuilder, limits: TimeLimits) -> None:
-        super().__init__(
-            builder.library, builder.default_encoding, exchange.head, exchange.connection
-        )
+    def __init__(
+        self, head: ResponseHead, connection: Any, builder: RequestBuilder, limits: TimeLimits
+    ) -> None:
+        super().__init__(builder.library, builder.default_encoding, head, connection)
         self.builder = builder
         self.limits = limits
 
@@ -229,6 +229,32 @@ class PlainResponseBuilder(ResponseBuilder):
         if (":80" in text or ":443" in text) and _DEFAULT_PORT.search(text):
             return str(self.url_for(item))
         return text
+
+
+class UnconnectedBuilders:
+    """
+    Makes the builders of responses to plain GETs whose connections are closed, and had no TLS.
+
+    Such a connection tells nothing any more. Without it, all responses with one head have one
+    builder. If each result kept a connection and a builder, the garbage collector would visit three
+    objects for each instead of one.
+
+    Args:
+        limits: The time limits of the requests.
+    """
+
+    __slots__ = ("_last", "_limits")
+
+    def __init__(self, limits: TimeLimits) -> None:
+        self._limits = limits
+        self._last: PlainResponseBuilder | None = None
+
+    def of(self, head: ResponseHead, builder: RequestBuilder) -> PlainResponseBuilder:
+        """Return the builder of responses with this head to requests of `builder`."""
+        last = self._last
+        if last is None or last.head is not head or last.builder is not builder:
+            last = self._last = PlainResponseBuilder(head, None, builder, self._limits)
+        return last
 
 
 def _url_of(item: Any) -> str:
