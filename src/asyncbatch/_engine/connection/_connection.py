@@ -23,7 +23,7 @@ from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
 from asyncbatch._engine.connection._resend import may_send_again
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
-from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol
+from asyncbatch._engine.http11 import ExchangeError, KnownHeads, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
@@ -79,6 +79,7 @@ class Connection:
         deadlines: Calls the pool when a limit of the exchange has passed.
         outbox: Sends the requests that are delayed to the end of the turn.
         buffer: The buffer that the transport receives into. No content stays in it.
+        known_heads: The heads of the server that need not be parsed again.
     """
 
     is_shared = False
@@ -118,6 +119,7 @@ class Connection:
         deadlines: Deadlines,
         outbox: Outbox,
         buffer: memoryview,
+        known_heads: KnownHeads | None = None,
     ) -> None:
         self._pool = pool
         self.origin = origin
@@ -128,7 +130,7 @@ class Connection:
         self._transport: Transport = transport
         # Rewrites requests for a proxy; `None` without one.
         self._proxied = None if origin.route is None else ProxiedRequests(origin, origin.route)
-        self.protocol: ResponseProtocol = ResponseProtocol()
+        self.protocol: ResponseProtocol = ResponseProtocol(known_heads)
         self._ssl_object: object = None
         # Tells whether the socket has unread bytes or an unread end.
         self.poll: Poll = transport.poll

@@ -35,7 +35,7 @@ from ._request import (
     encode_fields,
     encode_request_line,
 )
-from ._response import NO_LIMIT, KnownHead, ResponseProtocol, ResponseState
+from ._response import NO_LIMIT, KnownHeads, ResponseProtocol, ResponseState
 
 __all__ = [
     "IDEMPOTENT_METHODS",
@@ -50,7 +50,7 @@ __all__ = [
     "ExchangeError",
     "GrowingBody",
     "InvalidRequest",
-    "KnownHead",
+    "KnownHeads",
     "ProtocolError",
     "RequestFields",
     "ResponseHead",

@@ -8,7 +8,6 @@ may serve another request; by default it may not.
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
 
 from ._body import UnjoinedBody
 from ._body_reader import BodyReader, longest_transfer
@@ -26,10 +25,8 @@ from ._informational import InformationalCounter
 NO_LIMIT = 1 << 62
 """A body limit that no body reaches."""
 
-# Longest head that is kept for comparison with the next one, to bound the memory per connection.
+# Longest head that is kept for comparison with the next one, to bound the memory per server.
 _LONGEST_KEPT_HEAD = 4 * 1024
-
-KnownHead: TypeAlias = tuple[ResponseHead | None, bytes]
 
 # Longest piece that may be copied twice.
 _SHORT = 8 * 1024
@@ -48,6 +45,43 @@ _BODY = ResponseState.BODY
 _DONE = ResponseState.DONE
 
 
+class KnownHeads:
+    """
+    The last two heads of one server, which are not parsed again if they repeat.
+
+    All connections to the server may share them: when the date in the heads changes, one connection
+    parses the new one. Two, since they alternate if each request is redirected.
+
+    Attributes:
+        last: the last head.
+        start: its bytes, which the next response may begin with.
+        earlier: the head before.
+        earlier_start: its bytes.
+    """
+
+    __slots__ = ("earlier", "earlier_start", "last", "start")
+
+    def __init__(self) -> None:
+        self.last: ResponseHead | None = None
+        self.start = b""
+        self.earlier: ResponseHead | None = None
+        self.earlier_start = b""
+
+    def recall(self, data: bytes) -> ResponseHead | None:
+        """Make the earlier head the last one; return it if `data` begins with it."""
+        head, start = self.earlier, self.earlier_start
+        self.earlier, self.earlier_start = self.last, self.start
+        if head is None or not data.startswith(start):
+            return None
+        self.last, self.start = head, start
+        return head
+
+    def keep(self, head: ResponseHead, start: bytes) -> None:
+        """Keep a head, which `data` began with, as the last one."""
+        if len(start) <= _LONGEST_KEPT_HEAD:
+            self.last, self.start = head, start
+
+
 class ResponseProtocol:
     """
     Reads the responses of one connection, one after the other.
@@ -63,32 +97,25 @@ class ResponseProtocol:
         trailers: the trailer fields of a chunked body, once it has ended.
         is_reusable: whether another request may follow on the connection: only if the response is
             complete, the peer keeps the connection, and no bytes followed.
+        known_heads: those of the server; its other connections may have the same object.
     """
 
     __slots__ = (
-        "_earlier_head",
-        "_earlier_start",
         "_informational",
         "_is_head_request",
-        "_last_head",
-        "_last_start",
         "_max_body",
         "_partial",
         "_reader",
         "body",
         "head",
         "is_reusable",
+        "known_heads",
         "state",
         "trailers",
     )
 
-    def __init__(self) -> None:
-        # The previous head, and its bytes, which the next response may begin with.
-        self._last_head: ResponseHead | None = None
-        self._last_start = b""
-        # The same of the head before, which alternates with it if each request is redirected.
-        self._earlier_head: ResponseHead | None = None
-        self._earlier_start = b""
+    def __init__(self, known_heads: KnownHeads | None = None) -> None:
+        self.known_heads = KnownHeads() if known_heads is None else known_heads
         # The bytes of an incomplete head.
         self._partial = bytearray()
         # Reads an incomplete body; None before the body, after it, and if it came with its head.
@@ -130,13 +157,14 @@ class ResponseProtocol:
             return self._receive_long(data)
         if type(data) is not bytes:
             data = bytes(data)
-        # Within one second, most heads of a connection are equal. A comparison costs 0.05 µs,
-        # parsing 2.6 µs.
-        head = self._last_head
-        if head is None or not data.startswith(self._last_start):
+        # Within one second, most heads of a server are equal. A comparison costs 0.05 µs, parsing
+        # 2.6 µs.
+        known_heads = self.known_heads
+        head, known_start = known_heads.last, known_heads.start
+        if head is None or not data.startswith(known_start):
             return self._receive_other_head(data)
         self.head = head
-        start = len(self._last_start)
+        start = len(known_start)
         # The same as `_begin_body`, without the calls, for the common case: complete, and no bytes
         # after it.
         if len(data) - start == head.length <= self._max_body and not self._is_head_request:
@@ -173,20 +201,6 @@ class ResponseProtocol:
     def is_under_way(self) -> bool:
         """Whether a head or a body has begun and not ended."""
         return self.state is _BODY or bool(self._partial)
-
-    @property
-    def known_head(self) -> KnownHead:
-        """
-        The last head and its bytes.
-
-        They are passed to the next connection to the same server, whose first head then need not be
-        parsed.
-        """
-        return self._last_head, self._last_start
-
-    @known_head.setter
-    def known_head(self, known: KnownHead) -> None:
-        self._last_head, self._last_start = known
 
     @property
     def untaken(self) -> int:
@@ -230,12 +244,11 @@ class ResponseProtocol:
 
     def _receive_long(self, data: bytes | memoryview) -> bool:
         """Read the beginning of a long response, copying the body only once."""
-        start = len(self._last_start)
-        head = self._last_head
-        if head is None or bytes(data[:start]) != self._last_start:
+        head, start = self.known_heads.last, self.known_heads.start
+        if head is None or bytes(data[: len(start)]) != start:
             return self._receive_head(bytes(data))
         self.head = head
-        return self._begin_body(head, data, start)
+        return self._begin_body(head, data, len(start))
 
     def _receive_more_head(self, data: bytes | memoryview) -> bool:
         partial = self._partial
@@ -249,13 +262,11 @@ class ResponseProtocol:
 
     def _receive_other_head(self, data: bytes) -> bool:
         """Read the beginning of a short response whose head is not the last one."""
-        head, start = self._earlier_head, self._earlier_start
-        self._earlier_head, self._earlier_start = self._last_head, self._last_start
-        if head is None or self._informational is not None or not data.startswith(start):
+        head = self.known_heads.recall(data)
+        if head is None or self._informational is not None:
             return self._receive_head(data)
-        self.head = self._last_head = head
-        self._last_start = start
-        return self._begin_body(head, data, len(start))
+        self.head = head
+        return self._begin_body(head, data, len(self.known_heads.start))
 
     def _receive_head(self, data: bytes) -> bool:
         start = 0
@@ -274,9 +285,7 @@ class ResponseProtocol:
         if self._informational is not None and len(block) > self._informational.left:
             raise head_too_large()
         self.head = head
-        if len(block) <= _LONGEST_KEPT_HEAD:
-            self._last_head = head
-            self._last_start = block + b"\r\n"
+        self.known_heads.keep(head, block + b"\r\n")
         return self._begin_body(head, data, start)
 
     def _keep_partial(self, rest: bytes) -> bool:

@@ -20,7 +20,7 @@ from asyncbatch._engine._errors import (
     TimedOut,
 )
 from asyncbatch._engine._event_loop import EventLoop, Task
-from asyncbatch._engine._exchange import Exchange, Origin
+from asyncbatch._engine._exchange import Exchange
 from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._sockets import StartedConnect
@@ -38,7 +38,7 @@ RETRY_BACKOFF = 0.5
 class DialOwner(Protocol):
     """What a dial calls on the pool."""
 
-    def connection_on(self, transport: Transport, origin: Origin) -> PooledConnection:
+    def connection_on(self, transport: Transport, origin_pool: OriginPool) -> PooledConnection:
         """
         Make a connection on an open transport.
 
@@ -160,7 +160,7 @@ class Dial:
                 if begun is None or isinstance(begun, StartedConnect):
                     self._begun = begun
                 else:
-                    self._succeeded(dialler.owner.connection_on(begun, origin))
+                    self._succeeded(dialler.owner.connection_on(begun, self.origin_pool))
                     return
             except Exception as exc:
                 # Not at once: if all waiting exchanges failed in turn, the recursion would be too
@@ -229,13 +229,13 @@ class Dial:
             delay = delay * 2 or RETRY_BACKOFF
 
     async def _connect(self, limit: float | None) -> PooledConnection:
-        dialler, origin = self._dialler, self.origin_pool.origin
+        dialler, origin_pool = self._dialler, self.origin_pool
         with TimeLimit(limit) as self._limit:
             begun, self._begun = self._begun, None
             transport = await dialler.connector.connect(
-                origin, self._phases, dialler.attacher, begun
+                origin_pool.origin, self._phases, dialler.attacher, begun
             )
-            return dialler.owner.connection_on(transport, origin)
+            return dialler.owner.connection_on(transport, origin_pool)
         raise TimedOut("connect")
 
     def _ended(self, task: Task[PooledConnection]) -> None:

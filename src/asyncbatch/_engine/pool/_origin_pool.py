@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from asyncbatch._engine._exchange import NEVER, Exchange, ExchangeDial, Origin
 from asyncbatch._engine.connection._pooled import PooledConnection, SharedConnection
-from asyncbatch._engine.http11 import KnownHead
+from asyncbatch._engine.http11 import KnownHeads
 
 MayShare: TypeAlias = Callable[[Origin], bool]
 """Tells whether connections to an origin may take several exchanges at a time."""
@@ -35,14 +35,14 @@ class OriginPool:
         streams: How many exchanges a connection takes at a time: 1 over HTTP/1.1, infinite while
             that is not known.
         connections: Number of open connections.
-        known_head: What the connection that closed last knew of the server's heads.
+        known_heads: The heads that its connections need not parse again.
     """
 
     __slots__ = (
         "connections",
         "hoping",
         "idle",
-        "known_head",
+        "known_heads",
         "opening",
         "origin",
         "shared",
@@ -61,7 +61,7 @@ class OriginPool:
         self.opening: dict[object, None] = {}
         self.streams: float = NEVER if may_share else 1
         self.connections = 0
-        self.known_head: KnownHead = (None, b"")
+        self.known_heads = KnownHeads()
 
     @property
     def is_empty(self) -> bool:

@@ -189,8 +189,6 @@ class Pool:
             del origin_pool.idle[connection]
         else:
             return
-        if isinstance(connection, Connection):
-            origin_pool.known_head = connection.protocol.known_head
         origin_pool.connections -= 1
         self._origin_pools.tidy(origin_pool)
         if self.waiters.starved:
@@ -272,7 +270,7 @@ class Pool:
 
     # What dials call.
 
-    def connection_on(self, transport: Transport, origin: Origin) -> PooledConnection:
+    def connection_on(self, transport: Transport, origin_pool: OriginPool) -> PooledConnection:
         """
         Make a connection on an open transport, of the protocol that the server speaks.
 
@@ -280,11 +278,12 @@ class Pool:
             ConnectFailed: It cannot be watched, for lack of a descriptor; it is closed.
         """
         connection: Connection | MultiplexedConnection
+        origin = origin_pool.origin
         common = self, origin, transport, self.deadlines, self.outbox
         if self._connector.protocols.speaks_http2(transport, origin):
             connection = MultiplexedConnection(*common)
         else:
-            connection = Connection(*common, self.buffer)
+            connection = Connection(*common, self.buffer, origin_pool.known_heads)
         try:
             transport.deliver_to(connection)
         except OSError as exc:
@@ -363,8 +362,6 @@ class Pool:
         origin_pool = self._origin_pools.keep(origin_pool)
         origin_pool.connections += 1
         connection.origin_pool = origin_pool
-        if isinstance(connection, Connection):
-            connection.protocol.known_head = origin_pool.known_head
         self.in_use.add(connection)
 
     # Dialling.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from asyncbatch._engine.http11 import (
+    KnownHeads,
     ProtocolError,
     ResponseProtocol,
     ResponseState,
@@ -152,6 +153,32 @@ def test_the_last_two_heads_are_not_parsed_again() -> None:
         heads.add(protocol.head)
 
     assert len(heads) == 2
+
+
+def test_connections_that_share_known_heads_parse_each_head_once() -> None:
+    """Also the one that comes after another, as when the second of the date ends."""
+    known_heads = KnownHeads()
+    protocols = [ResponseProtocol(known_heads) for _ in range(3)]
+    heads = []
+    for body in b"a", b"bb":
+        wire = OK + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        for protocol in protocols:
+            protocol.begin()
+            assert protocol.receive(wire)
+            assert protocol.body == body
+            heads.append(protocol.head)
+
+    assert len(set(heads)) == 2
+
+
+def test_a_long_head_is_not_kept_for_comparison() -> None:
+    """A server decides how long a head is, and the heads of many servers are kept."""
+    known_heads = KnownHeads()
+    protocol = ResponseProtocol(known_heads)
+    fill = b"X: " + b"x" * 5000 + b"\r\n"
+
+    assert protocol.receive(OK + fill + b"Content-Length: 0\r\n\r\n")
+    assert known_heads.last is None
 
 
 def test_a_reset_never_completes_a_body() -> None:

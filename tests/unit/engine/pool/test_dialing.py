@@ -62,7 +62,7 @@ class Owner:
         self.ended: list[tuple[str, Exchange | None, Any]] = []
         self.has_ended = aio.Event()
 
-    def connection_on(self, transport: Any, origin: Origin) -> Any:
+    def connection_on(self, transport: Any, origin_pool: OriginPool) -> Any:
         if isinstance(transport, Exception):
             raise transport
         return f"connection on {transport}"
