@@ -21,6 +21,9 @@ from asyncbatch._engine.connect._resolver import Address
 CAN_WATCH = os.name != "nt"
 """Whether event loops can watch a socket; that of Windows cannot, but looks nothing up either."""
 
+# Where the system makes a socket non-blocking, that is one system call less.
+_NON_BLOCKING: int = getattr(socket, "SOCK_NONBLOCK", 0)
+
 _UNFINISHED = (errno.EINPROGRESS, errno.EALREADY)
 
 SocketOption: TypeAlias = tuple[Any, ...]
@@ -94,9 +97,10 @@ class SocketOpener:
         return sock
 
     def _new_socket(self, address: Address) -> socket.socket:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        sock = socket.socket(address.family, socket.SOCK_STREAM | _NON_BLOCKING)
         try:
-            sock.setblocking(False)
+            if not _NON_BLOCKING:
+                sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option in self._options:
                 sock.setsockopt(*option)

@@ -193,7 +193,8 @@ class Connection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection."""
-        self._end(exc, is_clean=False)
+        if not self.is_closed:
+            self._end(exc, is_clean=False)
 
     def pause_writing(self) -> None:
         """Note that bytes of the request wait to be sent."""

@@ -143,10 +143,11 @@ class EpollWatch:
             self._loop.add_reader(epoll.fileno(), self.look)
         try:
             epoll.register(fd, select.EPOLLIN)
-            self._callbacks[fd] = on_readable
-            self._paused.discard(fd)
-        finally:
+        except BaseException:
             self._close_if_unused(epoll)
+            raise
+        self._callbacks[fd] = on_readable
+        self._paused.discard(fd)
 
     def pause(self, fd: int) -> None:
         """Stop watching a socket for a while."""
@@ -163,7 +164,8 @@ class EpollWatch:
         if self._callbacks.pop(fd, None) is not None:
             epoll.unregister(fd)
         self._paused.discard(fd)
-        self._close_if_unused(epoll)
+        if not self._callbacks:
+            self._close_if_unused(epoll)
 
     def _close_if_unused(self, epoll: select.epoll) -> None:
         if not (self._callbacks or self._paused):

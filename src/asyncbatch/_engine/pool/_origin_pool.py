@@ -106,6 +106,8 @@ class OriginPools:
 
     def tidy(self, origin_pool: OriginPool) -> None:
         """Forget an `OriginPool` if nothing is lost by that."""
+        if origin_pool.connections:  # as `is_empty`, without the call
+            return
         # By identity: a dial may outlive the `OriginPool` that it was begun for.
         if origin_pool.is_empty and self.kept.get(origin_pool.origin) is origin_pool:
             del self.kept[origin_pool.origin]

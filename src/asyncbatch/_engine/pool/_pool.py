@@ -317,7 +317,8 @@ class Pool:
             self._serve(connection, exchange)
         else:
             self.release(connection, monotonic(), None)
-        self._dial_for_hoping(origin_pool)
+        if origin_pool.hoping:
+            self._dial_for_hoping(origin_pool)
 
     def _begin_sharing(self, connection: MultiplexedConnection, exchange: Exchange | None) -> None:
         """Use a new connection that takes several exchanges."""

@@ -45,7 +45,8 @@ class Waiters:
     def feed(self, exchange: Exchange) -> None:
         """Note that a connection is being opened for an exchange; the dial has its own limit."""
         self.starved.pop(exchange, None)
-        self.expire_at(exchange, None)
+        if exchange.expires != exchange.deadline:
+            self.expire_at(exchange, None)
 
     def discard(self, exchange: Exchange) -> None:
         """Remove an exchange."""
