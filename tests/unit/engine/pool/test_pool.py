@@ -198,7 +198,7 @@ async def test_idle_connections_take_no_place_from_those_in_use() -> None:
     """Hosts asked in turn, one at a time, keep a connection each."""
     async with (
         serve(answer_all, host="0.0.0.0") as server,
-        engine_for(max_connections=21, max_in_use=1, max_idle=20) as engine,
+        engine_for(max_connections=21, max_in_use=1, max_idle=20, idle_expiry=300.0) as engine,
     ):
         for _ in range(3):
             for i in range(1, 21):
