@@ -151,9 +151,11 @@ class FileRelay:
         exchange, self._exchange = self._exchange, None
         encoded, self._encoded = self._encoded, None
         assert exchange is not None
+        assert exchange.head is not None
         assert encoded is not None
+        head, connection = exchange.head, exchange.connection
         ended = (
-            PlainResponseBuilder(exchange, encoded[2].builder, self._limits),
+            PlainResponseBuilder(head, connection, encoded[2].builder, self._limits),
             course_of(exchange),
         )
         # Without what belongs to the last request: it may rest for long.

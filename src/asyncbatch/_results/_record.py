@@ -114,7 +114,9 @@ def to_be_read(results: Iterable[Result]) -> Iterable[Result]:
     Raises:
         RuntimeError: If it is a stream that has ended, was left, or has lost results.
     """
-    return results._to_come() if isinstance(results, PassingResults) else results
+    if isinstance(results, PassingResults):
+        return results._to_come()  # pyright: ignore[reportPrivateUsage]
+    return results
 
 
 def as_result(value: object) -> Result:
