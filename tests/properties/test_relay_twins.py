@@ -138,7 +138,7 @@ async def compare(calls: list[Call], way: str, concurrency: int, deadline: float
         async with on_loopback(NONE) as network:
             by_relay = await fetch(network, calls, way, concurrency, deadline)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Relay, "begin", lambda *_: False)
+                patch.setattr(Relay, "begin", lambda *_, **__: False)
                 by_task = await fetch(network, calls, way, concurrency, deadline)
 
     assert by_relay == by_task
@@ -161,6 +161,7 @@ def run(calls: list[Call], way: str, concurrency: int, deadline: float | None) -
         loop.close()
 
 
+@pytest.mark.once
 def test_what_goes_by_relay_ends_as_what_goes_by_a_task() -> None:
     """Results, times, history, responses and figures agree, in every field that can be seen."""
     OnLoopback.relayed = 0

@@ -48,6 +48,7 @@ async def test_requests_that_go_by_relay_take_no_tasks(
     assert len(started) == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", ["/200", "/404"])
 async def test_ended_workers_leave_no_relays_to_the_garbage_collector(
     mixed: LoopbackServer, path: str
