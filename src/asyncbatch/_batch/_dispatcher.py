@@ -62,6 +62,8 @@ class Dispatcher:
                 await self._start_workers()
                 is_working = await self._wait()
         finally:
+            # A worker whose task waits shielded learns here that the batch was ended.
+            self._workers.is_over = True
             self._workers.batch_permits.give_up()
             for worker in [each for each in self._workers.members if not each.has_task]:
                 worker.abandon()

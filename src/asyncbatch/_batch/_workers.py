@@ -119,6 +119,8 @@ class Workers:
         """When the dispatcher wakes up by itself, while it sleeps."""
         self.taskless: list[Member] = []
         """Workers without a task that need one: a callback cannot start it."""
+        self.is_over = False
+        """Whether the batch has ended, perhaps early: nothing is started any more."""
         self.cut_files: list[Callable[[], Awaitable[None]]] = []
         """Wait for the files that threads were writing when the batch was ended."""
         self.batch_permits = BatchPermits(shared.permits, self.members, self.wake_dispatcher)
@@ -241,6 +243,8 @@ class Workers:
         Args:
             begun: The current time.
         """
+        if self.is_over:
+            return None
         schedule, output = self.schedule, self.output
         if not schedule.pending and not self.reader.source.is_at_hand:
             if self._is_fed:

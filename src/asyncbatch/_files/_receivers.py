@@ -61,7 +61,9 @@ class Receivers:
                 with anyio.move_on_after(self._wait):
                     await call.ended.wait()
                     break
-                if monotonic() - self._taken_at >= self._wait and self._withdraw(call):
+                # A call that has begun, and hangs itself, tells nothing about free threads.
+                waited = call.is_waiting and monotonic() - self._taken_at >= self._wait
+                if waited and self._withdraw(call):
                     return None
         finally:
             call.give_up()

@@ -195,6 +195,11 @@ class Call:
             self._outcome.value = value
         call_soon(self._loop, self.ended.set)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no thread has begun the function yet."""
+        return bool(self._functions)
+
     def give_up(self) -> None:
         """Drop the function, or its outcome."""
         self._is_given_up = True

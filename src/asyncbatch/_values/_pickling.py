@@ -135,11 +135,10 @@ class ErrorParcel(Parcel):
         error = self.value
         if type(error).__module__.partition(".")[0] in _LIBRARIES:
             return reduced(error)
+        if _arrives_alike(error, error):
+            return same, (error,)
         whole = _WholeError(error)
-        arrived = _round_trip(whole)
-        if type(arrived) is type(error) and _text_of(arrived) == _text_of(error):
-            return whole.__reduce__()
-        return _remains_of(error)
+        return whole.__reduce__() if _arrives_alike(whole, error) else _remains_of(error)
 
 
 class _WholeError(Parcel):
@@ -195,6 +194,16 @@ def _text_of(error: Exception) -> str:
 def travels(value: object) -> bool:
     """Whether a value can be pickled, and unpickles as its own type."""
     return is_plain(value) or type(_round_trip(value)) is type(value)
+
+
+def _arrives_alike(pickled: object, error: Exception) -> bool:
+    """Whether what is pickled arrives with the type and the text of an error."""
+    arrived = _round_trip(pickled)
+    if type(arrived) is not type(error):
+        return False
+    text = _text_of(error)
+    # A text that differs each time says nothing.
+    return _text_of(arrived) == text or _text_of(error) != text
 
 
 def _round_trip(value: object) -> Any:

@@ -4,6 +4,7 @@ The journal of a shard: open until the results of the shard are in their place, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import attrs
@@ -37,6 +38,10 @@ class ShardJournal(Journal):
 
     # The last one that was opened, if it is open.
     _stores: list[_KeptStore] = attrs.field(factory=list, init=False, repr=False, eq=False)
+    # Set if this was closed before the file was open: the batch then closes the file itself.
+    _is_closed: threading.Event = attrs.field(
+        factory=threading.Event, init=False, repr=False, eq=False
+    )
 
     def opener(self) -> Callable[[], Store]:
         """Return the function that opens the file for writing. It blocks."""
@@ -44,12 +49,14 @@ class ShardJournal(Journal):
 
     def _open(self) -> Store:
         store = opened(self, _KeptStore)
-        store.is_kept = True
+        # In this order: whoever closes this meanwhile finds the store, or is seen here.
         self._stores.append(store)
+        store.is_kept = not self._is_closed.is_set()
         return store
 
     def close(self) -> None:
-        """Close the file, if it is open."""
+        """Close the file, if it is open, or else as soon as its batch leaves it."""
+        self._is_closed.set()
         while self._stores:
             store = self._stores.pop()
             store.is_kept = False

@@ -15,6 +15,7 @@ import pytest
 from asyncbatch import FailureKind, Fetcher, Folder, Request, Retry
 from asyncbatch._batch._file_worker import FileWorker
 from asyncbatch._files import AT_ONCE
+from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
 from tests.raw_server import Peer, serve
@@ -317,3 +318,42 @@ async def test_a_file_that_another_program_makes_meanwhile_is_not_replaced(
     assert failed.kind is FailureKind.disk
     assert isinstance(failed.error, FileExistsError)
     assert (folder / "error" / "1").read_bytes() == b"theirs"
+
+
+async def test_a_worker_whose_task_outlives_the_batch_begins_nothing(
+    server: LoopbackServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for the disk, shielded, when the batch is cancelled."""
+    server.on("/missing", Reply(404))
+    server.on("/hang", Reply().hang())
+    urls = [server.url(path) for path in ("/missing", "/hang", "/later", "/later", "/later")]
+    is_at_disk, go_on = threading.Event(), threading.Event()
+    keep = FileWriter.keep
+
+    def keep_late(writer: FileWriter, *given: Any) -> None:
+        is_at_disk.set()
+        go_on.wait(20)
+        keep(writer, *given)
+
+    monkeypatch.setattr(FileWriter, "keep", keep_late)
+
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        scope = anyio.CancelScope()
+
+        async def fetch() -> None:
+            with scope:
+                await fetcher.fetch_many(urls, to=Folder(folder))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch)
+            await until(is_at_disk.is_set)
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            go_on.set()
+        statistics = fetcher.statistics()
+        again = await fetcher.fetch_many([server.url("/later")] * 4)
+
+    assert scope.cancelled_caught
+    assert (statistics.batches, statistics.in_flight) == (0, 0)
+    assert [request.target for request in server.requests].count("/later") == 4
+    assert len(again.successes) == 4

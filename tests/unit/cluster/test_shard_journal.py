@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncbatch import Journal, JournalInUse, fetch_many_sync
+from asyncbatch.cluster import _shard_journal
 from asyncbatch.cluster._shard_journal import ShardJournal
 from asyncbatch.testing import LoopbackServer
 
@@ -75,3 +77,22 @@ def test_a_journal_that_was_never_opened_can_be_closed_and_discarded(tmp_path: P
     journal.discard()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_that_is_closed_before_it_is_open_is_its_batchs_to_close(
+    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard may be given up while a slow disk opens the file; it must not stay locked."""
+    path = tmp_path / "0.db"
+    journal = ShardJournal(path)
+    as_before = _shard_journal.opened
+
+    def slowly(*given: Any) -> Any:
+        store = as_before(*given)
+        journal.close()
+        return store
+
+    monkeypatch.setattr(_shard_journal, "opened", slowly)
+    fetch(journal, server)
+
+    assert fetch(Journal(path), server) == [True] * 3

@@ -287,6 +287,27 @@ def test_an_error_travels_whole_once_dask_is_imported() -> None:
     assert done.stdout.strip() == str(UnicodeEncodeError("ascii", "\xe9", 0, 1, "why")), done.stderr
 
 
+class Counting(Exception):
+    """One whose text is another each time."""
+
+    count = 0
+
+    def __str__(self) -> str:
+        Counting.count += 1
+        return f"{Counting.count} times"
+
+
+def test_an_error_of_several_results_stays_one() -> None:
+    """And one whose text differs each time keeps its type."""
+    shared = ValueError("why")
+    errors = [failure(error=shared), failure(error=shared), failure(error=Counting())]
+
+    one, other, counting = pickle.loads(pickle.dumps(errors))
+
+    assert one.error is other.error
+    assert type(counting.error) is Counting
+
+
 def fetch(url: str) -> Results:
     """Fetch in a process of its own."""
     return asyncbatch.fetch_many_sync([url, f"{url}404"], retry=None)

@@ -19,7 +19,8 @@ def is_untouched(method: object, package: str) -> bool:
         return False
     if _untouched.get(method) == package:
         return True
-    if method.__module__.partition(".")[0] != package:
+    # `unittest.mock` makes functions without a module.
+    if (method.__module__ or "").partition(".")[0] != package:
         return False
     module = sys.modules.get(method.__module__)
     if module is None or method.__globals__ is not module.__dict__:

@@ -9,16 +9,16 @@ leaves them out, if the methods between are httpx's own. For the caller it is th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import operator
 from collections.abc import Callable
-from http.cookiejar import CookieJar
 from time import perf_counter
 from typing import Any
 
 from asyncbatch._engine import is_untouched
-from asyncbatch._lanes.client._hooks import add_next_request
+from asyncbatch._lanes.client._hooks import add_next_request, call_hooks
 
 # Every step of `send` for such a request. A replaced one must be called.
 _STEPS = (
@@ -31,9 +31,27 @@ _STEPS = (
     "_build_request_auth",
 )
 _NAMES = frozenset(_STEPS)
+# What these use, in all releases known: one that uses more may do more.
+_USED_BY_SINGLE_REQUEST = frozenset(
+    (
+        *("AsyncByteStream", "BoundAsyncStream", "RuntimeError", "_default_encoding"),
+        *("_transport_for_url", "cookies", "default_encoding", "extract_cookies"),
+        *("handle_async_request", "http_version", "info", "isinstance", "logger", "method"),
+        *("perf_counter", "reason_phrase", "request", "request_context", "status_code"),
+        *("stream", "time", "url"),
+    )
+)
+_USED_BY_REDIRECTS = frozenset(
+    (
+        *("BaseException", "TooManyRedirects", "_build_redirect_request", "_event_hooks"),
+        *("_send_single_request", "aclose", "aread", "has_redirect_location", "history"),
+        *("len", "list", "max_redirects", "next_request"),
+    )
+)
+_USED_IF_LENIENT = frozenset(("RemoteProtocolError", "suppress"))
 _steps_of = operator.attrgetter(*_STEPS)
-_of_jar = operator.attrgetter("extract_cookies", "make_cookies")
-_USUAL_JAR = _of_jar(CookieJar)
+_OF_JAR = frozenset(("extract_cookies", "make_cookies"))
+_of_jar = operator.attrgetter(*_OF_JAR)
 _SET_COOKIE = b"set-cookie"
 
 
@@ -46,15 +64,17 @@ class ShortSend:
         library: `httpx` or `httpx2`.
     """
 
-    __slots__ = ("_bind", "_client", "_is_lenient", "_library", "_logger", "_opened", "_untouched")
+    __slots__ = ("_bind", "_client", "_ignored", "_library", "_logger", "_opened", "_untouched")
 
     def __init__(self, client: Any, library: Any) -> None:
         self._client = client
         self._library = library
         self._bind = _binder(library)
         self._logger = logging.getLogger(library.__name__)
-        # httpx2 ignores a `Location` that is not a URL, unless it is to be followed.
-        self._is_lenient = library.__name__ == "httpx2"
+        # Newer releases of httpx2 ignore a `Location` that is not a URL, unless it is followed.
+        is_lenient = _names_used_by(library, "_send_handling_redirects") > _USED_BY_REDIRECTS
+        ignored = (library.RemoteProtocolError,) if is_lenient else ()
+        self._ignored = contextlib.suppress(*ignored)
         state = getattr(library._client, "ClientState", None)
         self._opened: Any = getattr(state, "OPENED", None)
         # The methods, as they were when none was replaced: not examined again while the same.
@@ -64,7 +84,7 @@ class ShortSend:
         """
         Whether `send` may send a request, with no difference for the caller.
 
-        The client's event hooks are not looked at: there must be none.
+        The public `event_hooks` of the client are not looked at: there must be none.
         """
         client = self._client
         return (
@@ -72,6 +92,7 @@ class ShortSend:
             and self._opened is not None
             and getattr(client, "_state", None) is self._opened
             and self._are_untouched()
+            and not client._event_hooks["request"]
             and "timeout" in native.extensions
             and isinstance(native.stream, self._library.AsyncByteStream)
             # Its line is logged by httpx.
@@ -90,6 +111,11 @@ class ShortSend:
         if self._untouched and all(map(operator.is_, methods, self._untouched)):
             return True
         if not all(is_untouched(method, library.__name__) for method in methods):
+            return False
+        used = _names_used_by(library, "_send_handling_redirects") - _USED_IF_LENIENT
+        if used != _USED_BY_REDIRECTS:
+            return False
+        if _names_used_by(library, "_send_single_request") != _USED_BY_SINGLE_REQUEST:
             return False
         self._untouched = methods
         return True
@@ -116,17 +142,25 @@ class ShortSend:
         if _may_set_cookies(response, client.cookies, library):
             client.cookies.extract_cookies(response)
         response.default_encoding = client._default_encoding
-        if not response.has_redirect_location:
+        # They may have been added while the request was under way.
+        hooks = client._event_hooks["response"]
+        if not hooks and not response.has_redirect_location:
             response.history = []
             return response
         try:
-            add_next_request(client, native, response)
-        except BaseException as error:
-            if self._is_lenient and isinstance(error, library.RemoteProtocolError):
-                return response
+            await call_hooks(hooks, response)
+            with self._ignored:
+                add_next_request(client, native, response)
+        except BaseException:
             await response.aclose()
             raise
         return response
+
+
+def _names_used_by(library: Any, step: str) -> frozenset[str]:
+    """Return the names that the code of a step of httpx uses."""
+    code = getattr(getattr(library.AsyncClient, step, None), "__code__", None)
+    return frozenset(() if code is None else code.co_names)
 
 
 def _may_set_cookies(response: Any, cookies: Any, library: Any) -> bool:
@@ -134,7 +168,9 @@ def _may_set_cookies(response: Any, cookies: Any, library: Any) -> bool:
     jar = cookies.jar
     if not is_untouched(type(cookies).extract_cookies, library.__name__):
         return True
-    if _of_jar(type(jar)) != _USUAL_JAR or "extract_cookies" in jar.__dict__:
+    if not all(is_untouched(method, "http") for method in _of_jar(type(jar))):
+        return True
+    if not (_OF_JAR.isdisjoint(jar.__dict__) and _OF_JAR.isdisjoint(vars(cookies))):
         return True
     # `Set-Cookie2` too.
     return any(name[:10].lower() == _SET_COOKIE for name, _ in response.headers.raw)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from asyncbatch._engine import is_untouched
+
 if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
 
@@ -152,13 +154,19 @@ def _origin(library: Any, origin: str) -> tuple[Any, bytes]:
 @functools.cache
 def _known_constructor(library: Any) -> Any:
     """Return the constructor of `Request` if `_made` has the same result; else `None`."""
-    return library.Request.__init__ if _is_as_known(library) else None
+    return _if_untouched(library.Request.__init__, library) if _is_as_known(library) else None
 
 
 @functools.cache
 def _known_response_constructor(library: Any) -> Any:
     """Return that of `Response` if `_made_response` has the same result, else `None`."""
-    return library.Response.__init__ if _is_response_as_known(library) else None
+    known = _is_response_as_known(library)
+    return _if_untouched(library.Response.__init__, library) if known else None
+
+
+def _if_untouched(constructor: Any, library: Any) -> Any:
+    """Return a constructor, or `None` if it was replaced, so that it must be called."""
+    return constructor if is_untouched(constructor, library.__name__) else None
 
 
 def _is_response_as_known(library: Any) -> bool:

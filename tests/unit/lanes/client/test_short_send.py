@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from http.cookiejar import CookieJar
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -176,6 +177,66 @@ async def test_a_replaced_method_is_asked(
         assert short.takes(native)
         setattr(client, name, replaced)
         assert not short.takes(native)
+
+
+@pytest.mark.parametrize("name", ["send", "_send_single_request"])
+async def test_a_method_that_a_mock_stands_for_is_asked(library: Any, name: str) -> None:
+    """One with `autospec` has no module."""
+    async with client_of(library, library.Response(200)) as client:
+        native, short = request_to(client), ShortSend(client, library)
+        with mock.patch.object(library.AsyncClient, name, autospec=True):
+            assert not short.takes(native)
+        with mock.patch.object(library.Cookies, "extract_cookies", autospec=True) as extract:
+            await short.send(native)
+        assert extract.call_count == 1
+
+
+async def test_a_release_whose_steps_do_more_is_asked(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that uses a name more may do what the short send does not."""
+    async with client_of(library, library.Response(200)) as client:
+        code = library.AsyncClient._send_single_request.__code__
+        changed = code.replace(co_names=(*code.co_names, "retries"))
+        monkeypatch.setattr(library.AsyncClient._send_single_request, "__code__", changed)
+        assert not ShortSend(client, library).takes(request_to(client))
+
+
+async def test_hooks_that_are_added_meanwhile_are_called(library: Any) -> None:
+    """As by httpx, which looks for them once the head is there."""
+    called: list[int] = []
+
+    async def hook(response: Any) -> None:
+        called.append(response.status_code)
+
+    def answer(_: Any) -> Any:
+        client.event_hooks = {"response": [hook]}
+        return library.Response(200)
+
+    client = client_of(library, answer)
+    async with client:
+        short = ShortSend(client, library)
+        assert short.takes(request_to(client))
+        await short.send(request_to(client))
+        assert called == [200]
+
+        client.event_hooks = {"request": [hook]}
+        assert not short.takes(request_to(client))
+
+
+@pytest.mark.parametrize("name", ["extract_cookies", "make_cookies"])
+async def test_a_jar_that_was_changed_sees_each_response(library: Any, name: str) -> None:
+    """Also one whose method was replaced on the object."""
+    seen_by_jar: list[Any] = []
+    async with client_of(library, lambda _: library.Response(200)) as client:
+        jar = client.cookies.jar
+        original = getattr(jar, name)
+        setattr(jar, name, lambda *args: seen_by_jar.append(args) or original(*args))
+        await client.send(request_to(client))
+        by_the_client = len(seen_by_jar)  # httpx2 looks for cookies itself
+        await ShortSend(client, library).send(request_to(client))
+
+    assert len(seen_by_jar) == 2 * by_the_client
 
 
 @pytest.fixture

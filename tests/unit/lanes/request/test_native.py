@@ -120,6 +120,35 @@ def test_a_response_of_another_layout_is_made_by_httpx(monkeypatch: pytest.Monke
     assert plain.headers == response.headers == httpx.Headers(fields)
 
 
+def test_a_constructor_that_was_replaced_before_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time, although what it makes is as usual; a request is then left to httpx."""
+    caches = _native._known_constructor, _native._known_response_constructor
+    made: list[int] = []
+    as_request, as_response = httpx.Request.__init__, httpx.Response.__init__
+
+    def init_request(self: Any, *given: Any, **options: Any) -> None:
+        as_request(self, *given, **options)
+
+    def init_response(self: Any, status_code: int, **options: Any) -> None:
+        made.append(status_code)
+        as_response(self, status_code, **options)
+
+    headers, stream = httpx.Headers([(b"a", b"1")]), no_stream(httpx)
+    request = httpx.Request("GET", "http://a.test/")
+    for cache in caches:
+        cache.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.Request, "__init__", init_request)
+        patch.setattr(httpx.Response, "__init__", init_response)
+        for status in (201, 202, 203):
+            assert plain_request(httpx, "http://a.test/", [], {}) is None
+            response_of(httpx, status, headers, stream, request, {}, "utf-8")
+    for cache in caches:
+        cache.cache_clear()
+
+    assert [status for status in made if status != 200] == [201, 202, 203]
+
+
 def head_with(fields: list[tuple[bytes, bytes]]) -> ResponseHead:
     """Return a head with these fields."""
     lines = b"".join(b"%b: %b\r\n" % field for field in fields)
