@@ -13,11 +13,10 @@ import sys
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asyncbatch import Rate
+from asyncbatch import Rate, __version__
 from asyncbatch._cli._writer import Sink
 from asyncbatch._values._redaction import redacted
 
@@ -77,9 +76,7 @@ def make_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("urls", nargs="*", metavar="URL", default=[])
-    parser.add_argument(
-        "-V", "--version", action="version", version=f"asyncbatch {version('asyncbatch')}"
-    )
+    parser.add_argument("-V", "--version", action="version", version=f"asyncbatch {__version__}")
     _add_input_and_output(parser.add_argument_group("input and output"))
     _add_limits(parser.add_argument_group("how much at once"))
     _add_times(parser.add_argument_group("how long (seconds)"))

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -22,6 +21,7 @@ import httpx
 
 from asyncbatch._results._record import encodable, to_be_read
 from asyncbatch._results._table_file import PathTypes, TableFile
+from asyncbatch._results.report._version import version
 from asyncbatch._values._errors import message_of
 from asyncbatch._values._masking import masked_fields, masked_text, masked_url
 from asyncbatch._values._redaction import MASK
@@ -95,7 +95,7 @@ def _head() -> dict[str, Any]:
     """Return what an archive has beside its entries."""
     return {
         "version": "1.2",
-        "creator": {"name": "asyncbatch", "version": version("asyncbatch")},
+        "creator": {"name": "asyncbatch", "version": version()},
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from asyncbatch._results._summary import shown_seconds
 from asyncbatch._results.report._count_sections import distribution, failures, hosts, tiles
@@ -16,6 +15,7 @@ from asyncbatch._results.report._figures import Figures
 from asyncbatch._results.report._markup import escaped, plural
 from asyncbatch._results.report._style import STYLE
 from asyncbatch._results.report._time_sections import over_time, slowest_requests, why
+from asyncbatch._results.report._version import version
 
 
 def page_of(figures: Figures, part: str | None = None) -> str:
@@ -64,7 +64,7 @@ def _about(figures: Figures, part: str | None) -> str:
 
 
 def _footer(figures: Figures) -> str:
-    notes = [f"asyncbatch {escaped(version('asyncbatch'))}."]
+    notes = [f"asyncbatch {escaped(version())}."]
     if figures.from_journal:
         kept = plural(figures.from_journal, "result")
         notes.append(f"Taken from the journal: {kept}, whose times are not those of this batch.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import random
 import re
 from typing import Any
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import asyncbatch
 from asyncbatch._results._limits import REASONS, Limits
 from asyncbatch._results.report._builder import ReportBuilder
 from asyncbatch._results.report._page import page_of
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._result import Result
 from asyncbatch._values._timing import Attempt, Timing
+from asyncbatch.report import to_har
 from tests.markup import errors_in, text_of
 from tests.samples import failure, success
 
@@ -149,6 +152,20 @@ def test_a_large_batch_makes_a_small_page() -> None:
 
     assert errors_in(shown) == []
     assert len(shown.encode()) < 100_000
+
+
+def test_a_program_may_bring_the_package_without_its_metadata(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a bundled one does: the report is what its batch is for, and comes after hours."""
+
+    def missing(name: str) -> Any:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", missing)
+
+    assert f"asyncbatch {asyncbatch.__version__}." in text_of(page([success()]))
+    assert to_har([success()])["log"]["creator"]["version"] == asyncbatch.__version__
 
 
 def test_secrets_are_masked() -> None:
