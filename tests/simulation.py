@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from asyncbatch._batch._window import Window
-from asyncbatch._schedule import Action, Job, JobState, Schedule
+from asyncbatch._schedule import Job, JobState, RetryAction, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -210,7 +210,7 @@ class Simulation:
         self.now, _, job, outcome = heapq.heappop(self._flights)
         self._on_host[job.host.key] -= 1
         decision = self.schedule.done(job, outcome, self.now)
-        if decision.action is not Action.RETRY:
+        if decision.action is not RetryAction.RETRY:
             self._finish(job, outcome.kind.value if outcome.kind is not None else "ok")
 
     def _finish(self, job: Job, how: str) -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from asyncbatch._policies._rate import Rate
 from asyncbatch._policies._retry_budget import RetryBudget
-from asyncbatch._schedule import Action, Job, JobState, Schedule
+from asyncbatch._schedule import Job, JobState, RetryAction, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
@@ -364,7 +364,7 @@ class Batches(RuleBasedStateMachine):
         self._land(watched)
         if outcome.is_silent and host.paused_until > was_paused_until:
             self._note_outage(model, host.paused_until)
-        if decision.action is not Action.RETRY:
+        if decision.action is not RetryAction.RETRY:
             self._end(watched)
             return
         assert not watched.batch.is_closed

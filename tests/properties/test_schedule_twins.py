@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Rate
-from asyncbatch._schedule import Action, Job, JobState, Schedule
+from asyncbatch._schedule import Job, JobState, RetryAction, Schedule
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
 from tests.properties.pictures import picture
@@ -92,7 +92,7 @@ class Side:
         decision = self.schedules[which].done(job, outcome_of(kind, begun), self.now)
         self.told.append((decision.action, decision.delay))
         assert job.state in (JobState.OVER, JobState.RESTING)
-        assert (job.state is JobState.RESTING) is (decision.action is Action.RETRY)
+        assert (job.state is JobState.RESTING) is (decision.action is RetryAction.RETRY)
 
     def release(self, pick: int, _: int) -> None:
         if self.flying:

@@ -36,7 +36,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._sink import SinkFailure
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits, for_files, limits_of
 from asyncbatch._values._tries import take_sources, with_headers
 
@@ -83,7 +83,7 @@ class Attempter:
         encoded: Encoded | Unset | None = UNSET,
         download: Download | None = None,
         sink: Download | None = None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
     ) -> Outcome:
         """
         Try `item` once and return its outcome; only cancellation is raised.
@@ -144,7 +144,7 @@ class Attempter:
         limits: TimeLimits | None,
         encoded: Encoded | Unset | None,
         sink: Download | None,
-        watch: Watch | None,
+        watch: AttemptWatch | None,
         route: Proxy | Unset | None = UNSET,
     ) -> Outcome:
         started_at = clock()
@@ -175,7 +175,7 @@ class Attempter:
         clock: Clock,
         allowed: float | None,
         limits: TimeLimits | None,
-        watch: Watch | None,
+        watch: AttemptWatch | None,
     ) -> Outcome:
         """Try a request once whose body goes to a file; the file is closed afterwards."""
         started_at = clock()
@@ -239,7 +239,7 @@ class Attempter:
         relay: Relay,
         deadline_at: float | None,
         allowed: float | None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
     ) -> Outcome:
         """
         Return the outcome of the try at which `relay` has stopped.

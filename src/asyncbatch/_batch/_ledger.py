@@ -34,7 +34,7 @@ from asyncbatch._files import Download, Files
 from asyncbatch._lanes import callers_error
 from asyncbatch._progress import FILES_SHOWN, FileProgress, Progress
 from asyncbatch._runtime._event_loop import Clock, epoch_of
-from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
+from asyncbatch._schedule import FINISH, Job, JobState, RetryAction, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._host_key import Origin, origin_of, origin_of_url, plain_prefix
@@ -220,11 +220,11 @@ class Ledger:
             now = self._ask(job, outcome, now)
         decision = self._schedule.done(job, outcome, now)
         if decision is not FINISH:
-            if decision.action is Action.RETRY:
+            if decision.action is RetryAction.RETRY:
                 self.on_retry(job)
                 self._note_retry(job, outcome, decision.delay)
                 return
-            if decision.action is Action.OUT_OF_BUDGET:
+            if decision.action is RetryAction.OUT_OF_BUDGET:
                 self._finish(unpaid(job, outcome, now, self._lane, self.epoch), job)
                 return
             outcome = refused(job, outcome, decision, self._lane.binding)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import attrs
 
 from asyncbatch._lanes import Binding, Lane, ResponseBuilder
-from asyncbatch._schedule import Decision, Job
+from asyncbatch._schedule import Job, RetryDecision
 from asyncbatch._values._errors import (
     DeadlineExceeded,
     FailureKind,
@@ -214,7 +214,7 @@ def too_late(option: str, seconds: float, binding: Binding) -> Outcome:
     return Outcome(kind=FailureKind.timeout, error=error)
 
 
-def refused(job: Job, outcome: Outcome, decision: Decision, binding: Binding) -> Outcome:
+def refused(job: Job, outcome: Outcome, decision: RetryDecision, binding: Binding) -> Outcome:
     """Return `outcome` as that of a server that asks for too long a wait."""
     response = built(job.request, outcome)
     assert outcome.retry_after is not None

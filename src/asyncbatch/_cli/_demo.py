@@ -19,7 +19,7 @@ import attrs
 
 from asyncbatch import Failure, FailureKind, Fetcher, Results, Retry
 from asyncbatch._cli._parser import prog_name
-from asyncbatch._cli._writer import Sink
+from asyncbatch._cli._writer import TextOutput
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest, Reply
 
 LIVE_HOSTS = 19
@@ -40,7 +40,7 @@ No host may hold up the others, retries repair what they can, and each URL gets 
 
 
 @attrs.frozen
-class Part:
+class DemoUrls:
     """URLs of the batch with the same expected outcome."""
 
     what: str
@@ -106,7 +106,7 @@ def _fetcher() -> Fetcher:
     )
 
 
-def _plan(server: LoopbackServer) -> list[Part]:
+def _plan(server: LoopbackServer) -> list[DemoUrls]:
     """Script the server, and return the expected outcome."""
 
     def urls(path: str, *hosts: int, count: int = URLS_PER_HOST) -> list[str]:
@@ -124,19 +124,21 @@ def _plan(server: LoopbackServer) -> list[Part]:
     server.on("/broken/*", Reply(body=1000).cut(body=500))
     dead = [server.dead_url(f"/{n}") for n in range(URLS_PER_HOST)]
     return [
-        Part("11 hosts that answer in 20 to 80 ms", urls("steady", *range(1, 12))),
-        Part("compressed bodies", urls("gzip", 12)),
-        Part("every answer takes 400 ms", urls("slow", 13)),
-        Part("redirects to another host", urls("moved", 14)),
-        Part("429, Retry-After: 1, for 0.5 s", urls("busy", 15), retries=1),
-        Part("503 for 0.2 s", urls("failing", 16), retries=1),
-        Part("20 first tries reset", urls("reset", 17, count=20), retries=20),
-        Part("the other URLs of that host", urls("steady", 17, count=80)),
-        Part("20 first bodies cut", urls("cut", 18, count=20), retries=20),
-        Part("the other URLs of that host", urls("steady", 18, count=80)),
-        Part("404", urls("gone", 19, count=90), frozenset({FailureKind.status})),
-        Part("every body cut", urls("broken", 19, count=10), frozenset({FailureKind.truncated})),
-        Part("a dead host", dead, frozenset({FailureKind.connect, FailureKind.host_down})),
+        DemoUrls("11 hosts that answer in 20 to 80 ms", urls("steady", *range(1, 12))),
+        DemoUrls("compressed bodies", urls("gzip", 12)),
+        DemoUrls("every answer takes 400 ms", urls("slow", 13)),
+        DemoUrls("redirects to another host", urls("moved", 14)),
+        DemoUrls("429, Retry-After: 1, for 0.5 s", urls("busy", 15), retries=1),
+        DemoUrls("503 for 0.2 s", urls("failing", 16), retries=1),
+        DemoUrls("20 first tries reset", urls("reset", 17, count=20), retries=20),
+        DemoUrls("the other URLs of that host", urls("steady", 17, count=80)),
+        DemoUrls("20 first bodies cut", urls("cut", 18, count=20), retries=20),
+        DemoUrls("the other URLs of that host", urls("steady", 18, count=80)),
+        DemoUrls("404", urls("gone", 19, count=90), frozenset({FailureKind.status})),
+        DemoUrls(
+            "every body cut", urls("broken", 19, count=10), frozenset({FailureKind.truncated})
+        ),
+        DemoUrls("a dead host", dead, frozenset({FailureKind.connect, FailureKind.host_down})),
     ]
 
 
@@ -168,7 +170,7 @@ def _refusing(
     return answer
 
 
-def _compared(plan: list[Part], results: Results) -> Iterator[str]:
+def _compared(plan: list[DemoUrls], results: Results) -> Iterator[str]:
     """Print the outcome of each part, and yield the differences from the plan."""
     by_url = {str(result.request.url): result for result in results}
     _say(f"\n  {'hosts':<38}{'plan':<28}outcome")
@@ -198,4 +200,4 @@ def _mixed_up(urls: list[str], results: Results) -> Iterator[str]:
 
 
 def _say(text: str) -> None:
-    Sink(sys.stdout).write(f"{text}\n")
+    TextOutput(sys.stdout).write(f"{text}\n")

@@ -15,7 +15,7 @@ import anyio
 
 from asyncbatch import Fetcher, Journal, JournalReader, Result
 from asyncbatch._cli._lines import json_line, plain_line
-from asyncbatch._cli._writer import Sink
+from asyncbatch._cli._writer import TextOutput
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -149,4 +149,4 @@ async def _send(urls: list[str], journal: Journal, options: dict[str, Any]) -> i
 
 def _say(stream: Any, text: str) -> None:
     if stream is not None:  # None in a program that was started without it
-        Sink(stream).write(text)
+        TextOutput(stream).write(text)

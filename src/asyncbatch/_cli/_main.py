@@ -23,7 +23,7 @@ from asyncbatch._cli._input import Source
 from asyncbatch._cli._journal import journal_main
 from asyncbatch._cli._outputs import Output, check_files, check_report, open_lines, open_table
 from asyncbatch._cli._parser import prog_name
-from asyncbatch._cli._writer import LineWriter, Sink, writing_to
+from asyncbatch._cli._writer import LineWriter, TextOutput, writing_to
 from asyncbatch._results._summary import SummaryBuilder
 from asyncbatch._results._table_file import ParquetFile
 
@@ -303,7 +303,7 @@ def _say_that_stdin_is_left_alone(arguments: Arguments) -> None:
 def _say(text: str) -> None:
     # A closed or missing stderr is ignored.
     with suppress(OSError, ValueError, AttributeError):
-        Sink(sys.stderr).write(f"{text}\n")
+        TextOutput(sys.stderr).write(f"{text}\n")
 
 
 def _discard_stdout() -> None:

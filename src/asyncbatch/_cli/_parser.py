@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asyncbatch import Rate, __version__
-from asyncbatch._cli._writer import Sink
+from asyncbatch._cli._writer import TextOutput
 from asyncbatch._values._redaction import redacted
 
 DESCRIPTION = """\
@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         stream = file or sys.stderr
         if message and stream is not None:
             with suppress(ValueError):
-                Sink(stream).write(message)
+                TextOutput(stream).write(message)
 
 
 def prog_name() -> str:

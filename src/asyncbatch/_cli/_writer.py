@@ -27,7 +27,7 @@ PIECE = 4096
 POLL_SECONDS = 0.1
 
 
-class Sink:
+class TextOutput:
     """
     A stream, blocking or not, that texts are written to completely.
 
@@ -113,7 +113,7 @@ class LineWriter:
     def __init__(
         self, stream: TextIO, send: MemoryObjectSendStream[str], stop: anyio.CancelScope
     ) -> None:
-        self._sink = Sink(stream)
+        self._sink = TextOutput(stream)
         self._send = send
         self._stop = stop
         self.put = 0

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import anyio
 
-from asyncbatch._runtime._threads import Call, Threads
+from asyncbatch._runtime._threads import ThreadCall, Threads
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Receivers:
         """
         if self._are_held_up:
             return None
-        call = Call(function)
+        call = ThreadCall(function)
         self._threads.start(partial(self._run, call))
         try:
             while not call.ended.is_set():
@@ -70,7 +70,7 @@ class Receivers:
         result: T = call.result()
         return result
 
-    def _withdraw(self, call: Call) -> bool:
+    def _withdraw(self, call: ThreadCall) -> bool:
         """Return whether no thread has begun a call, which is not made any more then."""
         # Before it is withdrawn: a thread that takes it afterwards is free.
         self._are_held_up = True
@@ -79,7 +79,7 @@ class Receivers:
         self._are_held_up = False
         return False
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: ThreadCall) -> None:
         self._taken_at = monotonic()
         call.run()
         self._are_held_up = False

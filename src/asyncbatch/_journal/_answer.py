@@ -17,7 +17,7 @@ from asyncbatch._values._request import Request, method_of, native_of
 from asyncbatch._values._urls import text_of
 
 
-class Heads:
+class StoredHeads:
     """The heads of responses, as they are kept; most responses of a server differ in little."""
 
     MOST = 512

@@ -14,7 +14,7 @@ from typing import Any
 from asyncbatch._batch import Shared
 from asyncbatch._batch._make_result import rejected
 from asyncbatch._files import Files
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._earlier import AT_ONCE
 from asyncbatch._journal._identity import Identifier, is_with_key
 from asyncbatch._journal._journal import Journal
@@ -56,7 +56,7 @@ class Lookup:
         self._retry = shared.retry
         self._lane = shared.trial.lane
         self._identifier: Identifier | None = None
-        self._heads = Heads()
+        self._heads = StoredHeads()
         self._plain = PlainResults(self._lane.binding.library, self._heads)
 
     def identify_with(self, secret: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asyncbatch._journal._answer import Heads, StoredAnswer
+from asyncbatch._journal._answer import StoredAnswer, StoredHeads
 from asyncbatch._journal._bodies import DamagedBody
 from asyncbatch._journal._earlier import COLUMNS
 from asyncbatch._journal._record import plain_success
@@ -32,7 +32,7 @@ class PlainResults:
         heads: The parsed heads.
     """
 
-    def __init__(self, library: Any, heads: Heads) -> None:
+    def __init__(self, library: Any, heads: StoredHeads) -> None:
         self._library = library
         self._heads = heads
         # By the numbers of their heads. One for all results with a head: they are values, and the

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._bodies import Bodies, DamagedBody
 from asyncbatch._journal._earlier import COLUMNS
 from asyncbatch._journal._filesystem import refuse_network
@@ -54,7 +54,7 @@ class JournalReader:
         self._shown = shown
         self._connection = open_to_read(real, shown)
         self._bodies = Bodies(real, is_synced=False)
-        self._heads = Heads()
+        self._heads = StoredHeads()
         self._raw_heads: dict[int, bytes] = {}
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asyncbatch._journal._answer import Heads, StoredAnswer, url_of
+from asyncbatch._journal._answer import StoredAnswer, StoredHeads, url_of
 from asyncbatch._journal._failure import (
     add_error,
     attempt_facts,
@@ -60,7 +60,7 @@ class Record(NamedTuple):
 
 
 def record_of(
-    key: bytes, result: Result, ended_at: float, heads: Heads, *, is_keyed: bool = False
+    key: bytes, result: Result, ended_at: float, heads: StoredHeads, *, is_keyed: bool = False
 ) -> Record:
     """
     Return the record of a result.
@@ -120,7 +120,7 @@ def record_before_sending(key: bytes, item: Any, now: float) -> Record:
 
 
 def result_of(
-    record: Record, content: bytes, index: int, item: Any, library: Any, heads: Heads
+    record: Record, content: bytes, index: int, item: Any, library: Any, heads: StoredHeads
 ) -> Result:
     """
     Return the result that a record was made of.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._record import Record, record_of
 from asyncbatch._journal._store import OutOfSpace, Store
 from asyncbatch._runtime._event_loop import call_soon
@@ -64,7 +64,7 @@ class Writer:
         self._hurry = threading.Event()
         self._is_closing = False
         self._ended = anyio.Event()
-        self._heads = Heads()
+        self._heads = StoredHeads()
         self._store: Store | None = None
         self._error: Exception | None = None
         self._committed = 0

@@ -29,7 +29,7 @@ from asyncbatch._lanes.request._sendable import (
     check_text,
     check_url,
 )
-from asyncbatch._lanes.response._body import BodyReader
+from asyncbatch._lanes.response._body import ClientBodyReader
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._runtime._event_loop import Clock, is_virtual, running_loop
 from asyncbatch._runtime._stalls import Stalls, TimedSteps, TimeLimit
@@ -45,7 +45,7 @@ from asyncbatch._values._request import (
     native_of,
 )
 from asyncbatch._values._sink import Sink
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits, shorter
 
 _MAY_LOSE_COUNT = (FailureKind.timeout, FailureKind.protocol)
@@ -74,7 +74,7 @@ class ClientLane:
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
         # Set by each batch, since the client's transports may change before it.
         self._admission: Admission | None = None
-        self._reader: BodyReader | None = None
+        self._reader: ClientBodyReader | None = None
         self.is_prepared = False
         """Whether `begin_batch` was called; if not, the first exchange calls it."""
         # Those of the client's transports, unless the direct lane sees to them.
@@ -100,7 +100,7 @@ class ClientLane:
         self.is_prepared = True
         self._admission = admission_of(self._client)
         self._engines = [] if type(self._client) is OwnClient else engines_of(self._client)
-        self._reader = BodyReader(self.binding, self.rules.minimum_rate)
+        self._reader = ClientBodyReader(self.binding, self.rules.minimum_rate)
         self._loop = running_loop()
         self._is_virtual = is_virtual(self._loop)
 
@@ -133,7 +133,7 @@ class ClientLane:
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
         *,
         first: Exchange | None = None,
         resumed: Resumed | None = None,

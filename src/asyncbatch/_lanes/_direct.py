@@ -42,7 +42,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset, plain_url
 from asyncbatch._values._sink import Sink
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
@@ -190,7 +190,7 @@ class DirectLane:
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.
@@ -312,7 +312,7 @@ class DirectLane:
         exchange: Exchange,
         limits: TimeLimits,
         seconds: float | None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
         hops: list[Hop] | None = None,
     ) -> Outcome:
         """

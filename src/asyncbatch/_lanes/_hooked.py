@@ -62,7 +62,7 @@ class HookedRequests:
         self._sender = sender
         self._outcomes = outcomes
         self._stalls = Stalls()
-        self._under_way: set[_Attempt] = set()
+        self._under_way: set[_HookedAttempt] = set()
         self._prompt_hooks = {"request": PromptHooks(), "response": PromptHooks()}
 
     def take_part_in(self, stalls: Stalls) -> None:
@@ -92,7 +92,7 @@ class HookedRequests:
             decoder: Decodes the body.
             max_body: Most bytes of the decoded body.
         """
-        attempt = _Attempt(prepared, seconds)
+        attempt = _HookedAttempt(prepared, seconds)
         self._under_way.add(attempt)
         try:
             outcome = await self._send(attempt, limits, seconds)
@@ -105,7 +105,7 @@ class HookedRequests:
                 self._sender.engine.abandon(attempt.exchange)
 
     async def _send(
-        self, attempt: _Attempt, limits: ExchangeLimits, seconds: float | None
+        self, attempt: _HookedAttempt, limits: ExchangeLimits, seconds: float | None
     ) -> Outcome | None:
         """Call the hooks and send the request; return the outcome if the attempt has ended."""
         prepared, native = attempt.prepared, attempt.native
@@ -140,7 +140,7 @@ class HookedRequests:
         self,
         kind: Literal["request", "response"],
         argument: Any,
-        attempt: _Attempt,
+        attempt: _HookedAttempt,
     ) -> bool:
         """Call hooks within the limit of the attempt; return whether they have ended."""
         hooks = self._client.event_hooks[kind]
@@ -180,7 +180,7 @@ class HookedRequests:
         )
         return response
 
-    def _outcome_of(self, error: BaseException, attempt: _Attempt) -> Outcome:
+    def _outcome_of(self, error: BaseException, attempt: _HookedAttempt) -> Outcome:
         """
         Return the outcome that an error of a hook makes of the attempt.
 
@@ -203,7 +203,7 @@ class HookedRequests:
         outcome.url = attempt.native.url
         return outcome
 
-    def _timed_out(self, attempt: _Attempt, seconds: float | None) -> Outcome:
+    def _timed_out(self, attempt: _HookedAttempt, seconds: float | None) -> Outcome:
         exchange, native = attempt.exchange, attempt.native
         if exchange is not None:
             self._sender.engine.abandon(exchange)
@@ -214,7 +214,7 @@ class HookedRequests:
         return Outcome(kind=FailureKind.timeout, error=error, cut=True, url=native.url)
 
     def _read(
-        self, attempt: _Attempt, decoder: WholeBodyDecoder, max_body: int | None
+        self, attempt: _HookedAttempt, decoder: WholeBodyDecoder, max_body: int | None
     ) -> Outcome | None:
         """Return the outcome if the body has arrived and the client is not needed; else `None`."""
         response, exchange = attempt.response, attempt.exchange
@@ -261,7 +261,7 @@ class HookedRequests:
             forwarded_by=forwarded_by(exchange),
         )
 
-    async def _go_on(self, attempt: _Attempt, seconds: float | None) -> Outcome:
+    async def _go_on(self, attempt: _HookedAttempt, seconds: float | None) -> Outcome:
         """Continue the attempt on the client lane."""
         prepared, response = attempt.prepared, attempt.response
         earlier = None
@@ -293,7 +293,7 @@ def _encode_again(
     return True
 
 
-class _Attempt:
+class _HookedAttempt:
     """One attempt, before the client lane continues it."""
 
     def __init__(self, prepared: PreparedRequest, seconds: float | None) -> None:

@@ -16,7 +16,7 @@ from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._sink import Sink
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -77,7 +77,7 @@ class Lane(Protocol):
         left: float | None = None,
         route: Proxy | Unset | None = UNSET,
         sink: Sink | None = None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
     ) -> Outcome:
         """
         Send `item` and return the outcome, within `seconds`; only cancellation is raised.

@@ -37,7 +37,7 @@ from asyncbatch._values._timing import Course, course_of_all
 if TYPE_CHECKING:
     from asyncbatch._engine.http11 import ResponseHead
     from asyncbatch._values._outcome import Outcome
-    from asyncbatch._values._telemetry import Watch
+    from asyncbatch._values._telemetry import AttemptWatch
     from asyncbatch._values._timeouts import TimeLimits
 
 NewRelay: TypeAlias = "Callable[[RelayOwner], Relay]"
@@ -50,7 +50,7 @@ NextHop: TypeAlias = Callable[[Exchange, PreparedRequest, int], tuple[PreparedRe
 """Returns the request that a redirect leads to, after so many others; see `Redirects.next_hop`."""
 
 Conclude: TypeAlias = Callable[
-    [Encoded, Exchange, "TimeLimits", float | None, "Watch | None", list[Hop] | None],
+    [Encoded, Exchange, "TimeLimits", float | None, "AttemptWatch | None", list[Hop] | None],
     Awaitable["Outcome"],
 ]
 """
@@ -320,7 +320,7 @@ class Relay:
             raise error
         return self._exchange is not None
 
-    async def conclude(self, seconds: float | None, watch: Watch | None = None) -> Outcome:
+    async def conclude(self, seconds: float | None, watch: AttemptWatch | None = None) -> Outcome:
         """
         Return the outcome of the request that the relay has stopped at.
 

@@ -76,14 +76,14 @@ class Threads:
         result: T = call.result()
         return result
 
-    def begin(self, function: Callable[[], T]) -> Call:
+    def begin(self, function: Callable[[], T]) -> ThreadCall:
         """
         Have a thread call `function`, and return without waiting for it.
 
         Raises:
             NoThreads: As `call` does.
         """
-        call = Call(function)
+        call = ThreadCall(function)
         self.start(call.run)
         return call
 
@@ -169,7 +169,7 @@ class Threads:
             return None
 
 
-class Call:
+class ThreadCall:
     """A function that a thread calls for a task."""
 
     def __init__(self, function: Callable[[], Any]) -> None:

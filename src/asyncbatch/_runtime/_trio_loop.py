@@ -42,7 +42,7 @@ def running_trio_loop() -> TrioLoop:
         return loop
 
 
-class Timer:
+class TrioTimer:
     """A call at a point in time."""
 
     __slots__ = ("_loop", "args", "callback")
@@ -105,7 +105,7 @@ class TrioLoop:
         """Whether the run has another clock than trio's own, such as its `MockClock`."""
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         # By time, then first in, first out.
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, TrioTimer]] = []
         self._timer_count = 0
         self._cancelled_timers = 0
         self._watchers: dict[tuple[WaitFor, int], _Watcher] = {}
@@ -140,13 +140,13 @@ class TrioLoop:
         """
         self._token.run_sync_soon(self.call, callback, args)
 
-    def call_later(self, delay: float, callback: Callback, *args: Any) -> Timer:
+    def call_later(self, delay: float, callback: Callback, *args: Any) -> TrioTimer:
         """Call after some seconds."""
         return self.call_at(trio.current_time() + delay, callback, *args)
 
-    def call_at(self, when: float, callback: Callback, *args: Any) -> Timer:
+    def call_at(self, when: float, callback: Callback, *args: Any) -> TrioTimer:
         """Call at a point in time."""
-        timer = Timer(self, callback, args)
+        timer = TrioTimer(self, callback, args)
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, timer))
         if not self._is_turning:

@@ -29,7 +29,7 @@ _LOCAL_DELAY = 0.01
 _LOCAL_DELAY_MAX = 1.0
 
 
-class Action(Enum):
+class RetryAction(Enum):
     """What the batch does with a request after an attempt."""
 
     FINISH = "finish"
@@ -43,10 +43,10 @@ class Action(Enum):
 
 
 @attrs.frozen
-class Decision:
+class RetryDecision:
     """What the batch does with a request after an attempt, and the figures for it."""
 
-    action: Action
+    action: RetryAction
     delay: float = 0.0
     """For `RETRY`: seconds until it may be tried again; its host may make it wait longer."""
     limit: float = 0.0
@@ -56,8 +56,8 @@ class Decision:
     ends before; then `limit` is the rest of it."""
 
 
-FINISH: Final = Decision(Action.FINISH)
-OUT_OF_BUDGET: Final = Decision(Action.OUT_OF_BUDGET)
+FINISH: Final = RetryDecision(RetryAction.FINISH)
+OUT_OF_BUDGET: Final = RetryDecision(RetryAction.OUT_OF_BUDGET)
 
 
 class RetryDecider:
@@ -75,7 +75,7 @@ class RetryDecider:
         """Return the policy of a request: its own, or the fetcher's; `None`: it is tried once."""
         return self._retry if isinstance(job.retry, Unset) else job.retry
 
-    def decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> Decision:
+    def decide(self, job: Job, outcome: Outcome, pause: float | None, now: float) -> RetryDecision:
         """
         Decide whether a request whose attempt failed is tried again.
 
@@ -88,7 +88,7 @@ class RetryDecider:
         if outcome.local:
             return _decide_local(job, now)
         if outcome.again and _is_in_time(job, now):
-            return Decision(Action.RETRY)
+            return RetryDecision(RetryAction.RETRY)
         host, retry = job.host, self.policy_for(job)
         if retry is None or job.attempts >= retry.attempts:
             return FINISH
@@ -100,7 +100,7 @@ class RetryDecider:
             return FINISH
         wanted = None if wish is None or wish is True else float(wish)
         if wanted is None and retry.asks_too_long(outcome):
-            return Decision(Action.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
+            return RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=retry.retry_after_max)
         # A Retry-After of 0 gives no time to wait for, so it counts as none.
         delay = (outcome.retry_after or None) if pause is None else pause
         if wanted is not None:
@@ -119,24 +119,24 @@ class RetryDecider:
         asked = bool(outcome.retry_after)
         if not asked and not host.pays(outcome, now):
             return OUT_OF_BUDGET
-        return Decision(Action.RETRY, delay)
+        return RetryDecision(RetryAction.RETRY, delay)
 
 
-def _too_long(outcome: Outcome, left: float, option: str) -> Decision:
+def _too_long(outcome: Outcome, left: float, option: str) -> RetryDecision:
     """Return the decision for a request with no time to wait: `FINISH` without a `Retry-After`."""
     if outcome.retry_after is None:
         return FINISH
-    return Decision(Action.RETRY_AFTER_TOO_LONG, limit=max(0.0, left), option=option)
+    return RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=max(0.0, left), option=option)
 
 
-def _decide_local(job: Job, now: float) -> Decision:
+def _decide_local(job: Job, now: float) -> RetryDecision:
     if job.local_failures >= LOCAL_TRIES:
         return FINISH
     delay = min(_LOCAL_DELAY * 2**job.local_failures, _LOCAL_DELAY_MAX)
     if not _is_in_time(job, now + delay):
         return FINISH
     job.discount_try()
-    return Decision(Action.RETRY, delay)
+    return RetryDecision(RetryAction.RETRY, delay)
 
 
 def _is_in_time(job: Job, start: float) -> bool:

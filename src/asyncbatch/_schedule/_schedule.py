@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from asyncbatch._schedule._decision import FINISH, Action, Decision, RetryDecider
+from asyncbatch._schedule._decision import FINISH, RetryAction, RetryDecider, RetryDecision
 from asyncbatch._schedule._held_back import HeldBack
 from asyncbatch._schedule._job import Job, JobState, Place
 from asyncbatch._schedule._queue import JobQueue, Queues
@@ -245,7 +245,7 @@ class Schedule:
         self._run_timers(now)
         return self._next_expired(now) if self._expired else None
 
-    def done(self, job: Job, outcome: Outcome, now: float) -> Decision:
+    def done(self, job: Job, outcome: Outcome, now: float) -> RetryDecision:
         """Record the outcome of an attempt, and decide whether the request is tried again."""
         assert job.state is _START, f"{job.state} job is not in flight"
         queue = job.queue
@@ -400,7 +400,7 @@ class Schedule:
         job.state = _OVER
         self._queues.let_go(job.queue, now)
 
-    def _done_limited(self, job: Job, outcome: Outcome, now: float) -> Decision:
+    def _done_limited(self, job: Job, outcome: Outcome, now: float) -> RetryDecision:
         host = job.host
         self._run_timers(now)
         self.in_flight -= 1
@@ -408,7 +408,7 @@ class Schedule:
         decision = FINISH
         if outcome.kind is not None and not self._is_closed:
             decision = self._judge.decide(job, outcome, pause, now)
-        if decision.action is Action.RETRY:
+        if decision.action is RetryAction.RETRY:
             self.pending += 1
             self._resting.begin(job, decision.delay, now)
         else:

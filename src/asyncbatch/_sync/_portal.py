@@ -71,7 +71,7 @@ def _variables() -> Context:
     return context
 
 
-class Call(Generic[R]):
+class PortalCall(Generic[R]):
     """A coroutine function that runs in the loop on behalf of another thread."""
 
     def __init__(self, portal: Portal[Any], function: Callable[[], Coroutine[Any, Any, R]]) -> None:
@@ -175,11 +175,11 @@ class Portal(Generic[T]):
         self._started: Promise[None] = Promise()
         # Set by the loop's thread as soon as the loop accepts calls.
         self._loop: _Loop | None = None
-        self._holding: Call[None] | None = None  # the call that keeps the context open
+        self._holding: PortalCall[None] | None = None  # the call that keeps the context open
         # Held while a call is started: one started after the request to stop would never end.
         self._closing = threading.Lock()
         self._closed = False
-        self._calls: set[Call[Any]] = set()  # started and not ended
+        self._calls: set[PortalCall[Any]] = set()  # started and not ended
 
     def open(self) -> T:
         """Start the loop, enter the context, and return its value."""
@@ -197,16 +197,16 @@ class Portal(Generic[T]):
             self._holding = None
             raise
 
-    def prepare(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
+    def prepare(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> PortalCall[R]:
         """
         Return a call that has not begun.
 
         The caller can cancel it in a `try` around its beginning, so that an interruption at any
         moment leaves nothing running.
         """
-        return Call(self, functools.partial(function, *args))
+        return PortalCall(self, functools.partial(function, *args))
 
-    def begin(self, call: Call[Any]) -> None:
+    def begin(self, call: PortalCall[Any]) -> None:
         """
         Start the task of a call, with the caller's context variables, without waiting for it.
 
@@ -236,7 +236,7 @@ class Portal(Generic[T]):
             call.cancel()  # it may have been started before the interruption
             raise
 
-    def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> Call[R]:
+    def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> PortalCall[R]:
         """Begin a call, as `begin` does, and return it."""
         call = self.prepare(function, *args)
         self.begin(call)
@@ -329,11 +329,11 @@ class Portal(Generic[T]):
             if not self._closed:
                 await loop.stop.wait()
 
-    def _start_task(self, tasks: TaskGroup, call: Call[Any]) -> None:
+    def _start_task(self, tasks: TaskGroup, call: PortalCall[Any]) -> None:
         call.has_task = True
         tasks.start_soon(self._attend, call)
 
-    async def _attend(self, call: Call[Any]) -> None:
+    async def _attend(self, call: PortalCall[Any]) -> None:
         try:
             await call.run()
         finally:

@@ -29,7 +29,7 @@ from asyncbatch._results._summary import Summary
 from asyncbatch._results._table_file import JsonLinesFile, ParquetFile, PathTypes, TableFile
 from asyncbatch._runtime._event_loop import running_clock
 from asyncbatch._sync._interruptible import Promise, Wait
-from asyncbatch._sync._portal import Call, Portal
+from asyncbatch._sync._portal import Portal, PortalCall
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed
 from asyncbatch._values._folder import ToTypes
@@ -148,7 +148,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
     def __init__(
         self,
         thread_output: ThreadOutput,
-        running: Call[None],
+        running: PortalCall[None],
         close_seconds: float = 0.0,
         owner: object = None,
     ) -> None:

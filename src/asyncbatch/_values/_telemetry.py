@@ -46,12 +46,12 @@ class BatchListener(Protocol):
         """Whether it adds header fields to requests to an origin."""
         ...
 
-    def watch(self) -> Watch:
+    def watch(self) -> AttemptWatch:
         """Return a watch for a worker, which sends one request after another."""
         ...
 
 
-class Watch(Protocol):
+class AttemptWatch(Protocol):
     """
     Listens to the attempts of one worker, one at a time. No method raises an `Exception`.
 

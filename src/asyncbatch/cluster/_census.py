@@ -19,7 +19,7 @@ from asyncbatch._values._host_key import Origin, name_of, origin_of
 from asyncbatch._values._urls import text_of, with_ascii_host
 
 from ._load import HostLoad, load_of
-from ._options import Limits
+from ._options import PlanLimits
 
 MOST_HOSTS = 100_000
 """Hosts that are counted one by one."""
@@ -68,7 +68,7 @@ class Census:
         origin = self._origin(item)
         return origin if origin in self.counts else _class_of(origin)
 
-    def loads(self, limits: Limits, latency: float) -> list[HostLoad]:
+    def loads(self, limits: PlanLimits, latency: float) -> list[HostLoad]:
         """Return the load of each unit, in the order of `counts`."""
         patterns = limits.patterns()
         return [
@@ -86,7 +86,7 @@ class Census:
 def _load(
     unit: Unit,
     requests: int,
-    limits: Limits,
+    limits: PlanLimits,
     patterns: HostPatterns[HostLimits],
     latency: float,
 ) -> HostLoad:

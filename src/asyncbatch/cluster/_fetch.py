@@ -24,7 +24,7 @@ from ._prepare import Shape, prepared
 from ._report import ShardReport
 from ._run import ShardTask, failed
 from ._table import parquet, read_report
-from ._workers import CallersExecutor, OwnProcesses, Workers
+from ._workers import CallersExecutor, OwnProcesses, ShardExecutor
 
 ASSUMED_WORKERS = 8
 """The number of shards that an executor runs at once, if it does not say so."""
@@ -108,7 +108,7 @@ def fetch_sharded(
         path = layout.results_of(task.shard)
         claim(layout.leases, task.shard, journal=STOPPED, seconds=0.0, is_done=path.exists)
 
-    place: Workers = (
+    place: ShardExecutor = (
         CallersExecutor(executor, stop) if isinstance(executor, Executor) else OwnProcesses(own)
     )
     return _reports(layout, tasks, place, tries)
@@ -126,7 +126,7 @@ def _workers_of(executor: Executor) -> int:
 
 
 def _reports(
-    layout: Layout, tasks: list[ShardTask], workers: Workers, tries: int
+    layout: Layout, tasks: list[ShardTask], workers: ShardExecutor, tries: int
 ) -> Generator[ShardReport]:
     waiting: deque[ShardTask] = deque()
     for task in tasks:
@@ -145,7 +145,7 @@ class _Course:
     """The shards of a call: those that wait, those under way, and how often each was lost."""
 
     def __init__(
-        self, layout: Layout, waiting: deque[ShardTask], workers: Workers, tries: int
+        self, layout: Layout, waiting: deque[ShardTask], workers: ShardExecutor, tries: int
     ) -> None:
         self._layout = layout
         self._waiting = waiting

@@ -41,7 +41,7 @@ IMPORTABLE = (
 
 
 @attrs.frozen
-class Limits:
+class PlanLimits:
     """The limits that decide how long a host takes."""
 
     concurrency: int
@@ -54,7 +54,7 @@ class Limits:
         return HostPatterns(self.hosts)
 
 
-def checked(options: FetcherOptions) -> Limits:
+def checked(options: FetcherOptions) -> PlanLimits:
     """
     Check the options for the workers, and return those that limit hosts.
 
@@ -66,7 +66,7 @@ def checked(options: FetcherOptions) -> Limits:
         if options.get(name):
             raise TypeError(f"{name} cannot be used with asyncbatch.cluster: {why}")
     Fetcher(**options)
-    return Limits(
+    return PlanLimits(
         concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
         per_host=options.get("per_host"),
         rate=options.get("rate"),

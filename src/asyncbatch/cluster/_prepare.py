@@ -29,7 +29,7 @@ from ._census import Census
 from ._folder_lock import NAME, held
 from ._layout import PLAN, SHARDS, Layout, remove_empty
 from ._notes import Notes
-from ._options import Limits, packed
+from ._options import PlanLimits, packed
 from ._packing import Packed
 from ._plan import counted, iterated, planned
 from ._plan_file import plan_text, read_plan
@@ -50,7 +50,7 @@ def prepared(
     out: str | os.PathLike[str],
     requests: Iterable[RequestLike],
     options: FetcherOptions,
-    limits: Limits,
+    limits: PlanLimits,
     shape: Shape,
 ) -> tuple[Layout, list[ShardTask]]:
     """
@@ -123,7 +123,7 @@ def _make(
     folder: Path,
     requests: Iterable[RequestLike],
     census: Census,
-    limits: Limits,
+    limits: PlanLimits,
     shape: Shape,
     answers: Answers,
     is_alone: bool,

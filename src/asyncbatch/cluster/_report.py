@@ -98,7 +98,7 @@ def summary_of(reports: Iterable[ShardReport]) -> Summary:
     return builder.build(duration=ends_at - min((start for start, _ in spans), default=0.0))
 
 
-class Figures:
+class ShardReportBuilder:
     """Collects what a report says of results."""
 
     def __init__(self) -> None:

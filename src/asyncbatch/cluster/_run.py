@@ -44,7 +44,7 @@ from asyncbatch._values._retry_policy import RetryPolicy
 from ._layout import Layout
 from ._lease import LEASE_SECONDS, STOPPED, Lease, LeaseLost, claim
 from ._options import unpickled
-from ._report import Figures, ShardReport
+from ._report import ShardReport, ShardReportBuilder
 from ._requests import read_requests
 from ._shard_journal import ShardJournal
 from ._table import TableWriter, parquet, publish, read_report
@@ -113,7 +113,7 @@ def run_shard(task: ShardTask) -> ShardReport:
             seconds=task.lease_seconds,
             is_done=path.exists,
         )
-        attempt = _Attempt(task, layout, lease, journal, kind)
+        attempt = _ShardTry(task, layout, lease, journal, kind)
         anyio.run(attempt.run, backend_options=loop_options())
     except Exception as error:
         if path.exists():  # another worker was faster
@@ -168,7 +168,7 @@ def _machine() -> str:
     return boot.read_text().strip() if boot.exists() else f"{uuid.getnode():x}"
 
 
-class _Attempt:
+class _ShardTry:
     """One try at a shard."""
 
     def __init__(
@@ -185,7 +185,7 @@ class _Attempt:
         # The places in the input of the requests that were read, in their order.
         self._places: array[int] = array("q")
         self._doubtful: list[Result] = []
-        self._figures = Figures()
+        self._figures = ShardReportBuilder()
 
     async def run(self) -> None:
         """

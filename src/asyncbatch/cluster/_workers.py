@@ -23,7 +23,7 @@ from ._report import ShardReport
 from ._run import ShardTask, run_shard
 
 
-class Workers(Protocol):
+class ShardExecutor(Protocol):
     """What runs shards."""
 
     replaces_lost: bool

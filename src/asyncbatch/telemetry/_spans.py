@@ -243,7 +243,7 @@ class Spans:
 
 
 class AttemptSpans:
-    """Listens to the attempts of one worker; see `Watch`."""
+    """Listens to the attempts of one worker; see `AttemptWatch`."""
 
     __slots__ = (
         "_began",

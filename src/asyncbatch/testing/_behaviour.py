@@ -1,7 +1,7 @@
 """
 How the loopback server delivers an answer: frozen values that compose.
 
-Pure: a behaviour is turned into a sequence of steps. `Connection` sends, sleeps and closes;
+Pure: a behaviour is turned into a sequence of steps. `ServerConnection` sends, sleeps and closes;
 `Routes` picks the behaviour of a request.
 """
 

@@ -12,18 +12,18 @@ import anyio
 
 from ._behaviour import End, Step
 from ._request import BadRequestError, RecordedRequest, RequestReader
-from ._stream import Stream
+from ._stream import ServerStream
 
 GOODBYE_TIMEOUT = 1.0
 """Seconds to wait for a refused client to stop sending."""
 
 
-class Connection:
+class ServerConnection:
     """The server's end of one connection, from the accept to the close."""
 
     def __init__(
         self,
-        stream: Stream,
+        stream: ServerStream,
         begin: Callable[[RecordedRequest], Iterator[Step]],
         finish: Callable[[], None],
     ) -> None:

@@ -28,7 +28,7 @@ class ServerStatistics:
 
 
 @attrs.define
-class Figures:
+class ServerCounters:
     """The counters that a `ServerStatistics` is made from."""
 
     requests: int = 0

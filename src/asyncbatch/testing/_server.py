@@ -21,12 +21,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._addresses import Addresses
 from ._behaviour import Answer, Step
-from ._connection import Connection
-from ._figures import Figures, ServerStatistics
+from ._connection import ServerConnection
+from ._figures import ServerCounters, ServerStatistics
 from ._reply import Reply
 from ._request import RecordedRequest
 from ._routes import Routes
-from ._stream import PlainStream, Stream, TLSStream
+from ._stream import PlainStream, ServerStream, TLSStream
 
 ACCEPT_PAUSE = 0.05
 """Seconds to wait after a failed accept, as when the process has no descriptor left."""
@@ -79,9 +79,9 @@ class LoopbackServer:
         self._scheme = "http://" if ssl_context is None else "https://"
         self._routes = Routes(default, seed)
         self._requests: deque[RecordedRequest] = deque(maxlen=record)
-        self._total = Figures()
-        self._per_host: dict[int, Figures] = defaultdict(Figures)
-        self._connections: dict[Connection, int] = {}
+        self._total = ServerCounters()
+        self._per_host: dict[int, ServerCounters] = defaultdict(ServerCounters)
+        self._connections: dict[ServerConnection, int] = {}
         self._changed: anyio.Event | None = None
         # None until the server starts; it stays when the server stops.
         self._group: anyio.abc.TaskGroup | None = None
@@ -228,7 +228,7 @@ class LoopbackServer:
     async def _serve(self, accepted: socket.socket, host: int) -> None:
         plain = PlainStream(accepted)
         context = self._ssl_context
-        stream: Stream = plain if context is None else TLSStream(plain, context)
+        stream: ServerStream = plain if context is None else TLSStream(plain, context)
         counted = (self._total, self._per_host[host])
         for figures in counted:
             figures.connection_opened()
@@ -243,7 +243,7 @@ class LoopbackServer:
                 figures.request_answered()
             self._notify()
 
-        connection = Connection(stream, begin, finish)
+        connection = ServerConnection(stream, begin, finish)
         self._connections[connection] = host
         self._notify()
         try:

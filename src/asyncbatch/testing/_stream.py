@@ -21,7 +21,7 @@ T = TypeVar("T")
 RECEIVE_SIZE = 65_536
 
 
-class Stream(Protocol):
+class ServerStream(Protocol):
     """A connection. If it is lost, sending raises an `OSError`, and receiving ends."""
 
     async def handshake(self) -> None:

@@ -20,7 +20,7 @@ from opentelemetry.trace import (
 
 from asyncbatch import Fetcher, Request, Retry
 from asyncbatch._lanes import DirectLane
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch.telemetry import OpenTelemetry
 from asyncbatch.telemetry._spans import AttemptSpans
 from asyncbatch.testing import LoopbackServer, Reply
@@ -270,4 +270,4 @@ async def test_kept_results_keep_nothing_of_the_batch(
     alive = [each for each in gc.get_objects() if type(each) is AttemptSpans]
     assert len(results) == len(requests)
     assert alive == []
-    assert set(Watch.__annotations__) <= set(AttemptSpans.__slots__)
+    assert set(AttemptWatch.__annotations__) <= set(AttemptSpans.__slots__)

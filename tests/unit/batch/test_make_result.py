@@ -31,7 +31,7 @@ from asyncbatch._batch._make_result import (
     url_of,
 )
 from asyncbatch._lanes import binding_of
-from asyncbatch._schedule import Action, Decision, Job
+from asyncbatch._schedule import Job, RetryAction, RetryDecision
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._timing import Timing
 from tests.simulation import new_hosts
@@ -144,7 +144,7 @@ def test_each_reason_not_to_send_has_an_error_of_its_own() -> None:
 
 def test_a_wait_that_is_too_long_keeps_its_response() -> None:
     """And what says so."""
-    decision = Decision(Action.RETRY_AFTER_TOO_LONG, limit=60.0)
+    decision = RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=60.0)
     found = refused(job(), outcome(503, retry_after=99.0), decision, BINDING)
 
     assert found.kind == FailureKind.retry_after

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import FailureKind, Results
-from asyncbatch._cli._demo import REPORT_NAMES, Part, _compared, _mixed_up, _reported
+from asyncbatch._cli._demo import REPORT_NAMES, DemoUrls, _compared, _mixed_up, _reported
 from tests.samples import failure, success
 
 URLS = ["http://host.test/0", "http://host.test/1"]
@@ -21,7 +21,10 @@ def results_of(*results: object) -> Results:
 
 def test_what_is_as_planned_is_no_deviation(capsys: pytest.CaptureFixture[str]):
     """The table has a row for the part."""
-    plan = [Part("fine", URLS[:1]), Part("dead", URLS[1:], frozenset({FailureKind.connect}))]
+    plan = [
+        DemoUrls("fine", URLS[:1]),
+        DemoUrls("dead", URLS[1:], frozenset({FailureKind.connect})),
+    ]
 
     assert list(_compared(plan, results_of(success(0), failure(1)))) == []
     assert "1 connect" in capsys.readouterr().out
@@ -30,18 +33,21 @@ def test_what_is_as_planned_is_no_deviation(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("part", "results"),
     [
-        (Part("fails", URLS), results_of(success(0), failure(1))),
-        (Part("is missing", URLS), results_of(success(0))),
+        (DemoUrls("fails", URLS), results_of(success(0), failure(1))),
+        (DemoUrls("is missing", URLS), results_of(success(0))),
         (
-            Part("should fail", URLS, frozenset({FailureKind.dns})),
+            DemoUrls("should fail", URLS, frozenset({FailureKind.dns})),
             results_of(success(0), success(1)),
         ),
-        (Part("fails otherwise", URLS[1:], frozenset({FailureKind.dns})), results_of(failure(1))),
-        (Part("too few retries", URLS[:1], retries=1), results_of(success(0))),
+        (
+            DemoUrls("fails otherwise", URLS[1:], frozenset({FailureKind.dns})),
+            results_of(failure(1)),
+        ),
+        (DemoUrls("too few retries", URLS[:1], retries=1), results_of(success(0))),
     ],
 )
 def test_what_is_not_as_planned_is_told(
-    capsys: pytest.CaptureFixture[str], part: Part, results: Results
+    capsys: pytest.CaptureFixture[str], part: DemoUrls, results: Results
 ):
     """Each deviation names its part."""
     (deviation,) = _compared([part], results)

@@ -7,7 +7,7 @@ import pytest
 
 from asyncbatch import HostLimits, Request
 from asyncbatch.cluster._census import NOWHERE, Census
-from asyncbatch.cluster._options import Limits
+from asyncbatch.cluster._options import PlanLimits
 
 SAME = [
     "http://example.org/a",
@@ -82,7 +82,7 @@ def test_hosts_beyond_a_number_are_counted_in_classes() -> None:
 def test_the_limits_of_single_hosts_count() -> None:
     """The load of a host is by its own limits."""
     hosts = {"*.slow.example": HostLimits(per_host=1)}
-    limits = Limits(concurrency=100, per_host=10, rate=None, hosts=hosts)
+    limits = PlanLimits(concurrency=100, per_host=10, rate=None, hosts=hosts)
     items: list[object] = [
         f"http://{name}/{n}" for name in ("a.slow.example", "b") for n in range(100)
     ]

@@ -13,7 +13,7 @@ from asyncbatch._results._limits import Limits
 from asyncbatch.cluster import Dataset, open_dataset
 from asyncbatch.cluster._layout import Layout
 from asyncbatch.cluster._plan_file import plan_text
-from asyncbatch.cluster._report import Figures
+from asyncbatch.cluster._report import ShardReportBuilder
 from asyncbatch.cluster._table import TableWriter
 from asyncbatch.testing import failure, success
 from tests.markup import errors_in, text_of
@@ -55,7 +55,7 @@ def dataset_in(folder: Path, shards: int) -> Dataset:
     plan_of(layout, shards)
     for shard in range(2):
         results = [success(content=b"abc"), success(content=b"de"), failure(kind="dns")]
-        figures = Figures()
+        figures = ShardReportBuilder()
         for result in results:
             figures.add(result)
         table = TableWriter(layout.results_of(shard), ())

@@ -11,17 +11,17 @@ import httpx
 import pytest
 
 from asyncbatch import HostLimits, Rate, Retry
-from asyncbatch.cluster._options import Limits, checked, packed, unpickled
+from asyncbatch.cluster._options import PlanLimits, checked, packed, unpickled
 
 
 def test_the_limits_of_hosts_are_taken_from_the_options() -> None:
     """With the defaults of a fetcher."""
     hosts = {"a.example": HostLimits(per_host=1)}
 
-    assert checked({}) == Limits(100, None, None, {})
-    assert checked({"concurrency": 7, "per_host": 2, "rate": Rate(3), "hosts": hosts}) == Limits(
-        7, 2, Rate(3), hosts
-    )
+    assert checked({}) == PlanLimits(100, None, None, {})
+    assert checked(
+        {"concurrency": 7, "per_host": 2, "rate": Rate(3), "hosts": hosts}
+    ) == PlanLimits(7, 2, Rate(3), hosts)
 
 
 def test_options_are_pickled_whole() -> None:

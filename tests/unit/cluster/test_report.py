@@ -9,14 +9,14 @@ import pytest
 
 from asyncbatch import FailureKind
 from asyncbatch.cluster import HostFigures, ShardReport
-from asyncbatch.cluster._report import MOST_HOSTS, Figures, report_from, summary_of
+from asyncbatch.cluster._report import MOST_HOSTS, ShardReportBuilder, report_from, summary_of
 from asyncbatch.testing import failure, success
 
 
 def report(
     shard: int, *, started: float = 100.0, seconds: float = 2.0, count: int = 10
 ) -> ShardReport:
-    figures = Figures()
+    figures = ShardReportBuilder()
     for n in range(count):
         figures.add(success(f"http://a.example/{n}", content=b"x" * n, elapsed=float(n)))
     figures.add(failure("http://b.example:81/", kind="connect", elapsed=1.0))
@@ -63,7 +63,7 @@ def test_nothing_adds_up_to_nothing() -> None:
 
 def test_a_report_names_the_hosts_with_the_most_requests() -> None:
     """Not all of a hundred thousand."""
-    figures = Figures()
+    figures = ShardReportBuilder()
     for n in range(3 * MOST_HOSTS):
         for _ in range(1 + (n == 200)):
             figures.add(success(f"http://h{n}.example/"))
@@ -81,7 +81,7 @@ def test_a_report_pickles() -> None:
 
 def test_results_of_an_earlier_try_are_counted() -> None:
     """They are in the file, and were not fetched again."""
-    figures = Figures()
+    figures = ShardReportBuilder()
     figures.add(success())
 
     assert (figures.count, figures.from_journal) == (1, 0)

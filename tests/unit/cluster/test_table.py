@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncbatch import Result
-from asyncbatch.cluster._report import Figures
+from asyncbatch.cluster._report import ShardReportBuilder
 from asyncbatch.cluster._table import TableWriter, check_whole, publish, read_page, read_report
 from asyncbatch.testing import failure, success
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.extras
 
 
 def written(path: Path, results: list[Result], *, first: int = 0, tag: type = str) -> Path:
-    figures = Figures()
+    figures = ShardReportBuilder()
     for result in results:
         figures.add(result)
     table = TableWriter(path, (tag,))

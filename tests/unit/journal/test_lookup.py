@@ -13,7 +13,7 @@ import pytest
 from asyncbatch import Failure, Fetcher, Journal, Request
 from asyncbatch._files import Files
 from asyncbatch._journal import _lookup
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._lookup import Lookup
 from asyncbatch._journal._record import record_before_sending, record_of
 from asyncbatch._journal._store import Store
@@ -61,7 +61,7 @@ def test_a_success_is_served_once(opened: Callable[[], Any]) -> None:
     """In a later run, to the first of two equal requests."""
     with opened() as (lookup, store):
         [(key, _)] = lookup.answers(store, [(0, GET, None)])
-        store.write([(record_of(key, success(0, body=b"page"), 5.0, Heads()), b"page")])
+        store.write([(record_of(key, success(0, body=b"page"), 5.0, StoredHeads()), b"page")])
 
     with opened() as (lookup, store):
         [(_, served), (_, sent)] = lookup.answers(store, [(3, GET, None), (4, GET, None)])
@@ -116,7 +116,7 @@ def test_large_bodies_are_read_a_few_at_a_time(
         body = bytes(range(256)) * 4
         store.write(
             [
-                (record_of(key, success(number, body=body), 5.0, Heads()), body)
+                (record_of(key, success(number, body=body), 5.0, StoredHeads()), body)
                 for number, key in enumerate(keys)
             ]
         )

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from asyncbatch import Request, Result
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._plain import PlainResults, url_of_plain
 from asyncbatch._journal._record import record_of, result_of
 from asyncbatch._journal._store import Store
@@ -36,7 +36,7 @@ def written(number: int) -> Result:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return a journal with the results of an earlier run."""
-    path, heads = tmp_path / "run.db", Heads()
+    path, heads = tmp_path / "run.db", StoredHeads()
     store = opened(path)
     results = map(written, range(COUNT))
     store.write(
@@ -63,7 +63,7 @@ def opened(path: Path) -> Store:
 def take(store: Store, *numbers: int, most: int = 10**9) -> tuple[list[Any], int]:
     urls = [url(number) for number in numbers]
     asked = [(index, given, None) for index, given in enumerate(urls)]
-    return PlainResults(httpx, Heads()).take(store, asked, urls, most)
+    return PlainResults(httpx, StoredHeads()).take(store, asked, urls, most)
 
 
 def test_they_are_what_their_records_say(path: Path) -> None:
@@ -78,7 +78,7 @@ def test_they_are_what_their_records_say(path: Path) -> None:
     assert read == sum(len(result.content) for result in results)
     for number, (one, result) in enumerate(zip(found, results, strict=True)):
         assert one.record is not None
-        other = result_of(one.record, one.content, number, url(number), httpx, Heads())
+        other = result_of(one.record, one.content, number, url(number), httpx, StoredHeads())
         assert fields(result) == fields(other)
         assert result.content == written(number).content
 

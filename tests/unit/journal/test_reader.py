@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import Failure, Journal, NotAJournal
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._record import record_of
 from asyncbatch._journal._store import Store
 from tests.samples import failure, success
@@ -21,7 +21,7 @@ def opened(path: Path) -> Store:
 def write(store: Store, *results: object) -> None:
     """Write results whose keys are their numbers."""
     store.write(
-        (record_of(b"%d" % result.index, result, 1.0, Heads()), result.content)  # type: ignore[attr-defined]
+        (record_of(b"%d" % result.index, result, 1.0, StoredHeads()), result.content)  # type: ignore[attr-defined]
         for result in results
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Attempt, Request, Timing
-from asyncbatch._journal._answer import Heads
+from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._record import (
     kept_of,
     record_before_sending,
@@ -26,10 +26,10 @@ URL = "http://host.test/0"
 
 def there_and_back(result: Any, content: bytes | None = None) -> Any:
     """Return a result after it was kept."""
-    record = record_of(KEY, result, 1.0, Heads())
+    record = record_of(KEY, result, 1.0, StoredHeads())
     item = result._item
     content = result.content if content is None else content
-    return result_of(record, content, result.index, item, httpx, Heads())
+    return result_of(record, content, result.index, item, httpx, StoredHeads())
 
 
 def answered(item: Any, response: httpx.Response, **fields: Any) -> Any:
@@ -38,7 +38,7 @@ def answered(item: Any, response: httpx.Response, **fields: Any) -> Any:
 
 
 def flags(result: Any) -> int:
-    return record_of(KEY, result, 1.0, Heads()).flags
+    return record_of(KEY, result, 1.0, StoredHeads()).flags
 
 
 TIMINGS = [
@@ -119,9 +119,12 @@ def test_nothing_secret_is_in_a_record() -> None:
     response = httpx.Response(303, request=native, headers=fields)
     tries = (Attempt(None, httpx.ConnectError(f"{native.url} hush"), Timing(), 0.0),)
 
-    record = record_of(KEY, answered(request, response, history=tries), 1.0, Heads())
+    record = record_of(KEY, answered(request, response, history=tries), 1.0, StoredHeads())
     failed = record_of(
-        KEY, failure(item=request, error=httpx.ConnectError(f"{native.url} tok123")), 1.0, Heads()
+        KEY,
+        failure(item=request, error=httpx.ConnectError(f"{native.url} tok123")),
+        1.0,
+        StoredHeads(),
     )
 
     for secret in secrets:
@@ -151,7 +154,7 @@ def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
     item = Request("http://host.test/?token=abc", "POST", content=b"1")
     record = record_before_sending(KEY, item, 5.0)
 
-    result = result_of(record, b"", 3, item, httpx, Heads())
+    result = result_of(record, b"", 3, item, httpx, StoredHeads())
 
     assert result.kind == "in_doubt"
     assert isinstance(result.error, asyncbatch.InDoubt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncbatch._schedule import Decision, Job, JobState, Schedule
+from asyncbatch._schedule import Job, JobState, RetryDecision, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._outcome import Outcome
 from tests.simulation import new_hosts
@@ -47,7 +47,7 @@ class Batch:
 
     def attempt(
         self, now: float, outcome: Outcome, *, host: str = "h", target: str | None = None
-    ) -> Decision:
+    ) -> RetryDecision:
         """Add a request, start it at once and end it at once, maybe redirected to `target`."""
         self.add(host=host, now=now)
         outcome.started_at = now

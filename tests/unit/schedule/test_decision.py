@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from asyncbatch._policies._retry_budget import RetryBudget
-from asyncbatch._schedule import Action, Decision, Job
+from asyncbatch._schedule import Job, RetryAction, RetryDecision
 from asyncbatch._schedule._decision import FINISH, LOCAL_TRIES, OUT_OF_BUDGET, RetryDecider
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -25,7 +25,7 @@ class Decider:
         self.job = Job(None, 0, self.hosts.get("h"))
         self.job.attempts = 1
 
-    def decide(self, outcome: Outcome, pause: float | None = None) -> Decision:
+    def decide(self, outcome: Outcome, pause: float | None = None) -> RetryDecision:
         return self.decider.decide(self.job, outcome, pause, 0.0)
 
 
@@ -51,7 +51,7 @@ def test_a_request_waits_for_what_was_asked_or_for_the_back_off(
     outcome: Outcome, pause: float | None, delay: float
 ) -> None:
     """What `when` says comes before the pause of the host, and that before `Retry-After`."""
-    assert Decider().decide(outcome, pause) == Decision(Action.RETRY, delay)
+    assert Decider().decide(outcome, pause) == RetryDecision(RetryAction.RETRY, delay)
 
 
 def test_half_of_the_wait_after_silence_is_fixed() -> None:
@@ -75,7 +75,7 @@ def test_a_request_goes_by_its_own_policy() -> None:
     decider = Decider(retry=Retry(attempts=1))
     assert decider.decide(refused(500)) is FINISH
     decider.job.retry = Retry(attempts=2, backoff=3.0)
-    assert decider.decide(refused(500)) == Decision(Action.RETRY, 3.0)
+    assert decider.decide(refused(500)) == RetryDecision(RetryAction.RETRY, 3.0)
     decider.job.retry = None
     assert decider.decide(refused(500)) is FINISH
 
@@ -84,7 +84,7 @@ def test_a_longer_wait_than_the_policy_allows_ends_the_request() -> None:
     """With the most that it would have waited."""
     decision = Decider().decide(refused(503, retry_after=61.0))
 
-    assert decision == Decision(Action.RETRY_AFTER_TOO_LONG, limit=60.0)
+    assert decision == RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=60.0)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_a_longer_wait_than_the_policy_allows_ends_the_request() -> None:
     [
         (
             refused(503, retry_after=7.0),
-            Decision(Action.RETRY_AFTER_TOO_LONG, limit=5.0, option="deadline"),
+            RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=5.0, option="deadline"),
         ),
         (attrs.evolve(heard(), wish=7.0), FINISH),
-        (attrs.evolve(heard(), wish=4.9), Decision(Action.RETRY, 4.9)),
+        (attrs.evolve(heard(), wish=4.9), RetryDecision(RetryAction.RETRY, 4.9)),
     ],
 )
-def test_no_try_begins_at_the_deadline(outcome: Outcome, decision: Decision) -> None:
+def test_no_try_begins_at_the_deadline(outcome: Outcome, decision: RetryDecision) -> None:
     """Where the server had asked for the wait, the decision tells how much was left."""
     decider = Decider()
     decider.job.deadline = 5.0
@@ -119,10 +119,10 @@ def test_a_wait_beyond_the_end_of_the_batch_ends_the_request() -> None:
     """With what is left of the batch, where the server asked for the wait."""
     decider = Decider()
     decider.decider.ends_at = 5.0
-    too_long = Decision(Action.RETRY_AFTER_TOO_LONG, limit=5.0, option="batch_timeout")
+    too_long = RetryDecision(RetryAction.RETRY_AFTER_TOO_LONG, limit=5.0, option="batch_timeout")
 
     assert decider.decide(refused(retry_after=7.0)) == too_long
-    assert decider.decide(refused(retry_after=4.0)) == Decision(Action.RETRY, 4.0)
+    assert decider.decide(refused(retry_after=4.0)) == RetryDecision(RetryAction.RETRY, 4.0)
     decider.job.host.overhear(refused(retry_after=9.0), 0.0, Retry())
     assert decider.decide(refused(500)) is FINISH
 
@@ -141,16 +141,16 @@ def test_retries_are_paid_from_the_budget_of_the_host() -> None:
     decider = Decider(retry=Retry(budget=0.0))
     decisions = [decider.decide(refused(500)) for _ in range(RetryBudget.RESERVE + 1)]
 
-    assert {decision.action for decision in decisions[:-1]} == {Action.RETRY}
+    assert {decision.action for decision in decisions[:-1]} == {RetryAction.RETRY}
     assert decisions[-1] is OUT_OF_BUDGET
-    assert decider.decide(refused(retry_after=1.0)).action is Action.RETRY
+    assert decider.decide(refused(retry_after=1.0)).action is RetryAction.RETRY
 
 
 def test_a_failure_on_our_own_side_is_repeated_soon_and_ten_times() -> None:
     """It is no try, and the waits double up to a second."""
     decider = Decider(retry=None)
     delays = []
-    while (decision := decider.decide(LOCAL)).action is Action.RETRY:
+    while (decision := decider.decide(LOCAL)).action is RetryAction.RETRY:
         delays.append(decision.delay)
         assert decider.job.attempts == 0
         decider.job.attempts = 1

@@ -9,7 +9,7 @@ import pytest
 
 from asyncbatch._policies._rate import Rate
 from asyncbatch._policies._retry_budget import RetryBudget
-from asyncbatch._schedule import Action, Decision, Job, JobState, Schedule
+from asyncbatch._schedule import Job, JobState, RetryAction, RetryDecision, Schedule
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
@@ -25,7 +25,7 @@ def test_a_refusal_pauses_its_host_as_long_as_it_asks(status: int) -> None:
     batch = Batch()
     decision = batch.attempt(0.0, refused(status, retry_after=7.0))
 
-    assert decision == Decision(Action.RETRY, 7.0)
+    assert decision == RetryDecision(RetryAction.RETRY, 7.0)
     assert batch.opens_at() == 7.0
 
 
@@ -35,7 +35,7 @@ def test_other_statuses_do_not_pause_the_host(status: int) -> None:
     batch = Batch()
     decision = batch.attempt(0.0, refused(status, retry_after=7.0))
 
-    assert decision == Decision(Action.RETRY, 7.0)
+    assert decision == RetryDecision(RetryAction.RETRY, 7.0)
     assert batch.opens_at() == 0.0
 
 
@@ -119,7 +119,7 @@ def test_without_retry_after_the_pause_is_the_back_off_and_grows() -> None:
     for _ in range(6):
         decision = batch.attempt(now, refused())
         pauses.append(batch.opens_at(now=now) - now)
-        assert decision == Decision(Action.RETRY, pauses[-1])
+        assert decision == RetryDecision(RetryAction.RETRY, pauses[-1])
         batch.schedule.close(now)
         batch.schedule = Schedule(batch.hosts)
         now += 10.0
@@ -201,7 +201,7 @@ def test_a_retry_after_beyond_the_maximum_pauses_by_the_back_off_only() -> None:
     batch = Batch()
     decision = batch.attempt(0.0, refused(retry_after=61.0))
 
-    assert decision.action is Action.RETRY_AFTER_TOO_LONG
+    assert decision.action is RetryAction.RETRY_AFTER_TOO_LONG
     assert batch.opens_at() == 0.5
 
 
@@ -211,7 +211,7 @@ def test_a_refusal_without_a_retry_policy_pauses_nobody(asked: float | None) -> 
     batch = Batch(retry=None)
     decision = batch.attempt(0.0, refused(retry_after=asked))
 
-    assert decision.action is Action.FINISH
+    assert decision.action is RetryAction.FINISH
     assert batch.opens_at() == 0.0
 
 
@@ -223,10 +223,10 @@ def test_a_refused_request_with_a_policy_of_its_own_goes_by_that() -> None:
     once.retry = None
     patient.retry = Retry(attempts=2, retry_after_max=100.0)
 
-    assert batch.schedule.done(once, refused(retry_after=50.0), 0.0).action is Action.FINISH
+    assert batch.schedule.done(once, refused(retry_after=50.0), 0.0).action is RetryAction.FINISH
     assert batch.opens_at() == 0.0
     decision = batch.schedule.done(patient, refused(retry_after=70.0), 0.0)
-    assert (decision.action, decision.delay) == (Action.RETRY, 70.0)
+    assert (decision.action, decision.delay) == (RetryAction.RETRY, 70.0)
     assert batch.opens_at() == 70.0
 
 
@@ -245,7 +245,7 @@ def test_a_policy_that_pauses_no_host_lets_the_request_wait_all_the_same() -> No
     """It is the one that was refused."""
     batch = Batch(retry=Retry(pause_hosts=False))
 
-    assert batch.attempt(0.0, refused(retry_after=5.0)) == Decision(Action.RETRY, 5.0)
+    assert batch.attempt(0.0, refused(retry_after=5.0)) == RetryDecision(RetryAction.RETRY, 5.0)
 
 
 @pytest.mark.parametrize("retry", [None, Retry(attempts=1, pause_hosts=False)])
@@ -270,7 +270,7 @@ def test_a_refused_post_pauses_its_host_though_it_is_not_sent_again() -> None:
     # As if it had done something before it was refused.
     decision = batch.schedule.done(job, refused(retry_after=3.0), 0.0)
 
-    assert decision.action is Action.FINISH
+    assert decision.action is RetryAction.FINISH
     assert batch.opens_at() == 3.0
 
 
@@ -283,7 +283,7 @@ def test_a_paused_host_fails_at_once_what_has_a_shorter_deadline() -> None:
     refusing, resting, short, long = batch.add(4)
     assert [batch.start(0.0), batch.start(0.0)] == [refusing, resting]
     resting.deadline, short.allowed, long.allowed = 5.0, 6.5, 7.5
-    assert batch.schedule.done(resting, refused(500), 0.0).action is Action.RETRY
+    assert batch.schedule.done(resting, refused(500), 0.0).action is RetryAction.RETRY
     batch.schedule.done(refusing, refused(retry_after=7.0), 0.0)
     batch.add(now=0.1, allowed=1.0)
 
@@ -321,10 +321,10 @@ def test_a_paused_host_ends_what_is_not_started_of_a_batch_that_ends_before(paus
     decision = batch.schedule.done(job, refused(retry_after=pause), 0.0)
 
     if pause < 5.0:
-        assert decision.action is Action.RETRY
+        assert decision.action is RetryAction.RETRY
         assert batch.fates(0.0) == []
         return
-    assert (decision.action, decision.option) == (Action.RETRY_AFTER_TOO_LONG, "batch_timeout")
+    assert (decision.action, decision.option) == (RetryAction.RETRY_AFTER_TOO_LONG, "batch_timeout")
     assert batch.fates(0.0) == [JobState.LATE] * 2
 
 
@@ -336,7 +336,9 @@ def test_a_refusal_that_outlasts_the_deadline_ends_the_request_with_what_was_ask
     job.deadline = 20.0
     decision = batch.schedule.done(job, refused(retry_after=30.0), 5.0)
 
-    assert decision == Decision(Action.RETRY_AFTER_TOO_LONG, limit=15.0, option="deadline")
+    assert decision == RetryDecision(
+        RetryAction.RETRY_AFTER_TOO_LONG, limit=15.0, option="deadline"
+    )
 
 
 # Opening after a pause
@@ -525,7 +527,7 @@ def test_it_is_not_the_same_request_that_is_refused_after_each_pause() -> None:
         job = batch.start(now)
         refusals.append(batch.schedule.done(job, refused(started_at=now, retry_after=1.0), now))
 
-    assert {decision.action for decision in refusals} == {Action.RETRY}
+    assert {decision.action for decision in refusals} == {RetryAction.RETRY}
     assert sum(rounds(batch, now + 1.0)) == 20
 
 
@@ -834,7 +836,7 @@ def test_an_outage_takes_nothing_from_the_budget() -> None:
         assert host.budget.spend(0.5), "something has been taken"
     job = batch.start(0.5)
 
-    assert batch.schedule.done(job, unconnected(started_at=0.5), 0.5).action is Action.RETRY
+    assert batch.schedule.done(job, unconnected(started_at=0.5), 0.5).action is RetryAction.RETRY
 
 
 def test_a_failure_among_answers_is_paid_from_the_budget() -> None:
@@ -845,7 +847,7 @@ def test_a_failure_among_answers_is_paid_from_the_budget() -> None:
         taken.append(batch.attempt(n / 1000, silent(kind="protocol")).action)
         batch.attempt(n / 1000, succeeded())
 
-    assert taken.count(Action.OUT_OF_BUDGET) == 3
+    assert taken.count(RetryAction.OUT_OF_BUDGET) == 3
 
 
 def test_an_outage_that_lasts_is_paid_from_the_budget() -> None:
@@ -858,7 +860,7 @@ def test_an_outage_that_lasts_is_paid_from_the_budget() -> None:
         actions += [batch.schedule.done(job, down, now).action for job in starts(batch, now)]
         now += 0.1
 
-    assert Action.OUT_OF_BUDGET in actions
+    assert RetryAction.OUT_OF_BUDGET in actions
 
 
 # Hosts that are down
@@ -977,7 +979,7 @@ def test_a_request_whose_host_goes_down_ends_with_its_own_error() -> None:
     first = batch.attempt(0.0, unconnected())
     second = batch.attempt(3.0, unconnected())
 
-    assert (first.action, second.action) == (Action.RETRY, Action.FINISH)
+    assert (first.action, second.action) == (RetryAction.RETRY, RetryAction.FINISH)
 
 
 def down_batch() -> Batch:

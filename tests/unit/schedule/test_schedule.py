@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncbatch._policies._rate import Rate
-from asyncbatch._schedule import FINISH, Action, Job, JobState, Schedule
+from asyncbatch._schedule import FINISH, Job, JobState, RetryAction, Schedule
 from asyncbatch._schedule._hosts import Hosts
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
@@ -201,7 +201,7 @@ def decisions(outcome: dict[str, Any], n: int, *, deadline: float | None = None)
         job.deadline = deadline
         decision = schedule.done(job, Outcome(**outcome, started_at=now), now)
         taken.append((decision.action, decision.delay))
-        if decision.action is not Action.RETRY:
+        if decision.action is not RetryAction.RETRY:
             break
         now += decision.delay
     return taken
@@ -212,26 +212,26 @@ def test_a_request_is_tried_as_often_as_the_policy_says() -> None:
     kind = FailureKind.protocol
 
     assert decisions({"kind": kind}, 9) == [
-        (Action.RETRY, 0.5),
-        (Action.RETRY, 1.0),
-        (Action.FINISH, 0.0),
+        (RetryAction.RETRY, 0.5),
+        (RetryAction.RETRY, 1.0),
+        (RetryAction.FINISH, 0.0),
     ]
 
 
 def test_success_is_the_end() -> None:
     """Of a request that was never tried before, and of one that was."""
-    assert decisions({"status_code": 200}, 1) == [(Action.FINISH, 0.0)]
+    assert decisions({"status_code": 200}, 1) == [(RetryAction.FINISH, 0.0)]
 
 
 def test_a_failure_of_our_own_side_is_no_try() -> None:
     """It is repeated after a short growing wait, ten times at most."""
     taken = decisions(LOCAL, 99)
-    delays = [delay for action, delay in taken if action is Action.RETRY]
+    delays = [delay for action, delay in taken if action is RetryAction.RETRY]
 
     assert len(delays) == 10
     assert delays == sorted(delays)
     assert sum(delays) < 10
-    assert taken[-1] == (Action.FINISH, 0.0)
+    assert taken[-1] == (RetryAction.FINISH, 0.0)
 
 
 def test_a_failure_of_our_own_side_says_nothing_about_the_host() -> None:
@@ -320,8 +320,8 @@ def test_retries_of_a_host_stay_within_its_budget() -> None:
     add(schedule, hosts, "a" * 1000)
     taken = [schedule.done(job, refused(500), 0.5).action for job in start_all(schedule)]
 
-    assert taken.count(Action.RETRY) == 300
-    assert taken.count(Action.OUT_OF_BUDGET) == 700
+    assert taken.count(RetryAction.RETRY) == 300
+    assert taken.count(RetryAction.OUT_OF_BUDGET) == 700
 
 
 def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
@@ -333,7 +333,7 @@ def test_a_retry_at_the_time_the_server_named_needs_no_budget() -> None:
         schedule.done(job, refused(429, retry_after=1.0), 0.5).action for job in start_all(schedule)
     ]
 
-    assert taken.count(Action.RETRY) == 1000
+    assert taken.count(RetryAction.RETRY) == 1000
 
 
 def state_of(job: Job) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_an_upgrade_is_a_request_like_any_other() -> None:
 def test_the_client_says_whether_the_connection_stays(
     version: str, connection: str, keep_alive: bool
 ) -> None:
-    """`Connection` and the version settle it."""
+    """`ServerConnection` and the version settle it."""
     reader = RequestReader()
     reader.feed(f"GET / HTTP/{version}\r\nConnection: {connection}\r\n\r\n".encode())
 

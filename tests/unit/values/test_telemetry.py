@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._values._telemetry import BatchListener, Telemetry, Watch
+from asyncbatch._values._telemetry import AttemptWatch, BatchListener, Telemetry
 from asyncbatch.telemetry import OpenTelemetry
 from asyncbatch.telemetry._spans import AttemptSpans, Spans
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.any_loop
 
 @pytest.mark.parametrize(
     ("interface", "implementation"),
-    [(Telemetry, OpenTelemetry), (BatchListener, Spans), (Watch, AttemptSpans)],
+    [(Telemetry, OpenTelemetry), (BatchListener, Spans), (AttemptWatch, AttemptSpans)],
 )
 def test_ours_has_each_method_as_it_is_called(interface: Any, implementation: type) -> None:
     """With the same parameters."""

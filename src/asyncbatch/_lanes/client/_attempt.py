@@ -39,7 +39,7 @@ from asyncbatch._lanes.request._sendable import (
     check_url,
 )
 from asyncbatch._lanes.request._upload import Body
-from asyncbatch._lanes.response._body import BodyReader, close
+from asyncbatch._lanes.response._body import ClientBodyReader, close
 from asyncbatch._lanes.response._save import leave_body, save_body
 from asyncbatch._lanes.response._turn import EXCHANGE
 from asyncbatch._values._body_source import UnreadableBody
@@ -95,7 +95,7 @@ class ClientAttempt:
         item: object,
         rules: Rules,
         hops: Hops,
-        reader: BodyReader,
+        reader: ClientBodyReader,
         resumed: Resumed | None = None,
         sink: Sink | None = None,
         on_body: Callable[[], object] = _ignore,

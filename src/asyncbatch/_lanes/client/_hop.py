@@ -35,7 +35,7 @@ from asyncbatch._lanes.request._upload_stream import check_whole
 from asyncbatch._lanes.response._phases import PhaseTrace
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Unset
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 
 # httpx's extension for the name in SNI and in the certificate.
 _SERVER_NAME = "sni_hostname"
@@ -70,7 +70,7 @@ class Hops:
         minimum_rate: float | None,
         stepped: Callable[[Awaitable[Any]], Awaitable[Any]],
         first: Any = None,
-        watch: Watch | None = None,
+        watch: AttemptWatch | None = None,
         proxy: Proxy | Unset | None = UNSET,
         names_proxy: bool = False,
         short: ShortSend | None = None,
@@ -192,7 +192,7 @@ class Hops:
         state.hops += 1
         return response
 
-    def _announce(self, watch: Watch, native: Any, url: Any) -> None:
+    def _announce(self, watch: AttemptWatch, native: Any, url: Any) -> None:
         """Tell of a request that is sent next, and add the fields that it is to carry."""
         headers = native.headers
         if self._first is not None:  # it was sent before, with these
@@ -267,7 +267,7 @@ class Hops:
         return response
 
 
-def _tell(watch: Watch, response: Any) -> None:
+def _tell(watch: AttemptWatch, response: Any) -> None:
     """Tell of a head that has come, over the connection that its transport names."""
     stream, peer = response.extensions.get("network_stream"), None
     if stream is not None:

@@ -20,7 +20,7 @@ from asyncbatch._lanes.request._origin_head import (
 from asyncbatch._values._host_key import Origin as HostKey
 from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._request import UNSET, Request, Unset
-from asyncbatch._values._telemetry import Watch
+from asyncbatch._values._telemetry import AttemptWatch
 from asyncbatch._values._timeouts import TimeLimits
 
 
@@ -83,7 +83,7 @@ class PreparedRequest:
         # Whether a relay may send it if its body is short: not with hooks or limits of its own.
         self.may_relay = True
         # Is told when it is sent, and the fields that are added for that; `payload` lacks them.
-        self.watch: Watch | None = None
+        self.watch: AttemptWatch | None = None
         self.carried: Sequence[tuple[bytes, bytes]] = ()
         # What the native request is built from, unless it has been built already.
         self._url = ""
@@ -302,7 +302,7 @@ def key_of(encoded: Encoded) -> HostKey:
     return encoded[2].key if isinstance(encoded, tuple) else encoded.key
 
 
-def watched(encoded: Encoded, limits: TimeLimits, watch: Watch | None) -> PreparedRequest:
+def watched(encoded: Encoded, limits: TimeLimits, watch: AttemptWatch | None) -> PreparedRequest:
     """Return an encoded request of which `watch` is told before it is sent."""
     prepared = PreparedRequest.of(encoded, limits)
     prepared.watch = watch

@@ -23,7 +23,7 @@ from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._head_fields import coding_of, fields_of_body
-from asyncbatch._lanes.response._turn import EXCHANGE, TAKEN, Turns
+from asyncbatch._lanes.response._turn import EXCHANGE, TAKEN, LoopTurns
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._timeouts import CLOSE_SECONDS
@@ -38,7 +38,7 @@ REDIRECT_BODY_LIMIT = 64 * 1024
 _LENGTH = re.compile(b"[0-9]{1,100}")
 
 
-class BodyReader:
+class ClientBodyReader:
     """
     Reads the bodies of one client's responses in one batch.
 
@@ -54,7 +54,7 @@ class BodyReader:
         self._minimum_rate = minimum_rate
         library = binding.library
         self._takes = is_untouched(library.Response.aiter_raw, library.__name__)
-        self.turns = Turns()
+        self.turns = LoopTurns()
         """The turns of the running event loop."""
 
     async def read(

@@ -54,7 +54,7 @@ async def save_body(
             await close(response)
             await abandon(chunks)
             raise
-    # As `BodyReader` does.
+    # As `ClientBodyReader` does.
     response._content = b""
     drop_stream(response, binding)
 

@@ -30,7 +30,7 @@ TAKEN = 8 * 1024
 """What it costs to take a body that our engine has received whole."""
 
 
-class Turn:
+class LoopTurn:
     """
     What is left of the current turn of one event loop.
 
@@ -53,19 +53,19 @@ class Turn:
         self.left = AT_ONCE
 
 
-_turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
+_turns: WeakKeyDictionary[Any, LoopTurn] = WeakKeyDictionary()
 
 
-def turn_here() -> tuple[Turn, CallSoon]:
+def turn_here() -> tuple[LoopTurn, CallSoon]:
     """Return the turn of the running event loop, and its function to call in the next turn."""
     loop: Any = anyio.lowlevel.current_token().native_token
     turn = _turns.get(loop)
     if turn is None:
-        turn = _turns[loop] = Turn()
+        turn = _turns[loop] = LoopTurn()
     return turn, getattr(loop, "call_soon", None) or loop.run_sync_soon
 
 
-class Turns:
+class LoopTurns:
     """The turns of the running event loop; make one for each batch, since a look-up takes long."""
 
     __slots__ = ("_call_soon", "_turn")

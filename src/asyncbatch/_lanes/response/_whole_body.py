@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from asyncbatch._decoding import BodyLimitExceeded, decode, decoder_for, may_be_large
 from asyncbatch._engine.http11 import UnjoinedBody
-from asyncbatch._lanes.response._turn import AT_ONCE, CallSoon, Turn, turn_here
+from asyncbatch._lanes.response._turn import AT_ONCE, CallSoon, LoopTurn, turn_here
 from asyncbatch._runtime._threads import NoThreads, Threads
 
 AT_ONCE_RAW = 64 * 1024
@@ -44,7 +44,7 @@ class WholeBodyDecoder:
         self._limit = limit
         self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
         # Those of the running event loop; set by `begin`.
-        self._turn: Turn | None = None
+        self._turn: LoopTurn | None = None
         self.call_soon: CallSoon = None  # type: ignore[assignment]
         """Calls a function in the next turn of the event loop."""
         self.has_begun = False
@@ -109,7 +109,7 @@ class WholeBodyDecoder:
         finally:
             job.give_up()
 
-    def _decode_here(self, raw: bytes, coding: str, turn: Turn) -> bytes:
+    def _decode_here(self, raw: bytes, coding: str, turn: LoopTurn) -> bytes:
         spent = AT_ONCE  # a failure costs the whole turn
         try:
             content = decode(coding, raw, max_size=self._at_once)

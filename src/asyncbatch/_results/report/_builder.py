@@ -17,7 +17,7 @@ from asyncbatch._results._by_host import host_of
 from asyncbatch._results._limits import UNKNOWN, Limits
 from asyncbatch._results._summary import PHASES, Summary, SummaryBuilder
 from asyncbatch._results.report._failure_groups import FailureGroups
-from asyncbatch._results.report._figures import Figures, HostFigures
+from asyncbatch._results.report._figures import Figures, HostTotals
 from asyncbatch._results.report._slowest import Slowest
 from asyncbatch._results.report._timeline import (
     ENDED_WAITING,
@@ -46,11 +46,11 @@ class ReportBuilder:
         self._time: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         # Seconds of requests, and those of their last tries, that were not in flight all the time.
         self._interrupted = self._interrupted_network = 0.0
-        self._hosts: dict[str, HostFigures] = {}
+        self._hosts: dict[str, HostTotals] = {}
         # The same, by what plain URLs begin with; it is emptied when hosts are dropped.
-        self._by_start: dict[str, HostFigures] = {}
+        self._by_start: dict[str, HostTotals] = {}
         # The hosts that were not kept, and how many of them there were.
-        self._others = HostFigures()
+        self._others = HostTotals()
         self._other_hosts = 0
         self._slowest = Slowest()
         self._groups = FailureGroups()
@@ -80,7 +80,7 @@ class ReportBuilder:
         """Return what `merge` takes, of types that JSON has, and of a bounded size."""
         hosts = heapq.nlargest(HOSTS_IN_STATE, self._hosts.items(), key=_weight_of)
         kept = {host for host, _ in hosts}
-        others = HostFigures()
+        others = HostTotals()
         others.add(self._others)
         for host, figures in self._hosts.items():
             if host not in kept:
@@ -110,8 +110,8 @@ class ReportBuilder:
         self._interrupted += state["interrupted"][0]
         self._interrupted_network += state["interrupted"][1]
         for host, figures in state["hosts"]:
-            self._figures_of(host).add(HostFigures(*figures))
-        self._others.add(HostFigures(*state["others"]))
+            self._figures_of(host).add(HostTotals(*figures))
+        self._others.add(HostTotals(*state["others"]))
         self._other_hosts += state["other_hosts"]
         self._slowest.merge(state["slowest"])
         self._groups.merge(state["groups"], state["ungrouped"])
@@ -169,7 +169,7 @@ class ReportBuilder:
         if elapsed > figures.slowest:
             figures.slowest = elapsed
 
-    def _figures_for(self, result: Result) -> HostFigures:
+    def _figures_for(self, result: Result) -> HostTotals:
         asked = asked_url_of(result)
         if type(asked) is not str or (end := asked.find("/", AFTER_SCHEME)) < 0:
             return self._figures_of(host_of(result))
@@ -185,12 +185,12 @@ class ReportBuilder:
                 self._by_start[start] = figures
         return figures
 
-    def _figures_of(self, host: str) -> HostFigures:
+    def _figures_of(self, host: str) -> HostTotals:
         figures = self._hosts.get(host)
         if figures is None:
             if len(self._hosts) >= 2 * HOSTS:
                 self._drop_hosts()
-            figures = self._hosts[host] = HostFigures()
+            figures = self._hosts[host] = HostTotals()
         return figures
 
     def _drop_hosts(self) -> None:
@@ -225,5 +225,5 @@ class ReportBuilder:
             self._interrupted_network += network_seconds(result.timing)
 
 
-def _weight_of(host: tuple[str, HostFigures]) -> float:
+def _weight_of(host: tuple[str, HostTotals]) -> float:
     return host[1].elapsed + host[1].throttled

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from asyncbatch._results._summary import Summary, shown_bytes, shown_rate, shown_seconds
 from asyncbatch._results.report import _charts
-from asyncbatch._results.report._figures import Figures, HostFigures
+from asyncbatch._results.report._figures import Figures, HostTotals
 from asyncbatch._results.report._markup import BAD, URL_SHOWN, escaped, foreign, plural, table
 
 HOSTS_SHOWN = 20
@@ -79,7 +79,7 @@ def hosts(figures: Figures) -> str:
     """Return the section of the hosts with the most time."""
     shown = figures.hosts[:HOSTS_SHOWN]
     rows = [_host_row(foreign(host, 80) if host else "no host", each) for host, each in shown]
-    rest = HostFigures()
+    rest = HostTotals()
     for _, each in figures.hosts[HOSTS_SHOWN:]:
         rest.add(each)
     if figures.others is not None:
@@ -93,7 +93,7 @@ def hosts(figures: Figures) -> str:
     )
 
 
-def _host_row(name: str, each: HostFigures) -> tuple[str, ...]:
+def _host_row(name: str, each: HostTotals) -> tuple[str, ...]:
     failed = f"{each.failed:,}"
     return (
         name,

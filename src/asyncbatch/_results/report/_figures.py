@@ -21,7 +21,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 @attrs.define
-class HostFigures:
+class HostTotals:
     """The results of one host."""
 
     requests: int = 0
@@ -35,7 +35,7 @@ class HostFigures:
     slowest: float = 0.0
     """Seconds of its slowest request."""
 
-    def add(self, other: HostFigures) -> None:
+    def add(self, other: HostTotals) -> None:
         """Add the figures of another host."""
         self.requests += other.requests
         self.failed += other.failed
@@ -93,11 +93,11 @@ class Figures:
     time: dict[str, float]
     """Seconds spent in each phase of `PHASES`, added up over the requests; and in `other`: those in
     flight that are in no phase."""
-    hosts: tuple[tuple[str, HostFigures], ...]
+    hosts: tuple[tuple[str, HostTotals], ...]
     """The hosts with the most time, those first."""
     more_hosts: int
     """How many hosts there are beyond those."""
-    others: HostFigures | None
+    others: HostTotals | None
     """The figures of the other hosts together."""
     slowest: tuple[SlowRequest, ...]
     groups: tuple[FailureGroup, ...]

@@ -17,7 +17,7 @@ from asyncbatch._engine._minimum_rate import WINDOW
 from asyncbatch._lanes.client._binding import binding_of
 from asyncbatch._lanes.response._body import (
     REDIRECT_BODY_LIMIT,
-    BodyReader,
+    ClientBodyReader,
     close,
     redirect_limit,
 )
@@ -74,7 +74,7 @@ def respond(library: Any, stream: Stream, status: int = 200, **headers: str) -> 
 
 
 async def read(response: Any, library: Any, limit: int | None = None, **more: Any) -> bytes:
-    reader = BodyReader(binding_of(library.AsyncClient()), more.get("minimum_rate"))
+    reader = ClientBodyReader(binding_of(library.AsyncClient()), more.get("minimum_rate"))
     await reader.read(response, limit)
     content: bytes = response.content
     return content
@@ -198,7 +198,7 @@ async def test_a_long_redirect_is_closed_and_left_empty(library: Any) -> None:
     long, short = Stream(bytes(REDIRECT_BODY_LIMIT), b"x"), Stream(b"moved")
     responses = [respond(library, stream, 302) for stream in (long, short)]
     for response in responses:
-        await BodyReader(binding, None).read_redirect(response, None)
+        await ClientBodyReader(binding, None).read_redirect(response, None)
 
     assert [response.content for response in responses] == [b"", b"moved"]
     assert long.closed
@@ -264,7 +264,7 @@ async def exchanged(
             response.stream = Noting(response.stream)
         elif wrap == "transport":
             response.stream._stream = Noting(response.stream._stream)
-        await BodyReader(binding_of(client), None).read(response, 10_000, exchange)
+        await ClientBodyReader(binding_of(client), None).read(response, 10_000, exchange)
     return response, readers
 
 

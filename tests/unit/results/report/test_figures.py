@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch._results.report._builder import ReportBuilder
-from asyncbatch._results.report._figures import TEXT, HostFigures, clean
+from asyncbatch._results.report._figures import TEXT, HostTotals, clean
 from tests.samples import failure
 
 
@@ -37,8 +37,8 @@ def test_a_clean_text_stays_as_it_is(text: str) -> None:
 
 def test_figures_of_hosts_add_up() -> None:
     """But for the slowest request, which is that of one of them."""
-    one, other = HostFigures(1, 2, 3, 4, 5.0, 6.0, 7.0), HostFigures(1, 1, 1, 1, 1.0, 1.0, 9.0)
+    one, other = HostTotals(1, 2, 3, 4, 5.0, 6.0, 7.0), HostTotals(1, 1, 1, 1, 1.0, 1.0, 9.0)
 
     one.add(other)
 
-    assert one == HostFigures(2, 3, 4, 5, 6.0, 7.0, 9.0)
+    assert one == HostTotals(2, 3, 4, 5, 6.0, 7.0, 9.0)
