@@ -106,13 +106,17 @@ def summary(record: Record) -> str:
     rows = [_summary_row(record, BY_NAME[name]) for name in _SUMMARIZED if record.of(name)]
     python = record.machine.get("python", "")
     found = f"{record.date}, {python}, {_some_versions(record)}."
-    parts = (_table(header, rows), ways(record), comparisons(record), found)
+    parts = (_table(header, rows), ways(record), found)
     return "\n\n".join(part for part in parts if part)
 
 
 def ways(record: Record) -> str:
-    """Return the CPU time of the ordinary ways of use, in multiples of ours; empty without any."""
-    names = [name for name in ORDINARY if record.of(name)]
+    """
+    Return the CPU time of the ordinary ways of use, in multiples of ours; empty without any.
+
+    The rows of the first table are left out.
+    """
+    names = [name for name in ORDINARY if record.of(name) and name not in _SUMMARIZED]
     if not names:
         return ""
     header = ["used with", "asyncbatch", "aiohttp (from, to)", "fastest Rust client (from, to)"]
@@ -131,30 +135,6 @@ def ways(record: Record) -> str:
         + _table(header, rows)
     )
 
-
-def comparisons(record: Record) -> str:
-    """Return what one thing takes in multiples of another, of which a target tells, if any."""
-    rows = [
-        [
-            verdict.target.title,
-            f"{verdict.target.sign} {verdict.target.bound:g}",
-            _shown(verdict.spread),
-            "CPU" if verdict.target.by_cpu else "wall",
-        ]
-        for verdict in verdicts(record)
-        if verdict.target.above.workload in _COMPARED and verdict.spread is not None
-    ]
-    if not rows:
-        return ""
-    return "What one thing takes, in multiples of another:\n\n" + _table(
-        ["what", "aimed at", "measured (from, to)", "time"], rows
-    )
-
-
-_COMPARED = {
-    *("pace, forward proxy", "pace, tunnel", "SDK calls", "SDK calls, 500 at once"),
-    *("HTTP/2", "batches of 200", "client lane", "client lane, 100 connections"),
-}
 
 _SUMMARIZED = (
     "headline",

@@ -24,10 +24,7 @@ from benchmarks.workloads import (
     ORDINARY,
     OURS,
     OURS_UVLOOP,
-    PACES,
     RESOURCES,
-    SDK,
-    SDK_ON_ENGINE,
     WAYS,
     Workload,
 )
@@ -89,7 +86,7 @@ def test_a_way_of_use_has_a_target_and_is_shown(name: str) -> None:
     ]
 
     assert [target for target in TARGETS if target.above.workload == workload.name]
-    assert workload.title[1:] in report.ways(record)
+    assert workload.title[1:] in report.summary(record)
 
 
 def test_each_way_of_use_is_an_ordinary_one() -> None:
@@ -108,28 +105,6 @@ def test_each_way_of_use_is_an_ordinary_one() -> None:
 def test_a_workload_goes_to_the_server_of_its_protocol(name: str, origin: str) -> None:
     """One that speaks HTTP/2 and nothing else, for the workload over HTTP/2."""
     assert Ports(plain=1, tls=2, http2=3).origin_for(BY_NAME[name]) == origin
-
-
-def test_what_something_adds_is_shown_as_soon_as_it_was_measured() -> None:
-    """A proxy at the same pace, small batches, HTTP/2, an SDK; nothing without a measurement."""
-    record = Record.read(ROOT / "benchmarks" / "results.json")
-    record.measurements = []
-    assert report.comparisons(record) == ""
-
-    names = [workload.name for workload in PACES]
-    names += ["batches of 200", "batches of 20,000", "HTTP/2", "TLS"]
-    figures = {"requests": 1, "wall": 1.0, "cpu": 1.0}
-    entrants = [(name, OURS) for name in names]
-    entrants += [("SDK calls", entrant) for entrant in (SDK_ON_ENGINE, SDK)]
-    record.measurements = [Measurement(name, *entrant, 1, figures) for name, entrant in entrants]
-    text = report.comparisons(record)
-
-    missing = [
-        word
-        for word in ("forward proxy", "tunnel", "batch of 200", "SDK", "HTTP/2")
-        if word not in text
-    ]
-    assert not missing
 
 
 @pytest.mark.asyncio_only
