@@ -134,10 +134,6 @@ class ExchangeConnection(Protocol):
 class ExchangeDial(Protocol):
     """What is called for an exchange on the dial that it waits for."""
 
-    def tell(self, exchange: Exchange) -> None:
-        """Copy the duration of each phase so far to an exchange."""
-        ...
-
     def spare(self, exchange: Exchange) -> None:
         """Continue for the next waiting exchange, since this one was served otherwise."""
         ...
@@ -146,12 +142,8 @@ class ExchangeDial(Protocol):
         """Continue for this exchange, instead of the one that the dial was begun for."""
         ...
 
-    def pass_on(self, exchange: Exchange, other: Exchange) -> None:
-        """Continue for another exchange, since this one waits no more."""
-        ...
-
-    def cancel(self, exchange: Exchange) -> None:
-        """Cancel the dial, since the exchange waits no more."""
+    def withdraw(self, exchange: Exchange) -> None:
+        """Continue for an exchange that hopes for a connection, since this one waits no more."""
         ...
 
 

@@ -1,23 +1,28 @@
 """
-Dials: attempts to open a connection, in a task unless it is immediate.
+`Dialler`: opens connections for exchanges that wait, as many as there is room for.
 
-The task is not the exchange's. If another connection becomes free first, it serves the exchange,
-and the new one serves the next. The pool decides whether there is room for a dial, and what happens
-to the exchange if it fails.
+A `Dial` opens one, in a task unless it is immediate. The task is not the exchange's. If another
+connection becomes free first, it serves the exchange, and the new one serves the next. The pool
+decides which exchange needs a connection, and which one a new connection serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Protocol, cast
 
 import anyio
 
 from asyncbatch._engine._errors import (
     ConnectFailed,
+    EngineClosed,
     HandshakeFailed,
     ProxyFailed,
     ResolveFailed,
     TimedOut,
+    causes_of,
+    is_exhausted,
+    lacks_descriptors,
 )
 from asyncbatch._engine._event_loop import EventLoop, Task
 from asyncbatch._engine._exchange import Exchange
@@ -25,10 +30,14 @@ from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connect._phases import ConnectPhases
 from asyncbatch._engine.connect._sockets import StartedConnect
 from asyncbatch._engine.connection._pooled import PooledConnection
+from asyncbatch._engine.connection._proxied import as_proxys_fault
+from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._transport import Transport
+from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool
+from asyncbatch._engine.pool._waiters import Waiters
 from asyncbatch._runtime._stalls import TimeLimit
 
 RETRY_BACKOFF = 0.5
@@ -36,7 +45,7 @@ RETRY_BACKOFF = 0.5
 
 
 class DialOwner(Protocol):
-    """What a dial calls on the pool."""
+    """What the dialler and its dials call on the pool."""
 
     def connection_on(self, transport: Transport, origin_pool: OriginPool) -> PooledConnection:
         """
@@ -47,30 +56,56 @@ class DialOwner(Protocol):
         """
         ...
 
-    def dial_succeeded(
-        self, dial: Dial, exchange: Exchange | None, connection: PooledConnection
+    def connection_opened(
+        self, connection: PooledConnection, origin_pool: OriginPool, exchange: Exchange | None
     ) -> None:
         """Use a new connection, first for the exchange that still waits for it."""
         ...
 
-    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
-        """Handle the exchange that still waits; without an error, the dial was cancelled."""
+    def fail_waiting(self, exchange: Exchange, error: Exception) -> None:
+        """Fail an exchange that still waits."""
+        ...
+
+    def dial_ended(self, origin_pool: OriginPool) -> None:
+        """Use the place of a dial that has opened nothing."""
         ...
 
 
 class Dialler:
     """
-    What the dials of a pool share, and the set of those in progress.
+    Begins dials if there is room, and decides about the exchanges of those that fail.
 
     Args:
-        owner: Makes connections on the transports, and receives the result of each dial.
+        owner: Makes connections on the transports, and uses them.
         loop: The event loop.
         connector: Opens the transports.
         attacher: Makes the transports of sockets.
         closing: Runs the tasks.
+        in_use: The connections that serve exchanges.
+        idle: The idle connections, which make room if needed.
+        waiters: The exchanges that have no connection.
+        max_connections: Most connections open or being opened, idle ones included.
+        max_in_use: Most connections being opened or serving an exchange.
+
+    Attributes:
+        dials: The dials in progress. Each dial adds and removes itself.
+        is_stopped: Whether nothing more is opened.
     """
 
-    __slots__ = ("attacher", "closing", "connector", "dials", "loop", "owner")
+    __slots__ = (
+        "_idle",
+        "_in_use",
+        "_max_connections",
+        "attacher",
+        "closing",
+        "connector",
+        "dials",
+        "is_stopped",
+        "loop",
+        "max_in_use",
+        "owner",
+        "waiters",
+    )
 
     def __init__(
         self,
@@ -79,14 +114,98 @@ class Dialler:
         connector: Connector,
         attacher: Attacher,
         closing: Closing,
+        *,
+        in_use: Sized,
+        idle: IdleConnections,
+        waiters: Waiters,
+        max_connections: int,
+        max_in_use: int,
     ) -> None:
         self.owner = owner
         self.loop = loop
         self.connector = connector
         self.attacher = attacher
         self.closing = closing
-        # The dials in progress. Each dial adds and removes itself.
+        self._in_use = in_use
+        self._idle = idle
+        self.waiters = waiters
+        self._max_connections = max_connections
+        self.max_in_use = max_in_use
         self.dials: dict[Dial, None] = {}
+        self.is_stopped = False
+
+    def dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
+        """Open a connection if there is room, closing an idle one if needed; return whether."""
+        in_use = len(self._in_use) + len(self.dials)
+        if in_use >= self.max_in_use:
+            return False
+        is_full = in_use + len(self._idle.members) >= self._max_connections
+        if is_full and not self._idle.close_oldest():
+            return False
+        self.dial(origin_pool, exchange)
+        return True
+
+    def dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool = False) -> None:
+        """Open a connection, whether there is room or not; `is_fresh` as for `Dial`."""
+        self.waiters.feed(exchange)
+        Dial(self, origin_pool, exchange, is_fresh=is_fresh).begin()
+
+    def dial_for_hoping(self, origin_pool: OriginPool) -> None:
+        """Open as many connections as those need that wait for other exchanges' connections."""
+        hoping = origin_pool.hoping
+        while hoping and not self.is_stopped and not origin_pool.has_enough_opening:
+            exchange, _ = hoping.popitem(last=False)
+            if not self.dial_if_room(origin_pool, exchange):
+                self.waiters.starve(exchange)
+
+    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
+        """
+        Fail the exchange that waits for this dial, or have it dial or wait again.
+
+        Args:
+            dial: The dial, which has ended.
+            exchange: The exchange that still waits for it.
+            error: Why it has failed; `None` if it was cancelled.
+        """
+        origin_pool = dial.origin_pool
+        waits_for_others = exchange is not None and self._waits_for_others(dial, exchange, error)
+        # Not before: it keeps the `OriginPool` while connections are closed to make room.
+        origin_pool.opening.pop(dial, None)
+        if not waits_for_others:
+            self.dial_for_hoping(origin_pool)
+            self.owner.dial_ended(origin_pool)
+
+    def _waits_for_others(self, dial: Dial, exchange: Exchange, error: Exception | None) -> bool:
+        """Fail an exchange or dial again; return whether only open connections can serve it."""
+        origin_pool = dial.origin_pool
+        if error is None:
+            self.owner.fail_waiting(exchange, EngineClosed("the engine was closed"))
+        elif dial.is_taken_over and isinstance(error, TimedOut):
+            # The time limit began before the dial took over this exchange.
+            if not self.dial_if_room(origin_pool, exchange):
+                self.waiters.starve(exchange)
+        elif self._can_make_room(error):
+            self.dial(origin_pool, exchange, is_fresh=dial.is_fresh)
+        elif self._may_share(origin_pool, error):
+            # No other exchange gets a new connection now, either.
+            origin_pool.waiting[exchange] = None
+            self.waiters.starve(exchange)
+            return True
+        else:
+            self.owner.fail_waiting(exchange, error)
+        return False
+
+    def _can_make_room(self, error: Exception) -> bool:
+        """Close an idle connection if descriptors were lacking; return whether one was closed."""
+        if self.is_stopped or not any(map(lacks_descriptors, causes_of(error))):
+            return False
+        return self._idle.close_oldest()
+
+    def _may_share(self, origin_pool: OriginPool, error: Exception) -> bool:
+        """Whether this machine can open no connection, but others to the origin are open."""
+        if self.is_stopped or not origin_pool.connections:
+            return False
+        return any(map(is_exhausted, causes_of(error)))
 
     def take_out(self, seconds: float) -> None:
         """Take the time of a blocked loop out of all dials in progress."""
@@ -94,7 +213,8 @@ class Dialler:
             dial.take_out(seconds)
 
     def stop(self) -> None:
-        """Cancel all dials in progress."""
+        """Cancel all dials in progress, and begin no more for exchanges that hope."""
+        self.is_stopped = True
         for dial in list(self.dials):
             dial.stop()
 
@@ -137,6 +257,7 @@ class Dial:
         self._phases = ConnectPhases(exchange.observer)
         exchange.dial = self
         dialler.dials[self] = None
+        origin_pool.opening[self] = None
         # What `begin` has opened, until the task uses it.
         self._begun: StartedConnect | None = None
         self._task: Task[PooledConnection] | None = None
@@ -171,10 +292,6 @@ class Dial:
         # A callback, since a task that is cancelled before its first step never runs its coroutine.
         self._task.add_done_callback(self._ended)
 
-    def tell(self, exchange: Exchange) -> None:
-        """Copy the duration of each phase so far to an exchange that was served or has ended."""
-        self._phases.tell(exchange)
-
     def spare(self, exchange: Exchange) -> None:
         """Continue for the next waiting exchange, since this one was served otherwise."""
         self._leave(exchange)
@@ -188,15 +305,18 @@ class Dial:
         self._phases.count_from_now()
         self.is_taken_over = True
 
-    def pass_on(self, exchange: Exchange, other: Exchange) -> None:
-        """Continue for another exchange, since this one waits no more."""
+    def withdraw(self, exchange: Exchange) -> None:
+        """Continue for an exchange that hopes for a connection, since this one waits no more."""
+        # A caller whose time limit ended the exchange reads how long each phase took.
+        self._phases.tell(exchange)
         self._leave(exchange)
+        hoping = self.origin_pool.hoping
+        if not hoping:
+            self.stop()  # the task calls `dial_failed`
+            return
+        other, _ = hoping.popitem(last=False)
         self.take_over(other)
-
-    def cancel(self, exchange: Exchange) -> None:
-        """Cancel the dial, since the exchange waits no more; the task calls `dial_failed`."""
-        self._leave(exchange)
-        self.stop()
+        self._dialler.waiters.feed(other)
 
     def take_out(self, seconds: float) -> None:
         """Take the time of a blocked loop out of the phases and the limit."""
@@ -250,10 +370,22 @@ class Dial:
             self._succeeded(task.result())
 
     def _succeeded(self, connection: PooledConnection) -> None:
-        self._dialler.owner.dial_succeeded(self, self._end(), connection)
+        dialler, origin_pool, exchange = self._dialler, self.origin_pool, self._end()
+        if not (connection.is_closed or dialler.is_stopped):
+            del origin_pool.opening[self]
+            dialler.owner.connection_opened(connection, origin_pool, exchange)
+            return
+        connection.close()
+        error: Exception | None = None
+        if exchange is not None:
+            # The connection ended after it was opened and before it was used.
+            error = TruncatedResponse("the server closed at once", received=False)
+            error.__cause__ = connection.early_end
+            error = as_proxys_fault(error, exchange)
+        dialler.dial_failed(self, exchange, error)
 
     def _failed(self, error: Exception | None) -> None:
-        self._dialler.owner.dial_failed(self, self._end(), error)
+        self._dialler.dial_failed(self, self._end(), error)
 
     def _end(self) -> Exchange | None:
         """Remove the dial, and return the exchange that still waits for it."""

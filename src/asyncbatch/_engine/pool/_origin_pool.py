@@ -1,8 +1,8 @@
 """
 `OriginPool`: the connections to one origin that have room, and the exchanges that wait for one.
 
-`OriginPools` keeps one for each origin, for as long as something would be lost without it. Every
-step is O(1).
+`OriginPools` keeps one for each origin while a connection, a dial or an exchange refers to it.
+Every step is O(1).
 """
 
 from __future__ import annotations
@@ -64,16 +64,21 @@ class OriginPool:
         self.known_heads = KnownHeads()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is lost if it is forgotten."""
-        return not (self.connections or self.waiting or self.spare_dials)
-
-    @property
     def has_enough_opening(self) -> bool:
         """Whether what is being opened will be enough for all that wait."""
         # Not by the product: that of infinity and 0 is no number.
         opening = len(self.opening)
         return opening > 0 and len(self.waiting) <= opening * self.streams
+
+    def take_shared(self) -> SharedConnection | None:
+        """Return the connection in use that has got room most recently, if there is one."""
+        shared = self.shared
+        while shared:
+            connection = next(reversed(shared))
+            if connection.has_room:
+                return connection
+            del shared[connection]
+        return None
 
 
 class OriginPools:
@@ -81,8 +86,8 @@ class OriginPools:
     The origin pools of one pool.
 
     Attributes:
-        kept: By origin. An `OriginPool` that is empty may have been forgotten while a dial or a
-            connection still refers to it.
+        kept: By origin. A dial in progress, a connection that is open, and an exchange that waits
+            refer to one of these.
     """
 
     __slots__ = ("_may_share", "kept")
@@ -92,22 +97,14 @@ class OriginPools:
         self.kept: dict[Origin, OriginPool] = {}
 
     def of(self, origin: Origin) -> OriginPool:
-        """Return the `OriginPool` of an origin: the kept one, or one not kept yet."""
+        """Return the `OriginPool` of an origin, and keep it until `tidy` finds it empty."""
         origin_pool = self.kept.get(origin)
-        return self.new(origin) if origin_pool is None else origin_pool
-
-    def new(self, origin: Origin) -> OriginPool:
-        """Return a new `OriginPool`, which is not kept yet."""
-        return OriginPool(origin, may_share=self._may_share(origin))
-
-    def keep(self, origin_pool: OriginPool) -> OriginPool:
-        """Keep an `OriginPool`, unless its origin has another one by now; return the kept one."""
-        return self.kept.setdefault(origin_pool.origin, origin_pool)
+        if origin_pool is None:
+            origin_pool = OriginPool(origin, may_share=self._may_share(origin))
+            self.kept[origin] = origin_pool
+        return origin_pool
 
     def tidy(self, origin_pool: OriginPool) -> None:
-        """Forget an `OriginPool` if nothing is lost by that."""
-        if origin_pool.connections:  # as `is_empty`, without the call
-            return
-        # By identity: a dial may outlive the `OriginPool` that it was begun for.
-        if origin_pool.is_empty and self.kept.get(origin_pool.origin) is origin_pool:
-            del self.kept[origin_pool.origin]
+        """Forget an `OriginPool` to which nothing refers any more."""
+        if not (origin_pool.connections or origin_pool.opening or origin_pool.waiting):
+            self.kept.pop(origin_pool.origin, None)

@@ -15,9 +15,6 @@ from asyncbatch._engine._errors import (
     EngineClosed,
     Phase,
     TimedOut,
-    causes_of,
-    is_exhausted,
-    lacks_descriptors,
 )
 from asyncbatch._engine._event_loop import EventLoop, call_at_end, forget_at_end
 from asyncbatch._engine._exchange import Exchange, Origin
@@ -25,15 +22,13 @@ from asyncbatch._engine.connect._connector import Connector
 from asyncbatch._engine.connection._connection import Connection
 from asyncbatch._engine.connection._multiplexed import MultiplexedConnection
 from asyncbatch._engine.connection._pooled import PooledConnection, SharedConnection
-from asyncbatch._engine.connection._proxied import as_proxys_fault
-from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._attach import Attacher
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import watch_on
 from asyncbatch._engine.io._transport import Transport
 from asyncbatch._engine.pool._clocks import PoolClocks
-from asyncbatch._engine.pool._dialing import Dial, Dialler
+from asyncbatch._engine.pool._dialing import Dialler
 from asyncbatch._engine.pool._idle import IdleConnections
 from asyncbatch._engine.pool._origin_pool import OriginPool, OriginPools
 from asyncbatch._engine.pool._waiters import Waiters
@@ -77,10 +72,19 @@ class Pool:
         self.waiters = Waiters(self.deadlines)
         self.waiting = self.waiters.everyone
         self._attacher = Attacher(loop, self.watch, self.buffer, self.closing)
-        self.dialler = Dialler(self, loop, connector, self._attacher, self.closing)
         self.idle = IdleConnections(self.deadlines, maximum=max_idle, expiry=idle_expiry)
-        self._max_connections = max_connections
-        self._max_in_use = max_in_use
+        self.dialler = Dialler(
+            self,
+            loop,
+            connector,
+            self._attacher,
+            self.closing,
+            in_use=self.in_use,
+            idle=self.idle,
+            waiters=self.waiters,
+            max_connections=max_connections,
+            max_in_use=max_in_use,
+        )
         self._connector = connector
         self._origin_pools = OriginPools(connector.protocols.may_speak_http2)
         self.clocks.watch_over(self.waiters, self.idle, self.dialler)
@@ -91,12 +95,11 @@ class Pool:
 
     def submit(self, exchange: Exchange) -> None:
         """Start the exchange, now or as soon as there is a connection for it."""
-        kept = self._origin_pools.kept
-        origin_pool = kept.get(exchange.origin)
+        origin_pool = self._origin_pools.kept.get(exchange.origin)
         if origin_pool is None:
-            origin_pool = kept[exchange.origin] = self._origin_pools.new(exchange.origin)
+            origin_pool = self._origin_pools.of(exchange.origin)
         if origin_pool.shared:
-            shared = self._take_shared(origin_pool)
+            shared = origin_pool.take_shared()
             if shared is not None:
                 shared.start(exchange, monotonic())
                 return
@@ -107,17 +110,16 @@ class Pool:
                 if connection.is_shared:
                     self._share(connection)
                 return
-            origin_pool = self._origin_pools.keep(origin_pool)
+            origin_pool = self._origin_pools.of(exchange.origin)  # the idle ones were closed
         self._wait(origin_pool, exchange)
 
     def withdraw(self, exchange: Exchange) -> None:
-        """Forget an exchange that was abandoned, and cancel its dial."""
+        """Forget an exchange that waits no more, and its dial."""
         if exchange not in self.waiters.everyone:
             return
         self._stop_waiting(exchange)
         if exchange.dial is not None:
-            # A caller whose time limit ended the exchange reads how long each phase took.
-            self._cancel_dial(exchange)
+            exchange.dial.withdraw(exchange)
 
     def close_nowait(self) -> None:
         """Fail everything in flight and close everything, without waiting for its end."""
@@ -126,7 +128,7 @@ class Pool:
         self.deadlines.stop()
         self.dialler.stop()
         for exchange in list(self.waiters.everyone):
-            self._fail_waiting(exchange, EngineClosed("the engine was closed"))
+            self.fail_waiting(exchange, EngineClosed("the engine was closed"))
         for connection in [*self.in_use, *self.idle.members]:
             connection.fail(EngineClosed("the engine was closed"))
         # Results refer to their connections, and these to their pool. With one pool for each batch,
@@ -206,7 +208,7 @@ class Pool:
             origin_pool.streams = max(1, connection.most_exchanges)
         while origin_pool.waiting and connection.has_room:
             first = next(iter(origin_pool.waiting))
-            if not connection.is_used and self._is_anothers_turn(first):
+            if not connection.is_used and self.waiters.is_anothers_turn(first):
                 break
             self._serve(connection, first)
         if connection.is_closed:
@@ -217,7 +219,7 @@ class Pool:
             self._rest(connection, now)
         else:
             connection.retire()  # the server takes no more, as one does that will leave
-        self._dial_for_hoping(origin_pool)
+        self.dialler.dial_for_hoping(origin_pool)
 
     def unshare(self, connection: SharedConnection) -> None:
         """Give a connection no more exchanges."""
@@ -228,12 +230,12 @@ class Pool:
         """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
         if not self._connector.protocols.require_http11(origin):
             return False
+        origin_pool = self._origin_pools.of(origin)
         for connection in [*self.in_use, *self.idle.members]:
             if isinstance(connection, MultiplexedConnection) and connection.origin == origin:
                 connection.retire()
-        origin_pool = self._origin_pools.of(origin)
         origin_pool.streams = 1
-        self.loop.call_soon(self._dial_for_hoping, origin_pool)
+        self.loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
         return True
 
     def _share(self, connection: Any) -> None:
@@ -257,7 +259,7 @@ class Pool:
         if connection in origin_pool.opening:
             del origin_pool.opening[connection]
             if origin_pool.hoping:
-                self.loop.call_soon(self._dial_for_hoping, origin_pool)
+                self.loop.call_soon(self.dialler.dial_for_hoping, origin_pool)
 
     def resend(self, exchange: Exchange) -> None:
         """Send an exchange again, on a connection that is opened for it alone."""
@@ -266,7 +268,7 @@ class Pool:
             return
         self.waiters.add(exchange)
         # The connection that has just been closed has left a place.
-        self._dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=True)
+        self.dialler.dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=True)
 
     # What dials call.
 
@@ -291,34 +293,23 @@ class Pool:
             raise ConnectFailed(f"the connection cannot be watched: {exc}") from exc
         return connection
 
-    def dial_succeeded(
-        self, dial: Dial, exchange: Exchange | None, connection: PooledConnection
+    def connection_opened(
+        self, connection: PooledConnection, origin_pool: OriginPool, exchange: Exchange | None
     ) -> None:
         """Use a new connection, first for the exchange that still waits for it."""
-        dial.origin_pool.opening.pop(dial, None)
-        if connection.is_closed or self.is_closed:
-            connection.close()
-            if exchange is not None:
-                # The connection ended after it was opened and before it was used.
-                error = TruncatedResponse("the server closed at once", received=False)
-                error.__cause__ = connection.early_end
-                self._fail_waiting(exchange, as_proxys_fault(error, exchange))
-            self._dial_for_hoping(dial.origin_pool)
-            self._origin_pools.tidy(dial.origin_pool)
-            self._start_starved()
-            return
-        self._adopt(connection, dial.origin_pool)
+        origin_pool.connections += 1
+        connection.origin_pool = origin_pool
+        self.in_use.add(connection)
         if isinstance(connection, MultiplexedConnection):
             self._begin_sharing(connection, exchange)
             return
-        origin_pool: OriginPool = connection.origin_pool
         origin_pool.streams = 1
         if exchange is not None:
             self._serve(connection, exchange)
         else:
             self.release(connection, monotonic(), None)
         if origin_pool.hoping:
-            self._dial_for_hoping(origin_pool)
+            self.dialler.dial_for_hoping(origin_pool)
 
     def _begin_sharing(self, connection: MultiplexedConnection, exchange: Exchange | None) -> None:
         """Use a new connection that takes several exchanges."""
@@ -330,7 +321,7 @@ class Pool:
             if exchange is not None:
                 self._stop_waiting(exchange)
                 self.submit(exchange)
-            self._dial_for_hoping(origin_pool)
+            self.dialler.dial_for_hoping(origin_pool)
             return
         if connection.most_exchanges is None:
             connection.origin_pool.opening[connection] = None
@@ -339,84 +330,15 @@ class Pool:
         if not connection.is_closed:
             self.offer(connection, monotonic())
 
-    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Exception | None) -> None:
-        """Fail the exchange that waits for this dial, or have it dial or wait again."""
-        dial.origin_pool.opening.pop(dial, None)
-        if exchange is not None and dial.is_taken_over and isinstance(error, TimedOut):
-            # The time limit began before the dial took over this exchange.
-            if not self._dial_if_room(self._origin_pools.of(exchange.origin), exchange):
-                self.waiters.starve(exchange)
-        elif exchange is not None and error is not None and self._can_make_room(error):
-            self._dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=dial.is_fresh)
-        elif exchange is not None and error is not None and self._may_share(exchange, error):
-            # No other exchange gets a new connection now, either: all wait for the open ones.
-            self.waiters.starve(exchange)
-            return
-        elif exchange is not None:
-            self._fail_waiting(exchange, error or EngineClosed("the engine was closed"))
-        self._dial_for_hoping(dial.origin_pool)
-        self._origin_pools.tidy(dial.origin_pool)
+    def fail_waiting(self, exchange: Exchange, error: Exception) -> None:
+        """Fail a waiting exchange, and forget its dial."""
+        self.withdraw(exchange)
+        exchange.fail(error, monotonic())
+
+    def dial_ended(self, origin_pool: OriginPool) -> None:
+        """Use the place of a dial that has opened nothing."""
+        self._origin_pools.tidy(origin_pool)
         self._start_starved()
-
-    def _adopt(self, connection: PooledConnection, origin_pool: OriginPool) -> None:
-        """Add a new connection."""
-        origin_pool = self._origin_pools.keep(origin_pool)
-        origin_pool.connections += 1
-        connection.origin_pool = origin_pool
-        self.in_use.add(connection)
-
-    # Dialling.
-
-    def _dial_if_room(self, origin_pool: OriginPool, exchange: Exchange) -> bool:
-        """Open a connection if there is room, closing an idle one if needed; return whether."""
-        in_use = len(self.in_use) + len(self.dialler.dials)
-        if in_use >= self._max_in_use:
-            return False
-        is_full = in_use + len(self.idle.members) >= self._max_connections
-        if is_full and not self.idle.close_oldest():
-            return False
-        self._dial(origin_pool, exchange, is_fresh=False)
-        return True
-
-    def _dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool) -> None:
-        self._origin_pools.keep(origin_pool)
-        self.waiters.feed(exchange)
-        dial = Dial(self.dialler, origin_pool, exchange, is_fresh=is_fresh)
-        origin_pool.opening[dial] = None
-        dial.begin()
-
-    def _dial_for_hoping(self, origin_pool: OriginPool) -> None:
-        """Open as many connections as those need that wait for other exchanges' connections."""
-        hoping = origin_pool.hoping
-        while hoping and not self.is_closed and not origin_pool.has_enough_opening:
-            exchange, _ = hoping.popitem(last=False)
-            if not self._dial_if_room(origin_pool, exchange):
-                self.waiters.starve(exchange)
-
-    def _cancel_dial(self, exchange: Exchange) -> None:
-        """Give up a dial, or give it to an exchange that hopes for it."""
-        dial = exchange.dial
-        assert dial is not None
-        dial.tell(exchange)
-        origin_pool = self._origin_pools.kept.get(exchange.origin)
-        if origin_pool is None or not origin_pool.hoping:
-            dial.cancel(exchange)
-            return
-        other, _ = origin_pool.hoping.popitem(last=False)
-        dial.pass_on(exchange, other)
-        self.waiters.feed(other)
-
-    def _can_make_room(self, error: Exception) -> bool:
-        """Close an idle connection if descriptors were lacking; return whether one was closed."""
-        if self.is_closed or not any(map(lacks_descriptors, causes_of(error))):
-            return False
-        return self.idle.close_oldest()
-
-    def _may_share(self, exchange: Exchange, error: Exception) -> bool:
-        """Whether this machine can open no connection, but others to the origin are open."""
-        if self.is_closed or not self._origin_pools.of(exchange.origin).connections:
-            return False
-        return any(map(is_exhausted, causes_of(error)))
 
     # Waiting.
 
@@ -427,12 +349,12 @@ class Pool:
             if exchange is None:
                 return
             origin_pool = self._origin_pools.of(exchange.origin)
-            connection = self._take_shared(origin_pool) or self._take_idle(origin_pool, exchange)
+            connection = origin_pool.take_shared() or self._take_idle(origin_pool, exchange)
             if connection is not None:
                 self._serve(connection, exchange)
                 if connection.is_shared:
                     self._share(connection)
-            elif not self._dial_if_room(origin_pool, exchange):
+            elif not self.dialler.dial_if_room(origin_pool, exchange):
                 return
 
     def _serve(self, connection: PooledConnection, exchange: Exchange) -> None:
@@ -444,30 +366,13 @@ class Pool:
         # server's final answer.
         connection.start(exchange, monotonic(), not connection.served)
 
-    def _fail_waiting(self, exchange: Exchange, error: Exception) -> None:
-        """Fail a waiting exchange, and cancel its dial."""
-        self._stop_waiting(exchange)
-        if exchange.dial is not None:
-            self._cancel_dial(exchange)
-        exchange.fail(error, monotonic())
-
-    def _take_shared(self, origin_pool: OriginPool) -> SharedConnection | None:
-        """Return the connection in use that has got room most recently, if there is one."""
-        shared = origin_pool.shared
-        while shared:
-            connection = next(reversed(shared))
-            if connection.has_room:
-                return connection
-            del shared[connection]
-        return None
-
     def _take_idle(self, origin_pool: OriginPool, exchange: Exchange) -> PooledConnection | None:
         """Take the most recently used idle connection that is still good, if one may be used."""
-        idle = origin_pool.idle
+        idle, dialler = origin_pool.idle, self.dialler
         # All connections are checked together, just before the request is sent with others.
         is_busy = len(self.in_use) >= WORTH_WAITING
         is_looked_at = is_busy and self.watch.can_look and exchange.body is None
-        while idle and len(self.in_use) + len(self.dialler.dials) < self._max_in_use:
+        while idle and len(self.in_use) + len(dialler.dials) < dialler.max_in_use:
             # Not `next(reversed(idle))`, which passes over all that were removed before.
             connection, _ = idle.popitem()
             # Bytes or an end that arrived before the request was sent are not the answer to it.
@@ -490,7 +395,7 @@ class Pool:
             dial.take_over(exchange)
         elif origin_pool.streams > 1 and origin_pool.has_enough_opening:
             self._hope(origin_pool, exchange)
-        elif not self._dial_if_room(origin_pool, exchange):
+        elif not self.dialler.dial_if_room(origin_pool, exchange):
             self.waiters.starve(exchange)
 
     def _hope(self, origin_pool: OriginPool, exchange: Exchange) -> None:
@@ -513,15 +418,10 @@ class Pool:
         """Serve the exchange that has waited longest, if of this origin; return whether."""
         origin_pool: OriginPool = connection.origin_pool
         mine = next(iter(origin_pool.waiting), None)
-        if mine is None or self._is_anothers_turn(mine):
+        if mine is None or self.waiters.is_anothers_turn(mine):
             return False
         self._serve(connection, mine)
         return True
-
-    def _is_anothers_turn(self, mine: Exchange) -> bool:
-        """Whether another exchange has waited for a place for longer."""
-        starved = self.waiters.first_starved()
-        return starved is not None and starved.order < mine.order
 
     def _expire_waiting(self, exchange: Exchange, now: float) -> None:
         phase: Phase = "pool"
@@ -530,4 +430,4 @@ class Pool:
             phase = "total"
         elif origin_pool is not None and exchange in origin_pool.hoping:
             phase = "pool" if origin_pool.connections else "connect"
-        self._fail_waiting(exchange, TimedOut(phase))
+        self.fail_waiting(exchange, TimedOut(phase))

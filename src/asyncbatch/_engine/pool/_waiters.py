@@ -57,6 +57,11 @@ class Waiters:
         """Return the exchange that has waited longest for a place."""
         return next(iter(self.starved), None)
 
+    def is_anothers_turn(self, exchange: Exchange) -> bool:
+        """Whether another exchange has waited for a place for longer."""
+        first = next(iter(self.starved), None)
+        return first is not None and first.order < exchange.order
+
     def expire_at(self, exchange: Exchange, limit: float | None) -> None:
         """End the wait at the deadline, or after `limit` seconds if that is earlier."""
         expires = exchange.deadline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from time import monotonic
 from types import SimpleNamespace
@@ -9,17 +10,20 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine import ConnectFailed, ExchangeLimits, Origin, TimedOut
+from asyncbatch._engine import ConnectFailed, EngineClosed, ExchangeLimits, Origin, TimedOut
 from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine._exchange import Exchange
 from asyncbatch._engine.connect._resolver import Address
 from asyncbatch._engine.connect._sockets import StartedConnect
+from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.pool import _dialing
 from asyncbatch._engine.pool._dialing import Dial, Dialler
 from asyncbatch._engine.pool._origin_pool import OriginPool
+from asyncbatch._engine.pool._waiters import Waiters
 from tests import aio
 from tests.virtual_time import virtual_time
+from tests.waiting import until
 
 ORIGIN = Origin(is_tls=False, host="a.test", port=80)
 
@@ -55,27 +59,64 @@ class Connector:
         return end
 
 
+class OpenConnection:
+    """A connection that can be used, or has ended before."""
+
+    early_end = None
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.is_closed = transport == "closed"
+
+    def __str__(self) -> str:
+        return f"connection on {self.transport}"
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class Owner:
     """A pool that remembers how its dials have ended."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, Exchange | None, Any]] = []
         self.has_ended = aio.Event()
+        self.failed: tuple[Exchange | None, Any] = None, None
 
     def connection_on(self, transport: Any, origin_pool: OriginPool) -> Any:
         if isinstance(transport, Exception):
             raise transport
-        return f"connection on {transport}"
+        return OpenConnection(transport)
 
-    def dial_succeeded(self, dial: Dial, exchange: Exchange | None, connection: Any) -> None:
-        self._end("succeeded", exchange, connection)
+    def connection_opened(
+        self, connection: Any, origin_pool: OriginPool, exchange: Exchange | None
+    ) -> None:
+        self._end("succeeded", exchange, str(connection))
 
-    def dial_failed(self, dial: Dial, exchange: Exchange | None, error: Any) -> None:
-        self._end("failed", exchange, error)
+    def fail_waiting(self, exchange: Exchange, error: Any) -> None:
+        self.failed = exchange, error
+
+    def dial_ended(self, origin_pool: OriginPool) -> None:
+        self._end("failed", *self.failed)
 
     def _end(self, how: str, exchange: Exchange | None, what: Any) -> None:
         self.ended.append((how, exchange, what))
         self.has_ended.set()
+
+
+class Idle:
+    """Idle connections, of which the oldest can be closed."""
+
+    def __init__(self) -> None:
+        self.members: list[object] = []
+        self.closed = 0
+
+    def close_oldest(self) -> bool:
+        if not self.members:
+            return False
+        del self.members[0]
+        self.closed += 1
+        return True
 
 
 class Rig:
@@ -87,7 +128,23 @@ class Rig:
         self.closing = Closing(loop)
         attacher: Any = None
         fake: Any = connector
-        self.dialler = Dialler(self.owner, loop, fake, attacher, self.closing)
+        deadlines: Any = SimpleNamespace(by=lambda deadline: None)
+        self.waiters = Waiters(deadlines)
+        self.in_use: list[object] = []
+        self.idle = Idle()
+        idle: Any = self.idle
+        self.dialler = Dialler(
+            self.owner,
+            loop,
+            fake,
+            attacher,
+            self.closing,
+            in_use=self.in_use,
+            idle=idle,
+            waiters=self.waiters,
+            max_connections=3,
+            max_in_use=2,
+        )
         self.exchange = self.new_exchange(**limits)
         self.origin_pool = OriginPool(ORIGIN, may_share=False)
         self.dial = Dial(self.dialler, self.origin_pool, self.exchange, is_fresh=False)
@@ -103,6 +160,7 @@ class Rig:
         await self.owner.has_ended.wait()
         assert not self.dialler.dials
         assert not self.origin_pool.spare_dials
+        assert not self.origin_pool.opening
         await self.closing.wait_until_ended()
         (ended,) = self.owner.ended
         return ended
@@ -146,7 +204,7 @@ async def test_a_task_that_never_ran_closes_what_was_begun() -> None:
     begun = StartedConnect(sock, Address(socket.AF_INET, ("", 0)), 0.0, False)
     rig = Rig(Connector("transport", at_once=begun))
     rig.dial.begin()
-    rig.dial.cancel(rig.exchange)
+    rig.dial.withdraw(rig.exchange)
 
     assert await rig.end() == ("failed", None, None)
     assert sock.fileno() == -1
@@ -160,13 +218,14 @@ async def test_a_dial_tells_how_long_each_phase_took() -> None:
     rig.dial.begin()
     await aio.sleep(0)
     other = rig.new_exchange()
-    rig.dial.tell(other)
-    assert other.connect is not None
+    rig.origin_pool.hoping[other] = None
+    rig.dial.withdraw(rig.exchange)
+    assert rig.exchange.connect is not None
     rig.connector.hold.set()
     await rig.end()
 
-    assert rig.exchange.connect is not None
-    assert rig.exchange.dns is rig.exchange.tls is None
+    assert other.connect is not None
+    assert other.dns is other.tls is None
 
 
 async def test_a_dial_whose_exchange_was_served_goes_on_for_the_next() -> None:
@@ -274,5 +333,119 @@ async def test_all_dials_can_be_stopped() -> None:
     rig.dial.begin()
     await aio.sleep(0)
     rig.dialler.stop()
+    how, exchange, error = await rig.end()
 
-    assert await rig.end() == ("failed", rig.exchange, None)
+    assert (how, exchange) == ("failed", rig.exchange)
+    assert isinstance(error, EngineClosed)
+
+
+async def test_a_dial_whose_exchange_waits_no_more_goes_on_for_one_that_hopes() -> None:
+    """The one that hopes for longest; without one, the dial is cancelled."""
+    rig = Rig(Connector("transport"))
+    rig.connector.hold = aio.Event()
+    rig.dial.begin()
+    await aio.sleep(0)
+    first, second = rig.new_exchange(), rig.new_exchange()
+    rig.origin_pool.hoping.update({first: None, second: None})
+    rig.dial.withdraw(rig.exchange)
+    rig.connector.hold.set()
+
+    assert rig.exchange.dial is None
+    assert await rig.end() == ("succeeded", first, "connection on transport")
+    assert list(rig.origin_pool.hoping) == [second]
+
+
+@pytest.mark.parametrize(
+    ("in_use", "idle", "is_dialled", "closed"),
+    [(0, 0, True, 0), (0, 1, True, 0), (0, 2, True, 1), (1, 0, False, 0), (2, 0, False, 0)],
+)
+async def test_a_connection_is_opened_if_there_is_room(
+    in_use: int, idle: int, is_dialled: bool, closed: int
+) -> None:
+    """Dials count as in use; idle connections make room, and there may be 2 in use of 3."""
+    rig = Rig(Connector())
+    rig.in_use += [object()] * in_use
+    rig.idle.members += [object()] * idle
+    other = rig.new_exchange()
+    rig.connector.at_once = "transport"
+
+    assert rig.dialler.dial_if_room(rig.origin_pool, other) is is_dialled
+    assert rig.idle.closed == closed
+    assert [exchange for _, exchange, _ in rig.owner.ended] == [other] * is_dialled
+
+
+async def test_what_is_needed_is_opened_for_those_that_hope() -> None:
+    """One waits for a place if there is none, and none is opened by a dialler that is stopped."""
+    rig = Rig(Connector())
+    rig.origin_pool.streams = 1
+    rig.origin_pool.opening.clear()
+    hoping = [rig.new_exchange() for _ in range(3)]
+    for exchanges in (rig.origin_pool.waiting, rig.origin_pool.hoping):
+        exchanges.update(dict.fromkeys(hoping))
+    rig.connector.hold = aio.Event()
+    rig.dialler.dial_for_hoping(rig.origin_pool)
+
+    assert not rig.origin_pool.hoping
+    assert list(rig.waiters.starved) == hoping[1:]
+    rig.origin_pool.hoping[hoping[1]] = None
+    rig.dialler.stop()
+    rig.dialler.dial_for_hoping(rig.origin_pool)
+    assert list(rig.origin_pool.hoping) == [hoping[1]]
+    await rig.closing.wait_until_ended()
+
+
+def no_descriptor() -> ConnectFailed:
+    """Return the error of a connect without a descriptor."""
+    error = ConnectFailed("no socket")
+    error.__cause__ = OSError(errno.EMFILE, "too many files")
+    return error
+
+
+async def test_an_idle_connection_makes_room_for_a_descriptor() -> None:
+    """And the dial is begun again, for the same exchange and as fresh as before."""
+    rig = Rig(Connector(no_descriptor(), "transport"))
+    rig.idle.members.append(object())
+    rig.dial.is_fresh = True
+    rig.dial.begin()
+    await until(lambda: len(rig.owner.ended) == 2)
+
+    assert rig.owner.ended[1] == ("succeeded", rig.exchange, "connection on transport")
+    assert rig.idle.closed == 1
+    assert rig.connector.connects == 2
+
+
+async def test_without_descriptors_an_exchange_waits_for_the_open_connections() -> None:
+    """If its origin has any: a fresh one then does with these. Nothing else is dialled."""
+    rig = Rig(Connector(no_descriptor()))
+    rig.origin_pool.connections = 1
+    rig.dial.begin()
+    await until(lambda: bool(rig.waiters.starved))
+
+    assert list(rig.waiters.starved) == list(rig.origin_pool.waiting) == [rig.exchange]
+    assert rig.owner.ended == []
+    assert not rig.origin_pool.opening
+
+
+async def test_a_limit_that_began_before_an_exchange_took_the_dial_over_fails_nothing() -> None:
+    """It dials itself, or waits for a place."""
+    rig = Rig(Connector("transport"), connect_timeout=0.02)
+    rig.connector.hold = aio.Event()
+    rig.dial.begin()
+    await aio.sleep(0)
+    rig.dial.spare(rig.exchange)
+    other = rig.new_exchange()
+    rig.dial.take_over(other)
+    rig.in_use += [object()] * 2
+
+    assert await rig.end() == ("failed", None, None)
+    assert list(rig.waiters.starved) == [other]
+
+
+async def test_a_connection_that_has_ended_at_once_fails_its_exchange() -> None:
+    """It was opened, and ended before it was used."""
+    rig = Rig(Connector(at_once="closed"))
+    rig.dial.begin()
+    how, exchange, error = await rig.end()
+
+    assert (how, exchange) == ("failed", rig.exchange)
+    assert isinstance(error, TruncatedResponse)

@@ -47,18 +47,37 @@ def test_one_that_may_share_takes_any_number_until_more_is_known() -> None:
     assert pools.of(ORIGIN._replace(is_tls=False)).streams == 1
 
 
-def test_it_is_kept_for_as_long_as_something_would_be_lost() -> None:
-    """And the first one is kept if there are two."""
+@pytest.mark.parametrize("reference", ["connections", "opening", "waiting"])
+def test_it_is_kept_for_as_long_as_something_refers_to_it(reference: str) -> None:
+    """A connection, a dial or an exchange that waits; and there is never a second one."""
     pools = OriginPools(lambda _: False)
-    first, second = pools.of(ORIGIN), pools.of(ORIGIN)
-    first.connections = 1
+    origin_pool = pools.of(ORIGIN)
+    some: Any = {object(): None}
+    setattr(origin_pool, reference, 1 if reference == "connections" else some)
 
-    assert pools.keep(first) is first
-    assert pools.keep(second) is first
-    pools.tidy(first)
-    assert pools.kept == {ORIGIN: first}
-    first.connections = 0
-    pools.tidy(second)
-    assert pools.kept == {ORIGIN: first}
-    pools.tidy(first)
+    pools.tidy(origin_pool)
+    assert pools.kept == {ORIGIN: origin_pool}
+    assert pools.of(ORIGIN) is origin_pool
+    setattr(origin_pool, reference, 0 if reference == "connections" else {})
+    pools.tidy(origin_pool)
     assert not pools.kept
+
+
+class Room:
+    """A connection that has room, or not."""
+
+    def __init__(self, has_room: bool) -> None:
+        self.has_room = has_room
+
+
+def test_the_connection_that_has_got_room_last_is_shared() -> None:
+    """Those that have none any more are passed over, and forgotten."""
+    origin_pool = OriginPools(lambda _: True).of(ORIGIN)
+    connections: list[Any] = [Room(has_room) for has_room in (True, True, False, False)]
+    origin_pool.shared.update(dict.fromkeys(connections))
+
+    assert origin_pool.take_shared() is connections[1]
+    assert list(origin_pool.shared) == connections[:2]
+    connections[0].has_room = connections[1].has_room = False
+    assert origin_pool.take_shared() is None
+    assert not origin_pool.shared
