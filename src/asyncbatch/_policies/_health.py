@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from asyncbatch._policies._slow_start import FIRST
+from asyncbatch._values._errors import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncbatch._values._outcome import Outcome
+    from asyncbatch._values._retry_policy import RetryPolicy
 
 DOWN_FOR = 30.0
 """Seconds for which a host that was given up gets no request, before it is probed."""
@@ -26,11 +34,17 @@ SIGNS = 10
 """Unanswered attempts in a row that are an outage, however many are in flight. If fewer are in
 flight, that number is enough, but never a single one."""
 
+# Permanent failures of these kinds (a name that does not exist, a certificate that does not verify)
+# pause no host, since they would not pass.
+_LASTING = frozenset({FailureKind.dns, FailureKind.tls})
+
 
 class Finding(Enum):
     """What an unanswered attempt means for its host."""
 
     NOTHING = "nothing"
+    DOUBT = "doubt"
+    """No outage yet: a host that has never answered gets no more than `room` requests."""
     OUTAGE = "outage"
     """A round of attempts has failed: the host is to be paused."""
     DOWN = "down"
@@ -49,7 +63,6 @@ class Health:
         "matters_until",
         "rounds",
         "row",
-        "unrefunded",
     )
 
     def __init__(self, give_up_after: int | None) -> None:
@@ -62,8 +75,6 @@ class Health:
         self.rounds = 0
         # When the last round ended: attempts begun before belong to it.
         self._round_ended = -math.inf
-        # Retries of this row that the budget has paid; written by the host.
-        self.unrefunded = 0
         # None: up. Else requests fail at once until then, and afterwards until a probe succeeds.
         self._down_until: float | None = None
         # Until when this state matters: as long as a host stays down.
@@ -115,44 +126,55 @@ class Health:
 
     def answered(self) -> None:
         """Record an answer."""
-        self.row = self.rounds = self.unrefunded = 0
+        self.row = self.rounds = 0
         self._down_until = self._probe = None
 
     def failed(
         self,
-        since: float,
-        started_at: float,
+        outcome: Outcome,
         now: float,
+        retry: RetryPolicy | None,
         *,
         others: int,
         was_probe: bool,
-        may_pause: bool,
+        has_answered: bool,
     ) -> Finding:
         """
         Record an attempt that ended without a byte of an answer, and return what it means.
 
         Args:
-            since: Since when the host may have been silent, as far as this attempt shows.
-            started_at: When the attempt began.
+            outcome: Its outcome.
             now: When it ended.
+            retry: The policy of its request.
             others: Number of other requests in flight to the host.
             was_probe: Whether it was the probe of a host that is down.
-            may_pause: Whether it may pause the host.
+            has_answered: Whether the host has ever answered.
         """
+        started_at = outcome.started_at
         if not self.row:
-            self.began = since
+            # A host that has answered may have answered until now, and a connection that was closed
+            # was open until now.
+            waited = outcome.connect_failed or outcome.kind is FailureKind.timeout
+            self.began = started_at if waited and not has_answered else now
         self.row += 1
         self.matters_until = now + DOWN_FOR
         if was_probe or (self._down_until is None and self._is_too_much(now)):
             self._down_until = now + DOWN_FOR
             return Finding.DOWN
-        if not may_pause or self._down_until is not None or self.has_lasted(now):
+        if self._down_until is not None:
             return Finding.NOTHING
-        if started_at <= self._round_ended or not self._is_a_round(others):
-            return Finding.NOTHING
-        self.rounds += 1
-        self._round_ended = now
-        return Finding.OUTAGE
+        may_end_round = started_at > self._round_ended and not self.has_lasted(now)
+        if may_end_round and _may_pause(outcome, retry) and self._is_a_round(others):
+            self.rounds += 1
+            self._round_ended = now
+            return Finding.OUTAGE
+        return Finding.NOTHING if self.is_out(now) else Finding.DOUBT
+
+    def pause_after_round(
+        self, retry: RetryPolicy, random: Callable[[], float], *, lasted: float
+    ) -> float | None:
+        """Return the seconds of a pause; `None` if the attempts have taken longer than it would."""
+        return None if lasted >= ROUND_MAX else retry.silence_delay(self.rounds, random, ROUND_MAX)
 
     def _is_too_much(self, now: float) -> bool:
         after = self._give_up_after
@@ -160,3 +182,9 @@ class Health:
 
     def _is_a_round(self, others: int) -> bool:
         return bool(self.rounds) or self.row >= min(SIGNS, max(2, others + 1))
+
+
+def _may_pause(outcome: Outcome, retry: RetryPolicy | None) -> bool:
+    if retry is None or not retry.pause_hosts:
+        return False
+    return not (outcome.permanent and outcome.kind in _LASTING)

@@ -23,7 +23,16 @@ class RetryBudget:
     RESERVE = 10 * WINDOW
     """Retries in a window that are allowed without any first tries."""
 
-    __slots__ = ("_next", "_ratio", "_retries", "_ring", "_sums", "ends_at", "tries")
+    __slots__ = (
+        "_next",
+        "_ratio",
+        "_refundable",
+        "_retries",
+        "_ring",
+        "_sums",
+        "ends_at",
+        "tries",
+    )
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
@@ -32,6 +41,8 @@ class RetryBudget:
         self.tries = 0
         self.ends_at = -math.inf
         self._retries = 0
+        # Retries that `refund` returns; `keep` and `refund` forget them.
+        self._refundable = 0
         # (tries, retries) of each earlier second; None until there is something to keep.
         self._ring: list[tuple[int, int]] | None = None
         self._next = 0
@@ -45,7 +56,7 @@ class RetryBudget:
                 self._close_second()
         self.ends_at = math.floor(now) + 1.0
 
-    def spend(self, now: float) -> bool:
+    def spend(self, now: float, *, is_refundable: bool = False) -> bool:
         """Take one retry from the budget; return whether there was one left."""
         if now >= self.ends_at:
             self.turn(now)
@@ -54,14 +65,22 @@ class RetryBudget:
         if retries + 1 > self._ratio * tries + self.RESERVE:
             return False
         self._retries += 1
+        self._refundable += is_refundable
         return True
 
-    def refund(self, retries: int, now: float) -> None:
-        """Return retries that were taken within this window."""
+    def refund(self, now: float) -> None:
+        """Return the refundable retries, which were taken within this window."""
+        if not self._refundable:
+            return
         if now >= self.ends_at:
             self.turn(now)
         # Negative if they were taken in an earlier second: only the sum counts.
-        self._retries -= retries
+        self._retries -= self._refundable
+        self._refundable = 0
+
+    def keep(self) -> None:
+        """Make the retries that were taken so far not refundable any more."""
+        self._refundable = 0
 
     def spent_until(self) -> float:
         """Return when the window will hold no retry; a time in the past if it holds none now."""

@@ -16,6 +16,7 @@ import attrs
 from asyncbatch._values._request import Unset
 
 if TYPE_CHECKING:
+    from asyncbatch._schedule._host import Host
     from asyncbatch._schedule._hosts import Hosts
     from asyncbatch._schedule._job import Job
     from asyncbatch._values._outcome import Outcome
@@ -117,9 +118,22 @@ class RetryDecider:
             return _too_long(outcome, self.ends_at - now, "batch_timeout")
         # A retry at the time given by the server adds no unwanted load, and costs no budget.
         asked = bool(outcome.retry_after)
-        if not asked and not host.pays(outcome, now):
+        if not asked and not _pays(host, outcome, now):
             return OUT_OF_BUDGET
         return RetryDecision(RetryAction.RETRY, delay)
+
+
+def _pays(host: Host, outcome: Outcome, now: float) -> bool:
+    """
+    Take a retry from the budget of a host; return whether one was left.
+
+    Tries during an outage of the host cost nothing: the pauses of the outage, and the slow start
+    after each, bound them already. What was paid before it was known to be one is returned.
+    """
+    budget = host.budget
+    if budget is None or outcome.of_proxy or (outcome.is_silent and host.is_out(now)):
+        return True
+    return budget.spend(now, is_refundable=outcome.is_silent)
 
 
 def _too_long(outcome: Outcome, left: float, option: str) -> RetryDecision:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from asyncbatch._policies._health import ROUND_MAX, Finding, Health
+from asyncbatch._policies._health import Finding, Health
 from asyncbatch._policies._rate import Gcra
 from asyncbatch._policies._slow_start import FIRST, SlowStart
 from asyncbatch._schedule._blocked_time import BlockedTime
 from asyncbatch._schedule._pauses import REFUSALS, Pauses
 from asyncbatch._schedule._turns import Turns
-from asyncbatch._values._errors import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from asyncbatch._schedule._turns import HostQueue
     from asyncbatch._values._outcome import Outcome
     from asyncbatch._values._retry_policy import RetryPolicy
-
-# Permanent failures of these kinds (a name that does not exist, a certificate that does not verify)
-# pause no host, since they would not pass.
-_LASTING = frozenset({FailureKind.dns, FailureKind.tls})
 
 
 class Host:
@@ -287,28 +282,6 @@ class Host:
         self._learn(outcome, now, retry, was_probe=False)
         self.recover(now)
 
-    def refund(self, now: float) -> None:
-        """Return to the budget what was paid for tries during an outage."""
-        health = self._health
-        if health is not None and self.budget is not None and health.unrefunded:
-            self.budget.refund(health.unrefunded, now)
-            health.unrefunded = 0
-
-    def pays(self, outcome: Outcome, now: float) -> bool:
-        """
-        Take a retry from the budget; return whether one was left.
-
-        Tries during an outage of the host cost nothing: the pauses of the outage, and the slow
-        start after each, bound them already.
-        """
-        if self.budget is None or outcome.of_proxy or (outcome.is_silent and self.is_out(now)):
-            return True
-        if not self.budget.spend(now):
-            return False
-        if outcome.is_silent and self._health is not None:
-            self._health.unrefunded += 1
-        return True
-
     def _learn(
         self, outcome: Outcome, now: float, retry: RetryPolicy | None, *, was_probe: bool
     ) -> float | None:
@@ -329,9 +302,15 @@ class Host:
         """Learn from an answer, whatever it says."""
         self.has_answered = True
         if self._health is not None:
-            if self._health.is_down and self._listener is not None:
-                self._listener.is_back(self.key)
-            self._health.answered()
+            self._recuperate(self._health)
+
+    def _recuperate(self, health: Health) -> None:
+        """Forget the attempts without an answer: the host has answered, or is to be tried again."""
+        if health.is_down and self._listener is not None:
+            self._listener.is_back(self.key)
+        health.answered()
+        if self.budget is not None:
+            self.budget.keep()
 
     def _widen(self, started_at: float | None, now: float) -> None:
         """Learn from an answer that is not a refusal; `started_at` is `None` without a status."""
@@ -348,19 +327,14 @@ class Host:
     ) -> None:
         if self._health is None:
             self._health = Health(self._policies.give_up_after)
-        health, started_at = self._health, outcome.started_at
-        # When the silence began. A host that has answered may have answered until now, and a
-        # connection that was closed was open until now.
-        waited = outcome.connect_failed or outcome.kind is FailureKind.timeout
+        health = self._health
         finding = health.failed(
-            started_at if waited and not self.has_answered else now,
-            started_at,
+            outcome,
             now,
+            retry,
             others=self.in_flight,
             was_probe=was_probe,
-            may_pause=retry is not None
-            and retry.pause_hosts
-            and not (outcome.permanent and outcome.kind in _LASTING),
+            has_answered=self.has_answered,
         )
         if finding is Finding.DOWN:
             if self._listener is not None:
@@ -369,9 +343,10 @@ class Host:
             self._turns.make_all_ready()
         elif finding is Finding.OUTAGE:
             assert retry is not None
-            self.refund(now)
-            self._end_round(retry, now, lasted=now - started_at)
-        elif not health.is_down and not health.is_out(now):
+            if self.budget is not None:
+                self.budget.refund(now)
+            self._end_round(health, retry, now, lasted=now - outcome.started_at)
+        elif finding is Finding.DOUBT:
             self._narrow(health.room, now)
 
     def _narrow(self, width: int, now: float) -> None:
@@ -385,16 +360,12 @@ class Host:
             self.slow_start.width = width
             self._limit_load()
 
-    def _end_round(self, retry: RetryPolicy, now: float, *, lasted: float) -> None:
+    def _end_round(self, health: Health, retry: RetryPolicy, now: float, *, lasted: float) -> None:
         """Pause the host, and let a single request try it afterwards."""
-        assert self._health is not None
-        if lasted >= ROUND_MAX:
-            # The attempts took longer than the pause would.
-            self._reopen(FIRST, has_answered=False)
-            return
-        pause = retry.silence_delay(self._health.rounds, self._policies.random, ROUND_MAX)
-        self._reopen(1, has_answered=False)
-        self._pause(now + pause, now, is_asked=False)
+        pause = health.pause_after_round(retry, self._policies.random, lasted=lasted)
+        self._reopen(FIRST if pause is None else 1, has_answered=False)
+        if pause is not None:
+            self._pause(now + pause, now, is_asked=False)
 
     def _refuse(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> float | None:
         if retry is None or not retry.pause_hosts:
@@ -430,9 +401,7 @@ class Host:
             return False
         self.settle(now)
         if self._health is not None:
-            if self._health.is_down and self._listener is not None:
-                self._listener.is_back(self.key)
-            self._health.answered()
+            self._recuperate(self._health)
         if self._pauses is not None:
             self._pauses.end(now)
         # These may move back, since the clock of blocked time is settled at `now`.

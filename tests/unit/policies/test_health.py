@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch._policies._health import DOWN_FOR, GIVE_UP_TIME, Finding, Health
+from asyncbatch._policies._health import DOWN_FOR, GIVE_UP_TIME, ROUND_MAX, Finding, Health
 from asyncbatch._policies._slow_start import FIRST
+from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._outcome import Outcome
+from asyncbatch._values._retry import Retry
 
 
 def fail(health: Health, now: float, **facts: Any) -> Finding:
-    """Tell `health` of an attempt that began and ended at `now`, alone on its host."""
-    defaults: dict[str, Any] = {
-        "since": now,
-        "started_at": now,
-        "others": 0,
-        "was_probe": False,
-        "may_pause": True,
-    }
-    return health.failed(now=now, **{**defaults, **facts})
+    """Tell `health` of a connect that began and ended at `now`, alone on its host."""
+    told: dict[str, Any] = {"others": 0, "was_probe": False, "has_answered": False}
+    told.update((name, facts.pop(name)) for name in list(told) if name in facts)
+    retry = facts.pop("retry", Retry())
+    described = {"kind": FailureKind.connect, "connect_failed": True, "started_at": now, **facts}
+    return health.failed(Outcome(**described), now, retry, **told)
 
 
 def down(give_up_after: int = 1) -> Health:
@@ -42,7 +42,7 @@ def test_a_round_is_as_many_failures_as_are_in_flight(others: int, needed: int) 
     health = Health(None)
     findings = [fail(health, 0.0, others=others) for _ in range(needed)]
 
-    assert findings == [Finding.NOTHING] * (needed - 1) + [Finding.OUTAGE]
+    assert findings == [Finding.DOUBT] * (needed - 1) + [Finding.OUTAGE]
 
 
 def test_attempts_begun_before_the_end_of_a_round_belong_to_it() -> None:
@@ -56,12 +56,21 @@ def test_attempts_begun_before_the_end_of_a_round_belong_to_it() -> None:
     assert health.rounds == 2
 
 
-def test_an_attempt_that_may_pause_nobody_ends_no_round() -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"retry": None},
+        {"retry": Retry(pause_hosts=False)},
+        {"kind": FailureKind.dns, "permanent": True},
+        {"kind": FailureKind.tls, "permanent": True},
+    ],
+)
+def test_an_attempt_that_may_pause_no_host_ends_no_round(facts: dict[str, Any]) -> None:
     """It counts in the row all the same."""
     health = Health(None)
-    findings = [fail(health, 0.0, may_pause=False) for _ in range(5)]
+    findings = [fail(health, 0.0, **facts) for _ in range(5)]
 
-    assert set(findings) == {Finding.NOTHING}
+    assert set(findings) == {Finding.DOUBT}
     assert (health.row, health.rounds) == (5, 0)
 
 
@@ -73,15 +82,41 @@ def test_an_outage_is_a_short_one_for_three_seconds() -> None:
 
     assert health.is_out(GIVE_UP_TIME - 0.01)
     assert not health.is_out(GIVE_UP_TIME)
-    assert fail(health, GIVE_UP_TIME) is Finding.NOTHING
+    assert fail(health, GIVE_UP_TIME) is Finding.DOUBT
     assert not health.is_down
 
 
-def test_the_row_begins_where_the_first_attempt_says() -> None:
-    """That host may have been silent since its request was sent."""
+@pytest.mark.parametrize(
+    ("facts", "began"),
+    [
+        ({}, 2.0),
+        ({"connect_failed": False, "kind": FailureKind.timeout}, 2.0),
+        ({"connect_failed": False, "kind": FailureKind.protocol}, 5.0),
+        ({"has_answered": True}, 5.0),
+    ],
+)
+def test_the_row_begins_where_the_first_attempt_says(facts: dict[str, Any], began: float) -> None:
+    """Since the request was sent, unless the host has been heard since, or may have been."""
     health = Health(1)
+    finding = fail(health, 5.0, started_at=2.0, **facts)
 
-    assert fail(health, 5.0, since=5.0 - GIVE_UP_TIME) is Finding.DOWN
+    assert health.began == began
+    assert finding is (Finding.DOWN if 5.0 - began >= GIVE_UP_TIME else Finding.DOUBT)
+
+
+def test_a_round_is_followed_by_a_pause_unless_it_took_as_long() -> None:
+    """The pauses grow with the rounds, up to a second."""
+    health = Health(None)
+    fail(health, 0.0)
+    fail(health, 0.0)
+
+    first = health.pause_after_round(Retry(backoff=0.25), lambda: 1.0, lasted=0.9)
+    fail(health, 0.5)
+
+    assert first == 0.25
+    assert health.pause_after_round(Retry(backoff=0.25), lambda: 1.0, lasted=0.9) == 0.5
+    assert health.pause_after_round(Retry(backoff=5.0), lambda: 1.0, lasted=0.9) == ROUND_MAX
+    assert health.pause_after_round(Retry(), lambda: 1.0, lasted=ROUND_MAX) is None
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(4, 100.0), (20, GIVE_UP_TIME - 0.01)])
@@ -123,9 +158,8 @@ def test_what_was_in_flight_when_the_host_went_down_finds_nothing() -> None:
 
 
 def test_an_answer_makes_a_host_as_new() -> None:
-    """The row, its rounds, what it owes the budget, and that it is down."""
+    """The row, its rounds, and that it is down."""
     health = down()
-    health.unrefunded = 3
     health.started(object())
     assert not health.is_good
 
@@ -134,8 +168,8 @@ def test_an_answer_makes_a_host_as_new() -> None:
     assert health.is_good
     assert not health.is_down
     assert not health.fails_fast(10.0)
-    assert (health.row, health.rounds, health.unrefunded) == (0, 0, 0)
-    assert fail(health, 50.0) is Finding.NOTHING
+    assert (health.row, health.rounds) == (0, 0)
+    assert fail(health, 50.0) is Finding.DOUBT
 
 
 def test_a_host_that_is_up_has_no_probe() -> None:

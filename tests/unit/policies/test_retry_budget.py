@@ -37,6 +37,30 @@ def test_a_budget_forgets_what_is_ten_seconds_old() -> None:
     assert budget.spent_until() >= 1e9 + 10
 
 
+def test_a_budget_gets_back_what_may_be_refunded_and_once_only() -> None:
+    """The retries of attempts that turn out to be part of an outage, in whichever second."""
+    budget = RetryBudget(0.0)
+    assert all(budget.spend(0.0) for _ in range(30))
+    assert all(budget.spend(0.5 + n % 2, is_refundable=True) for n in range(70))
+    assert not budget.spend(1.5)
+
+    budget.refund(2.5)
+    budget.refund(2.5)
+
+    assert sum(budget.spend(2.5) for _ in range(1000)) == 70
+
+
+def test_a_budget_keeps_what_was_paid_before_an_answer() -> None:
+    """These attempts were no outage."""
+    budget = RetryBudget(0.0)
+    assert all(budget.spend(0.0, is_refundable=True) for _ in range(100))
+
+    budget.keep()
+    budget.refund(0.5)
+
+    assert not budget.spend(0.5)
+
+
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 100), st.integers(0, 60)), max_size=20))
 def test_a_budget_is_kept_in_every_window(steps: list[tuple[float, int, int]]) -> None:
     """With each retry, in the ten whole seconds up to it: retries <= 20 % of first tries + 100."""
