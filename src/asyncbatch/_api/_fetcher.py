@@ -402,16 +402,10 @@ class Fetcher:
         """
         if self._shared is None or self._closed:
             raise FetcherClosed("this fetcher is not open, so it knows no hosts")
-        pattern, now = HostPatterns({host: True}), self._clock()
-        # No batch makes this change, so each is notified of it, the last that was at work too.
-        self._shared.hosts.caller = None
-        # A list, so that all of them are reopened: `any` would stop at the first.
-        reopened = [
-            each.reopen(now)
-            for each in self._shared.hosts.busy_or_closed(now)
-            if pattern.get(cast("Origin", each.key))
-        ]
-        return any(reopened)
+        pattern = HostPatterns({host: True})
+        return self._shared.hosts.reopen(
+            lambda key: bool(pattern.get(cast("Origin", key))), self._clock()
+        )
 
     def _to(self, to: ToTypes | Unset | None) -> ToTypes | None:
         """Return where the bodies of a call go: as it says, or the option."""

@@ -13,14 +13,15 @@ from typing import cast
 
 from asyncbatch._policies._health import DOWN_FOR
 from asyncbatch._schedule import Job
+from asyncbatch._schedule._host_rules import HostListener
 from asyncbatch._values._host_key import Origin, name_of
 from asyncbatch._values._outcome import Outcome
 
 logger = logging.getLogger("asyncbatch")
 
 
-class HostLog:
-    """A `HostListener` that logs the events of single hosts."""
+class HostLog(HostListener):
+    """Logs the events of single hosts."""
 
     def paused(self, host: Hashable, seconds: float, *, is_asked: bool) -> None:
         """Log that a pause begins."""

@@ -1,7 +1,7 @@
 """
 Slow start of one host, at its first requests and after a pause.
 
-Pure. `Host` decides when it begins and ends.
+Pure. `Host` decides when it begins.
 """
 
 from __future__ import annotations
@@ -49,11 +49,6 @@ class SlowStart:
         """Most requests in flight, those from before included."""
         return self._before + self.width
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether no request from before is in flight."""
-        return not self._before
-
     def started(self, request: object, now: float) -> None:
         """Record the start of a request."""
         if self._before:
@@ -87,6 +82,24 @@ class SlowStart:
         if not self.has_answered:
             self.width = min(self.width, FIRST)
         self._begin_waiting(when)
+
+    def final_width(self, full: float, in_flight: int, *, is_waited_for: bool) -> float | None:
+        """
+        Return the width of the host once slow start is over; `None` if it is not.
+
+        It is over if the host has answered often enough, or if it has room that no request needs.
+
+        Args:
+            full: Most requests that can be in flight; with this width the host is open.
+            in_flight: Number of requests in flight.
+            is_waited_for: Whether a request waits for a slot.
+        """
+        if not self.has_answered:
+            return None
+        if self.width >= full:
+            return math.inf
+        has_spare = not self._before and not is_waited_for and 1 < self.width > in_flight
+        return self.width if has_spare else None
 
     def _begin_waiting(self, now: float) -> None:
         may_widen = self.has_answered or self.width < FIRST

@@ -32,7 +32,6 @@ class Host:
     __slots__ = (
         "_health",
         "_limit",
-        "_listener",
         "_pauses",
         "_policies",
         "_rate",
@@ -60,8 +59,7 @@ class Host:
         self._policies = policies
         # Limits of each attempt; None for those of the fetcher.
         self.limits = policies.limits
-        # Most requests in flight: the cap, or less while the host opens. Written by `_limit_load`.
-        self._listener = policies.listener
+        # Most requests in flight: the cap, or less while the host opens. Written by `_set_limit`.
         self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
         self._rate = None if policies.rate is None else Gcra(policies.rate)
         # Made at the first attempt without an answer (`_fall_silent`) and the first refusal
@@ -137,14 +135,14 @@ class Host:
             self.settle(now)
             self.slow_start = SlowStart(self.width, has_answered=self.has_answered)
             self.plain = self.steady = False
-            self._limit_load()
+            self._set_limit()
 
     def book(self, now: float, request: object) -> float:
         """Take a slot for `request`, which this host admits; return the clock as `settle` does."""
         clock = self.settle(now)
         self.in_flight += 1
-        if self._health is not None and self._health.started(request) and self._listener:
-            self._listener.probed(self.key)
+        if self._health is not None and self._health.started(request):
+            self._policies.listener.probed(self.key)
         if self.slow_start is not None:
             self.slow_start.started(request, now)
         if self._rate is not None:
@@ -182,8 +180,8 @@ class Host:
         """
         if self.is_told_paused and now >= self.paused_until:
             self.is_told_paused = False
-            if self._listener is not None and not self.is_down:
-                self._listener.resumed(self.key)
+            if not self.is_down:
+                self._policies.listener.resumed(self.key)
         blocked = self.blocked
         since = blocked.settled_at
         if now <= since:  # mostly: settled by the step before, at the same time
@@ -222,15 +220,14 @@ class Host:
 
     # Ending
 
-    def release(self, now: float, request: object) -> None:
-        """Release the slot of `request`, whose end says nothing about the host."""
+    def release(self, now: float, request: object) -> bool:
+        """Release the slot of `request`; return whether it was the probe of a host that is down."""
         self.settle(now)
         self.in_flight -= 1
-        if self._health is not None:
-            self._health.ended(request)
         if self.slow_start is not None:
             self.slow_start.ended(request)
-            self._limit_load()
+            self._set_limit()
+        return self._health is not None and self._health.ended(request)
 
     def succeeded(self) -> None:
         """Record a success at a plain host that is not steady."""
@@ -255,26 +252,16 @@ class Host:
         Returns:
             The seconds for which this outcome pauses the host, from now on.
         """
+        was_probe = self.release(now, request)
         if outcome.local:
-            self.release(now, request)
             return None
-        was_probe = self._take_back(request, now)
         return self._learn(outcome, now, retry, was_probe=was_probe)
 
     def end_well(self, request: object, started_at: float, now: float) -> None:
         """Do what `end` does with the outcome of a success that was begun at `started_at`."""
-        self._take_back(request, now)
+        self.release(now, request)
         self._hear()
         self._widen(started_at, now)
-
-    def _take_back(self, request: object, now: float) -> bool:
-        """Release the slot of an attempt; return whether it was a probe."""
-        self.settle(now)
-        self.in_flight -= 1
-        if self.slow_start is not None:
-            self.slow_start.ended(request)
-            self._limit_load()
-        return self._health is not None and self._health.ended(request)
 
     def overhear(self, outcome: Outcome, now: float, retry: RetryPolicy | None) -> None:
         """Learn from the outcome of a request that was redirected here from another host."""
@@ -306,8 +293,8 @@ class Host:
 
     def _recuperate(self, health: Health) -> None:
         """Forget the attempts without an answer: the host has answered, or is to be tried again."""
-        if health.is_down and self._listener is not None:
-            self._listener.is_back(self.key)
+        if health.is_down:
+            self._policies.listener.is_back(self.key)
         health.answered()
         if self.budget is not None:
             self.budget.keep()
@@ -318,7 +305,7 @@ class Host:
             self.slow_start.answered(now)
         else:
             self.width += 1
-        self._limit_load()
+        self._set_limit()
         if self._pauses is not None and started_at is not None:
             self._pauses.answered(started_at)
 
@@ -337,8 +324,7 @@ class Host:
             has_answered=self.has_answered,
         )
         if finding is Finding.DOWN:
-            if self._listener is not None:
-                self._listener.given_up(self.key, health.row, now - health.began)
+            self._policies.listener.given_up(self.key, health.row, now - health.began)
             # Failing at once needs no slot.
             self._turns.make_all_ready()
         elif finding is Finding.OUTAGE:
@@ -358,12 +344,12 @@ class Host:
         assert self.slow_start is not None
         if not self.slow_start.has_answered:
             self.slow_start.width = width
-            self._limit_load()
+            self._set_limit()
 
     def _end_round(self, health: Health, retry: RetryPolicy, now: float, *, lasted: float) -> None:
         """Pause the host, and let a single request try it afterwards."""
         pause = health.pause_after_round(retry, self._policies.random, lasted=lasted)
-        self._reopen(FIRST if pause is None else 1, has_answered=False)
+        self._begin_slowly(FIRST if pause is None else 1, has_answered=False)
         if pause is not None:
             self._pause(now + pause, now, is_asked=False)
 
@@ -374,22 +360,21 @@ class Host:
             self._pauses = Pauses(self._policies)
         pause = self._pauses.refused(outcome, now, retry)
         if pause is not None:
-            self._reopen(1, has_answered=True)
+            self._begin_slowly(1, has_answered=True)
         self._pause(self._pauses.until, now, is_asked=True)
         return pause
 
-    def _reopen(self, width: int, *, has_answered: bool) -> None:
+    def _begin_slowly(self, width: int, *, has_answered: bool) -> None:
         self.slow_start = SlowStart(width, before=self.in_flight, has_answered=has_answered)
         self.width = FIRST
-        self._limit_load()
+        self._set_limit()
 
     def _pause(self, until: float, now: float, *, is_asked: bool) -> None:
         if until > self.paused_until:
             self.paused_until = until
             if not self.is_told_paused:
                 self.is_told_paused = True
-                if self._listener is not None:
-                    self._listener.paused(self.key, until - now, is_asked=is_asked)
+                self._policies.listener.paused(self.key, until - now, is_asked=is_asked)
             for queue in self._turns.waiting():
                 queue.host_paused(now)
         self.opens_at = max(self.opens_at, self.paused_until)
@@ -407,7 +392,7 @@ class Host:
         # These may move back, since the clock of blocked time is settled at `now`.
         self.paused_until = min(self.paused_until, now)
         self.opens_at = now if self._rate is None else max(now, self._rate.open_at)
-        self._reopen(FIRST, has_answered=False)
+        self._begin_slowly(FIRST, has_answered=False)
         self.settle(now)
         self.recover(now)
         return True
@@ -458,7 +443,7 @@ class Host:
         self.settle(when)
         if self.slow_start is not None:
             self.slow_start.on_time(when, self.in_flight)
-            self._limit_load()
+            self._set_limit()
         self.pass_on(when)
 
     def _arm(self, when: float) -> None:
@@ -478,7 +463,7 @@ class Host:
         line = self._turns
         if self.width < math.inf:
             self._open_further(now)
-            self._limit_load()
+            self._set_limit()
         self.pass_on(now)
         policies = self._policies
         is_good = (
@@ -491,24 +476,22 @@ class Host:
         plain = is_good and policies.is_unlimited
         if plain is not self.plain:
             self.plain = plain
-            self._limit_load()
+            self._set_limit()
         self.steady = is_good and self.width == math.inf and policies.total is None
 
     def _open_further(self, now: float) -> None:
-        """End slow start if the host has answered often enough, or no request waits for it."""
+        """End slow start, if it is over."""
         slow_start, full = self.slow_start, self._policies.full
         if slow_start is None:
             if self.width >= full:
                 self.width = math.inf
-            return
-        if now < self.opens_at or not slow_start.has_answered:
-            return
-        if slow_start.width >= full:
-            self.width, self.slow_start = math.inf, None
-        elif slow_start.is_alone and self._turns.is_idle and 1 < slow_start.width > self.in_flight:
-            self.width, self.slow_start = slow_start.width, None
+        elif now >= self.opens_at:
+            is_waited_for = not self._turns.is_idle
+            width = slow_start.final_width(full, self.in_flight, is_waited_for=is_waited_for)
+            if width is not None:
+                self.width, self.slow_start = width, None
 
-    def _limit_load(self) -> None:
+    def _set_limit(self) -> None:
         """Set how many requests may be in flight. Call it when that changes."""
         cap = self._policies.cap
         if self.slow_start is not None:

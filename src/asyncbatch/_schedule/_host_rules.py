@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -32,8 +32,8 @@ RulesFor: TypeAlias = "Callable[[Hashable], HostRules | None]"
 """Returns the rules of a single host, by its key."""
 
 
-class HostListener(Protocol):
-    """Receives the events of single hosts, each of them once."""
+class HostListener:
+    """Receives the events of single hosts, each of them once; this one does nothing with them."""
 
     def paused(self, host: Hashable, seconds: float, *, is_asked: bool) -> None:
         """Handle the beginning of a pause; `is_asked`: the host refused, else it did not answer."""
@@ -68,7 +68,7 @@ class Policies:
     retry: RetryPolicy | None
     random: Callable[[], float]
     timers: Timers
-    listener: HostListener | None = None
+    listener: HostListener = attrs.field(factory=HostListener)
     limits: TimeLimits | None = None
     """Limits of each attempt; `None`: those of the fetcher."""
 

@@ -75,7 +75,7 @@ class Hosts:
             retry=retry,
             random=random,
             timers=self.timers,
-            listener=listener,
+            listener=listener or HostListener(),
         )
         self._rules_for = rules_for
         # Policies by their rules: hosts with the same rules share them.
@@ -110,6 +110,13 @@ class Hosts:
             for host in self._table.values()
             if host.joined or host.is_down or host.is_paused(now)
         ]
+
+    def reopen(self, is_meant: Callable[[Hashable], bool], now: float) -> bool:
+        """Reopen the paused and given up hosts with these keys; return whether there were any."""
+        # No batch makes this change, so each is notified of it, the last that was at work too.
+        self.caller = None
+        meant = [host for host in self.busy_or_closed(now) if is_meant(host.key)]
+        return sum(host.reopen(now) for host in meant) > 0
 
     def get(self, key: Hashable) -> Host:
         """Return the host with this key; make it if there is none."""

@@ -48,7 +48,7 @@ class Schedule:
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
         self._timers = hosts.timers
-        self._judge = RetryDecider(hosts)
+        self._retry_decider = RetryDecider(hosts)
         self.held_back = HeldBack()
         """Why its requests waited although a slot was free, and for how long."""
         self._resting = Resting(hosts.timers, self.held_back)
@@ -88,7 +88,7 @@ class Schedule:
 
     @ends_at.setter
     def ends_at(self, when: float) -> None:
-        self._resting.ends_at = self._judge.ends_at = when
+        self._resting.ends_at = self._retry_decider.ends_at = when
 
     def add(self, job: Job, now: float) -> None:
         """Add a job that has not been started yet."""
@@ -238,7 +238,7 @@ class Schedule:
 
     def policy_for(self, job: Job) -> RetryPolicy | None:
         """Return the policy of a request; `None`: it is tried once."""
-        return self._judge.policy_for(job)
+        return self._retry_decider.policy_for(job)
 
     def take_expired(self, now: float) -> Job | None:
         """Return a job whose deadline passed while it waited, when `next` cannot be called."""
@@ -293,7 +293,7 @@ class Schedule:
             return
         self._run_timers(now)
         host = self._hosts.get(key)
-        host.overhear(outcome, now, self._judge.policy_for(job))
+        host.overhear(outcome, now, self._retry_decider.policy_for(job))
         if not host.joined:
             self._hosts.rest(host, now)
 
@@ -404,10 +404,10 @@ class Schedule:
         host = job.host
         self._run_timers(now)
         self.in_flight -= 1
-        pause = host.end(job, outcome, now, self._judge.policy_for(job))
+        pause = host.end(job, outcome, now, self._retry_decider.policy_for(job))
         decision = FINISH
         if outcome.kind is not None and not self._is_closed:
-            decision = self._judge.decide(job, outcome, pause, now)
+            decision = self._retry_decider.decide(job, outcome, pause, now)
         if decision.action is RetryAction.RETRY:
             self.pending += 1
             self._resting.begin(job, decision.delay, now)

@@ -65,7 +65,7 @@ def test_a_host_that_begins_with_ten_never_widens_without_an_answer() -> None:
 def test_requests_from_before_take_nothing_of_the_width() -> None:
     """As they end, the limit falls with them, until only those let in since are left."""
     opening, before, since = SlowStart(1, before=2), [object(), object()], object()
-    assert (opening.limit, opening.is_alone) == (3, False)
+    assert opening.limit == 3
 
     opening.started(since, 0.0)
     opening.ended(before[0])
@@ -74,6 +74,30 @@ def test_requests_from_before_take_nothing_of_the_width() -> None:
     assert opening.limit == 2
     opening.ended(before[1])
 
-    assert (opening.limit, opening.is_alone) == (1, True)
+    assert opening.limit == 1
     opening.ended(object())
     assert opening.limit == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "in_flight", "is_waited_for", "final"),
+    [
+        (100, 100, True, math.inf),
+        (20, 5, False, 20),
+        (20, 20, False, None),
+        (20, 5, True, None),
+        (1, 0, False, None),
+    ],
+)
+def test_slow_start_ends_at_the_full_width_or_when_there_is_room_to_spare(
+    width: float, in_flight: int, is_waited_for: bool, final: float | None
+) -> None:
+    """Not before an answer, nor while requests from before are in flight."""
+    silent, opening = SlowStart(width), SlowStart(width, has_answered=True)
+    mixed = SlowStart(width, before=1, has_answered=True)
+
+    assert silent.final_width(100, in_flight, is_waited_for=is_waited_for) is None
+    assert opening.final_width(100, in_flight, is_waited_for=is_waited_for) == final
+    assert mixed.final_width(100, in_flight, is_waited_for=is_waited_for) == (
+        math.inf if width == 100 else None
+    )

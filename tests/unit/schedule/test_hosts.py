@@ -130,3 +130,16 @@ def test_a_host_dropped_between_look_up_and_add_is_replaced() -> None:
     batch.schedule.add(Job(None, 1, stale), 0.0)
 
     assert batch.fates(0.0) == [JobState.START]
+
+
+def test_all_hosts_that_are_meant_are_reopened() -> None:
+    """Whichever comes first, and no other; a host that is open is none of them."""
+    batch = Batch(retry=Retry(attempts=1))
+    for host in ("a", "b", "other"):
+        batch.attempt(0.0, refused(retry_after=30.0), host=host)
+    batch.attempt(0.0, succeeded(), host="open")
+
+    assert batch.hosts.reopen(lambda key: key != "other", 1.0)
+    assert not batch.hosts.reopen(lambda key: key != "other", 1.0)
+
+    assert [batch.opens_at(host=host, now=1.0) for host in ("a", "b", "other")] == [1.0, 1.0, 30.0]
