@@ -8,11 +8,9 @@ the pool after each exchange whether it can be used again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Coroutine, Sized
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
-from asyncbatch._engine._event_loop import Task
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._partial_request import (
     PartialRequest,
@@ -20,6 +18,7 @@ from asyncbatch._engine.connection._partial_request import (
     write_with_body,
 )
 from asyncbatch._engine.connection._partial_response import PartialResponse
+from asyncbatch._engine.connection._pooled import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
 from asyncbatch._engine.connection._resend import may_send_again
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
@@ -29,43 +28,6 @@ from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import Transport
-
-MAX_AGE = 300.0
-"""Seconds after which a connection serves no further exchange, so that DNS changes are seen."""
-
-
-class ConnectionPool(Protocol):
-    """What a connection calls on its pool."""
-
-    @property
-    def in_use(self) -> Sized:
-        """The connections that serve an exchange."""
-        ...
-
-    @property
-    def waiting(self) -> Sized:
-        """The exchanges that have no connection."""
-        ...
-
-    def submit(self, exchange: Exchange) -> None:
-        """Start an exchange that cannot be sent here, on another connection."""
-        ...
-
-    def resend(self, exchange: Exchange) -> None:
-        """Send an exchange that failed here again, on a connection opened for it alone."""
-        ...
-
-    def release(self, connection: Connection, now: float, idle_timeout: int | None) -> None:
-        """Take back a connection that can serve another exchange."""
-        ...
-
-    def forget(self, connection: Any) -> None:
-        """Remove a connection that is closed."""
-        ...
-
-    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
-        """Start a task whose end the pool waits for when it closes."""
-        ...
 
 
 class Connection:

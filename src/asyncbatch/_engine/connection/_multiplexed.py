@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from asyncbatch._engine._errors import EngineClosed, RequestRefused
-from asyncbatch._engine._event_loop import EventLoop
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
-from asyncbatch._engine.connection._connection import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._partial_request import send_upload
+from asyncbatch._engine.connection._pooled import MAX_AGE, SharingPool
 from asyncbatch._engine.connection._resend import (
     begin_again,
     is_refused_too_often,
@@ -43,31 +42,6 @@ from asyncbatch._engine.io._transport import Transport
 
 if TYPE_CHECKING:
     from asyncbatch._engine.http2._session import ClientSession
-
-
-class SharingPool(ConnectionPool, Protocol):
-    """What a connection with several exchanges calls on its pool."""
-
-    @property
-    def loop(self) -> EventLoop:
-        """The event loop."""
-        ...
-
-    def offer(self, connection: MultiplexedConnection, now: float) -> None:
-        """Use the room of a connection, whose exchanges or limits have changed."""
-        ...
-
-    def unshare(self, connection: MultiplexedConnection) -> None:
-        """Give a connection no more exchanges."""
-        ...
-
-    def require_http11(self, origin: Origin) -> bool:
-        """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
-        ...
-
-    def forget(self, connection: Any) -> None:
-        """Remove a connection that is closed."""
-        ...
 
 
 class MultiplexedConnection:

@@ -1,12 +1,21 @@
-"""`PooledConnection`: what the pool calls on a connection, of one exchange at a time or several."""
+"""
+The interface between a pool and its connections, of one exchange at a time or several.
+
+`PooledConnection` is what the pool calls, and `ConnectionPool` what a connection calls.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Coroutine, Sized
 from typing import Any, Protocol
 
+from asyncbatch._engine._event_loop import EventLoop, Task
 from asyncbatch._engine._exchange import Exchange, Origin
 from asyncbatch._engine.io._readiness import Poll
+
+MAX_AGE = 300.0
+"""Seconds after which a connection serves no further exchange, so that DNS changes are seen."""
 
 
 class PooledConnection(Protocol):
@@ -74,4 +83,59 @@ class SharedConnection(PooledConnection, Protocol):
 
     def retire(self) -> None:
         """Take no more exchanges, and close after the last one."""
+        ...
+
+
+class ConnectionPool(Protocol):
+    """What a connection calls on its pool."""
+
+    @property
+    def in_use(self) -> Sized:
+        """The connections that serve an exchange."""
+        ...
+
+    @property
+    def waiting(self) -> Sized:
+        """The exchanges that have no connection."""
+        ...
+
+    def submit(self, exchange: Exchange) -> None:
+        """Start an exchange that cannot be sent here, on another connection."""
+        ...
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send an exchange that failed here again, on a connection opened for it alone."""
+        ...
+
+    def release(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
+        """Take back a connection that can serve another exchange."""
+        ...
+
+    def forget(self, connection: PooledConnection) -> None:
+        """Remove a connection that is closed."""
+        ...
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> Task[None]:
+        """Start a task whose end the pool waits for when it closes."""
+        ...
+
+
+class SharingPool(ConnectionPool, Protocol):
+    """What a connection with several exchanges calls on its pool."""
+
+    @property
+    def loop(self) -> EventLoop:
+        """The event loop."""
+        ...
+
+    def offer(self, connection: SharedConnection, now: float) -> None:
+        """Use the room of a connection, whose exchanges or limits have changed."""
+        ...
+
+    def unshare(self, connection: SharedConnection) -> None:
+        """Give a connection no more exchanges."""
+        ...
+
+    def require_http11(self, origin: Origin) -> bool:
+        """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
         ...

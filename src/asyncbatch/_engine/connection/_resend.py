@@ -4,21 +4,12 @@ Whether an exchange that a connection has not served is sent again, and how that
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from asyncbatch._engine._exchange import Exchange, Upload
+from asyncbatch._engine.connection._pooled import ConnectionPool
 from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, ResponseHead, TruncatedResponse
 
 MAX_REFUSALS = 10
 """How often an exchange is sent again after a connection has refused it without serving any."""
-
-
-class SubmittingPool(Protocol):
-    """What starts an exchange again."""
-
-    def submit(self, exchange: Exchange) -> None:
-        """Start the exchange, now or as soon as there is a connection for it."""
-        ...
 
 
 def may_send_again(exchange: Exchange, error: Exception) -> bool:
@@ -61,7 +52,7 @@ def is_refused_too_often(exchange: Exchange) -> bool:
     return exchange.refusals > MAX_REFUSALS
 
 
-def begin_again(exchange: Exchange, pool: SubmittingPool) -> None:
+def begin_again(exchange: Exchange, pool: ConnectionPool) -> None:
     """Start an exchange on another connection, as if it had not been started before."""
     exchange.send_at = exchange.sent_at = exchange.first_byte_at = 0.0
     pool.submit(exchange)

@@ -31,7 +31,6 @@ from asyncbatch._engine.http11 import (
     ResponseTooLarge,
     TruncatedResponse,
 )
-from asyncbatch._engine.pool import _pool
 from tests import aio, raw_server
 from tests import http2_peer as wire
 from tests.engines import STREAMS, engine_for, get, head_of, read_all
@@ -797,11 +796,3 @@ async def test_what_an_exchange_refers_to_after_its_end_is_the_connection() -> N
     assert connection.get_extra_info("ssl_object") is tls
     assert connection.get_extra_info("peername") is None
     assert server.connections == 1
-
-
-def test_the_pool_makes_them() -> None:
-    """Only it knows both kinds."""
-    assert _pool.MultiplexedConnection.is_shared
-    assert not _pool.Connection.is_shared
-    assert Origin(True, "a", 1).route is None
-    assert client_context().check_hostname
