@@ -87,14 +87,11 @@ class Upload:
     """The declared `Content-Length`; `None` sends the body in chunks."""
 
 
-class ExchangeConnection(Protocol):
-    """What the code that began an exchange calls on its connection."""
+class UsedConnection(Protocol):
+    """What an ended exchange still asks of its connection."""
 
     response_builder: Any
     """Kept here for later exchanges by the code that follows them; the engine does not use it."""
-
-    deadline: float
-    """When it fails the current exchange, if nothing changes this before."""
 
     @property
     def exchange(self) -> Exchange | None:
@@ -105,6 +102,17 @@ class ExchangeConnection(Protocol):
     def is_closed(self) -> bool:
         """Whether it serves no further exchange."""
         ...
+
+    def get_extra_info(self, name: str) -> object:
+        """Return what asyncio's transports return."""
+        ...
+
+
+class ExchangeConnection(UsedConnection, Protocol):
+    """What the code that began an exchange calls on its connection until the exchange has ended."""
+
+    deadline: float
+    """When it fails the current exchange, if nothing changes this before."""
 
     def abandon(self) -> None:
         """Close, since the current exchange was abandoned."""
@@ -124,10 +132,6 @@ class ExchangeConnection(Protocol):
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
         """Fail the exchange at its deadline, or after waiting `limit` seconds for the peer."""
-        ...
-
-    def get_extra_info(self, name: str) -> object:
-        """Return what asyncio's transports return."""
         ...
 
 
@@ -246,7 +250,7 @@ class Exchange:
         # How often a connection has refused it without serving any.
         self.refusals = 0
         # The connection that it was started on last. It runs there while that refers to it.
-        self.connection: ExchangeConnection | None = None
+        self.connection: UsedConnection | None = None
         # Used while it waits in the pool: its dial, the time at which the wait ends, and its
         # position.
         self.dial: ExchangeDial | None = None
@@ -305,7 +309,7 @@ class Exchange:
     @property
     def active_connection(self) -> ExchangeConnection | None:
         """The connection that it runs on."""
-        connection = self.connection
+        connection: Any = self.connection
         return connection if connection is not None and connection.exchange is self else None
 
     @property

@@ -20,7 +20,7 @@ from asyncbatch._engine.connection._partial_request import (
 from asyncbatch._engine.connection._partial_response import PartialResponse
 from asyncbatch._engine.connection._pooled import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
-from asyncbatch._engine.connection._resend import may_send_again
+from asyncbatch._engine.connection._resend import begin_again, may_send_again
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
 from asyncbatch._engine.http11 import ExchangeError, KnownHeads, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
@@ -224,8 +224,7 @@ class Connection:
         self.exchange = None
         self.is_unsent = False
         self.close()
-        exchange.send_at = 0.0
-        self._pool.submit(exchange)
+        begin_again(exchange, self._pool)
 
     def _send(self, exchange: Exchange) -> None:
         limits, body, payload = exchange.limits, exchange.body, exchange.payload

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from asyncbatch._engine._errors import EngineClosed, RequestRefused
+from asyncbatch._engine._errors import EngineClosed
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin, Upload
 from asyncbatch._engine.connection._partial_request import send_upload
 from asyncbatch._engine.connection._pooled import MAX_AGE, SharingPool
 from asyncbatch._engine.connection._resend import (
     begin_again,
-    is_refused_too_often,
     may_send_again,
     may_send_over_http11,
+    send_refused_again,
 )
 from asyncbatch._engine.connection._session_events import SessionEvents
 from asyncbatch._engine.connection._session_writer import SessionWriter
@@ -192,11 +192,14 @@ class MultiplexedConnection:
         try:
             self._open(stream, exchange)
         except InvalidRequest as error:
-            self._fail_unsent(stream, exchange, error)
+            self._drop(stream)
+            self._schedule()
+            exchange.fail(error, now)
             return
         except ProtocolError:
+            self._drop(stream)
             self._leave()
-            self._start_elsewhere(stream, exchange)
+            begin_again(exchange, self._pool)
             return
         if exchange.deadline < self.deadline:
             self.watch(exchange.deadline)
@@ -269,23 +272,7 @@ class MultiplexedConnection:
         self._events.stop()
         self.response_builder = self.origin_pool = None
 
-    # What the owner of an exchange calls, after the exchange has ended.
-
-    def abandon(self) -> None:
-        """Do nothing: the exchange has ended."""
-
-    def lend_body(self) -> None:
-        """Do nothing: frames are received elsewhere and copied."""
-
-    def refill(self) -> None:
-        """Return nothing, as there is one socket for many bodies."""
-
-    def take_body(self) -> bytes:
-        """Return nothing: the exchange has ended."""
-        return b""
-
-    def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
-        """Do nothing: the exchange has ended."""
+    # What is asked after an exchange has ended, which then refers to this object.
 
     def get_extra_info(self, name: str) -> object:
         """Ask the transport; once closed, return what was kept of it."""
@@ -476,29 +463,10 @@ class MultiplexedConnection:
             self._pool.unshare(self)
         for stream in refused:
             exchange = stream.exchange
-            if exchange is None:
-                continue
-            is_upload = stream.is_upload
-            self._drop(stream)
-            if not (self._limit.is_leaving and self.served):
-                exchange.refusals += 1
-            if is_upload or is_refused_too_often(exchange):
-                exchange.fail(RequestRefused("the server refused the request"), self._events.now)
-            else:
-                begin_again(exchange, self._pool)
-
-    def _start_elsewhere(self, stream: Stream, exchange: Exchange) -> None:
-        """Start an exchange of which nothing was sent."""
-        stream.exchange = None
-        exchange.connection = self
-        begin_again(exchange, self._pool)
-
-    def _fail_unsent(self, stream: Stream, exchange: Exchange, error: InvalidRequest) -> None:
-        stream.exchange = None
-        exchange.connection = self
-        exchange.fail(error, monotonic())
-        self._has_changed = True
-        self._schedule()
+            if exchange is not None:
+                self._drop(stream)
+                is_counted = not (self._limit.is_leaving and self.served)
+                send_refused_again(exchange, self._pool, self._events.now, is_counted=is_counted)
 
     def _find_deadline(self) -> None:
         """Find the next limit of all exchanges."""

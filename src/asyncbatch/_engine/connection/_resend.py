@@ -4,6 +4,7 @@ Whether an exchange that a connection has not served is sent again, and how that
 
 from __future__ import annotations
 
+from asyncbatch._engine._errors import RequestRefused
 from asyncbatch._engine._exchange import Exchange, Upload
 from asyncbatch._engine.connection._pooled import ConnectionPool
 from asyncbatch._engine.http11 import IDEMPOTENT_METHODS, ResponseHead, TruncatedResponse
@@ -47,9 +48,24 @@ def may_send_over_http11(exchange: Exchange, head: ResponseHead | None) -> bool:
     )
 
 
-def is_refused_too_often(exchange: Exchange) -> bool:
-    """Whether a refused exchange fails, so that a server that refuses forever makes no loop."""
-    return exchange.refusals > MAX_REFUSALS
+def send_refused_again(
+    exchange: Exchange, pool: ConnectionPool, now: float, *, is_counted: bool
+) -> None:
+    """
+    Start a refused exchange on another connection, or fail it.
+
+    Args:
+        exchange: The exchange.
+        pool: Starts it.
+        now: The current time.
+        is_counted: Whether the connection has served nothing, so that a server that refuses forever
+            makes no loop.
+    """
+    exchange.refusals += is_counted
+    if isinstance(exchange.body, Upload) or exchange.refusals > MAX_REFUSALS:
+        exchange.fail(RequestRefused("the server refused the request"), now)
+    else:
+        begin_again(exchange, pool)
 
 
 def begin_again(exchange: Exchange, pool: ConnectionPool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Protocol
 
-from asyncbatch._engine._exchange import NEVER, Exchange, Upload
+from asyncbatch._engine._exchange import NEVER, Exchange
 from asyncbatch._engine._minimum_rate import Pace
 from asyncbatch._engine.connection._partial_request import PartialRequest
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
@@ -298,11 +298,6 @@ class Stream:
     def give_more_time(self, seconds: float) -> None:
         """Extend every limit of the exchange."""
         give_more_time(self, seconds)
-
-    @property
-    def is_upload(self) -> bool:
-        """Whether the body is produced while it is sent, so that it cannot be sent again."""
-        return self.exchange is not None and isinstance(self.exchange.body, Upload)
 
     # Private.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncbatch._engine import ExchangeLimits, SentTooSlowly, TimedOut, Upload
+from asyncbatch._engine import ExchangeLimits, SentTooSlowly, TimedOut
 from asyncbatch._engine._exchange import NEVER, Exchange, Origin
 from asyncbatch._engine.connection._stream import Stream
 from asyncbatch._engine.http2 import LONG_WINDOW, STREAM_WINDOW
@@ -234,16 +234,6 @@ def test_blocked_time_is_taken_out_of_every_limit() -> None:
     stream.take_out(2.0, 1.0)
     stream.give_more_time(1.0)
     assert (exchange.deadline, stream.deadline) == (13.0, 13.0)
-
-
-def test_an_upload_is_told_from_a_body_in_memory() -> None:
-    """It cannot be sent again."""
-
-    async def pieces() -> Any:
-        yield b""
-
-    assert stream_of(Upload(pieces()))[0].is_upload
-    assert not stream_of(b"body")[0].is_upload
 
 
 def test_the_body_of_an_upload_is_passed_on() -> None:
