@@ -7,7 +7,6 @@ the pool after each exchange whether it can be used again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from time import monotonic
 from typing import Any
 
@@ -59,8 +58,6 @@ class Connection:
         "deadline",
         "early_end",
         "exchange",
-        "idle_group",
-        "idle_since",
         "is_closed",
         "is_unsent",
         "origin",
@@ -112,10 +109,6 @@ class Connection:
         # idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
-        # `IdleConnections` writes this and the next one.
-        self.idle_since = 0.0
-        # Its group in `IdleConnections`, if its server closes it early.
-        self.idle_group: OrderedDict[Connection, None] | None = None
         self.served = 0
         # The error that ended it before it was used.
         self.early_end: Exception | None = None

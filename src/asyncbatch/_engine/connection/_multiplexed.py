@@ -8,7 +8,6 @@ matter of `SessionEvents`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -73,8 +72,6 @@ class MultiplexedConnection:
         "_writer",
         "deadline",
         "early_end",
-        "idle_group",
-        "idle_since",
         "is_closed",
         "origin",
         "origin_pool",
@@ -118,8 +115,6 @@ class MultiplexedConnection:
         self.response_builder: Any = None
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
-        self.idle_since = 0.0
-        self.idle_group: OrderedDict[Any, None] | None = None
         self.served = 0
         self.early_end: Exception | None = None
         self.is_closed = False

@@ -6,7 +6,6 @@ The interface between a pool and its connections, of one exchange at a time or s
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Coroutine, Sized
 from typing import Any, Protocol
 
@@ -24,10 +23,8 @@ class PooledConnection(Protocol):
     origin: Origin
     # Whether it takes several exchanges at a time.
     is_shared: bool
-    # The `OriginPool`; the pool and `IdleConnections` write this and the next two.
+    # The `OriginPool`, which the pool writes.
     origin_pool: Any
-    idle_since: float
-    idle_group: OrderedDict[Any, None] | None
     # Tells whether an idle one must not be used, since something has arrived on it.
     poll: Poll
     # When `expire` must be called; when it is to take no more exchanges.

@@ -30,10 +30,11 @@ class IdleConnections:
         expiry: Seconds to keep each; the server's `Keep-Alive` may shorten it.
 
     Attributes:
-        members: All of them, the longest idle first. Only this class writes it.
+        members: All of them with the time since which each is idle, the longest idle first. Only
+            this class writes it.
     """
 
-    __slots__ = ("_deadlines", "_expiry", "_groups", "_maximum", "members")
+    __slots__ = ("_deadlines", "_expiry", "_group_of", "_groups", "_maximum", "members")
 
     def __init__(self, deadlines: Deadlines, *, maximum: int, expiry: float) -> None:
         self._deadlines = deadlines
@@ -41,10 +42,11 @@ class IdleConnections:
         self._expiry = expiry
         # An `OrderedDict`: a dict whose first member is removed repeatedly finds its first one
         # slowly.
-        self.members: OrderedDict[PooledConnection, None] = OrderedDict()
+        self.members: OrderedDict[PooledConnection, float] = OrderedDict()
         # Those whose server closes them before `expiry`, by the seconds that they are kept. All
         # members of a group are kept equally long, so its first member expires first.
-        self._groups: dict[float, OrderedDict[PooledConnection, None]] = {}
+        self._groups: dict[float, OrderedDict[PooledConnection, float]] = {}
+        self._group_of: dict[PooledConnection, OrderedDict[PooledConnection, float]] = {}
 
     def add(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
         """
@@ -56,8 +58,7 @@ class IdleConnections:
             idle_timeout: Seconds after which the server closes it, if the server has stated them.
         """
         connection.origin_pool.idle[connection] = None
-        self.members[connection] = None
-        connection.idle_since = now
+        self.members[connection] = now
         expiry = self._expiry
         if idle_timeout is not None:
             # One second before the server, which might otherwise close it while we write.
@@ -68,8 +69,8 @@ class IdleConnections:
                 group = self._groups.get(told)
                 if group is None:
                     group = self._groups[told] = OrderedDict()
-                group[connection] = None
-                connection.idle_group = group
+                group[connection] = now
+                self._group_of[connection] = group
         if now + expiry < self._deadlines.next_at:
             self._deadlines.by(now + expiry)
         if len(self.members) > self._maximum:
@@ -78,10 +79,9 @@ class IdleConnections:
     def take(self, connection: PooledConnection) -> None:
         """Remove an idle connection; the caller removes it from its `OriginPool`."""
         del self.members[connection]
-        group = connection.idle_group
+        group = self._group_of.pop(connection, None)
         if group is not None:
             del group[connection]
-            connection.idle_group = None
 
     def close_oldest(self) -> bool:
         """Close the connection idle for longest, to make room; return whether there was one."""
@@ -100,19 +100,21 @@ class IdleConnections:
 
     def _close_surplus(self, now: float) -> float:
         while len(self.members) > self._maximum:
-            connection = next(iter(self.members))
-            close_at = connection.idle_since + IDLE_GRACE
+            connection, since = next(iter(self.members.items()))
+            close_at = since + IDLE_GRACE
             if close_at > now:
                 return close_at
             connection.close()
         return NEVER
 
 
-def _close_expired(group: OrderedDict[PooledConnection, None], seconds: float, now: float) -> float:
+def _close_expired(
+    group: OrderedDict[PooledConnection, float], seconds: float, now: float
+) -> float:
     """Close the members that were idle for `seconds`; return when the next one expires."""
     while group:
-        oldest = next(iter(group))
-        expires = oldest.idle_since + seconds
+        oldest, since = next(iter(group.items()))
+        expires = since + seconds
         if expires > now:
             return expires
         oldest.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -28,8 +27,6 @@ class FakeConnection:
         self.idle = idle
         self.name = name
         self.origin_pool = SimpleNamespace(idle={})
-        self.idle_since = 0.0
-        self.idle_group: Any = None
         self.closed_at: float | None = None
 
     def close(self) -> None:
