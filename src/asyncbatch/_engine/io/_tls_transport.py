@@ -18,6 +18,7 @@ from typing import Any
 from asyncbatch._engine._event_loop import EventLoop, Future
 from asyncbatch._engine.io._readiness import Poll
 from asyncbatch._engine.io._refill import Refill
+from asyncbatch._engine.io._tls_records import TLSRecords
 from asyncbatch._engine.io._transport import Transport, TransportOwner
 
 # A large body is encrypted in pieces, so that no second copy of all of it exists.
@@ -26,9 +27,6 @@ _PIECE = 256 * 1024
 _ENCRYPTED = 64 * 1024
 """Bytes that a refill receives at once. They stay in the cache of the processor until they are
 decrypted."""
-
-RECORD_HEADER = 5
-"""Bytes: type, version, and the length of what follows (RFC 8446 §5.1)."""
 
 
 def report_cuts(context: ssl.SSLContext) -> None:
@@ -69,11 +67,10 @@ class TLSTransport:
         "_loop",
         "_loss",
         "_lower",
-        "_missing",
         "_object",
         "_outgoing",
         "_owner",
-        "_part_of_header",
+        "_records",
         "_refill",
         "_refill_end",
         "_shaken",
@@ -101,9 +98,7 @@ class TLSTransport:
         self._loss: Exception | None = None
         self._buffer = buffer
         self._is_paused = False
-        # The bytes that the record at hand still lacks, or what has arrived of its header.
-        self._missing = 0
-        self._part_of_header = b""
+        self._records = TLSRecords()
         # What OpenSSL did not accept, since it must read from the peer first.
         self._backlog = b""
         # Whether the handshake is in progress.
@@ -142,7 +137,7 @@ class TLSTransport:
 
     def received(self, content: bytes | memoryview) -> None:
         """Decrypt received bytes."""
-        self._follow_records(content)
+        self._records.follow(content)
         self._incoming.write(content)
         if self._is_shaking:
             self._shake_hands()
@@ -190,7 +185,7 @@ class TLSTransport:
 
         The rest of that record was sent before a request that is sent now, and does not answer it.
         """
-        if self._missing or self._part_of_header:
+        if self._records.missing:
             return (self,)
         return () if self._lower is None else self._lower.poll(timeout)
 
@@ -204,7 +199,7 @@ class TLSTransport:
 
     def _poll_record(self, timeout: int, /) -> Sized:
         """Tell whether a part of a record has been read, without a call of the system."""
-        return (self,) if self._missing or self._part_of_header else ()
+        return (self,) if self._records.missing else ()
 
     def deliver_to(self, owner: TransportOwner) -> None:
         """Call `owner` from now on, and pass on at once what arrived since the handshake."""
@@ -299,7 +294,7 @@ class TLSTransport:
                 raise BlockingIOError  # 0 would be the end
             if not size:
                 break
-            self._follow_records(buffer[:size])
+            self._records.follow(buffer[:size])
             try:
                 self._incoming.write(buffer[:size])
             except MemoryError as error:
@@ -317,20 +312,6 @@ class TLSTransport:
         self._owner = None
         owner.cut_off(self._loss)
         owner.connection_lost(self._loss)
-
-    def _follow_records(self, content: bytes | memoryview) -> None:
-        """Note how much is missing of the last record, since OpenSSL does not tell."""
-        if self._part_of_header:
-            content = self._part_of_header + content
-            self._part_of_header = b""
-        start, size = self._missing, len(content)
-        while start + RECORD_HEADER <= size:
-            start += RECORD_HEADER + (content[start + 3] << 8 | content[start + 4])
-        if start < size:
-            self._part_of_header = bytes(content[start:])
-            self._missing = 0
-        else:
-            self._missing = start - size
 
     def _shake_hands(self) -> None:
         try:
