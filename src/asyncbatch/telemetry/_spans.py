@@ -8,8 +8,6 @@ whose context the request carries is begun before.
 from __future__ import annotations
 
 import contextlib
-import math
-import time
 from collections.abc import Callable, Container, Generator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -36,13 +34,7 @@ from asyncbatch.telemetry._attributes import (
     shown_url,
 )
 from asyncbatch.telemetry._propagation import allowed_fields
-
-SYNCHRONISED = 10.0
-"""Seconds after which the wall clock is read again: it may be set, and goes on during sleep."""
-
-READINGS = 5
-"""Most readings of the two clocks, until they are as close together as `CLOSE`, in seconds."""
-CLOSE = 0.001
+from asyncbatch.telemetry._wall_clock import WallClock
 
 MOST_HOSTS = 10_000
 """Number of hosts of which it is kept whether the context is sent to them."""
@@ -95,9 +87,7 @@ class Spans:
         self._context = Context()
         self._tracer: Tracer | None = None
         self._histogram: Histogram | None = None
-        # Nanoseconds since 1970 at which the clock shows 0, and when they are read again.
-        self._zero = 0
-        self._synchronise_at = math.inf
+        self._wall = WallClock(clock)
 
     def begin(self) -> None:
         """Take the caller's context and the providers of now for the requests that follow."""
@@ -106,7 +96,7 @@ class Spans:
             self._context = context = otel_context.get_current()
             if context.get(_SILENCE) or context.get(_SILENCE_HTTP):
                 return
-            self._synchronise()
+            self._wall.read()
             self._tracer = self._found(self._find_tracer)
             self._histogram = self._found(self._find_histogram)
         except Exception as error:
@@ -153,7 +143,7 @@ class Spans:
         attributes = _with_peer({**description.of_span, URL: shown_url(url)}, peer)
         if resent:
             attributes[RESEND_COUNT] = resent
-        start = int(at * 1e9) + self._zero
+        start = int(at * 1e9) + self._wall.zero
         span = self._tracer.start_span(
             description.name,
             context=self._context,
@@ -202,8 +192,8 @@ class Spans:
         status, version, peer = head
         description = self._descriptions.of(method, origin, status, version, error_type)
         began, ended = at
-        if ended > self._synchronise_at:
-            self._synchronise()
+        if ended > self._wall.read_again_at:
+            self._wall.read()
         duration, added = max(0.0, ended - began), None
         try:
             if started is None:
@@ -227,19 +217,6 @@ class Spans:
             histogram.record(duration, of_metric, context)
         except Exception as error:
             self.note_failure(error)
-
-    def _synchronise(self) -> None:
-        before = now = self.clock()
-        wall = time.time_ns()
-        # The machine may have done something else between the two readings.
-        for _ in range(READINGS):
-            now = self.clock()
-            if now - before < CLOSE:
-                break
-            before, wall = now, time.time_ns()
-        self._zero = wall - int(before * 1e9)
-        # A virtual clock keeps its distance from the wall.
-        self._synchronise_at = now + SYNCHRONISED if self.clock is time.monotonic else math.inf
 
 
 class AttemptSpans:
