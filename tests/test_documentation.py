@@ -1,8 +1,10 @@
-"""The pages that name files: each file exists, so that who moves one finds where it is named."""
+"""The pages that name files and classes: each exists, so that a move or a new name is noticed."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -11,6 +13,20 @@ FOLDERS = ("src", "tests", "conformance", "benchmarks", "fuzz", "soak")
 PATH = re.compile(rf"`((?:docs|{'|'.join(FOLDERS)})/[\w./-]+)(?:::\w+)?`")
 NAME = re.compile(r"`(\w+\.py)`")
 IN_SOURCE = re.compile(r"`((?:_\w+|telemetry)/[\w./]+)`")
+CLASS = re.compile(r"`([A-Z][a-z]\w+)(?:\.(\w+))?(?:\([^`]*\))?`")
+
+# Names of other libraries, and of header fields.
+FOREIGN = {
+    "BlockingPortal",
+    "Cookie",
+    "Date",
+    "Location",
+    "MockClock",
+    "None",
+    "PoolTimeout",
+    "ProcessPoolExecutor",
+    "TaskGroup",
+}
 
 
 def test_each_file_that_a_page_names_exists() -> None:
@@ -36,3 +52,47 @@ def test_the_way_of_a_newcomer_leads_somewhere() -> None:
     missing = [path for path in IN_SOURCE.findall(text) if not (source / path).exists()]
 
     assert (unnamed, missing) == ([], [])
+
+
+def test_each_class_that_the_design_names_exists() -> None:
+    """And so does what is named of it, in `CONTRIBUTING.md` and `docs/design.md`."""
+    members = _members_of_classes()
+    missing = []
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / "docs" / "design.md"):
+        for name, member in sorted(set(CLASS.findall(page.read_text()))):
+            if name not in FOREIGN and (name not in members or member not in {"", *members[name]}):
+                missing.append(f"{page.name}: {name}.{member}")
+
+    assert missing == []
+
+
+def _members_of_classes() -> dict[str, set[str]]:
+    """Return what each class of the source defines or inherits; nothing of an alias of types."""
+    members: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                members.setdefault(node.name, set()).update(_names_in(node))
+                known = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                bases.setdefault(node.name, set()).update(known)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                members.setdefault(node.target.id, set())
+    for name in bases:
+        waiting = list(bases[name])
+        while waiting:
+            base = waiting.pop()
+            members[name] |= members.get(base, set())
+            waiting += bases.get(base, ())
+    return members
+
+
+def _names_in(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the methods of a class, its fields, and the attributes that it sets."""
+    for each in ast.walk(node):
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield each.name
+        elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            yield each.target.id
+        elif isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
+            yield each.attr
