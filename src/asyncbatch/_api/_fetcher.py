@@ -195,7 +195,7 @@ class Fetcher:
             for batch in list(self._batches):
                 await batch.wait_ended()
         if self._shared is not None:
-            self._shared.trial.lane.close()
+            self._shared.attempter.lane.close()
         if self._owns_client:
             with anyio.CancelScope(shield=True):
                 await self._client.__aexit__(error_type, error, traceback)
@@ -256,7 +256,7 @@ class Fetcher:
                 self._spare.append((batch, output))
         finally:
             self._batches.discard(batch)
-        return output.take()
+        return output.only_result()
 
     async def fetch_many(
         self,

@@ -167,7 +167,7 @@ def equip(
     lane.take_part_in(stalls)
     stalls.join(slots.take_out)
     return Shared(
-        trial=Attempter(
+        attempter=Attempter(
             lane,
             limits,
             value_of(options.max_body, None),

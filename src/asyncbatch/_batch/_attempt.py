@@ -107,11 +107,11 @@ class Attempter:
         began = clock()
         try:
             host = origin_of(item, self.lane.locate)[1]
-            proxy = proxies.take_nowait(item, host, began)
+            proxy = proxies.acquire_nowait(item, host, began)
             if isinstance(proxy, Full):
                 left = math.inf if deadline_at is None else deadline_at - began
                 with anyio.move_on_after(left):
-                    proxy = await proxies.take(item, host, clock)
+                    proxy = await proxies.acquire(item, host, clock)
         except Exception as error:  # of the pool's `key`
             failed = Outcome(kind=FailureKind.callback, error=callers_error(error))
             failed.started_at = began

@@ -171,8 +171,8 @@ class Batch:
         """
         reporter = open_reporter(self._shared.progress, total=self._source.size)
         if self._listener is not None:
-            self._listener.begin()
-        self._shared.trial.lane.begin_batch(self.clock)
+            self._listener.capture_context()
+        self._shared.attempter.lane.begin_batch(self.clock)
         self._shared.stalls.join(self._workers.take_out)
         try:
             with self._scope:
@@ -220,8 +220,8 @@ class Batch:
         """
         self._is_running = True
         if self._listener is not None:
-            self._listener.begin()
-        self._shared.trial.lane.begin_batch(self.clock)
+            self._listener.capture_context()
+        self._shared.attempter.lane.begin_batch(self.clock)
         # The batch may be an old one: meanwhile the machine may have slept, or its clock been set.
         now = self.clock()
         self._ledger.epoch = wall_time() - now
@@ -329,7 +329,7 @@ class Batch:
         turn = TimeSlice()
         for job in self._ledger.withdraw(now):
             await self._wait_for(turn, self._output.may_start)
-            self._ledger.end(job, self._batch_timeout, now)
+            self._ledger.time_out(job, self._batch_timeout, now)
         if not self._source.can_be_finished:
             return
         while (numbered := self._source.read()) is not END:
@@ -344,7 +344,7 @@ class Batch:
     async def _wait_for(self, turn: TimeSlice, has_room: Callable[[int], bool]) -> None:
         """Wait until there is room for one more result."""
         if turn.is_over:
-            await turn.end()
+            await turn.let_others_run()
         while not has_room(0):
             self._changed = anyio.Event()
             await self._changed.wait()

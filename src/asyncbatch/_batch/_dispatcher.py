@@ -242,7 +242,7 @@ class Dispatcher:
         """
         if self._workers.is_cut_short:
             self._workers.is_cut_short = False
-            await self._workers.slice.end()
+            await self._workers.slice.let_others_run()
             return not self._reader.is_finished
         if self._reader.is_finished:
             return False

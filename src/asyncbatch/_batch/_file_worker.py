@@ -51,13 +51,13 @@ class FileWorker:
 
     def begin_by_relay(self) -> bool:
         """Begin the request without a task, if it can go so; say whether it was begun."""
-        job, relay, trial = self._job, self._relay, self._workers.trial
+        job, relay, attempter = self._job, self._relay, self._workers.attempter
         assert job is not None
         assert relay is not None
         download = job.download
         if type(job.request) is not str or download is None or job.host.limits is not None:
             return False
-        encoded = trial.lane.encode_for_file(job.request, job.request, trial.limits)
+        encoded = attempter.lane.encode_for_file(job.request, job.request, attempter.limits)
         if encoded is None or not download.begin_nowait():
             return False
         if not relay.begin(encoded, _NEVER if job.deadline is None else job.deadline):
@@ -102,7 +102,7 @@ class FileWorker:
                     await permits.acquire()
                     held = True
                 elif workers.has_had_its_slice(job):
-                    await workers.slice.end()
+                    await workers.slice.let_others_run()
                 self._job = job = workers.next_job(workers.clock())
                 workers.call_dispatcher()
                 if job is not None and self.begin_by_relay():
@@ -121,14 +121,14 @@ class FileWorker:
             if is_begun:
                 assert self._relay is not None
                 assert job.download is not None
-                outcome = await workers.trial.conclude_file(
+                outcome = await workers.attempter.conclude_file(
                     self._relay, job.download, job.deadline, job.allowed
                 )
             else:
                 workers.last_at_work = job
                 if workers.announce is not None and job.method not in IDEMPOTENT:
                     await workers.announce(job)
-                outcome = await workers.trial.run(
+                outcome = await workers.attempter.run(
                     job.request,
                     deadline_at=job.deadline,
                     clock=workers.clock,

@@ -75,7 +75,7 @@ class Ledger:
         """Seconds for the whole batch, if it has a time limit; for messages."""
         self._shared = shared
         self._hosts = shared.hosts
-        self._lane = shared.trial.lane
+        self._lane = shared.attempter.lane
         self._schedule = schedule
         self._progress_count = progress_count
         self.publish: Callable[[Result], object] = output.put
@@ -271,7 +271,7 @@ class Ledger:
         """Give `job` its result if its host, its deadline or its batch kept it from being sent."""
         binding = self._lane.binding
         if job.state is JobState.LATE:
-            self.end(job, self.batch_timeout, now)
+            self.time_out(job, self.batch_timeout, now)
             return
         if job.state is JobState.HOST_DOWN:
             outcome = host_down(job, binding)
@@ -292,7 +292,7 @@ class Ledger:
         self._interrupted.clear()
         return sorted(jobs, key=lambda job: job.index)
 
-    def end(self, job: Job, batch_timeout: float, now: float) -> None:
+    def time_out(self, job: Job, batch_timeout: float, now: float) -> None:
         """Give `job` its result at the time limit of the batch."""
         if not job.attempts:
             self._finish(not_started(job.request, job.index, batch_timeout, self._lane), job)

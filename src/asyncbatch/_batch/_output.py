@@ -80,7 +80,7 @@ class Collected:
         self._results.clear()
         return in_order
 
-    def take(self) -> Result:
+    def only_result(self) -> Result:
         """Remove and return the only result."""
         return self._results.pop()
 

@@ -30,16 +30,16 @@ class Proxies:
         # Set when an attempt has ended; a new one each time that somebody waits.
         self._ended = anyio.Event()
 
-    def take_nowait(self, item: object, host: str, now: float) -> Proxy | Full | None:
+    def acquire_nowait(self, item: object, host: str, now: float) -> Proxy | Full | None:
         """
         Take a proxy for an attempt, `FULL` if none has room, or `None` if all of them rest.
 
         Raises:
             Exception: What the pool's `key` raises.
         """
-        return self._rotation.take(item, host, now)
+        return self._rotation.acquire(item, host, now)
 
-    async def take(self, item: object, host: str, clock: Clock) -> Proxy | None:
+    async def acquire(self, item: object, host: str, clock: Clock) -> Proxy | None:
         """
         Take a proxy for an attempt, as soon as one has room; `None`: all of them rest.
 
@@ -47,7 +47,7 @@ class Proxies:
             Exception: What the pool's `key` raises.
         """
         while True:
-            taken = self._rotation.take(item, host, clock())
+            taken = self._rotation.acquire(item, host, clock())
             if not isinstance(taken, Full):
                 return taken
             if self._ended.is_set():
@@ -61,7 +61,7 @@ class Proxies:
 
     def settle(self, proxy: Proxy, outcome: Outcome, now: float) -> None:
         """Give a proxy back; where another one is left, its refusal is no reason not to ask."""
-        self._rotation.end(proxy, outcome, now)
+        self._rotation.give_back(proxy, outcome, now)
         self._ended.set()
         if not self._rotation.has_other(proxy, now):
             return

@@ -109,11 +109,11 @@ class Reader:
     async def feed(self) -> None:
         """Read an async input to its end, ahead of the requests that can start."""
         turn = TimeSlice()
-        turn.begin()
+        turn.restart()
         while True:
             while not self._wants_more():
                 await self._wait()
-                turn.begin()
+                turn.restart()
             if self.source.is_ahead:
                 numbered = self.source.read()
             else:
@@ -126,13 +126,13 @@ class Reader:
                 self._ledger.pass_on(item.result)
                 self._pass_on_more(turn)
                 if turn.is_over:
-                    await turn.end()
+                    await turn.let_others_run()
                 continue
             is_beyond = self._ledger.unfinished >= self._window.size
             self._ledger.enter(item, index, self._clock(), is_beyond=is_beyond)
             self._schedule.on_ready()
             if turn.is_over:
-                await turn.end()
+                await turn.let_others_run()
 
     def _pass_on_more(self, turn: TimeSlice) -> None:
         """Pass results on that came with their requests, as far as they are there."""

@@ -20,7 +20,7 @@ from asyncbatch._values._telemetry import Telemetry
 class Shared:
     """The state and the options that all batches of a fetcher share."""
 
-    trial: Attempter
+    attempter: Attempter
     hosts: Hosts
     slots: Slots
     permits: Permits

@@ -32,15 +32,15 @@ class TimeSlice:
         """Whether it is time to let others run."""
         return time.perf_counter() >= self._end
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         """Begin a slice, after a wait."""
         self._end = time.perf_counter() + SLICE
 
-    async def end(self) -> None:
+    async def let_others_run(self) -> None:
         """Let all others run once, and begin the next slice if none of them has."""
         ended = self._end
         await anyio.lowlevel.checkpoint()
         # If each task began a new slice here, a hundred workers would take a slice each in turn,
         # and block the event loop for the sum of them.
         if self._end == ended:
-            self.begin()
+            self.restart()

@@ -143,7 +143,7 @@ class Worker:
                     await permits.acquire()
                     held = True
                 elif workers.has_had_its_slice(job):
-                    await workers.slice.end()
+                    await workers.slice.let_others_run()
                 self._job = workers.next_job(workers.clock())
                 workers.call_dispatcher()
         finally:
@@ -223,11 +223,11 @@ class Worker:
                     return
                 assert self._job is not None
                 job = self._job
-                outcome = await workers.trial.conclude(relay, job.deadline, job.allowed, watch)
+                outcome = await workers.attempter.conclude(relay, job.deadline, job.allowed, watch)
             else:
                 if workers.announce is not None and job.method not in IDEMPOTENT:
                     await workers.announce(job)
-                outcome = await workers.trial.run(
+                outcome = await workers.attempter.run(
                     job.request,
                     deadline_at=job.deadline,
                     clock=workers.clock,
@@ -407,7 +407,7 @@ class WatchedWorker(Worker):
     ) -> None:
         super().__init__(workers, job, encoded)
         assert workers.listener is not None
-        self._watch = WorkerWatch(workers.listener, workers.trial.lane, workers.clock)
+        self._watch = WorkerWatch(workers.listener, workers.attempter.lane, workers.clock)
         self._encode = self._watch.encode
         if self._relay is not None:
             # `DirectLane` tells the watch of each hop.

@@ -61,8 +61,8 @@ class WorkerWatch:
         """Tell of a response that a relay has received."""
         watch = self.watch
         if watch.is_open:
-            watch.receive(*self._head_of(response_builder))
-            watch.end(course[4], None, None)
+            watch.head_received(*self._head_of(response_builder))
+            watch.attempt_ended(course[4], None, None)
         elif not self._listener.is_idle:
             request = job.request
             url = request if type(request) is str else response_builder.final_url(request)
@@ -84,7 +84,7 @@ class WorkerWatch:
         if not watch.is_open:
             return
         ended_at = course[4] if isinstance(course, tuple) else 0.0
-        left = watch.end(ended_at or self._clock(), outcome.kind, outcome.error)
+        left = watch.attempt_ended(ended_at or self._clock(), outcome.kind, outcome.error)
         job.resent = 0 if outcome.kind is None else job.resent + left
 
     def tell_of_cut(
@@ -103,6 +103,6 @@ class WorkerWatch:
             encoded, begun_at = abandoned
             url = encoded[1] if isinstance(encoded, tuple) else encoded.url
             self.count_sent(job)
-            watch.begin(job.method, url, begun_at)
+            watch.sent(job.method, url, begun_at)
         if watch.is_open:
-            watch.cut(self._clock(), FailureKind.timeout if is_late else None)
+            watch.cancelled(self._clock(), FailureKind.timeout if is_late else None)

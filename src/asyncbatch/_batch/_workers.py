@@ -73,22 +73,26 @@ class Workers:
         self.concurrency = shared.concurrency
         self.slots = shared.slots
         self.permits = shared.permits
-        self.trial = shared.trial
+        self.attempter = shared.attempter
         # A relay has the same limits for all its requests, and builds no response for `check`.
         self.may_relay = (
-            shared.check is None and shared.trial.proxies is None and ledger.files.to is None
+            shared.check is None and shared.attempter.proxies is None and ledger.files.to is None
         )
         self.relays: Relays | None = None
         if self.may_relay:
-            self.relays = self.trial.lane.relays(self.trial.limits)
+            self.relays = self.attempter.lane.relays(self.attempter.limits)
         self.file_relays: NewFileRelay | None = None
         """Makes what sends the URLs whose bodies go to files; `None`: a task sends each."""
-        if shared.check is None and shared.trial.proxies is None and ledger.files.to is not None:
-            self.file_relays = shared.trial.file_relays()
+        if (
+            shared.check is None
+            and shared.attempter.proxies is None
+            and ledger.files.to is not None
+        ):
+            self.file_relays = shared.attempter.file_relays()
         # Kept, since each reading of a method makes an object.
-        self.encode = self.trial.lane.encode
+        self.encode = self.attempter.lane.encode
         """Encodes a request for the lane."""
-        self.limits = self.trial.limits
+        self.limits = self.attempter.limits
         """The limits of most requests."""
         self.has_deadline = shared.deadline is not None
         self.schedule = schedule

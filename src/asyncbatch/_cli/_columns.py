@@ -53,14 +53,14 @@ class CsvRecords(Lines):
         if self._length > MAX_LINE:
             raise NotAList(f"{self._name} is not valid CSV: a record is longer than 1 MiB")
 
-    def end(self) -> Iterator[str]:
+    def finish(self) -> Iterator[str]:
         """
         Yield the URL of a last record without an end.
 
         Raises:
             NotAList: If the file is incomplete.
         """
-        yield from super().end()
+        yield from super().finish()
         if self._begun:
             raise NotAList(f"{self._name} is not valid CSV: a quoted field has no end")
         if self._place is None:

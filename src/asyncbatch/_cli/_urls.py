@@ -93,7 +93,7 @@ class Lines:
         for content in self._inflated(data):
             yield from self._urls_in(content)
 
-    def end(self) -> Iterator[str]:
+    def finish(self) -> Iterator[str]:
         """
         Yield the URL of a last line without an end.
 
@@ -237,7 +237,7 @@ def _read_urls(file: BinaryIO, lines: Lines) -> Iterator[str]:
     yield from lines.feed(head)
     while line := file.readline(CHUNK):
         yield from lines.feed(line)
-    yield from lines.end()
+    yield from lines.finish()
 
 
 async def _awaited_urls(descriptor: int, lines: Lines) -> AsyncIterator[str]:
@@ -247,7 +247,7 @@ async def _awaited_urls(descriptor: int, lines: Lines) -> AsyncIterator[str]:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:  # another reader was faster
             continue
-        for url in lines.feed(data) if data else lines.end():
+        for url in lines.feed(data) if data else lines.finish():
             yield url
         if not data:
             return

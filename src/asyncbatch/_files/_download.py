@@ -456,7 +456,7 @@ class Download:
             return
         keep = partial(self._writer.keep, part, pieces)
         try:
-            self._endings.append(_threads.begin(keep).ended.wait)
+            self._endings.append(_threads.submit(keep).ended.wait)
         except NoThreads:
             keep()
             return

@@ -229,7 +229,7 @@ class StepCall:
 
     def result(self) -> Any:
         """Return the value of the call, or raise its error. Call it once."""
-        return self._outcome.take()
+        return self._outcome.unwrap()
 
 
 def _tell(group: list[StepCall]) -> None:

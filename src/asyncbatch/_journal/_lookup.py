@@ -54,7 +54,7 @@ class Lookup:
         # Whether a success in memory is served whatever its age.
         self._serves_plain = journal.max_age is None and files.to is None
         self._retry = shared.retry
-        self._lane = shared.trial.lane
+        self._lane = shared.attempter.lane
         self._identifier: Identifier | None = None
         self._heads = StoredHeads()
         self._plain = PlainResults(self._lane.binding.library, self._heads)

@@ -110,7 +110,7 @@ class DirectLane:
             self._reason_against = "the event loop is not one that the engine runs on"
             return
         if not self._outcomes.decoder.has_begun:
-            self._outcomes.decoder.begin()
+            self._outcomes.decoder.bind()
         self._reason_against = self._conditions.reason_against()
 
     def locate(self, item: object) -> Any:
@@ -330,7 +330,7 @@ class DirectLane:
         if watch is not None:
             prepared.watch = watch
             if not watch.is_open:
-                watch.begin(prepared.method.decode("ascii"), prepared.url, exchange.begun_at)
+                watch.sent(prepared.method.decode("ascii"), prepared.url, exchange.begun_at)
         hops = [] if hops is None else hops
         while leads_on(exchange):
             following = self._follow(exchange, prepared, hops)
@@ -338,7 +338,7 @@ class DirectLane:
                 return await self._replay(exchange, prepared, hops, seconds)
             exchange, prepared = following
             await self._sender.wait(exchange)
-        outcome = await self._outcomes.end(exchange, prepared, hops, seconds)
+        outcome = await self._outcomes.outcome_of(exchange, prepared, hops, seconds)
         if hops:
             add_hops(outcome, hops, exchange)
         return outcome
@@ -360,8 +360,8 @@ class DirectLane:
         assert head is not None
         watch, prepared.watch = prepared.watch, None
         if watch is not None:
-            watch.receive(head.status, head.version, peer_of(exchange.connection))
-            watch.leave(exchange.ended_at)
+            watch.head_received(head.status, head.version, peer_of(exchange.connection))
+            watch.hop_ended(exchange.ended_at)
             following.watch = watch
         try:
             begun = self._begin(following, exchange.deadline)

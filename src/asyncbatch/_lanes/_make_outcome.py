@@ -76,7 +76,7 @@ class OutcomeMaker:
         own = limits.max_body
         return self.decoder if isinstance(own, Unset) else WholeBodyDecoder(own)
 
-    async def end(
+    async def outcome_of(
         self,
         exchange: Exchange,
         prepared: PreparedRequest,
@@ -124,7 +124,7 @@ class OutcomeMaker:
         if lines is None or not (type(jar) is UserAgentJar and has_usual_rules(jar)):
             return False
         url = encoded.url if isinstance(encoded, PreparedRequest) else encoded[1]
-        jar.take(lines, AskedUrl.of(url))
+        jar.extract(lines, AskedUrl.of(url))
         return True
 
     def note_head(self, exchange: Exchange, prepared: PreparedRequest) -> None:
@@ -132,7 +132,7 @@ class OutcomeMaker:
         head = exchange.head
         assert head is not None
         if prepared.watch is not None:
-            prepared.watch.receive(head.status, head.version, peer_of(exchange.connection))
+            prepared.watch.head_received(head.status, head.version, peer_of(exchange.connection))
         if sets_cookies(head.block) and not self.take_cookies(prepared, head):
             request = prepared.native()
             response = self._binding.library.Response(

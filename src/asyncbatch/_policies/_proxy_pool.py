@@ -156,9 +156,9 @@ class ProxyRotation:
         # Those that rest, by when they are back.
         self._resting: list[tuple[float, int]] = []
 
-    def take(self, item: object, host: str, now: float) -> Proxy | Full | None:
+    def acquire(self, item: object, host: str, now: float) -> Proxy | Full | None:
         """
-        Take a proxy for an attempt; `end` or `release` has to be called for it.
+        Take a proxy for an attempt; `give_back` or `release` has to be called for it.
 
         Args:
             item: The request, in any form.
@@ -198,7 +198,7 @@ class ProxyRotation:
         """Give a proxy back whose attempt was cancelled."""
         self._by_proxy[proxy].in_flight -= 1
 
-    def end(self, proxy: Proxy, outcome: Outcome, now: float) -> None:
+    def give_back(self, proxy: Proxy, outcome: Outcome, now: float) -> None:
         """Give a proxy back, and learn from how its attempt has ended."""
         self.release(proxy)
         member = self._by_proxy[proxy]

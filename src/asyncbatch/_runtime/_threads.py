@@ -68,7 +68,7 @@ class Threads:
             NoThreads: If no thread can be started, or gevent or eventlet has replaced threads.
             BaseException: As raised by `function`.
         """
-        call = self.begin(function)
+        call = self.submit(function)
         try:
             await call.ended.wait()
         finally:
@@ -76,7 +76,7 @@ class Threads:
         result: T = call.result()
         return result
 
-    def begin(self, function: Callable[[], T]) -> ThreadCall:
+    def submit(self, function: Callable[[], T]) -> ThreadCall:
         """
         Have a thread call `function`, and return without waiting for it.
 
@@ -215,7 +215,7 @@ class ThreadCall:
 
     def result(self) -> Any:
         """Return the value of the function, or raise its error. Call it once."""
-        return self._outcome.take()
+        return self._outcome.unwrap()
 
 
 class CallOutcome:
@@ -227,7 +227,7 @@ class CallOutcome:
         self.value: Any = None
         self.error: BaseException | None = None
 
-    def take(self) -> Any:
+    def unwrap(self) -> Any:
         """Return the value, or raise the error. Call it once."""
         error, self.error = self.error, None
         if error is None:

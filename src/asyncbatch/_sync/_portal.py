@@ -87,9 +87,9 @@ class PortalCall(Generic[R]):
         self.opened: Promise[None] | None = None
         """Where the function leaves a value once all is open that it needs, if it does that."""
 
-    def begin(self) -> None:
-        """Begin the call without waiting; see `Portal.begin`."""
-        self._portal.begin(self)
+    def submit(self) -> None:
+        """Begin the call without waiting; see `Portal.submit`."""
+        self._portal.submit(self)
 
     async def run(self) -> None:
         """Run the function, in the loop, and leave its outcome."""
@@ -120,7 +120,7 @@ class PortalCall(Generic[R]):
             close_seconds: Most seconds to wait for the end of a call that was cancelled.
         """
         try:
-            self.begin()
+            self.submit()
             return self.outcome.wait()
         except BaseException:
             self.cancel()
@@ -206,7 +206,7 @@ class Portal(Generic[T]):
         """
         return PortalCall(self, functools.partial(function, *args))
 
-    def begin(self, call: PortalCall[Any]) -> None:
+    def submit(self, call: PortalCall[Any]) -> None:
         """
         Start the task of a call, with the caller's context variables, without waiting for it.
 
@@ -239,7 +239,7 @@ class Portal(Generic[T]):
     def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> PortalCall[R]:
         """Begin a call, as `begin` does, and return it."""
         call = self.prepare(function, *args)
-        self.begin(call)
+        self.submit(call)
         return call
 
     def refuse_own_thread(self) -> None:

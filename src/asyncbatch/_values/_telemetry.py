@@ -38,7 +38,7 @@ class BatchListener(Protocol):
     is_idle: bool
     carries: bool
 
-    def begin(self) -> None:
+    def capture_context(self) -> None:
         """Take the caller's context variables for the requests that follow."""
         ...
 
@@ -82,12 +82,12 @@ class AttemptWatch(Protocol):
             method: Its method.
             origin: Its origin.
             url: Its URL.
-            head: The arguments of `receive`.
+            head: The arguments of `head_received`.
             at: When sending it began, and when its response had arrived.
         """
         ...
 
-    def begin(self, method: str, url: str, at: float | None = None) -> None:
+    def sent(self, method: str, url: str, at: float | None = None) -> None:
         """
         Note that a request is sent, now or at a point in time.
 
@@ -100,7 +100,7 @@ class AttemptWatch(Protocol):
         """Return the fields for the request that was begun, given the lower-case names it has."""
         ...
 
-    def receive(self, status: int, version: str | bytes, peer: object) -> None:
+    def head_received(self, status: int, version: str | bytes, peer: object) -> None:
         """
         Note that the head of its response has come.
 
@@ -111,15 +111,15 @@ class AttemptWatch(Protocol):
         """
         ...
 
-    def leave(self, at: float) -> None:
+    def hop_ended(self, at: float) -> None:
         """Note that its response has ended, and leads to another request of the same attempt."""
         ...
 
-    def end(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
+    def attempt_ended(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
         """Note that the attempt has ended; return the number of requests that it has left."""
         ...
 
-    def cut(self, at: float, kind: FailureKind | None) -> None:
+    def cancelled(self, at: float, kind: FailureKind | None) -> None:
         """Note that the attempt was cancelled; `kind` says why, `None` if not by a limit."""
         ...
 

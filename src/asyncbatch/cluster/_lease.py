@@ -62,7 +62,7 @@ class Lease:
         epochs = _epochs(self.folder, self.shard)
         return any(epoch > self.epoch and not ended for epoch, ended in epochs.items())
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Say that this worker has stopped."""
         if self._path.exists():  # it is gone once the shard is done
             self._path.with_name(self._path.name + _ENDED).touch()

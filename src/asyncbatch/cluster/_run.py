@@ -122,7 +122,7 @@ def run_shard(task: ShardTask) -> ShardReport:
         return failed(task, _said(error), tries)
     finally:
         if lease is not None:
-            lease.end()
+            lease.release()
     return read_report(path)
 
 

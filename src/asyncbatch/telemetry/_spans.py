@@ -83,13 +83,13 @@ class Spans:
         self.clock = clock
         self.is_idle = True
         self.carries = False
-        # Of `begin`:
+        # Of `capture_context`:
         self._context = Context()
         self._tracer: Tracer | None = None
         self._histogram: Histogram | None = None
         self._wall = WallClock(clock)
 
-    def begin(self) -> None:
+    def capture_context(self) -> None:
         """Take the caller's context and the providers of now for the requests that follow."""
         self.is_idle, self.carries = True, False
         try:
@@ -270,7 +270,7 @@ class AttemptSpans:
         except Exception as error:
             self._listener.note_failure(error)
 
-    def begin(self, method: str, url: str, at: float | None = None) -> None:
+    def sent(self, method: str, url: str, at: float | None = None) -> None:
         """Note that a request is sent; one that was answered ends here."""
         listener = self._listener
         if listener.is_idle:
@@ -279,7 +279,7 @@ class AttemptSpans:
         if self.is_open:
             if self._status is None:
                 return
-            self.leave(now)
+            self.hop_ended(now)
         self.is_open = True
         self.carries, self.carried = False, ()
         self._method, self._url, self._began = method, url, now
@@ -304,11 +304,11 @@ class AttemptSpans:
                 self._listener.note_failure(error)
         return self.carried
 
-    def receive(self, status: int, version: str | bytes, peer: object) -> None:
+    def head_received(self, status: int, version: str | bytes, peer: object) -> None:
         """Note that the head of its response has come."""
         self._status, self._version, self._peer = status, version, peer
 
-    def leave(self, at: float) -> None:
+    def hop_ended(self, at: float) -> None:
         """Note that its response has ended, and leads to another request of the same attempt."""
         if not self.is_open:
             return
@@ -316,7 +316,7 @@ class AttemptSpans:
         self._close(at, str(status) if status is not None and status >= 400 else None, None)
         self._hops += 1
 
-    def end(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
+    def attempt_ended(self, at: float, kind: FailureKind | None, error: Exception | None) -> int:
         """Note that the attempt has ended; return the number of requests that it has left."""
         url = self._url
 
@@ -329,7 +329,7 @@ class AttemptSpans:
         hops, self._hops = self._hops, 0
         return hops
 
-    def cut(self, at: float, kind: FailureKind | None) -> None:
+    def cancelled(self, at: float, kind: FailureKind | None) -> None:
         """Note that the attempt was cancelled, by a limit if there is a kind."""
         text = _TEXT if kind is None else _LATE_TEXT
         self._close(at, CANCELLED if kind is None else kind.value, lambda: text)

@@ -27,8 +27,10 @@ async def heard(fetcher: Fetcher, item: Any, **options: Any) -> tuple[bool, bool
     """Try `item` once; say whether that is an answer, and whether it is silence."""
     shared = fetcher._shared
     assert shared is not None
-    shared.trial.lane.begin_batch(monotonic)
-    outcome = await shared.trial.run(item, deadline_at=options.get("deadline_at"), clock=monotonic)
+    shared.attempter.lane.begin_batch(monotonic)
+    outcome = await shared.attempter.run(
+        item, deadline_at=options.get("deadline_at"), clock=monotonic
+    )
     assert outcome.target_silent == options.get("target_silent", False)
     return outcome.is_answer, outcome.is_silent
 

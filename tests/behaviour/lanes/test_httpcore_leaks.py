@@ -252,12 +252,14 @@ async def test_responses_are_freed_without_the_garbage_collector(
     server.on("/gzip", Reply(body=b"text").gzipped())
     server.on("/cut", Reply(body=99).cut(body=9))
     server.on("/large", Reply(body=9999))
-    trial = Attempter(lane_on(client), TimeLimits(5, 5))
+    attempter = Attempter(lane_on(client), TimeLimits(5, 5))
     watched: list[weakref.ref[Any]] = []
 
     with no_garbage_collection():
         for path in ("/", "/moved", "/missing", "/gzip", "/cut", "/large"):
-            outcome = await trial.run(server.url(path), deadline_at=None, clock=anyio.current_time)
+            outcome = await attempter.run(
+                server.url(path), deadline_at=None, clock=anyio.current_time
+            )
             error = outcome.error
             if outcome.kind is FailureKind.status:
                 error = status_error(outcome.response)
@@ -273,9 +275,11 @@ async def test_a_response_from_memory_is_freed_too(library: Any) -> None:
     """As a mock gives it, body and all."""
     transport = library.MockTransport(lambda _: library.Response(200, text="made up"))
     async with library.AsyncClient(transport=transport) as client:
-        trial = Attempter(lane_on(client), TimeLimits(5, 5))
+        attempter = Attempter(lane_on(client), TimeLimits(5, 5))
         with no_garbage_collection():
-            outcome = await trial.run("http://x.test/", deadline_at=None, clock=anyio.current_time)
+            outcome = await attempter.run(
+                "http://x.test/", deadline_at=None, clock=anyio.current_time
+            )
             assert outcome.response is not None
             response = weakref.ref(outcome.response)
             assert outcome.response.text == "made up"

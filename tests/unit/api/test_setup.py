@@ -99,9 +99,9 @@ def test_only_our_own_client_has_the_direct_lane() -> None:
     class Own(OwnClient):
         pass
 
-    assert isinstance(equipped(Options()).trial.lane, DirectLane)
+    assert isinstance(equipped(Options()).attempter.lane, DirectLane)
     for client in (Own(), httpx.AsyncClient()):
-        assert isinstance(equipped(Options(), client).trial.lane, ClientLane)
+        assert isinstance(equipped(Options(), client).attempter.lane, ClientLane)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_limits_that_are_not_given_are_the_clients(
 ) -> None:
     """The whole attempt has at least the default."""
     client = httpx.AsyncClient(timeout=timeout)
-    limits = equipped(Options(**options), client).trial.limits
+    limits = equipped(Options(**options), client).attempter.limits
 
     assert (limits.total, limits.connect) == (total, connect)
 

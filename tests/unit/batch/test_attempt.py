@@ -23,10 +23,10 @@ async def run(answer: Any, item: Any = "http://me:secret@x.test/", **options: An
         lane = ClientLane(
             client, binding_of(client), max_body=100, follow_redirects=True, max_redirects=5
         )
-        trial = Attempter(lane, TimeLimits(settings["total"], 5.0))
+        attempter = Attempter(lane, TimeLimits(settings["total"], 5.0))
         left = settings["left"]
         at = None if left is None else anyio.current_time() + left
-        return await trial.run(
+        return await attempter.run(
             item, deadline_at=at, clock=anyio.current_time, allowed=settings["deadline"]
         )
 

@@ -74,7 +74,7 @@ async def test_a_failure_on_our_own_side_is_in_no_history() -> None:
         assert job.history is None
         assert job.attempts == 0
         for withdrawn in one.ledger.withdraw(one.clock()):
-            one.ledger.end(withdrawn, 1.0, one.clock())
+            one.ledger.time_out(withdrawn, 1.0, one.clock())
 
 
 async def test_what_is_not_paid_from_the_budget_says_so() -> None:
@@ -189,7 +189,7 @@ async def test_what_has_no_result_is_withdrawn_in_input_order() -> None:
 
         assert [job.index for job in jobs] == [0, 1, 2, 3]
         for job in jobs:
-            one.ledger.end(job, 2.0, one.clock())
+            one.ledger.time_out(job, 2.0, one.clock())
         timeout, not_started = FailureKind.timeout, FailureKind.not_started
         assert [result.kind for result in one.results] == [timeout] * 2 + [not_started] * 2
 
@@ -206,7 +206,7 @@ async def test_options_of_a_request_come_before_those_of_all() -> None:
             one.ledger.settle(job, broken(), one.clock())
             if job is usual:
                 for left in one.ledger.withdraw(one.clock()):
-                    one.ledger.end(left, 1.0, one.clock())
+                    one.ledger.time_out(left, 1.0, one.clock())
 
 
 async def test_an_item_that_was_never_read_gets_its_result() -> None:

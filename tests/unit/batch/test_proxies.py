@@ -42,10 +42,10 @@ async def test_who_finds_no_room_waits_for_an_end() -> None:
     taken: list[Any] = []
 
     async def take() -> None:
-        taken.append(await pool.take("x", "h", lambda: 0.0))
+        taken.append(await pool.acquire("x", "h", lambda: 0.0))
 
-    first: Any = pool.take_nowait("x", "h", 0.0)
-    assert pool.take_nowait("x", "h", 0.0) is FULL
+    first: Any = pool.acquire_nowait("x", "h", 0.0)
+    assert pool.acquire_nowait("x", "h", 0.0) is FULL
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
             tasks.start_soon(take)
@@ -62,11 +62,11 @@ async def test_who_finds_no_room_waits_for_an_end() -> None:
 async def test_where_all_rest_nobody_waits() -> None:
     """They fail at once, and are told for how long."""
     pool = proxies()
-    proxy: Any = pool.take_nowait("x", "h", 0.0)
+    proxy: Any = pool.acquire_nowait("x", "h", 0.0)
     pool.settle(proxy, refused(), 0.0)
 
-    assert pool.take_nowait("x", "h", 1.0) is None
-    assert await pool.take("x", "h", lambda: 1.0) is None
+    assert pool.acquire_nowait("x", "h", 1.0) is None
+    assert await pool.acquire("x", "h", lambda: 1.0) is None
     told = pool.none_left(binding_of(httpx.AsyncClient()), 1.0)
     assert (told.kind, told.of_proxy, told.permanent) == (FailureKind.proxy, True, True)
     assert isinstance(told.error, ProxyError)
@@ -79,7 +79,7 @@ def test_where_another_is_left_a_refusal_is_no_reason_not_to_ask(
 ) -> None:
     """Nothing was done by the one that refused."""
     pool, found = proxies(urls), refused()
-    proxy: Any = pool.take_nowait("x", "h", 0.0)
+    proxy: Any = pool.acquire_nowait("x", "h", 0.0)
     pool.settle(proxy, found, 0.0)
 
     assert (found.permanent, found.undone) == (is_lasting, not is_lasting)
@@ -93,7 +93,7 @@ def test_a_429_is_the_proxys_where_another_is_left(
 ) -> None:
     """Its wait is then no pause of the host."""
     pool, found = proxies(urls), outcome(status, retry_after=7.0)
-    proxy: Any = pool.take_nowait("x", "h", 0.0)
+    proxy: Any = pool.acquire_nowait("x", "h", 0.0)
     pool.settle(proxy, found, 0.0)
 
     assert found.of_proxy is of_proxy

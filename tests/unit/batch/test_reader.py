@@ -56,7 +56,7 @@ async def test_no_more_is_read_than_there_is_room_for() -> None:
         for _ in range(taken):
             job = one.start()
             one.ledger.interrupt(job, 0.0)
-            one.ledger.end(job, 1.0, 0.0)
+            one.ledger.time_out(job, 1.0, 0.0)
 
         assert one.reader.has_room_again()
         assert one.reader.read(0.0)

@@ -24,12 +24,12 @@ class Telling:
     def __getattr__(self, name: str) -> Any:
         return lambda *args: self.told.append((name, *args))
 
-    def begin(self, *args: Any) -> None:
+    def sent(self, *args: Any) -> None:
         self.is_open = True
-        self.told.append(("begin", *args))
+        self.told.append(("sent", *args))
 
-    def end(self, *args: Any) -> int:
-        self.told.append(("end", *args))
+    def attempt_ended(self, *args: Any) -> int:
+        self.told.append(("attempt_ended", *args))
         return 2
 
 
@@ -88,7 +88,9 @@ def test_a_response_of_a_request_that_was_not_told_before_is_told_at_once() -> N
     assert (listener.resent, job.resent) == (4, 0)
 
 
-@pytest.mark.parametrize(("is_open", "told"), [(True, ["receive", "end"]), (False, [])])
+@pytest.mark.parametrize(
+    ("is_open", "told"), [(True, ["head_received", "attempt_ended"]), (False, [])]
+)
 def test_a_response_is_told_to_a_listener_only_if_it_listens(
     is_open: bool, told: list[str]
 ) -> None:
@@ -105,7 +107,7 @@ def test_an_attempt_that_has_failed_counts_what_it_has_sent() -> None:
     listener = Telling(is_open=True)
     watch, job = watch_on(listener)
     watch.tell_of_outcome(job, Outcome(kind=FailureKind.timeout))
-    assert listener.told == [("end", 9.0, FailureKind.timeout, None)]
+    assert listener.told == [("attempt_ended", 9.0, FailureKind.timeout, None)]
     assert job.resent == 5
 
     watch.tell_of_outcome(job, Outcome())
@@ -120,7 +122,7 @@ def test_an_attempt_that_was_cut_off_is_told_with_the_reason(is_late: bool, kind
     abandoned: Any = ("item", "http://a.test/x", "head", b""), 7.0
     watch.tell_of_cut(job, abandoned, is_late=is_late)
 
-    assert listener.told == [("begin", "GET", "http://a.test/x", 7.0), ("cut", 9.0, kind)]
+    assert listener.told == [("sent", "GET", "http://a.test/x", 7.0), ("cancelled", 9.0, kind)]
 
 
 def test_a_cut_between_two_requests_is_not_told() -> None:

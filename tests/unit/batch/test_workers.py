@@ -65,7 +65,7 @@ async def test_a_request_that_is_started_at_once_is_as_one_that_is_entered_and_f
     async with Fetcher(**options) as fetcher, Fetcher(**options) as other:
         ones = [OneBatch(each._shared, requests, bound=bound) for each in (fetcher, other)]
         for one in ones:
-            one.shared.trial.lane.begin_batch(one.clock)
+            one.shared.attempter.lane.begin_batch(one.clock)
         at_once, found = map(workers_of, ones)
         now = 1000.0
         at_once.clock = found.clock = lambda: now

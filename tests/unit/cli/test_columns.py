@@ -26,7 +26,7 @@ def read(content: bytes, column: str = "url", size: int = 1 << 20) -> list[str]:
     found = []
     for start in range(0, len(content), size):
         found += records.feed(content[start : start + size])
-    return [*found, *records.end()]
+    return [*found, *records.finish()]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])

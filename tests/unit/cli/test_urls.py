@@ -110,7 +110,7 @@ def test_a_list_is_read_in_all_its_forms(form: str, size: int):
         for url in lines.feed(content[start : start + size])
     ]
 
-    assert [*found, *lines.end()] == [*URLS[:2], "http://\u00ff/"]
+    assert [*found, *lines.finish()] == [*URLS[:2], "http://\u00ff/"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_is_no_list_is_told_by_its_name(content: bytes, said: str):
     lines = Lines("mine")
     parts = [content[start : start + 1] for start in range(len(content))]
     with pytest.raises(NotAList, match=said):
-        [*chain.from_iterable(map(lines.feed, parts)), *lines.end()]
+        [*chain.from_iterable(map(lines.feed, parts)), *lines.finish()]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -57,7 +57,7 @@ def test_a_holder_is_lost_once_there_is_a_later_one(tmp_path: Path) -> None:
     assert first.is_lost()
     assert not second.is_lost()
 
-    second.end()
+    second.release()
     assert not first.is_lost()
 
 
@@ -78,7 +78,7 @@ def test_a_holder_is_lost_once_the_shard_is_done(tmp_path: Path) -> None:
     (tmp_path / "done").touch()
 
     assert lease.is_lost()
-    lease.end()
+    lease.release()
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
 
 
@@ -130,7 +130,7 @@ async def test_a_worker_on_another_machine_is_waited_for(tmp_path: Path) -> None
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         assert not waited
-        await anyio.to_thread.run_sync(first.end)
+        await anyio.to_thread.run_sync(first.release)
 
     assert waited
 

@@ -37,7 +37,7 @@ class Calls:
 def relay_of(fetcher: Fetcher, calls: Calls) -> tuple[FileRelay, Any]:
     """Return a relay, and what encodes URLs for it."""
     shared: Any = fetcher._shared
-    lane, limits = shared.trial.lane, shared.trial.limits
+    lane, limits = shared.attempter.lane, shared.attempter.limits
     new = lane.file_relays(limits, LONGEST)
     assert new is not None
     return new(calls.bodies.append, calls.leave), lambda url: lane.encode_for_file(url, url, limits)

@@ -71,7 +71,7 @@ async def requests_at(server: LoopbackServer, count: int) -> None:
 def resting(fetcher: Fetcher) -> list[Relay]:
     """Return the relays that have ended and may be used again."""
     shared: Any = fetcher._shared
-    relays = shared.trial.lane.relays(shared.trial.limits)
+    relays = shared.attempter.lane.relays(shared.attempter.limits)
     assert relays is not None
     return list(relays.resting)
 
@@ -158,7 +158,7 @@ async def test_a_relay_begins_again_as_a_new_one_begins(server: LoopbackServer, 
     async with Fetcher(concurrency=2, retry=None) as fetcher:
         await fetcher.fetch_many([server.url(path), server.url("/e")] * 5)
         shared: Any = fetcher._shared
-        lane, limits = shared.trial.lane, shared.trial.limits
+        lane, limits = shared.attempter.lane, shared.attempter.limits
         relays = lane.relays(limits)
         encoded = lane.encode(server.url("/hold"), limits)
         pair = []

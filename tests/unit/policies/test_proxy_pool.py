@@ -24,7 +24,7 @@ def rotation(urls: Any = URLS, draw: float = 0.0, **options: Any) -> ProxyRotati
 
 def take(rotation: ProxyRotation, now: float = 0.0, host: str = "h", item: Any = "x") -> Proxy:
     """Take one, of which there has to be one."""
-    taken = rotation.take(item, host, now)
+    taken = rotation.acquire(item, host, now)
     assert isinstance(taken, Proxy)
     return taken
 
@@ -34,7 +34,7 @@ def names(rotation: ProxyRotation, count: int, now: float = 0.0) -> str:
     found = ""
     for _ in range(count):
         proxy = take(rotation, now)
-        rotation.end(proxy, GOOD, now)
+        rotation.give_back(proxy, GOOD, now)
         found += proxy.host[0]
     return found
 
@@ -69,7 +69,7 @@ def test_sticky_goes_on_to_the_next_while_its_own_rests() -> None:
     """And comes back to it."""
     sticky = rotation(choose="sticky")
     own = take(sticky, 0.0)
-    sticky.end(own, REFUSED, 0.0)
+    sticky.give_back(own, REFUSED, 0.0)
 
     other = take(sticky, 1.0)
     assert other != own
@@ -82,9 +82,9 @@ def test_no_more_are_in_flight_through_one_than_may_be() -> None:
     bounded = rotation(per_proxy=1)
     taken = [take(bounded) for _ in URLS]
     assert len(set(taken)) == 3
-    assert bounded.take("x", "h", 0.0) is FULL
+    assert bounded.acquire("x", "h", 0.0) is FULL
 
-    bounded.end(taken[1], GOOD, 0.0)
+    bounded.give_back(taken[1], GOOD, 0.0)
     assert take(bounded) == taken[1]
     bounded.release(taken[2])
     assert take(bounded) == taken[2]
@@ -94,7 +94,7 @@ def test_sticky_waits_for_its_own() -> None:
     """Another one would be another address."""
     sticky = rotation(choose="sticky", per_proxy=1)
     take(sticky)
-    assert sticky.take("x", "h", 0.0) is FULL
+    assert sticky.acquire("x", "h", 0.0) is FULL
 
 
 @pytest.mark.parametrize("kind", ["proxy", "connect", "tls", "timeout", "protocol", "truncated"])
@@ -102,9 +102,9 @@ def test_one_that_is_bad_rests(kind: str) -> None:
     """After five attempts without an answer, for a minute."""
     one = rotation(URLS[:1])
     for number in range(LEAST_BAD):
-        one.end(take(one, float(number)), Outcome(kind=FailureKind(kind)), float(number))
+        one.give_back(take(one, float(number)), Outcome(kind=FailureKind(kind)), float(number))
 
-    assert one.take("x", "h", 4.1) is None
+    assert one.acquire("x", "h", 4.1) is None
     assert one.back_at() == 4.0 + REST
     assert take(one, 4.0 + REST)
 
@@ -126,7 +126,7 @@ def test_what_is_the_targets_or_ours_blames_no_proxy(outcome: Outcome) -> None:
     """However often it happens."""
     one = rotation(URLS[:1])
     for _ in range(50):
-        one.end(take(one), outcome, 0.0)
+        one.give_back(take(one), outcome, 0.0)
 
     assert take(one)
 
@@ -135,22 +135,22 @@ def test_half_of_the_last_twenty_may_be_bad_and_no_more() -> None:
     """What is longer ago is forgotten."""
     one = rotation(URLS[:1])
     for _ in range(100):
-        one.end(take(one), GOOD, 0.0)
+        one.give_back(take(one), GOOD, 0.0)
     for _ in range(WINDOW // 2 - 1):
-        one.end(take(one), BAD, 0.0)
+        one.give_back(take(one), BAD, 0.0)
     assert take(one)
 
-    one.end(one.take("x", "h", 0.0), BAD, 0.0)  # type: ignore[arg-type]
-    assert one.take("x", "h", 0.0) is None
+    one.give_back(one.acquire("x", "h", 0.0), BAD, 0.0)  # type: ignore[arg-type]
+    assert one.acquire("x", "h", 0.0) is None
 
 
 def test_a_rest_clears_the_slate() -> None:
     """One that has rested gets as many chances as a new one."""
     one = rotation(URLS[:1])
     for _ in range(LEAST_BAD):
-        one.end(take(one), BAD, 0.0)
+        one.give_back(take(one), BAD, 0.0)
     for _ in range(LEAST_BAD - 1):
-        one.end(take(one, REST), BAD, REST)
+        one.give_back(take(one, REST), BAD, REST)
 
     assert take(one, REST)
 
@@ -158,7 +158,7 @@ def test_a_rest_clears_the_slate() -> None:
 def test_one_that_wants_other_credentials_rests_at_once() -> None:
     """The others go on in turn."""
     three = rotation()
-    three.end(take(three), REFUSED, 0.0)
+    three.give_back(take(three), REFUSED, 0.0)
 
     assert names(three, 4) == "bcbc"
     assert "a" in names(three, 3, REST + 0.1)
@@ -173,9 +173,9 @@ def test_a_429_rests_the_proxy(retry_after: float | None, rest: float) -> None:
     """For as long as it says."""
     one = rotation(URLS[:1])
     refusal = Outcome(kind=FailureKind.status, status_code=429, retry_after=retry_after)
-    one.end(take(one), refusal, 0.0)
+    one.give_back(take(one), refusal, 0.0)
 
-    assert one.take("x", "h", rest - 0.1) is None
+    assert one.acquire("x", "h", rest - 0.1) is None
     assert take(one, rest)
 
 
@@ -183,10 +183,10 @@ def test_the_longer_rest_counts() -> None:
     """Where attempts that were in flight end with another refusal."""
     one = rotation(URLS[:1])
     first, second = take(one), take(one)
-    one.end(first, Outcome(kind=FailureKind.status, status_code=429, retry_after=5.0), 0.0)
-    one.end(second, REFUSED, 1.0)
+    one.give_back(first, Outcome(kind=FailureKind.status, status_code=429, retry_after=5.0), 0.0)
+    one.give_back(second, REFUSED, 1.0)
 
-    assert one.take("x", "h", 6.0) is None
+    assert one.acquire("x", "h", 6.0) is None
     assert take(one, 1.0 + REST)
 
 
@@ -195,7 +195,7 @@ def test_it_is_told_whether_another_is_left() -> None:
     two = rotation(URLS[:2])
     first = take(two)
     assert two.has_other(first, 0.0)
-    two.end(first, REFUSED, 0.0)
+    two.give_back(first, REFUSED, 0.0)
     assert two.has_other(first, 0.0)
     second = take(two)
     assert not two.has_other(second, 0.0)

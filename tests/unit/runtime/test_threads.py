@@ -54,8 +54,8 @@ async def test_a_call_is_told_that_others_wait() -> None:
     threads = Threads("asyncbatch-test", 1)
     go_on = threading.Event()
     before = threads.are_wanted
-    first = threads.begin(lambda: go_on.wait(20))
-    second = threads.begin(lambda: threads.are_wanted)
+    first = threads.submit(lambda: go_on.wait(20))
+    second = threads.submit(lambda: threads.are_wanted)
     meanwhile = threads.are_wanted
     go_on.set()
     await first.ended.wait()

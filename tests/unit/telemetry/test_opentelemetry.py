@@ -24,7 +24,7 @@ def test_providers_of_the_api_alone_record_nothing(providers: Any) -> None:
     """Nor does a batch ask anything of them for each request."""
     option = OpenTelemetry(*providers)
     listener = option.listener(monotonic)
-    listener.begin()
+    listener.capture_context()
 
     assert (option.tracer(), option.histogram()) == (None, None)
     assert listener.is_idle
@@ -73,7 +73,7 @@ def test_patterns_are_those_of_the_option_hosts(
 ) -> None:
     """And a star alone is for all of them."""
     listener = Traced().option(*patterns).listener(monotonic)
-    listener.begin()
+    listener.capture_context()
 
     assert listener.carries_to(origin) is reaches
     assert listener.carries_to(origin) is reaches  # from memory

@@ -25,7 +25,7 @@ def traced() -> Traced:
 
 def listener_of(option: OpenTelemetry, clock: Any = time.monotonic) -> Spans:
     listener: Any = option.listener(clock)
-    listener.begin()
+    listener.capture_context()
     return listener  # type: ignore[no-any-return]
 
 
@@ -37,9 +37,9 @@ def test_times_are_those_that_are_told(traced: Traced, monkeypatch: pytest.Monke
     """In nanoseconds since 1970."""
     monkeypatch.setattr(time, "time_ns", lambda: 5_000 * SECOND)
     watch = watch_of(traced.option(), lambda: 100.0)
-    watch.begin("GET", URL, 101.5)
-    watch.receive(200, b"HTTP/1.1", None)
-    watch.end(103.0, None, None)
+    watch.sent("GET", URL, 101.5)
+    watch.head_received(200, b"HTTP/1.1", None)
+    watch.attempt_ended(103.0, None, None)
 
     (span,) = traced.spans
     assert (span.start_time, span.end_time) == (5_001.5 * SECOND, 5_003 * SECOND)
@@ -52,8 +52,8 @@ def test_the_wall_clock_is_read_again(traced: Traced, monkeypatch: pytest.Monkey
     monkeypatch.setattr(time, "monotonic", clock := lambda: now)
     watch = watch_of(traced.option(), clock)
     for now, wall in ((105.0, 9_000 * SECOND), (200.0, 10_000 * SECOND)):  # noqa: B007
-        watch.begin("GET", URL, now)
-        watch.end(now, None, None)
+        watch.sent("GET", URL, now)
+        watch.attempt_ended(now, None, None)
 
     assert [span.start_time for span in traced.spans] == [5_005 * SECOND, 10_000 * SECOND]
 
@@ -65,8 +65,8 @@ def test_clocks_that_are_read_far_apart_are_read_again(
     readings, walls = iter([100.0, 130.0, 130.0001]), iter([5_000 * SECOND, 5_030 * SECOND])
     monkeypatch.setattr(time, "time_ns", lambda: next(walls))
     watch = watch_of(traced.option(), lambda: next(readings))
-    watch.begin("GET", URL, 131.0)
-    watch.end(132.0, None, None)
+    watch.sent("GET", URL, 131.0)
+    watch.attempt_ended(132.0, None, None)
 
     (span,) = traced.spans
     assert span.start_time == 5_031 * SECOND
@@ -75,10 +75,10 @@ def test_clocks_that_are_read_far_apart_are_read_again(
 def test_what_was_not_begun_does_not_end(traced: Traced) -> None:
     """An attempt that has sent nothing has no span."""
     watch = watch_of(traced.option("*"))
-    watch.leave(1.0)
-    watch.cut(1.0, None)
+    watch.hop_ended(1.0)
+    watch.cancelled(1.0, None)
 
-    assert watch.end(1.0, FailureKind.invalid_request, ValueError()) == 0
+    assert watch.attempt_ended(1.0, FailureKind.invalid_request, ValueError()) == 0
     assert traced.spans == []
 
 
@@ -88,13 +88,13 @@ def test_a_request_sent_in_another_way_has_one_span(
 ) -> None:
     """As long as no response has come; with one, another begins."""
     watch = watch_of(traced.option(*propagate))
-    watch.begin("GET", URL)
-    watch.begin("GET", URL)
-    watch.receive(401, "HTTP/1.1", None)
-    watch.begin("GET", URL)
-    watch.receive(200, "HTTP/1.1", None)
+    watch.sent("GET", URL)
+    watch.sent("GET", URL)
+    watch.head_received(401, "HTTP/1.1", None)
+    watch.sent("GET", URL)
+    watch.head_received(200, "HTTP/1.1", None)
 
-    assert watch.end(time.monotonic(), None, None) == 1
+    assert watch.attempt_ended(time.monotonic(), None, None) == 1
     assert traced.told("http.response.status_code") == [401, 200]
     assert traced.told("http.request.resend_count") == [None, 1]
 
@@ -102,8 +102,8 @@ def test_a_request_sent_in_another_way_has_one_span(
 def test_an_end_before_the_beginning_is_one_at_it(traced: Traced) -> None:
     """No span ends before it begins, and no duration is below 0."""
     watch = watch_of(traced.option())
-    watch.begin("GET", URL, 10.0)
-    watch.end(9.0, None, None)
+    watch.sent("GET", URL, 10.0)
+    watch.attempt_ended(9.0, None, None)
 
     (span,) = traced.spans
     assert span.start_time == span.end_time
@@ -114,7 +114,7 @@ def test_a_listener_that_is_idle_notes_nothing() -> None:
     """Its watch never opens."""
     listener = listener_of(OpenTelemetry())
     watch = listener.watch()
-    watch.begin("GET", URL)
+    watch.sent("GET", URL)
 
     assert listener.is_idle
     assert not watch.is_open
@@ -159,9 +159,9 @@ def test_a_peer_of_the_internet_is_told(
 ) -> None:
     """As sockets return it, of both versions of IP."""
     watch = watch_of(traced.option(*propagate))
-    watch.begin("GET", URL)
-    watch.receive(200, "HTTP/1.1", peer)
-    watch.end(time.monotonic(), None, None)
+    watch.sent("GET", URL)
+    watch.head_received(200, "HTTP/1.1", peer)
+    watch.attempt_ended(time.monotonic(), None, None)
 
     (attributes,) = traced.attributes
     names = "network.peer.address", "network.peer.port"
@@ -171,8 +171,8 @@ def test_a_peer_of_the_internet_is_told(
 def test_a_measurement_leads_to_its_span(traced: Traced) -> None:
     """As an exemplar."""
     watch = watch_of(traced.option())
-    watch.begin("GET", URL)
-    watch.end(time.monotonic(), None, None)
+    watch.sent("GET", URL)
+    watch.attempt_ended(time.monotonic(), None, None)
 
     (point,), (span,) = traced.points(), traced.spans
     assert [each.span_id for each in point.exemplars] == [span.context.span_id]

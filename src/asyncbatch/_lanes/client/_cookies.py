@@ -68,7 +68,7 @@ class UserAgentJar(CookieJar):
         for line in response.info().get_all("Set-Cookie", []):
             super().extract_cookies(_OneField(as_netscape(line, host)), request)  # type: ignore[arg-type]
 
-    def take(self, lines: Iterable[str], asked: Any) -> None:
+    def extract(self, lines: Iterable[str], asked: Any) -> None:
         """
         Keep the cookies that a response sets, as `extract_cookies` does, without a response object.
 

@@ -137,7 +137,7 @@ class Hops:
         except BaseException:
             head = self._trace.head
             if self._watch is not None and head is not None:
-                self._watch.receive(head.status, head.version, None)
+                self._watch.head_received(head.status, head.version, None)
             raise
         finally:
             if native.url is shown:  # unless a hook has replaced it
@@ -203,7 +203,7 @@ class Hops:
         for name, value in watch.carried:
             if headers.get(name) == value:
                 del headers[name]
-        watch.begin(native.method, str(url))
+        watch.sent(native.method, str(url))
         if watch.carries:
             headers.update(watch.fields(headers))
 
@@ -228,11 +228,11 @@ class Hops:
             if admitted is None:
                 return await self._send(native)
         # httpcore's first event comes after the request has got a connection.
-        self._trace.on_connection = admitted.end
+        self._trace.on_connection = admitted.admit_next
         try:
             return await self._send(native)
         finally:
-            admitted.end()
+            admitted.admit_next()
 
     async def _send(self, native: Any) -> Any:
         hooks = self._client.event_hooks
@@ -273,7 +273,7 @@ def _tell(watch: AttemptWatch, response: Any) -> None:
     if stream is not None:
         with contextlib.suppress(Exception):  # of a connection that has been cut, or the caller's
             peer = stream.get_extra_info("server_addr")
-    watch.receive(response.status_code, response.http_version, peer)
+    watch.head_received(response.status_code, response.http_version, peer)
 
 
 def _sets_strange_cookie(response: Any) -> bool:

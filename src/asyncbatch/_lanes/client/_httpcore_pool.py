@@ -74,7 +74,7 @@ class Admitted:
     def __init__(self, free: anyio.Semaphore) -> None:
         self._free: anyio.Semaphore | None = free
 
-    def end(self) -> None:
+    def admit_next(self) -> None:
         """Admit the next request; a second call does nothing."""
         free, self._free = self._free, None
         if free is not None:

@@ -228,7 +228,7 @@ class PreparedRequest:
         """Tell `watch` that the request is sent now, and carry the fields that it asks for."""
         watch = self.watch
         assert watch is not None
-        watch.begin(self.method.decode("ascii"), self.url, monotonic())
+        watch.sent(self.method.decode("ascii"), self.url, monotonic())
         if not (watch.carries or self.carried):
             return
         fields = watch.fields(self._names())

@@ -43,14 +43,14 @@ class WholeBodyDecoder:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
-        # Those of the running event loop; set by `begin`.
+        # Those of the running event loop; set by `bind`.
         self._turn: LoopTurn | None = None
         self.call_soon: CallSoon = None  # type: ignore[assignment]
         """Calls a function in the next turn of the event loop."""
         self.has_begun = False
-        """Whether `begin` has been called."""
+        """Whether `bind` has been called."""
 
-    def begin(self) -> None:
+    def bind(self) -> None:
         """Bind the decoder to the running event loop."""
         self._turn, self.call_soon = turn_here()
         self.has_begun = True
@@ -92,7 +92,7 @@ class WholeBodyDecoder:
             return raw
         if len(raw) <= AT_ONCE_RAW and not may_be_large(coding, raw, self._at_once):
             if self._turn is None:
-                self.begin()
+                self.bind()
             assert self._turn is not None
             while self._turn.left <= 0:
                 await anyio.lowlevel.checkpoint()

@@ -216,7 +216,7 @@ def test_a_jar_takes_what_it_would_extract(responses: list[list[str]], url: str)
             response = httpx.Response(200, headers=fields, request=request)
             cookies = httpx.Cookies(extracting)
             cookies.extract_cookies(response)
-            taking.take([line.strip(" \t") for line in lines], AskedUrl.of(url))
+            taking.extract([line.strip(" \t") for line in lines], AskedUrl.of(url))
 
     assert [vars(cookie) for cookie in taking] == [vars(cookie) for cookie in extracting]
     assert list(taking.joined_at) == list(extracting.joined_at)

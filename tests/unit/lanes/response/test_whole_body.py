@@ -55,7 +55,7 @@ async def test_what_takes_long_or_is_wrong_is_not_decoded_at_once(
 ) -> None:
     """Others wait meanwhile; and what is wrong is reported elsewhere."""
     decoder = WholeBodyDecoder(limit)
-    decoder.begin()
+    decoder.bind()
 
     assert decoder.decode_nowait(raw, "gzip") is None
 
@@ -65,7 +65,7 @@ async def test_what_is_small_is_decoded_at_once_or_later(limit: int | None) -> N
     """To the same, up to the very limit."""
     raw = gzip.compress(SMALL, mtime=0)
     decoder = WholeBodyDecoder(limit)
-    decoder.begin()
+    decoder.bind()
 
     assert decoder.decode_nowait(raw, "gzip") == SMALL
     assert await decoder.decode(raw, "gzip") == SMALL
@@ -84,7 +84,7 @@ async def test_one_turn_of_the_event_loop_decodes_so_much_and_no_more() -> None:
     raw = gzip.compress(bytes(200_000), mtime=0)
     decoders = [WholeBodyDecoder(None) for _ in range(20)]
     for decoder in decoders:
-        decoder.begin()
+        decoder.bind()
     await next_turn()
     at_once = [decoder.decode_nowait(raw, "gzip") is not None for decoder in decoders]
     await next_turn()
@@ -99,7 +99,7 @@ async def test_what_waits_for_a_turn_is_short_and_comes_when_one_is_used_up() ->
     """A body that goes to a thread waits for none."""
     raw = gzip.compress(bytes(200_000), mtime=0)
     decoder = WholeBodyDecoder(None)
-    decoder.begin()
+    decoder.bind()
     await next_turn()
     before = decoder.must_wait(raw, "gzip")
     while decoder.decode_nowait(raw, "gzip") is not None:
