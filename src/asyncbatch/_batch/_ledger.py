@@ -126,7 +126,7 @@ class Ledger:
         download = None
         if self.files.to is not None or (type(item) is not str and _names_file(item)):
             try:
-                download = self.files.download_of(Request.of(item))
+                download = self.files.download_of(item if type(item) is str else Request.of(item))
             except ValueError as error:
                 self._finish(rejected(item, index, error, self._lane))
                 return

@@ -150,8 +150,21 @@ def saved_of(
     epoch: float,
 ) -> Success:
     """Return the result of `job` with a good response whose body is in a file."""
-    outcome = Outcome(response=response_builder, timing=course)
-    return saved(success_of(job, outcome, now, epoch), file)
+    started_at = job.first_started_at
+    made = success(
+        job.index,
+        job.request,
+        0.0 if started_at is None else now - started_at,
+        job.attempts,
+        () if job.history is None else tuple(job.history),
+        job.queued,
+        job.throttled,
+        course,
+        b"",
+        response_builder,
+        _wall_time(job, epoch),
+    )
+    return saved(made, file)
 
 
 def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:

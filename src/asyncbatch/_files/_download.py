@@ -29,10 +29,11 @@ from asyncbatch._files._continuation import (
 from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._groups import Groups, StepCall
 from asyncbatch._files._naming import Naming
-from asyncbatch._files._part import Part, part_of, part_text_of
+from asyncbatch._files._part import Part, part_of
 from asyncbatch._files._receivers import Receivers
 from asyncbatch._files._target import look_for
 from asyncbatch._files._versions import Kept, range_head
+from asyncbatch._files._whole_body import REPLACING, WholeBody
 from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
@@ -77,9 +78,12 @@ class Download:
     """
     The file of one request.
 
+    Most files are written from a body that is there as a whole, without a `FileWriter`, a `Part`
+    and a `Request`: these are made when they are needed.
+
     Args:
         naming: Its path.
-        request: The request.
+        item: The request, or its URL.
         exists: What happens if the file exists; see `Folder`.
         resume: Whether a part of an earlier run is continued.
         checksum: The hash that the body must have.
@@ -87,30 +91,49 @@ class Download:
             while it is.
     """
 
+    __slots__ = (
+        "_absent_until",
+        "_began",
+        "_checksum",
+        "_endings",
+        "_exists",
+        "_has_condition",
+        "_item",
+        "_made_writer",
+        "_names_coding",
+        "_naming",
+        "_part",
+        "_pieces",
+        "_resume",
+        "_under_way",
+        "_waiting",
+        "_whole",
+        "examine",
+        "is_held",
+    )
+
     def __init__(
         self,
         naming: Naming,
-        request: Request,
+        item: Request | str,
         *,
         exists: str,
         resume: bool,
         checksum: Checksum | None,
         under_way: dict[Download, None],
     ) -> None:
-        own = own_fields(request)
         # What the request itself says of these is left alone.
-        self._has_condition = not OWN_FIELDS.isdisjoint(own)
-        self._names_coding = "accept-encoding" in own
+        self._has_condition = self._names_coding = False
+        if not isinstance(item, str):
+            own = own_fields(item)
+            self._has_condition = not OWN_FIELDS.isdisjoint(own)
+            self._names_coding = "accept-encoding" in own
+        self._item = item
         self._naming = naming
-        self._may_skip = exists == "skip" and checksum is None
-        self._writer = FileWriter(
-            naming,
-            request,
-            exists=exists,
-            resume=resume,
-            checksum=checksum,
-            has_condition=self._has_condition,
-        )
+        self._exists = exists
+        self._resume = resume
+        self._checksum = checksum
+        self._made_writer: FileWriter | None = None
         self._under_way = under_way
         self.examine: Callable[[Any], Exception | None] | None = None
         """Returns what is wrong with a response whose body is whole; `None`: nothing may be."""
@@ -132,7 +155,24 @@ class Download:
     @property
     def request(self) -> Request:
         """The request."""
-        return self._writer.request
+        item = self._item
+        if isinstance(item, str):
+            item = self._item = Request(item)
+        return item
+
+    @property
+    def _writer(self) -> FileWriter:
+        writer = self._made_writer
+        if writer is None:
+            writer = self._made_writer = FileWriter(
+                self._naming,
+                self.request,
+                exists=self._exists,
+                resume=self._resume,
+                checksum=self._checksum,
+                has_condition=self._has_condition,
+            )
+        return writer
 
     @property
     def max_body(self) -> int | None:
@@ -156,7 +196,7 @@ class Download:
     @property
     def length(self) -> int | None:
         """The bytes that the file will have; `None` if that is unknown."""
-        decision = self._writer.decision
+        decision = None if self._made_writer is None else self._made_writer.decision
         return None if decision is None else decision.length
 
     @property
@@ -168,20 +208,20 @@ class Download:
 
     def found_nowait(self) -> Saved | None:
         """Return the file, if it exists and nothing is to be sent therefore; it is one look."""
-        path = self._naming.path
-        if path is None or not self._may_skip:
+        text = self._naming.text
+        if text is None or self._exists != "skip" or self._checksum is not None:
             return None
         try:
-            found = look_for(path)
+            found = look_for(text)
             if found is None:
-                if not self._has_condition and look_for(part_text_of(path)) is None:
+                if not self._has_condition and look_for(self._naming.part_text) is None:
                     self._absent_until = monotonic() + FRESH
                 return None
         except OSError:
             return None  # `begin` finds it too, and reports it
         if found.st_nlink > 1:
             return None  # `begin` looks closer
-        return Saved(path, found.st_size)
+        return Saved(text, found.st_size)
 
     async def begin(self) -> Saved | None:
         """
@@ -218,13 +258,13 @@ class Download:
         if (
             self._endings
             or self.examine is not None
-            or not self._writer.may_be_unnamed
+            or self._exists in REPLACING
             or not self._is_nothing_there()
         ):
             return False
-        self._writer.reset()
+        if self._made_writer is not None:
+            self._made_writer.reset()
         self.is_held = False
-        self._part = Part()
         return True
 
     def write_whole(self, content: bytes, on_end: Callable[[], None]) -> None:
@@ -235,16 +275,15 @@ class Download:
             content: All of the body.
             on_end: Called when `take_saved` may be called, unless `abandon` was called before.
         """
-        assert self._part is not None
-        finish = partial(self._writer.finish_whole, self._part, [content])
-        self._whole = _groups.begin(finish, len(content), on_end)
+        body = WholeBody(self._naming, self._exists, content)
+        self._whole = _groups.begin(body.steps, len(content), on_end)
 
     def take_saved(self) -> Saved | None:
         """Return the file of `write_whole`; `None` if there is none, and the try is to go on."""
         assert self._whole is not None
         saved: Saved | None = self._whole.value
         if saved is not None:
-            self._whole = self._part = None
+            self._whole = None
         return saved
 
     def forget_whole(self) -> None:
@@ -254,6 +293,7 @@ class Download:
         Raises:
             BaseException: Why `write_whole` has failed, if it was not for the disk.
         """
+        self._part = Part()
         call, self._whole = self._whole, None
         if call is not None:
             with contextlib.suppress(OSError):  # it comes again, and is reported then
@@ -267,9 +307,6 @@ class Download:
             Waits for the thread that may be giving the file its name, if there is one.
         """
         call, self._whole = self._whole, None
-        part, self._part = self._part, None
-        if part is not None:
-            part.close()  # it was never opened
         if call is None:
             return None
         call.give_up()
@@ -280,11 +317,11 @@ class Download:
         if monotonic() < self._absent_until:
             self._absent_until = 0.0  # the next try may find the part of this one
             return True
-        path = self._naming.path
-        if path is None or self._has_condition:
+        text = self._naming.text
+        if text is None or self._has_condition:
             return False
         try:
-            return look_for(path) is None and look_for(part_text_of(path)) is None
+            return look_for(text) is None and look_for(self._naming.part_text) is None
         except OSError:
             return False  # a thread looks closer
 

@@ -26,12 +26,11 @@ from asyncbatch._files._continuation import (
     ending_of,
 )
 from asyncbatch._files._groups import Steps
-from asyncbatch._files._names import part_name
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, remove_twin
 from asyncbatch._files._refresh import forget_refresh, keep_refresh, refreshable
 from asyncbatch._files._target import has_checksum, look_for, saved_at
-from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
+from asyncbatch._files._unnamed import OpenFolders
 from asyncbatch._files._versions import (
     Kept,
     Version,
@@ -41,6 +40,7 @@ from asyncbatch._files._versions import (
     version_from,
     version_of,
 )
+from asyncbatch._files._whole_body import REPLACING, WholeBody
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request, text_of_url
@@ -51,8 +51,6 @@ MAX_REPETITIONS = 100
 
 TURN = 4 * 1024 * 1024
 """Bytes that a thread receives and writes in spite of others that wait for it."""
-
-_REPLACING = ("overwrite", "refresh")
 
 Pieces: TypeAlias = Sequence[bytes | memoryview]
 
@@ -276,54 +274,19 @@ class FileWriter:
             SinkFailure: It is not what was asked for.
             OSError: It cannot be written.
         """
-        path = self._naming.path
-        assert path is not None
-        parent, name = os.path.split(str(path))  # `path.parent` makes a further path
-        folder = folders.get(parent or ".")
-        # Where there is a part, it may be locked, or stand for what must not be written.
-        if folder is None or folder.has(part_name(name)):
-            return None
-        file = folder.open_unnamed()
-        if file is None:
-            return None
-        try:
-            content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._hash is not None:
-                self._hash.update(content)
-                self._check_hash(part)
-            file.write(content)
-            yield file
-            saved = self._name_whole(part, file, len(content))
-        finally:
-            file.close()
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        check = None if self._checksum is None else partial(self._check_whole, part)
+        body = WholeBody(self._naming, self._exists, content, check, lambda: part.is_open)
+        saved = yield from body.steps(folders)
         if saved is None:
             self._hash = self._new_hash()
-        else:
-            part.close()
-        return saved
+            return None
+        part.close()
+        return saved._replace(path=Path(saved.path))
 
-    def _name_whole(self, part: Part, file: UnnamedFile, size: int) -> Saved | None:
-        """Give a file without a name its own; return `None` if the system refuses to."""
-        path = self._naming.path
-        assert path is not None
-        while True:
-            if not part.is_open:  # its try has been cancelled
-                raise OSError(errno.EBADF, "the part has been closed", str(path))
-            try:
-                file.give_name(path.name)
-            except FileExistsError:
-                # Another program was faster.
-                if self._exists == "skip":
-                    return saved_at(path)
-                if not self._naming.renames:
-                    raise FileExistsError(
-                        errno.EEXIST, os.strerror(errno.EEXIST), str(path)
-                    ) from None
-                path = self._naming.rename()
-            except OSError:
-                return None
-            else:
-                return Saved(path, size, 0)
+    def _check_whole(self, part: Part, content: bytes) -> None:
+        self._hash.update(content)
+        self._check_hash(part)
 
     def verify(self, part: Part, pieces: Pieces) -> Saved | None:
         """
@@ -362,7 +325,7 @@ class FileWriter:
     def may_be_unnamed(self) -> bool:
         """Whether a body that is whole may go to a file that has no name before it is complete."""
         # One that replaces another file needs a name before.
-        return self._exists not in _REPLACING
+        return self._exists not in REPLACING
 
     def is_whole(self, part: Part, size: int) -> bool:
         """Whether all bytes of a body are there as they are to be, and nothing else of the file."""
@@ -417,7 +380,7 @@ class FileWriter:
             forget_refresh(path)
         while True:
             try:
-                part.complete(path, replaces=self._exists in _REPLACING or self._is_wrong)
+                part.complete(path, replaces=self._exists in REPLACING or self._is_wrong)
                 break
             except FileExistsError:
                 # Another program was faster.

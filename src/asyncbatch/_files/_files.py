@@ -13,7 +13,7 @@ from pathlib import Path
 from asyncbatch._files._download import Download
 from asyncbatch._files._names import numbered, target_key
 from asyncbatch._files._naming import Naming
-from asyncbatch._values._checksum import checksum_of
+from asyncbatch._values._checksum import Checksum, checksum_of
 from asyncbatch._values._folder import Folder, ToTypes, is_folder
 from asyncbatch._values._request import Request, Unset
 
@@ -42,14 +42,19 @@ class Files:
         # Those whose body is being received, in the order in which they began.
         self._under_way: dict[Download, None] = {}
 
-    def download_of(self, request: Request) -> Download | None:
+    def download_of(self, request: Request | str) -> Download | None:
         """
         Return the download of a request, `None` if its body stays in memory.
+
+        Args:
+            request: It, or its URL.
 
         Raises:
             ValueError: It cannot be written to its file.
         """
         to = self.to
+        if isinstance(request, str):
+            return None if to is None else self._download(request, to, None)
         if not isinstance(request.to, Unset):
             to = None if request.to is None else _own(request.to)
         checksum = None if request.checksum is None else checksum_of(request.checksum)
@@ -59,6 +64,11 @@ class Files:
             return None
         if request.method.upper() in ("HEAD", "CONNECT", "TRACE"):
             raise ValueError(f"to needs a response with content, which {request.method} has not")
+        return self._download(request, to, checksum)
+
+    def _download(
+        self, request: Request | str, to: Folder | Path, checksum: Checksum | None
+    ) -> Download:
         folder = Folder(to.parent) if isinstance(to, Path) else to
         naming = Naming(folder, request, self.claim, to.name if isinstance(to, Path) else None)
         return Download(
@@ -74,9 +84,9 @@ class Files:
         """Return the files whose bodies are being received."""
         return list(self._under_way)
 
-    def claim(self, folder: Path, name: str, *, renames: bool) -> Path:
+    def claim(self, folder: Path, name: str, *, renames: bool) -> str:
         """
-        Return a path for a file, which no other request of the batch has.
+        Return a name for a file in its folder, which no other request of the batch has.
 
         Args:
             folder: Its folder.
@@ -86,26 +96,27 @@ class Files:
         Raises:
             ValueError: Another request has the path.
         """
-        taken, path = self._taken, folder / name
+        taken = self._taken
         if taken is None:
-            return path
+            return name
         with self._lock:
             first = self._key_of(folder, name)
             # Counted on from the last number, as there may be thousands of one name.
             key, number = first, taken.get(first, -1)
             if number >= 0 and not renames:
                 raise ValueError(
-                    f"another request of this batch has the file {str(path)!r}; give each its "
-                    "own `to`, or names by Folder(name=...), or Folder(exists='rename')"
+                    f"another request of this batch has the file {str(folder / name)!r}; give "
+                    "each its own `to`, or names by Folder(name=...), or Folder(exists='rename')"
                 )
+            found = name
             while key in taken:
                 number += 1
-                path = folder / numbered(name, number)
-                key = self._key_of(folder, path.name)
+                found = numbered(name, number)
+                key = self._key_of(folder, found)
             taken[key] = 0
             if number > 0:
                 taken[first] = number
-        return path
+        return found
 
     def _key_of(self, folder: Path, name: str) -> str:
         """Return what all spellings of the path of a file have in common."""

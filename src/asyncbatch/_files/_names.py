@@ -73,6 +73,8 @@ def name_from_url(url: str) -> str:
     path = _PATH.match(url)
     assert path is not None
     last = _AUTHORITY.sub("", path[0], count=1).rpartition("/")[2]
+    if "%" not in last and last.isascii():
+        return safe_name(last)
     return safe_name(_decoded(unquote_to_bytes(_encoded(last))))
 
 
@@ -138,6 +140,8 @@ def refresh_name(name: str) -> str:
 
 def _made_safe(name: str) -> str:
     """Return a safe name, or "" where nothing of it is left."""
+    if _is_safe(name):
+        return name
     if not _PLAIN.fullmatch(name):
         last = unicodedata.normalize("NFC", _SEPARATORS.split(name)[-1])
         visible = "".join([_replacement(character) for character in last])
@@ -150,6 +154,16 @@ def _made_safe(name: str) -> str:
         # What ends so is incomplete: a complete file must not be continued as another one's part.
         name = f"{name[: -len(_PART)]}_{name[1 - len(_PART) :]}"
     return name
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name is safe as it is; most are, and are found to be so without a copy."""
+    return (
+        len(name) <= MAX_SAFE_BYTES
+        and _PLAIN.fullmatch(name) is not None
+        and name.partition(".")[0].upper() not in _RESERVED
+        and name[-len(_PART) :].lower() != _PART
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -200,10 +214,16 @@ def _shortened(stem: str, suffix: str, limit: int) -> str:
 def _beside(name: str, prefix: str, suffix: str) -> str:
     """Return the name of a file beside `name`; a digest stands for what would be too long."""
     room = MAX_BYTES - len(prefix) - len(suffix)
+    if len(name) > room or not name.isascii():
+        name = _fitting(name, room)
+    return prefix + name + suffix
+
+
+def _fitting(name: str, room: int) -> str:
     if _length(name) > room:
         digest = blake2b(_encoded(name), digest_size=8).hexdigest()
         name = _shortened(name, f"~{digest}", room)
-    return prefix + name + suffix
+    return name
 
 
 def _decoded(name: bytes) -> str:

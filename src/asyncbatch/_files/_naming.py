@@ -4,12 +4,20 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from asyncbatch._files._names import name_from_disposition, name_from_url, numbered, safe_name
+from asyncbatch._files._names import (
+    name_from_disposition,
+    name_from_url,
+    numbered,
+    part_name,
+    safe_name,
+)
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._folder import Folder
 from asyncbatch._values._request import Request, text_of_url
@@ -17,18 +25,20 @@ from asyncbatch._values._sink import Head, SinkFailure
 
 
 class Claim(Protocol):
-    """Reserves a path in a batch; see `Files.claim`."""
+    """Reserves a name in a folder for a batch; see `Files.claim`."""
 
-    def __call__(self, folder: Path, name: str, *, renames: bool) -> Path: ...
+    def __call__(self, folder: Path, name: str, *, renames: bool) -> str: ...
 
 
 class Naming:
     """
     The path of one file.
 
+    A `Path` is made of it when it is asked for: most files are written and named without one.
+
     Args:
         folder: Its folder, and how it is named there.
-        request: The request.
+        item: The request, or its URL.
         claim: Reserves the path in the batch.
         name: The name that the request itself gives.
 
@@ -36,20 +46,61 @@ class Naming:
         ValueError: Another request of the batch has the path.
     """
 
-    def __init__(self, folder: Folder, request: Request, claim: Claim, name: str | None) -> None:
+    __slots__ = (
+        "_claim",
+        "_folder",
+        "_item",
+        "_name",
+        "_number",
+        "_path",
+        "file_name",
+        "of_url",
+        "renames",
+    )
+
+    def __init__(self, folder: Folder, item: Request | str, claim: Claim, name: str | None) -> None:
         self._folder = folder
-        self._request = request
+        self._item = item
         self._claim = claim
         self.renames = folder.exists == "rename" and name is None
         """Whether the name gets a number if the file exists."""
-        self.path: Path | None = None
-        """The file; `None` if the server or a function names it."""
-        self.of_url = name_from_url(_text_of(request)) if name is None else name
+        self.of_url = name_from_url(_text_of(item)) if name is None else name
         # The name without a number, and the last number.
         self._name = self.of_url
         self._number = 0
+        self.file_name: str | None = None
+        """The name of the file; `None` if the server or a function names it."""
+        # The path that was asked for last.
+        self._path: Path | None = None
         if name is not None or folder.name == "url":
-            self.path = claim(folder.path, self.of_url, renames=self.renames)
+            self.file_name = claim(folder.path, self.of_url, renames=self.renames)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; `None` if the server or a function names it."""
+        name, path = self.file_name, self._path
+        if name is None:
+            return None
+        if path is None or path.name != name:
+            path = self._path = self._folder.path / name
+        return path
+
+    @property
+    def folder(self) -> str:
+        """The path of its folder as text."""
+        return str(self._folder.path)
+
+    @property
+    def text(self) -> str | None:
+        """The path of the file as text; `None` if the server or a function names it."""
+        name = self.file_name
+        return None if name is None else _before_name(str(self._folder.path)) + name
+
+    @property
+    def part_text(self) -> str:
+        """The path of its part as text; only with a `text`."""
+        assert self.file_name is not None
+        return _before_name(str(self._folder.path)) + part_name(self.file_name)
 
     @property
     def part_path(self) -> Path:
@@ -58,9 +109,10 @@ class Naming:
 
         Without a name, it must be the same at the next run, and another one for another URL.
         """
-        if self.path is not None:
-            return self.path
-        digest = blake2b(_text_of(self._request).encode("utf-8", "surrogatepass"), digest_size=8)
+        path = self.path
+        if path is not None:
+            return path
+        digest = blake2b(_text_of(self._item).encode("utf-8", "surrogatepass"), digest_size=8)
         return self._folder.path / safe_name(f"{digest.hexdigest()}-{self.of_url}")
 
     def name(self, head: Head) -> Path:
@@ -70,28 +122,28 @@ class Naming:
         Raises:
             SinkFailure: Another request of the batch has it, or the caller's function raised.
         """
-        if self.path is None:
+        if self.file_name is None:
             try:
                 self._name = self._name_in(head)
-                self.path = self._claim(self._folder.path, self._name, renames=self.renames)
+                self.file_name = self._claim(self._folder.path, self._name, renames=self.renames)
             except ValueError as error:
                 raise SinkFailure(FailureKind.invalid_request, error=error) from None
-        return self.path
+        return self._folder.path / self.file_name
 
     def rename(self) -> Path:
         """Return the path with the next number: there is a file in the place of the last one."""
-        assert self.path is not None
+        assert self.file_name is not None
         self._number += 1
         name = numbered(self._name, self._number)
-        self.path = self._claim(self._folder.path, name, renames=True)
-        return self.path
+        self.file_name = self._claim(self._folder.path, name, renames=True)
+        return self._folder.path / self.file_name
 
     def _name_in(self, head: Head) -> str:
         naming = self._folder.name
         if not callable(naming):
             values = head.values(b"content-disposition")
             return (name_from_disposition(values[0]) if values else None) or self.of_url
-        return _given_by(naming, self._request, head)
+        return _given_by(naming, Request.of(self._item), head)
 
 
 def _given_by(naming: Callable[..., str], request: Request, head: Head) -> str:
@@ -104,6 +156,13 @@ def _given_by(naming: Callable[..., str], request: Request, head: Head) -> str:
     return safe_name(name)
 
 
-def _text_of(request: Request) -> str:
-    url = text_of_url(request.url)
-    return str(request.url) if url is None else url
+def _text_of(item: Request | str) -> str:
+    url = item if isinstance(item, str) else item.url
+    text = text_of_url(url)
+    return str(url) if text is None else text
+
+
+@functools.lru_cache(maxsize=64)
+def _before_name(folder: str) -> str:
+    """Return what the path of a file begins with, before its name."""
+    return os.path.join(folder, "")  # noqa: PTH118  # it ends with a separator

@@ -274,12 +274,6 @@ def part_of(target: Path) -> Path:
     return target.with_name(part_name(target.name))
 
 
-def part_text_of(target: Path) -> str:
-    """Return the path of the part of a file as text, which is several times as fast."""
-    text, name = str(target), target.name
-    return text[: len(text) - len(name)] + part_name(name)
-
-
 def remove_twin(target: Path) -> None:
     """
     Remove the part of a complete file, if both are one file.

@@ -53,7 +53,7 @@ class _Result:
     # The response, or an object that builds it. Status and content need no built response.
     _started: float = attrs.field(default=0.0, alias="started")
     # When it was started first, in seconds since 1970; 0.0 if never, or not known.
-    _saved: tuple[Path, int, int | None] | None = attrs.field(default=None, alias="saved")
+    _saved: tuple[Path | str, int, int | None] | None = attrs.field(default=None, alias="saved")
     # The file that the body is in: a `Saved`, as a tuple that pickles.
     from_journal: bool = False
     """Whether it comes from a journal, and the request was not sent by this batch."""
@@ -109,7 +109,13 @@ class _Result:
     @property
     def path(self) -> Path | None:
         """The file with the decoded body; `None` if it is in memory, or there is none."""
-        return None if self._saved is None else self._saved[0]
+        saved = self._saved
+        if saved is None:
+            return None
+        if isinstance(saved[0], str):
+            saved = (Path(saved[0]), *saved[1:])
+            object.__setattr__(self, "_saved", saved)
+        return saved[0]  # type: ignore[return-value]  # made above
 
     @property
     def size(self) -> int:

@@ -19,14 +19,14 @@ from asyncbatch._values._errors import FailureKind
 class Saved(NamedTuple):
     """The file with the body of a response."""
 
-    path: Path
-    """The file."""
+    path: Path | str
+    """The file; as text where nothing has asked for a `Path`, which takes longer to make."""
     size: int
     """Its size in bytes."""
     resumed_from: int | None = None
     """How many bytes of it were there before the last try; `None`: it began at 0."""
 
-    def plain(self) -> tuple[Path, int, int | None]:
+    def plain(self) -> tuple[Path | str, int, int | None]:
         """Return the same as a plain tuple, which pickles without this class."""
         return self.path, self.size, self.resumed_from
 

@@ -14,8 +14,8 @@ from asyncbatch._values._sink import Head, SinkFailure
 REQUEST = Request("http://host.test/dir/a%20b.txt?x=1")
 
 
-def claim(folder: Path, name: str, *, renames: bool) -> Path:
-    return folder / name
+def claim(folder: Path, name: str, *, renames: bool) -> str:
+    return name
 
 
 def naming(folder: Folder, request: Request = REQUEST, name: str | None = None) -> Naming:

@@ -1,0 +1,117 @@
+"""`WholeBody`: the steps of a body that goes to a file without a name, made without a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncbatch import Folder
+from asyncbatch._files._files import Files
+from asyncbatch._files._naming import Naming
+from asyncbatch._files._unnamed import OpenFolders
+from asyncbatch._files._whole_body import WholeBody
+from asyncbatch._values._sink import Saved
+
+URL = "http://host.test/x"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[OpenFolders]:
+    opened = OpenFolders()
+    folder = opened.get(str(tmp_path))
+    file = None if folder is None else folder.open_unnamed()
+    if file is None:
+        pytest.skip("this file system has no files without names")
+    file.close()
+    yield opened
+    opened.close()
+
+
+def body(
+    folder: Path,
+    exists: str = "skip",
+    check: Callable[[bytes], None] | None = None,
+    is_wanted: Callable[[], bool] | None = None,
+) -> WholeBody:
+    naming = Naming(Folder(folder, exists=exists), URL, Files(None).claim, None)  # type: ignore[arg-type]
+    return WholeBody(naming, exists, b"mine", check, is_wanted)
+
+
+def made(whole: WholeBody, folders: OpenFolders) -> Saved | None:
+    """Take all the steps."""
+    steps = whole.steps(folders)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        saved: Saved | None = end.value
+        return saved
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_file_has_its_name_after_the_second_step_only(
+    tmp_path: Path, folders: OpenFolders
+) -> None:
+    """Between the two it is brought to the disk."""
+    steps = body(tmp_path).steps(folders)
+    next(steps)
+    before = names(tmp_path)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+
+    assert before == []
+    assert end.value.value == Saved(str(tmp_path / "x"), 4, 0)
+    assert (tmp_path / "x").read_bytes() == b"mine"
+
+
+def test_where_there_is_a_part_nothing_is_written(tmp_path: Path, folders: OpenFolders) -> None:
+    """Another program may have it locked."""
+    (tmp_path / "x.part").write_bytes(b"theirs")
+
+    assert made(body(tmp_path), folders) is None
+    assert names(tmp_path) == ["x.part"]
+
+
+def test_a_file_of_a_faster_program_stays_as_it_is(tmp_path: Path, folders: OpenFolders) -> None:
+    """It is skipped, is an error, or is there beside one with a number, as `exists` says."""
+    (tmp_path / "x").write_bytes(b"theirs, longer")
+    skipped = made(body(tmp_path, "skip"), folders)
+    with pytest.raises(FileExistsError) as caught:
+        made(body(tmp_path, "error"), folders)
+    renamed = made(body(tmp_path, "rename"), folders)
+
+    assert skipped == Saved(tmp_path / "x", 14)
+    assert caught.value.filename == str(tmp_path / "x")
+    assert renamed == Saved(str(tmp_path / "x (1)"), 4, 0)
+    assert (tmp_path / "x").read_bytes() == b"theirs, longer"
+    assert names(tmp_path) == ["x", "x (1)"]
+
+
+def test_a_body_that_is_refused_leaves_nothing(tmp_path: Path, folders: OpenFolders) -> None:
+    """It is looked at before it is written."""
+
+    def refuse(content: bytes) -> None:
+        raise ValueError(content.decode())
+
+    with pytest.raises(ValueError, match="mine"):
+        made(body(tmp_path, check=refuse), folders)
+
+    assert names(tmp_path) == []
+
+
+def test_a_body_that_is_not_wanted_any_more_gets_no_name(
+    tmp_path: Path, folders: OpenFolders
+) -> None:
+    """Neither after its try was cancelled, nor after its steps were given up."""
+    with pytest.raises(OSError, match="closed"):
+        made(body(tmp_path, is_wanted=lambda: False), folders)
+    steps = body(tmp_path).steps(folders)
+    next(steps)
+    steps.close()
+
+    assert names(tmp_path) == []
