@@ -389,6 +389,8 @@ class Host:
             self._recuperate(self._health)
         if self._pauses is not None:
             self._pauses.end(now)
+        for queue in self.joined:
+            queue.forget_pause()
         # These may move back, since the clock of blocked time is settled at `now`.
         self.paused_until = min(self.paused_until, now)
         self.opens_at = now if self._rate is None else max(now, self._rate.open_at)

@@ -53,7 +53,8 @@ class JobQueue:
         # Where the queue is: in the batch's ring, parked at the host, or nowhere if empty. Written
         # with the ring; for a plain host by the schedule.
         self.place = Place.NOWHERE
-        # The end of the last pause for which all waiting jobs were checked.
+        # The end of the last pause for which all waiting jobs were checked. Pauses of a host never
+        # end before earlier ones, unless it is reopened (`forget_pause`).
         self._pause_seen = -math.inf
 
     # Called by its host
@@ -86,6 +87,10 @@ class JobQueue:
                     rests.dismiss(job, state)
         if rests.expired:
             self._ready_ring.look_again()
+
+    def forget_pause(self) -> None:
+        """Forget the last pause of the host, which may be followed by one that ends before."""
+        self._pause_seen = -math.inf
 
     def dismisses(self, job: Job, now: float) -> bool:
         """Dismiss a job if it cannot wait for the end of a pause; return whether it was."""
@@ -247,6 +252,7 @@ class Queues:
         host.joined.remove(queue)
         if not host.plain:
             host.withdraw(queue, now)
+            queue.forget_pause()  # its next host may be paused for less
         # A queue in the ring, or with expired jobs, is still referenced and cannot be used again.
         if queue.place is Place.NOWHERE and not queue.fifo and len(self._spare) < MOST_SPARE:
             self._spare.append(queue)

@@ -41,6 +41,9 @@ class HostQueue(Protocol):
     def host_paused(self, now: float) -> None:
         """Dismiss the waiting jobs that cannot wait for the end of the pause of the host."""
 
+    def forget_pause(self) -> None:
+        """Forget the last pause of the host, which may be followed by one that ends before."""
+
 
 class Turns:
     """The queues that wait for one host, in the order in which they get their turns."""

@@ -294,6 +294,42 @@ def test_a_paused_host_fails_at_once_what_has_a_shorter_deadline() -> None:
     assert resting.state is JobState.PAUSED
 
 
+def test_a_shorter_pause_after_a_reopening_ends_what_cannot_wait_for_it() -> None:
+    """The longer pause before it was ended, and what came since was not asked about it."""
+    batch = Batch(retry=Retry(attempts=1), per_host=1)
+    batch.add(3)
+    batch.schedule.done(batch.start(0.0), refused(retry_after=50.0), 0.0)
+    assert batch.fates(0.0) == []
+    assert batch.hosts.reopen(lambda _: True, 5.0)
+    refusing = batch.start(5.0)
+    batch.add(now=5.0, allowed=10.0)
+    batch.schedule.done(refusing, refused(started_at=5.0, retry_after=30.0), 6.0)
+
+    assert batch.fates(6.0) == [JobState.PAUSED]
+
+
+def test_the_pause_of_one_host_is_not_taken_for_that_of_the_next() -> None:
+    """A batch uses the queue again of a host that was given up during its pause."""
+    batch = Batch(retry=Retry(attempts=1), per_host=4, give_up_host_after=1)
+    batch.add(4)
+    batch.add(allowed=10.0)
+    begun = [batch.start(0.0) for _ in range(4)]
+    batch.schedule.done(begun[0], refused(retry_after=50.0), 0.0)
+    assert batch.fates(0.0) == [JobState.PAUSED]
+    batch.schedule.done(begun[1], unconnected(), 6.0)
+    batch.schedule.done(begun[2], unconnected(), 9.5)
+    assert batch.hosts.get("h").is_down
+    assert batch.fates(9.5) == []
+    batch.schedule.done(begun[3], unconnected(), 9.5)
+
+    batch.add(4, host="other", now=9.5)
+    refusing, *_ = [batch.start(9.5) for _ in range(4)]
+    batch.add(host="other", now=9.5, allowed=10.0)
+    batch.schedule.done(refusing, refused(started_at=9.5, retry_after=30.0), 10.0)
+
+    assert batch.fates(10.0) == [JobState.PAUSED]
+
+
 def test_a_pause_that_another_batch_brings_about_ends_what_cannot_wait_for_it() -> None:
     """And wakes the batch up for it, although it waits for something else."""
     hosts = new_hosts(per_host=1)

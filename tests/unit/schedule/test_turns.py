@@ -17,6 +17,9 @@ class Queue:
     def look_again(self) -> None:
         self.told.append("look again")
 
+    def forget_pause(self) -> None:
+        raise AssertionError
+
     def host_paused(self, now: float) -> None:
         self.told.append("paused")
 
