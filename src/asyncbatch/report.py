@@ -1,9 +1,9 @@
 """
-Reports of results from whatever source, as HTML pages and as HTTP archives.
+Reports of results from any source, as HTML pages and as HTTP archives.
 
-`Results` and streams have methods of their own for it: `results.report("report.html")` and
-`results.to_har("run.har")`. This module is for results that come otherwise: out of a journal, from
-`fetch`, or of several batches.
+`Results` and streams have methods for this: `results.report("report.html")` and
+`results.to_har("run.har")`. This module is for other results: from a journal, from `fetch`, or from
+several batches.
 """
 
 from asyncbatch._results.report._har import to_har

@@ -33,11 +33,15 @@ async def fetch_many(
         journal: A file in which the results are kept; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
+    Returns:
+        The `Results`, one for each request.
+
     Raises:
         TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
         ValueError: If an option has an impossible value.
         OSError: If the journal cannot be used; see `JournalError`.
-        Exception: As raised by the iterable, once every request read before has ended.
+        Exception: As raised by the iterable, after every request that was read before it has
+            ended. Its attribute `results` holds their results.
     """
     async with Fetcher(client, **options) as fetcher:
         return await fetcher.fetch_many(requests, batch_timeout=batch_timeout, journal=journal)

@@ -100,10 +100,10 @@ class Fetcher:
         addresses: Which addresses may be connected to. `"public"` refuses private, loopback,
             link-local and other special addresses (see `is_public`). A callable takes an
             `ipaddress` address and returns `True` or `False`; an IPv4-mapped IPv6 address is passed
-            as IPv4, and without its zone. The address connected to is checked on each hop; through
-            a `socks5://` proxy it is the address that the proxy is asked for.
-        proxy_resolves: Whether, in spite of `addresses`, a proxy may be given names, which it
-            resolves itself: any but `socks5://`. Only addresses in URLs are checked then.
+            as IPv4, and without its zone. The address is checked before each connect, on redirects
+            too; with a `socks5://` proxy, the proxy gets the checked address.
+        proxy_resolves: Whether proxies other than `socks5://`, which resolve names themselves, are
+            allowed together with `addresses`. Only addresses in URLs are checked then.
         give_up_host_after: Number of attempts in a row without a byte of an answer, over at least
             3 s, after which all requests to a host fail at once for 30 s; then one is sent as a
             probe. `None`: never.
@@ -116,7 +116,7 @@ class Fetcher:
         progress: `True` for a bar on stderr, `"rich"` or `"tqdm"` for a bar of that library, or a
             callable that is called with a `Progress` ten times a second.
         telemetry: An `asyncbatch.telemetry.OpenTelemetry`, which makes a span and a measurement of
-            each request that is sent; `None`: nothing.
+            each request that is sent; `None`: no telemetry.
         options: Any other option of `httpx.AsyncClient`; not together with `client`.
 
     Raises:
@@ -230,7 +230,11 @@ class Fetcher:
                 the next try. After that, the result is a failure of kind `timeout`, or
                 `not_started` if the request has not been sent.
             to: The file that the body is written to, or the `Folder`. A path names a folder if it
-                ends with a slash or is one. Replaces the fetcher's `to`; `None`: into memory.
+                ends with a slash, or if it is an existing folder. Replaces the fetcher's `to`;
+                `None`: into memory.
+
+        Returns:
+            The result, a `Success` or a `Failure`.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -277,8 +281,8 @@ class Fetcher:
             to: The folder that the bodies are written to, as a path or a `Folder`; a `Request` may
                 have its own `to`. Replaces the fetcher's `to`; `None`: into memory.
             journal: The path of a file, or a `Journal`, in which the results are kept. The same
-                call again, also after its program was killed, takes what is there from the file,
-                and sends the rest.
+                call in a later run, also after its program was killed, takes these results from
+                the file, and sends the other requests.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -287,8 +291,9 @@ class Fetcher:
             JournalFull: If there is no space left for the journal. Its attribute `results` holds
                 the results that were written.
             OSError: If the journal cannot be used; see `JournalError`.
-            Exception: As raised by the iterable, once every request read before has ended. Its
-                attribute `results` holds their results.
+            ValueError: If `batch_timeout` has an impossible value.
+            Exception: As raised by the iterable, after every request that was read before it has
+                ended. Its attribute `results` holds their results.
         """
         batch_timeout = check_seconds("batch_timeout", batch_timeout)
         files = Files(self._to(to))
@@ -344,7 +349,8 @@ class Fetcher:
             to: As for `fetch_many`.
             journal: As for `fetch_many`; it is opened when the stream is entered. A result is
                 yielded once it is written.
-            report: Whether to keep the figures for `ResultStream.report`, at some 6 µs a result.
+            report: Whether to keep the figures for `ResultStream.report`, at some 6 µs for each
+                result.
 
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
@@ -367,7 +373,7 @@ class Fetcher:
         return Streaming(output, begin, self._batches)
 
     def statistics(self) -> Statistics:
-        """Return what the fetcher is doing at this moment."""
+        """Return the current state of the fetcher: requests in flight and waiting, and hosts."""
         shared = self._shared
         by_host = {}
         if shared is not None:

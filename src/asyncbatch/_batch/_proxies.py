@@ -1,5 +1,5 @@
 """
-The proxies of a pool, as the attempts of a fetcher take them, wait for them and give them back.
+The proxies of a pool for the attempts of one fetcher: taking one, waiting for one, giving it back.
 """
 
 from __future__ import annotations

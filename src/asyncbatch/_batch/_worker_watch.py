@@ -1,5 +1,5 @@
 """
-What one worker tells the listener of its batch. Without a listener, there is none of this.
+Reports the requests of one worker to the listener of its batch. Only a listener makes it exist.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Run:
         return code or (FAILED if summary.failed or missing or not is_reported else OK)
 
     def _write_report(self) -> bool:
-        """Write the report, if there is to be one; return whether that was possible."""
+        """Write the report, if one was asked for; return whether that was possible."""
         path = self._arguments.report
         if path is None or self._stream is None:
             return True
@@ -153,7 +153,7 @@ class Run:
         return True
 
     def _close_table(self, *, is_whole: bool) -> bool:
-        """End the table, if there is to be one; return whether that was possible."""
+        """End the table, if one was asked for; return whether that was possible."""
         table = self._table
         if table is None or table.is_closed:
             return True

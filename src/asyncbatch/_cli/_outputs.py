@@ -107,7 +107,7 @@ def open_lines(arguments: Arguments, files: ExitStack) -> list[Output]:
 
 def open_table(arguments: Arguments, files: ExitStack) -> ParquetFile | None:
     """
-    Begin the table of `--parquet`, if there is to be one.
+    Begin the table of `--parquet`, if that option was given.
 
     Raises:
         OSError: If its file cannot be written.

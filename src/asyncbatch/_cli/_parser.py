@@ -27,16 +27,17 @@ Without arguments, run a demo against a server inside this process.
 """
 EPILOG = """\
 Each line has the status, or the kind of failure; the seconds it took; the bytes of the decoded
-body; and the URL. A file that is there and is skipped has "exists" in place of a status.
+body; and the URL. A file that exists and is skipped has "exists" in place of a status.
 With --jsonl, JSON objects are written instead.
 A FILE of URLs has one on each line. Blank lines, and lines that begin with #, are skipped.
 It is UTF-8, or UTF-16 with a byte order mark, and may be compressed with gzip.
 With --column it is CSV, whose first line has the names of the columns. It may be Parquet too.
 Passwords in URLs are never printed.
-`asyncbatch journal --help` tells about the files of --journal.
+`asyncbatch journal --help` explains the commands for the files of --journal.
+Numbers in parentheses are defaults.
 
 Exit codes: 0, all succeeded; 1, a request failed, or a URL was not fetched; 2, wrong usage;
-130, interrupted; 143, terminated.
+130, interrupted; 141, the reader of the output closed it; 143, terminated.
 """
 # RFC 9110 §5.6.2.
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -122,7 +123,7 @@ def _add_input_and_output(group: Any) -> None:
         "--journal",
         type=_named("file", "run.db"),
         metavar="FILE",
-        help="keep the results in FILE; run again, it goes on from there",
+        help="keep the results in FILE; the same command run again goes on from there",
     )
     group.add_argument(
         "-o",
@@ -151,7 +152,9 @@ def _add_input_and_output(group: Any) -> None:
 
 
 def _add_limits(group: Any) -> None:
-    group.add_argument("-c", "--concurrency", type=int, metavar="N", help="most requests at a time")
+    group.add_argument(
+        "-c", "--concurrency", type=int, metavar="N", help="most requests at a time (100)"
+    )
     group.add_argument("--per-host", type=int, metavar="N", help="most requests at a time per host")
     group.add_argument(
         "--rate",
@@ -160,24 +163,30 @@ def _add_limits(group: Any) -> None:
         help="requests per second, or per S seconds, per host",
     )
     group.add_argument("--total-rate", type=_rate, metavar="N[/S]", help="the same over all hosts")
-    group.add_argument("--attempts", type=_tries, metavar="N", help="tries for each request")
+    group.add_argument("--attempts", type=_tries, metavar="N", help="tries for each request (3)")
     group.add_argument(
-        "--give-up-host-after", type=int, metavar="N", help="attempts in a row without an answer"
+        "--give-up-host-after",
+        type=int,
+        metavar="N",
+        help="give a host up after N attempts in a row without an answer (10)",
     )
     group.add_argument(
-        "--max-body", type=_size, metavar="BYTES", help="most bytes of a decoded body, such as 32M"
+        "--max-body", type=_size, metavar="BYTES", help="most bytes of a decoded body (32M)"
     )
     group.add_argument(
-        "--minimum-rate", type=_size, metavar="BYTES", help="least bytes per second, over 10 s"
+        "--minimum-rate",
+        type=_size,
+        metavar="BYTES",
+        help="end a response that is slower, in bytes per second over 10 s",
     )
 
 
 def _add_times(group: Any) -> None:
     for option, text in {
-        "--timeout": "for one try, redirects and body included",
-        "--connect-timeout": "for opening a connection",
+        "--timeout": "for one try, redirects and body included (30)",
+        "--connect-timeout": "for opening a connection (10)",
         "--deadline": "for one request with all its tries",
-        "--batch-timeout": "for everything",
+        "--batch-timeout": "for the whole run",
     }.items():
         group.add_argument(option, type=_seconds, metavar="S", help=text)
 
@@ -219,7 +228,10 @@ def _add_requests(group: Any) -> None:
         help="send this cookie to every host; may be repeated",
     )
     group.add_argument(
-        "-x", "--proxy", metavar="URL", help="http://, https://, socks5:// or socks5h://"
+        "-x",
+        "--proxy",
+        metavar="URL",
+        help="send through this proxy: http://, https://, socks5:// or socks5h://",
     )
     group.add_argument(
         "-k",
@@ -234,7 +246,9 @@ def _add_requests(group: Any) -> None:
         action="store_false",
         help="do not follow redirects",
     )
-    group.add_argument("--max-redirects", type=int, metavar="N", help="for one request")
+    group.add_argument(
+        "--max-redirects", type=int, metavar="N", help="most redirects of one request (20)"
+    )
     group.add_argument(
         "--public",
         dest="addresses",
@@ -247,7 +261,11 @@ def _add_requests(group: Any) -> None:
         action="store_true",
         help="with --public, let a proxy resolve names, whose addresses are not checked then",
     )
-    group.add_argument("--http2", action="store_true", help="needs the extra http2")
+    group.add_argument(
+        "--http2",
+        action="store_true",
+        help="speak HTTP/2 with servers that do; needs the extra http2",
+    )
 
 
 def _path(text: str) -> str:

@@ -1,8 +1,8 @@
 """
 Parser of `Content-Disposition`, by which a server names a file (RFC 6266, RFC 8187).
 
-It follows the grammar where a server does, and reads the broken forms that servers send as browsers
-read them. It returns what the server wrote: `_names` makes a safe name of it.
+Valid fields are read by the grammar, and the invalid ones that servers send as browsers read them.
+The name is returned as the server wrote it; `_names` makes it safe.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Continuation of a body that broke off: what is asked for, and what the response means.
+Continuation of a body that broke off: the fields of the request, and what the response means.
 
-Pure: heads and sizes in, decisions out. A part of a file is worth its bytes only if what follows is
-of the same version of the same file, so whatever is in doubt leads to the whole file from its
-beginning. One table has every case.
+Pure: heads and sizes in, decisions out. The bytes of a part are used only if the rest is certainly
+of the same version of the same file. In any doubt, the whole file is fetched from its beginning.
+One table has every case.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from asyncbatch._files._versions import (
 
 
 class Asked(Enum):
-    """What a request asks for."""
+    """The bytes that a request asks for."""
 
     WHOLE = auto()
     """The whole file."""
     REST = auto()
-    """What follows the part that is there."""
+    """The rest of the file, after the part on the disk."""
     NEWER = auto()
-    """The whole file, if it is another one than the file that is there."""
+    """The whole file, if it differs from the complete file on the disk."""
     OWN = auto()
-    """What the caller's own `Range` or condition says; what comes of it is never continued."""
+    """The caller's own `Range` or condition. Its body is never continued."""
 
 
 class Answer(Enum):
-    """What a response is, by its head, beside what is there."""
+    """The meaning of the head of a response, given the bytes on the disk."""
 
     BODY = auto()
     """A status of success with the whole file."""
@@ -45,13 +45,13 @@ class Answer(Enum):
     """The same, but its `Content-Range` cannot be read, or has no bytes."""
     NO_CONTENT = auto()
     NEXT_PART = auto()
-    """206, and of what is there the continuation."""
+    """206, and the body continues the part on the disk."""
     OTHER_PART = auto()
     NOT_MODIFIED = auto()
     OTHER_VERSION = auto()
-    """304, with another entity tag than that of what is there."""
+    """304, with another entity tag than that of the file on the disk."""
     AT_END = auto()
-    """416, and the file is as long as what is there."""
+    """416, and the part on the disk is as long as the file."""
     NOT_AT_END = auto()
     REDIRECT = auto()
     FAILURE = auto()
@@ -61,35 +61,35 @@ class Action(Enum):
     """What to do with a response."""
 
     WRITE = auto()
-    """Write its body from the beginning of the file; what was there is gone."""
+    """Write its body from the beginning of the file; the earlier bytes are discarded."""
     APPEND = auto()
-    """Write its body after what is there."""
+    """Write its body after the bytes of the part."""
     COMPLETE = auto()
-    """What is there is the whole file."""
+    """The part on the disk is the whole file."""
     UNCHANGED = auto()
-    """The file that is there is the newest."""
+    """The file on the disk is the newest version."""
     RESTART = auto()
-    """Leave its body, and ask for the whole file. That request is never answered by a `RESTART`."""
+    """Skip its body, and ask for the whole file. That request never leads to `RESTART` again."""
     NO_FILE = auto()
-    """Its result is that of a request without a file. What is there stays for the next try."""
+    """Its result is that of a request without a file. The part stays for the next try."""
     PROTOCOL = auto()
     """It answers another question: a failure of kind `protocol`. The next try asks for the whole
     file."""
 
 
 class Ending(Enum):
-    """What has been written once a body has ended."""
+    """What the file has after the end of a body."""
 
     COMPLETE = auto()
     SHORT = auto()
-    """As much as the head said, and not yet the whole file: the rest is asked for."""
+    """The announced bytes, which are not the whole file yet: the next try asks for the rest."""
     TRUNCATED = auto()
-    """Less than the head said."""
+    """Fewer bytes than the head announced."""
     OVERLONG = auto()
-    """More than the head said, so that none of it can be trusted."""
+    """More bytes than the head announced, so none of them can be trusted."""
 
 
-# What to do with an answer, whatever was asked for. 204 and 205 have no body, so there is no file.
+# What to do with an answer to any request. 204 and 205 have no body, so there is no file.
 _ALWAYS = {
     Answer.BODY: Action.WRITE,
     Answer.SLICE: Action.PROTOCOL,
@@ -156,15 +156,15 @@ class Decision:
     end: int | None = None
     """The position in the file after the body's last byte; `None` if the head does not say it."""
     length: int | None = None
-    """The length of the whole file; `None` if it ends where the body does."""
+    """The length of the whole file; `None` if it ends with the body."""
 
 
 def can_continue(method: str, kept: Kept) -> bool:
     """
     Whether the rest of the file can be asked for.
 
-    Only with GET, of a version that a strong validator names, and if the bytes that are there are
-    those that were sent, and not too many.
+    The method must be GET, a strong validator must name the version, and the bytes of the part must
+    be those that were sent, and not too many.
     """
     version = kept.version
     return (
@@ -177,7 +177,7 @@ def can_continue(method: str, kept: Kept) -> bool:
 
 
 def fields_for_rest(kept: Kept) -> dict[str, str]:
-    """Return the request fields that ask for what follows; it must be one that can be continued."""
+    """Return the request fields that ask for the rest, for which `can_continue` must hold."""
     validator = kept.version.validator
     assert validator is not None
     return {
@@ -188,7 +188,7 @@ def fields_for_rest(kept: Kept) -> dict[str, str]:
 
 
 def fields_for_newer(version: Version) -> dict[str, str]:
-    """Return the request fields that ask for another version; a weak validator serves too."""
+    """Return the request fields that ask for a newer version; a weak validator is enough."""
     fields = {"accept-encoding": "identity"}
     if version.etag is not None:
         fields["if-none-match"] = version.etag

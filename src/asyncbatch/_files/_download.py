@@ -1,8 +1,8 @@
 """
 `Download`: the file of one request through all its tries, as the sink of their bodies.
 
-It decides what is asked for and what an answer is, in the event loop. Its `FileWriter` does what
-touches the disk, in threads.
+It decides in the event loop which bytes are requested, and what a response means. Its `FileWriter`
+reads and writes the disk, in threads.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Download:
         return max(self.received - before, 0) / seconds if seconds > 0 else 0.0
 
     def found_nowait(self) -> Saved | None:
-        """Return the file, if it exists and nothing is to be sent therefore; it is one look."""
+        """Return the file if it exists and nothing must be sent. One call of the kernel."""
         text = self._naming.text
         if text is None or self._exists != "skip" or self._checksum is not None:
             return None
@@ -225,7 +225,7 @@ class Download:
 
     async def begin(self) -> Saved | None:
         """
-        Prepare for a try; return the file if it exists and nothing is to be sent.
+        Prepare for a try; return the file if it exists and nothing must be sent.
 
         Raises:
             SinkFailure: The file cannot be written.
@@ -253,7 +253,7 @@ class Download:
         Prepare for a try whose body may be handed over as a whole, if that needs no waiting.
 
         Returns:
-            `False` if `begin` is to be called.
+            `False` if `begin` must be called instead.
         """
         if (
             self._endings

@@ -1,8 +1,8 @@
 """
-`FileWriter`: the file of one request as threads of the disk see it.
+`FileWriter`: reads and writes the file of one request, in threads of the disk.
 
-It looks at what is there, writes the part, checks it and gives it its name. `Download` calls it in
-threads, one call at a time, and decides by what it leaves.
+It reads the file and the part of earlier runs, writes the part, checks it, and gives it its name.
+`Download` calls it in threads, one call at a time, and decides by its attributes afterwards.
 """
 
 from __future__ import annotations
@@ -98,15 +98,15 @@ class FileWriter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the last try."""
+        """Reset the state of the last try."""
         self.asked = Asked.WHOLE
-        """What this try asks for; set by `prepare`."""
+        """The bytes that this try asks for; set by `prepare`."""
         self.kept: Kept | None = None
         """The part that this try continues."""
         self.version: Version | None = None
-        """The version of the file that is there, or comes."""
+        """The version of the file on the disk, or of the body that arrives."""
         self.decision: Decision | None = None
-        """What comes; set once the head of the response has come."""
+        """The decision about the response; set after its head has arrived."""
         # The head of a body that begins at 0, until the first bytes are written.
         self._new: Head | None = None
         self._decoder: Any = None
@@ -167,7 +167,7 @@ class FileWriter:
 
     def look_at(self, path: Path) -> Saved | None:
         """
-        Look at what is in the place of the file; return it if nothing is to be written.
+        Look at the path of the file; return the file there if nothing must be written.
 
         Raises:
             OSError: The file cannot be written there.
@@ -400,7 +400,7 @@ class FileWriter:
         return self.decision is not None and self.decision.action is Action.WRITE
 
     def keep(self, part: Part, pieces: Pieces) -> None:
-        """Keep what has arrived in a try that has failed; it is continued, or begun anew."""
+        """Keep the bytes of a try that has failed; the next try continues them, or starts over."""
         if self._decoder is not None:
             part.cut(0)  # of what was decoded, nothing can be continued
         elif self.decision is not None and (pieces or not self.begins_anew):

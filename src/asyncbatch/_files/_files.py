@@ -1,7 +1,7 @@
 """
-`Files`: gives each request of a batch that is written to a file its `Download`.
+`Files`: makes a `Download` for each request of a batch whose body goes to a file.
 
-It resolves what was given as `to`, and refuses a file that another request of the batch has.
+It resolves the values of `to`, and refuses a file that another request of the batch has.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Files:
         self._lock = threading.Lock()
         # The last folder that was given as an absolute path, and what its files' keys begin with.
         self._folder: tuple[Path | None, str] = (None, "")
-        # Those whose body is being received, in the order in which they began.
+        # Downloads whose body is being received, in the order of their beginnings.
         self._under_way: dict[Download, None] = {}
 
     def download_of(self, request: Request | str) -> Download | None:

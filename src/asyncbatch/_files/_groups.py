@@ -1,9 +1,9 @@
 """
-`Groups`: writes files whose bodies are there as a whole, several at a time.
+`Groups`: writes files whose bodies have arrived as a whole, several at a time.
 
-All files of a group are written, then all are brought to the disk, and then all get their names.
-The threads hear of new files once in each turn of the event loop, and the loop of all files of a
-group at once: each time they hand over, one of them may wait for the GIL.
+All files of a group are written, then all are synced to the disk, and then all get their names.
+The event loop tells the threads of new files once in each turn, and a thread tells the loop of a
+whole group at once, because each hand-over may wait for the GIL.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Groups:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        # Held by who changes the number of threads, not by who hands over or takes a call.
+        # Held while the number of threads changes, not by who hands over or takes a call.
         self._lock = threading.Lock()
         self._waiting: deque[StepCall] = deque()
         self._working = 0
@@ -161,7 +161,7 @@ class StepCall:
         self.weight = weight
         self.turn = turn
         self.file: Any = None
-        """The file that is to be brought to the disk, after `begin`."""
+        """The file to sync to the disk, after `begin`."""
         self._function = steps
         self._steps: Steps[Any] | None = None
         self._is_given_up = False
@@ -178,7 +178,7 @@ class StepCall:
             await self._waiter
 
     def begin(self, folders: OpenFolders) -> bool:
-        """Make the first step, in a thread; return whether there is a file."""
+        """Make the first step, in a thread; return whether it has written a file."""
         if self._is_given_up:
             return False
         try:
@@ -193,7 +193,7 @@ class StepCall:
         return False
 
     def go_on(self, error: BaseException | None) -> None:
-        """Make the other step, in a thread; `error`: the file is not on the disk."""
+        """Make the second step, in a thread; `error`: why the file could not be synced."""
         steps, self._steps = self._steps, None
         assert steps is not None
         try:
@@ -209,7 +209,7 @@ class StepCall:
             self._outcome.error = raised
 
     def end(self) -> None:
-        """Wake the task that waits for it, or call what is to be called, in its loop."""
+        """In the loop: wake the task that waits for the call, or call `on_end`."""
         self._is_ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

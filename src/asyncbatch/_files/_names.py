@@ -1,8 +1,8 @@
 """
-Names of files: from a URL, a `Content-Disposition` or a caller's function to a name that is safe.
+Safe names of files, from a URL, a `Content-Disposition` or a caller's function.
 
-A name that is safe is one part of a path on every system, is visible as what it is, and leaves room
-for the names of the files beside it. Pure: it knows no folder and no file.
+A safe name is one part of a path on every system, has no invisible characters, and leaves room for
+the suffixes of the files beside it. Pure: it knows no folder and no file.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-`Naming`: the path of the file of one request, before and after the head of its response is there.
+`Naming`: the path of the file of one request, before and after the head of its response.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 `Part`: the file that a body is written to until it is complete, and the file beside it.
 
-All of it blocks and is called in threads of the disk. It decides nothing about responses.
+All of it blocks, so threads of the disk call it. It decides nothing about responses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOWHERE = Path()
 """Where a part is that has never been opened."""
 
 _OPENINGS = 10
-"""How often a part that another program completes meanwhile is opened anew."""
+"""How often a part is opened again because another program has completed it meanwhile."""
 
 
 class Part:
@@ -69,7 +69,7 @@ class Part:
         self._lock = threading.Lock()
         self._is_closed = False
         self.size = 0
-        """Bytes that are in the part."""
+        """Number of bytes in the part."""
         # How many of them the system was asked to bring to the disk.
         self._started = 0
 
@@ -147,7 +147,7 @@ class Part:
         return state
 
     def keep(self, state: dict[str, Any]) -> None:
-        """Write down what is needed to continue the part; call it before the first bytes."""
+        """Record the version that continuing the part needs; call it before the first bytes."""
         with self._lock:
             if self._fd is not None:
                 content = json.dumps({**state, "boot": _boot()}).encode()
@@ -183,7 +183,7 @@ class Part:
                 self._started = self.size
 
     def feed(self, update: Any) -> None:
-        """Pass the bytes that are in the part to the `update` of a hash."""
+        """Pass the bytes of the part to the `update` of a hash."""
         position = 0
         while position < self.size:
             with self._lock:
@@ -197,7 +197,7 @@ class Part:
             position += len(piece)
 
     def sync(self) -> None:
-        """Bring the bytes to the disk, and write down how many there are."""
+        """Sync the bytes to the disk, and record their number."""
         with self._lock:
             if self._fd is None or not self.size:
                 return
@@ -210,10 +210,10 @@ class Part:
 
     def complete(self, target: Path, *, replaces: bool) -> None:
         """
-        Bring the bytes to the disk, and give the file its name.
+        Sync the bytes to the disk, and give the file its name.
 
         Raises:
-            FileExistsError: There is something in its place, which it does not replace.
+            FileExistsError: A file of its name exists, and must not be replaced.
             OSError: It cannot be written, or renamed.
         """
         with self._lock:
@@ -232,7 +232,7 @@ class Part:
             self._close()
 
     def remove(self) -> None:
-        """Remove the part, and what stands beside it."""
+        """Remove the part and the hidden file beside it."""
         with self._lock:
             was_open = self._fd is not None
             if _IS_WINDOWS:
@@ -297,7 +297,7 @@ def read_beside(path: Path) -> dict[str, Any] | None:
 
 
 def write_beside(path: Path, content: bytes) -> None:
-    """Write a file anew, for the owner alone. No link is followed."""
+    """Write a new file, for the owner alone. No link is followed."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON, 0o600)

@@ -1,7 +1,8 @@
 """
-`Receivers`: threads that also receive what they write, unless the disk holds up all of them.
+`Receivers`: threads that receive the bodies that they write.
 
-They are few, so that other threads then write in their place: the next file may be on another disk.
+There are few of them. If the disk holds up all of them, other threads write in their place, because
+the next file may be on another disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The hidden file beside a complete file, with which it is refreshed: the version that it is of.
+The hidden file beside a complete file. It names the version of the file, for `exists="refresh"`.
 
-All of it blocks and is called in threads of the disk.
+All of it blocks, so threads of the disk call it.
 """
 
 from __future__ import annotations

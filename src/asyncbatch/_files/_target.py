@@ -1,5 +1,5 @@
 """
-What stands in the place of a file: looks that change nothing.
+Queries about the path of a file, which change nothing.
 
 `look_for` is one call of the kernel, and is called in the event loop too; the others read.
 """
@@ -15,15 +15,15 @@ from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._sink import Saved
 
 PIECE = 256 * 1024
-"""Bytes that are read at once."""
+"""Number of bytes that are read at once."""
 
 
 def look_for(target: Path | str) -> os.stat_result | None:
     """
-    Return what is known of a file; `None` if there is none.
+    Return the status of a file; `None` if it does not exist.
 
     Raises:
-        OSError: There is something else in its place.
+        OSError: The path is not a regular file.
     """
     try:
         found = os.lstat(target)
@@ -39,7 +39,7 @@ def look_for(target: Path | str) -> os.stat_result | None:
 
 
 def has_checksum(path: Path, checksum: Checksum) -> bool:
-    """Whether there is a file with a checksum."""
+    """Whether a file exists and has the checksum."""
     found = checksum.new()
     try:
         with path.open("rb", buffering=0) as file:

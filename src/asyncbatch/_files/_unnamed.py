@@ -1,8 +1,8 @@
 """
-Files that have no name until they are complete, on systems that know such files.
+Files that have no name until they are complete, on systems that have such files.
 
-They need no lock, and nothing is left of them if the program ends. All of it blocks and is called
-in threads of the disk.
+They need no lock, and disappear if the program ends. All of it blocks, so threads of the disk call
+it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 
 _TEMPORARY = getattr(os, "O_TMPFILE", 0)
 _DESCRIPTORS = "/proc/self/fd"
-"""Where a file without a name can be given one."""
+"""The folder through which a file without a name gets one."""
 
 
 class OpenFolder:
     """
     A folder in which files without names are made.
 
-    It is the same one for all that is done there, whatever is renamed or mounted meanwhile.
+    All operations use the same folder, even if paths are renamed or mounted meanwhile.
     """
 
     __slots__ = ("device", "fd")
@@ -33,17 +33,17 @@ class OpenFolder:
         """The file system of its files."""
 
     def has(self, name: str) -> bool:
-        """Whether there is something of a name, as far as that can be told."""
+        """Whether the folder has a file of that name, as far as one look can tell."""
         try:
             os.lstat(name, dir_fd=self.fd)
         except FileNotFoundError:
             return False
         except OSError:
-            return True  # whoever opens it finds out
+            return True  # opening it will raise
         return True
 
     def open_unnamed(self) -> UnnamedFile | None:
-        """Open a file without a name; `None` if it cannot be, for whatever reason."""
+        """Open a file without a name; `None` if that fails for any reason."""
         try:
             fd = os.open(".", _TEMPORARY | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=self.fd)
         except OSError:
@@ -79,8 +79,8 @@ class UnnamedFile:
         Give it its name.
 
         Raises:
-            FileExistsError: There is something in its place, which it does not replace.
-            OSError: It cannot have it.
+            FileExistsError: A file of its name exists, and must not be replaced.
+            OSError: The name cannot be given.
         """
         folder = self._folder.fd
         # As the first path is absolute, `src_dir_fd` means nothing; only with it is the link of the
@@ -94,7 +94,7 @@ class UnnamedFile:
         )
 
     def close(self) -> None:
-        """Close it; without a name, it is gone."""
+        """Close it. A file that has no name disappears."""
         os.close(self.fd)
 
 

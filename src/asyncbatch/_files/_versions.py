@@ -1,7 +1,7 @@
 """
-Which bytes of which version of a file a response has, and what is kept of that beside the bytes.
+The range and the version of the body of a response, and their record beside the bytes.
 
-Pure: heads in, values out. What they mean for a file is decided by `_continuation`.
+Pure: heads in, values out. `_continuation` decides what they mean for a file.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def version_from(state: Mapping[str, Any]) -> Version | None:
     """
     Return the version that was written down; `None` if it is none.
 
-    Whoever can write into the folder may have changed it, and some of it is sent in requests.
+    Other programs may have changed the file, and some of its values are sent in requests.
     """
     location, length, is_coded = (state.get(name) for name in ("location", "length", "is_coded"))
     texts = {name: state.get(name) for name in ("etag", "last_modified", "date")}
@@ -155,7 +155,7 @@ def version_from(state: Mapping[str, Any]) -> Version | None:
 
 def location_of(url: str) -> str:
     """
-    Return a digest of a URL's host and path: which file it is of, whatever signed the URL.
+    Return a digest of a URL's host and path, which identify its file without the query.
 
     A part that a mirror sent is continued by the same mirror only. It is a digest because paths
     hold tokens, and it is kept on the disk.

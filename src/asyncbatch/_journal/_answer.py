@@ -1,5 +1,5 @@
 """
-The response of a record: what is kept of its head, and how it is built again.
+The response of a record: the kept part of its head, and how the response is built again.
 
 Values only; fields with secrets are left out.
 """
@@ -85,7 +85,7 @@ class StoredAnswer:
         return self._library.URL(self._url or masked_url(url_of(item)))
 
     def final_url(self, item: Any) -> str:
-        """Return the same as text."""
+        """Return that URL as text."""
         return str(self.url_for(item))
 
     def build(self, item: Any, content: bytes, course: Any) -> Any:

@@ -1,5 +1,5 @@
 """
-Bodies in a journal: how each is kept, and the large ones, which lie in files beside it.
+Bodies in a journal: how each is kept, and the files beside the journal for large ones.
 
 A file is named after its contents, so that equal bodies are one file, and a damaged one is found.
 """

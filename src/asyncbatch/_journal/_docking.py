@@ -30,7 +30,7 @@ CLOSE_SECONDS = 10.0
 
 
 def _no_batch(_: Exception) -> None:
-    """Take an error before there is a batch that it ends."""
+    """Ignore an error: the batch that it would end does not exist yet."""
 
 
 class Docking:
@@ -64,7 +64,7 @@ class Docking:
 
         Args:
             options: The options that change answers.
-            warn: Called with the text about those that are not as they were.
+            warn: Called with the text about options that have changed.
 
         Raises:
             JournalChanged: If they differ and the journal is strict.
@@ -109,7 +109,7 @@ class Docking:
             raise
 
     async def announce(self, job: Job) -> None:
-        """Write a request down before it is sent, unless it may be sent twice."""
+        """Record a request before it is sent, unless it may be sent twice."""
         item, index = job.request, job.index
         if index in self._announced or self._lookup.may_repeat(item):
             return
@@ -126,7 +126,7 @@ class Docking:
             return error
 
     async def look_up(self, asked: Sequence[Asked]) -> list[Answer]:
-        """Look requests up; of the first ones only, if their bodies are large."""
+        """Look requests up; only the first of them, if their bodies are large."""
         return await self._writer.call(lambda store: self._lookup.answers(store, asked))
 
     def _deliver(self, results: Sequence[Result]) -> None:
@@ -153,7 +153,7 @@ class JournaledOutput:
     def __init__(self, output: Output, writer: Writer) -> None:
         self.is_bounded = output.is_bounded
         self.keys: dict[int, bytes] = {}
-        """What the requests under way are kept by, by their index."""
+        """The keys of the requests in flight, by their index."""
         self._output = output
         self._put = output.put
         self._writer = writer

@@ -1,10 +1,10 @@
 """
-The results that earlier runs have left in a journal, each of which is taken once.
+The results of earlier runs in a journal, each of which is used once.
 
-A program that runs again mostly asks for its requests in the order in which they ended before. So
-the rows are read ahead in the order in which they were written, which takes a fifth of the time of
-finding each by its key in a large file. A row whose record says all of its request lies ahead by
-its URL, so that most requests are found without hashing them.
+A program that runs again mostly has its requests in the order in which they ended before. So the
+rows are read ahead in the order in which they were written, which takes a fifth of the time of
+finding each by its key in a large file. Rows of plain GETs are found by their URL, so most requests
+need no hash.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class EarlierResults:
             self._keep(row)
 
     def _pop(self, key: bytes, url: str | None) -> Any:
-        """Take a row that lies ahead out of the others; `None` if it does not, or was taken."""
+        """Remove a row from those read ahead; `None` if it is not among them, or was taken."""
         ahead = self._ahead
         name: bytes | str = key if url is None else url
         row = ahead.get(name)
@@ -170,7 +170,7 @@ class EarlierResults:
             self._bytes_ahead -= _size_of(ahead.pop(next(iter(ahead))))
 
     def _fill(self) -> None:
-        """Read ahead as far as rows of small bodies are to lie there at least."""
+        """Read ahead until the least number of rows with small bodies is there."""
         while len(self._ahead) < LEAST_AHEAD and self._read_some():
             pass
 
@@ -211,7 +211,7 @@ class EarlierResults:
 
 
 def _name_of(row: Any) -> bytes | str:
-    """Return what a row lies ahead by: its URL if its request is the first plain GET of it."""
+    """Return the name of a row: its URL if it is the first plain GET of that URL, else its key."""
     name: bytes | str = row[_URL] if row[_FLAGS] & PLAIN and is_first(row[_KEY]) else row[_KEY]
     return name
 

@@ -1,5 +1,5 @@
 """
-The failure of a record: its flags, its error and its earlier tries, and how they are made again.
+The failure of a record: its flags, its error and its earlier tries, and how they are restored.
 
 Values only. The texts of errors have their secrets masked.
 """

@@ -1,8 +1,8 @@
 """
-On which kind of file system a journal lies.
+The kind of file system that a journal is on.
 
-SQLite's write-ahead log needs memory that all processes share, which a network file system does not
-give: there, a journal would be damaged sooner or later.
+SQLite's write-ahead log needs memory that all processes share. A network file system does not
+provide it, so a journal there would be damaged sooner or later.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 The identity of a request in a journal: 128 bits, equal for equal requests of different runs.
 
-Pure: it reads the request and nothing else. What a fetcher or a client adds (a token that rotates,
-a `User-Agent`) is not part of it. The hash has a random key, which is kept in the journal, so that
-no secret can be found out by hashing guesses.
+Pure: it reads only the request. Fields that a fetcher or a client adds (a token that rotates, a
+`User-Agent`) are not part of it. The hash has a random key, which is kept in the journal, so that
+no secret can be found by hashing guesses.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _NEEDS_KEY = (
 
 
 class Identity(NamedTuple):
-    """What a request is known by."""
+    """The identity of a request."""
 
     key: bytes
     """Equal for two requests if the second is the first one once more."""
@@ -83,7 +83,7 @@ class Identifier:
 
         Args:
             item: The request. One that cannot be fetched has an identity too.
-            key: What the caller identifies it by, if anything.
+            key: The caller's key, if there is one.
 
         Raises:
             ValueError: If its body can be read only once and there is no key, or its authentication
@@ -102,7 +102,7 @@ class Identifier:
         )
 
     def nth(self, key: bytes, n: int) -> bytes:
-        """Return what the request that is the `n`th with an identity is found by, from 0."""
+        """Return the key of the `n`th request with an identity, from 0."""
         return key if n == 0 else self._digest([b"again", key, b"%d" % n]) + _AGAIN
 
     def _of(self, item: object, *, is_keyed: bool) -> bytes:
@@ -167,7 +167,7 @@ def is_first(key: bytes) -> bool:
 
 def key_of(item: object, rule: str | Callable[[Request], Any] | None) -> KeyTypes | None:
     """
-    Return what the caller identifies a request by; `None` if by nothing.
+    Return the caller's key of a request; `None` without one.
 
     Args:
         item: The request, in any form.
@@ -220,7 +220,7 @@ def _body_of_native(native: Any, is_keyed: bool) -> list[bytes]:
 
 
 def _body(request: Request, is_keyed: bool) -> list[bytes]:
-    """Return the parts that stand for the body; none if there is no body."""
+    """Return the parts of the identity for the body; none without a body."""
     parts: list[bytes] = []
     if request.content is not None:
         content = _content(request.content, is_keyed)
@@ -323,7 +323,7 @@ def _cookies(cookies: Any) -> list[bytes]:
 
 def _auth(auth: Any) -> list[bytes]:
     """
-    Return what stands for an authentication.
+    Return the part of the identity for an authentication.
 
     Raises:
         ValueError: If two of its kind cannot be told apart: the one would get the other's results.

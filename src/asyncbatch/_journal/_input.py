@@ -1,7 +1,7 @@
 """
-`JournaledInput`: the requests of a batch without those that its journal has results of.
+`JournaledInput`: the input of a batch without the requests whose results are in its journal.
 
-It reads some requests ahead, looks them up together, and lets through those that are to be sent.
+It reads some requests ahead, looks them up together, and passes on those that must be sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ READ_SECONDS = 0.002
 
 class JournaledInput(Input):
     """
-    An input without the requests that the journal has results of; these come as `Settled`.
+    An input that hands out requests with results in the journal as `Settled`.
 
     Args:
         source: The input.
@@ -61,7 +61,7 @@ class JournaledInput(Input):
 
     @property
     def is_async(self) -> bool:
-        """Whether reading may wait: it does, for the file."""
+        """Whether reading may wait: it waits for the file."""
         return True
 
     @property
@@ -79,7 +79,7 @@ class JournaledInput(Input):
 
     @property
     def can_be_finished(self) -> bool:
-        """Whether `read` returns all that is left without waiting."""
+        """Whether `read` can return all further items without waiting."""
         return self._source.can_be_finished
 
     @property

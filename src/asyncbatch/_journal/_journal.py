@@ -1,5 +1,5 @@
 """
-`Journal`, the options of a journal, and what it opens.
+`Journal`: the path and the options of a journal. It opens readers and writers.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Journal:
         Open a journal to read its results, also while a batch writes to it.
 
         Raises:
-            NotAJournal: If the file is something else, damaged, or of a newer version.
+            NotAJournal: If the file is not a journal, is damaged, or is of a newer version.
             OSError: If it does not exist, or cannot be read.
         """
         return JournalReader(_to_path(path))

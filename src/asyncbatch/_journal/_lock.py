@@ -1,9 +1,9 @@
 """
 The lock of a journal: one batch writes to it at a time. A data set has such a lock too.
 
-A lock of the operating system on a file beside the journal, so that it ends with its process,
-however that ends. Not on the journal itself: closing that file a second time in a process would
-release the locks of SQLite too.
+It is a lock of the operating system on a file beside the journal, so it ends with its process, even
+by kill -9. It is not on the journal itself, because closing that file a second time in a process
+would release the locks of SQLite too.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-`Lookup`: what a journal has of the requests that a batch asks for.
+`Lookup`: finds the results of requests in a journal.
 
 It runs in the thread of the journal. The event loop asks it only whether a request may be repeated.
 """
@@ -35,7 +35,7 @@ Asked = tuple[int, object, Any]
 """The index of a request, the request, and what the caller identifies it by."""
 
 Answer = tuple[bytes, Result | None]
-"""What a new result of a request is kept by, and its result, if it is not to be sent."""
+"""The key for a new result of a request; and its result, if the request need not be sent."""
 
 
 class Lookup:
@@ -51,7 +51,7 @@ class Lookup:
     def __init__(self, journal: Journal, shared: Shared, files: Files) -> None:
         self._rules = journal.rules
         self._files = files
-        # Whether a success in memory is served whatever its age.
+        # Whether a success in memory is served at any age.
         self._serves_plain = journal.max_age is None and files.to is None
         self._retry = shared.retry
         self._lane = shared.attempter.lane
@@ -72,7 +72,7 @@ class Lookup:
         )
 
     def answers(self, store: Store, asked: Sequence[Asked]) -> list[Answer]:
-        """Look requests up; of the first ones only, if their bodies are large."""
+        """Look requests up; only the first of them, if their bodies are large."""
         answers: list[Answer] = []
         room = MOST_BYTES
         while room > 0 and len(answers) < len(asked):
@@ -92,7 +92,7 @@ class Lookup:
     def _find(
         self, store: Store, asked: Sequence[Asked], urls: Sequence[str | None], most_bytes: int
     ) -> list[Answer]:
-        """Look requests up by their identities; of the first ones only, if bodies are large."""
+        """Look requests up by their identities; only the first of them, if bodies are large."""
         identifier = self._identifier
         assert identifier is not None
         identities = []
@@ -129,7 +129,7 @@ class Lookup:
         return answers
 
     def _served(self, found: Found, index: int, item: object, now: float) -> Result | None:
-        """Return the result from the journal; `None` if the request is to be sent."""
+        """Return the result from the journal; `None` if the request must be sent."""
         record = found.record
         if record is None:
             return None

@@ -1,8 +1,8 @@
 """
-Which result of earlier runs each request of this run is matched with.
+Matches each request of this run with a result of earlier runs.
 
-Equal requests get the results of equal ones, in their order: so it is counted how often each
-identity was asked for in this run. That is in a temporary table, since there may be millions.
+Equal requests get the results of equal ones, in their order. So a temporary table counts how often
+each identity has occurred in this run; there may be millions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TAKE_MORE = "UPDATE temp.seen SET n = n + ? WHERE key = ?"
 
 
 class Match(NamedTuple):
-    """What one request of this run is matched with."""
+    """The match of one request of this run."""
 
     key: bytes
     row: Any
@@ -37,7 +37,7 @@ class Match(NamedTuple):
 
 class Matches:
     """
-    The requests of this run, as far as they were looked for in the journal.
+    The requests of this run that were looked up in the journal.
 
     Args:
         connection: The journal.

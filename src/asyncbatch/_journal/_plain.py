@@ -1,8 +1,8 @@
 """
-The results that most requests of a resumed run get: successes of plain GETs, as they lie ahead.
+The results of most requests of a resumed run: successes of plain GETs among the rows read ahead.
 
-Each is made of its row in one step, without the identity of its request and without a record. All
-others go by `Store.find`.
+Each is made from its row in one step, without the identity of its request and without a record.
+`Store.find` finds all others.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ENDED_AT, _STATUS, _HEAD, _TIMES, _ATTEMPTS = map(
 
 class PlainResults:
     """
-    Makes results of rows.
+    Makes results from rows.
 
     Args:
-        library: The module `httpx` or `httpx2`, of which the responses are to be.
+        library: The module `httpx` or `httpx2`, whose responses are made.
         heads: The parsed heads.
     """
 

@@ -1,7 +1,7 @@
 """
 Which requests are served from a journal, and which are sent.
 
-Pure: from a kept result, the request and the policies to the decision.
+Pure: a kept result, the request and the policies in, the decision out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ while the clock was wrong, so its age is unknown: with `max_age`, it counts as t
 
 
 class ReuseDecision(Enum):
-    """What becomes of a request whose result is in the journal."""
+    """What to do with a request whose result is in the journal."""
 
     SERVE = "serve"
     SEND = "send"
@@ -50,7 +50,7 @@ class ReuseDecision(Enum):
 
 @attrs.frozen
 class KeptResult:
-    """What the decision depends on of a kept result."""
+    """The facts about a kept result that the decision needs."""
 
     kind: FailureKind | None
     """`None` for a success."""
@@ -67,7 +67,7 @@ class KeptResult:
 
 @attrs.frozen
 class JournalRules:
-    """The options of a journal that decide."""
+    """The options of a journal that decide whether a request is sent."""
 
     retry: RetryTypes = "transient"
     max_age: float | None = None

@@ -29,7 +29,7 @@ _AT_ONCE = 100
 
 
 class Entry(NamedTuple):
-    """A result of a journal, and what the journal knows beside it."""
+    """A result of a journal, with further facts that the journal keeps."""
 
     result: Result
     is_plain: bool
@@ -42,9 +42,10 @@ class JournalReader:
     """
     The results in a journal, in the order in which they came; made by `Journal.read`.
 
-    Iterating is lazy, and gives what is there by then. The `request` of a result has its method and
-    its URL with secrets masked, and no body, headers or tag: these are not kept. The `index` counts
-    from 0. It may be used as a context manager, and closes itself with its last reference.
+    Iterating is lazy, and includes results that are written meanwhile. The `request` of a result
+    has its method and its URL with secrets masked; its body, headers and tag are not kept. The
+    `index` counts from 0. A reader may be used as a context manager, and closes itself with its
+    last reference.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +114,7 @@ class JournalReader:
         return options
 
     def entries(self, condition: str = "1") -> Iterator[Entry]:
-        """Yield the results with what the journal knows beside them."""
+        """Yield the results, each with further facts that the journal keeps."""
         select = (
             f"SELECT id, {COLUMNS} FROM results "  # noqa: S608  # no value of the caller's
             f"WHERE id > ? AND {condition} ORDER BY id LIMIT {_AT_ONCE}"

@@ -1,8 +1,8 @@
 """
 Records: a result as the journal keeps it, and back.
 
-Values only; `_store` writes and reads them. Neither the request's headers and body nor any secret
-of its URL or of the response gets into a record.
+Values only; `_store` writes and reads them. A record has no headers and no body of the request, and
+no secret of its URL or of the response.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def record_of(
     Return the record of a result.
 
     Args:
-        key: What it is kept by.
-        result: It.
+        key: Its key in the journal.
+        result: The result.
         ended_at: When it ended, in seconds since 1970, if it does not know that itself.
         heads: The heads of responses.
         is_keyed: Whether its request may be known by something that is not in the record.
@@ -113,7 +113,7 @@ def record_of(
 
 
 def record_before_sending(key: bytes, item: Any, now: float) -> Record:
-    """Return what is written before the first byte of a request that must not be sent twice."""
+    """Return the record of a request that must not be sent twice, before its first byte is sent."""
     kind, url = str(FailureKind.in_doubt), masked_url(url_of(item))
     times = _TIMES.pack(0.0, 0.0, 0.0, *[_NAN] * 7)
     return Record(key, kind, now, method_of(item), url, None, None, times, 1, 0, None)
@@ -126,11 +126,11 @@ def result_of(
     Return the result that a record was made of.
 
     Args:
-        record: It.
+        record: The record.
         content: The body.
         index: The position of the request in the input.
         item: The request, in any form.
-        library: The module `httpx` or `httpx2`, of which the response is to be.
+        library: The module `httpx` or `httpx2`, whose response is made.
         heads: The parsed heads.
     """
     if record.facts is None and record.kind is None and record.head is not None:
@@ -220,13 +220,13 @@ _DOUBT = (
 
 
 def file_of(record: Record) -> SavedFile | None:
-    """Return what a record says about the file of its body."""
+    """Return the file of the body, as a record names it."""
     saved = None if record.facts is None else json.loads(record.facts).get("saved")
     return None if saved is None else SavedFile(*saved)
 
 
 def kept_of(record: Record, now: float, *, has_body: bool) -> KeptResult:
-    """Return what the policy decides by."""
+    """Return the facts of a record that the policy needs."""
     return KeptResult(
         kind=None if record.kind is None else FailureKind(record.kind),
         status_code=record.status,

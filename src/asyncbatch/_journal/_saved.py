@@ -1,5 +1,5 @@
 """
-Bodies that went to files: whether the file of a kept result is where this run wants it.
+Bodies that went to files: whether the file of a kept result is at the path of this run.
 
 A journal keeps the path and the size of such a file, and not its content.
 """
@@ -17,7 +17,7 @@ from asyncbatch._values._request import UNSET, Request, Unset
 
 
 class SavedFile(NamedTuple):
-    """What a record says about the file of its body."""
+    """The file of a body, as a record names it."""
 
     path: str
     size: int
@@ -36,12 +36,12 @@ def saved_in(result: Any) -> SavedFile | None:
 
 
 def names_file(item: object) -> bool:
-    """Whether a request says where its body goes, or what it must be."""
+    """Whether a request has a `to` or a `checksum`."""
     return isinstance(item, Request) and not (item.to is UNSET and item.checksum is None)
 
 
 def is_in_place(saved: SavedFile | None, item: object, files: Files) -> bool:
-    """Whether the body of a kept success is where this run wants it: in its file, or in memory."""
+    """Whether the body of a kept success is at the place of this run: its file, or memory."""
     to: Any = files.to
     checksum = None
     if isinstance(item, Request):

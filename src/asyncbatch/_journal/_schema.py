@@ -1,8 +1,8 @@
 """
 The file of a journal: its tables, its version, and the checks before it is used.
 
-A new journal is made beside its place and put there whole, so that a file at that place is always
-a journal, or is none. A file that is refused is left as it was.
+A new journal is made under another name, and gets its name when it is complete, so a file of that
+name is never half a journal. A file that is refused stays as it was.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STEPS: list[str] = [
     CREATE INDEX failures ON results (kind) WHERE kind IS NOT NULL;
     """,
 ]
-"""What makes a journal of each version out of the one before; the first makes it from nothing."""
+"""The statements that migrate each version from the one before; the first creates a journal."""
 
 PERMANENT, UNDONE, PLAIN = 1, 2, 4
 """Flags of a result: another try would end the same; nothing was carried out; it can be sent again
@@ -239,7 +239,7 @@ def _refused(shown: str, error: sqlite3.Error) -> JournalError:
 
 
 def _make(path: Path) -> None:
-    """Make a journal, and put it at its place whole."""
+    """Make a complete journal under another name, and rename it."""
     new = Path(f"{path}-new")
     # The log of a journal that was removed would be read as that of the new one.
     logs = [f"{path}-wal", f"{path}-shm", f"{path}-journal"]
@@ -249,7 +249,7 @@ def _make(path: Path) -> None:
     connection = sqlite3.connect(_uri(new, "rw"), uri=True, isolation_level=None)
     try:
         # The disk is asked once at the end, not three times for each statement: a file that was not
-        # finished is made anew.
+        # finished is made again.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY").fetchone()
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")

@@ -1,8 +1,8 @@
 """
 The open journal: finds results, and writes them in groups.
 
-It is used in one thread at a time, the one of `Writer`, and blocks. What is written is there for
-`find` at once, and for good when `write` returns.
+It blocks, and is used only in the thread of `Writer`. `find` sees a result as soon as it is
+added; it is durable when `write` returns.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ PlainRow: TypeAlias = Sequence[Any]
 
 
 class Found(NamedTuple):
-    """What the journal knows of one request of this run."""
+    """What the journal has about one request of this run."""
 
     key: bytes
-    """What its result is kept by."""
+    """The key of its result."""
     record: Record | None
     content: bytes
     has_body: bool
@@ -110,7 +110,7 @@ class Store:
             self._lock.release()
 
     def forgo_disk(self) -> None:
-        """Wait for the disk no more, since the file will be removed when it is closed."""
+        """Stop waiting for the disk, because the file will be removed when it is closed."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA synchronous = OFF")
 

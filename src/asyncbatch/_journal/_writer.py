@@ -1,5 +1,5 @@
 """
-The thread of a journal: all that touches the file happens in it, in groups.
+The thread of a journal, which makes all reads and writes of the file, in groups.
 
 The event loop adds to a queue and is called back; it never waits for the disk.
 """
@@ -163,7 +163,7 @@ class Writer:
         return store
 
     def _work(self) -> None:
-        """Do all that there is to do. What was added before a call is written before it."""
+        """Write all results and make all calls in the queue, in their order."""
         self._write_announced()
         self._write_all()
         while self._calls:
@@ -278,8 +278,8 @@ class _Call:
 
 
 def _nothing() -> None:
-    """Take the place of a function."""
+    """Do nothing: the default of a callback."""
 
 
 def _ignore(_: Store) -> None:
-    """Take the place of a function of the journal."""
+    """Do nothing: the default of a callback with an argument."""

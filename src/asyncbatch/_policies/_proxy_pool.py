@@ -1,7 +1,7 @@
 """
 `ProxyPool`, several proxies for one fetcher, and `ProxyRotation`, which takes one for each request.
 
-Pure: it is told the time and given the dice, and learns from outcomes.
+Pure: the caller passes the time, the random numbers and the outcomes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_BAD = 5
 REST = 60.0
 """Seconds for which a proxy rests that is bad, or wants other credentials."""
 
-# What ends without an answer. Behind a tunnel nobody can tell who has ended it.
+# Failures without an answer. Behind a tunnel, the proxy or the server may have caused them.
 _BAD = frozenset(
     {
         FailureKind.connect,
@@ -85,13 +85,13 @@ class ProxyPool:
     """
     Several proxies, of which each attempt takes one that is not resting.
 
-    A proxy rests for 60 seconds when at least 5 of its last 20 attempts, and half of them, have
-    ended without an answer, and at once when it asks for other credentials (407). After a 429 it
-    rests as long as `Retry-After` says, or 60 seconds; the host is not paused while another proxy
-    is left. A 403 or a 5xx is the target's, and blames no proxy. Where all of them rest, requests
-    fail at once, of kind `proxy`.
+    A proxy rests for 60 seconds if at least 5 of its last 20 attempts, and at least half of them,
+    have ended without an answer, and at once after a 407. After a 429 it rests for as long as
+    `Retry-After` says, or for 60 seconds; the host is not paused while another proxy is left. A 403
+    or a 5xx counts as the answer of the target, and not against the proxy. While all of them rest,
+    requests fail at once, with kind `proxy`.
 
-    Each fetcher that is given the pool keeps its own account of it.
+    Fetchers that share a pool do not share this state: each keeps its own.
     """
 
     urls: tuple[ProxyTypes, ...] = attrs.field(converter=_to_tuple, repr=_labels)

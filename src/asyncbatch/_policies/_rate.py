@@ -31,7 +31,7 @@ class Rate:
     A rate of at most `count` requests in `per` seconds, evenly spaced except for a `burst`.
 
     `Rate(20)` allows one start every 50 ms. `Rate(100, per=60, burst=10)` allows ten starts at once
-    and then one every 0.6 seconds; it saves up for another burst while nothing starts.
+    and then one every 0.6 seconds; time without starts allows another burst.
     """
 
     count: float = attrs.field(validator=_check_positive)

@@ -1,5 +1,5 @@
 """
-What many results are together: in memory or as a stream, and in figures.
+Many results together: in memory or as a stream, their figures, and tables of them.
 
-Values only. The batch makes the results, and decides in which order they come.
+Values only. The batch makes the results, and decides their order.
 """

@@ -1,7 +1,7 @@
 """
 Results as Arrow tables, and so as tables of polars and pandas.
 
-The libraries are asked for by name when a table is made: nothing else needs them.
+The libraries are imported when a table is made, because nothing else needs them.
 """
 
 from __future__ import annotations

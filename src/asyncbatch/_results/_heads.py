@@ -1,9 +1,9 @@
 """
-The header fields of many results, each different head and line of which is read once.
+The header fields of many results. Each distinct head, and each distinct line, is parsed once.
 
-Heads that differ do so in a few lines, such as `Date` or `ETag`. Fields are in flat lists: a pair
-or a list for each of them would set the garbage collector off. The fields that a response caches
-are left alone, since they would stay in memory.
+Most heads differ only in a few lines, such as `Date` or `ETag`. Fields are in flat lists, because a
+pair or a list for each of them would start the garbage collector. The fields that a response caches
+are not read, because the response would keep them in memory.
 """
 
 from __future__ import annotations

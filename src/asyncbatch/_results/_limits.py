@@ -1,5 +1,5 @@
 """
-What the limits of a fetcher did to a batch: values only.
+How long the limits of a fetcher held a batch back: values only.
 
 The slots and the schedule measure it while the batch runs.
 """
@@ -18,7 +18,7 @@ REASONS = ("per_host", "rate", "total_rate", "pause", "slow_start", "backoff")
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What the limits of a fetcher did to a batch; empty if that was not measured."""
+    """How long the limits of a fetcher held a batch back; empty if that was not measured."""
 
     slots: int | None = None
     """How many requests may be in flight; `None` if that is not known."""

@@ -1,10 +1,10 @@
 """
-Records: results as rows of a table, with the same columns whatever became of a request.
+Records: results as rows of a table, with the same columns for successes and failures.
 
 Values only: no library for tables is needed here, and no response is built. User names and
 passwords in URLs and errors are masked.
 
-A lone surrogate, as of a line that is not UTF-8, is escaped: neither JSON nor Arrow can hold it.
+A lone surrogate, as from a line that is not UTF-8, is escaped: neither JSON nor Arrow can hold it.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def _tag(item: object, tag_types: Collection[type]) -> Any:
 
 
 def text_of_tag(tag: object) -> str:
-    """Return the `repr` of a tag, whatever it raises."""
+    """Return the `repr` of a tag, or a substitute if that raises."""
     try:
         return repr(tag)
     except Exception:

@@ -58,8 +58,8 @@ class ResultStream(AsyncIterator[Result]):
         """
         Write the results that are still to come to a file of JSON Lines, as they come.
 
-        Memory is bounded, and the file appears when it is whole. A tag that is no text, number,
-        bool or `None` is written as its `repr`.
+        Memory is bounded, and the file appears when it is complete. A tag that is not a text,
+        number, bool or `None` is written as its `repr`.
 
         Raises:
             OSError: If the file cannot be written.
@@ -72,8 +72,8 @@ class ResultStream(AsyncIterator[Result]):
         """
         Write the results that are still to come to a Parquet file, as they come.
 
-        Memory is bounded, and the file appears when it is whole. `tag` is text, since the tags to
-        come are not known: the `repr` of a tag that is none.
+        Memory is bounded, and the file appears when it is complete. The types of the tags to come
+        are not known, so `tag` is text: the `repr` of a tag that is not text.
 
         Raises:
             OSError: If the file cannot be written.
@@ -87,8 +87,8 @@ class ResultStream(AsyncIterator[Result]):
         """
         Write the results that are still to come to an HTTP archive (HAR 1.2), as they come.
 
-        It has what `Results.to_har` describes, in the order in which the results come. Memory is
-        bounded, and the file appears when it is whole.
+        It has the entries that `Results.to_har` describes, in the order in which the results come.
+        Memory is bounded, and the file appears when it is complete.
 
         Raises:
             OSError: If the file cannot be written.
@@ -108,7 +108,7 @@ class ResultStream(AsyncIterator[Result]):
         """
         Write a report of the results taken so far to a file, as one HTML page.
 
-        The stream must have been asked for it: `fetcher.stream(requests, report=True)`. It may be
+        The stream must be made with `fetcher.stream(requests, report=True)`. This method may be
         called while the stream runs and afterwards, also outside the `async with`. Memory does not
         grow with the number of results. See `Results.report`.
 
@@ -116,7 +116,7 @@ class ResultStream(AsyncIterator[Result]):
             path: The file; it is overwritten.
 
         Raises:
-            RuntimeError: If the stream was not asked for a report.
+            RuntimeError: If the stream was made without `report=True`.
             OSError: If the file cannot be written.
         """
 
@@ -172,9 +172,9 @@ class Results(Sequence[Result]):
         """
         Write a report of the batch to a file, as one HTML page that needs no other file.
 
-        It says what happened, when, and why it took as long as it did: which limit held requests
-        back for how long, and what to change. User names, passwords and what looks like a secret in
-        a URL are masked.
+        It shows what happened, when, and why it took as long as it did: how long each limit held
+        requests back, and what to change. User names, passwords and values that look like secrets
+        in a URL are masked.
 
         Args:
             path: The file; it is overwritten.
@@ -197,7 +197,7 @@ class Results(Sequence[Result]):
         Each result that was tried is an entry, the earliest first; one without a response has the
         status 0. Its times are those of the last try: earlier ones, and the waits between them, are
         in `blocked`. The bodies of responses are included, those of requests are not. Credentials,
-        cookies and what looks like a secret in a URL are masked.
+        cookies and values that look like secrets in a URL are masked.
 
         Args:
             path: A file to write it to as well; it is overwritten.
@@ -213,7 +213,7 @@ class Results(Sequence[Result]):
         """
         Return the results of each host, in the order in which the hosts first appear.
 
-        The keys are the hosts of the requested URLs, whatever redirects followed: `example.org`, or
+        The keys are the hosts of the requested URLs, also after redirects: `example.org`, or
         `example.org:8080` if the port is not the scheme's default. They are in lower case, IPv6
         addresses in brackets. A URL relative to `base_url` counts for the host of its final URL.
         Results without any host are under `""`.
@@ -236,8 +236,8 @@ class Results(Sequence[Result]):
         """
         Write the results to a file of JSON Lines: one object on each line.
 
-        It has the columns of `to_dicts`, and `content_as`: `"text"` if `content` is the body as
-        text, which is so if it is UTF-8, else `"base64"`. The file appears when it is whole.
+        A line has the columns of `to_dicts`, and `content_as`: `"text"` if the body is UTF-8 and
+        `content` is its text, else `"base64"`. The file appears when it is complete.
 
         Raises:
             OSError: If the file cannot be written.
@@ -246,7 +246,7 @@ class Results(Sequence[Result]):
 
     def to_parquet(self, path: PathTypes) -> None:
         """
-        Write the results to a Parquet file. The file appears when it is whole.
+        Write the results to a Parquet file. The file appears when it is complete.
 
         Raises:
             OSError: If the file cannot be written.

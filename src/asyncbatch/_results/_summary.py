@@ -69,7 +69,7 @@ class Summary:
     phases: Mapping[str, Quantiles]
     """The same for each phase of `Timing` that occurred, by the name of the phase."""
     part: str | None = None
-    """What part of the whole the figures are about: how many shards of a data set, if some are
+    """The part that the figures are about: how many shards of a data set, if some are
     missing. `None`: all of it."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class RunningSummary:
     The summary of a running batch, with its duration so far.
 
     Args:
-        report: A report of the same results; `None` if there is to be none.
+        report: A report of the same results; `None`: no report.
     """
 
     def __init__(self, report: ReportWriter | None = None) -> None:

@@ -1,9 +1,9 @@
 """
 Tables that are written to a file while their results come, in bounded memory.
 
-The file has its name only when it is whole. Until then it is a hidden file beside it, whose name no
-other has: a program that died leaves no table that looks complete, and two writers of one file do
-not meet. Nothing here waits for results; what writes may block.
+The file gets its name when it is complete. Until then the rows are in a hidden file beside it, with
+a unique name. So a program that dies leaves no table that looks complete, and two writers of one
+file do not disturb each other. Nothing here waits for results; writing may block.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class ParquetFile(TableFile):
 
 
 def _created(path: Path, mode: int) -> BinaryIO:
-    """Create a file with a mode, whatever the umask is."""
+    """Create a file with a mode that the umask does not change."""
     file = open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
     with contextlib.suppress(OSError):  # some file systems have none
         path.chmod(mode)

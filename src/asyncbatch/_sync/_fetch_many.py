@@ -49,15 +49,20 @@ def fetch_many_sync(
         requests: An iterable or async iterable of `str`, `httpx.URL`, `httpx.Request` or `Request`,
             read lazily. A plain iterable must not block, because all requests wait while it does.
         client: A function that makes the `httpx.AsyncClient` to use; the client is closed at the
-            end. A client itself is refused, since it would belong to another event loop.
+            end. A client itself is a `TypeError`, since it would belong to another event loop.
         batch_timeout: Seconds for the whole call; see `Fetcher.fetch_many`.
         journal: A file in which the results are kept; see `Fetcher.fetch_many`.
         options: Every option of `Fetcher`.
 
+    Returns:
+        The `Results`, one for each request.
+
     Raises:
         TypeError: If an option is unknown or of a wrong type, or `requests` is not an iterable.
         ValueError: If an option has an impossible value.
-        Exception: As raised by the iterable, once every request read before has ended.
+        OSError: If the journal cannot be used; see `JournalError`.
+        Exception: As raised by the iterable, after every request that was read before it has
+            ended. Its attribute `results` holds their results.
     """
     make_fetcher = fetcher_maker(client, options)
     if _may_run_here():

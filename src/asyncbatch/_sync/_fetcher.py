@@ -47,7 +47,7 @@ class SyncFetcher:
 
     Args:
         client: A function that makes the `httpx.AsyncClient` or `httpx2.AsyncClient` to use; the
-            client is closed at the end. A client itself is refused, since it would belong to
+            client is closed at the end. A client itself is a `TypeError`, since it would belong to
             another event loop.
         options: Every option of `Fetcher`.
 
@@ -123,6 +123,9 @@ class SyncFetcher:
             batch_timeout: As for `Fetcher.fetch`.
             to: As for `Fetcher.fetch`.
 
+        Returns:
+            The result, a `Success` or a `Failure`.
+
         Raises:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `request` is not a request.
@@ -157,8 +160,9 @@ class SyncFetcher:
             FetcherClosed: If the fetcher is not open, or is closed during the call.
             TypeError: If `requests` is not an iterable, or is a single request.
             OSError: If the journal cannot be used; see `JournalError`.
-            Exception: As raised by the iterable, once every request read before has ended. Its
-                attribute `results` holds their results.
+            ValueError: If `batch_timeout` has an impossible value.
+            Exception: As raised by the iterable, after every request that was read before it has
+                ended. Its attribute `results` holds their results.
         """
         fetcher = self._opened()
         # What the batch has locked must be free for the next call, if Ctrl-C ends this one.
@@ -215,7 +219,7 @@ class SyncFetcher:
 
     def statistics(self) -> Statistics:
         """
-        Return what the fetcher is doing at this moment.
+        Return the current state of the fetcher: requests in flight and waiting, and hosts.
 
         Raises:
             FetcherClosed: If the fetcher is not open.

@@ -50,7 +50,7 @@ def _has_uvloop() -> bool:
 
 
 def is_loop_running() -> bool:
-    """Whether an event loop is running in this thread, of whatever library."""
+    """Whether an event loop of any library is running in this thread."""
     # anyio looks for a current task, which a plain callback of a loop lacks. asyncio is asked only
     # if it has been imported: otherwise no loop of it runs.
     asyncio: Any = sys.modules.get("asyncio")

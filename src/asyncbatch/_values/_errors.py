@@ -38,7 +38,7 @@ retrying live elsewhere.
         ├── JournalChanged        `strict`: it was written with other options
         ├── JournalFull           there is no space for more results
         ├── JournalInUse          another batch writes to it
-        └── NotAJournal           the file is something else, damaged, or of a newer version
+        └── NotAJournal           the file is no journal, damaged, or of a newer version
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-`Folder`: where the files of a call go, how they are named, and what is done if they exist.
+`Folder`: the folder of a call's files, how they are named, and what happens if they exist.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Folder:
     """
     A folder for the files of a call, given as `to`; a path alone stands for its defaults.
 
-    The folder is made if it is missing. Every file is in it, whatever a server names it.
+    The folder is created if it is missing. Every file is in it, with any name from a server.
     """
 
     path: Path = attrs.field(converter=_to_path)
@@ -74,7 +74,7 @@ class Folder:
     `"error"`: a failure of kind `disk`. `"rename"`: the new file gets a number.
     """
     resume: bool = attrs.field(default=True, kw_only=True, validator=_check_resume)
-    """Whether the `.part` that an earlier run has left is continued; `False`: it is begun anew."""
+    """Whether the `.part` of an earlier run is continued; `False`: the body starts over."""
 
 
 ToTypes: TypeAlias = str | os.PathLike[str] | Folder

@@ -55,7 +55,7 @@ class Outcome:
     """The proxy, without credentials, that was handed the whole request, and so may have answered
     it itself."""
     again: bool = False
-    """Another try differs from this one and begins at once, whatever the retry policy says: without
+    """Another try differs from this one and begins at once, by any retry policy: without
     the range that was refused, without the bytes that were wrong."""
     saved: Saved | None = None
     """The file that the body is in."""

@@ -3,8 +3,8 @@ Redaction of URLs in messages: everything may be shown but the user name and the
 
 If the scheme, slashes, host and port of a URL are well-formed, user name and password end at the
 last "@" of the authority; an "@" in the path or query marks no secret. In a malformed URL, the end
-of the password is unknown, so everything is hidden up to the last "@", in whatever form that is
-written.
+of the password is unknown, so everything is hidden up to the last "@", in any form of that
+character.
 """
 
 from __future__ import annotations

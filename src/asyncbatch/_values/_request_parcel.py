@@ -1,8 +1,8 @@
 """
-A request in the pickle of its result: what does not pickle is left out.
+A request in the pickle of its result, without the parts that cannot be pickled.
 
-It is imported where a result is pickled, or a request is sent. A request that is pickled by itself
-is whole or refused, which `Request` sees to.
+It is imported when a result is pickled, or a request is sent. `Request` refuses to be pickled by
+itself with such a part.
 """
 
 from __future__ import annotations

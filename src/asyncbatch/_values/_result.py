@@ -161,7 +161,7 @@ class _Result:
         """
         The decoded body as text; `""` without a response.
 
-        It never raises, whatever charset the server names: bytes that do not decode become U+FFFD.
+        It never raises, with any charset of the server: bytes that do not decode become U+FFFD.
         Only a function given as `default_encoding` may raise.
         """
         response = self._built()

@@ -1,7 +1,7 @@
 """
-What a body is written to if it does not stay in memory: the interface, and what comes of it.
+`Sink`: the interface of a destination for a body that does not stay in memory, and its results.
 
-The lane hands the head of a response and the pieces of its body over; `_files` implements it.
+The lane passes the head of a response and the pieces of its body; `_files` implements it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-The interface of what listens to the requests that batches send, as `asyncbatch.telemetry` does.
+The interface of listeners to the requests that batches send, such as `asyncbatch.telemetry`.
 
 A request may be sent several times: by each attempt, and in one attempt after redirects and
-challenges. Each sending is told once it has ended, or before it begins if it carries header fields
-of the listener's. Nothing here knows a library for telemetry.
+challenges. The listener is told of each sending after its end, and before its beginning if the
+listener adds header fields. Nothing here knows a library for telemetry.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BatchListener(Protocol):
     Listens to one batch. No method raises an `Exception`.
 
     Attributes:
-        is_idle: Whether nothing is to be told to it.
+        is_idle: Whether it needs no calls at all.
         carries: Whether it may add header fields to requests.
     """
 
@@ -124,5 +124,5 @@ class AttemptWatch(Protocol):
         ...
 
     def silencing(self) -> AbstractContextManager[object]:
-        """Return a context in which other instruments are to note nothing of the request."""
+        """Return a context in which other instruments record nothing of the request."""
         ...

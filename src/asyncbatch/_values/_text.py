@@ -1,5 +1,5 @@
 """
-Reading of a body as text and as JSON, whatever charset its server names.
+Reads a body as text and as JSON, safely with any charset that a server names.
 
 The charset named by a server cannot be trusted: some of Python's codecs decompress, unescape or
 always fail. Only codecs that encode text are used here, and only documented errors are raised.

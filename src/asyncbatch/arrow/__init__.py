@@ -1,8 +1,8 @@
 """
-Arrow tables: of results, and of what an engine has in record batches, with the answers beside it.
+Arrow tables of results, and record batches of data engines with the results beside their rows.
 
-`fetch_batches` has the form of what Spark's `mapInArrow` calls, and is a line away from what Ray
-Data, Daft and Dask call. All of it needs `pyarrow`, the extra `arrow`.
+Spark's `mapInArrow` can call `fetch_batches` as it is; Ray Data, Daft and Dask need one more line.
+All of it needs `pyarrow`, the extra `arrow`.
 """
 
 from __future__ import annotations

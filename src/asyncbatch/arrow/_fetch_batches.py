@@ -1,8 +1,8 @@
 """
-`fetch_batches`: record batches with URLs in, the same with the answers beside them out.
+`fetch_batches`: record batches with URLs in, the same batches with the columns of results out.
 
-Two batches are held at most: one whose results are awaited, and one that is fetched meanwhile, so
-that a slow request at the end of a batch leaves no slot idle.
+At most two batches are in memory: one whose last requests are in flight, and the next one. So a
+slow request at the end of a batch leaves no slot idle.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ def fetch_batches(
     Fetch the URLs in record batches, and yield the batches with the columns of the results.
 
     Rows and columns keep their order, and failures are rows like any other. A row whose URL is null
-    or broken has the kind `invalid_request`. The columns of the results are those of a table of
-    results without `index`, `tag` and `url`. Where the batch has a column of that name, it stays,
-    and the name of the result's begins with `fetch_`.
+    or invalid has the kind `invalid_request`. The columns of the results are those of a table of
+    results without `index`, `tag` and `url`. If a batch already has a column of that name, its
+    column stays, and the name of the result column begins with `fetch_`.
 
-    Connections and limits are kept over all batches. At most two batches are held: one is yielded
-    when its last result is there, and the next one is fetched meanwhile. It works inside a running
+    All batches share connections and limits. At most two batches are in memory: one is yielded
+    after its last result, and the next one is fetched meanwhile. It works inside a running
     event loop too, which it blocks. Closing the iterator cancels the requests in flight.
 
     In Spark, `frame.mapInArrow(fetch_batches, schema)` calls it; the documentation shows that and
     other engines, under "Inside Spark, Ray Data, Daft and Dask".
 
     Args:
-        batches: Record batches, or tables; a table, or another Arrow stream, serves too. One
-            without rows has a batch without rows.
+        batches: Record batches or tables, or one table or Arrow stream. A table without rows
+            yields one batch without rows.
         url: The name of the column with the URLs.
         method: The name of the column with the methods; null is "GET". By default all are "GET", or
             "POST" for rows with a body.
@@ -72,8 +72,8 @@ def fetch_batches(
         options: Every option of `SyncFetcher`.
 
     Raises:
-        KeyError: If a batch has no such column, or several; the message lists those that there
-            are. It is raised, as all errors of `batches`, after the batches before.
+        KeyError: If a batch has no such column, or several of that name; the message lists its
+            columns. Like all errors of `batches`, it is raised after the batches before it.
         TypeError: If `batches` or a column is of another type, or an option is unknown.
         ValueError: If an option has an impossible value.
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
@@ -89,10 +89,10 @@ def fetch_batches(
 
 def fetched_schema(of: Any) -> Any:
     """
-    Return the `pyarrow.Schema` of what `fetch_batches` yields for batches with the schema `of`.
+    Return the `pyarrow.Schema` of the batches that `fetch_batches` yields for the schema `of`.
 
     Args:
-        of: A `pyarrow.Schema`, or a table or batch with it.
+        of: A `pyarrow.Schema`, or a table or batch with that schema.
 
     Raises:
         TypeError: If it is something else.

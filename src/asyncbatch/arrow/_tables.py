@@ -35,7 +35,7 @@ def table(results: Iterable[Result]) -> Any:
 
     Raises:
         ImportError: If `pyarrow` is not installed (the extra `arrow`).
-        TypeError: If one of them is no result.
-        RuntimeError: If it is a stream that has ended or was left.
+        TypeError: If an item is not a result.
+        RuntimeError: If `results` is a stream that has ended or was left.
     """
     return _arrow.table([as_result(result) for result in to_be_read(results)])

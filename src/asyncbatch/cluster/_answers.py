@@ -1,7 +1,7 @@
 """
-The options of a call that decide which answers its requests get, and where relative URLs lead.
+The options of a call that change its answers or its URLs, and whether two calls agree in them.
 
-What only clients add, such as headers, is not compared.
+Fields that the client adds, such as headers, are not compared.
 """
 
 from __future__ import annotations

@@ -25,13 +25,13 @@ MOST_HOSTS = 100_000
 """Hosts that are counted one by one."""
 
 CLASSES = 4096
-"""Classes of the hosts beyond."""
+"""Number of classes for all further hosts."""
 
 Unit: TypeAlias = Origin | int
-"""What belongs to one shard: a host, or a class of hosts."""
+"""The unit that belongs to one shard: a host, or a class of hosts."""
 
 NOWHERE: Origin = ("", "", 0)
-"""The host of what is no URL, and so is never sent."""
+"""The host of items that are not URLs, which are never sent."""
 
 
 class Census:
@@ -39,7 +39,7 @@ class Census:
     Counts requests by host.
 
     Args:
-        base_url: Where relative URLs lead.
+        base_url: The URL that relative URLs are joined to.
         most_hosts: Hosts that are counted one by one.
     """
 

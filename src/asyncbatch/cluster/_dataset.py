@@ -27,12 +27,12 @@ class Dataset:
     """
     The results in a folder, one row for each; made by `open_dataset`.
 
-    It has the shards that are done at the moment of each call, also while workers add to them.
-    `missing` names the others. Unless there are none, the summary and the report say how many
-    shards they are about, and a table is read with a `RuntimeWarning` that does.
+    It has the shards that are done at the time of each call, also while workers add to them.
+    `missing` has the numbers of the others. If shards are missing, the summary and the report say
+    how many, and reading a table gives a `RuntimeWarning` that says so.
 
-    It is read lazily by what takes Arrow's C stream, such as pyarrow, DuckDB and pandas; polars
-    reads it by `scan`, and anything else by its `files`.
+    Libraries that take Arrow's C stream, such as pyarrow, DuckDB and pandas, read it lazily. polars
+    reads it by `scan`, and other programs by `files`.
 
     Args:
         out: The folder.
@@ -179,13 +179,13 @@ def open_dataset(out: str | os.PathLike[str]) -> Dataset:
     """
     Open the folder that `fetch_sharded` writes to. Only the plan is read yet.
 
-    The shards need not be all done: see `Dataset.missing`.
+    Some shards may be missing: see `Dataset.missing`.
 
     Args:
         out: The folder.
 
     Raises:
-        FileNotFoundError: If it holds no data set.
+        FileNotFoundError: If the folder has no data set.
         ValueError: If its plan is damaged, or of another release.
         ImportError: If pyarrow is not installed; the message names the extra.
     """

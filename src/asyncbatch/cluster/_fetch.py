@@ -54,17 +54,18 @@ def fetch_sharded(
     of its requests, failed or not; `open_dataset` reads them. The reports of the shards are yielded
     as they are done, at first those of an earlier call.
 
-    The same call with the same requests goes on where an earlier one ended, however that was. A
-    request may be sent more than once if its worker dies, but it has one result. One that must not
-    be sent twice, such as a POST, is then a failure of kind `in_doubt`.
+    The same call with the same requests goes on where an earlier one ended, even if that was
+    killed. A request may be sent more than once if its worker dies, but it has one result. A
+    request that must not be sent twice, such as a POST, is then a failure of kind `in_doubt`.
 
-    One program at a time fetches into a folder; another one is told so, by a `RuntimeError`.
+    One program at a time fetches into a folder; another one gets a `RuntimeError`.
     Leaving the generator (closing it, an exception, Ctrl-C) stops the workers.
 
     Args:
-        requests: The requests; an iterable that ends. Of an iterator, a bounded number of requests
-            is in memory.
-        out: A folder, which is made, or that of an earlier call. All workers have it at this path.
+        requests: The requests, as an iterable that ends. A bounded number of requests of an
+            iterator is in memory at a time.
+        out: A folder, which is created, or that of an earlier call. It must have this path on all
+            workers.
         executor: The number of processes to start; or an `Executor`, such as a process pool,
             `distributed.Client().get_executor(pure=False)` or a `RayExecutor`, which stays open;
             `None`: a process for each processor.
@@ -73,15 +74,15 @@ def fetch_sharded(
         shards: As for `plan`.
         latency: As for `plan`.
         tries: How many of our processes may die with a shard before it is given up.
-        options: The options of `Fetcher`, for each worker: `concurrency` is that of one of them.
-            `per_host`, `rate` and `hosts` hold over all of them.
+        options: The options of `Fetcher`. `concurrency` holds for each worker;
+            `per_host`, `rate` and `hosts` hold over all workers.
 
     Raises:
         ImportError: If pyarrow is not installed.
-        TypeError: If an option is wrong or has no meaning for many workers, or if something of the
-            options or the requests cannot be pickled; it is named, and nothing has been sent.
+        TypeError: If an option is wrong or has no meaning for many workers, or if an option or a
+            part of a request cannot be pickled; the message names it, and nothing has been sent.
         ValueError: If an option has an impossible value, the executor has been shut down, or the
-            folder holds something else.
+            folder has other requests or other files.
         OSError: If the folder cannot be written.
         RuntimeError: If processes cannot be started, or another program fetches into the folder.
     """
@@ -184,7 +185,7 @@ class _Course:
             self._running[future] = self._waiting.popleft()
 
     def _ended(self, future: Future[ShardReport]) -> ShardReport | None:
-        """Return the report of a shard that has ended; `None` if it is to be tried again."""
+        """Return the report of a shard that has ended; `None` if it must be tried again."""
         task = self._running.pop(future)
         error = _error_of(future)
         self._workers.left(future, is_broken=isinstance(error, BrokenExecutor))

@@ -1,8 +1,9 @@
 """
 The lock of a data set: one program at a time cuts its requests, and gives its shards to workers.
 
-It is that of a journal, and ends with its process. Where a file system has no locks, two programs
-do not see one another: what each writes is then kept apart by names, and a shard by its lease.
+It is a lock like that of a journal, and ends with its process. On a file system without locks, two
+programs do not notice each other. Their files then have different names, and leases protect the
+shards.
 """
 
 from __future__ import annotations

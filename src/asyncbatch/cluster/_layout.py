@@ -1,7 +1,7 @@
 """
-Where things lie in the folder of a data set, and what belongs to one shard.
+The paths in the folder of a data set, and those of one shard.
 
-Paths only: what is written there, and when, is decided elsewhere.
+Paths only: other modules write the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Layout:
     def __init__(self, out: str | Path, plan_id: str = "") -> None:
         self.out = Path(out)
         self.plan = self.out / PLAN
-        """What says that the folder is a data set: written once all requests are on disk."""
+        """The file that marks the folder as a data set; written after all requests."""
         self.shards = self.out / SHARDS
         """The results, a file for each shard that is done, and nothing else that has a name."""
         self.requests = self.out / f"requests-{plan_id}"
@@ -61,13 +61,13 @@ class Layout:
         return self.shards / f".{shard:06}.{epoch}.unfinished"
 
     def clear(self, shard: int) -> None:
-        """Remove what only an unfinished shard needs."""
+        """Remove the files that only an unfinished shard needs."""
         self.requests_of(shard).unlink(missing_ok=True)
         for leftover in (*self.leases.glob(f"{shard:06}.*"), *self.shards.glob(f".{shard:06}.*")):
             leftover.unlink(missing_ok=True)
 
     def clear_all(self) -> None:
-        """Remove what only unfinished shards need, once there are none."""
+        """Remove the files that only unfinished shards need, after the last shard is done."""
         for folder in (self.requests, self.journals, self.leases):
             shutil.rmtree(folder, ignore_errors=True)
         for leftover in self.shards.glob(".*.unfinished"):

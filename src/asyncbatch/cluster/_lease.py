@@ -1,14 +1,14 @@
 """
-The lease of a shard: which of several workers that were given it may fetch it.
+The lease of a shard: it lets only one of several workers fetch the shard.
 
-An engine that loses sight of a worker gives its shard to another one, and the first may still live.
-Each worker claims the next epoch of the shard, by making a file that no other can make. The holder
-of an epoch stops as soon as it sees that there is a later one, or has not been able to look for
+An engine that loses contact with a worker gives its shard to another one, and the first may still
+run. Each worker claims the next epoch of the shard, by creating a file that only one worker can
+create. The holder of an epoch stops as soon as it sees a later one, or if it could not check for
 half of the lease.
 
-The successor must not start before that. If both keep their journal in one file, they are on one
-machine, and the lock of the journal tells: it ends with the process that holds it, and no sooner.
-Otherwise the successor waits until the holder says that it has stopped, or for the whole lease.
+The successor must not start before that. If both workers use one file for the journal, they are on
+one machine, and the lock of the journal decides: it ends when the process ends that holds it.
+Otherwise the successor waits until the holder reports that it has stopped, or for the whole lease.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class HostLoad:
 
     @property
     def work(self) -> float:
-        """Slots times seconds: what is shared out among the workers."""
+        """Slots times seconds: the work to divide among the workers."""
         return self.slots * self.seconds
 
 

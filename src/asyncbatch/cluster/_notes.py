@@ -1,9 +1,9 @@
 """
-Notes of an input: what tells it from other inputs, and where two of them differ.
+Notes of an input: they tell whether two inputs are equal, and where they differ.
 
-A request is known by its identity in a journal and by its tag, which is a column of the results.
-Memory is bounded, whatever the length of the input. The notes are kept in the plan; secrets are in
-them only through a hash with a random key.
+A request is identified as in a journal, and by its tag, which is a column of the results. Memory is
+bounded for an input of any length. The notes are kept in the plan; they have secrets only through a
+hash with a random key.
 """
 
 from __future__ import annotations

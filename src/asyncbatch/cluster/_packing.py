@@ -50,7 +50,7 @@ def pack(
         loads: The hosts.
         workers: How many shards run at once.
         concurrency: The slots of one worker.
-        shards: About how many shards there are to be. Hosts that fill the slots of a worker for
+        shards: About how many shards to make. Hosts that fill the slots of a worker for
             long may make it twice as many.
         least: Requests below which a shard is joined with the next one, unless workers would be
             idle.

@@ -1,5 +1,5 @@
 """
-`plan`, which says how requests are cut into shards, and how long they take at least.
+`plan`: how requests are cut into shards, and the least time that they take.
 
 Nothing is sent. The decisions are in `_packing`, the figures of hosts in `_load`.
 """
@@ -47,12 +47,12 @@ class Estimate:
     """
     The least time that a plan takes; its `str()` is a readable report.
 
-    It is a lower bound: hosts that are slower than the latency, retries, and processors that are
-    too slow come on top.
+    It is a lower bound: hosts that are slower than the latency, retries and slow processors add to
+    it.
     """
 
     seconds: float
-    """The least seconds, whatever the order: the larger one of the two below."""
+    """The least seconds in any order of the shards: the larger one of the two below."""
     bound_by: Literal["host", "workers"]
     """What decides them: the slowest host, which more workers do not make faster, or the slots of
     all workers."""
@@ -61,7 +61,7 @@ class Estimate:
     slots_seconds: float
     """Seconds that the work takes if the slots of all workers are always busy."""
     workers: int
-    """The number of workers that it is for."""
+    """The number of workers of this estimate."""
     useful_workers: int
     """The number of workers from which on the slowest host decides. More make nothing faster."""
     latency: float
@@ -131,14 +131,14 @@ def plan(
     """
     Return how `fetch_sharded` would cut requests into shards. Nothing is sent.
 
-    Hosts are never cut: all requests of a host are in one shard, so that its limits hold wherever
-    the shard runs. Hosts that fill the slots of a worker for long are alone and first; the others
+    All requests of a host are in one shard, so that its limits hold wherever the shard runs. A host
+    that fills the slots of a worker for long has a shard of its own, which starts first. The others
     are put together so that they fill the slots and end together.
 
     Args:
         requests: The requests. An iterator is read to its end.
         workers: How many shards run at once.
-        shards: About how many shards there are to be; `None`: eight for each worker, and fewer for
+        shards: About how many shards to make; `None`: eight for each worker, and fewer for
             few requests.
         latency: Seconds of one request, for the estimate.
         options: The options of `Fetcher`; `concurrency`, `per_host`, `rate` and `hosts` decide.

@@ -1,5 +1,5 @@
 """
-The file of a plan: what says that a folder is a data set, and which shards it has.
+The file of a plan: it marks a folder as a data set, and lists its shards.
 
 It is written once, when all requests are on disk, and never changed.
 """

@@ -1,5 +1,5 @@
 """
-Makes the folder of a data set: the plan, and the requests of each shard; or takes up what is there.
+Makes the folder of a data set, with the plan and the requests of each shard, or opens an old one.
 
 All requests are on disk before the first is sent, so that a shard can be run again, anywhere. The
 input is read once; of an iterator, a bounded number of requests is in memory.
@@ -39,7 +39,7 @@ from ._run import ShardTask
 
 @attrs.frozen
 class Shape:
-    """How the requests are to be cut."""
+    """How to cut the requests."""
 
     workers: int
     shards: int | None

@@ -17,7 +17,7 @@ class RayExecutor(Executor):
     """
     Run shards on a Ray cluster: `fetch_sharded(..., executor=RayExecutor(num_cpus=1))`.
 
-    `ray.init` is the caller's, and so is the cluster.
+    The caller starts Ray, by `ray.init`, and the cluster.
 
     Args:
         options: As for `ray.remote`: `num_cpus`, `resources`, `max_retries` and the like.

@@ -30,7 +30,7 @@ PAGE_KEY = b"asyncbatch.page"
 
 @attrs.frozen
 class HostFigures:
-    """What was fetched from one host."""
+    """The figures of one host in a shard."""
 
     host: str
     """Its name, with a port that is not the default."""
@@ -50,7 +50,7 @@ def _no_state() -> Mapping[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class ShardReport:
-    """What became of a shard; the results themselves are in its file."""
+    """The outcome of a shard; the results themselves are in its file."""
 
     shard: int
     """The number of the shard."""

@@ -1,8 +1,8 @@
 """
 The requests of the shards on disk: written by the caller's process, read by the workers.
 
-A file is a row of pickles, each of the places of some requests in the input and of these requests.
-The caller's process holds a bounded number of requests, whatever the length of the input.
+A file is a sequence of pickles. Each has some requests and their positions in the input. The
+caller's process has a bounded number of requests in memory, for an input of any length.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-`run_shard`: what a worker does with a shard.
+`run_shard`: fetches a shard in a worker.
 
-It is one function of one value that pickles, so that any engine can call it, wherever the folder of
-the data set can be reached. It keeps a journal, so that what it has fetched is not fetched again
-after its death, and writes the results to one file. Failures of requests are rows of it. What keeps
-the shard from its end is the `error` of its report.
+It is one function of one value that pickles, so any engine can call it on a machine that reaches
+the folder of the data set. It keeps a journal, so that its results are not fetched again if the
+worker dies, and writes the results to one file. Failures of requests are rows of that file. A
+reason that ends the shard early is the `error` of its report.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ class ShardTask:
     rest: float = 0.0
     """Seconds to wait after another worker's try: until the rates of the hosts have no past."""
     lease_seconds: float = LEASE_SECONDS
-    """Seconds for which a worker that cannot be seen may go on."""
+    """Seconds for which a worker without contact may go on."""
 
 
 def run_shard(task: ShardTask) -> ShardReport:
     """
     Fetch a shard, write its results, and return its report.
 
-    It never raises for what concerns the shard: what keeps it from its end is the report's `error`.
-    A shard that is done is not fetched again.
+    An error that concerns the shard is not raised: it is the `error` of the report. A shard that is
+    done is not fetched again.
 
     Args:
         task: The shard.

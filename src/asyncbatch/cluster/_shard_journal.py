@@ -1,5 +1,5 @@
 """
-The journal of a shard: open until the results of the shard are in their place, and then removed.
+The journal of a shard: open until the table of the shard is complete, and then removed.
 """
 
 from __future__ import annotations

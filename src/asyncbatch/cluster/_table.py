@@ -1,7 +1,7 @@
 """
-The Parquet file of a shard: written aside, with its report, and linked into place when it is whole.
+The Parquet file of a shard: written under another name, and linked to its name when it is complete.
 
-Whoever links first has the say: a shard that two workers have fetched has the results of one.
+The first link wins: if two workers have fetched a shard, it has the results of one of them.
 """
 
 from __future__ import annotations

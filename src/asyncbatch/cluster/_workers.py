@@ -2,8 +2,8 @@
 Where shards run: processes of our own, or an executor of the caller's.
 
 Each process of ours is a pool by itself, because a pool loses all of its processes with one. It
-ends with the program that started it, however that ends, since a thread waits for the end of a
-pipe.
+ends with the program that started it, even by kill -9, because a thread of it waits for the end of
+a pipe.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ._run import ShardTask, run_shard
 
 
 class ShardExecutor(Protocol):
-    """What runs shards."""
+    """Runs shards."""
 
     replaces_lost: bool
     """Whether a shard that was lost with its worker can be given to another one."""
@@ -47,7 +47,7 @@ class ShardExecutor(Protocol):
         ...
 
     def left(self, future: Future[ShardReport], *, is_broken: bool) -> None:
-        """Take note that a shard has ended, or its worker."""
+        """Note that a shard, or its worker, has ended."""
         ...
 
 

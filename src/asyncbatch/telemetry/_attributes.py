@@ -54,7 +54,7 @@ _LONGEST_MESSAGE = 300
 
 
 class Description(NamedTuple):
-    """What the spans and measurements of requests that are alike have in common."""
+    """The common attributes of the spans and measurements of similar requests."""
 
     name: str
     """That of the span."""
@@ -64,7 +64,7 @@ class Description(NamedTuple):
 
 class Descriptions:
     """
-    Makes descriptions, and keeps them for later requests that are alike.
+    Makes descriptions, and caches them for similar requests.
 
     The known methods are those of the conventions, unless the environment names others.
     """

@@ -1,7 +1,7 @@
 """
-Which fields of a propagator are added to a request, beside those that it has.
+Adds the fields of a propagator to a request that does not have them.
 
-What the context is, and to which hosts it is sent, is the matter of `Spans`.
+`Spans` decides the context, and the hosts that get it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Spans and measurements of the requests of one batch.
 
 A span is made when its request has ended, with the times at which it began and ended. Only a span
-whose context the request carries is begun before.
+whose context the request carries is started before the request is sent.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Spans:
         self._wall = WallClock(clock)
 
     def capture_context(self) -> None:
-        """Take the caller's context and the providers of now for the requests that follow."""
+        """Take the caller's context and the current providers for all later requests."""
         self.is_idle, self.carries = True, False
         try:
             self._context = context = otel_context.get_current()
@@ -107,7 +107,7 @@ class Spans:
         self.is_idle = not (is_recorded or self.carries)
 
     def _found(self, find: Callable[[], T | None]) -> T | None:
-        """Return what is found; `None` if its provider fails, since the other may not."""
+        """Return a tracer or a histogram; `None` if its provider fails: the other may work."""
         try:
             return find()
         except Exception as error:
@@ -337,7 +337,7 @@ class AttemptSpans:
 
     @contextlib.contextmanager
     def silencing(self) -> Generator[None]:
-        """Keep instruments of HTTP clients from noting what is sent."""
+        """Keep instruments of HTTP clients from recording the request."""
         token = otel_context.attach(otel_context.set_value(_SILENCE_HTTP, True))
         try:
             yield

@@ -53,9 +53,7 @@ class FakeClock:
         with FakeClock() as clock:
             fetch_many_sync(urls, transport=transport)
 
-    What works under it:
-
-    What works under it:
+    These work under it:
 
     - everything that takes its time from the event loop: `asyncio`, `anyio`, asyncbatch, and a
       `FaultTransport`. `time.monotonic()` and the wall clock stay real;

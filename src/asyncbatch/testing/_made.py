@@ -40,7 +40,7 @@ def success(
     """
     Make a `Success` like that of a batch, for a test of code that takes results.
 
-        assert title_of(success(text="<title>JobOwner</title>")) == "JobOwner"
+        assert title_of(success(text="<title>Home</title>")) == "Home"
 
     Args:
         url: The URL of the request and of the response.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from inspect import signature
 
 import pytest
 
-from asyncbatch import Rate
+from asyncbatch import Fetcher, Rate
 from asyncbatch._cli._parser import make_parser
 
 
@@ -96,6 +97,22 @@ def test_help_tells_the_columns_and_the_exit_codes(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "Exit codes: 0" in text
     assert "Each line has the status" in text
+
+
+def test_help_has_the_defaults_of_a_fetcher(capsys: pytest.CaptureFixture[str]):
+    """They are written into the help as text, so they could differ from those of `Fetcher`."""
+    with pytest.raises(SystemExit):
+        given("--help")
+
+    text = " ".join(capsys.readouterr().out.split())
+    defaults = {name: each.default for name, each in signature(Fetcher).parameters.items()}
+    assert f"most requests at a time ({defaults['concurrency']})" in text
+    assert f"tries for each request ({defaults['retry'].attempts})" in text
+    assert f"without an answer ({defaults['give_up_host_after']})" in text
+    assert f"most bytes of a decoded body ({defaults['max_body'] // 1024**2}M)" in text
+    assert f"redirects and body included ({defaults['timeout']:g})" in text
+    assert f"for opening a connection ({defaults['connect_timeout']:g})" in text
+    assert f"most redirects of one request ({defaults['max_redirects']})" in text
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):

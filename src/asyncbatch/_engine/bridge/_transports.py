@@ -206,8 +206,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         verify: Whether and how certificates are verified, as in httpx.
         cert: A client certificate, as in httpx.
         trust_env: Whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are used.
-        http1: Whether HTTP/1.1 may be used. Without it, and with `http2`, HTTP/2 is spoken whatever
-            a server says, and without TLS too.
+        http1: Whether HTTP/1.1 may be used. Without it, and with `http2`, every connection speaks
+            HTTP/2, with any server, and without TLS too.
         http2: Whether HTTP/2 may be used, with servers that take it by ALPN. It needs the extra
             `http2`.
         limits: An `httpx.Limits` for the connections. `None` allows 100 in use at a time, and
@@ -223,8 +223,8 @@ class HTTPTransport(TransportMixin, httpx.AsyncHTTPTransport):
         socket_options: Arguments of `setsockopt` for each socket.
         addresses: Which addresses may be connected to: `"public"` (see `is_public`), a callable
             that takes an `ipaddress` address and returns True or False, or `None` for all.
-        proxy_resolves: Whether, in spite of `addresses`, a proxy may be given names, which it
-            resolves itself: any but `socks5://`. Only addresses in URLs are checked then.
+        proxy_resolves: Whether proxies other than `socks5://`, which resolve names themselves, are
+            allowed together with `addresses`. Only addresses in URLs are checked then.
 
     Raises:
         ImportError: `http2` without the extra.

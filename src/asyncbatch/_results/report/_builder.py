@@ -1,8 +1,8 @@
 """
 `ReportBuilder`: the figures of a report, from results that are added one by one.
 
-It counts by host and by phase, in bounded numbers, and keeps no result. What happened when, which
-requests were the slowest and what failed are collected by objects of their own.
+It counts by host and by phase, in bounded memory, and keeps no result. Other objects collect the
+timeline, the slowest requests and the failures.
 """
 
 from __future__ import annotations

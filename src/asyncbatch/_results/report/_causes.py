@@ -32,11 +32,11 @@ class Cause:
     name: str
     """`slots`, a reason of `Limits`, or `tail`."""
     label: str
-    """What it is, in a few words."""
+    """A description in a few words."""
     where: str = ""
     """The host that it held back longest, and how many others there were."""
     seconds: float
-    """For how long, at the host that it held back longest."""
+    """Seconds, at the host that it held back longest."""
     share: float
     """The share of the duration, from 0 to 1."""
     advice: str

@@ -1,7 +1,7 @@
 """
-Charts as static SVG, stretched to the width that there is; all their texts are HTML around them.
+Charts as static SVG, stretched to the width of the page; all their texts are HTML around them.
 
-A text in a stretched picture would be stretched too, and too small to read on a phone.
+Text inside the SVG would be stretched too, and would be too small to read on a phone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Failures of one kind with the same message, counted together: of each group one example is kept.
+Groups of failures with the same kind and message: a count and one example of each.
 """
 
 from __future__ import annotations

@@ -61,10 +61,10 @@ class SlowRequest:
     attempts: int
     """How many times it was tried."""
     segments: tuple[tuple[str, float], ...]
-    """What it did, one after the other: phases of its tries, and `retry` between them."""
+    """Its phases in order: those of its tries, and `retry` between them."""
 
     def shown(self) -> SlowRequest:
-        """Return itself."""
+        """Return the request itself."""
         return self
 
 
@@ -87,7 +87,7 @@ class Figures:
     summary: Summary
     limits: Limits
     span: Span | None
-    """What happened when; `None` if no result has times."""
+    """The bins of the timeline; `None` if no result has times."""
     begun_at: float | None
     """The beginning of the first request, in seconds since 1970."""
     time: dict[str, float]

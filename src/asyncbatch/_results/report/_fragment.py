@@ -1,5 +1,5 @@
 """
-What a notebook shows of results and of their summary: a few lines and a small table.
+Results and summaries in a notebook: a few lines and a small table.
 
 It has the colours of the notebook, light or dark. All texts are escaped here.
 """

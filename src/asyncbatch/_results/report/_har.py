@@ -1,8 +1,8 @@
 """
 Results as an HTTP archive: HAR 1.2, http://www.softwareishard.com/blog/har-12-spec/.
 
-Names and units are those of the specification: milliseconds, -1 for a phase that did not occur.
-What is ours begins with an underscore, as it asks for.
+Names and units are those of the specification: milliseconds, and -1 for a phase that did not occur.
+Names of our own begin with an underscore, as the specification requires.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def to_har(results: Iterable[Result], path: PathTypes | None = None) -> dict[str
     Each result that was tried is an entry, the earliest first; one without a response has the
     status 0. Its times are those of the last try: earlier ones, and the waits between them, are in
     `blocked`. The bodies of responses are included, those of requests are not. Credentials, cookies
-    and what looks like a secret in a URL are masked.
+    and values that look like secrets in a URL are masked.
 
     Args:
         results: The results; of a stream, those that are still to come.
@@ -51,7 +51,7 @@ def to_har(results: Iterable[Result], path: PathTypes | None = None) -> dict[str
 
     Raises:
         OSError: If the file cannot be written.
-        RuntimeError: If it is a stream that has ended or was left.
+        RuntimeError: If `results` is a stream that has ended or was left.
     """
     tried = list(filter(_was_tried, to_be_read(results)))
     tried.sort(key=lambda result: result._started)  # pyright: ignore[reportPrivateUsage]

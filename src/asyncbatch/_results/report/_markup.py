@@ -1,5 +1,5 @@
 """
-HTML as text: escaping of what others wrote, and the elements that the page and the notebook share.
+HTML as text: escaping of foreign text, and the elements that the page and the notebook share.
 
 Texts of results are never trusted: `escaped` is applied to each, here and nowhere else.
 """

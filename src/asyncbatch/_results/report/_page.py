@@ -1,7 +1,7 @@
 """
 The report as one HTML page, which needs nothing else: no script, no font, no file.
 
-It puts the sections together, and shows only: `_builder` has counted, `_causes` has judged.
+It puts the sections together. `_builder` has counted, and `_causes` has found the reasons.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-`Report` and `BatchReport`: collect results, and write them down as one HTML page.
-
-The way in: they connect the figures and the page.
+`Report` and `BatchReport`: collect the figures of results, and write them as one HTML page.
 """
 
 from __future__ import annotations
@@ -22,19 +20,20 @@ from asyncbatch._values._result import Result
 
 class Report:
     """
-    A report of results that are added one by one, from whatever source. It keeps none of them.
+    A report of results from any source, which are added one by one. It keeps none of them.
 
         report = Report(Journal.read("run.db"))
         report.write("report.html")
 
-    The `report` of `Results` and of a stream says more: for how long which limit held requests
-    back, which the results alone do not tell.
+    The `report` of `Results` and of a stream has more: how long each limit held requests back,
+    which the results alone do not show.
 
     Args:
-        results: Results to add at once; of a stream, those that are still to come.
+        results: The first results to add; of a stream, those that are still to come.
 
     Raises:
-        RuntimeError: If it is a stream that has ended or was left; it has a `report` itself.
+        RuntimeError: If `results` is a stream that has ended or was left; use the `report` of the
+            stream.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
@@ -47,7 +46,7 @@ class Report:
         Add one result.
 
         Raises:
-            TypeError: If it is none.
+            TypeError: If it is not a result.
         """
         self._batch_report.add(as_result(result))
 

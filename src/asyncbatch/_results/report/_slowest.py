@@ -1,5 +1,5 @@
 """
-The slowest requests of many: of each only its times, its outcome and its URL are kept.
+The slowest requests of many, each with its times, its outcome and its URL.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Slowest:
             self._push(SlowRequest(**fields))
 
     def shown(self) -> tuple[SlowRequest, ...]:
-        """Return them, the slowest first."""
+        """Return the slowest requests, the slowest first."""
         ordered = sorted(self._kept, key=lambda item: (-item[0], item[1]))
         return tuple(kept.shown() for _, _, kept in ordered)
 

@@ -18,7 +18,7 @@ COLOURS = (
     *("queued", "per_host", "rate", "total_rate", "pause", "slow_start", "backoff", "throttled"),
     *("dns", "connect", "tls", "send", "wait", "receive", "retry", "other"),
 )
-"""What has a colour of its own: a limit, a phase, or what lies between two tries."""
+"""The limits and phases that have a colour of their own, and the wait between two tries."""
 
 _RULES = """
 *{box-sizing:border-box}

@@ -20,14 +20,14 @@ BINS = 160
 FINEST = 2.0**-10
 """The least width of a bin, in seconds. All widths are this, doubled a number of times."""
 _LATEST = 1e12
-"""Seconds since 1970 beyond which a time is no time: 30,000 years."""
+"""Seconds since 1970 beyond which a time is invalid: 30,000 years."""
 ENDED_WAITING = {"host_down", "retry_after", "not_started"}
 """Kinds of failures that end a request while it waits for its next try."""
 
 
 @attrs.define
 class Bin:
-    """What happened in one stretch of time."""
+    """The figures of one stretch of time."""
 
     succeeded: int = 0
     """Number of requests that succeeded in it."""
@@ -39,7 +39,7 @@ class Bin:
     """Seconds that requests were open in it, added up. Divided by the width, it is their number."""
 
     def add(self, other: Bin) -> None:
-        """Add what happened in another stretch."""
+        """Add the figures of another stretch."""
         self.succeeded += other.succeeded
         self.failed += other.failed
         self.bytes += other.bytes
