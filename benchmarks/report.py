@@ -105,7 +105,7 @@ def summary(record: Record) -> str:
     header = ["what is fetched", "asyncbatch", "aiohttp", "fastest Rust client", "httpx"]
     rows = [_summary_row(record, BY_NAME[name]) for name in _SUMMARIZED if record.of(name)]
     python = record.machine.get("python", "")
-    found = f"{record.date}, {python}, {_some_versions(record)}."
+    found = f"Measured on {record.date} with {python}, {_some_versions(record)}."
     parts = (_table(header, rows), ways(record), found)
     return "\n\n".join(part for part in parts if part)
 
@@ -172,7 +172,7 @@ def _duration(seconds: float) -> str:
 def _multiple(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    words = f"{_number(spread.middle)} \N{MULTIPLICATION SIGN}"
+    words = f"{_number(spread.middle)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}"
     return f"**{words}**" if spread.middle < 1 else words
 
 

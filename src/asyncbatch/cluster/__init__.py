@@ -1,8 +1,8 @@
 """
-Fetch with more than one process or machine, on an engine that exists: a process pool, Dask, Ray.
+Fetch with more than one process or machine: with processes of our own, on Dask, Ray or others.
 
-The requests are cut into shards by host, so that all limits of a host hold in the one worker that
-has it. Each shard is fetched by `run_shard`, which keeps a journal and writes one Parquet file.
+The requests are cut into shards by host, so each host has one worker, and all its limits hold
+there. `run_shard` fetches one shard, keeps a journal, and writes one Parquet file.
 """
 
 from __future__ import annotations
