@@ -146,7 +146,7 @@ class Fetcher:
         self._loop: EventLoopToken | None = None
         # The same, as `running_loop` returns it: comparing that takes no call.
         self._running_loop: object = None
-        # That of the event loop, once the fetcher is open.
+        # The clock of the event loop, once the fetcher is open.
         self._clock: Clock = monotonic
         self._batches: set[Batch] = set()
         # Finished batches of one request, with their outputs, to be used again.

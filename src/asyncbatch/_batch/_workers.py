@@ -105,16 +105,16 @@ class Workers:
         self.listener: BatchListener | None = None
         """Is told of each request that is sent."""
         self.limit: TimeLimit | None = None
-        """That of the whole batch."""
+        """The time limit of the whole batch."""
         self.members: set[Member] = set()
-        """Those that have been started and have not ended."""
+        """Workers that have been started and have not ended."""
         self.last_at_work: Job | None = None
         """The request that was begun last."""
         self.is_cut_short = False
         """Whether the last search for a job stopped at the end of the time slice."""
-        # Of the dispatcher:
+        # State of the dispatcher:
         self.changed = anyio.Event()
-        """Set when the dispatcher, which sleeps, is to look for work. Made for each sleep."""
+        """Set to wake the dispatcher for a look for work. Made for each sleep."""
         self.is_asleep = False
         """Whether the dispatcher sleeps."""
         self.is_alone = True
@@ -128,7 +128,7 @@ class Workers:
         self.cut_files: list[Callable[[], Awaitable[None]]] = []
         """Wait for the files that threads were writing when the batch was ended."""
         self.batch_permits = BatchPermits(shared.permits, self.members, self.wake_dispatcher)
-        """Those of the workers that the dispatcher starts."""
+        """The permits of the workers that the dispatcher starts."""
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take `seconds` of a blocked loop out of the times that began before `before`."""

@@ -1,5 +1,5 @@
 """
-What the engine needs of an event loop.
+`EventLoop`: the interface of an event loop for the engine.
 
 The loops of asyncio and uvloop are used as they are. On trio, `_runtime._trio_loop` implements it.
 """

@@ -88,7 +88,7 @@ class Upload:
 
 
 class UsedConnection(Protocol):
-    """What an ended exchange still asks of its connection."""
+    """The connection of an ended exchange, which may still be asked for these."""
 
     response_builder: Any
     """Kept here for later exchanges by the code that follows them; the engine does not use it."""
@@ -109,7 +109,7 @@ class UsedConnection(Protocol):
 
 
 class ExchangeConnection(UsedConnection, Protocol):
-    """What the code that began an exchange calls on its connection until the exchange has ended."""
+    """The connection of an exchange in flight, for the code that began the exchange."""
 
     deadline: float
     """When it fails the current exchange, if nothing changes this before."""
@@ -136,7 +136,7 @@ class ExchangeConnection(UsedConnection, Protocol):
 
 
 class ExchangeDial(Protocol):
-    """What is called for an exchange on the dial that it waits for."""
+    """The dial that an exchange waits for."""
 
     def spare(self, exchange: Exchange) -> None:
         """Continue for the next waiting exchange, since this one was served otherwise."""

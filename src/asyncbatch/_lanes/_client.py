@@ -77,7 +77,7 @@ class ClientLane:
         self._reader: ClientBodyReader | None = None
         self.is_prepared = False
         """Whether `begin_batch` was called; if not, the first exchange calls it."""
-        # Those of the client's transports, unless the direct lane sees to them.
+        # The engines of the client's transports, unless the direct lane handles them.
         self._engines: list[Engine] = []
         self._loop: Any = None
         self._is_virtual = False

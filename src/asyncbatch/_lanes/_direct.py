@@ -68,7 +68,7 @@ class DirectLane:
         self._reason_against: str | None = "no batch has begun"
         self._encoder = RequestEncoder(client, binding, self._transport)
         self._origin_heads = self._encoder.origin_heads.made
-        # That of the last request.
+        # The one of the last request.
         self._origin_head: OriginHead | None = None
         self._exchange_limits = ExchangeLimitsCache(
             max_body=self._rules.max_body,
@@ -83,7 +83,7 @@ class DirectLane:
             client, binding, self._sender, self._outcomes, self._rules.minimum_rate
         )
         self._hooked = HookedRequests(client, binding, pool, self._sender, self._outcomes)
-        # Those of all batches have the limits of the fetcher.
+        # Relays by their limits; the batches of a fetcher have its limits, and share one entry.
         self._relays: dict[TimeLimits, Relays] = {}
 
     def take_part_in(self, stalls: Stalls) -> None:

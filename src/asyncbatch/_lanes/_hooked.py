@@ -301,7 +301,7 @@ class _HookedAttempt:
         self.native = prepared.native()
         self.began = monotonic()
         self.ends_at = NEVER if seconds is None else self.began + seconds
-        # That of the hooks that are being called; None between them.
+        # The time limit of the hooks that are being called; None between them.
         self.limit: TimeLimit | None = None
         # The exchange is None until the request is sent, the response until its head has come.
         self.exchange: Exchange | None = None

@@ -1,7 +1,8 @@
 """
 Send requests whose bodies go to a sink by the engine, without httpx's own code.
 
-The client lane continues all but a plain success: a redirect, an error, a body that stays away.
+The client lane continues all other outcomes than a plain success: a redirect, an error, a body that
+is not read.
 """
 
 from __future__ import annotations

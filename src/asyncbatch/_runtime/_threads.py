@@ -141,7 +141,7 @@ class Threads:
         """Return the next call; `None` if the thread is to end."""
         call = self._awaited() if self._linger else self._taken()
         if call is None:
-            # What is handed over from now on sees that this thread has ended.
+            # Calls that are handed over from now on see that this thread has ended.
             with self._lock:
                 call = self._taken()
                 if call is None:
@@ -219,7 +219,7 @@ class ThreadCall:
 
 
 class CallOutcome:
-    """What a call in a thread has come to: its value, or its error."""
+    """The outcome of a call in a thread: its value, or its error."""
 
     __slots__ = ("error", "value")
 

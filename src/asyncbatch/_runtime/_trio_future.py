@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class CallbackLoop(Protocol):
-    """What a future calls on its loop."""
+    """The loop, for a future."""
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Call in the next turn."""

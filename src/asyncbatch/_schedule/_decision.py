@@ -31,7 +31,7 @@ _LOCAL_DELAY_MAX = 1.0
 
 
 class RetryAction(Enum):
-    """What the batch does with a request after an attempt."""
+    """The next step for a request after an attempt."""
 
     FINISH = "finish"
     """The outcome is the result."""
@@ -45,7 +45,7 @@ class RetryAction(Enum):
 
 @attrs.frozen
 class RetryDecision:
-    """What the batch does with a request after an attempt, and the figures for it."""
+    """The next step for a request after an attempt, and its figures."""
 
     action: RetryAction
     delay: float = 0.0

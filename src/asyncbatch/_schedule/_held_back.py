@@ -1,5 +1,5 @@
 """
-Why the requests of one batch waited although a slot was free, and for how long: sums.
+How long the requests of one batch waited although a slot was free, summed up by reason.
 
 Pure. The hosts measure it.
 """

@@ -165,7 +165,7 @@ class SyncFetcher:
                 ended. Its attribute `results` holds their results.
         """
         fetcher = self._opened()
-        # What the batch has locked must be free for the next call, if Ctrl-C ends this one.
+        # The locks of the batch must be free for the next call, if Ctrl-C ends this one.
         close_seconds = CLOSE_SECONDS if fetcher.locks(to, journal) else 0.0
         call = self._portal.prepare(fetch_many_with, fetcher, requests, batch_timeout, to, journal)
         return call.result(close_seconds)

@@ -79,7 +79,7 @@ class CrossingFetcher(Fetcher):
             self._deliver, portal, source, thread_output, batch_timeout, files, journal, opened
         )
         running.opened = opened
-        # What the batch has locked must be free when the stream has been left.
+        # The locks of the batch must be free when the stream has been left.
         close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
         stream = SyncResultStream(thread_output, running, close_seconds, owner)
         try:
@@ -196,7 +196,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
                 self.close()
                 raise
             if result is None:
-                # What another thread closes meanwhile has been left.
+                # A stream that another thread closes meanwhile has been left.
                 self._has_ended = self._has_ended or not self._closed
                 raise StopIteration
         with self._counting:

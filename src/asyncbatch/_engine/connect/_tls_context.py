@@ -1,5 +1,5 @@
 """
-`TLSContext`: what all TLS connections of one engine share, made when the first one is opened.
+`TLSContext`: the TLS context of one engine, made when the first TLS connection is opened.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Connection:
         # Whether the request waits in the pool's outbox.
         self.is_unsent = False
 
-    # What the transport calls.
+    # Called by the transport.
 
     def received(self, content: bytes | memoryview) -> None:
         """Handle received bytes; they are copied, unless received into the body itself."""
@@ -160,7 +160,7 @@ class Connection:
         if self.sending is not None:
             self.sending.resume()
 
-    # What the pool calls.
+    # Called by the pool.
 
     @property
     def has_room(self) -> bool:
@@ -326,7 +326,7 @@ class Connection:
         else:
             exchange.fail(as_proxys_fault(error, exchange), monotonic())
 
-    # What the reader and the sender of an exchange call.
+    # Called by the reader and the sender of an exchange.
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
         """Fail the exchange at its deadline, or after waiting `limit` seconds for the peer."""
@@ -338,7 +338,7 @@ class Connection:
         self.deadline = deadline
         self._deadlines.by(deadline)
 
-    # What the exchange's owner calls.
+    # Called by the owner of the exchange.
 
     def abandon(self) -> None:
         """Close, since the exchange was abandoned."""

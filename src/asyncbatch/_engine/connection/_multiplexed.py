@@ -123,7 +123,7 @@ class MultiplexedConnection:
         # Whether the pool must be told of a change.
         self._has_changed = False
 
-    # What the transport calls.
+    # Called by the transport.
 
     def received(self, content: bytes | memoryview) -> None:
         """Handle received bytes."""
@@ -161,7 +161,7 @@ class MultiplexedConnection:
         """Write on."""
         self._writer.resume()
 
-    # What the pool calls.
+    # Called by the pool.
 
     @property
     def has_room(self) -> bool:
@@ -267,7 +267,7 @@ class MultiplexedConnection:
         self._events.stop()
         self.response_builder = self.origin_pool = None
 
-    # What is asked after an exchange has ended, which then refers to this object.
+    # Called by an ended exchange, which then refers to this object.
 
     def get_extra_info(self, name: str) -> object:
         """Ask the transport; once closed, return what was kept of it."""
@@ -275,7 +275,7 @@ class MultiplexedConnection:
             return self._ssl_object if name == "ssl_object" else None
         return self._transport.get_extra_info(name)
 
-    # What a stream calls.
+    # Called by a stream.
 
     def give_up(self, stream: Stream, error: Exception) -> None:
         """Reset a stream, and fail its exchange."""
@@ -314,7 +314,7 @@ class MultiplexedConnection:
         """Send bytes of a body; return how many of its bytes wait for the server."""
         return self._writer.send_body(stream, content, is_end=is_end)
 
-    # What its `SessionEvents` call.
+    # Called by its `SessionEvents`.
 
     def complete(
         self, stream: Stream, last: bytes, trailers: tuple[tuple[bytes, bytes], ...]
@@ -393,7 +393,7 @@ class MultiplexedConnection:
 
     def _write_soon(self) -> None:
         """Write at the end of the turn or, if few streams are open, now."""
-        # What has arrived before a request may say that the server leaves; the outbox reads it.
+        # Bytes that arrived before a request may have a GOAWAY; the outbox reads them.
         if len(self._streams) < WORTH_WAITING and not (self.served and self._transport.poll(0)):
             self._writer.flush()
             return

@@ -19,7 +19,7 @@ from asyncbatch._runtime._event_loop import runs_on_trio
 
 
 class PartialRequestConnection(Protocol):
-    """What a partial request calls on its connection."""
+    """The connection, for a partial request."""
 
     sending: PartialRequest | None
     """`None` when the kernel has taken all of the request."""
@@ -77,7 +77,7 @@ class PartialRequest:
         # Set at the end of the pause; `None` unless the upload waits for it.
         self._waiter: Future[None] | None = None
 
-    # What the connection calls.
+    # Called by the connection.
 
     def begin_upload(self, upload: Task[None]) -> None:
         """Set the task that produces the body, and calls `upload_ended` at its end."""
@@ -96,7 +96,7 @@ class PartialRequest:
         if self._upload is not None:
             self._upload.cancel()
 
-    # What the upload calls.
+    # Called by the upload.
 
     async def write(self, content: bytes) -> None:
         """

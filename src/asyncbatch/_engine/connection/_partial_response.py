@@ -82,7 +82,7 @@ class PartialResponse:
         self._is_lending = False
         # Bytes that `take` has returned last.
         self._taken = 0
-        # What receives the next bytes elsewhere, until `take` is called.
+        # The object that receives the next bytes elsewhere, until `take` is called.
         self._refill: Refill | None = None
 
     @property

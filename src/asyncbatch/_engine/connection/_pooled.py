@@ -84,7 +84,7 @@ class SharedConnection(PooledConnection, Protocol):
 
 
 class ConnectionPool(Protocol):
-    """What a connection calls on its pool."""
+    """The pool, for a connection."""
 
     @property
     def in_use(self) -> Sized:
@@ -118,7 +118,7 @@ class ConnectionPool(Protocol):
 
 
 class SharingPool(ConnectionPool, Protocol):
-    """What a connection with several exchanges calls on its pool."""
+    """The pool, for a connection with several exchanges."""
 
     @property
     def loop(self) -> EventLoop:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EventsConnection(Protocol):
-    """What is called on the connection."""
+    """The connection, for its `SessionEvents`."""
 
     def complete(
         self, stream: Stream, last: bytes, trailers: tuple[tuple[bytes, bytes], ...]
@@ -49,7 +49,7 @@ class EventsConnection(Protocol):
 
 class SessionEvents:
     """
-    What the session of one connection calls (see `SessionOwner`).
+    The `SessionOwner` of one connection: applies the events of its session.
 
     Args:
         connection: The connection.

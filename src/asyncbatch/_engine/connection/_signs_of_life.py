@@ -18,7 +18,7 @@ DOUBT = 5.0
 
 class SignsOfLife:
     """
-    What one connection has heard of its server.
+    The last signs of life of the server of one connection.
 
     Attributes:
         asked_at: When the first request was written since bytes have last arrived; 0 if none was.

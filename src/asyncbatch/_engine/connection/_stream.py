@@ -26,7 +26,7 @@ from asyncbatch._engine.http11 import (
 
 
 class StreamConnection(Protocol):
-    """What a stream calls on its connection."""
+    """The connection, for a stream."""
 
     response_builder: Any
 
@@ -110,7 +110,7 @@ class Stream:
         self.unsent = 0
         self.untaken = 0
         self.has_rest = False
-        # What has arrived of the body and was not taken; `None` before the first piece.
+        # The part of the body that has arrived and was not taken; `None` before the first piece.
         self._body: GrowingBody | None = None
         self._received = 0
         self._longest = 0
@@ -118,11 +118,11 @@ class Stream:
         # Set with `ExchangeLimits.minimum_rate`, while bytes must come at that rate.
         self._pace: Pace | None = None
 
-    # What the code that began the exchange calls.
+    # Called by the code that began the exchange.
 
     @property
     def response_builder(self) -> Any:
-        """That of the connection."""
+        """The builder of the connection."""
         return self._connection.response_builder
 
     @response_builder.setter
@@ -167,7 +167,7 @@ class Stream:
         """Ask the connection."""
         return self._connection.get_extra_info(name)
 
-    # What the upload calls.
+    # Called by the upload.
 
     def write(self, content: bytes) -> None:
         """Send a piece of the body; pause the upload until the server has taken it."""
@@ -188,7 +188,7 @@ class Stream:
         """Fail the exchange by an error of its upload."""
         self._connection.give_up(self, error)
 
-    # What the connection calls.
+    # Called by the connection.
 
     def sent(self, unsent: int, now: float) -> bool:
         """Note how much of the request waits for the server; return whether all is sent."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 class StreamLimit:
     """
-    What the server allows, or fewer since it has refused some.
+    The number of streams that the server allows, or fewer after it has refused some.
 
     Args:
         allowed: How many streams may be open before the server says how many.

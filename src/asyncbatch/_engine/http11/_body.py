@@ -1,5 +1,5 @@
 """
-What a body is received into: `GrowingBody`, `PlacedBody` for one of known length, or `LentBody`.
+The memory of a body: `GrowingBody`, `PlacedBody` for one of known length, or `LentBody`.
 
 A growing body keeps large pieces as they are and joins them once. A single bytearray moves as it
 grows and is copied at the end. Pieces took 8.3 ms of CPU per 10 MB instead of 13.2, reading
@@ -8,8 +8,8 @@ included, with eight connections, and 6.0 ms instead of 6.8 with one.
 A body of known length is received into its final memory. Otherwise, a large one is copied twice:
 out of the receive buffer, and when its pieces are joined.
 
-A lent body is for a reader that writes each piece away before it asks for the next one, as to a
-file. The pieces are not copied at all.
+A lent body is for a reader that writes each piece, for example to a file, before it asks for the
+next one. The pieces are not copied at all.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class LentBody:
         size = len(content)
         if not (type(content) is memoryview and content.obj is block.obj):
             if len(block) - end < size:
-                # What was taken of the block stays where it is.
+                # The part of the block that was taken stays where it is.
                 self._block = memoryview(bytearray(max(BLOCK, end - start + size)))
                 self._block[: end - start] = block[start:end]
                 self._start, end = 0, end - start

@@ -1,5 +1,5 @@
 """
-`SessionOwner`: what a session calls for each event.
+`SessionOwner`: the interface that a session calls for each event.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         self._is_aborted = False
         self._is_paused = False
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the event loop's transport."""
@@ -96,7 +96,7 @@ class LoopTransport(asyncio.BufferedProtocol):
         """Tell the owner that no bytes wait any more."""
         self._owner.resume_writing()
 
-    # What the connection calls.
+    # Called by the connection.
 
     @property
     def poll(self) -> Poll:

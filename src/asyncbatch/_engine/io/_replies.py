@@ -48,7 +48,7 @@ class Replies:
         """Whether there are bytes that were not returned yet."""
         return bool(self._received)
 
-    # What the transport calls.
+    # Called by the transport.
 
     def received(self, content: bytes | memoryview) -> None:
         """Keep received bytes."""

@@ -68,9 +68,9 @@ class SocketTransport:
         self._receive = sock.recv
         self._receive_into = sock.recv_into
         self._send = sock.send
-        # What receives in place of this object, while reading is paused.
+        # The `Refill` that receives in place of this object, while reading is paused.
         self._refill: Refill | None = None
-        # What the kernel has not taken, not copied: it may be as long as a request body. `None`
+        # Bytes that the kernel has not taken, not copied: they may be a whole body. `None`
         # when nothing more can be sent.
         self._unsent: deque[memoryview] | None = deque()
 

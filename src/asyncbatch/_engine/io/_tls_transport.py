@@ -2,9 +2,9 @@
 `TLSTransport`: TLS over a transport, in place of the event loop's.
 
 asyncio's allocates 256 KiB for each connection, and adds 200 µs to a handshake; uvloop's adds 100.
-Here OpenSSL decrypts received bytes into the buffer of the connection, all records at once. What
-is written to a file is received, decrypted and written by one thread: 256 MiB took 0.9 s of CPU so,
-and 1.3 s where the event loop received them.
+Here OpenSSL decrypts received bytes into the buffer of the connection, all records at once. One
+thread receives, decrypts and writes a body that goes to a file: 256 MiB took 0.9 s of CPU in this
+way, and 1.3 s if the event loop received them.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ class TLSTransport:
         self._buffer = buffer
         self._is_paused = False
         self._records = TLSRecords()
-        # What OpenSSL did not accept, since it must read from the peer first.
+        # Bytes that OpenSSL did not accept, since it must read from the peer first.
         self._backlog = b""
         # Whether the handshake is in progress.
         self._is_shaking = False
-        # What decrypts in place of this object, while reading is paused, and how it found the end.
+        # The object that decrypts while reading is paused, and the end that it found.
         self._refill: Refill | None = None
         self._refill_end: Exception | None = None
         # Set at the end of the handshake; `None` after `wait_until_verified`.
@@ -133,7 +133,7 @@ class TLSTransport:
             # The traceback of an error refers to this frame, which must not refer to the error.
             self._shaken = shaken = None
 
-    # What the transport below calls.
+    # Called by the transport below.
 
     def received(self, content: bytes | memoryview) -> None:
         """Decrypt received bytes."""
@@ -177,7 +177,7 @@ class TLSTransport:
         if self._owner is not None and not self._backlog:
             self._owner.resume_writing()
 
-    # What the connection calls.
+    # Called by the connection.
 
     def poll(self, timeout: int, /) -> Sized:
         """

@@ -64,7 +64,7 @@ class Transport(Protocol):
 
 
 class SocketOwner(Protocol):
-    """What the transport of a socket calls."""
+    """The owner of the transport of a socket, which calls these."""
 
     def received(self, content: bytes | memoryview) -> None:
         """Handle received bytes; those in the buffer stay there until the next call."""
@@ -88,7 +88,7 @@ class SocketOwner(Protocol):
 
 
 class TransportOwner(SocketOwner, Protocol):
-    """What a transport calls; `eof_received` means here that the end came from the peer itself."""
+    """The owner of a transport; `eof_received` means here that the peer itself sent the end."""
 
     def cut_off(self, error: Exception | None) -> None:
         """Handle an end that may not come from the peer, or an error in its bytes."""

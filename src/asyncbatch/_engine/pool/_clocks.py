@@ -1,5 +1,5 @@
 """
-`PoolClocks`: ends what is too late in a pool, and takes the time of a blocked event loop out of it.
+`PoolClocks`: enforces the time limits of a pool, without the time of a blocked event loop.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ RETRY_BACKOFF = 0.5
 
 
 class DialOwner(Protocol):
-    """What the dialler and its dials call on the pool."""
+    """The pool, for the dialler and its dials."""
 
     def connection_on(self, transport: Transport, origin_pool: OriginPool) -> PooledConnection:
         """
@@ -258,7 +258,7 @@ class Dial:
         exchange.dial = self
         dialler.dials[self] = None
         origin_pool.opening[self] = None
-        # What `begin` has opened, until the task uses it.
+        # The transport that `begin` has opened, until the task uses it.
         self._begun: StartedConnect | None = None
         self._task: Task[PooledConnection] | None = None
         # Set while the task connects.

@@ -43,7 +43,7 @@ class IdleConnections:
         # An `OrderedDict`: a dict whose first member is removed repeatedly finds its first one
         # slowly.
         self.members: OrderedDict[PooledConnection, float] = OrderedDict()
-        # Those whose server closes them before `expiry`, by the seconds that they are kept. All
+        # Connections whose server closes them before `expiry`, by the seconds they are kept. All
         # members of a group are kept equally long, so its first member expires first.
         self._groups: dict[float, OrderedDict[PooledConnection, float]] = {}
         self._group_of: dict[PooledConnection, OrderedDict[PooledConnection, float]] = {}

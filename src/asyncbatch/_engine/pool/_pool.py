@@ -91,7 +91,7 @@ class Pool:
         self.is_closed = False
         call_at_end(loop, self.close_nowait)
 
-    # What the engine calls.
+    # Called by the engine.
 
     def submit(self, exchange: Exchange) -> None:
         """Start the exchange, now or as soon as there is a connection for it."""
@@ -150,7 +150,7 @@ class Pool:
             "origins": len(self._origin_pools.kept),
         }
 
-    # What connections call.
+    # Called by connections.
 
     def release(self, connection: PooledConnection, now: float, idle_timeout: int | None) -> None:
         """
@@ -270,7 +270,7 @@ class Pool:
         # The connection that has just been closed has left a place.
         self.dialler.dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=True)
 
-    # What dials call.
+    # Called by dials.
 
     def connection_on(self, transport: Transport, origin_pool: OriginPool) -> PooledConnection:
         """

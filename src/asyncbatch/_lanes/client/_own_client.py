@@ -59,9 +59,9 @@ class OwnClient(httpx.AsyncClient):
         self.own_transport: HTTPTransport | None = None
         self.proxied_transports: list[HTTPTransport] = []
         """The transports through the client's own proxies, or those of the environment."""
-        # What `cookies` shows while a request is built; None at all other times.
+        # The value of `cookies` while a request is built; None at all other times.
         self._cookies_shown: httpx.Cookies | None = None
-        # That of the environment; read while the client is made.
+        # The `NO_PROXY` of the environment; read while the client is made.
         self._no_proxy = NoProxy("")
         self.base_query = b""
         """Sent with every URL that is relative to the base; httpx would append the path to it."""

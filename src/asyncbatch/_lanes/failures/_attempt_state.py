@@ -14,7 +14,7 @@ _SILENT = (FailureKind.connect, FailureKind.dns, FailureKind.tls, FailureKind.ti
 
 
 class AttemptState:
-    """What an attempt is doing, for when it fails; updated by the lane."""
+    """The present step of an attempt, by which a failure is judged; updated by the lane."""
 
     __slots__ = (
         "forwarded_by",

@@ -1,5 +1,5 @@
 """
-Errors of the caller's own code: how they are told from a library's, and what is kept of them.
+Errors of the caller's own code: how they differ from a library's, and the frames that are kept.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What single causes of an exception mean. Pure.
+Classification of single causes of an exception. Pure.
 """
 
 from __future__ import annotations

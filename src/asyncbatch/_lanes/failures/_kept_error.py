@@ -1,5 +1,5 @@
 """
-What a result keeps of an error: no secret in its text, no frames.
+Errors as results keep them: without secrets in their text, and without frames.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _blocked(error: ExchangeError, binding: Binding, request: Any, _: bool) -> O
 
 def _protocol(error: ExchangeError, binding: Binding, request: Any, _: bool) -> Outcome:
     broken = binding.library.RemoteProtocolError(str(error), request=request)
-    # What a server has not processed may be sent again whatever its method.
+    # A request that a server has not processed may be sent again with any method.
     return Outcome(
         kind=FailureKind.protocol, error=broken, undone=isinstance(error, RequestRefused)
     )

@@ -55,7 +55,7 @@ class CookieLines:
     def __init__(self, base: str, host: str) -> None:
         self._base = base
         self._domains = cookie_domains(host)
-        # What the lines were made of; compared with the jar at each request.
+        # The jar that the lines were made from, and its state; compared at each request.
         self._jar: CookieJar | None = None
         self._version = 0
         self._cookies: list[Any] = []

@@ -85,7 +85,7 @@ class PreparedRequest:
         # Is told when it is sent, and the fields that are added for that; `payload` lacks them.
         self.watch: AttemptWatch | None = None
         self.carried: Sequence[tuple[bytes, bytes]] = ()
-        # What the native request is built from, unless it has been built already.
+        # The parts that the native request is built from, unless it has been built already.
         self._url = ""
         self._builder: RequestBuilder | None = None
         # Whether its fields differ from the client's; they are then read from `payload`.

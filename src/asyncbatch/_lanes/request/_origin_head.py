@@ -132,7 +132,7 @@ class RequestBuilder:
 
 
 class OriginHead:
-    """What all plain GETs to one origin share."""
+    """The head that all plain GETs to one origin share."""
 
     __slots__ = (
         "_cookie_lines",
@@ -175,7 +175,7 @@ class OriginHead:
         self._cookie_lines: CookieLines | None = None
         # The heads with cookies, by their `Cookie` field.
         self._with_cookies: dict[str, OriginHead] = {}
-        # That for bodies that go to files; made on first use.
+        # The head for bodies that go to files; made on first use.
         self._for_files: OriginHead | None = None
 
     def cookie_line(self, jar: CookieJar, target: str) -> str | None:

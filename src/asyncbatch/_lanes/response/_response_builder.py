@@ -142,7 +142,7 @@ class PreparedResponseBuilder(ResponseBuilder):
 
 
 class Hop(NamedTuple):
-    """What the response of a redirect that was followed is built from."""
+    """The parts of the response of a redirect that was followed."""
 
     response_builder: ResponseBuilder
     content: bytes

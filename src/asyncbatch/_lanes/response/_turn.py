@@ -20,14 +20,14 @@ AT_ONCE = 1024 * 1024
 """Decoded bytes for one turn, which take some 2 to 4 ms."""
 
 FIXED = 4 * 1024
-"""What a body costs in addition to its bytes."""
+"""The cost of a body in addition to its bytes."""
 
 EXCHANGE = 124 * 1024
-"""What building and sending a request in httpx costs, or reading its response: as many bytes as are
-decoded in a third of a millisecond."""
+"""The cost of building and sending a request in httpx, or of reading its response: as many bytes as
+are decoded in a third of a millisecond."""
 
 TAKEN = 8 * 1024
-"""What it costs to take a body that our engine has received whole."""
+"""The cost of taking a body that our engine has received whole."""
 
 
 class LoopTurn:
