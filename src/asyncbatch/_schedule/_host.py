@@ -357,7 +357,7 @@ class Host:
         if retry is None or not retry.pause_hosts:
             return None
         if self._pauses is None:
-            self._pauses = Pauses(self._policies)
+            self._pauses = Pauses(self._policies.random)
         pause = self._pauses.refused(outcome, now, retry)
         if pause is not None:
             self._begin_slowly(1, has_answered=True)

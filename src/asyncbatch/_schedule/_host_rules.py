@@ -96,21 +96,3 @@ class Policies:
         if self.retry is None or self.retry.budget is None:
             return None
         return RetryBudget(self.retry.budget)
-
-    def pause_after(self, retry: RetryPolicy, retry_after: float | None, pauses: int) -> float:
-        """
-        Return the seconds for which a refusal pauses a host.
-
-        Args:
-            retry: The policy of the refused request.
-            retry_after: The wait that the server asks for.
-            pauses: Number of earlier pauses in a row.
-        """
-        asked = self.asked_pause(retry, retry_after)
-        return retry.backoff_delay(pauses + 1, self.random) if asked is None else asked
-
-    def asked_pause(self, retry: RetryPolicy, retry_after: float | None) -> float | None:
-        """Return the seconds for which a `Retry-After` pauses a host; `None` if it does not."""
-        if not retry_after or retry_after > retry.retry_after_max:
-            return None
-        return retry_after

@@ -1,7 +1,7 @@
 """
 The pauses of one host, after refusals by status 429 or 503.
 
-Pure.
+Pure: the caller passes the time and the random numbers in.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncbatch._schedule._host_rules import Policies
+    from collections.abc import Callable
+
     from asyncbatch._values._outcome import Outcome
     from asyncbatch._values._retry_policy import RetryPolicy
 
@@ -24,10 +25,10 @@ REMEMBERED_FOR = 30.0
 class Pauses:
     """The pauses of one host."""
 
-    __slots__ = ("_before", "_began", "_policies", "_row", "until")
+    __slots__ = ("_before", "_began", "_random", "_row", "until")
 
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
         # When the last pause ends. `refused` writes this and the next three.
         self.until = -math.inf
         # When the last pause began: answers to requests sent before say nothing about it.
@@ -66,15 +67,17 @@ class Pauses:
         Returns:
             The seconds for which this outcome pauses the host, from now on.
         """
+        asked = outcome.retry_after
+        if not asked or asked > retry.retry_after_max:
+            asked = None
         # A server that gets 100 requests at the same time refuses 100 times, but it is one refusal:
         # only requests sent after the last pause began say anything about that pause.
         if outcome.started_at <= self._began:
-            asked = self._policies.asked_pause(retry, outcome.retry_after)
             if asked is not None:
                 self.until = max(self.until, now + asked)
             return None
-        delay = self._policies.pause_after(retry, outcome.retry_after, self._row)
         self._row += 1
+        delay = retry.backoff_delay(self._row, self._random) if asked is None else asked
         self._before, self._began = self._began, now
         self.until = max(self.until, now + delay)
         return delay

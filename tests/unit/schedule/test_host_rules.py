@@ -76,14 +76,3 @@ def test_a_host_has_a_budget_where_the_policy_has_one() -> None:
     assert budgets[0] is not budgets[1]
     assert policies(retry=Retry(budget=None)).new_budget() is None
     assert policies(retry=None).new_budget() is None
-
-
-@pytest.mark.parametrize(
-    ("asked", "pauses", "seconds"),
-    [(7.0, 0, 7.0), (60.0, 3, 60.0), (61.0, 0, 0.5), (0.0, 1, 1.0), (None, 2, 2.0)],
-)
-def test_a_refusal_pauses_for_what_it_asks_or_for_the_back_off(
-    asked: float | None, pauses: int, seconds: float
-) -> None:
-    """The back-off grows with pauses in a row; more than the policy waits for counts as none."""
-    assert policies().pause_after(Retry(), asked, pauses) == seconds
