@@ -11,10 +11,10 @@ import math
 from typing import TYPE_CHECKING
 
 from asyncbatch._policies._health import Finding, Health
+from asyncbatch._policies._pauses import REFUSALS, Pauses
 from asyncbatch._policies._rate import Gcra
 from asyncbatch._policies._slow_start import FIRST, SlowStart
 from asyncbatch._schedule._blocked_time import BlockedTime
-from asyncbatch._schedule._pauses import REFUSALS, Pauses
 from asyncbatch._schedule._turns import Turns
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._schedule._pauses import REMEMBERED_FOR, Pauses
+from asyncbatch._policies._pauses import REMEMBERED_FOR, Pauses
 from asyncbatch._values._retry import Retry
 from tests.simulation import refused
 
