@@ -76,6 +76,11 @@ class ExchangeLimits:
     Whether the exchange is settled when the head has arrived. Then the body is read piece by piece,
     and the reader judges its speed.
     """
+    gathers: int = 0
+    """
+    With `streams`: most bytes of a body of known length that is waited for before the exchange is
+    settled, for a moment, over HTTP/1.1. Such a body mostly follows its head at once.
+    """
 
 
 @attrs.define

@@ -12,6 +12,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import attrs
+
 from asyncbatch._engine import NEVER, EngineClosed, Exchange
 from asyncbatch._lanes._client import ClientLane
 from asyncbatch._lanes._exchange_limits import ExchangeLimitsCache
@@ -282,7 +284,7 @@ class DirectLane:
         return partial(
             FileRelay,
             self._sender.engine,
-            self._exchange_limits.streamed(limits),
+            attrs.evolve(self._exchange_limits.streamed(limits), gathers=longest),
             limits,
             longest,
             self._outcomes.take_cookies,

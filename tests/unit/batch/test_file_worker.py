@@ -14,6 +14,7 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher, Folder, Request, Retry
 from asyncbatch._batch._file_worker import FileWorker
+from asyncbatch._engine.connection import _connection
 from asyncbatch._files import AT_ONCE
 from asyncbatch._files._file_writer import FileWriter
 from asyncbatch._files._unnamed import OpenFolders, UnnamedFile
@@ -114,23 +115,28 @@ async def test_what_a_relay_leaves_is_not_sent_again(
     assert len(server.requests) == len(urls) + 1
 
 
-async def test_a_body_that_comes_after_its_head_is_received_by_a_task(
-    folder: Path, tried: list[str]
+@pytest.mark.parametrize("is_awaited", [True, False])
+async def test_a_body_that_follows_its_head_takes_a_task_only_if_it_stays_away(
+    folder: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch, is_awaited: bool
 ) -> None:
-    """However short it is; it is asked for once."""
+    """It is asked for once."""
+    monkeypatch.setattr(_connection, "GATHERING", 20.0 if is_awaited else 0.0)
 
     async def play(peer: Peer) -> None:
         while True:
             await peer.read_request()
             await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab", b"cd", b"ef")
 
-    async with serve(play) as server, Fetcher(concurrency=1, retry=None) as fetcher:
+    async with (
+        serve(play) as server,
+        Fetcher(concurrency=1, retry=None, timeout=60) as fetcher,
+    ):
         urls = [f"{server.url}{number}" for number in range(3)]
         results = await fetcher.fetch_many(urls, to=Folder(folder))
         asked = len(server.requests)
 
     results.raise_for_failures()
-    assert tried == urls
+    assert tried == ([] if is_awaited else urls)
     assert asked == 3
     assert all((folder / str(number)).read_bytes() == b"abcdef" for number in range(3))
 

@@ -21,12 +21,16 @@ from asyncbatch._engine.connection._pooled import MAX_AGE, ConnectionPool
 from asyncbatch._engine.connection._proxied import ProxiedRequests, as_proxys_fault
 from asyncbatch._engine.connection._resend import begin_again, may_send_again
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
-from asyncbatch._engine.http11 import ExchangeError, KnownHeads, ResponseProtocol
+from asyncbatch._engine.http11 import ExchangeError, KnownHeads, ResponseHead, ResponseProtocol
 from asyncbatch._engine.io._deadlines import Deadlines
 from asyncbatch._engine.io._outbox import WORTH_WAITING, Outbox
 from asyncbatch._engine.io._readiness import Poll, never
 from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import Transport
+
+GATHERING = 0.2
+"""Seconds after its first byte for which the rest of a short response is waited for; see
+`ExchangeLimits.gathers`. A server's first flight has 14 KB, and the next one takes a round trip."""
 
 
 class Connection:
@@ -271,6 +275,11 @@ class Connection:
         if exchange is None:
             self.close()
             return
+        head = self.protocol.head
+        if head is not None and self._gathers(exchange):
+            self._show(exchange, head)  # the rest stays away
+            self._deadlines.by(self.deadline)
+            return
         arrival, sending = self._arrival, self.sending
         too_slow_at = NEVER if arrival is None else arrival.too_slow_at
         waits = sending is not None and sending.is_paused
@@ -384,14 +393,28 @@ class Connection:
         if error is not None:
             self.fail(error)
         elif limits.streams and protocol.head is not None:
-            # The reader sets the next limit: time that the reader spends elsewhere is not the
-            # peer's.
-            self.deadline = exchange.deadline
-            exchange.head = protocol.head
-            if protocol.untaken or not exchange.future.done():
-                exchange.settle()
+            until = exchange.first_byte_at + GATHERING
+            # Afterwards, the exchange must have time enough for its reader.
+            if now < until < exchange.deadline - GATHERING and self._gathers(exchange):
+                self.deadline = until
+                self._deadlines.by(until)
+                return
+            self._show(exchange, protocol.head)
         elif limits.read_timeout is not None or limits.minimum_rate is not None:
             self.limit_wait(exchange, limits.read_timeout)
+
+    def _gathers(self, exchange: Exchange) -> bool:
+        """Whether the rest of the body is waited for before the exchange is settled."""
+        head, most = self.protocol.head, exchange.limits.gathers
+        return head is not None and 0 < head.length <= most and not exchange.future.done()
+
+    def _show(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Settle an exchange whose body is read while it arrives, or wake its reader."""
+        # The reader sets the next limit: time that the reader spends elsewhere is not the peer's.
+        self.deadline = exchange.deadline
+        exchange.head = head
+        if self.protocol.untaken or not exchange.future.done():
+            exchange.settle()
 
     def _end_arrival(self, arrival: PartialResponse) -> None:
         """Resume reading for the next response, if the connection can serve another exchange."""

@@ -6,10 +6,11 @@ from time import monotonic
 
 import pytest
 
-from asyncbatch._engine import ExchangeLimits
+from asyncbatch._engine import BodyStream, ExchangeLimits
+from asyncbatch._engine.connection import _connection
 from asyncbatch._engine.http11 import ProtocolError, ResponseTooLarge, TruncatedResponse
 from tests import aio
-from tests.engines import engine_for, get, head_of, post
+from tests.engines import engine_for, get, head_of, post, read_all
 from tests.raw_server import CLOSING, OK, Peer, answer_all, answers, serve
 from tests.waiting import until
 
@@ -327,3 +328,75 @@ async def test_a_request_that_asks_to_close_is_the_last_on_its_connection() -> N
         await get(engine, server)
 
         assert server.connections == 2
+
+
+GATHERS = ExchangeLimits(streams=True, gathers=6)
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab"
+
+
+async def test_a_short_body_that_follows_its_head_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its reader finds all of it, and the connection is free already."""
+    monkeypatch.setattr(_connection, "GATHERING", 60.0)
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(HALF, b"cd", b"ef")
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=GATHERS)
+
+    assert exchange.is_over
+    assert bytes(exchange.content) == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    ("head", "seconds", "left"),
+    [
+        (HALF, 0.001, 60.0),
+        (HALF.replace(b"6", b"7"), 60.0, 600.0),
+        (b"HTTP/1.1 200 OK\r\n\r\nab", 60.0, 600.0),
+        (HALF, 60.0, 100.0),
+    ],
+    ids=["not for long", "not a longer one", "not one of unknown length", "not without time left"],
+)
+async def test_a_body_that_stays_away_is_left_to_its_reader(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, seconds: float, left: float
+) -> None:
+    """With what has come; its reader waits as long as its own limits say."""
+    monkeypatch.setattr(_connection, "GATHERING", seconds)
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(head)
+        await peer.until_closed()
+
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=GATHERS, deadline=monotonic() + left)
+        is_over, taken = exchange.is_over, await BodyStream(engine, exchange).__anext__()
+        engine.abandon(exchange)
+
+    assert not is_over
+    assert exchange.head is not None
+    assert taken == b"ab"
+
+
+async def test_a_short_body_that_breaks_off_is_that_of_its_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who gets what has come, and then the error."""
+    monkeypatch.setattr(_connection, "GATHERING", 60.0)
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(HALF)
+
+    taken = bytearray()
+    async with serve(script) as server, engine_for() as engine:
+        exchange = await get(engine, server, limits=GATHERS)
+        with pytest.raises(TruncatedResponse):
+            await read_all(BodyStream(engine, exchange), taken)
+
+    assert taken == b"ab"
