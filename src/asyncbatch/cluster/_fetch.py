@@ -15,6 +15,7 @@ from asyncbatch import FetcherOptions, RequestLike
 from asyncbatch._sync._interruptible import wait_for_first
 from asyncbatch._values._checks import check_count
 
+from ._executors import CallersExecutor, OwnProcesses, ShardExecutor
 from ._folder_lock import held
 from ._layout import Layout
 from ._lease import STOPPED, claim
@@ -24,7 +25,6 @@ from ._prepare import Shape, prepared
 from ._report import ShardReport
 from ._run import ShardTask, failed
 from ._table import parquet, read_report
-from ._workers import CallersExecutor, OwnProcesses, ShardExecutor
 
 ASSUMED_WORKERS = 8
 """The number of shards that an executor runs at once, if it does not say so."""

@@ -14,11 +14,11 @@ from asyncbatch._values._pickling import publish
 from ._behaviour import Answer, Behaviour, Break, End, Pace
 from ._clock import FakeClock
 from ._faults import EFFECTS, Fault
-from ._figures import ServerStatistics
 from ._made import failure, success
 from ._reply import Raw, Reply, echo
 from ._request import RecordedRequest
 from ._server import LoopbackServer
+from ._statistics import ServerStatistics
 from ._transport import FaultTransport
 
 __all__ = [

@@ -22,10 +22,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ._addresses import Addresses
 from ._behaviour import Answer, Step
 from ._connection import ServerConnection
-from ._figures import ServerCounters, ServerStatistics
 from ._reply import Reply
 from ._request import RecordedRequest
 from ._routes import Routes
+from ._statistics import ServerCounters, ServerStatistics
 from ._stream import PlainStream, ServerStream, TLSStream
 
 ACCEPT_PAUSE = 0.05

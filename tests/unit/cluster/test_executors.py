@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from asyncbatch.cluster._executors import CallersExecutor, OwnProcesses
 from asyncbatch.cluster._run import ShardTask
-from asyncbatch.cluster._workers import CallersExecutor, OwnProcesses
 from tests.waiting import SECONDS_TO_COME_TRUE
 
 TASK = ShardTask(out="/nowhere", plan_id="p", shard=0, requests=1, options=b"")
