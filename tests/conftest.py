@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib.util
 import inspect
 import os
+import re
 import signal
 import ssl
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -25,7 +28,7 @@ import trustme
 from blockbuster import BlockBuster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
     from asyncbatch.testing import LoopbackServer
 
@@ -45,6 +48,10 @@ if importlib.util.find_spec("uvloop") is None:
 
 # Libraries keep these threads for later calls, so that they outlive the test that started them.
 LASTING_THREADS = ("Trio thread",)
+
+# Marks that a file names by these words, or has none of. One that is asked for by `-m` need not be
+# looked for in the other files, most of which are not even imported then.
+NAMED_IN_FILES = {"once": ("mark.once", "hypothesis"), "extras": ("mark.extras",)}
 
 SECONDS_TO_END = 20.0
 
@@ -83,15 +90,69 @@ def pytest_configure(config: pytest.Config) -> None:
         use_sockets_of(machine)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Keep the garbage collector from what is collected, which is large and lasts to the end."""
+    gc.disable()
+    try:
+        result = yield
+        gc.collect()
+        gc.freeze()
+    finally:
+        gc.enable()
+    return result
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files without a test that `-m` asks for; `None` leaves it to others."""
+    if collection_path.suffix != ".py":
+        return None
+    terms = config.option.markexpr.split(" and ")
+    wanted = [mark for mark in NAMED_IN_FILES if mark in terms]
+    # Other operators may ask for more.
+    if not all(re.fullmatch(r"(not )?\w+", term) for term in terms):
+        return None
+    return None if all(_names(collection_path, mark) for mark in wanted) else True
+
+
+@functools.cache
+def _names(path: Path, mark: str) -> bool:
+    text = path.read_text()
+    return any(word in text for word in NAMED_IN_FILES[mark])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker begin with another file: it finds compiled what the others have read."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker is not None and isinstance(collector, pytest.Directory) and report.passed:
+        number = int(worker["workerid"].removeprefix("gw"))
+        first = len(report.result) * number // worker["workercount"]
+        report.result[:] = report.result[first:] + report.result[:first]
+    return report
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark each property `once`: it draws other examples in each run, and so on each Python."""
     is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
     if is_property and item.get_closest_marker("extras") is None:
         item.add_marker("once")
+    for mark in NAMED_IN_FILES:
+        if item.get_closest_marker(mark) is not None and not _names(item.path, mark):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked {mark!r}, and its file does not say so"
+            )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests and those of one loop too many, unless `-m` speaks of them."""
+    # The workers have read the files in different orders.
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path)
     asked_for = config.option.markexpr
     # uvloop does not exist there.
     has_uvloop = config.getoption("--sockets-of") != "windows"

@@ -54,14 +54,16 @@ def test_plain():
 """
 
 
-def run(pytester: pytest.Pytester, tests: str, conftest: str | None = None) -> pytest.RunResult:
+def run(
+    pytester: pytest.Pytester, tests: str, conftest: str | None = None, *arguments: str
+) -> pytest.RunResult:
     """Run tests under the project's conftest, in a process of their own."""
     pytester.makeconftest(CONFTEST.read_text() if conftest is None else conftest)
     pytester.makepyprojecttoml(
         '[tool.pytest]\nanyio_mode = "auto"\nfilterwarnings = ["error"]\nstrict = true'
     )
     pytester.makepyfile(tests)
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
 
 
 def test_a_leak_is_an_error(pytester: pytest.Pytester) -> None:
@@ -112,3 +114,25 @@ def test_a_blocking_call_of_ours_is_an_error(pytester: pytest.Pytester) -> None:
 
     result.assert_outcomes(failed=2, passed=2)
     result.stdout.no_fnmatch_line("FAILED *test_sleep_on_purpose*")
+
+
+def test_a_mark_that_its_file_does_not_name_is_an_error(pytester: pytest.Pytester) -> None:
+    """`-m once` does not read such a file: its test would run nowhere."""
+    pytester.makepyfile(marks="import pytest\nlong = getattr(pytest.mark, 'on' + 'ce')\n")
+    tests = "from marks import long\n\n@long\ndef test_long():\n    pass\n"
+
+    result = run(pytester, tests)
+
+    result.stderr.fnmatch_lines(["*is marked 'once', and its file does not say so*"])
+
+
+def test_a_mark_is_asked_for_in_files_that_name_it(pytester: pytest.Pytester) -> None:
+    """The others are not imported, but for an expression that may ask for more."""
+    pytester.makepyfile(test_broken="raise AssertionError")
+    tests = "import pytest\n\n@pytest.mark.once\ndef test_long():\n    pass\n"
+
+    found = run(pytester, tests, None, "-m", "once and not slow")
+    wider = run(pytester, tests, None, "-m", "once or slow")
+
+    found.assert_outcomes(passed=1)
+    wider.assert_outcomes(errors=1)
