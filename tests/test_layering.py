@@ -9,6 +9,7 @@ the other module. No files import each other in a circle, whichever package they
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -126,7 +127,7 @@ class Tree:
 
     def _read(self, path: Path) -> None:
         inside = path.relative_to(self.root).with_suffix("").parts
-        module, tree = self._room_of(inside), ast.parse(path.read_text())
+        module, tree = self.place_of(inside), ast.parse(path.read_text())
         self.modules.setdefault(module, []).append(tree)
         package = (self.package, *inside[:-1])
         self.imports.setdefault(module, set()).update(self._names(tree, package))
@@ -147,10 +148,12 @@ class Tree:
             package, *rest = name.split(".")
             if package == self.package:
                 is_module = rest and self._is_module(rest[0])
-                known.add(self._room_of(rest) if is_module else "__init__")
+                known.add(self.place_of(rest) if is_module else "__init__")
         return known - {module}
 
-    def _room_of(self, inside: Sequence[str]) -> str:
+    @staticmethod
+    def place_of(inside: Sequence[str]) -> str:
+        """Return the room, or the one within it, of a path within the package."""
         inner = ".".join(inside[:2])
         return inner if inner in INNER_ROOMS else inside[0]
 
@@ -254,32 +257,39 @@ def client_calls(tree: Tree, module: str) -> list[str]:
     return sorted(used & CLIENT_METHODS)
 
 
-ASYNCBATCH = Tree(SOURCE)
-MODULES = sorted(ASYNCBATCH.modules)
+@functools.cache
+def asyncbatch() -> Tree:
+    """Read the package once, and not where the tests are only collected."""
+    return Tree(SOURCE)
+
+
+MODULES = sorted(
+    {Tree.place_of(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down_only(module: str) -> None:
     """A module imports from lower levels only, and none that is closed to it."""
-    assert wrong_imports(ASYNCBATCH, module) == []
+    assert wrong_imports(asyncbatch(), module) == []
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_libraries_are_used_where_they_belong(module: str) -> None:
     """A module uses no library that is another module's task."""
-    assert wrong_libraries(ASYNCBATCH, module) == []
+    assert wrong_libraries(asyncbatch(), module) == []
 
 
 @pytest.mark.parametrize("module", sorted(PURE & set(MODULES)))
 def test_what_decides_does_not_wait(module: str) -> None:
     """A pure module has no coroutine function."""
-    assert async_functions(ASYNCBATCH, module) == []
+    assert async_functions(asyncbatch(), module) == []
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - DRIVERS))
 def test_only_the_lanes_drive_a_client(module: str) -> None:
     """No module but the lanes calls the methods that send a request by an httpx client."""
-    assert client_calls(ASYNCBATCH, module) == []
+    assert client_calls(asyncbatch(), module) == []
 
 
 @pytest.mark.parametrize(
