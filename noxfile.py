@@ -89,41 +89,46 @@ def lowest_versions() -> Iterator[str]:
                 yield f"{requirement.name}=={bound.version}"
 
 
-def keep_bytecode(session: nox.Session) -> None:
-    """Compile each module once, whatever the environment says: the tests start many processes."""
+def install_for_tests(session: nox.Session, *requirements: str) -> None:
+    """
+    Install what a run of tests needs, and let each module be compiled once.
+
+    Whatever the environment says, the bytecode is kept, because the tests start many processes;
+    the tests' own is the same in all sessions on one Python. Much of what pip would compile is
+    never imported.
+    """
+    session.install("--no-compile", *requirements)
+    # Their temporary folder.
+    session.create_tmp()
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.env["PYTHONPYCACHEPREFIX"] = session.create_tmp()
+    session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.cache_dir, "bytecode").absolute())
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the suite on the Python that runs nox; arguments go to pytest."""
-    session.install("-e", ".", *group("test"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("test"))
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
 
 
 @nox.session
 def once(session: nox.Session) -> None:
     """Run the tests that take long, and tell the same on each Python; arguments go to pytest."""
-    session.install("-e", ".", *group("test"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("test"))
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "once and not slow"]))
 
 
 @nox.session
 def extras(session: nox.Session) -> None:
     """Run the tests that need large libraries, such as pyarrow; arguments go to pytest."""
-    session.install("-e", ".", *group("extras"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("extras"))
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", "extras and not slow"]))
 
 
 @nox.session
 def ray(session: nox.Session) -> None:
     """Run the tests that need Ray, which is larger than all the rest; arguments go to pytest."""
-    session.install("-e", ".[ray]", *group("test"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".[ray]", *group("test"))
     which = ["tests/behaviour/cluster/test_engines.py", "-k", "ray", "-m", "extras"]
     # Ray puts sockets there: it waits for ever if their paths are longer than the system allows.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
@@ -136,8 +141,7 @@ def others(session: nox.Session) -> None:
     """Run the suite on each other Python that is installed; arguments go to pytest."""
     if not OTHERS:
         session.skip("no other Python is installed")
-    session.install("-e", ".", *group("test"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("test"))
     session.run("pytest", *(session.posargs or [*AT_ONCE, "-m", EVERYWHERE]))
 
 
@@ -148,8 +152,7 @@ def portable(session: nox.Session, machine: str) -> None:
 
     `portable(windows)` is one of them; arguments go to pytest.
     """
-    session.install("-e", ".", *group("test"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("test"))
     arguments = session.posargs or [*AT_ONCE, "-m", EVERYWHERE]
     session.run("pytest", f"--sockets-of={machine}", *arguments)
 
@@ -169,8 +172,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Measure which branches of `src` the suite reaches, and fail below what it did so far."""
-    session.install("-e", ".", *group("coverage"))
-    keep_bytecode(session)
+    install_for_tests(session, "-e", ".", *group("coverage"))
     # Each process writes a file of its own beside this one.
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
     session.run("coverage", "erase")
