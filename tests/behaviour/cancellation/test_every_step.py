@@ -3,7 +3,7 @@ Cancellation at every step there is, over real sockets: nothing is lost, held or
 
 Each way of waiting is run again and again, and cut off before the first, second, third … step of
 the event loop, until it ends without having been cut off. `-m slow` takes all steps; otherwise it
-is every sixth one, from a first one that differs from seed to seed.
+is every twelfth one, from a first one that differs from seed to seed.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ CORE = ("direct", "uploading", "over TLS", "streaming in order")
 
 
 def cases(names: Iterable[str], *backends: str) -> Any:
-    """Pair ways with back ends, and say which steps to cut them off at: every, or every sixth."""
+    """Pair ways with back ends, and say which steps to cut them off at: every, or every twelfth."""
     found = []
     for name, backend in itertools.product(names, backends):
         found.append(pytest.param(name, backend, 1, marks=pytest.mark.slow))
         if backend == "asyncio" or name in CORE:
-            found.append(pytest.param(name, backend, 6))
+            found.append(pytest.param(name, backend, 12))
     return pytest.mark.parametrize(("name", "backend", "stride"), found)
 
 

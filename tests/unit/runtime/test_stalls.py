@@ -415,7 +415,7 @@ async def test_a_blocking_input_makes_no_request_fail(lane: str, concurrency: in
     }[lane]()
 
     def urls() -> Iterator[str]:
-        for _ in range(3):
+        for _ in range(2):
             time.sleep(1.0)
             yield url
 
