@@ -241,8 +241,8 @@ async def _batch(count: int, *, streamed: bool) -> None:
     async with asyncbatch.Fetcher(retry=None, trust_env=False) as fetcher:
         shared = fetcher._shared
         assert shared is not None
-        trial = attrs.evolve(shared.trial, lane=_null_lane(fetcher))
-        fetcher._shared = attrs.evolve(shared, trial=trial)
+        attempter = attrs.evolve(shared.attempter, lane=_null_lane(fetcher))
+        fetcher._shared = attrs.evolve(shared, attempter=attempter)
         urls: Iterator[str] = numbered(_ORIGIN, count)
         if not streamed:
             await fetcher.fetch_many(urls)
