@@ -69,7 +69,6 @@ class MultiplexedConnection:
         "_ssl_object",
         "_streams",
         "_transport",
-        "_writer",
         "deadline",
         "early_end",
         "is_closed",
@@ -79,6 +78,7 @@ class MultiplexedConnection:
         "response_builder",
         "retire_at",
         "served",
+        "writer",
     )
 
     is_shared = True
@@ -107,7 +107,7 @@ class MultiplexedConnection:
         self._events.session = self._session
         self._ssl_object: object = None
         self._signs = SignsOfLife()
-        self._writer = SessionWriter(self._session, transport, self._signs, origin)
+        self.writer = SessionWriter(self._session, transport, self._signs, origin)
         self._limit = StreamLimit(self._session.max_streams)
         # Bytes may arrive at any time, so none make an idle connection unusable.
         self.poll: Poll = never
@@ -139,7 +139,7 @@ class MultiplexedConnection:
                 self._tell_pool()
         finally:
             self._is_receiving = False
-        self._writer.flush()
+        self.writer.flush()
 
     def eof_received(self) -> None:
         """Handle the end of the server's bytes."""
@@ -155,11 +155,11 @@ class MultiplexedConnection:
 
     def pause_writing(self) -> None:
         """Write no more for now."""
-        self._writer.pause()
+        self.writer.pause()
 
     def resume_writing(self) -> None:
         """Write on."""
-        self._writer.resume()
+        self.writer.resume()
 
     # Called by the pool.
 
@@ -199,7 +199,7 @@ class MultiplexedConnection:
         if exchange.deadline < self.deadline:
             self.watch(exchange.deadline)
         stream.deadline = exchange.deadline
-        self._writer.unsent.append(stream)
+        self.writer.unsent.append(stream)
         if not (self._is_receiving or self._is_scheduled):
             self._write_soon()
 
@@ -208,7 +208,7 @@ class MultiplexedConnection:
         self._is_scheduled = False
         if self.is_closed:
             return
-        self._writer.flush()
+        self.writer.flush()
         if self._has_changed:
             self._events.now = monotonic()
             self._tell_pool()
@@ -259,7 +259,7 @@ class MultiplexedConnection:
         self.deadline = NEVER
         self._pool.forget(self)
         self._session.stop()
-        self._writer.stop()
+        self.writer.stop()
         self._ssl_object = self._transport.get_extra_info("ssl_object")
         self._transport.abort()
         # Results refer to their connections.
@@ -299,20 +299,6 @@ class MultiplexedConnection:
             self.deadline = deadline
         if deadline < self._deadlines.next_at:
             self._deadlines.by(deadline)
-
-    def taken(self, stream: Stream, size: int) -> None:
-        """Give back the window of bytes that the reader has taken."""
-        if not self.is_closed:
-            self._session.consume(stream.number, size)
-            self._writer.flush()
-
-    def widen(self, stream: Stream, window: int) -> None:
-        """Let the server send more before it is taken."""
-        self._session.widen(stream.number, window)
-
-    def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:
-        """Send bytes of a body; return how many of its bytes wait for the server."""
-        return self._writer.send_body(stream, content, is_end=is_end)
 
     # Called by its `SessionEvents`.
 
@@ -371,7 +357,7 @@ class MultiplexedConnection:
         self._leave()
         if self._events.refused:
             self._send_refused_again()
-        self._writer.write_last()
+        self.writer.write_last()
         self.fail(error)
 
     # Private.
@@ -384,7 +370,7 @@ class MultiplexedConnection:
             InvalidRequest: It cannot be sent over HTTP/2.
             ProtocolError: No more streams can be opened.
         """
-        self._writer.open(stream, exchange)
+        self.writer.open(stream, exchange)
         self._streams[stream.number] = stream
         body = exchange.body
         if isinstance(body, Upload):
@@ -395,7 +381,7 @@ class MultiplexedConnection:
         """Write at the end of the turn or, if few streams are open, now."""
         # Bytes that arrived before a request may have a GOAWAY; the outbox reads them.
         if len(self._streams) < WORTH_WAITING and not (self.served and self._transport.poll(0)):
-            self._writer.flush()
+            self.writer.flush()
             return
         self._schedule()
 
@@ -410,8 +396,8 @@ class MultiplexedConnection:
         assert exchange is not None
         exchange.connection = self
         self._streams.pop(stream.number, None)
-        if self._writer.uploads:
-            self._writer.uploads.pop(stream.number, None)
+        if self.writer.uploads:
+            self.writer.uploads.pop(stream.number, None)
         if stream.untaken:
             self._session.consume(stream.number, stream.untaken)
         if stream.sending is not None:
@@ -494,7 +480,7 @@ class MultiplexedConnection:
         if self.is_closed:
             return
         is_closing = isinstance(cause, EngineClosed)
-        unsent = set() if is_closing else {stream.number for stream in self._writer.unsent}
+        unsent = set() if is_closing else {stream.number for stream in self.writer.unsent}
         was_silent = bool(self._signs.asked_at)
         ended: list[tuple[Stream, Exchange, Exception]] = []
         for stream in list(self._streams.values()):

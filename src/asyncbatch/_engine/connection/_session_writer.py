@@ -99,6 +99,16 @@ class SessionWriter:
         self.flush()
         return 0 if self.is_stopped else session.unsent(number)
 
+    def consume(self, stream: Stream, size: int) -> None:
+        """Let the server send as many bytes as the reader of a stream has taken."""
+        if not self.is_stopped:
+            self._session.consume(stream.number, size)
+            self.flush()
+
+    def widen(self, stream: Stream, window: int) -> None:
+        """Let the server send more before it is taken."""
+        self._session.widen(stream.number, window)
+
     def flush(self) -> None:
         """Write what the session has, as long as the kernel takes it."""
         while not (self._is_paused or self.is_stopped):

@@ -25,10 +25,31 @@ from asyncbatch._engine.http11 import (
 )
 
 
+class StreamWriter(Protocol):
+    """What a stream calls to send something."""
+
+    def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:
+        """Send bytes of a body; return how many of its bytes wait for the server."""
+        ...
+
+    def consume(self, stream: Stream, size: int) -> None:
+        """Let the server send as many bytes as the reader has taken."""
+        ...
+
+    def widen(self, stream: Stream, window: int) -> None:
+        """Let the server send more before it is taken."""
+        ...
+
+
 class StreamConnection(Protocol):
     """The connection, for a stream."""
 
     response_builder: Any
+
+    @property
+    def writer(self) -> StreamWriter:
+        """Sends for all streams."""
+        ...
 
     @property
     def is_closed(self) -> bool:
@@ -45,18 +66,6 @@ class StreamConnection(Protocol):
 
     def watch(self, deadline: float) -> None:
         """Call `expire` of the stream soon after `deadline`."""
-        ...
-
-    def taken(self, stream: Stream, size: int) -> None:
-        """Give back the window of bytes that the reader has taken."""
-        ...
-
-    def widen(self, stream: Stream, window: int) -> None:
-        """Let the server send more before it is taken."""
-        ...
-
-    def send_body(self, stream: Stream, content: bytes, *, is_end: bool) -> int:
-        """Send bytes of a body; return how many of its bytes wait for the server."""
         ...
 
     def get_extra_info(self, name: str) -> object:
@@ -150,7 +159,7 @@ class Stream:
             return b""
         content = self._body.take()
         untaken, self.untaken = self.untaken, 0
-        self._connection.taken(self, untaken)
+        self._connection.writer.consume(self, untaken)
         return content
 
     def limit_wait(self, exchange: Exchange, limit: float | None) -> None:
@@ -180,7 +189,7 @@ class Stream:
             self._send(b"", is_end=True)
 
     def _send(self, content: bytes, *, is_end: bool) -> None:
-        self.unsent = self._connection.send_body(self, content, is_end=is_end)
+        self.unsent = self._connection.writer.send_body(self, content, is_end=is_end)
         if self.sending is not None:
             self.sending.is_paused = self.unsent > 0
 
@@ -303,7 +312,7 @@ class Stream:
 
     def _widen(self) -> None:
         self._is_wide = True
-        self._connection.widen(self, LONG_WINDOW)
+        self._connection.writer.widen(self, LONG_WINDOW)
 
     def _keep_pace(self, size: int, now: float) -> None:
         assert self.exchange is not None

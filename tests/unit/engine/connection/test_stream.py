@@ -36,12 +36,13 @@ class Connection:
         self.response_builder: Any = None
         self.calls: list[tuple[Any, ...]] = []
         self.unsent = 0
+        self.writer = self
 
     def watch(self, deadline: float) -> None:
         self.calls.append(("watch", deadline))
 
-    def taken(self, stream: Stream, size: int) -> None:
-        self.calls.append(("taken", size))
+    def consume(self, stream: Stream, size: int) -> None:
+        self.calls.append(("consume", size))
 
     def widen(self, stream: Stream, window: int) -> None:
         self.calls.append(("widen", window))
@@ -179,7 +180,7 @@ def test_a_streamed_body_gives_its_window_back_when_it_is_taken() -> None:
     stream.add(b"abc", 0.0)
     stream.add(b"de", 0.0)
     assert (stream.take_body(), stream.take_body()) == (b"abcde", b"")
-    assert connection.calls == [("taken", 5)]
+    assert connection.calls == [("consume", 5)]
     assert stream.untaken == 0
 
 
