@@ -146,7 +146,7 @@ def parsing(responses: list[bytes]) -> Callable[[], Repeat]:
 
         def repeat(count: int) -> None:
             for index in range(count):
-                protocol.begin()
+                protocol.begin_response()
                 protocol.receive(responses[index % len(responses)])
                 protocol.take_body()
 
@@ -199,7 +199,7 @@ def building_responses() -> Repeat:
     encoder = RequestEncoder(client, binding, client.own_transport)
     limits = TimeLimits(total=30.0, connect=10.0)
     protocol = ResponseProtocol()
-    protocol.begin()
+    protocol.begin_response()
     protocol.receive(_HEADS[0])
     exchange: Any = SimpleNamespace(
         head=protocol.head,
@@ -272,7 +272,7 @@ def _null_engine(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
     from asyncbatch._engine.http11 import ResponseProtocol
 
     protocol = ResponseProtocol()
-    protocol.begin()
+    protocol.begin_response()
     protocol.receive(_HEADS[0])
 
     connection: Any = SimpleNamespace(response_builder=None, is_closed=False)

@@ -85,7 +85,7 @@ class Outcome:
 
 def read(protocol: ResponseProtocol, plan: Plan, pieces: list[bytes]) -> Outcome:
     """Read one response; any exception other than an `ExchangeError` is a finding."""
-    protocol.begin(plan.is_head_request, MAX_BODY)
+    protocol.begin_response(plan.is_head_request, MAX_BODY)
     body = b""
     left = len(pieces)
     try:
@@ -136,7 +136,7 @@ def receive(protocol: ResponseProtocol, plan: Plan, piece: memoryview) -> bool:
 def flood(plan: Plan, wire: bytes) -> None:
     """Go on with the end of the bytes for ever: no more than the limits allow may be kept."""
     protocol = ResponseProtocol()
-    protocol.begin(plan.is_head_request, MAX_BODY)
+    protocol.begin_response(plan.is_head_request, MAX_BODY)
     end = wire[-64:]
     rest = end * (FLOOD_PIECE // len(end))
     try:

@@ -52,7 +52,7 @@ cuts = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 def outcome(pieces: list[bytes]) -> tuple[object, ...]:
     """Feed and return all that can be observed; any other exception is a bug."""
     protocol = ResponseProtocol()
-    protocol.begin(max_body=50)
+    protocol.begin_response(max_body=50)
     body = b""
     try:
         for piece in pieces:

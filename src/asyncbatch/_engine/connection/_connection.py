@@ -227,7 +227,7 @@ class Connection:
         limits, body, payload = exchange.limits, exchange.body, exchange.payload
         if self._proxied is not None:
             payload = self._proxied.rewrite(payload)
-        self.protocol.begin(exchange.method == b"HEAD", limits.max_body)
+        self.protocol.begin_response(exchange.method == b"HEAD", limits.max_body)
         if body is None:
             self._transport.write(payload)
         elif isinstance(body, Upload):

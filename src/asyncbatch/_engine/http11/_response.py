@@ -120,9 +120,9 @@ class ResponseProtocol:
         self._partial = bytearray()
         # Reads an incomplete body; None before the body, after it, and if it came with its head.
         self._reader: BodyReader | None = None
-        self.begin()
+        self.begin_response()
 
-    def begin(self, is_head_request: bool = False, max_body: int = NO_LIMIT) -> None:
+    def begin_response(self, is_head_request: bool = False, max_body: int = NO_LIMIT) -> None:
         """
         Expect the response to the request that is sent now.
 

@@ -56,7 +56,7 @@ class Rig:
 
     def __init__(self, **limits: Any) -> None:
         self.protocol, self.transport = ResponseProtocol(), Transport()
-        self.protocol.begin(False)
+        self.protocol.begin_response(False)
         transport: Any = self.transport
         self.partial = PartialResponse(ExchangeLimits(**limits), self.protocol, transport, SHARED)
 

@@ -10,7 +10,7 @@ from asyncbatch._engine.http11 import ExchangeError, ResponseProtocol, ResponseS
 def read_ours(wire: bytes, method: bytes, *, ends: bool) -> tuple[int, bytes] | None:
     """Return status and body, or None where the message is refused or incomplete."""
     protocol = ResponseProtocol()
-    protocol.begin(method == b"HEAD")
+    protocol.begin_response(method == b"HEAD")
     try:
         if not protocol.receive(wire) and ends:
             protocol.receive_eof()

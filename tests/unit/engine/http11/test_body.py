@@ -168,7 +168,7 @@ def test_a_placed_response_ends_where_its_length_says(surplus: bytes) -> None:
     """What follows is seen, as with any other body, and nothing stays for the next response."""
     protocol = ResponseProtocol()
     for _ in range(2):
-        protocol.begin()
+        protocol.begin_response()
         receive(protocol, HEAD + BODY + surplus)
 
         assert protocol.state is ResponseState.DONE

@@ -23,7 +23,7 @@ def test_as_many_as_may_be_are_passed_over(together: bool) -> None:
     """And counted anew for each response, also where its head is known already."""
     protocol = ResponseProtocol()
     for _ in range(3):
-        protocol.begin()
+        protocol.begin_response()
         pieces = [HINTS] * MAX_INFORMATIONAL + [FINAL]
         for piece in [b"".join(pieces)] if together else pieces:
             protocol.receive(piece)

@@ -47,7 +47,7 @@ def feed(protocol: ResponseProtocol, pieces: Iterable[bytes]) -> bool:
 
 def read(message: Message, pieces: list[bytes]) -> tuple[ResponseProtocol, bool]:
     protocol = ResponseProtocol()
-    protocol.begin(message.method == b"HEAD")
+    protocol.begin_response(message.method == b"HEAD")
     has_rest = feed(protocol, pieces)
     if message.ends and protocol.state is not ResponseState.DONE:
         protocol.receive_eof()
@@ -99,7 +99,7 @@ def test_no_prefix_of_a_valid_response_is_an_error_or_complete_too_early(message
     """Each prefix waits for more, or holds the whole message."""
     for end in range(len(message.wire)):
         protocol = ResponseProtocol()
-        protocol.begin(message.method == b"HEAD")
+        protocol.begin_response(message.method == b"HEAD")
 
         if protocol.receive(message.wire[:end]):
             assert protocol.take_body() == message.body
@@ -112,9 +112,9 @@ def test_one_protocol_reads_many_responses(message: Message) -> None:
     protocol = ResponseProtocol()
     before = OK + b"Content-Length: 3\r\n\r\nabc"
     for _ in range(2):
-        protocol.begin()
+        protocol.begin_response()
         assert protocol.receive(before)
-        protocol.begin(message.method == b"HEAD")
+        protocol.begin_response(message.method == b"HEAD")
         feed(protocol, [message.wire])
         if protocol.state is not ResponseState.DONE:
             protocol.receive_eof()
@@ -130,7 +130,7 @@ def test_one_protocol_reads_responses_that_alternate(other: Message) -> None:
         protocol = ResponseProtocol()
         heads = []
         for each in [message, other] * 3:
-            protocol.begin(each.method == b"HEAD")
+            protocol.begin_response(each.method == b"HEAD")
             feed(protocol, [each.wire])
             if protocol.state is not ResponseState.DONE:
                 protocol.receive_eof()
@@ -148,7 +148,7 @@ def test_the_last_two_heads_are_not_parsed_again() -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
     heads = set()
     for wire in [moved, OK + b"Content-Length: 1\r\n\r\na"] * 3:
-        protocol.begin()
+        protocol.begin_response()
         assert protocol.receive(wire)
         heads.add(protocol.head)
 
@@ -163,7 +163,7 @@ def test_connections_that_share_known_heads_parse_each_head_once() -> None:
     for body in b"a", b"bb":
         wire = OK + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         for protocol in protocols:
-            protocol.begin()
+            protocol.begin_response()
             assert protocol.receive(wire)
             assert protocol.body == body
             heads.append(protocol.head)
@@ -215,7 +215,7 @@ def test_trailers_stay_apart_from_header_fields() -> None:
 def test_a_body_beyond_the_cap_is_refused(wire: bytes) -> None:
     """The cap holds for every framing, and before the bytes are there where they are announced."""
     protocol = ResponseProtocol()
-    protocol.begin(max_body=10)
+    protocol.begin_response(max_body=10)
 
     with pytest.raises(ResponseTooLarge) as caught:
         protocol.receive(wire)
@@ -235,7 +235,7 @@ def test_a_body_beyond_the_cap_is_refused(wire: bytes) -> None:
 def test_the_cap_that_is_named_is_the_one_that_was_asked_for(wire: bytes) -> None:
     """Not what a body with a coding may have on the wire, which is a little more."""
     protocol = ResponseProtocol()
-    protocol.begin(max_body=1_000)
+    protocol.begin_response(max_body=1_000)
 
     with pytest.raises(ResponseTooLarge, match="larger than 1000 bytes") as caught:
         protocol.receive(wire)
@@ -247,7 +247,7 @@ def test_the_cap_that_is_named_is_the_one_that_was_asked_for(wire: bytes) -> Non
 def test_a_body_as_large_as_the_cap_is_accepted(tail: bytes) -> None:
     """The cap is the largest size that passes."""
     protocol = ResponseProtocol()
-    protocol.begin(max_body=10)
+    protocol.begin_response(max_body=10)
     if not protocol.receive(OK + tail + b"0123456789"):
         protocol.receive_eof()
 
@@ -298,7 +298,7 @@ def test_a_body_past_its_limit_is_refused_before_it_comes(
 ) -> None:
     """A coding may make a body a little longer than what it decodes to, and is judged later."""
     protocol = ResponseProtocol()
-    protocol.begin(max_body=100_000)
+    protocol.begin_response(max_body=100_000)
     head = b"HTTP/1.1 200 OK\r\n" + coding + b"Content-Length: %d\r\n\r\n" % length
 
     if is_taken:
@@ -322,7 +322,7 @@ def test_trailers_that_come_byte_by_byte_are_looked_at_once(
     monkeypatch.setattr("asyncbatch._engine.http11._chunked._PARTIAL_TRAILER", Counting())
     trailers = b"X-Trailer: some of them\r\n" * 200
     protocol = ResponseProtocol()
-    protocol.begin()
+    protocol.begin_response()
     for byte in b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + trailers:
         assert not protocol.receive(bytes([byte]))
 
