@@ -118,7 +118,7 @@ class Connector:
         if literal is not None:
             self._hosts.check(host, literal)
 
-    def begin(
+    def begin_connect(
         self, origin: Origin, phases: ConnectPhases, attacher: Attacher
     ) -> Transport | StartedConnect | None:
         """
@@ -142,12 +142,12 @@ class Connector:
             return None
         route = origin.route
         if route is None:
-            begun = self._hosts.begin(origin, phases)
+            begun = self._hosts.begin_connect(origin, phases)
         else:
             self.check_given(origin.host, origin.port, route)
             phases.is_at_proxy = True
             try:
-                begun = self._hosts.begin(_place_of(route), phases, is_checked=False)
+                begun = self._hosts.begin_connect(_place_of(route), phases, is_checked=False)
             except (ConnectFailed, ResolveFailed) as exc:
                 raise ProxyFailed(route.label, str(exc)) from exc
         if begun is None or not begun.is_connected:
@@ -171,7 +171,7 @@ class Connector:
             origin: The origin to connect to.
             phases: Records the durations, also while they last.
             attacher: Makes the transport.
-            begun: What `begin` returned.
+            begun: What `begin_connect` returned.
 
         Raises:
             ExchangeError: A step failed: `ResolveFailed`, `AddressRefused`, `ConnectFailed`,
@@ -182,7 +182,7 @@ class Connector:
             return await self._connect(origin, phases, attacher, begun)
         if self._uds is not None:
             raise ProxyFailed(route.label, "it cannot be reached by a Unix domain socket")
-        if begun is None:  # otherwise `begin` has checked
+        if begun is None:  # otherwise `begin_connect` has checked
             self.check_given(origin.host, origin.port, route)
         phases.is_at_proxy = True
         phases.observe("proxy.connect.started", proxy=route.label)

@@ -47,7 +47,7 @@ class HostConnector:
         """Whether addresses are checked."""
         return self._policy is not None
 
-    def begin(
+    def begin_connect(
         self, origin: Origin, phases: ConnectPhases, *, is_checked: bool = True
     ) -> StartedConnect | None:
         """
@@ -70,7 +70,7 @@ class HostConnector:
         (address,) = self.check(origin.host, addresses) if is_checked else addresses
         started = monotonic()
         try:
-            return self._opener.begin(address)
+            return self._opener.begin_connect(address)
         except (OSError, OverflowError) as exc:
             raise self._connect_failed(origin, exc) from exc
         finally:
@@ -90,7 +90,7 @@ class HostConnector:
         Args:
             origin: Its host and its port.
             phases: Records the durations, also while they last.
-            begun: What `begin` returned.
+            begun: What `begin_connect` returned.
             is_checked: Whether the policy decides about the addresses.
 
         Raises:

@@ -51,7 +51,7 @@ class SocketOpener:
         self._local_address = local_address
         self._options = tuple(options)
 
-    def begin(self, address: Address) -> StartedConnect:
+    def begin_connect(self, address: Address) -> StartedConnect:
         """
         Begin to connect; await `finish` unless it is connected at once.
 

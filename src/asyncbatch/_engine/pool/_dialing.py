@@ -277,7 +277,7 @@ class Dial:
         if not connector.retries and exchange.observer is None:
             origin = self.origin_pool.origin
             try:
-                begun = connector.begin(origin, self._phases, dialler.attacher)
+                begun = connector.begin_connect(origin, self._phases, dialler.attacher)
                 if begun is None or isinstance(begun, StartedConnect):
                     self._begun = begun
                 else:

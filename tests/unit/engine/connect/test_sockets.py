@@ -59,7 +59,7 @@ async def opened(kind: str, opener: SocketOpener, address: Address) -> socket.so
     """Open a socket in one go, or begin and finish."""
     if kind == "connect":
         return await opener.connect(address)
-    begun = opener.begin(address)
+    begun = opener.begin_connect(address)
     return begun.sock if begun.is_connected else await opener.finish(begun)
 
 
@@ -91,7 +91,7 @@ async def test_options_that_there_are_not_leave_no_socket_open(
 ) -> None:
     """The error is the kernel's or Python's own; an open socket would fail this test."""
     with pytest.raises((OSError, TypeError)):
-        SocketOpener(None, [option]).begin(address_of(listener))
+        SocketOpener(None, [option]).begin_connect(address_of(listener))
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ async def test_a_path_is_connected_to(socket_path: str) -> None:
 
 async def test_what_was_begun_knows_its_address(listener: socket.socket) -> None:
     """And since when it has been under way."""
-    begun = Noting().begin(address_of(listener))
+    begun = Noting().begin_connect(address_of(listener))
     with begun.sock:
         assert isinstance(begun, StartedConnect)
         assert begun.address == address_of(listener)

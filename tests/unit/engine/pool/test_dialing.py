@@ -29,7 +29,7 @@ ORIGIN = Origin(is_tls=False, host="a.test", port=80)
 
 
 class Connector:
-    """Ends as it is told: `at_once` in `begin`, else in `connect`."""
+    """Ends as it is told: `at_once` in `begin_connect`, else in `connect`."""
 
     def __init__(self, *ends: Any, at_once: Any = None, retries: int = 0) -> None:
         self.ends = list(ends)
@@ -41,7 +41,7 @@ class Connector:
         # Seconds by which the connect has begun earlier.
         self.began_before = 0.0
 
-    def begin(self, *_: Any) -> Any:
+    def begin_connect(self, *_: Any) -> Any:
         if isinstance(self.at_once, Exception):
             raise self.at_once
         return self.at_once

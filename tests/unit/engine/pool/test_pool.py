@@ -112,7 +112,7 @@ async def test_a_free_connection_serves_a_waiter_before_its_own_dial_does() -> N
             return await original(*args)  # type: ignore[arg-type]
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
-        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
+        engine.connector.begin_connect = nothing_begun  # type: ignore[method-assign]
         second = aio.ensure_future(get(engine, server, "/b"))
         await aio.sleep(0)
         gate.open("/a")
@@ -138,7 +138,7 @@ async def test_a_dial_that_lost_its_exchange_serves_the_next() -> None:
             return await original(*args)  # type: ignore[arg-type]
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
-        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
+        engine.connector.begin_connect = nothing_begun  # type: ignore[method-assign]
         both = [aio.ensure_future(get(engine, server)) for _ in range(2)]
         await aio.gather(*both)
         # One was served by the first connection, the other waited for it too; its dial goes on.
@@ -165,7 +165,7 @@ async def test_a_dial_that_was_taken_over_does_not_end_its_taker_too_early() -> 
             return await aio.Event().wait()
 
         engine.connector.connect = never  # type: ignore[assignment, method-assign]
-        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
+        engine.connector.begin_connect = nothing_begun  # type: ignore[method-assign]
         second = aio.ensure_future(get(engine, server, "/b", limits=limits))
         await aio.sleep(0)
         gate.open("/a")
@@ -270,14 +270,14 @@ async def test_without_a_descriptor_the_longest_idle_connection_makes_room() -> 
         engine_for(max_connections=20) as engine,
     ):
         origins = [Origin(is_tls=False, host=f"127.0.0.{i}", port=server.port) for i in range(1, 9)]
-        original = engine.connector.begin
+        original = engine.connector.begin_connect
 
         def begin(*arguments: Any) -> object:
             if engine.counts()["idle"] >= 3:
                 raise ConnectFailed("no descriptor") from OSError(errno.EMFILE, "Too many files")
             return original(*arguments)
 
-        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        engine.connector.begin_connect = begin  # type: ignore[assignment, method-assign]
         for origin in [*origins, *origins[-3:]]:
             await get(engine, origin)
 
@@ -299,7 +299,7 @@ async def test_without_a_descriptor_and_idle_connections_the_connect_fails() -> 
         def begin(*_: object) -> object:
             raise ConnectFailed("no descriptor") from OSError(errno.ENFILE, "Too many files")
 
-        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        engine.connector.begin_connect = begin  # type: ignore[assignment, method-assign]
         other = Origin(is_tls=False, host="127.0.0.2", port=server.port)
         with pytest.raises(ConnectFailed, match="no descriptor"):
             await get(engine, other)
@@ -312,7 +312,7 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
     """With hardly a descriptor or a port left they are served in turn, and none fails."""
     gate = Gate()
     async with serve(gate.script) as server, engine_for() as engine:
-        original = engine.connector.begin
+        original = engine.connector.begin_connect
         refused = 0
 
         def begin(*arguments: Any) -> object:
@@ -322,7 +322,7 @@ async def test_what_gets_no_connection_of_its_own_shares_one_that_is_busy(number
                 raise ConnectFailed("nothing left") from OSError(number, "nothing left")
             return original(*arguments)
 
-        engine.connector.begin = begin  # type: ignore[assignment, method-assign]
+        engine.connector.begin_connect = begin  # type: ignore[assignment, method-assign]
         exchanges = [aio.ensure_future(get(engine, server, "/0"))]
         await until(lambda: engine.counts().get("connections") == 1)
         exchanges += [aio.ensure_future(get(engine, server, f"/{n}")) for n in range(1, 5)]
@@ -347,7 +347,7 @@ async def test_connections_that_are_being_opened_count_where_an_idle_one_would_d
             return await original(*args)  # type: ignore[arg-type]
 
         engine.connector.connect = slow  # type: ignore[assignment, method-assign]
-        engine.connector.begin = nothing_begun  # type: ignore[method-assign]
+        engine.connector.begin_connect = nothing_begun  # type: ignore[method-assign]
         other = Origin(is_tls=False, host="localhost", port=server.port)
         opened = [aio.ensure_future(get(engine, other)) for _ in range(2)]
         await until(lambda: engine.counts()["connecting"] == 2)
