@@ -111,7 +111,7 @@ class Attacher:
         except BaseException:
             lower.abort()
             raise
-        tls.begin(lower)
+        tls.begin_handshake(lower)
         await tls.wait_until_verified()
         return tls
 

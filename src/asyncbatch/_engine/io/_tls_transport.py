@@ -109,7 +109,7 @@ class TLSTransport:
         # Set at the end of the handshake; `None` after `wait_until_verified`.
         self._shaken: Future[None] | None = loop.create_future()
 
-    def begin(self, lower: Transport) -> None:
+    def begin_handshake(self, lower: Transport) -> None:
         """Begin the handshake over a transport that calls this object."""
         self._lower = lower
         self._is_shaking = True

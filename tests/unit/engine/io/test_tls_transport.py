@@ -132,7 +132,7 @@ class Pair:
 
     async def shake_hands(self, size: int = 4096) -> None:
         """Shake hands, with the server's bytes in pieces of `size`."""
-        self.tls.begin(self.lower)  # type: ignore[arg-type]
+        self.tls.begin_handshake(self.lower)  # type: ignore[arg-type]
         for _ in range(3):
             self.take()
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -273,7 +273,7 @@ async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
         ["http/1.1"],
     )
     pair.lower = Lower(pair.tls)
-    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.tls.begin_handshake(pair.lower)  # type: ignore[arg-type]
     pair.take()
     with contextlib.suppress(ssl.SSLWantReadError):
         pair.server.do_handshake()
@@ -291,7 +291,7 @@ async def test_a_peer_that_is_not_trusted_is_never_used() -> None:
 async def test_an_end_in_the_handshake_fails_it(end: str) -> None:
     """Whether orderly or not."""
     pair = Pair()
-    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.tls.begin_handshake(pair.lower)  # type: ignore[arg-type]
     if end == "eof":
         pair.tls.eof_received()
     else:
@@ -425,7 +425,7 @@ async def test_the_end_of_the_handshake_goes_with_the_first_request(
 ) -> None:
     """In one write, if the request is there within two turns of the loop."""
     pair = Pair(version=version)
-    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.tls.begin_handshake(pair.lower)  # type: ignore[arg-type]
     while pair.tls._is_shaking:
         pair.take()
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -444,7 +444,7 @@ async def test_the_end_of_the_handshake_goes_with_the_first_request(
 async def test_the_end_of_the_handshake_is_sent_without_a_request_too() -> None:
     """The server waits for it."""
     pair = Pair(version=ssl.TLSVersion.TLSv1_3)
-    pair.tls.begin(pair.lower)  # type: ignore[arg-type]
+    pair.tls.begin_handshake(pair.lower)  # type: ignore[arg-type]
     pair.take()
     with contextlib.suppress(ssl.SSLWantReadError):
         pair.server.do_handshake()
