@@ -365,7 +365,7 @@ class Connection:
 
     def take_body(self) -> bytes | memoryview:
         """Return the received bytes of a streamed body, and resume reading."""
-        return b"" if self._arrival is None else self._arrival.take()
+        return b"" if self._arrival is None else self._arrival.take_body()
 
     def get_extra_info(self, name: str) -> object:
         """Ask the transport; once closed, return what was kept of it."""

@@ -80,9 +80,9 @@ class PartialResponse:
         self._is_placing = False
         # Whether the reader of the body writes each piece away before it takes the next one.
         self._is_lending = False
-        # Bytes that `take` has returned last.
+        # Bytes that `take_body` has returned last.
         self._taken = 0
-        # The object that receives the next bytes elsewhere, until `take` is called.
+        # The object that receives the next bytes elsewhere, until `take_body` is called.
         self._refill: Refill | None = None
 
     @property
@@ -125,10 +125,10 @@ class PartialResponse:
         return None
 
     def lend(self) -> None:
-        """Let what `take` returns be memory that is used again after the next call."""
+        """Let what `take_body` returns be memory that is used again after the next call."""
         self._is_lending = True
 
-    def take(self) -> bytes | memoryview:
+    def take_body(self) -> bytes | memoryview:
         """Return the received bytes of a streamed body, and resume reading."""
         protocol = self._protocol
         if self._refill is not None:
@@ -142,7 +142,7 @@ class PartialResponse:
 
     def refill(self) -> Refill | None:
         """
-        Return what receives the bytes after the piece that was taken last, until the next `take`.
+        Return what receives the bytes after the piece taken last, until the next `take_body`.
 
         `None` unless they may be on this machine already, and only one reader gets them.
         """

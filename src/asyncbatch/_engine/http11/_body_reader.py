@@ -98,7 +98,7 @@ class BodyReader:
         """The trailer fields, once the body has ended."""
         return () if self._chunks is None else self._chunks.trailer_fields
 
-    def take(self) -> bytes | memoryview:
+    def take_body(self) -> bytes | memoryview:
         """Return the bytes decoded so far; those of a lent body are valid until the next call."""
         return self._content.take()
 

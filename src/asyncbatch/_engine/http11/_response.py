@@ -222,7 +222,7 @@ class ResponseProtocol:
         if self._reader is None:
             body, self.body = self.body, b""
             return bytes(body)
-        return self._reader.take()
+        return self._reader.take_body()
 
     def place_body(self) -> memoryview | None:
         """

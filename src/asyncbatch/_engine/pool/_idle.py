@@ -76,7 +76,7 @@ class IdleConnections:
         if len(self.members) > self._maximum:
             self._deadlines.by(now + IDLE_GRACE)
 
-    def take(self, connection: PooledConnection) -> None:
+    def remove(self, connection: PooledConnection) -> None:
         """Remove an idle connection; the caller removes it from its `OriginPool`."""
         del self.members[connection]
         group = self._group_of.pop(connection, None)

@@ -187,7 +187,7 @@ class Pool:
         if connection in self.in_use:
             self.in_use.discard(connection)
         elif connection in self.idle.members:
-            self.idle.take(connection)
+            self.idle.remove(connection)
             del origin_pool.idle[connection]
         else:
             return
@@ -382,7 +382,7 @@ class Pool:
                 idle[connection] = None  # `forget` removes it
                 connection.close()
                 continue
-            self.idle.take(connection)
+            self.idle.remove(connection)
             self.in_use.add(connection)
             return connection
         return None

@@ -68,7 +68,7 @@ class Rig:
         """Begin a body that is lent, after its head."""
         self.receive(HEAD + b"x")
         self.partial.lend()
-        assert self.partial.take() == b"x"
+        assert self.partial.take_body() == b"x"
 
     def fill(self) -> None:
         """Receive as much as there is room for."""
@@ -128,7 +128,7 @@ def test_a_streamed_body_that_is_not_read_is_left_with_the_kernel() -> None:
     rig.receive(b"y")
     assert rig.transport.told == ["pause"]
 
-    assert len(rig.partial.take()) == HIGH_WATER + 1
+    assert len(rig.partial.take_body()) == HIGH_WATER + 1
     rig.partial.read_on()
     assert rig.transport.told == ["pause", "resume"]
 
@@ -198,7 +198,7 @@ def test_a_lent_body_is_received_where_its_reader_finds_it() -> None:
     rig.fill()
     paused = rig.transport.told
     rig.transport.told = []
-    piece = rig.partial.take()
+    piece = rig.partial.take_body()
 
     assert paused == ["place", "shared", "pause"]
     assert isinstance(piece, memoryview)
@@ -212,7 +212,7 @@ def test_a_body_that_is_not_lent_is_copied() -> None:
     rig = Rig(streams=True)
     rig.receive(HEAD + b"x" * 1000)
 
-    assert rig.partial.take() == b"x" * 1000
+    assert rig.partial.take_body() == b"x" * 1000
     assert rig.transport.told == []
 
 
@@ -229,7 +229,7 @@ def test_a_short_or_chunked_body_is_copied(head: bytes) -> None:
     rig.receive(head + b"x")
     rig.partial.lend()
 
-    assert rig.partial.take() == b"x"
+    assert rig.partial.take_body() == b"x"
     assert rig.transport.told == []
 
 
@@ -238,13 +238,13 @@ def test_behind_a_full_piece_its_reader_may_receive() -> None:
     rig = Rig(streams=True)
     rig.lend()
     rig.fill()
-    rig.partial.take()
+    rig.partial.take_body()
     left = rig.protocol.announced
     rig.transport.told.clear()
     refill = rig.partial.refill()
     assert refill is not None
     received = sum(refill(memoryview(bytearray(BLOCK))) for _ in range(3))
-    rig.partial.take()
+    rig.partial.take_body()
 
     (told, most), *_, last = rig.transport.told
     assert (told, last) == ("refill", "resume")
@@ -259,9 +259,9 @@ def test_a_reader_does_not_receive_without_end() -> None:
     rig = Rig(streams=True)
     rig.receive(HEAD.replace(b"9999999", b"9" * 12) + b"x")
     rig.partial.lend()
-    rig.partial.take()
+    rig.partial.take_body()
     rig.fill()
-    rig.partial.take()
+    rig.partial.take_body()
     rig.partial.refill()
 
     assert ("refill", REFILLED) in rig.transport.told
@@ -274,14 +274,14 @@ def test_a_reader_may_not_receive_where_it_does_not_pay(why: str) -> None:
     rig.lend()
     if why == "little came":
         rig.receive(b"x" * 1000)
-        rig.partial.take()
+        rig.partial.take_body()
     elif why == "near the end":
         while rig.protocol.announced > BLOCK:
             rig.fill()
-            rig.partial.take()
+            rig.partial.take_body()
     else:
         rig.fill()
-        rig.partial.take()
+        rig.partial.take_body()
     if why == "more has come":
         rig.receive(b"x")
     rig.transport.can_refill = why != "not this one"

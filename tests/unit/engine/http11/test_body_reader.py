@@ -29,7 +29,7 @@ def test_what_lies_behind_a_body_is_counted(framing: str) -> None:
         assert reader.receive(wire[:cut]) < 0
         assert reader.receive(wire[cut:] + b"behind") == 6
         assert reader.untaken == 5
-        assert reader.take() == b"hello"
+        assert reader.take_body() == b"hello"
         assert reader.untaken == 0
         assert reader.trailers == ((TRAILER,) if length == CHUNKED else ())
 
@@ -40,7 +40,7 @@ def test_only_the_end_of_the_connection_ends_a_body_of_no_length() -> None:
 
     assert reader.is_until_close
     assert reader.receive(b"123456") < 0
-    assert reader.take() == b"123456"
+    assert reader.take_body() == b"123456"
     assert reader.receive(b"7890") < 0
     with pytest.raises(ResponseTooLarge):
         reader.receive(b"!")

@@ -30,7 +30,7 @@ class FakeConnection:
         self.closed_at: float | None = None
 
     def close(self) -> None:
-        self.idle.take(self)  # type: ignore[arg-type]
+        self.idle.remove(self)  # type: ignore[arg-type]
         self.closed_at = CLOCK.now
 
 
@@ -88,7 +88,7 @@ def test_one_that_was_used_again_starts_anew() -> None:
     deadlines = FakeSweep()
     idle = IdleConnections(deadlines, maximum=10, expiry=60.0)  # type: ignore[arg-type]
     connection = keep(idle, "a", 0.0, 5)
-    idle.take(connection)  # type: ignore[arg-type]
+    idle.remove(connection)  # type: ignore[arg-type]
     idle.add(connection, 3.0, None)  # type: ignore[arg-type]
     run(idle, deadlines)
 
@@ -99,7 +99,7 @@ def test_servers_cannot_make_ever_more_groups() -> None:
     """However many times they name, where nothing else bounds them."""
     idle = IdleConnections(FakeSweep(), maximum=10, expiry=NEVER)  # type: ignore[arg-type]
     for told in range(0, 100_000, 7):
-        idle.take(keep(idle, "a", 0.0, told))  # type: ignore[arg-type]
+        idle.remove(keep(idle, "a", 0.0, told))  # type: ignore[arg-type]
 
     assert len(idle._groups) < 310
 
