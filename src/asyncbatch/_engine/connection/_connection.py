@@ -300,7 +300,7 @@ class Connection:
             self._arrival.leave_place()
         self._pool.forget(self)
         if self.sending is not None:
-            self.sending.stop()
+            self.sending.cancel_upload()
         self._ssl_object = self._transport.get_extra_info("ssl_object")
         self._transport.abort()
         self._let_go()

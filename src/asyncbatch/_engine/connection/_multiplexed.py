@@ -401,7 +401,7 @@ class MultiplexedConnection:
         if stream.untaken:
             self._session.consume(stream.number, stream.untaken)
         if stream.sending is not None:
-            stream.sending.stop()
+            stream.sending.cancel_upload()
             stream.sending = None
         self._has_changed = True
 

@@ -91,7 +91,7 @@ class PartialRequest:
             waiter.set_result(None)
         self._expect_peer()
 
-    def stop(self) -> None:
+    def cancel_upload(self) -> None:
         """Cancel the upload, if there is one."""
         if self._upload is not None:
             self._upload.cancel()

@@ -216,7 +216,7 @@ class Dialler:
         """Cancel all dials in progress, and begin no more for exchanges that hope."""
         self.is_stopped = True
         for dial in list(self.dials):
-            dial.stop()
+            dial.cancel()
 
 
 class Dial:
@@ -312,7 +312,7 @@ class Dial:
         self._leave(exchange)
         hoping = self.origin_pool.hoping
         if not hoping:
-            self.stop()  # the task calls `dial_failed`
+            self.cancel()  # the task calls `dial_failed`
             return
         other, _ = hoping.popitem(last=False)
         self.take_over(other)
@@ -324,7 +324,7 @@ class Dial:
         if self._limit is not None:
             self._limit.extend(seconds)
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Cancel the task, if there is one."""
         if self._task is not None:
             self._task.cancel()
