@@ -147,7 +147,7 @@ class Dialler:
 
     def dial(self, origin_pool: OriginPool, exchange: Exchange, *, is_fresh: bool = False) -> None:
         """Open a connection, whether there is room or not; `is_fresh` as for `Dial`."""
-        self.waiters.feed(exchange)
+        self.waiters.dial_begun(exchange)
         Dial(self, origin_pool, exchange, is_fresh=is_fresh).begin()
 
     def dial_for_hoping(self, origin_pool: OriginPool) -> None:
@@ -316,7 +316,7 @@ class Dial:
             return
         other, _ = hoping.popitem(last=False)
         self.take_over(other)
-        self._dialler.waiters.feed(other)
+        self._dialler.waiters.dial_begun(other)
 
     def take_out(self, seconds: float) -> None:
         """Take the time of a blocked loop out of the phases and the limit."""

@@ -96,7 +96,7 @@ class OriginPools:
         self._may_share = may_share
         self.kept: dict[Origin, OriginPool] = {}
 
-    def of(self, origin: Origin) -> OriginPool:
+    def find_or_add(self, origin: Origin) -> OriginPool:
         """Return the `OriginPool` of an origin, and keep it until `tidy` finds it empty."""
         origin_pool = self.kept.get(origin)
         if origin_pool is None:

@@ -97,7 +97,7 @@ class Pool:
         """Start the exchange, now or as soon as there is a connection for it."""
         origin_pool = self._origin_pools.kept.get(exchange.origin)
         if origin_pool is None:
-            origin_pool = self._origin_pools.of(exchange.origin)
+            origin_pool = self._origin_pools.find_or_add(exchange.origin)
         if origin_pool.shared:
             shared = origin_pool.take_shared()
             if shared is not None:
@@ -110,7 +110,8 @@ class Pool:
                 if connection.is_shared:
                     self._share(connection)
                 return
-            origin_pool = self._origin_pools.of(exchange.origin)  # the idle ones were closed
+            # It may be forgotten by now, since idle ones were closed.
+            origin_pool = self._origin_pools.find_or_add(exchange.origin)
         self._wait(origin_pool, exchange)
 
     def withdraw(self, exchange: Exchange) -> None:
@@ -230,7 +231,7 @@ class Pool:
         """Use HTTP/1.1 for an origin from now on; return whether that is allowed."""
         if not self._connector.protocols.require_http11(origin):
             return False
-        origin_pool = self._origin_pools.of(origin)
+        origin_pool = self._origin_pools.find_or_add(origin)
         for connection in [*self.in_use, *self.idle.members]:
             if isinstance(connection, MultiplexedConnection) and connection.origin == origin:
                 connection.retire()
@@ -268,7 +269,8 @@ class Pool:
             return
         self.waiters.add(exchange)
         # The connection that has just been closed has left a place.
-        self.dialler.dial(self._origin_pools.of(exchange.origin), exchange, is_fresh=True)
+        origin_pool = self._origin_pools.find_or_add(exchange.origin)
+        self.dialler.dial(origin_pool, exchange, is_fresh=True)
 
     # Called by dials.
 
@@ -348,7 +350,7 @@ class Pool:
             exchange = self.waiters.first_starved()
             if exchange is None:
                 return
-            origin_pool = self._origin_pools.of(exchange.origin)
+            origin_pool = self._origin_pools.find_or_add(exchange.origin)
             connection = origin_pool.take_shared() or self._take_idle(origin_pool, exchange)
             if connection is not None:
                 self._serve(connection, exchange)

@@ -42,7 +42,7 @@ class Waiters:
         self.starved[exchange] = None
         self.expire_at(exchange, exchange.limits.pool_timeout)
 
-    def feed(self, exchange: Exchange) -> None:
+    def dial_begun(self, exchange: Exchange) -> None:
         """Note that a connection is being opened for an exchange; the dial has its own limit."""
         self.starved.pop(exchange, None)
         if exchange.expires != exchange.deadline:

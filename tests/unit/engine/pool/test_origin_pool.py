@@ -43,21 +43,21 @@ def test_one_that_may_share_takes_any_number_until_more_is_known() -> None:
     """Over HTTP/1.1 it is one at a time."""
     pools = OriginPools(lambda origin: origin.is_tls)
 
-    assert pools.of(ORIGIN).streams == NEVER
-    assert pools.of(ORIGIN._replace(is_tls=False)).streams == 1
+    assert pools.find_or_add(ORIGIN).streams == NEVER
+    assert pools.find_or_add(ORIGIN._replace(is_tls=False)).streams == 1
 
 
 @pytest.mark.parametrize("reference", ["connections", "opening", "waiting"])
 def test_it_is_kept_for_as_long_as_something_refers_to_it(reference: str) -> None:
     """A connection, a dial or an exchange that waits; and there is never a second one."""
     pools = OriginPools(lambda _: False)
-    origin_pool = pools.of(ORIGIN)
+    origin_pool = pools.find_or_add(ORIGIN)
     some: Any = {object(): None}
     setattr(origin_pool, reference, 1 if reference == "connections" else some)
 
     pools.tidy(origin_pool)
     assert pools.kept == {ORIGIN: origin_pool}
-    assert pools.of(ORIGIN) is origin_pool
+    assert pools.find_or_add(ORIGIN) is origin_pool
     setattr(origin_pool, reference, 0 if reference == "connections" else {})
     pools.tidy(origin_pool)
     assert not pools.kept
@@ -72,7 +72,7 @@ class Room:
 
 def test_the_connection_that_has_got_room_last_is_shared() -> None:
     """Those that have none any more are passed over, and forgotten."""
-    origin_pool = OriginPools(lambda _: True).of(ORIGIN)
+    origin_pool = OriginPools(lambda _: True).find_or_add(ORIGIN)
     connections: list[Any] = [Room(has_room) for has_room in (True, True, False, False)]
     origin_pool.shared.update(dict.fromkeys(connections))
 
