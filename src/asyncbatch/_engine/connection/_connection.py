@@ -139,7 +139,7 @@ class Connection:
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes."""
-        self._end(None, is_clean=True)
+        self._bytes_ended(None, is_clean=True)
 
     def cut_off(self, error: Exception | None) -> None:
         """
@@ -148,12 +148,12 @@ class Connection:
         Over TLS, it lacks the closing alert: anyone on the path could have caused it (RFC 9112
         §9.8).
         """
-        self._end(error, is_clean=False)
+        self._bytes_ended(error, is_clean=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection."""
         if not self.is_closed:
-            self._end(exc, is_clean=False)
+            self._bytes_ended(exc, is_clean=False)
 
     def pause_writing(self) -> None:
         """Note that bytes of the request wait to be sent."""
@@ -492,7 +492,7 @@ class Connection:
         elif follow is None:
             exchange.settle()
 
-    def _end(self, exc: Exception | None, *, is_clean: bool) -> None:
+    def _bytes_ended(self, exc: Exception | None, *, is_clean: bool) -> None:
         exchange = self.exchange
         if exchange is None:
             if not (self.served or self.is_closed):

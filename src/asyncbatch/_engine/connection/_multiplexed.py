@@ -143,15 +143,15 @@ class MultiplexedConnection:
 
     def eof_received(self) -> None:
         """Handle the end of the server's bytes."""
-        self._end(None)
+        self._bytes_ended(None)
 
     def cut_off(self, error: Exception | None) -> None:
         """Handle an end of the bytes that may not come from the server."""
-        self._end(error)
+        self._bytes_ended(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection."""
-        self._end(exc)
+        self._bytes_ended(exc)
 
     def pause_writing(self) -> None:
         """Write no more for now."""
@@ -457,7 +457,7 @@ class MultiplexedConnection:
         if self.deadline < NEVER:
             self._deadlines.by(self.deadline)
 
-    def _end(self, cause: Exception | None) -> None:
+    def _bytes_ended(self, cause: Exception | None) -> None:
         """Handle the end of the bytes."""
         if self.is_closed:
             return

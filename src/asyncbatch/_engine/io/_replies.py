@@ -57,15 +57,15 @@ class Replies:
 
     def eof_received(self) -> None:
         """Note the end of the peer's bytes."""
-        self._end(None)
+        self._bytes_ended(None)
 
     def cut_off(self, error: Exception | None) -> None:
         """Note an end that may not come from the peer."""
-        self._end(error)
+        self._bytes_ended(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end of the connection."""
-        self._end(exc)
+        self._bytes_ended(exc)
 
     def pause_writing(self) -> None:
         """Do nothing: the proxy has read all bytes when it answers."""
@@ -73,7 +73,7 @@ class Replies:
     def resume_writing(self) -> None:
         """Do nothing."""
 
-    def _end(self, error: Exception | None) -> None:
+    def _bytes_ended(self, error: Exception | None) -> None:
         if not self.has_ended:
             self.has_ended = True
             self._error = error

@@ -227,12 +227,12 @@ class TLSTransport:
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLError, MemoryError) as exc:
-            self._end(exc)
+            self._report_end(exc)
             return
         try:
             self._flush()
         except MemoryError as exc:
-            self._end(exc)
+            self._report_end(exc)
             return
         if sent < len(content) and self._owner is not None:
             self._backlog = bytes(content[sent:])
@@ -353,7 +353,7 @@ class TLSTransport:
     def _read(self) -> None:
         """Pass on what has arrived, as much at once as the buffer holds."""
         if self._refill_end is not None and not self._is_paused:
-            self._end(self._refill_end)
+            self._report_end(self._refill_end)
             return
         while self._owner is not None and not self._is_paused:
             owner = self._owner
@@ -369,7 +369,7 @@ class TLSTransport:
             if self._outgoing.pending:
                 self._flush()
             if end is not None:
-                self._end(end)
+                self._report_end(end)
                 return
             if filled < len(buffer):
                 return
@@ -395,7 +395,7 @@ class TLSTransport:
             return filled, exc
         return filled, None
 
-    def _end(self, end: Exception) -> None:
+    def _report_end(self, end: Exception) -> None:
         owner = self._owner
         if owner is None:
             return

@@ -370,7 +370,7 @@ class Dial:
             self._succeeded(task.result())
 
     def _succeeded(self, connection: PooledConnection) -> None:
-        dialler, origin_pool, exchange = self._dialler, self.origin_pool, self._end()
+        dialler, origin_pool, exchange = self._dialler, self.origin_pool, self._leave_dialler()
         if not (connection.is_closed or dialler.is_stopped):
             del origin_pool.opening[self]
             dialler.owner.connection_opened(connection, origin_pool, exchange)
@@ -385,9 +385,9 @@ class Dial:
         dialler.dial_failed(self, exchange, error)
 
     def _failed(self, error: Exception | None) -> None:
-        self._dialler.dial_failed(self, self._end(), error)
+        self._dialler.dial_failed(self, self._leave_dialler(), error)
 
-    def _end(self) -> Exchange | None:
+    def _leave_dialler(self) -> Exchange | None:
         """Remove the dial, and return the exchange that still waits for it."""
         self._dialler.dials.pop(self, None)
         self.origin_pool.spare_dials.pop(self, None)
