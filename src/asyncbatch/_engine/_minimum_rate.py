@@ -1,5 +1,5 @@
 """
-`Pace`: whether a peer sends at the least rate required.
+`ReceivedRate`: whether a peer sends at the least rate required.
 
 Pure: the caller counts the bytes, and passes the time.
 """
@@ -13,7 +13,7 @@ WINDOW = 10
 """Whole seconds over which the rate is averaged; a transfer may pause for as long."""
 
 
-class Pace:
+class ReceivedRate:
     """
     Counts the bytes of one transfer, and tells when it will have been too slow.
 

@@ -7,7 +7,7 @@ Most responses are complete at the first read, and need none.
 from __future__ import annotations
 
 from asyncbatch._engine._exchange import NEVER, ExchangeLimits
-from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._engine.http11 import ResponseProtocol, ResponseTooLarge
 from asyncbatch._engine.io._refill import Refill
 from asyncbatch._engine.io._transport import Transport
@@ -53,8 +53,8 @@ class PartialResponse:
         "_is_paused",
         "_is_placing",
         "_limits",
-        "_pace",
         "_protocol",
+        "_rate",
         "_refill",
         "_shared",
         "_taken",
@@ -73,7 +73,7 @@ class PartialResponse:
         self._transport = transport
         self._shared = shared
         # Set with `ExchangeLimits.minimum_rate`, while bytes must come at that rate.
-        self._pace: Pace | None = None
+        self._rate: ReceivedRate | None = None
         # Whether reading is paused, since the reader of the body is slow.
         self._is_paused = False
         # Whether the transport receives into the memory of the body, not into the shared buffer.
@@ -88,12 +88,12 @@ class PartialResponse:
     @property
     def too_slow_at(self) -> float:
         """When the response will be too slow, if no more bytes come."""
-        return NEVER if self._pace is None else self._pace.too_slow_at
+        return NEVER if self._rate is None else self._rate.too_slow_at
 
     def take_out(self, seconds: float) -> None:
-        """Take the time of a blocked loop out of the pace."""
-        if self._pace is not None:
-            self._pace.take_out(seconds)
+        """Take the time of a blocked loop out of the rate."""
+        if self._rate is not None:
+            self._rate.take_out(seconds)
 
     def add(self, nbytes: int, now: float, in_use: int = 1) -> ResponseTooLarge | None:
         """
@@ -109,7 +109,7 @@ class PartialResponse:
         """
         limits = self._limits
         if limits.minimum_rate is not None:
-            self._keep_pace(limits.minimum_rate, nbytes, now)
+            self._count_towards_rate(limits.minimum_rate, nbytes, now)
         if limits.streams:
             self._hold_back()
             return None
@@ -170,15 +170,15 @@ class PartialResponse:
         """Make the transport receive into the shared buffer again."""
         self._receive_into(None)
 
-    def _keep_pace(self, rate: float, nbytes: int, now: float) -> None:
+    def _count_towards_rate(self, rate: float, nbytes: int, now: float) -> None:
         protocol = self._protocol
         if not protocol.is_under_way or (self._limits.streams and protocol.head is not None):
             # After a 1xx, the server is computing; for a streamed body, the reader sets the pace.
-            self._pace = None
+            self._rate = None
             return
-        if self._pace is None:
-            self._pace = Pace(rate, now)
-        self._pace.add(nbytes, now)
+        if self._rate is None:
+            self._rate = ReceivedRate(rate, now)
+        self._rate.add(nbytes, now)
 
     def _hold_back(self) -> None:
         if self._is_placing:

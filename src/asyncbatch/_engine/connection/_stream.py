@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from asyncbatch._engine._exchange import NEVER, Exchange
-from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._engine.connection._partial_request import PartialRequest
 from asyncbatch._engine.connection._time_limits import give_more_time, passed_limit, take_out
 from asyncbatch._engine.http2 import LONG_WINDOW, STREAM_WINDOW
@@ -97,7 +97,7 @@ class Stream:
         "_connection",
         "_is_wide",
         "_longest",
-        "_pace",
+        "_rate",
         "_received",
         "deadline",
         "exchange",
@@ -125,7 +125,7 @@ class Stream:
         self._longest = 0
         self._is_wide = False
         # Set with `ExchangeLimits.minimum_rate`, while bytes must come at that rate.
-        self._pace: Pace | None = None
+        self._rate: ReceivedRate | None = None
 
     # Called by the code that began the exchange.
 
@@ -167,8 +167,8 @@ class Stream:
         deadline = exchange.deadline
         if limit is not None:
             deadline = min(deadline, monotonic() + limit)
-        if self._pace is not None:
-            deadline = min(deadline, self._pace.too_slow_at)
+        if self._rate is not None:
+            deadline = min(deadline, self._rate.too_slow_at)
         self.deadline = deadline
         self._connection.watch(deadline)
 
@@ -242,8 +242,8 @@ class Stream:
         if head.length > STREAM_WINDOW:
             self._widen()
         if limits.minimum_rate is not None:
-            self._keep_pace(0, exchange.first_byte_at)
-        if limits.read_timeout is not None or self._pace is not None:
+            self._count_towards_rate(0, exchange.first_byte_at)
+        if limits.read_timeout is not None or self._rate is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
 
@@ -268,8 +268,8 @@ class Stream:
         if self._received > STREAM_WINDOW and not self._is_wide:
             self._widen()
         if limits.minimum_rate is not None:
-            self._keep_pace(len(content), now)
-        if limits.read_timeout is not None or self._pace is not None:
+            self._count_towards_rate(len(content), now)
+        if limits.read_timeout is not None or self._rate is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
 
@@ -295,14 +295,14 @@ class Stream:
         """Return the error of the time limit that has passed: total, rate, or a wait."""
         exchange = self.exchange
         assert exchange is not None
-        too_slow_at = NEVER if self._pace is None else self._pace.too_slow_at
+        too_slow_at = NEVER if self._rate is None else self._rate.too_slow_at
         waits = self.unsent > 0
         return passed_limit(exchange, now, too_slow_at=too_slow_at, waits_to_send=waits)
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the exchange."""
-        if take_out(self, seconds, before) and self._pace is not None:
-            self._pace.take_out(seconds)
+        if take_out(self, seconds, before) and self._rate is not None:
+            self._rate.take_out(seconds)
 
     def give_more_time(self, seconds: float) -> None:
         """Extend every limit of the exchange."""
@@ -314,14 +314,14 @@ class Stream:
         self._is_wide = True
         self._connection.writer.widen(self, LONG_WINDOW)
 
-    def _keep_pace(self, size: int, now: float) -> None:
+    def _count_towards_rate(self, size: int, now: float) -> None:
         assert self.exchange is not None
         rate = self.exchange.limits.minimum_rate
         if rate is None:
             return
-        if self._pace is None:
-            self._pace = Pace(rate, now)
-        self._pace.add(size, now)
+        if self._rate is None:
+            self._rate = ReceivedRate(rate, now)
+        self._rate.add(size, now)
 
     def _is_long_redirect(self, size: int) -> bool:
         assert self.exchange is not None

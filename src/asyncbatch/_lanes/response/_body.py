@@ -19,7 +19,7 @@ import anyio
 
 from asyncbatch._decoding import BodyLimitExceeded
 from asyncbatch._engine import BodyStream, Exchange, is_untouched
-from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._head_fields import coding_of, fields_of_body
@@ -221,7 +221,7 @@ class _Raw:
 
 async def _add_in_pace(raw: _Raw, chunks: AsyncIterator[bytes], minimum_rate: float) -> bool:
     """Add all chunks to `raw`; return `False` if they arrive too slowly."""
-    pace = Pace(minimum_rate, anyio.current_time())
+    pace = ReceivedRate(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for chunk in chunks:
             raw.add(chunk)

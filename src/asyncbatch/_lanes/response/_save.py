@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from asyncbatch._decoding import decoder_into
-from asyncbatch._engine._minimum_rate import Pace
+from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.response._body import abandon, close, drop_stream
 from asyncbatch._lanes.response._head_fields import coding_of
@@ -93,7 +93,7 @@ async def write_all(
         async for piece in pieces:
             received += await sink.write(piece, refill())
         return received
-    pace = Pace(minimum_rate, anyio.current_time())
+    pace = ReceivedRate(minimum_rate, anyio.current_time())
     with anyio.CancelScope(deadline=pace.too_slow_at) as scope:
         async for piece in pieces:
             # While the disk is slow, the server is not.
