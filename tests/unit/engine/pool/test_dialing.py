@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from asyncbatch._engine.http11 import TruncatedResponse
 from asyncbatch._engine.io._closing import Closing
 from asyncbatch._engine.pool import _dialing
 from asyncbatch._engine.pool._dialing import Dial, Dialler
-from asyncbatch._engine.pool._origin_pool import OriginPool
+from asyncbatch._engine.pool._origin_pool import OriginPool, OriginPools
 from asyncbatch._engine.pool._waiters import Waiters
 from tests import aio
 from tests.virtual_time import virtual_time
@@ -110,12 +111,14 @@ class Idle:
     def __init__(self) -> None:
         self.members: list[object] = []
         self.closed = 0
+        self.when_closed: Callable[[], None] = lambda: None
 
     def close_oldest(self) -> bool:
         if not self.members:
             return False
         del self.members[0]
         self.closed += 1
+        self.when_closed()
         return True
 
 
@@ -412,6 +415,20 @@ async def test_an_idle_connection_makes_room_for_a_descriptor() -> None:
     assert rig.owner.ended[1] == ("succeeded", rig.exchange, "connection on transport")
     assert rig.idle.closed == 1
     assert rig.connector.connects == 2
+
+
+async def test_an_origin_is_kept_while_its_last_connection_makes_room() -> None:
+    """The dial that is begun again would otherwise be of an `OriginPool` that is forgotten."""
+    rig = Rig(Connector(no_descriptor(), "transport"))
+    pools = OriginPools(lambda _: False)
+    pools.kept[ORIGIN] = rig.origin_pool
+    rig.idle.members.append(object())
+    rig.idle.when_closed = lambda: pools.tidy(rig.origin_pool)
+    rig.dial.begin()
+    await until(lambda: len(rig.owner.ended) == 2)
+
+    assert rig.idle.closed == 1
+    assert pools.kept == {ORIGIN: rig.origin_pool}
 
 
 async def test_without_descriptors_an_exchange_waits_for_the_open_connections() -> None:
