@@ -116,11 +116,12 @@ async def test_a_storm_of_time_outs_leaves_the_pool_whole() -> None:
 
 async def test_a_connection_that_timed_out_answers_nobody_else() -> None:
     """A late response goes nowhere."""
+    timed_out = aio.Event()
 
     async def script(peer: Peer) -> None:
         target = (await peer.read_request()).split()[1]
         if target == b"/late":
-            await aio.sleep(0.03)
+            await timed_out.wait()
             await peer.send(OK.replace(b"ok", b"NO"))
         else:
             await peer.send(OK)
@@ -129,6 +130,7 @@ async def test_a_connection_that_timed_out_answers_nobody_else() -> None:
     async with serve(script) as server, engine_for(max_connections=1) as engine:
         with pytest.raises(TimedOut):
             await get(engine, server, "/late", deadline=monotonic() + 0.01)
+        timed_out.set()
         for _ in range(5):
             assert bytes((await get(engine, server)).content) == b"ok"
             await aio.sleep(0.01)
