@@ -22,6 +22,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._httpcore_pool import Admission, admission_of, release_leaked
 from asyncbatch._lanes.client._own_client import OwnClient
+from asyncbatch._lanes.client._plain_requests import PlainRequests
 from asyncbatch._lanes.client._routes import engines_of
 from asyncbatch._lanes.client._short_send import ShortSend
 from asyncbatch._lanes.request._encoded_request import Encoded, Plain
@@ -69,6 +70,7 @@ class ClientLane:
         self.binding = binding
         self.rules = Rules(max_body, follow_redirects, max_redirects, minimum_rate)
         self._short = ShortSend(client, binding.library)
+        self._plain_requests = PlainRequests(client, binding.library)
         self._stalls = Stalls()
         # The phases of attempts in progress, by their limits.
         self._under_way: dict[TimeLimit, PhaseTrace] = {}
@@ -177,6 +179,7 @@ class ClientLane:
             rules,
             hops,
             reader,
+            self._plain_requests,
             resumed,
             sink,
             on_body=functools.partial(limit.extend, _more(seconds, allowed)),

@@ -17,6 +17,7 @@ from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._challenges import with_one_challenge
 from asyncbatch._lanes.client._hop import Hops
 from asyncbatch._lanes.client._own_client import showing_cookies_of
+from asyncbatch._lanes.client._plain_requests import PlainRequests
 from asyncbatch._lanes.client._redirects import leave_behind
 from asyncbatch._lanes.failures._callers import (
     CallersError,
@@ -96,6 +97,7 @@ class ClientAttempt:
         rules: Rules,
         hops: Hops,
         reader: ClientBodyReader,
+        plain_requests: PlainRequests,
         resumed: Resumed | None = None,
         sink: Sink | None = None,
         on_body: Callable[[], object] = _ignore,
@@ -108,6 +110,7 @@ class ClientAttempt:
         self._rules = rules
         self._hops = hops
         self._reader = reader
+        self._plain_requests = plain_requests
         self._state = hops.state
         self._resumed = resumed
         self._sink = sink
@@ -201,12 +204,17 @@ class ClientAttempt:
 
     def _build_plain(self, url: str, limits: TimeLimits) -> Any:
         """Return the request for a URL without options; `None` if it is no plain one after all."""
-        check_text(url, self._binding)
-        with showing_cookies_of(self._client, url):
-            native = self._binding.build_plain(self._client, url, limits)
-        if native is not None:
+        native = self._plain_requests.make(url, limits)
+        if native is None:
+            check_text(url, self._binding)
+            with showing_cookies_of(self._client, url):
+                native = self._binding.build_plain(self._client, url, limits)
+            if native is None:
+                return None
             check_url(native.url, self._binding, native)
-            self._hops.checked = native.url
+            self._plain_requests.learn(native, url, limits)
+        # Another URL of the same origin has been checked, if not this one.
+        self._hops.checked = native.url
         return native
 
     async def _respond(self, native: Any) -> None:

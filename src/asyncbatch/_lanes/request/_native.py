@@ -38,6 +38,11 @@ def plain_request(library: Any, url: str, fields: _Fields, timeout: Any) -> Any 
     return _made(library, url, fields, timeout)
 
 
+def is_laid_out_as(made: Any, given: Any) -> bool:
+    """Whether two requests are the same in all of their attributes, the private ones too."""
+    return _laid_out(made) == _laid_out(given)
+
+
 def headers_of(library: Any, head: ResponseHead) -> Any:
     """Return what `library.Headers(head.fields)` returns, or the fields in an unknown layout."""
     if library.Request.__init__ is not _known_constructor(library):
