@@ -7,6 +7,7 @@ Private request extensions are added here, and removed before the caller can see
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,7 +21,12 @@ from asyncbatch._engine import (
 from asyncbatch._lanes.client._binding import Binding, readable
 from asyncbatch._lanes.client._cookies import drop_unsendable
 from asyncbatch._lanes.client._hooks import add_next_request, send_with_hooks
-from asyncbatch._lanes.client._httpcore_pool import Admission
+from asyncbatch._lanes.client._httpcore_pool import (
+    Admission,
+    Admitted,
+    Entering,
+    take_assigned,
+)
 from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes.client._routes import (
     forwarded_by,
@@ -230,8 +236,18 @@ class Hops:
         # httpcore's first event comes after the request has got a connection.
         self._trace.on_connection = admitted.admit_next
         try:
-            return await self._send(native)
+            # The next request need not wait for that if this one has been assigned its connection
+            # at once: two turns of the event loop are saved, one with each lock of httpcore's.
+            return await Entering(
+                self._send(native), functools.partial(self._admit_next, native, admitted)
+            )
         finally:
+            admitted.admit_next()
+
+    def _admit_next(self, native: Any, admitted: Admitted) -> None:
+        """Admit the next request if this one, which waits for the first time, has a connection."""
+        transport = self._client._transport_for_url(native.url)
+        if take_assigned(getattr(transport, "_pool", None), self._trace):
             admitted.admit_next()
 
     async def _send(self, native: Any) -> Any:

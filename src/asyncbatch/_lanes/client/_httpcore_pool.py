@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from typing import Any, TypeVar
 
 import anyio
 
@@ -18,6 +18,8 @@ from asyncbatch._engine import is_stock_pool
 from asyncbatch._lanes.client._conditions import is_all_httpx
 from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._timeouts import CLOSE_SECONDS
+
+R = TypeVar("R")
 
 ADMISSION_TIMEOUT = 1.0
 """
@@ -39,7 +41,7 @@ class Admission:
     then it assigns the same connection to other requests. All but the first are sent back, scan
     every connection of the pool again, and may starve after newcomers. At 100 connections this
     takes longer than all the rest of a request, httpx's part included. httpcore2 marks a connection
-    as taken when it assigns it.
+    as taken when it assigns it; `take_assigned` does so for httpcore.
     """
 
     def __init__(self) -> None:
@@ -79,6 +81,73 @@ class Admitted:
         free, self._free = self._free, None
         if free is not None:
             free.release()
+
+
+class Entering(Awaitable[R]):
+    """
+    An awaitable that calls a function when it first waits, and is passed on unchanged.
+
+    Args:
+        sending: The awaitable.
+        on_wait: The function.
+    """
+
+    __slots__ = ("_on_wait", "_sending")
+
+    def __init__(self, sending: Awaitable[R], on_wait: Callable[[], object]) -> None:
+        self._sending = sending
+        self._on_wait = on_wait
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        steps: Any = self._sending.__await__()
+        result: R
+        try:
+            waited_for = next(steps)
+            self._on_wait()
+            while True:
+                try:
+                    value = yield waited_for
+                except BaseException as error:
+                    waited_for = steps.throw(error)
+                else:
+                    # That of asyncio; from here on, no step comes through this function.
+                    if value is None:
+                        break
+                    waited_for = steps.send(value)
+        except StopIteration as end:
+            result = end.value
+        else:
+            result = yield from steps
+        return result
+
+
+def take_assigned(pool: Any, trace: object) -> bool:
+    """
+    Take the connection that a pool has just assigned to a request, so that no other one gets it.
+
+    httpcore assigns connections that are idle, and a request may use its own as well if that is in
+    the state of a new one. If the request is cancelled before it does, `release_leaked` finds the
+    connection.
+
+    Args:
+        pool: A pool of httpcore's own for HTTP/1.1.
+        trace: The extension `trace` of the request, by which it is found.
+
+    Returns:
+        Whether the request has a connection; `False` if the pool is not laid out as in httpcore 1.0
+        (since 1.0.3).
+    """
+    try:
+        newest = pool._requests[-1]
+        if newest.request.extensions.get("trace") is not trace or newest.connection is None:
+            return False
+        connection = newest.connection._connection
+        if connection is not None and connection.is_idle():
+            connection._state = type(connection._state).NEW
+            connection._expire_at = None
+    except (AttributeError, IndexError):
+        return False
+    return True
 
 
 _admissions: weakref.WeakKeyDictionary[Any, Admission] = weakref.WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher
 from asyncbatch._lanes.client import _httpcore_pool
-from asyncbatch._lanes.client._httpcore_pool import admission_of
+from asyncbatch._lanes.client._httpcore_pool import Entering, admission_of, take_assigned
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -143,6 +143,125 @@ async def test_a_failure_lets_the_next_one_in(library: Any, server: LoopbackServ
     assert not failed.ok
     assert failed.kind is FailureKind.connect
     assert result.ok
+
+
+async def test_a_request_waits_for_no_other_if_the_pool_has_room(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been assigned its connection, which is then taken, before another one enters."""
+    waits: list[Any] = []
+    monkeypatch.setattr(_httpcore_pool.Admission, "admit", waits.append)
+    async with new_client(httpx) as client, Fetcher(client, concurrency=MANY) as fetcher:
+        for _ in range(2):  # with new connections, and with those
+            results = await fetcher.fetch_many([server.url()] * 50)
+            results.raise_for_failures()
+
+    assert waits == []
+
+
+async def test_a_connection_taken_by_a_cancelled_request_is_given_up(
+    server: LoopbackServer,
+) -> None:
+    """At whatever moment it is cancelled, all connections that stay can be used again."""
+    async with new_client(httpx) as client, Fetcher(client, concurrency=MANY) as fetcher:
+        pool = client._transport._pool
+        for turns in range(12):
+            (await fetcher.fetch_many([server.url()] * MANY)).raise_for_failures()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fetcher.fetch_many, [server.url()] * MANY)
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+
+            assert pool._requests == []
+            assert all(each.is_idle() or each.is_closed() for each in pool.connections)
+
+
+class OfStub:
+    """An object with the attributes given."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+async def test_only_the_newest_request_takes_its_connection(server: LoopbackServer) -> None:
+    """It is known by its trace; in another layout of the pool nothing is taken."""
+
+    async def trace(*_: object) -> None:
+        """Look away."""
+
+    async with new_client(httpx) as client:
+        await client.get(server.url())
+        pool = client._transport._pool
+        [connection] = pool.connections
+        request = httpcore.Request(
+            "GET", server.url(), headers={"Host": "a.test"}, extensions={"trace": trace}
+        )
+        for requests in (
+            [],
+            [OfStub(request=request, connection=None)],
+            [OfStub(request=httpcore.Request("GET", server.url()), connection=connection)],
+            [OfStub(status=request)],
+        ):
+            assert not take_assigned(OfStub(_requests=requests), trace)
+            assert connection.is_available()
+
+        newest = OfStub(request=request, connection=connection)
+        assert take_assigned(OfStub(_requests=[newest]), trace)
+        assert not connection.is_available()
+        assert not connection.is_idle()
+        assert (await connection.handle_async_request(request)).status == 200
+
+
+class Steps:
+    """Waits for what it is given, and returns what came of each wait."""
+
+    def __init__(self, *waits: object) -> None:
+        self._waits = waits
+
+    def __await__(self) -> Generator[Any, Any, list[object]]:
+        came: list[object] = []
+        for wait in self._waits:
+            try:
+                came.append((yield wait))
+            except ValueError as error:
+                came.append(error)
+        return came
+
+
+def run_by(awaitable: Any, *answers: object) -> tuple[list[object], object]:
+    """Return what an awaitable waits for, and its result; an answer may be raised in it."""
+    steps, waits = awaitable.__await__(), []
+    try:
+        waits.append(next(steps))
+        for answer in answers:
+            is_error = isinstance(answer, BaseException)
+            waits.append(steps.throw(answer) if is_error else steps.send(answer))
+    except StopIteration as end:
+        return waits, end.value
+    raise AssertionError(waits)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [(), (None,), (None, None, 3), (1, 2, None), (ValueError("a"), None), (1, ValueError("b"))],
+)
+def test_an_entering_request_is_passed_on_unchanged(answers: tuple[object, ...]) -> None:
+    """Its waits, what comes of them, and its result."""
+    waits = [object() for _ in answers]
+    told: list[object] = []
+
+    found = run_by(Entering(Steps(*waits), lambda: told.append(1)), *answers)
+
+    assert found == run_by(Steps(*waits), *answers) == (waits, list(answers))
+    assert told == [1] * bool(answers)
+
+
+def test_an_entering_request_that_is_given_up_ends() -> None:
+    """An error that it does not catch comes out, and so does its own."""
+    for error in (KeyError("a"), GeneratorExit()):
+        with pytest.raises(type(error)):
+            run_by(Entering(Steps(1, 2), list), error)
 
 
 async def test_what_tells_nothing_has_no_admission(monkeypatch: pytest.MonkeyPatch) -> None:
