@@ -53,7 +53,7 @@ class SlowStart:
         """Record the start of a request."""
         if self._before:
             self._let_in.add(request)
-        self._begin_waiting(now)
+        self.begin_waiting(now)
 
     def ended(self, request: object) -> None:
         """Record the end of a request, whatever its outcome."""
@@ -72,7 +72,7 @@ class SlowStart:
         if not self.has_answered:
             self.has_answered = True
             self.width = max(self.width, FIRST)
-            self._begin_waiting(now)
+            self.begin_waiting(now)
 
     def on_time(self, when: float, in_flight: int) -> None:
         """Double the width, if it has been used up for long enough."""
@@ -81,7 +81,7 @@ class SlowStart:
         self.width *= 2
         if not self.has_answered:
             self.width = min(self.width, FIRST)
-        self._begin_waiting(when)
+        self.begin_waiting(when)
 
     def final_width(self, full: float, in_flight: int, *, is_waited_for: bool) -> float | None:
         """
@@ -101,6 +101,7 @@ class SlowStart:
         has_spare = not self._before and not is_waited_for and 1 < self.width > in_flight
         return self.width if has_spare else None
 
-    def _begin_waiting(self, now: float) -> None:
+    def begin_waiting(self, now: float) -> None:
+        """Double the width in a second, if it is used up until then and may be doubled."""
         may_widen = self.has_answered or self.width < FIRST
         self.widens_at = now + WIDENING_SECONDS if may_widen else math.inf

@@ -134,6 +134,7 @@ class Host:
         if self.slow_start is None:
             self.settle(now)
             self.slow_start = SlowStart(self.width, has_answered=self.has_answered)
+            self.slow_start.begin_waiting(now)
             self.plain = self.steady = False
             self._set_limit()
 

@@ -520,6 +520,21 @@ def test_a_server_that_answers_slowly_is_not_opened_as_slowly() -> None:
     assert sizes == [(1.0, 1), (2.0, 1), (3.0, 2), (4.0, 4), (5.0, 4)]
 
 
+def test_a_host_that_has_answered_is_opened_by_the_second_when_its_answers_take_long() -> None:
+    """From the moment on in which as many requests are in flight as may be."""
+    batch = Batch(concurrency=100)
+    for n in range(5):
+        batch.attempt(n / 10, succeeded())
+    batch.add(60, now=1.0)
+    sizes = []
+    now: float | None = 1.0
+    while now is not None:
+        sizes.append((now, len(starts(batch, now))))
+        now = batch.schedule.wake_at
+
+    assert sizes == [(1.0, 15), (2.0, 15), (3.0, 30)]
+
+
 def test_a_host_where_nobody_waits_is_as_any_other_up_to_its_width() -> None:
     """It costs no more than one that was never paused, and goes on from where it was."""
     batch = paused_batch(waiting=3)
