@@ -27,7 +27,7 @@ class Proxies:
 
     def __init__(self, pool: ProxyPool, random: Callable[[], float]) -> None:
         self._rotation = ProxyRotation(pool, random)
-        # Set when an attempt has ended; a new one each time that somebody waits.
+        # Set when an attempt has ended; a new one for each wait.
         self._ended = anyio.Event()
 
     def acquire_nowait(self, item: object, host: str, now: float) -> Proxy | Full | None:

@@ -143,7 +143,7 @@ class EngineClosed(ExchangeError):
 
 
 class RequestRefused(ProtocolError):
-    """The server has not processed the request, so it may be sent again whatever its method."""
+    """The server has not processed the request, so it may be sent again with any method."""
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:

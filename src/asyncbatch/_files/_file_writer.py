@@ -244,7 +244,7 @@ class FileWriter:
     def _check_size(self, part: Part, more: int) -> None:
         decision = self.decision
         if decision is not None and ending_of(decision, part.size + more) is Ending.OVERLONG:
-            # Before it is written: bytes beyond the end must not be continued, whatever ends this.
+            # Before it is written: bytes beyond the end must never be continued.
             self.may_continue = False
             part.remove()
             raise SinkFailure(FailureKind.protocol, "the body is longer than its head says")

@@ -142,7 +142,7 @@ class Part:
         """Return what `keep` was given for the bytes that are in the part; `None` if unknown."""
         state = read_beside(self._beside)
         if state is not None and state.pop("boot", None) != _boot():
-            # What was not synced may be missing, whatever the size of the file.
+            # Bytes that were not synced may be missing, even if the file has its full size.
             self.size = min(self.size, _last_number(_lines_beside(self._beside)))
         return state
 

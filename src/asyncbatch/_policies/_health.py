@@ -46,7 +46,7 @@ class Finding(Enum):
     DOUBT = "doubt"
     """No outage yet: a host that has never answered gets no more than `room` requests."""
     OUTAGE = "outage"
-    """A round of attempts has failed: the host is to be paused."""
+    """A round of attempts has failed: pause the host."""
     DOWN = "down"
     """The host is given up."""
 
@@ -118,7 +118,7 @@ class Health:
         return True
 
     def ended(self, request: object) -> bool:
-        """Record the end of a request, whatever its outcome; return whether it was the probe."""
+        """Record the end of a request with any outcome; return whether it was the probe."""
         if self._probe is not request:
             return False
         self._probe = None

@@ -23,13 +23,13 @@ from asyncbatch._values._request import Request
 Choice: TypeAlias = Literal["round_robin", "random", "sticky"]
 
 WINDOW = 20
-"""The last outcomes through a proxy that say whether it is any good."""
+"""The number of last outcomes of a proxy that decide whether it rests."""
 
 LEAST_BAD = 5
-"""How many of them must be bad before it rests, and at least half of those there are."""
+"""The least number of bad outcomes, which must also be half of all, before a proxy rests."""
 
 REST = 60.0
-"""Seconds for which a proxy rests that is bad, or wants other credentials."""
+"""Seconds for which a proxy rests after bad outcomes or a 407."""
 
 # Failures without an answer. Behind a tunnel, the proxy or the server may have caused them.
 _BAD = frozenset(
@@ -130,7 +130,7 @@ class _Member:
         self.number = number
         self.in_flight = 0
         self.rests_until = 0.0
-        # Whether it is out of the ring; back in, once somebody looks after `rests_until`.
+        # Whether it is out of the ring; the first look after `rests_until` puts it back.
         self.is_resting = False
         # The last ones: whether each was good.
         self.outcomes: deque[bool] = deque(maxlen=WINDOW)

@@ -56,7 +56,7 @@ class SlowStart:
         self.begin_waiting(now)
 
     def ended(self, request: object) -> None:
-        """Record the end of a request, whatever its outcome."""
+        """Record the end of a request, with any outcome."""
         if not self._before:
             return
         if request in self._let_in:

@@ -28,7 +28,7 @@ class BlockedTime:
         # let no request start. An attribute, since each request to a plain host reads it: such a
         # host has no total rate, so that its clock stands.
         self.seconds = 0.0
-        # Seconds in which the total rate let no request start, whatever the host did.
+        # Seconds in which the total rate let no request start, in any state of the host.
         self.held = 0.0
         self.settled_at = -math.inf
 

@@ -287,7 +287,7 @@ class Host:
         return None
 
     def _hear(self) -> None:
-        """Learn from an answer, whatever it says."""
+        """Learn from an answer with any status."""
         self.has_answered = True
         if self._health is not None:
             self._recuperate(self._health)

@@ -34,7 +34,7 @@ class Retry(RetryPolicy):
         default=None, validator=_check_when
     )
     """A function that is called with each failure that can be tried again (tries are left, and the
-    body can be sent again). It returns `True` to try again after the usual wait, whatever the kind
-    or method; a number, to try again after that many seconds; `False`, to not try again; `None`, to
-    let the rest of the policy decide. `attempts`, `budget` and deadlines still apply. If it raises,
-    the result is a failure of kind `callback`."""
+    body can be sent again). It returns `True` to try again after the usual wait, with any kind
+    and method; a number, to try again after that many seconds; `False`, not to try again; `None`,
+    to let the rest of the policy decide. `attempts`, `budget` and deadlines still apply. If it
+    raises, the result is a failure of kind `callback`."""

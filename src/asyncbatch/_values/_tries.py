@@ -78,7 +78,7 @@ def _added(given: Any, headers: Mapping[str, str]) -> Any:
         replaced = {name.lower() for name in headers}
         kept = {name: value for name, value in given.items() if name.lower() not in replaced}
         return {**kept, **headers}
-    # Of httpx, whatever the client's library: both take its pairs.
+    # Of httpx, for clients of both libraries: both take its pairs.
     own = httpx.Headers(given)
     own.update(headers)
     return own.raw

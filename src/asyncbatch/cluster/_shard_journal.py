@@ -49,7 +49,7 @@ class ShardJournal(Journal):
 
     def _open(self) -> Store:
         store = opened(self, _KeptStore)
-        # In this order: whoever closes this meanwhile finds the store, or is seen here.
+        # In this order: a concurrent `close` finds the store, or is seen here.
         self._stores.append(store)
         store.is_kept = not self._is_closed.is_set()
         return store

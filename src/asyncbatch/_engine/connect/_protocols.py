@@ -23,8 +23,8 @@ class Protocols:
     The protocols of one engine.
 
     Args:
-        http1: Whether HTTP/1.1 may be spoken. Without it, HTTP/2 is, whatever the server says, and
-            also without TLS.
+        http1: Whether HTTP/1.1 may be spoken. Without it, every connection speaks HTTP/2, with any
+            server, and also without TLS.
         http2: Whether HTTP/2 may be spoken; over TLS, the server decides.
     """
 

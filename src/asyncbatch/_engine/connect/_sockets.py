@@ -141,7 +141,7 @@ def begin_connect(sock: socket.socket, address: tuple[Any, ...]) -> bool:
     """
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS and sys.platform == "linux":
-        # To this host, the handshake is complete when the first call returns, whatever it returns.
+        # To this host, the handshake is complete when the first call returns, even with an error.
         # A second call costs 0.4 µs, and saves a turn of the event loop.
         error = sock.connect_ex(address)
     if error in _UNFINISHED:

@@ -1,8 +1,8 @@
 """
 The request for a tunnel and its reply (RFC 9110 §9.3.6).
 
-Sans-IO. A 2xx opens the tunnel, whatever the head says about a body, and the bytes after the empty
-line belong to the tunnel. Any other answer is that of the proxy, never that of the origin.
+Sans-IO. A 2xx opens the tunnel, with any fields about a body, and the bytes after the empty line
+belong to the tunnel. Any other answer is that of the proxy, never that of the origin.
 """
 
 from __future__ import annotations

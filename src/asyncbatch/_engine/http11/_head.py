@@ -243,7 +243,7 @@ def _judge_framing(head: ResponseHead, is_http11: bool) -> None:
         else:
             head.idle_timeout = _idle_timeout(value)
     if head.status < 200 or head.status in (204, 304):
-        # No body, whatever the fields say (RFC 9112 §6.3, rule 1).
+        # No body, with any fields (RFC 9112 §6.3, rule 1).
         head.length = 0
     elif has_codings:
         head.length = _length_of_coded(head, codings, length)

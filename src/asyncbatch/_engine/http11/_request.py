@@ -133,7 +133,7 @@ def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> RequestFields:
             if has_host:
                 raise InvalidRequest("more than one Host field")
             has_host = True
-            # Before the others, whatever the caller's order (RFC 9110 §7.2).
+            # Before the others, in any order of the caller's (RFC 9110 §7.2).
             lines.insert(0, b"%b: %b\r\n" % (name, value))
             continue
         lines.append(b"%b: %b\r\n" % (name, value))

@@ -129,7 +129,7 @@ class EpollWatch:
         self._loop = loop
         self._stall_detector = stall_detector
         self._callbacks: dict[int, Callable[[], None]] = {}
-        # The sockets that are not watched for a while. The epoll stays: to make one anew costs 20
+        # The sockets that are not watched for a while. The epoll stays: a new one costs 20
         # times as much, and a body that is slowly written pauses for each piece.
         self._paused: set[int] = set()
         # `None` while no socket is watched, so that a pool without connections holds no descriptor.

@@ -18,7 +18,7 @@ class Waiters:
     The waiting exchanges, with their order and deadlines.
 
     Attributes:
-        everyone: All that wait, for whatever reason.
+        everyone: All exchanges that wait, for any reason.
         starved: Those for which not even a connection could be opened, oldest first.
     """
 

@@ -1,7 +1,7 @@
 """
 Choose the challenge of a 401 that httpx's `DigestAuth` answers.
 
-`DigestAuth` takes the first field that begins with "Digest", whatever its algorithm, and no
+`DigestAuth` takes the first field that begins with "Digest", with any algorithm, and no
 challenge after another one in the same field. Servers that offer SHA-512-256 first, or Digest after
 Basic, are common (RFC 9110 §11.6.1, RFC 7616 §3.7). Pure.
 """

@@ -40,7 +40,7 @@ class SendableCookies(DefaultCookiePolicy):
 
 class UserAgentJar(CookieJar):
     """
-    A jar that keeps what user agents keep, and finds the cookies of a host whatever its size.
+    A jar that keeps what user agents keep, and finds the cookies of a host quickly at any size.
 
     Attributes:
         version: changes with the contents, but not if a `Cookie` in the jar is modified.

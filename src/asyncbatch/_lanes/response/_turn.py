@@ -32,7 +32,7 @@ TAKEN = 8 * 1024
 
 class LoopTurn:
     """
-    What is left of the current turn of one event loop.
+    The rest of the current turn of one event loop.
 
     Attributes:
         left: bytes that may still be decoded; the last body may exceed it.
