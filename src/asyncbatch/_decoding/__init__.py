@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._cost import may_be_large
 from ._decoder import Decoder, decode, decoder_for, decoder_into
 from ._stage import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
+from ._zlib import gunzip_at_once
 
 __all__ = [
     "BodyCut",
@@ -21,5 +22,6 @@ __all__ = [
     "decode",
     "decoder_for",
     "decoder_into",
+    "gunzip_at_once",
     "may_be_large",
 ]

@@ -127,18 +127,12 @@ def decode(
     if content_encoding == "gzip" and len(raw) <= MAX_SLICE:
         # By far the most common body. For 1 KB of JSON this takes 3.9 µs, the
         # decoder 5.9 µs, and zlib.decompress 3.6 µs.
-        content = gunzip_at_once(raw)
+        content = gunzip_at_once(raw, MAX_PIECE if max_size is None else min(max_size, MAX_PIECE))
         if content is not None:
-            return _checked(content, max_size)
+            return content
     decoder = decoder_for(content_encoding, max_size=max_size, on_piece=on_piece)
     decoder.feed(raw)
     return decoder.finish()
-
-
-def _checked(content: bytes, max_size: int | None) -> bytes:
-    if max_size is not None and len(content) > max_size:
-        raise BodyLimitExceeded(max_size)
-    return content
 
 
 class _IdentityDecoder:

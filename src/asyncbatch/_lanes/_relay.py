@@ -450,7 +450,7 @@ class Relay:
             decoder = self._decoder
             if decoder.must_wait(raw, response_builder.coding):
                 # A task would wait as well, and cost more than the body.
-                decoder.call_soon(self._take_later, exchange)
+                decoder.put_off(self._take_later, exchange)
                 self._is_put_off = True
                 return None
             content = decoder.decode_nowait(raw, response_builder.coding)

@@ -125,4 +125,14 @@ def test_pieces_are_bounded(kind: Any) -> None:
 )
 def test_only_a_small_whole_member_is_unpacked_at_once(wire: bytes, content: bytes | None) -> None:
     """What else there is, the stage judges."""
-    assert gunzip_at_once(wire) == content
+    assert gunzip_at_once(wire, MAX_PIECE) == content
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 1000])
+def test_a_member_is_unpacked_at_once_up_to_the_very_limit(size: int) -> None:
+    """One byte more is left to the stage, whatever size is claimed."""
+    wire = gzip.compress(bytes(size), mtime=0)
+
+    assert gunzip_at_once(wire, size) == bytes(size)
+    assert not size or gunzip_at_once(wire, size - 1) is None
+    assert not size or gunzip_at_once(wire[:-4] + bytes(4), size - 1) is None

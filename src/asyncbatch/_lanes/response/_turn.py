@@ -8,6 +8,7 @@ it does not depend on the load of the machine.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -38,19 +39,48 @@ class LoopTurn:
         left: bytes that may still be decoded; the last body may exceed it.
     """
 
-    __slots__ = ("__weakref__", "left")
+    __slots__ = ("__weakref__", "_is_ending", "_waiting", "left")
 
     def __init__(self) -> None:
         self.left = AT_ONCE
+        # Whether `_renew` is to be called in the next turn.
+        self._is_ending = False
+        # What waits for a later turn: functions, and what each is called with. One call of the
+        # event loop for all of them costs less than one for each.
+        self._waiting: deque[tuple[Callable[[Any], object], Any]] = deque()
 
     def spend(self, nbytes: int, call_soon: CallSoon) -> None:
         """Note that bytes have been decoded; `call_soon` is the event loop's."""
-        if self.left == AT_ONCE:
-            call_soon(self._renew)
         self.left -= FIXED + nbytes
+        if not self._is_ending:
+            self._end(call_soon)
 
-    def _renew(self) -> None:
+    def put_off(
+        self, function: Callable[[Any], object], argument: Any, call_soon: CallSoon
+    ) -> None:
+        """Call a function in a later turn, of which something is left; first in, first out."""
+        self._waiting.append((function, argument))
+        if not self._is_ending:
+            self._end(call_soon)
+
+    def _end(self, call_soon: CallSoon) -> None:
+        self._is_ending = True
+        call_soon(self._renew, call_soon)
+
+    def _renew(self, call_soon: CallSoon) -> None:
         self.left = AT_ONCE
+        self._is_ending = False
+        waiting = self._waiting
+        try:
+            # What is put off again waits for another turn.
+            for _ in range(len(waiting)):
+                if self.left <= 0:
+                    break
+                function, argument = waiting.popleft()
+                function(argument)
+        finally:
+            if waiting and not self._is_ending:
+                self._end(call_soon)
 
 
 _turns: WeakKeyDictionary[Any, LoopTurn] = WeakKeyDictionary()

@@ -7,11 +7,19 @@ decoding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import anyio.lowlevel
 
-from asyncbatch._decoding import BodyLimitExceeded, decode, decoder_for, may_be_large
+from asyncbatch._decoding import (
+    BodyLimitExceeded,
+    decode,
+    decoder_for,
+    gunzip_at_once,
+    may_be_large,
+)
 from asyncbatch._engine.http11 import UnjoinedBody
 from asyncbatch._lanes.response._turn import AT_ONCE, CallSoon, LoopTurn, turn_here
 from asyncbatch._runtime._threads import NoThreads, Threads
@@ -43,17 +51,21 @@ class WholeBodyDecoder:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._at_once = AT_ONCE_DECODED if limit is None else min(limit, AT_ONCE_DECODED)
-        # Those of the running event loop; set by `bind`.
+        # The turn and `call_soon` of the running event loop; set by `bind`.
         self._turn: LoopTurn | None = None
-        self.call_soon: CallSoon = None  # type: ignore[assignment]
-        """Calls a function in the next turn of the event loop."""
+        self._call_soon: CallSoon = None  # type: ignore[assignment]
         self.has_begun = False
         """Whether `bind` has been called."""
 
     def bind(self) -> None:
         """Bind the decoder to the running event loop."""
-        self._turn, self.call_soon = turn_here()
+        self._turn, self._call_soon = turn_here()
         self.has_begun = True
+
+    def put_off(self, function: Callable[[Any], object], argument: Any) -> None:
+        """Call a function in a later turn of the event loop, in which a body may be decoded."""
+        assert self._turn is not None
+        self._turn.put_off(function, argument, self._call_soon)
 
     def must_wait(self, raw: bytes, coding: str) -> bool:
         """Whether a short body waits for a later turn, as others have used up this one."""
@@ -71,6 +83,12 @@ class WholeBodyDecoder:
         turn = self._turn
         if turn is None or turn.left <= 0 or len(raw) > AT_ONCE_RAW:
             return None
+        if coding == "gzip":
+            # As `_decode_here` would, with a third of the calls, for the most common coding.
+            content = gunzip_at_once(raw, self._at_once)
+            if content is not None:
+                turn.spend(len(content), self._call_soon)
+                return content
         if may_be_large(coding, raw, self._at_once):
             return None
         try:
@@ -116,7 +134,7 @@ class WholeBodyDecoder:
             spent = len(content)
             return content
         finally:
-            turn.spend(spent, self.call_soon)
+            turn.spend(spent, self._call_soon)
 
 
 async def join(body: UnjoinedBody) -> bytes:

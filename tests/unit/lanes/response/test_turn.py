@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._lanes.response._turn import AT_ONCE, EXCHANGE, FIXED
+from asyncbatch._lanes.response._turn import AT_ONCE, EXCHANGE, FIXED, LoopTurn
 
 PER_TURN = AT_ONCE // (EXCHANGE + FIXED)
 
@@ -74,3 +75,80 @@ async def test_a_hundred_requests_through_httpx_share_several_turns() -> None:
     # What the last turn has left over is added.
     assert max(transport.sent.values()) < 2 * PER_TURN
     assert max(transport.read.values()) < 2 * PER_TURN
+
+
+class Loop:
+    """An event loop whose turns are made by hand."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function in the next turn."""
+        self.calls.append((function, arguments))
+
+    def go_on(self) -> int:
+        """Make the next turn; return the number of its calls."""
+        calls, self.calls = self.calls, []
+        for function, arguments in calls:
+            function(*arguments)
+        return len(calls)
+
+
+def test_what_is_put_off_comes_in_order_as_far_as_each_turn_reaches() -> None:
+    """One call of the event loop serves all that can be done in its turn."""
+    loop, turn, done = Loop(), LoopTurn(), []
+
+    def take(number: int) -> None:
+        done.append(number)
+        turn.spend(AT_ONCE // 2, loop.call_soon)
+
+    turn.spend(AT_ONCE, loop.call_soon)
+    for number in range(5):
+        turn.put_off(take, number, loop.call_soon)
+    calls, by_turn = [], []
+    while loop.calls:
+        calls.append(loop.go_on())
+        by_turn.append(len(done))
+
+    assert done == [0, 1, 2, 3, 4]
+    assert by_turn == [2, 4, 5, 5]
+    assert calls == [1, 1, 1, 1]
+    assert turn.left == AT_ONCE
+
+
+def test_what_is_put_off_again_waits_for_another_turn() -> None:
+    """Although something of this one is left."""
+    loop, turn, done = Loop(), LoopTurn(), []
+
+    def take(number: int) -> None:
+        done.append(number)
+        if number:
+            turn.put_off(take, number - 1, loop.call_soon)
+
+    turn.put_off(take, 2, loop.call_soon)
+    by_turn = []
+    while loop.calls:
+        loop.go_on()
+        by_turn.append(list(done))
+
+    assert by_turn == [[2], [2, 1], [2, 1, 0]]
+
+
+def test_an_error_holds_up_nothing_else_that_was_put_off() -> None:
+    """It is the event loop's to report; the others are called in the next turn."""
+    loop, turn, done = Loop(), LoopTurn(), []
+
+    def take(number: int) -> None:
+        if not number:
+            raise RuntimeError("of a callback")
+        done.append(number)
+
+    for number in range(3):
+        turn.put_off(take, number, loop.call_soon)
+    with pytest.raises(RuntimeError):
+        loop.go_on()
+    loop.go_on()
+
+    assert done == [1, 2]
+    assert not loop.calls
