@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from asyncbatch._batch._attempt import has_own_limits
-from asyncbatch._batch._input import END
+from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._worker_watch import WorkerWatch
 from asyncbatch._batch._workers import Announce, Workers, take_out_of
 from asyncbatch._lanes import MOST_RESTING, Encoded, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
-from asyncbatch._values._result import Success, draft
+from asyncbatch._values._result import Draft, Success
 from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._timing import Course, Timing
 
@@ -291,25 +291,27 @@ class Worker:
             ledger.let_go(job)
         history = job.history
         # The same as `success_of`, without the calls.
-        result = draft(
-            job.index,
-            job.request,
-            now - job.first_started_at,
-            job.attempts,
-            () if history is None else tuple(history),
-            job.queued,
-            job.throttled,
-            course,
-            content,
-            response_builder,
-            ledger.epoch + job.first_started_at,
-        )
+        result: Any = Draft()
+        result.index = job.index
+        result._item = job.request
+        result._url = result._saved = None
+        result.elapsed = now - job.first_started_at
+        result.attempts = job.attempts
+        result.history = () if history is None else tuple(history)
+        result._queued = job.queued
+        result._throttled = job.throttled
+        result._network = course
+        result._content = content
+        result._answer = response_builder
+        result._started = ledger.epoch + job.first_started_at
+        result.from_journal = False
         result.__class__ = Success
         publish = ledger.publish
         publish(result)
         gives_way = workers.permits.waiting and workers.batch_permits.must_give_way()
-        if not gives_way:
-            encoded = self._replace(job, now, is_relay=is_relay)
+        source = workers.reader.source
+        if source.is_at_hand and not gives_way:
+            encoded = self._replace(job, source, now, is_relay)
             if encoded is not None:
                 return encoded
         # Reading the input may have taken any time.
@@ -336,7 +338,8 @@ class Worker:
             self._relay.deadline_at = job.deadline
         return encoded
 
-    def _replace(self, done: Job, now: float, *, is_relay: bool) -> Encoded | None:
+    # None keyword-only: CPython 3.11 specialises no call of a function that has such arguments.
+    def _replace(self, done: Job, source: Input, now: float, is_relay: bool) -> Encoded | None:
         """
         Replace a request that has succeeded by the next one of the input, if that may start now.
 
@@ -345,8 +348,8 @@ class Worker:
         decides.
         """
         workers = self._workers
-        schedule, source = workers.schedule, workers.reader.source
-        if schedule.pending or not source.is_at_hand or not done.host.steady:
+        schedule = workers.schedule
+        if schedule.pending or not done.host.steady:
             return None
         output = workers.output
         if output.is_bounded and not output.may_go_on(

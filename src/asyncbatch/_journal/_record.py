@@ -30,7 +30,7 @@ from asyncbatch._values._errors import FailureKind, InDoubt
 from asyncbatch._values._masking import has_secrets, masked_url
 from asyncbatch._values._pickling import restored
 from asyncbatch._values._request import Request, method_of, plain_url
-from asyncbatch._values._result import Failure, Result, Success, draft
+from asyncbatch._values._result import Failure, Result, Success, success
 from asyncbatch._values._timing import Course, Timing
 from asyncbatch._values._urls import ABSOLUTE, text_of
 
@@ -194,7 +194,7 @@ def plain_success(
 ) -> Success:
     """Return the result of a record with nothing special, as most are, in half of the time."""
     elapsed, queued, throttled, *moments = _TIMES.unpack(times)
-    made = draft(
+    return success(
         index,
         item,
         elapsed,
@@ -206,11 +206,8 @@ def plain_success(
         content,
         answer,
         ended_at - elapsed if attempts else 0.0,
-        None,
         True,
     )
-    made.__class__ = Success
-    return made
 
 
 _DOUBT = (

@@ -49,6 +49,9 @@ from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch._values._timing import course_of_all
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, SIMPLE_TARGET
 
+# As a function, it is called in three quarters of the time.
+_is_simple = SIMPLE_TARGET.fullmatch
+
 
 class DirectLane:
     """Carries out attempts on the engine of a client of ours, or on the client if necessary."""
@@ -139,7 +142,7 @@ class DirectLane:
             if (
                 origin_head is not None
                 and origin_head.is_ours
-                and SIMPLE_TARGET.fullmatch(url, origin_head.prefix_length)
+                and _is_simple(url, origin_head.prefix_length)
                 and "/." not in url
                 and of_client["_headers"]._list == origin_head.client_headers
                 and of_client["_auth"] is origin_head.auth

@@ -344,7 +344,8 @@ class Relay:
             now: The current time, if it is not the time at which the exchange ended.
         """
         # The task has been cancelled and has not run yet: the response is not wanted any more.
-        if exchange.future.done():
+        # Without a task, there is nothing to ask for.
+        if not self._tells_owner and exchange.future.done():
             return None
         encoded: Any
         try:

@@ -205,7 +205,7 @@ class Schedule:
         host = queue.host
         if (
             not host.steady
-            or key != host.key
+            or (key is not host.key and key != host.key)  # mostly the same object
             or queue.place is not _NOWHERE
             or self._timers.next_at <= now
             or self._is_closed

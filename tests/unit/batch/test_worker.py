@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
+import attrs
 import httpx
 import pytest
 
-from asyncbatch import Fetcher, Request
+from asyncbatch import Fetcher, Request, Success
 from asyncbatch._batch._worker import Worker
 from asyncbatch._lanes import Relay
 from asyncbatch._schedule import Job
+from asyncbatch._values._result import success
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.transports import HeldTransport, urls
 from tests.unit.batch.one_batch import OneBatch, run_workers, sharing
@@ -26,6 +28,20 @@ async def mixed() -> AsyncIterator[LoopbackServer]:
         for status in (200, 404, 500, 503):
             server.on(f"/{status}", Reply(status))
         yield server
+
+
+async def test_a_result_made_by_a_worker_is_like_one_of_success(mixed: LoopbackServer) -> None:
+    """`Worker` sets by hand what `success` sets: every field, and the class."""
+    async with Fetcher(retry=None) as fetcher:
+        result = (await fetcher.fetch_many([mixed.url("/200")] * 3))[2]
+
+    names = [name for name in attrs.fields_dict(Success) if name not in {"_url", "_saved"}]
+    values = [getattr(result, name) for name in names]
+    made = success(*values)
+    assert type(result) is type(made) is Success
+    assert {name: getattr(result, name) for name in attrs.fields_dict(Success)} == {
+        name: getattr(made, name) for name in attrs.fields_dict(Success)
+    }
 
 
 async def test_requests_that_go_by_relay_take_no_tasks(

@@ -472,8 +472,11 @@ async def test_a_body_over_the_limit_is_no_success_in_a_relay(server: LoopbackSe
     assert kinds == [None, FailureKind.too_large, None]
 
 
-async def test_coded_bodies_are_decoded_on_the_way(server: LoopbackServer) -> None:
+async def test_coded_bodies_are_decoded_on_the_way(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Small ones without waking the task, large ones and broken ones with it."""
+    monkeypatch.setattr(TimeSlice, "is_over", False)
     server.on("/small", Reply(body=b"s" * 1000).gzipped())
     server.on("/empty", Reply().gzipped())
     server.on("/large", Reply(body=b"l" * 300_000).gzipped())

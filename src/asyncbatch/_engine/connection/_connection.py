@@ -113,7 +113,7 @@ class Connection:
         # idle.
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
-        self.served = 0
+        self.served = False
         # The error that ended it before it was used.
         self.early_end: Exception | None = None
         self.is_closed = False
@@ -135,7 +135,7 @@ class Connection:
         now = monotonic()
         if not exchange.first_byte_at:
             exchange.first_byte_at = now
-        self._take(exchange, content, now)
+        self._take(exchange, content, now, None, False)
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes."""
@@ -184,7 +184,7 @@ class Connection:
         """
         self.exchange = exchange
         exchange.connection = self
-        exchange.is_reused = self.served > 0
+        exchange.is_reused = self.served
         exchange.send_at = now
         # A new connection sends at once. Bytes that arrive on it before the request are the
         # server's final answer: to start elsewhere because of them could go on endlessly.
@@ -423,14 +423,14 @@ class Connection:
             arrival.leave_place()
             arrival.read_on()
 
+    # None of them keyword-only: CPython 3.11 specialises no call of a function that has such ones.
     def _take(
         self,
         exchange: Exchange,
         content: bytes | memoryview | None,
         now: float,
-        cause: Exception | None = None,
-        *,
-        is_clean: bool = False,
+        cause: Exception | None,
+        is_clean: bool,
     ) -> None:
         """
         Parse received bytes, or the end; if the response is complete, end the exchange.
@@ -466,7 +466,7 @@ class Connection:
         exchange.content = protocol.body
         exchange.trailers = protocol.trailers
         exchange.ended_at = now
-        self.served += 1
+        self.served = True
         # Only here is it decided whether to keep a connection. The rest of a request that is not
         # sent completely would become part of the next one. A server that answers early may close
         # or read on.
@@ -505,4 +505,4 @@ class Connection:
         if isinstance(exc, MemoryError):  # not caused by the peer
             self.fail(exc)
             return
-        self._take(exchange, None, monotonic(), exc, is_clean=is_clean)
+        self._take(exchange, None, monotonic(), exc, is_clean)

@@ -115,7 +115,7 @@ class MultiplexedConnection:
         self.response_builder: Any = None
         self.deadline = NEVER
         self.retire_at = monotonic() + MAX_AGE
-        self.served = 0
+        self.served = False
         self.early_end: Exception | None = None
         self.is_closed = False
         self._is_receiving = False
@@ -182,7 +182,7 @@ class MultiplexedConnection:
         """Send a request, now or with others at the end of this turn."""
         stream = Stream(self, exchange)
         exchange.connection = stream
-        exchange.is_reused = self.served > 0 or bool(self._streams)
+        exchange.is_reused = self.served or bool(self._streams)
         exchange.send_at = now
         try:
             self._open(stream, exchange)
@@ -316,7 +316,7 @@ class MultiplexedConnection:
             # An early answer: the server does not need the rest of the request.
             self._session.reset(stream.number, ErrorCode.NO_ERROR)
         self._drop(stream)
-        self.served += 1
+        self.served = True
         self._limit.served()
         follow = exchange.follow
         following = None if follow is None else follow(exchange)

@@ -30,8 +30,8 @@ class PooledConnection(Protocol):
     # When `expire` must be called; when it is to take no more exchanges.
     deadline: float
     retire_at: float
-    # How many exchanges have ended well; the error that ended it before it was used.
-    served: int
+    # Whether an exchange has ended well; the error that ended it before it was used.
+    served: bool
     early_end: Exception | None
     is_closed: bool
 
