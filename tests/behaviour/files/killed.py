@@ -20,6 +20,7 @@ from unittest import mock
 import anyio
 
 from asyncbatch._files import _download, _syncer
+from asyncbatch._files._unnamed import OpenFolders
 from tests.behaviour.files.lies import Case
 from tests.behaviour.files.test_lying_servers import fetch
 
@@ -141,3 +142,14 @@ def main(port: int, target: str, at: int) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+
+
+def knows_unnamed(folder: Path) -> bool:
+    """Whether files without names are known in a folder."""
+    folders = OpenFolders()
+    opened = folders.get(str(folder))
+    file = None if opened is None else opened.open_unnamed()
+    if file is not None:
+        file.close()
+    folders.close()
+    return file is not None

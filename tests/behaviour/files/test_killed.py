@@ -15,9 +15,8 @@ import pytest
 from asyncbatch import Fetcher, Folder, Retry
 from asyncbatch._files import _download
 from asyncbatch._files._groups import Groups
-from asyncbatch._files._unnamed import OpenFolders
 from asyncbatch._runtime._threads import Threads
-from tests.behaviour.files.killed import Kill, Killed
+from tests.behaviour.files.killed import Kill, Killed, knows_unnamed
 from tests.behaviour.files.lies import (
     CASES,
     CUT,
@@ -123,17 +122,6 @@ async def test_a_client_that_is_killed_leaves_no_wrong_file(
         # What is refused by its head alone does not touch the disk.
         assert steps > 0 or case.file is case.left is None
     assert received == "small_pieces" or case.name not in FEW or sum(in_threads) > 0
-
-
-def knows_unnamed(folder: Path) -> bool:
-    """Whether files without names are known in a folder."""
-    folders = OpenFolders()
-    opened = folders.get(str(folder))
-    file = None if opened is None else opened.open_unnamed()
-    if file is not None:
-        file.close()
-    folders.close()
-    return file is not None
 
 
 @pytest.mark.asyncio_only
