@@ -656,6 +656,7 @@ def test_bad_usage_of_the_program_is_2():
     assert "'x' is not a rate" in ended.stderr
 
 
+@pytest.mark.once
 def test_the_demo_goes_as_planned(tmp_path: Path):
     """Two thousand URLs, a plan, and no deviation; stdin is left alone. At its end is a report."""
     ended = subprocess.run(

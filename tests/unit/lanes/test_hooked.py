@@ -265,6 +265,7 @@ async def test_hooks_that_are_removed_in_the_middle_are_called_no_more(
     assert calls == 5 + 8
 
 
+@pytest.mark.once
 @pytest.mark.may_block
 async def test_a_hook_that_blocks_the_loop_costs_no_request_its_time(
     server: LoopbackServer,

@@ -430,6 +430,7 @@ async def test_a_blocking_input_makes_no_request_fail(lane: str, concurrency: in
     assert max(result.elapsed for result in results) < 0.8
 
 
+@pytest.mark.once
 @pytest.mark.may_block
 async def test_a_loop_that_stood_still_reads_what_has_come():
     """Whoever kept it; only then do the limits count."""

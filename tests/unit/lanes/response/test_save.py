@@ -111,6 +111,7 @@ async def test_a_slow_server_is_given_up(monkeypatch: pytest.MonkeyPatch):
         await save(response(pieces_of(b"a" * 5, b"a" * 5, every=20.0)), Written(), 1000.0)
 
 
+@pytest.mark.once
 @pytest.mark.any_loop
 async def test_a_slow_disk_is_not_a_slow_server(monkeypatch: pytest.MonkeyPatch):
     """The time in which nothing is read does not count."""
