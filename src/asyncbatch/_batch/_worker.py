@@ -18,7 +18,7 @@ from asyncbatch._lanes import MOST_RESTING, Encoded, Relay, can_relay
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
-from asyncbatch._values._result import Draft, Success
+from asyncbatch._values._result import Success, draft
 from asyncbatch._values._retry_policy import IDEMPOTENT
 from asyncbatch._values._timing import Course, Timing
 
@@ -291,7 +291,7 @@ class Worker:
             ledger.let_go(job)
         history = job.history
         # The same as `success_of`, without the calls.
-        result: Any = Draft()
+        result = draft()
         result.index = job.index
         result._item = job.request
         result._url = result._saved = None

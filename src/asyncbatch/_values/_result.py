@@ -260,7 +260,7 @@ class Success(_Result):
         )
 
 
-class Draft(Success):
+class _Draft(Success):
     """
     A `Success` whose fields are being set; setting its `__class__` to `Success` ends that.
 
@@ -270,10 +270,14 @@ class Draft(Success):
     """
 
     __slots__ = ()
-    __init__ = object.__init__
+    __init__: Any = object.__init__
     # Both, since they share a slot of the type: one left frozen would slow the other down.
     __setattr__ = object.__setattr__
     __delattr__ = object.__delattr__
+
+
+draft: Callable[[], Any] = _Draft
+"""Make a `Success` without fields."""
 
 
 def success(
@@ -291,7 +295,7 @@ def success(
     from_journal: bool = False,
 ) -> Success:
     """Make a `Success` without the URL, which its response has; `Worker` does the same inline."""
-    made: Any = Draft()
+    made = draft()
     made.index = index
     made._item = item
     made._url = None
