@@ -29,6 +29,14 @@ After that it enters the pool anyway: the caller's own requests may hold every c
 request can get one only from httpcore's queue.
 """
 
+FEW_REQUESTS = 16
+"""
+How many requests of a pool may be in progress for `take_assigned`.
+
+Each request makes httpcore look at every connection twice. With more requests in progress, that
+costs more than the turns of the event loop which the next request would wait for its admission.
+"""
+
 ASSUMED_CAPACITY = 100
 """httpx's own default, for transports whose limit is unknown."""
 
@@ -134,10 +142,12 @@ def take_assigned(pool: Any, trace: object) -> bool:
         trace: The extension `trace` of the request, by which it is found.
 
     Returns:
-        Whether the request has a connection; `False` if the pool is not laid out as in httpcore 1.0
-        (since 1.0.3).
+        Whether the request has a connection; `False` if more than `FEW_REQUESTS` are in progress,
+        or if the pool is not laid out as in httpcore 1.0 (since 1.0.3).
     """
     try:
+        if len(pool._requests) > FEW_REQUESTS:
+            return False
         newest = pool._requests[-1]
         if newest.request.extensions.get("trace") is not trace or newest.connection is None:
             return False

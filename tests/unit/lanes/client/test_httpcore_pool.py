@@ -14,7 +14,12 @@ import pytest
 
 from asyncbatch import FailureKind, Fetcher
 from asyncbatch._lanes.client import _httpcore_pool
-from asyncbatch._lanes.client._httpcore_pool import Entering, admission_of, take_assigned
+from asyncbatch._lanes.client._httpcore_pool import (
+    FEW_REQUESTS,
+    Entering,
+    admission_of,
+    take_assigned,
+)
 from asyncbatch.testing import LoopbackServer, Reply
 
 pytestmark = pytest.mark.any_loop
@@ -202,6 +207,8 @@ async def test_only_the_newest_request_takes_its_connection(server: LoopbackServ
             [OfStub(request=request, connection=None)],
             [OfStub(request=httpcore.Request("GET", server.url()), connection=connection)],
             [OfStub(status=request)],
+            # Too many: httpcore would look at each of their connections.
+            [OfStub(request=request, connection=connection)] * (FEW_REQUESTS + 1),
         ):
             assert not take_assigned(OfStub(_requests=requests), trace)
             assert connection.is_available()
