@@ -223,7 +223,8 @@ async def release_leaked(client: Any) -> None:
     and before that is open, or natively cancelled (`asyncio.wait_for`, `TaskGroup`) while it gives
     one back (encode/httpcore#1093, #658, #830). No scope of ours can prevent the latter, because a
     native cancellation reaches into shielded scopes. A leaked connection can be recognized: no
-    request refers to it, and it is neither idle nor closed.
+    request refers to it, and it is neither idle nor closed. `leave_pool` removes a request that
+    still refers to one.
 
     Over HTTP/2, httpcore does not reset the streams that it gives up (encode/httpcore#1022). The
     connection goes on counting them, and in the end accepts no request. This can be recognized too:
@@ -235,16 +236,39 @@ async def release_leaked(client: Any) -> None:
     """
     for pool in _pools(client):
         # No await between the search and the removal, so no request can be assigned meanwhile.
-        leaked = [*_leaked(pool), *_retired(pool)]
-        if not leaked:
-            continue
-        for connection in leaked:
-            pool._connections.remove(connection)
-        closing = pool._assign_requests_to_connections()
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            for connection in (*leaked, *closing):
-                with contextlib.suppress(Exception):
-                    await connection.aclose()
+        if leaked := [*_leaked(pool), *_retired(pool)]:
+            await _remove(pool, leaked)
+
+
+async def leave_pool(response: Any) -> None:
+    """
+    Take the request of a closed `response` out of its pool, if it is still in there.
+
+    httpcore 1.0 marks the body as closed before it removes the request, and does not remove it if a
+    native cancellation comes in between. Then the dead request holds its connection, so that
+    `release_leaked` does not find it. A response from anywhere else is left alone.
+    """
+    try:
+        body = response.stream._stream._httpcore_stream
+        pool, request = body._pool, body._pool_request
+        if not body._closed or request not in pool._requests:
+            return
+        pool._requests.remove(request)
+        leaked = list(_leaked(pool))
+    except AttributeError:
+        return
+    await _remove(pool, leaked)
+
+
+async def _remove(pool: Any, connections: list[Any]) -> None:
+    """Remove connections from a pool, assign its free places, and close what must be closed."""
+    for connection in connections:
+        pool._connections.remove(connection)
+    closing = pool._assign_requests_to_connections()
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        for connection in (*connections, *closing):
+            with contextlib.suppress(Exception):
+                await connection.aclose()
 
 
 def _pools(client: Any) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from asyncbatch._engine import BodyStream, Exchange, is_untouched
 from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
+from asyncbatch._lanes.client._httpcore_pool import leave_pool
 from asyncbatch._lanes.response._head_fields import coding_of, fields_of_body
 from asyncbatch._lanes.response._turn import EXCHANGE, TAKEN, LoopTurns
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
@@ -186,6 +187,7 @@ async def close(response: Any) -> None:
     # An error of the closing would hide the error that led to it.
     with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(Exception):
         await response.aclose()
+    await leave_pool(response)
 
 
 def _end_stream(response: Any, size: int) -> None:

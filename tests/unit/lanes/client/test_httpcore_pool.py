@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator, Generator
@@ -180,6 +181,33 @@ async def test_a_connection_taken_by_a_cancelled_request_is_given_up(
 
             assert pool._requests == []
             assert all(each.is_idle() or each.is_closed() for each in pool.connections)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_fetch_that_is_cancelled_natively_leaves_the_pool(server: LoopbackServer) -> None:
+    """Whatever step it reaches: httpcore leaves some in the pool, and their connections with it."""
+    limits = httpx.Limits(max_connections=1)
+    async with (
+        httpx.AsyncClient(trust_env=False, limits=limits) as client,
+        Fetcher(client) as fetcher,
+    ):
+        pool: Any = client._transport._pool  # type: ignore[attr-defined]
+        steps = 0
+        while True:
+            assert (await fetcher.fetch(server.url())).ok
+            task = asyncio.create_task(fetcher.fetch(server.url()))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            for _ in range(20):  # the attempt's own clean-up
+                await asyncio.sleep(0)
+
+            assert pool._requests == [], f"after {steps} steps"
+            assert all(each.is_idle() or each.is_closed() for each in pool.connections)
+            if not task.cancelled():
+                return
+            steps += 1
 
 
 class OfStub:
