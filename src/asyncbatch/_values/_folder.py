@@ -30,6 +30,12 @@ def _to_path(value: Any) -> Path:
         raise TypeError(f"path must be a str or a path of text, not {value!r}")
     if "\0" in text:
         raise ValueError(f"path must not contain a null character: {text!r}")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"path must be a text that the file system can encode, not {text!r}"
+        ) from error
     return Path(text)
 
 

@@ -29,6 +29,7 @@ def test_a_folder_has_the_documented_defaults():
         ({"path": 7}, TypeError),
         ({"path": b"x"}, TypeError),
         ({"path": "a\0b"}, ValueError),
+        ({"path": "a\ud800b"}, ValueError),
         ({"path": "x", "name": "server"}, ValueError),
         ({"path": "x", "name": 7}, TypeError),
         ({"path": "x", "exists": "ask"}, ValueError),
@@ -42,7 +43,14 @@ def test_what_makes_no_sense_is_refused_at_once(arguments: Any, error: type[Exce
 
 
 @pytest.mark.parametrize(
-    ("to", "error"), [(7, TypeError), (b"x", TypeError), ("", ValueError), ("a\0b", ValueError)]
+    ("to", "error"),
+    [
+        (7, TypeError),
+        (b"x", TypeError),
+        ("", ValueError),
+        ("a\0b", ValueError),
+        ("a\ud800b", ValueError),
+    ],
 )
 def test_a_request_refuses_what_is_no_path(to: Any, error: type[Exception]):
     """Before anything is sent."""
