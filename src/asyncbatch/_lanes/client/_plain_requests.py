@@ -39,7 +39,12 @@ _of_library = operator.attrgetter(
     "Headers.update",
     "Timeout.__init__",
     "Timeout.as_dict",
+    "URL.netloc.fget",
+    "_models.encode_request",
+    # Last, since they are classes.
     "_client.Request",
+    "_client.Headers",
+    "_client.URL",
 )
 
 # The modules of known jars: that of Python, that of httpx2 and our own.
@@ -132,10 +137,15 @@ def _are_untouched(used: tuple[Any, ...], library: Any) -> bool:
     """Whether what `_of_client` and `_of_library` return is httpx's own."""
     package = library.__name__
     count = len(_STEPS)
-    properties, (*others, request) = used[count : len(_OF_CLIENT)], used[len(_OF_CLIENT) :]
+    properties, (*others, request, headers, url) = (
+        used[count : len(_OF_CLIENT)],
+        used[len(_OF_CLIENT) :],
+    )
     # Those of `OwnClient` show the cookies of one host while a request is built.
     return (
         request is library.Request
+        and headers is library.Headers
+        and url is library.URL
         and all(is_untouched(each, package) for each in (*used[:count], *others))
         and all(
             is_untouched(each.fget, package) or is_untouched(each.fget, "asyncbatch")

@@ -155,6 +155,7 @@ PATCHED = [
     *("AsyncClient.build_request", "AsyncClient._merge_url", "AsyncClient._merge_headers"),
     *("AsyncClient._merge_cookies", "AsyncClient._merge_queryparams", "Request.__init__"),
     *("URL.__init__", "Headers.__init__", "Headers.update", "Timeout.as_dict", "_client.Request"),
+    *("_client.Headers", "_client.URL", "_models.encode_request"),
 ]
 
 
