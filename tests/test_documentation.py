@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ PATH = re.compile(rf"`((?:docs|{'|'.join(FOLDERS)})/[\w./-]+)(?:::\w+)?`")
 NAME = re.compile(r"`(\w+\.py)`")
 IN_SOURCE = re.compile(r"`((?:_\w+|telemetry)/[\w./]+)`")
 CLASS = re.compile(r"`([A-Z][a-z]\w+)(?:\.(\w+))?(?:\([^`]*\))?`")
+FILTERED = re.compile(
+    r"^::: (\S+)\n {4}options:\n(?: {6}.*\n)*? {6}filters: .*\"!\^\(?([\w|]+)\)?\$\"\]",
+    re.MULTILINE,
+)
 
 # Names of other libraries, and of header fields.
 FOREIGN = {
@@ -23,6 +28,7 @@ FOREIGN = {
     "Location",
     "MockClock",
     "None",
+    "Path",
     "PoolTimeout",
     "ProcessPoolExecutor",
     "TaskGroup",
@@ -96,3 +102,20 @@ def _names_in(node: ast.ClassDef) -> Iterator[str]:
             yield each.target.id
         elif isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
             yield each.attr
+
+
+def test_each_member_that_the_reference_leaves_out_exists() -> None:
+    """A filter with an old name would let its member into the reference under the new one."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    found = []
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        for name, left_out in FILTERED.findall(page.read_text()):
+            module, _, member = name.rpartition(".")
+            value = getattr(importlib.import_module(module), member)
+            found += [
+                f"{name}.{each}"
+                for each in left_out.split("|")
+                if not (hasattr(value, each) or f"self.{each} = " in source)
+            ]
+
+    assert found == []

@@ -237,7 +237,7 @@ class Portal(Generic[T]):
             raise
 
     def start(self, function: Callable[[*P], Coroutine[Any, Any, R]], *args: *P) -> PortalCall[R]:
-        """Begin a call, as `begin` does, and return it."""
+        """Begin a call, as `submit` does, and return it."""
         call = self.prepare(function, *args)
         self.submit(call)
         return call

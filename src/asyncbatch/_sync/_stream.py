@@ -83,7 +83,7 @@ class CrossingFetcher(Fetcher):
         close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
         stream = SyncResultStream(thread_output, running, close_seconds, owner)
         try:
-            stream.open(waits=journal is not None)
+            stream._open(waits=journal is not None)
             return stream
         except BaseException:
             stream.leave()
@@ -294,7 +294,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
     ) -> None:
         self.leave()
 
-    def open(self, *, waits: bool) -> None:
+    def _open(self, *, waits: bool) -> None:
         """Begin the call that fills the stream; wait until all is open, if that may fail."""
         self._running.submit()
         if waits and self._running.opened is not None:
