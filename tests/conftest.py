@@ -117,7 +117,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @functools.cache
 def _names(path: Path, mark: str) -> bool:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return any(word in text for word in NAMED_IN_FILES[mark])
 
 

@@ -68,8 +68,9 @@ async def open_http2_places() -> AsyncIterator[Places]:
         yield Places((plain, tls), names_of(base, other, plain, tls), {"http2": True})
 
 
-# Each exchange of these ends over HTTP/2 as over HTTP/1.1, and there as with plain httpx: those are
-# tests of their own. So every third will do here, from a first one that differs from seed to seed.
+# Over HTTP/2, each exchange of these ends in our own lanes as over HTTP/1.1, and over HTTP/1.1 in
+# all lanes as with plain httpx: those are tests of their own. So every third is played here, from
+# a first one that differs from seed to seed. `-m slow` plays all of them.
 LARGE = {"redirects", "plain redirects", "bodies", "encodings"}
 STRIDES = [
     *((group, 3 if group in LARGE else 1) for group in TABLE if group != "all redirects"),
