@@ -106,6 +106,15 @@ class Groups:
     def _make(self, group: list[StepCall]) -> None:
         """Make the calls of a group, and tell their loops once for all."""
         folders = OpenFolders()
+        try:
+            self._make_steps(group, folders)
+            folders.close()
+        except BaseException as raised:  # no memory, for one: no call may be waited for forever
+            for call in group:
+                call.fail(raised)
+        _tell(group)
+
+    def _make_steps(self, group: list[StepCall], folders: OpenFolders) -> None:
         begun = [call for call in group if call.begin(folders)]
         errors: Sequence[BaseException | None]
         try:
@@ -114,8 +123,6 @@ class Groups:
             errors = [raised] * len(begun)
         for call, error in zip(begun, errors, strict=True):
             call.go_on(error)
-        folders.close()
-        _tell(group)
 
     def _taken(self) -> list[StepCall]:
         """Return the next group; an empty one if the thread is to end."""
@@ -207,6 +214,11 @@ class StepCall:
             self._outcome.value = end.value
         except BaseException as raised:  # `result` raises it
             self._outcome.error = raised
+
+    def fail(self, error: BaseException) -> None:
+        """End it in a thread with `error`, unless it has a value or an error."""
+        if self._outcome.value is None and self._outcome.error is None:
+            self._outcome.error = error
 
     def end(self) -> None:
         """In the loop: wake the task that waits for the call, or call `on_end`."""

@@ -336,3 +336,36 @@ async def test_files_of_a_group_are_synced_and_named(tmp_path: Path) -> None:
 
     assert [call.result() for call in calls] == list("01234")
     assert all((tmp_path / each).read_bytes() == each.encode() for each in "01234")
+
+
+async def test_no_call_waits_forever_if_its_group_breaks(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that has come to no end gets the error, and the thread makes the next group."""
+    made = groups()
+    with monkeypatch.context() as patched:
+        patched.setattr(syncer, "sync", lambda _: [])  # too few for `zip`
+        broken = made.begin(noted("a", []), 1)
+        await waited(broken)
+    whole = made.begin(noted("b", []), 1)
+    await waited(whole)
+
+    with pytest.raises(ValueError, match="zip"):
+        broken.result()
+    assert whole.result() == "b"
+
+
+async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
+    syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here when the folders of the group are closed."""
+
+    def close(_: OpenFolders) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(OpenFolders, "close", close)
+    made = groups()
+    call = made.begin(noted("a", []), 1)
+    await waited(call)
+
+    assert call.result() == "a"
