@@ -47,7 +47,8 @@ async def test_a_decoder_without_memory_is_the_failure_of_its_response(
     server: LoopbackServer, lane: str, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     """Of kind `decode`, without another try; the rest of the batch goes on."""
-    monkeypatch.setattr("asyncbatch._lanes.response._whole_body.decode", out_of_memory)
+    for decoder in ("decode", "gunzip_at_once"):
+        monkeypatch.setattr(f"asyncbatch._lanes.response._whole_body.{decoder}", out_of_memory)
     server.on("/packed", Reply(body=body).gzipped())
     urls = [server.url("/plain"), server.url("/packed")] * 5
     async with fetcher_on(lane) as fetcher:

@@ -83,15 +83,15 @@ class WholeBodyDecoder:
         turn = self._turn
         if turn is None or turn.left <= 0 or len(raw) > AT_ONCE_RAW:
             return None
-        if coding == "gzip":
-            # As `_decode_here` would, with a third of the calls, for the most common coding.
-            content = gunzip_at_once(raw, self._at_once)
-            if content is not None:
-                turn.spend(len(content), self._call_soon)
-                return content
-        if may_be_large(coding, raw, self._at_once):
-            return None
         try:
+            if coding == "gzip":
+                # As `_decode_here` would, with a third of the calls, for the most common coding.
+                content = gunzip_at_once(raw, self._at_once)
+                if content is not None:
+                    turn.spend(len(content), self._call_soon)
+                    return content
+            if may_be_large(coding, raw, self._at_once):
+                return None
             return self._decode_here(raw, coding, turn)
         except Exception:
             return None
