@@ -257,9 +257,9 @@ def no_blocking_call(request: pytest.FixtureRequest, detector: BlockBuster) -> I
 @pytest.fixture(scope="session", autouse=True)
 def threads_of_the_disk_end_at_once() -> None:
     """Let them wait for no further calls: each test waits until its threads have ended."""
-    from asyncbatch._files import _download
+    from asyncbatch._files import _disk
 
-    for threads in (_download._threads, _download._receiving_threads):
+    for threads in (_disk._threads, _disk._receiving_threads):
         threads._linger = 0.001
 
 

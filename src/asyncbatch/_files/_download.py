@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import httpx
 
+from asyncbatch._files import _disk
 from asyncbatch._files._continuation import (
     OWN_FIELDS,
     Action,
@@ -27,41 +28,21 @@ from asyncbatch._files._continuation import (
     fields_for_rest,
 )
 from asyncbatch._files._file_writer import FileWriter
-from asyncbatch._files._groups import Groups, StepCall
+from asyncbatch._files._groups import StepCall
 from asyncbatch._files._naming import Naming
 from asyncbatch._files._part import Part, part_of
-from asyncbatch._files._receivers import Receivers
 from asyncbatch._files._target import look_for
-from asyncbatch._files._versions import Kept, range_head
+from asyncbatch._files._versions import Kept, plain_length, range_head
 from asyncbatch._files._whole_body import REPLACING, WholeBody
-from asyncbatch._runtime._threads import NoThreads, Threads
 from asyncbatch._values._checksum import Checksum
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._request import Request
 from asyncbatch._values._sink import Decode, Head, Refill, Saved, SinkFailure, Taking, TooLarge
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
-T = TypeVar("T")
-
-THREADS = 8
-"""Most threads that write. Each waits for the disk most of the time: of files of 20 KB, 8 bring
-twice as many to the disk as 4."""
-
 AT_ONCE = 256 * 1024
 """Bytes that are given to a thread at once, if they do not arrive faster. Meanwhile, the connection
 holds at most 640 KiB, so that a file takes less than 1 MiB."""
-
-RECEIVING = 2
-"""Most threads that also receive what they write. They do not wait for the network, so that with
-more of them than processors the event loop waits for its turn: with 16 files of 100 MB at once on
-two processors, its 99th percentile was 10 ms late with 2 of them, and 50 ms with 8."""
-
-HELD_UP = 1.0
-"""Seconds without a free one of these threads after which the others write for them."""
-
-_threads = Threads("asyncbatch-disk", THREADS, linger=0.1)
-_receiving_threads = Threads("asyncbatch-disk-receiving", RECEIVING, linger=0.1)
-_receivers = Receivers(_receiving_threads, HELD_UP)
 
 IDENTITY: Mapping[str, str] = {"Accept-Encoding": "identity"}
 """The headers of most tries, which ask for the body as it is."""
@@ -69,9 +50,6 @@ IDENTITY: Mapping[str, str] = {"Accept-Encoding": "identity"}
 FRESH = 1.0
 """Seconds for which a look at the disk in the event loop is not repeated. It is two calls of the
 kernel, each of which may wait for the threads of the disk to let go of the GIL."""
-
-_groups = Groups(_threads, limit=2, size=64, weight=4 * 1024 * 1024)
-"""Where files are written whose bodies are there as a whole."""
 
 
 class Download:
@@ -240,7 +218,7 @@ class Download:
         if self._is_nothing_there():
             return None  # the part is opened when the first bytes have come
         try:
-            found = await self._call(partial(self._writer.prepare, part))
+            found = await _disk.call(partial(self._writer.prepare, part))
         except SinkFailure:
             self._part = None
             raise
@@ -276,7 +254,7 @@ class Download:
             on_end: Called when `take_saved` may be called, unless `abandon` was called before.
         """
         body = WholeBody(self._naming, self._exists, content)
-        self._whole = _groups.begin(body.steps, len(content), on_end)
+        self._whole = _disk.begin_whole(body.steps, len(content), on_end)
 
     def take_saved(self) -> Saved | None:
         """Return the file of `write_whole`; `None` if there is none, and the try is to go on."""
@@ -340,7 +318,7 @@ class Download:
         """See `Sink.accept`."""
         writer = self._writer
         if writer.asked is Asked.WHOLE and self._naming.path is not None:
-            length = _plain_length(head)
+            length = plain_length(head)
             if length is not None and (writer.max_body is None or length <= writer.max_body):
                 # The most common answer, and the same as below.
                 writer.decision = Decision(Action.WRITE, length, length)
@@ -366,7 +344,7 @@ class Download:
             return Taking.NOTHING
         had_name = self._naming.path is not None
         path = self._naming.name(head)
-        if not had_name and await self._call(partial(writer.look_at, path)) is not None:
+        if not had_name and await _disk.call(partial(writer.look_at, path)) is not None:
             writer.decision = Decision(Action.UNCHANGED)
             return Taking.NOTHING
         if action is Action.WRITE:
@@ -409,27 +387,13 @@ class Download:
         assert part is not None
         write = partial(self._writer.write, part, [*self._take_pieces(), piece])
         if refill is not None and isinstance(piece, memoryview):
-            go_on = partial(self._writer.go_on, part, refill, piece, _are_others_waiting)
-            refilled = await self._receive(write, go_on)
+            go_on = partial(self._writer.go_on, part, refill, piece, _disk.are_others_waiting)
+            refilled = await _disk.receive(write, go_on)
             if refilled is not None:
                 return len(piece) + refilled
         # The connection receives meanwhile, as much as it holds.
-        await self._call(write)
+        await _disk.call(write)
         return len(piece)
-
-    async def _receive(self, write: Callable[[], None], go_on: Callable[[], int]) -> int | None:
-        """Write, and go on receiving and writing; `None` if no thread is there for it."""
-
-        def both() -> int:
-            write()
-            return go_on()
-
-        try:
-            return await _receivers.call(both)
-        except NoThreads:
-            return None
-        except OSError as error:
-            raise SinkFailure(FailureKind.disk, error=error) from None
 
     async def finish(self) -> Saved:
         """See `Sink.finish`; if there is something to examine, the file is its part as yet."""
@@ -440,8 +404,8 @@ class Download:
             size = sum(map(len, pieces))
             if self._writer.is_whole(part, size):
                 return await self._finish_whole(part, pieces, size)
-            return await self._call(partial(self._writer.finish, part, pieces))
-        found = await self._call(partial(self._writer.verify, part, pieces))
+            return await _disk.call(partial(self._writer.finish, part, pieces))
+        found = await _disk.call(partial(self._writer.verify, part, pieces))
         if found is not None:
             return found
         self.is_held = True
@@ -449,7 +413,7 @@ class Download:
 
     async def _finish_whole(self, part: Part, pieces: list[bytes], size: int) -> Saved:
         """Write a file whose body is there as a whole, together with others."""
-        call = _groups.begin(partial(self._writer.finish_whole, part, pieces), size)
+        call = _disk.begin_whole(partial(self._writer.finish_whole, part, pieces), size)
         self._endings.append(call.wait)
         try:
             await call.wait()
@@ -461,7 +425,7 @@ class Download:
         except OSError as error:
             raise SinkFailure(FailureKind.disk, error=error) from None
         if saved is None:
-            return await self._call(partial(self._writer.finish, part, pieces))
+            return await _disk.call(partial(self._writer.finish, part, pieces))
         return saved
 
     async def complete(self) -> Saved:
@@ -472,12 +436,12 @@ class Download:
             SinkFailure: It cannot have it.
         """
         assert self._part is not None
-        return await self._call(partial(self._writer.complete, self._part))
+        return await _disk.call(partial(self._writer.complete, self._part))
 
     async def refuse(self) -> None:
         """Remove the body, of which `examine` has returned what is wrong."""
         assert self._part is not None
-        await self._call(partial(self._writer.refuse, self._part))
+        await _disk.call(partial(self._writer.refuse, self._part))
 
     async def end(self) -> None:
         """
@@ -492,11 +456,9 @@ class Download:
         if part is None or not part.is_open:
             return
         keep = partial(self._writer.keep, part, pieces)
-        try:
-            self._endings.append(_threads.submit(keep).ended.wait)
-        except NoThreads:
-            keep()
+        if (ended := _disk.submit(keep)) is None:
             return
+        self._endings.append(ended)
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             for ending in self._endings:
                 await ending()
@@ -504,42 +466,6 @@ class Download:
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         return pieces
-
-    async def _call(self, function: Callable[[], T]) -> T:
-        """
-        Call a function in a thread, or here if there are none, and return its value.
-
-        Raises:
-            SinkFailure: It has raised an `OSError`.
-        """
-        try:
-            try:
-                return await _threads.call(function)
-            except NoThreads:
-                return function()
-        except OSError as error:
-            raise SinkFailure(FailureKind.disk, error=error) from None
-
-
-def _are_others_waiting() -> bool:
-    return _receivers.are_wanted
-
-
-def _plain_length(head: Head) -> int | None:
-    """Return the length of the body of a plain 200; `None` if a closer look is needed."""
-    length = None
-    if head.status != 200:
-        return None
-    for name, value in head.fields:
-        if len(name) >= 13:  # not shorter than these
-            lowered = name.lower()
-            if lowered in (b"content-range", b"content-encoding"):
-                return None
-            if lowered == b"content-length":
-                if length is not None or not value.isdigit() or len(value) > 18:
-                    return None
-                length = int(value)
-    return length
 
 
 def own_fields(request: Request) -> frozenset[str]:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from asyncbatch._values._sink import Head
+
 # RFC 9110 §8.8.3, strong, and not empty: `""` would be that of every file. Only ASCII, since the
 # tag is sent back as it came.
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
@@ -121,6 +123,23 @@ def range_head(status: int, fields: Iterable[tuple[bytes, bytes]], url: str) -> 
         is_coded=joined.get(b"content-encoding", "").lower() not in ("", "identity"),
         is_multipart=joined.get(b"content-type", "").lower().startswith("multipart/byteranges"),
     )
+
+
+def plain_length(head: Head) -> int | None:
+    """Return the length of the body of a plain 200; `None` if a closer look is needed."""
+    length = None
+    if head.status != 200:
+        return None
+    for name, value in head.fields:
+        if len(name) >= 13:  # not shorter than these
+            lowered = name.lower()
+            if lowered in (b"content-range", b"content-encoding"):
+                return None
+            if lowered == b"content-length":
+                if length is not None or not value.isdigit() or len(value) > 18:
+                    return None
+                length = int(value)
+    return length
 
 
 def version_of(head: RangeHead) -> Version:

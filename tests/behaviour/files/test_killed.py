@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asyncbatch import Fetcher, Folder, Retry
-from asyncbatch._files import _download
+from asyncbatch._files import _disk, _download
 from asyncbatch._files._groups import Groups
 from asyncbatch._runtime._threads import Threads
 from tests.behaviour.files.killed import Kill, Killed, knows_unnamed
@@ -182,7 +182,7 @@ async def test_a_client_that_is_killed_with_a_group_leaves_each_file_whole_or_no
         pytest.skip("this file system has no files without names")
     threads = Threads("asyncbatch-disk", 2)
     group = OneGroup(threads, limit=2, size=len(names), weight=2**20)
-    monkeypatch.setattr(_download, "_groups", group)
+    monkeypatch.setattr(_disk, "_groups", group)
 
     async def play(peer: Peer) -> None:
         await peer.read_request()

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncbatch import FailureKind, Folder, Request
-from asyncbatch._files import Download, Files, _download
+from asyncbatch._files import Download, Files, _disk, _download
 from asyncbatch._files._part import Part
 from asyncbatch._files._receivers import Receivers
 from asyncbatch._runtime._threads import Threads
@@ -201,8 +201,8 @@ async def test_writes_that_hang_hold_up_no_other_long_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Not even as many as there are threads that receive; other threads write for the rest."""
-    receivers = Receivers(Threads("asyncbatch-disk-receiving", _download.RECEIVING), 0.01)
-    monkeypatch.setattr(_download, "_receivers", receivers)
+    receivers = Receivers(Threads("asyncbatch-disk-receiving", _disk.RECEIVING), 0.01)
+    monkeypatch.setattr(_disk, "_receivers", receivers)
     go_on = threading.Event()
     hanging: list[Part] = []
     write = Part.write
@@ -232,14 +232,14 @@ async def test_writes_that_hang_hold_up_no_other_long_body(
         return saved.size
 
     async with anyio.create_task_group() as tasks:
-        for number in range(_download.RECEIVING):
+        for number in range(_disk.RECEIVING):
             tasks.start_soon(fetch, tmp_path / f"gone{number}")
-        while len(hanging) < _download.RECEIVING:  # noqa: ASYNC110  # set by threads
+        while len(hanging) < _disk.RECEIVING:  # noqa: ASYNC110  # set by threads
             await anyio.sleep(0.001)
         with anyio.fail_after(10):
             size = await fetch(tmp_path / "there")
         untouched = list(refills)
-        refills += [b""] * 2 * _download.RECEIVING
+        refills += [b""] * 2 * _disk.RECEIVING
         go_on.set()
 
     assert size == 600_000
