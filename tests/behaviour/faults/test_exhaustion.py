@@ -132,7 +132,7 @@ async def test_a_request_waits_for_what_this_machine_has_run_out_of(
             raise ConnectFailed("nothing left") from OSError(number, "nothing left")
         return await connect(self, *args)
 
-    monkeypatch.setattr(Connector, "begin", lambda *_: None)
+    monkeypatch.setattr(Connector, "begin_connect", lambda *_: None)
     monkeypatch.setattr(Connector, "connect", run_out)
     async with fetcher_on("direct", retry=None, give_up_host_after=1) as fetcher:
         result = await fetcher.fetch(server.url())
