@@ -83,7 +83,9 @@ class CrossingFetcher(Fetcher):
         close_seconds = CLOSE_SECONDS if self.locks(to, journal) else 0.0
         stream = SyncResultStream(thread_output, running, close_seconds, owner)
         try:
-            stream._open(waits=journal is not None)
+            running.submit()
+            if journal is not None:
+                opened.wait()  # it may fail
             return stream
         except BaseException:
             stream.leave()
@@ -293,12 +295,6 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         traceback: TracebackType | None,
     ) -> None:
         self.leave()
-
-    def _open(self, *, waits: bool) -> None:
-        """Begin the call that fills the stream; wait until all is open, if that may fail."""
-        self._running.submit()
-        if waits and self._running.opened is not None:
-            self._running.opened.wait()
 
     def leave(self) -> None:
         """Close the stream, and wait until what the batch has locked is free."""
