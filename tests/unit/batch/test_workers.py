@@ -132,8 +132,12 @@ async def test_a_worker_that_ends_wakes_no_dispatcher_that_would_find_nothing_to
         one = OneBatch(shared, ["http://a.test/", "http://b.test/"])
         workers = workers_of(one)
         worker: Any = object()
-        jobs = [workers.next_job(one.clock()), workers.next_job(one.clock())]
-        assert None not in jobs
+        jobs: list[Any] = []
+        while len(jobs) < 2:
+            if (job := workers.next_job(one.clock())) is None:
+                await workers.slice.let_others_run()  # on a slow machine, its slice is over
+            else:
+                jobs.append(job)
 
         workers.is_asleep = True
         workers.leave(worker)  # it may read on
