@@ -107,8 +107,10 @@ class Groups:
         """Make the calls of a group, and tell their loops once for all."""
         folders = OpenFolders()
         try:
-            self._make_steps(group, folders)
-            folders.close()
+            try:
+                self._make_steps(group, folders)
+            finally:
+                folders.close()
         except BaseException as raised:  # no memory, for one: no call may be waited for forever
             for call in group:
                 call.fail(raised)

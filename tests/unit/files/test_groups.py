@@ -342,9 +342,11 @@ async def test_no_call_waits_forever_if_its_group_breaks(
     syncer: NoSyncer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that has come to no end gets the error, and the thread makes the next group."""
+    closed: list[OpenFolders] = []
     made = groups()
     with monkeypatch.context() as patched:
         patched.setattr(syncer, "sync", lambda _: [])  # too few for `zip`
+        patched.setattr(OpenFolders, "close", closed.append)
         broken = made.begin(noted("a", []), 1)
         await waited(broken)
     whole = made.begin(noted("b", []), 1)
@@ -352,6 +354,7 @@ async def test_no_call_waits_forever_if_its_group_breaks(
 
     with pytest.raises(ValueError, match="zip"):
         broken.result()
+    assert len(closed) == 1
     assert whole.result() == "b"
 
 
