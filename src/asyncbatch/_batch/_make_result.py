@@ -113,6 +113,12 @@ def built(item: object, outcome: Outcome) -> Any:
 
 def success_of(job: Job, outcome: Outcome, now: float, epoch: float) -> Success:
     """Return the result of `job` with a good response."""
+    return _success(job, outcome.timing, outcome.content, outcome.response, now, epoch)
+
+
+def _success(
+    job: Job, timing: Any, content: bytes, response: Any, now: float, epoch: float
+) -> Success:
     started_at = job.first_started_at
     return success(
         job.index,
@@ -122,9 +128,9 @@ def success_of(job: Job, outcome: Outcome, now: float, epoch: float) -> Success:
         () if job.history is None else tuple(job.history),
         job.queued,
         job.throttled,
-        outcome.timing,
-        outcome.content,
-        outcome.response,
+        timing,
+        content,
+        response,
         _wall_time(job, epoch),
     )
 
@@ -150,21 +156,7 @@ def saved_of(
     epoch: float,
 ) -> Success:
     """Return the result of `job` with a good response whose body is in a file."""
-    started_at = job.first_started_at
-    made = success(
-        job.index,
-        job.request,
-        0.0 if started_at is None else now - started_at,
-        job.attempts,
-        () if job.history is None else tuple(job.history),
-        job.queued,
-        job.throttled,
-        course,
-        b"",
-        response_builder,
-        _wall_time(job, epoch),
-    )
-    return saved(made, file)
+    return saved(_success(job, course, b"", response_builder, now, epoch), file)
 
 
 def skipped(item: object, index: int, file: Saved, lane: Lane) -> Success:
