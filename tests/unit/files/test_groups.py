@@ -346,7 +346,7 @@ async def test_no_call_waits_forever_if_its_group_breaks(
     made = groups()
     with monkeypatch.context() as patched:
         patched.setattr(syncer, "sync", lambda _: [])  # too few for `zip`
-        patched.setattr(OpenFolders, "close", closed.append)
+        patched.setattr(OpenFolders, "close", lambda folders: closed.append(folders))
         broken = made.begin(noted("a", []), 1)
         await waited(broken)
     whole = made.begin(noted("b", []), 1)
