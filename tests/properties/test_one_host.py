@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
 from asyncbatch._lanes.request._encode import RequestEncoder
-from asyncbatch._values._host_key import origin_of
+from asyncbatch._values._host_key import host_key_of
 from asyncbatch._values._timeouts import limits_of
 from tests.served import prepared_by
 
@@ -41,7 +41,7 @@ def test_everybody_means_the_same_host(url: str) -> None:
     """Or nobody any: then nothing is sent."""
     located = attempt(lambda: LANE.locate(url))
     prepared = attempt(lambda: prepared_by(PREPARER, url, LIMITS))
-    scheduled = attempt(lambda: origin_of(url, LANE.locate))
+    scheduled = attempt(lambda: host_key_of(url, LANE.locate))
 
     if located is None:
         assert prepared is None

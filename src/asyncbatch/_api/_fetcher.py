@@ -58,7 +58,7 @@ from asyncbatch._runtime._slots import Slots
 from asyncbatch._values._checks import check_seconds
 from asyncbatch._values._errors import FetcherClosed, JournalError
 from asyncbatch._values._folder import Folder, ToTypes, check_to
-from asyncbatch._values._host_key import Origin
+from asyncbatch._values._host_key import HostKey
 from asyncbatch._values._redaction import shown
 from asyncbatch._values._request import UNSET, Unset, is_request
 from asyncbatch._values._result import Result
@@ -410,7 +410,7 @@ class Fetcher:
             raise FetcherClosed("this fetcher is not open, so it knows no hosts")
         pattern = HostPatterns({host: True})
         return self._shared.hosts.reopen(
-            lambda key: bool(pattern.get(cast("Origin", key))), self._clock()
+            lambda key: bool(pattern.get(cast("HostKey", key))), self._clock()
         )
 
     def _to(self, to: ToTypes | Unset | None) -> ToTypes | None:

@@ -11,7 +11,7 @@ import attrs
 from asyncbatch._batch import Batch
 from asyncbatch._schedule._host import Host
 from asyncbatch._schedule._hosts import Hosts
-from asyncbatch._values._host_key import Origin, name_of
+from asyncbatch._values._host_key import HostKey, name_of
 
 
 @attrs.frozen
@@ -62,7 +62,7 @@ def statistics_by_host(
             paused_until=host.paused_until - now if host.is_paused(now) else None,
             given_up=host.is_down,
         )
-        name = name_of(cast("Origin", host.key))
+        name = name_of(cast("HostKey", host.key))
         found[name] = one if name not in found else _together(found[name], one)
     return found
 

@@ -31,7 +31,7 @@ from asyncbatch._policies._proxy_pool import Full
 from asyncbatch._policies._retry_after import parse_retry_after
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._values._errors import DeadlineExceeded, FailureKind, ProxyError
-from asyncbatch._values._host_key import origin_of
+from asyncbatch._values._host_key import host_key_of
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import UNSET, Request, Unset
@@ -106,7 +106,7 @@ class Attempter:
             return await self._run(item, deadline_at, clock, allowed, limits, encoded, sink, watch)
         began = clock()
         try:
-            host = origin_of(item, self.lane.locate)[1]
+            host = host_key_of(item, self.lane.locate)[1]
             proxy = proxies.acquire_nowait(item, host, began)
             if isinstance(proxy, Full):
                 left = math.inf if deadline_at is None else deadline_at - began

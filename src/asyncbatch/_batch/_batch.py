@@ -114,7 +114,7 @@ class Batch:
             slots_full=slots.full_at(self.clock()) - self._full_before,
             waits=dict(held_back.waits),
             hosts={
-                name_of(origin): dict(seconds)  # type: ignore[arg-type]  # an Origin
+                name_of(origin): dict(seconds)  # type: ignore[arg-type]  # a HostKey
                 for origin, seconds in held_back.by_host.items()
             },
         )
@@ -376,7 +376,7 @@ class Batch:
             return ()
         unfinished = self._schedule.unfinished_by_host()
         most = heapq.nlargest(HOSTS_SHOWN, unfinished, key=unfinished.__getitem__)
-        names = [name_of(host.key) for host in most]  # type: ignore[arg-type]  # an Origin
+        names = [name_of(host.key) for host in most]  # type: ignore[arg-type]  # a HostKey
         return tuple(dict.fromkeys(names))
 
 

@@ -37,7 +37,7 @@ from asyncbatch._runtime._event_loop import Clock, epoch_of
 from asyncbatch._schedule import FINISH, Job, JobState, RetryAction, Schedule
 from asyncbatch._schedule._host import Host
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin, origin_of, origin_of_url, plain_prefix
+from asyncbatch._values._host_key import HostKey, host_key_of, host_key_of_url, plain_prefix
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
 from asyncbatch._values._result import Failure, Result
@@ -92,7 +92,7 @@ class Ledger:
         self._callbacks = Callbacks(clock, shared.stalls)
         # The last origin that was read from a URL, and the beginning that all plain URLs of that
         # origin have; `()` while that is not known.
-        self._origin: Origin | None = None
+        self._origin: HostKey | None = None
         self._prefix: str | tuple[()] = ()
         # Requests that were cancelled during an attempt.
         self._interrupted: list[Job] = []
@@ -102,7 +102,7 @@ class Ledger:
         item: Any,
         index: int,
         now: float,
-        origin: Origin | None = None,
+        origin: HostKey | None = None,
         *,
         is_beyond: bool = False,
     ) -> None:
@@ -150,7 +150,7 @@ class Ledger:
             job.weight = self.window.hold(item)
         self._schedule.add(job, now)
 
-    def start(self, url: str, index: int, now: float, origin: Origin) -> Job | None:
+    def start(self, url: str, index: int, now: float, origin: HostKey) -> Job | None:
         """
         Enter a URL that needs no file, as `enter` does, and start it if its host accepts it.
 
@@ -171,14 +171,14 @@ class Ledger:
             job.deadline = now + allowed
         return job
 
-    def _origin_of(self, item: Any) -> Origin:
+    def _origin_of(self, item: Any) -> HostKey:
         """Return the origin of a request; a URL that begins as the last one is not parsed."""
         if type(item) is not str:
-            return origin_of(item, self._lane.locate)
+            return host_key_of(item, self._lane.locate)
         last = self._origin
         if last is not None and item.startswith(self._prefix):
             return last
-        origin = self._origin = origin_of(item, self._lane.locate)
+        origin = self._origin = host_key_of(item, self._lane.locate)
         self._prefix = (plain_prefix(item) or ()) if origin == last else ()
         return origin
 
@@ -213,9 +213,9 @@ class Ledger:
             if not is_repeatable(job.request):
                 outcome.permanent = outcome.is_spent = True
             if getattr(outcome.response, "history", None):
-                self._schedule.overhear(origin_of_url(outcome.response.url), job, outcome, now)
+                self._schedule.overhear(host_key_of_url(outcome.response.url), job, outcome, now)
             elif outcome.target_silent:
-                target = origin_of_url(outcome.url)
+                target = host_key_of_url(outcome.url)
                 self._schedule.overhear(target, job, outcome.of_target(), now)
             now = self._ask(job, outcome, now)
         decision = self._schedule.done(job, outcome, now)

@@ -14,7 +14,7 @@ from typing import cast
 from asyncbatch._policies._health import DOWN_FOR
 from asyncbatch._schedule import Job
 from asyncbatch._schedule._host_rules import HostListener
-from asyncbatch._values._host_key import Origin, name_of
+from asyncbatch._values._host_key import HostKey, name_of
 from asyncbatch._values._outcome import Outcome
 
 logger = logging.getLogger("asyncbatch")
@@ -68,4 +68,4 @@ def log_retry(job: Job, outcome: Outcome, delay: float) -> None:
 
 
 def _name(host: Hashable) -> str:
-    return name_of(cast("Origin", host))
+    return name_of(cast("HostKey", host))

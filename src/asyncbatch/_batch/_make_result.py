@@ -210,7 +210,7 @@ def paused(job: Job, now: float, binding: Binding) -> Outcome:
 
 
 def _origin_of(job: Job) -> str:
-    return "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # an Origin
+    return "{}://{}:{}".format(*job.host.key)  # type: ignore[misc]  # a HostKey
 
 
 def too_late(option: str, seconds: float, binding: Binding) -> Outcome:

@@ -10,7 +10,7 @@ from asyncbatch._lanes import Encoded, Lane, key_of, peer_of, watched
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._schedule import Job
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin
+from asyncbatch._values._host_key import HostKey
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._telemetry import BatchListener
 from asyncbatch._values._timeouts import TimeLimits
@@ -67,7 +67,7 @@ class WorkerWatch:
             request = job.request
             url = request if type(request) is str else response_builder.final_url(request)
             self.count_sent(job)
-            key = cast("Origin", job.host.key)
+            key = cast("HostKey", job.host.key)
             head = self._head_of(response_builder)
             watch.answered(job.method, key, url, head, (course[0], course[4]))
         job.resent = 0

@@ -16,7 +16,7 @@ import httpx
 
 from asyncbatch._policies._rate import Rate, check_rate
 from asyncbatch._values._checks import check_count, check_seconds, check_size
-from asyncbatch._values._host_key import Origin
+from asyncbatch._values._host_key import HostKey
 from asyncbatch._values._redaction import redacted_url
 from asyncbatch._values._request import TimeoutTypes
 from asyncbatch._values._timeouts import limits_of
@@ -117,7 +117,7 @@ class HostPatterns(Generic[T]):
         mapped._values = {name: given[id(value)] for name, value in self._values.items()}
         return mapped
 
-    def get(self, origin: Origin) -> T | None:
+    def get(self, origin: HostKey) -> T | None:
         """Return the value for a host; `None` if no pattern matches."""
         _, host, port = origin
         host = _plain(host)

@@ -1,5 +1,7 @@
 """
-The origin of a request (scheme, host and port), which limits per host are kept by, and its name.
+The key of a host (scheme, host and port), which limits per host are kept by, and its name.
+
+The engine's `Origin` has the route too, and keeps the final dot of a host name.
 
 Most URLs are plain strings, and parsing one with httpx costs more than scheduling it. So one
 regular expression reads the plain ones, and the client parses only the others.
@@ -15,12 +17,12 @@ import httpx
 from asyncbatch._values._request import Request, native_of
 from asyncbatch._values._urls import DEFAULT_PORTS, ORIGIN, text_of
 
-Origin: TypeAlias = tuple[str, str, int]
+HostKey: TypeAlias = tuple[str, str, int]
 
 
-def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
+def host_key_of(item: object, locate: Callable[[object], Any]) -> HostKey:
     """
-    Return the origin of `item`, a request in any form.
+    Return the key of the host of `item`, a request in any form.
 
     Args:
         item: The request.
@@ -34,26 +36,26 @@ def origin_of(item: object, locate: Callable[[object], Any]) -> Origin:
         scheme, host, port = match.groups()
         scheme = scheme.lower()
         return scheme, host.lower().removesuffix("."), int(port) if port else DEFAULT_PORTS[scheme]
-    return origin_of_url(locate(item))
+    return host_key_of_url(locate(item))
 
 
 def plain_prefix(url: str) -> str | None:
-    """Return a URL up to its path, which decides its origin, if ORIGIN matches that."""
+    """Return a URL up to its path, which decides its key, if ORIGIN matches that."""
     end = url.find("/", len("https://"))
     return url[: end + 1] if ORIGIN.fullmatch(url, 0, end) else None
 
 
-def origin_of_url(url: Any) -> Origin:
-    """Return the origin of a client's URL, which has a host and is http or https."""
+def host_key_of_url(url: Any) -> HostKey:
+    """Return the key for a client's URL, which has a host and is http or https."""
     # The final dot of an absolute DNS name makes no other server. The host is taken in ASCII, so
     # that an internationalised name is one host in both its forms.
     host = url.raw_host.decode("ascii").removesuffix(".")
     return url.scheme, host, url.port or DEFAULT_PORTS[url.scheme]
 
 
-def name_of(origin: Origin) -> str:
-    """Return what `host_in` returns for the URLs of an origin."""
-    scheme, host, port = origin
+def name_of(key: HostKey) -> str:
+    """Return what `host_in` returns for the URLs of a host."""
+    scheme, host, port = key
     address = f"[{host}]" if ":" in host else host
     return host_in(f"{scheme}://{address}:{port}/") or address
 

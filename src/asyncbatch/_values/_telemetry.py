@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from asyncbatch._values._errors import FailureKind
-    from asyncbatch._values._host_key import Origin
+    from asyncbatch._values._host_key import HostKey
 
 
 class Telemetry(ABC):
@@ -42,7 +42,7 @@ class BatchListener(Protocol):
         """Take the caller's context variables for the requests that follow."""
         ...
 
-    def carries_to(self, origin: Origin) -> bool:
+    def carries_to(self, origin: HostKey) -> bool:
         """Whether it adds header fields to requests to an origin."""
         ...
 
@@ -70,7 +70,7 @@ class AttemptWatch(Protocol):
     def answered(
         self,
         method: str,
-        origin: Origin,
+        origin: HostKey,
         url: str,
         head: tuple[int, bytes, object],
         at: tuple[float, float],

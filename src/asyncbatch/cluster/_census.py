@@ -15,7 +15,7 @@ import httpx
 
 from asyncbatch import HostLimits, Request
 from asyncbatch._policies._host_limits import HostPatterns
-from asyncbatch._values._host_key import Origin, name_of, origin_of
+from asyncbatch._values._host_key import HostKey, host_key_of, name_of
 from asyncbatch._values._urls import text_of, with_ascii_host
 
 from ._load import HostLoad, load_of
@@ -27,10 +27,10 @@ MOST_HOSTS = 100_000
 CLASSES = 4096
 """Number of classes for all further hosts."""
 
-Unit: TypeAlias = Origin | int
+Unit: TypeAlias = HostKey | int
 """The unit that belongs to one shard: a host, or a class of hosts."""
 
-NOWHERE: Origin = ("", "", 0)
+NOWHERE: HostKey = ("", "", 0)
 """The host of items that are not URLs, which are never sent."""
 
 
@@ -76,9 +76,9 @@ class Census:
             for unit, requests in self.counts.items()
         ]
 
-    def _origin(self, item: object) -> Origin:
+    def _origin(self, item: object) -> HostKey:
         try:
-            return origin_of(item, self._locate)
+            return host_key_of(item, self._locate)
         except Exception:  # a URL that cannot be read; its result will say why
             return NOWHERE
 
@@ -105,7 +105,7 @@ def _load(
     )
 
 
-def _class_of(origin: Origin) -> int:
+def _class_of(origin: HostKey) -> int:
     # Not `hash`, which differs from process to process.
     return zlib.crc32("\n".join(map(str, origin)).encode()) % CLASSES
 

@@ -10,12 +10,10 @@ import os
 import re
 from typing import NamedTuple, TypeAlias
 
-import httpx
-
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin, origin_of_url
+from asyncbatch._values._host_key import HostKey
 from asyncbatch._values._masking import masked_text, masked_url
-from asyncbatch._values._urls import BLANKS, DEFAULT_PORTS, ORIGIN
+from asyncbatch._values._urls import BLANKS
 
 Attributes: TypeAlias = dict[str, str | int]
 
@@ -81,7 +79,7 @@ class Descriptions:
     def of(
         self,
         method: str,
-        origin: Origin,
+        origin: HostKey,
         status: int | None,
         version: str | bytes,
         error_type: str | None,
@@ -107,7 +105,7 @@ class Descriptions:
     def _describe(
         self,
         method: str,
-        origin: Origin,
+        origin: HostKey,
         status: int | None,
         version: str | bytes,
         error_type: str | None,
@@ -161,13 +159,3 @@ def error_type_of(kind: FailureKind | None, status: int | None) -> str | None:
     if kind is None:
         return None
     return str(status) if kind is FailureKind.status and status is not None else kind.value
-
-
-def origin_of_text(url: str) -> Origin:
-    """Return the origin of the URL of a request."""
-    match = ORIGIN.match(url)
-    if match is None:
-        return origin_of_url(httpx.URL(url))
-    scheme, host, port = match.groups()
-    scheme = scheme.lower()
-    return scheme, host.lower().removesuffix("."), int(port) if port else DEFAULT_PORTS[scheme]

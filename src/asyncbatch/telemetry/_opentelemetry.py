@@ -12,7 +12,7 @@ from opentelemetry import metrics, trace
 
 from asyncbatch import __version__
 from asyncbatch._policies._host_limits import HostPatterns
-from asyncbatch._values._host_key import Origin
+from asyncbatch._values._host_key import HostKey
 from asyncbatch._values._telemetry import BatchListener, Telemetry
 from asyncbatch.telemetry._attributes import BUCKETS, DURATION, SCHEMA, Descriptions
 from asyncbatch.telemetry._spans import Spans
@@ -112,7 +112,7 @@ class OpenTelemetry(Telemetry):
             self._histogram = provider, histogram
         return None if _is_of_api(histogram) else histogram
 
-    def _reaches(self, origin: Origin) -> bool:
+    def _reaches(self, origin: HostKey) -> bool:
         return self._reaches_all or self._patterns.get(origin) is not None
 
     def _note_failure(self, error: Exception) -> None:

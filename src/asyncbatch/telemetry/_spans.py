@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Container, Generator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import httpx
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -18,7 +19,7 @@ from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from asyncbatch._values._errors import FailureKind
-from asyncbatch._values._host_key import Origin
+from asyncbatch._values._host_key import HostKey, host_key_of
 from asyncbatch.telemetry._attributes import (
     CANCELLED,
     PEER_ADDRESS,
@@ -30,7 +31,6 @@ from asyncbatch.telemetry._attributes import (
     Descriptions,
     error_type_of,
     message_of,
-    origin_of_text,
     shown_url,
 )
 from asyncbatch.telemetry._propagation import allowed_fields
@@ -70,7 +70,7 @@ class Spans:
         find_tracer: Callable[[], Tracer | None],
         find_histogram: Callable[[], Histogram | None],
         descriptions: Descriptions,
-        reaches: Callable[[Origin], bool] | None,
+        reaches: Callable[[HostKey], bool] | None,
         note_failure: Callable[[Exception], None],
         clock: Callable[[], float],
     ) -> None:
@@ -78,7 +78,7 @@ class Spans:
         self._find_histogram = find_histogram
         self._descriptions = descriptions
         self._reaches = reaches
-        self._reached: dict[Origin, bool] = {}
+        self._reached: dict[HostKey, bool] = {}
         self.note_failure = note_failure
         self.clock = clock
         self.is_idle = True
@@ -114,7 +114,7 @@ class Spans:
             self.note_failure(error)
             return None
 
-    def carries_to(self, origin: Origin) -> bool:
+    def carries_to(self, origin: HostKey) -> bool:
         """Whether the context is sent to an origin."""
         found = self._reached.get(origin)
         if found is None:
@@ -129,7 +129,7 @@ class Spans:
         return AttemptSpans(self)
 
     def start(
-        self, method: str, origin: Origin, url: str, resent: int, at: float
+        self, method: str, origin: HostKey, url: str, resent: int, at: float
     ) -> Started | None:
         """Start the span of a request whose context it carries."""
         description = self._descriptions.of(method, origin, None, "", None)
@@ -165,7 +165,7 @@ class Spans:
     def record(
         self,
         method: str,
-        origin: Origin,
+        origin: HostKey,
         url: str,
         head: tuple[int | None, str | bytes, object],
         at: tuple[float, float],
@@ -247,7 +247,7 @@ class AttemptSpans:
         self.resent = 0
         # Of the request that is open:
         self._method = self._url = ""
-        self._origin: Origin = ("", "", 0)
+        self._origin: HostKey = ("", "", 0)
         self._began = 0.0
         self._status: int | None = None
         self._version: str | bytes = ""
@@ -259,7 +259,7 @@ class AttemptSpans:
     def answered(
         self,
         method: str,
-        origin: Origin,
+        origin: HostKey,
         url: str,
         head: tuple[int, bytes, object],
         at: tuple[float, float],
@@ -284,7 +284,7 @@ class AttemptSpans:
         self.carries, self.carried = False, ()
         self._method, self._url, self._began = method, url, now
         try:
-            self._origin = origin = origin_of_text(url)
+            self._origin = origin = host_key_of(url, httpx.URL)
             self.carries = listener.carries and listener.carries_to(origin)
             if self.carries:
                 resent = self.resent + self._hops

@@ -21,7 +21,6 @@ from asyncbatch.telemetry._attributes import (
     Descriptions,
     error_type_of,
     message_of,
-    origin_of_text,
     shown_url,
 )
 
@@ -129,18 +128,3 @@ def test_a_message_has_no_secrets() -> None:
     assert "hunter2" not in message_of(error, "http://me:hunter2@a.test/", FailureKind.connect)
     assert message_of(error, "http://a.test/", FailureKind.callback) == "ValueError"
     assert len(message_of(ValueError("x" * 9999), "http://a.test/", None)) <= 300
-
-
-@pytest.mark.parametrize(
-    ("url", "origin"),
-    [
-        ("HTTP://A.test./b", ("http", "a.test", 80)),
-        ("https://a.test:8443/", ("https", "a.test", 8443)),
-        ("https://[::1]/", ("https", "::1", 443)),
-        ("http://me:pw@a.test:81/", ("http", "a.test", 81)),
-        ("http://b\u00fccher.test/", ("http", "xn--bcher-kva.test", 80)),
-    ],
-)
-def test_the_server_of_a_url(url: str, origin: tuple[str, str, int]) -> None:
-    """Its name in ASCII, and its port, that of the scheme if it has none."""
-    assert origin_of_text(url) == origin

@@ -1,4 +1,4 @@
-"""The origin of a request: read off plain URLs, asked of the client for the others."""
+"""The key of a host: read off plain URLs, asked of the client for the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import Request
-from asyncbatch._values._host_key import origin_of
+from asyncbatch._values._host_key import host_key_of
 
 
 def parsed(item: Any) -> httpx.URL:
@@ -18,12 +18,13 @@ def parsed(item: Any) -> httpx.URL:
 
 
 @pytest.mark.parametrize(
-    ("item", "origin"),
+    ("item", "key"),
     [
         ("http://host.test/a", ("http", "host.test", 80)),
         ("HTTPS://Host.Test", ("https", "host.test", 443)),
         ("http://host.test:8080?a", ("http", "host.test", 8080)),
         ("http://user:pass@host.test/", ("http", "host.test", 80)),
+        ("http://user:pass@host.test:81/", ("http", "host.test", 81)),
         ("http://evil.test\\@host.test/", None),
         ("http://host.test#@evil.test", ("http", "host.test", 80)),
         ("http://[::1]:81/", ("http", "::1", 81)),
@@ -35,17 +36,17 @@ def parsed(item: Any) -> httpx.URL:
         (Request("http://host.test/"), ("http", "host.test", 80)),
     ],
 )
-def test_the_origin_is_scheme_host_and_port(item: Any, origin: Any) -> None:
+def test_the_key_is_scheme_host_and_port(item: Any, key: Any) -> None:
     """In lower case, and with the default ports filled in."""
-    located = origin_of(item, parsed)
+    located = host_key_of(item, parsed)
 
-    assert located == (origin or (parsed(item).scheme, parsed(item).host, 80))
+    assert located == (key or (parsed(item).scheme, parsed(item).host, 80))
 
 
 def test_an_unfetchable_url_raises_what_the_client_says() -> None:
-    """There is no origin for it."""
+    """There is no key for it."""
     with pytest.raises(httpx.InvalidURL):
-        origin_of("http://host.test:99999999x/", parsed)
+        host_key_of("http://host.test:99999999x/", parsed)
 
 
 @given(
@@ -64,4 +65,4 @@ def test_the_short_way_agrees_with_the_client(rest: str) -> None:
     except httpx.InvalidURL:
         return
 
-    assert origin_of(url, httpx.URL) == expected
+    assert host_key_of(url, httpx.URL) == expected

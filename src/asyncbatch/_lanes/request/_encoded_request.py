@@ -11,13 +11,8 @@ from typing import Any, TypeAlias
 from asyncbatch._engine import Origin
 from asyncbatch._engine.http11 import RequestFields
 from asyncbatch._lanes.client._binding import readable
-from asyncbatch._lanes.request._origin_head import (
-    OriginHead,
-    RequestBuilder,
-    host_key_of,
-    origin_of,
-)
-from asyncbatch._values._host_key import Origin as HostKey
+from asyncbatch._lanes.request._origin_head import OriginHead, RequestBuilder, origin_of
+from asyncbatch._values._host_key import HostKey, host_key_of_url
 from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._request import UNSET, Request, Unset
 from asyncbatch._values._telemetry import AttemptWatch
@@ -126,7 +121,7 @@ class PreparedRequest:
         """Return the prepared form of a native request, to be sent through `route`."""
         method = native.method.encode("ascii")
         origin = origin_of(native.url, route)
-        key = host_key_of(native.url, origin)
+        key = host_key_of_url(native.url)
         prepared = cls(item, key, origin, method, payload, limits, closes=fields.closes)
         prepared._native = native
         return prepared
@@ -298,7 +293,7 @@ Encoded: TypeAlias = Plain | PreparedRequest
 
 
 def key_of(encoded: Encoded) -> HostKey:
-    """Return the origin of a request, as the schedule knows it."""
+    """Return the key of the host of a request, as the schedule knows it."""
     return encoded[2].key if isinstance(encoded, tuple) else encoded.key
 
 

@@ -16,7 +16,7 @@ from asyncbatch._lanes.request._cookie_line import CookieLines
 from asyncbatch._lanes.request._native import plain_request
 from asyncbatch._lanes.request._ranges import RANGE, ask_for_identity
 from asyncbatch._lanes.request._sendable import check_head, check_url
-from asyncbatch._values._host_key import Origin as HostKey
+from asyncbatch._values._host_key import host_key_of_url
 from asyncbatch._values._proxy import Proxy
 from asyncbatch._values._request import Unset
 from asyncbatch._values._timeouts import TimeLimits
@@ -171,7 +171,7 @@ class OriginHead:
         self.origin = origin_of(url, None if isinstance(route, Unset) else route)
         self.host: bytes = url.netloc
         # The key of the limits per host.
-        self.key = host_key_of(url, self.origin)
+        self.key = host_key_of_url(url)
         self._cookie_lines: CookieLines | None = None
         # The heads with cookies, by their `Cookie` field.
         self._with_cookies: dict[str, OriginHead] = {}
@@ -323,8 +323,3 @@ def origin_of(url: Any, route: Proxy | None) -> Origin:
     """Return the engine's origin for a native URL, with its proxy."""
     host, port = url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme]
     return Origin(url.scheme == "https", host, port, None, route)
-
-
-def host_key_of(url: Any, origin: Origin) -> HostKey:
-    """Return the key of the limits per host for a native URL of this origin."""
-    return url.scheme, origin.host.removesuffix("."), origin.port
