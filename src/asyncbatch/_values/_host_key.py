@@ -20,7 +20,7 @@ from asyncbatch._values._urls import DEFAULT_PORTS, ORIGIN, text_of
 HostKey: TypeAlias = tuple[str, str, int]
 
 
-def host_key_of(item: object, locate: Callable[[object], Any]) -> HostKey:
+def host_key_of(item: object, locate: Callable[[Any], Any]) -> HostKey:
     """
     Return the key of the host of `item`, a request in any form.
 
