@@ -208,6 +208,13 @@ def chains() -> Iterator[Exchange]:
         go(302, "/echo"),
         request={"headers": {"proxy-authorization": "Basic c2VjcmV0"}},
     )
+    for method, target in itertools.product(("GET", "POST"), ("/echo", "{other}/echo")):
+        yield Exchange(
+            f"{method} with a Host of its own, redirected to {target}",
+            go(307, target),
+            method=method,
+            request={"headers": {"host": "own.test"}},
+        )
 
 
 def cookies() -> Iterator[Exchange]:

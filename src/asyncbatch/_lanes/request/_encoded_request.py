@@ -196,12 +196,19 @@ class PreparedRequest:
             self.origin = self.way_to(self.origin)
 
     def fields(self) -> list[tuple[bytes, bytes]] | None:
-        """Return the fields without `carried`, in httpx's order; `None` if it is not known."""
+        """
+        Return the fields without `carried`, in httpx's order.
+
+        Returns:
+            `None` if that order is not known, or is not the one in which the fields are sent.
+        """
+        # A `Host` that the caller has set is sent first, wherever it is in the headers.
         if self._native is not None:
             fields: list[tuple[bytes, bytes]] = self._native.headers.raw
+            if not fields or fields[0][0].lower() != b"host":
+                return None
             return [field for field in fields if field not in self.carried]
         assert self._builder is not None
-        # A `Host` that the client has set is sent first, wherever it is in the headers.
         return None if self._builder.has_host else _fields_in(self.payload)
 
     @property
