@@ -424,6 +424,13 @@ def hooks() -> Iterator[Exchange]:
     yield Exchange(
         "hook that reads", "{base}/answer/gzip", client={"event_hooks": LATE(_reading_hook)}
     )
+    for name, path in {"body": "{base}/answer/chunked", "redirect": go(302, "/echo")}.items():
+        yield Exchange(
+            f"hook that takes the pieces of a {name}",
+            path,
+            client={"event_hooks": LATE(_iterating_hook)},
+            ours="callback",
+        )
     yield Exchange(
         "hook that refuses", "{base}/status/503", client={"event_hooks": LATE(_raising_hook)}
     )
@@ -771,6 +778,14 @@ def _reading_hook(_: Any) -> Any:
         await response.aread()
 
     return {"response": [read]}
+
+
+def _iterating_hook(_: Any) -> Any:
+    async def iterate(response: Any) -> None:
+        async for _ in response.aiter_bytes():
+            pass
+
+    return {"response": [iterate]}
 
 
 def _raising_hook(_: Any) -> Any:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -461,3 +462,24 @@ async def test_a_body_is_decoded_by_the_fields_that_a_hook_leaves(
         response = result.unwrap()
         assert (result.content, response.headers.raw[-1]) == expected
         assert response.content == result.content
+
+
+@pytest.mark.parametrize("piece", [None, 1])
+@pytest.mark.parametrize("named", [{}, {"to": "body.bin"}])
+async def test_a_hook_that_takes_the_pieces_is_named_for_what_it_leaves(
+    named: dict[str, Any], piece: int | None, server: LoopbackServer, tmp_path: Path
+) -> None:
+    """The body is gone, which is neither the request's fault nor the server's."""
+
+    async def take(response: httpx.Response) -> None:
+        async for _ in response.aiter_bytes(piece):
+            if piece:
+                break
+
+    server.on("/", Reply(body=b"abc", framing="chunked", chunk=1))
+    target = {name: tmp_path / value for name, value in named.items()}
+    async with Fetcher(retry=None, event_hooks={"response": [take]}) as fetcher:
+        result = await fetcher.fetch(Request(server.url(), **target))
+
+    assert result.kind == "callback"
+    assert type(result.error) is httpx.StreamConsumed

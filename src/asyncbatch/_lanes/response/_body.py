@@ -23,6 +23,7 @@ from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._engine.http11 import UNJOINED, UnjoinedBody, longest_transfer
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._httpcore_pool import leave_pool
+from asyncbatch._lanes.failures._callers import CallersError
 from asyncbatch._lanes.response._head_fields import coding_of, fields_of_body
 from asyncbatch._lanes.response._turn import EXCHANGE, TAKEN, LoopTurns
 from asyncbatch._lanes.response._whole_body import WholeBodyDecoder, join
@@ -77,6 +78,7 @@ class ClientBodyReader:
             BodyCut: If the compressed stream ends early.
             CorruptBody: If it does not decode.
             TooSlow: If it arrives slower than the minimum rate.
+            CallersError: If the caller's code has taken the body and not kept it.
             Exception: What the client raises.
         """
         try:
@@ -85,8 +87,7 @@ class ClientBodyReader:
             if not self.turns.spend_nowait(cost):
                 await self.turns.spend(cost)
             if response.is_stream_consumed:
-                # By an event hook, or a transport that answers from memory.
-                content = response.content
+                content = consumed_content(response, self._binding)
                 _check_size(len(content), limit)
             else:
                 content = await self._read(response, limit, raw)
@@ -180,6 +181,20 @@ class ClientBodyReader:
 def redirect_limit(limit: int | None) -> int:
     """Return the most bytes to read of a redirect's body; `limit` applies to all bodies."""
     return REDIRECT_BODY_LIMIT if limit is None else min(limit, REDIRECT_BODY_LIMIT)
+
+
+def consumed_content(response: Any, binding: Binding) -> bytes:
+    """
+    Return the content of a response that an event hook, or a transport from memory, has read.
+
+    Raises:
+        CallersError: If the caller's code has iterated over the stream, which leaves no content;
+            with the error of httpx's own `aread`.
+    """
+    if not hasattr(response, "_content"):
+        raise CallersError(binding.library.StreamConsumed())
+    content: bytes = response.content
+    return content
 
 
 async def close(response: Any) -> None:

@@ -14,7 +14,7 @@ import anyio
 from asyncbatch._decoding import decoder_into
 from asyncbatch._engine._minimum_rate import ReceivedRate
 from asyncbatch._lanes.client._binding import Binding
-from asyncbatch._lanes.response._body import abandon, close, drop_stream
+from asyncbatch._lanes.response._body import abandon, close, consumed_content, drop_stream
 from asyncbatch._lanes.response._head_fields import coding_of
 from asyncbatch._values._errors import TooSlow
 from asyncbatch._values._sink import Refill, Sink
@@ -35,10 +35,11 @@ async def save_body(
         SinkFailure: The body cannot be written.
         DecodingFailure: It cannot be decoded.
         TooSlow: It arrives slower than `minimum_rate` bytes per second.
+        CallersError: The caller's code has taken the body and not kept it.
         Exception: What the client raises.
     """
-    if response.is_stream_consumed:  # an event hook, or a transport that answers from memory
-        content = memoryview(response.content)
+    if response.is_stream_consumed:
+        content = memoryview(consumed_content(response, binding))
         for start in range(0, len(content), _PIECE):
             await sink.write(bytes(content[start : start + _PIECE]))
     else:
