@@ -471,7 +471,7 @@ class Relay:
             len(raw),
         )
         if self._hops is not None:
-            course = course_of_all([*(hop.course for hop in self._hops), course])
+            course = course_of_all([*[hop.course for hop in self._hops], course])
             self._hops = None
         self._exchange = self._encoded = None
         return self.owner.take_response(

@@ -97,9 +97,13 @@ def course_of_all(courses: Sequence[Course]) -> Course:
         _, send_at, sent_at, first_byte_at, ended_at, resolving, connecting, securing, received = (
             course
         )
-        send += _between(send_at, sent_at or ended_at) or 0.0
-        wait += _between(sent_at, first_byte_at or ended_at) or 0.0
-        receive += _between(first_byte_at, ended_at) or 0.0
+        # As `_between`, without the calls.
+        if send_at and (seconds := (sent_at or ended_at) - send_at) > 0.0:
+            send += seconds
+        if sent_at and (seconds := (first_byte_at or ended_at) - sent_at) > 0.0:
+            wait += seconds
+        if first_byte_at and (seconds := ended_at - first_byte_at) > 0.0:
+            receive += seconds
         # Known for a new connection only.
         if resolving is not None:
             dns = resolving if dns is None else dns + resolving

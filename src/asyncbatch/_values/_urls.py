@@ -75,10 +75,9 @@ The part after the origin in most plain URLs; valid only if it does not contain 
 
 The whole path is one run of one character class, scanned twice as fast as segment by segment.
 """
-_PLAIN_URL = re.compile(
-    r"(https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
-    rf"({_TARGET})"
-)
+_PLAIN_ORIGIN = r"(https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
+_PLAIN_URL = re.compile(rf"{_PLAIN_ORIGIN}({_TARGET})")
+_AT_ORIGIN = re.compile(rf"{_PLAIN_ORIGIN}(?=[/?#]|\Z)")
 
 MAX_PLAIN_LENGTH = 65_536
 """httpx refuses longer ones."""
@@ -135,6 +134,12 @@ def split_plain(url: str) -> tuple[str, bytes] | None:
         return None
     target = match[2].encode("ascii")
     return match[1], target if target[:1] == b"/" else b"/" + target
+
+
+def plain_origin(url: str) -> str | None:
+    """Return the beginning of a URL up to its target, if that is as in a plain URL."""
+    match = _AT_ORIGIN.match(url)
+    return None if match is None else match[1]
 
 
 @functools.lru_cache(maxsize=1024)

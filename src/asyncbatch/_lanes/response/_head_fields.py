@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 _ENCODING_LENGTH, _LENGTH_LENGTH = len("content-encoding"), len("content-length")
 
+_CODING = re.compile(rb"\ncontent-encoding:[ \t]*([^\r]*)", re.IGNORECASE)
+
 
 def coding_of(status: int, coding: str | None) -> str | None:
     """
@@ -25,7 +27,7 @@ def coding_of(status: int, coding: str | None) -> str | None:
 @functools.lru_cache(maxsize=1024)
 def coding_in(head: bytes) -> str | None:
     """Return the value of `Content-Encoding` in the field lines of a head, `None` without one."""
-    values = re.findall(rb"\ncontent-encoding:[ \t]*([^\r]*)", head, re.IGNORECASE)
+    values = _CODING.findall(head)
     return b",".join(values).decode("latin-1") or None
 
 

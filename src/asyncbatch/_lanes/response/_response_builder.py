@@ -54,7 +54,9 @@ class ResponseBuilder:
         self.connection = connection
         self.status_code = self.head.status
         """The status of the responses."""
-        self.coding = coding_of(self.head.status, coding_in(self.head.block))
+        # Not read without need: the heads of redirects differ, and are in no cache.
+        coding = coding_in(self.head.block) if self.head.is_coded else None
+        self.coding = coding_of(self.head.status, coding)
         """The `Content-Encoding` by which the bodies are decoded; `None` if they are not."""
         self.sets_cookies = sets_cookies(self.head.block)
         """Whether the responses set cookies."""

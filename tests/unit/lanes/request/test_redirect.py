@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -18,8 +19,9 @@ from asyncbatch._lanes.client._own_client import OwnClient
 from asyncbatch._lanes.client._redirects import leave_behind
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
-from asyncbatch._lanes.request._redirect import redirection_of
+from asyncbatch._lanes.request._redirect import _from_root, redirection_of
 from asyncbatch._values._timeouts import TimeLimits
+from asyncbatch._values._urls import split_plain
 from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply, echo
 from tests.served import lanes_of, prepared_by
 from tests.virtual_time import virtual_time
@@ -118,6 +120,31 @@ def test_a_redirect_leads_where_httpx_would_go(
 
         check_same(following, expected)
         prepared, native = following, expected
+
+
+@given(URLS, LOCATIONS)
+@settings(max_examples=1000, deadline=None)
+@example("http://a.test/a", "/b;")
+@example("http://a.test/a", "/b/../c")
+@example("http://a.test/a", "/b?/.")
+@example("http://a.test/a", "//b.test/c")
+@example("http://a.test?a/b", "/c")
+@example("http://me@a.test/a", "/c")
+@example("http://a.test/a", "/" + "b" * 65_536)
+def test_a_path_from_the_root_is_joined_as_urljoin_does(base: str, reference: str) -> None:
+    """It has the origin of the URL before, and is plain; what is joined otherwise is left."""
+    found = _from_root(base.partition("#")[0], reference)
+
+    if found is not None:
+        url, *parts = found
+        assert url == urljoin(base, reference)
+        assert tuple(parts) == split_plain(url)
+
+
+@pytest.mark.parametrize("reference", ["/", "/x", "/x?a=b", "/x//y/z.html?q=&r=:", "/x:y"])
+def test_a_usual_path_from_the_root_is_not_left_to_urljoin(reference: str) -> None:
+    """That is what most redirects name."""
+    assert _from_root("http://a.test:8080/a/b?c", reference) is not None
 
 
 def check_same(following: PreparedRequest, expected: httpx.Request) -> None:

@@ -16,8 +16,10 @@ import pytest
 
 import asyncbatch
 from asyncbatch import Fetcher, Retry, Success
+from asyncbatch._engine.http11._head import parse_head
 from asyncbatch._lanes import DirectLane, OwnClient, binding_of
-from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
+from asyncbatch._lanes.response._head_fields import coding_in
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder, ResponseBuilder
 from asyncbatch._values._timeouts import TimeLimits
 from asyncbatch.testing import LoopbackServer, Reply
 from tests.served import lanes_of
@@ -310,3 +312,20 @@ def test_final_urls_at_once_are_those_one_by_one(items: list[Any], is_told: bool
     one_by_one = [builder.final_url(item) for item in items]
 
     assert PlainResponseBuilder.final_urls(items) == (one_by_one if is_told else None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "coding"),
+    [
+        ("Content-Type: a/b\r\n", None),
+        ("CONTENT-encoding:gzip\r\n", "gzip"),
+        ("Content-Encoding: gzip\r\nContent-Encoding: br\r\n", "gzip,br"),
+        ("Content-Encoding:\r\n", None),
+        ("X-Content-Encoding: gzip\r\n", None),
+    ],
+)
+def test_a_coding_is_read_of_a_head_that_names_one(lines: str, coding: str | None) -> None:
+    """However it is spelled; other heads are not searched."""
+    head = parse_head(f"HTTP/1.1 200 OK\r\n{lines}".encode())
+
+    assert ResponseBuilder(httpx, "utf-8", head, None).coding == coding == coding_in(head.block)
