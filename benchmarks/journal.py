@@ -26,7 +26,7 @@ from asyncbatch import Fetcher, Journal, Result, Success
 from asyncbatch._batch._output import Collected
 from asyncbatch._engine.http11._head import parse_head
 from asyncbatch._files import Files
-from asyncbatch._journal._docking import Docking
+from asyncbatch._journal._open_journal import OpenJournal
 from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 
 BODY = 1000
@@ -69,7 +69,7 @@ def results(count: int, offset: int = 0) -> list[Success]:
 class Written(NamedTuple):
     """A journal that is open, and what puts results into it."""
 
-    docking: Docking
+    open_journal: OpenJournal
     put: Callable[[Result], object]
 
 
@@ -78,11 +78,11 @@ async def written(path: Path, count: int) -> AsyncGenerator[Written]:
     """Open a journal as a batch does, with a key for each of `count` results."""
     async with Fetcher() as fetcher:
         shared: Any = fetcher._shared
-        docking = Docking(Journal(path), shared, Collected(), Files(None))
-        await docking.open({}, print)
-        docking.output.keys.update({index: b"%016d" % index for index in range(count)})
-        yield Written(docking, docking.output.put)
-        await docking.close()
+        open_journal = OpenJournal(Journal(path), shared, Collected(), Files(None))
+        await open_journal.open({}, print)
+        open_journal.output.keys.update({index: b"%016d" % index for index in range(count)})
+        yield Written(open_journal, open_journal.output.put)
+        await open_journal.close()
 
 
 async def writing(path: Path, count: int) -> dict[str, Any]:
@@ -95,7 +95,7 @@ async def writing(path: Path, count: int) -> dict[str, Any]:
     made = results(count)
     plain = await _take_turns(Collected().put, made)
     async with written(path, count) as journal:
-        kept = await _take_turns(journal.put, made, journal.docking.flush)
+        kept = await _take_turns(journal.put, made, journal.open_journal.flush)
     size = (await anyio.Path(path).stat()).st_size
     return {
         "results a second, at most": count / kept.seconds,
@@ -123,9 +123,9 @@ async def lagging(folder: Path) -> dict[str, Any]:
     for number in range(ROUNDS):
         plain.append((await _take_turns(Collected().put, made, rate=RATE)).lag)
         async with written(folder / f"{number}.db", len(made)) as journal:
-            store: Any = journal.docking._writer._store
+            store: Any = journal.open_journal._writer._store
             store._connection = steps_of = _TimedConnection(store._connection)
-            turns = await _take_turns(journal.put, made, journal.docking.flush, rate=RATE)
+            turns = await _take_turns(journal.put, made, journal.open_journal.flush, rate=RATE)
         kept.append(turns.lag)
         rates.append(len(made) / turns.seconds)
         steps += steps_of.between
@@ -235,16 +235,16 @@ async def fill(path: Path, count: int) -> None:
 
     async with Fetcher() as fetcher:
         shared: Any = fetcher._shared
-        docking = Docking(Journal(path), shared, Collected(), Files(None))
-        await docking.open({**fetcher._answer_options(), "key": None}, print)
-        identifier: Identifier = docking._lookup._identifier  # type: ignore[assignment]
+        open_journal = OpenJournal(Journal(path), shared, Collected(), Files(None))
+        await open_journal.open({**fetcher._answer_options(), "key": None}, print)
+        identifier: Identifier = open_journal._lookup._identifier  # type: ignore[assignment]
         for start in range(0, count, 5000):
             for result in results(min(5000, count - start), start):
-                docking.output.keys[result.index] = identifier.identify(result._item).key
-                docking.output.put(result)
-            await docking.flush()
-            docking.output._output._results.clear()  # type: ignore[attr-defined]
-        await docking.close()
+                open_journal.output.keys[result.index] = identifier.identify(result._item).key
+                open_journal.output.put(result)
+            await open_journal.flush()
+            open_journal.output._output._results.clear()  # type: ignore[attr-defined]
+        await open_journal.close()
 
 
 def main() -> None:

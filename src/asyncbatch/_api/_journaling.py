@@ -1,8 +1,8 @@
 """
 A batch with a journal: opens the file, and puts it between the batch and its input and output.
 
-`Docking` is that journal for one batch. It compares the options of the fetcher that change answers
-with those of earlier runs.
+`OpenJournal` is that journal for one batch. It compares the options of the fetcher that change
+answers with those of earlier runs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from asyncbatch._batch import Batch, Shared
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._output import Output
 from asyncbatch._files import Files
-from asyncbatch._journal._docking import Docking
 from asyncbatch._journal._input import JournaledInput
 from asyncbatch._journal._journal import Journal
+from asyncbatch._journal._open_journal import OpenJournal
 
 
 async def journaled_batch(
@@ -49,22 +49,22 @@ async def journaled_batch(
         FetcherClosed: If the fetcher is closed, also while the journal is opened.
         OSError: If the journal cannot be used; see `JournalError`.
     """
-    docking = Docking(journal, check_open(), output, files)
+    open_journal = OpenJournal(journal, check_open(), output, files)
     key = "a function" if callable(journal.key) else journal.key
-    await docking.open({**options, "key": key}, warn_caller)
+    await open_journal.open({**options, "key": key}, warn_caller)
     try:
         batch = Batch(
             check_open(),
-            JournaledInput(source, docking),
-            docking.output,
+            JournaledInput(source, open_journal),
+            open_journal.output,
             batch_timeout=batch_timeout,
             files=files,
-            announce=docking.announce,
+            announce=open_journal.announce,
         )
     except BaseException:
-        await docking.close()
+        await open_journal.close()
         raise
-    docking.fail = batch.end_with
+    open_journal.fail = batch.end_with
     return batch
 
 

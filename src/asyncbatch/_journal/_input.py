@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 
 from asyncbatch._batch._input import END, Input, Settled
-from asyncbatch._journal._docking import Docking
 from asyncbatch._journal._lookup import Asked
+from asyncbatch._journal._open_journal import OpenJournal
 from asyncbatch._values._result import Result
 
 AHEAD = 64
@@ -38,12 +38,12 @@ class JournaledInput(Input):
 
     Args:
         source: The input.
-        docking: The journal.
+        journal: The journal.
     """
 
-    def __init__(self, source: Input, docking: Docking) -> None:
+    def __init__(self, source: Input, journal: OpenJournal) -> None:
         self._source = source
-        self._docking = docking
+        self._journal = journal
         self.read_count = 0
         self.exhausted = False
         self.error = None
@@ -111,18 +111,18 @@ class JournaledInput(Input):
 
     async def aclose(self) -> None:
         """Close the source and the journal, once all results are written."""
-        if self._docking.is_closed:
+        if self._journal.is_closed:
             return
         try:
             await self._source.aclose()
-            await self._docking.flush()
+            await self._journal.flush()
         finally:
-            await self._docking.close()
+            await self._journal.close()
 
     async def _look_up(self) -> None:
         asked = list(itertools.islice(self._asked, self._most))
-        answers = await self._docking.look_up(asked)
-        keys, ready, forget = self._docking.output.keys, self._ready.append, self._asked.popleft
+        answers = await self._journal.look_up(asked)
+        keys, ready, forget = self._journal.output.keys, self._ready.append, self._asked.popleft
         sent = 0
         for (index, item, _), (key, result) in zip(asked, answers, strict=False):
             forget()
@@ -146,7 +146,7 @@ class JournaledInput(Input):
                 await self._fed.wait()
             return
         clock, read, is_callers_code = time.perf_counter, source.read, source.is_callers_code
-        asked, has_keys = self._asked, self._docking.has_keys
+        asked, has_keys = self._asked, self._journal.has_keys
         ends_at = clock() + READ_SECONDS
         for _ in range(self._most - len(asked)):
             numbered = read()
@@ -154,7 +154,7 @@ class JournaledInput(Input):
                 return
             index, item = numbered
             is_without = type(item) is str and not has_keys
-            asked.append((index, item, None if is_without else self._docking.key_of(item)))
+            asked.append((index, item, None if is_without else self._journal.key_of(item)))
             if is_callers_code and clock() >= ends_at:
                 return
 
@@ -174,4 +174,4 @@ class JournaledInput(Input):
 
     def _add(self, numbered: tuple[int, Any]) -> None:
         index, item = numbered
-        self._asked.append((index, item, self._docking.key_of(item)))
+        self._asked.append((index, item, self._journal.key_of(item)))

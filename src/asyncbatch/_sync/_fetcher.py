@@ -20,8 +20,8 @@ from asyncbatch._api._fetcher import Fetcher
 from asyncbatch._api._options import FetcherOptions, shows_options
 from asyncbatch._api._statistics import Statistics
 from asyncbatch._batch._input import Input, RequestLike, Requests
-from asyncbatch._journal._docking import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._journal._open_journal import CLOSE_SECONDS
 from asyncbatch._results._results import Results
 from asyncbatch._sync._portal import Portal
 from asyncbatch._sync._stream import CrossingFetcher, SyncResultStream

@@ -21,7 +21,7 @@ from asyncbatch._api._setup import backlog_of, report_of
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
-from asyncbatch._journal._docking import CLOSE_SECONDS
+from asyncbatch._journal._open_journal import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
 from asyncbatch._results._record import PassingResults
 from asyncbatch._results._results import HAS_ENDED, HAS_LOST

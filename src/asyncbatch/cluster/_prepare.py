@@ -21,8 +21,8 @@ import attrs
 
 from asyncbatch import FetcherOptions, RequestLike
 from asyncbatch._api._options import warn_caller
-from asyncbatch._journal._docking import changed_options
 from asyncbatch._journal._identity import SIZE
+from asyncbatch._journal._open_journal import changed_options
 
 from ._answers import Answers
 from ._census import Census

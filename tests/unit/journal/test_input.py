@@ -23,7 +23,7 @@ class FakeOutput:
         self.keys: dict[int, bytes] = {}
 
 
-class FakeDocking:
+class FakeJournal:
     """Has the results of some requests, and notes how many are looked up together."""
 
     def __init__(self, *served: int, at_once: int = 1000) -> None:
@@ -56,8 +56,8 @@ class FakeDocking:
         self.steps.append("close")
 
 
-def made(requests: Any, docking: FakeDocking) -> JournaledInput:
-    return JournaledInput(Input(requests), docking)  # type: ignore[arg-type]  # a fake
+def made(requests: Any, journal: FakeJournal) -> JournaledInput:
+    return JournaledInput(Input(requests), journal)  # type: ignore[arg-type]  # a fake
 
 
 async def read_all(source: JournaledInput) -> list[tuple[int, Any]]:
@@ -73,20 +73,20 @@ def urls(count: int) -> list[str]:
 
 async def test_what_the_journal_has_comes_with_its_result() -> None:
     """The others come as they are, with a key for their results."""
-    docking = FakeDocking(1)
-    source = made(urls(3), docking)
+    journal = FakeJournal(1)
+    source = made(urls(3), journal)
 
     items = await read_all(source)
 
     assert [index for index, _ in items] == [0, 1, 2]
     assert [type(item) for _, item in items] == [str, Settled, str]
-    assert docking.output.keys == {0: b"0", 2: b"2"}
+    assert journal.output.keys == {0: b"0", 2: b"2"}
     assert source.exhausted
 
 
 async def test_a_result_that_was_looked_up_is_taken_at_once() -> None:
     """Only where it is the next one: the order of the input stays."""
-    source = made(urls(3), FakeDocking(0, 2))
+    source = made(urls(3), FakeJournal(0, 2))
     assert source.settled() is None
     assert not source.is_ahead
     await source.read_async()
@@ -104,32 +104,32 @@ async def test_a_result_that_was_looked_up_is_taken_at_once() -> None:
 async def test_more_are_looked_up_together_while_all_are_served() -> None:
     """Each look-up is a change of threads; as soon as one is sent, there are few again."""
     count = 10 * AHEAD
-    docking = FakeDocking(*range(count - 1))
+    journal = FakeJournal(*range(count - 1))
 
-    await read_all(made((url for url in urls(count)), docking))
+    await read_all(made((url for url in urls(count)), journal))
 
-    assert docking.sizes[0] <= AHEAD
-    assert max(docking.sizes) <= AHEAD_SERVED
-    assert sum(docking.sizes) == count
+    assert journal.sizes[0] <= AHEAD
+    assert max(journal.sizes) <= AHEAD_SERVED
+    assert sum(journal.sizes) == count
 
 
 async def test_a_list_is_looked_up_in_larger_parts() -> None:
     """Reading it runs no code of the caller."""
-    docking = FakeDocking()
+    journal = FakeJournal()
 
-    await read_all(made(urls(2 * AHEAD_IN_MEMORY), docking))
+    await read_all(made(urls(2 * AHEAD_IN_MEMORY), journal))
 
-    assert docking.sizes[0] > AHEAD
+    assert journal.sizes[0] > AHEAD
 
 
 async def test_what_is_not_answered_is_asked_for_again() -> None:
     """As where bodies are large."""
-    docking = FakeDocking(*range(5), at_once=2)
+    journal = FakeJournal(*range(5), at_once=2)
 
-    items = await read_all(made(urls(5), docking))
+    items = await read_all(made(urls(5), journal))
 
     assert [index for index, _ in items] == [0, 1, 2, 3, 4]
-    assert docking.sizes == [5, 3, 1]
+    assert journal.sizes == [5, 3, 1]
 
 
 async def test_an_error_of_the_input_comes_after_what_it_gave() -> None:
@@ -139,7 +139,7 @@ async def test_an_error_of_the_input_comes_after_what_it_gave() -> None:
         yield "http://host.test/0"
         raise ZeroDivisionError
 
-    source = made(broken(), FakeDocking())
+    source = made(broken(), FakeJournal())
 
     items = await read_all(source)
 
@@ -157,8 +157,8 @@ async def test_an_async_input_is_read_ahead_by_a_task() -> None:
             given.append(url)
             yield url
 
-    docking = FakeDocking()
-    source = made(slowly(), docking)
+    journal = FakeJournal()
+    source = made(slowly(), journal)
     pump = source.pump
     assert pump is not None
 
@@ -174,10 +174,10 @@ async def test_an_async_input_is_read_ahead_by_a_task() -> None:
 
 async def test_closing_waits_for_what_is_being_written() -> None:
     """And is done once."""
-    docking = FakeDocking()
-    source = made(urls(1), docking)
+    journal = FakeJournal()
+    source = made(urls(1), journal)
 
     await source.aclose()
     await source.aclose()
 
-    assert docking.steps == ["flush", "close"]
+    assert journal.steps == ["flush", "close"]

@@ -1,5 +1,5 @@
 """
-`Docking`: a journal that is open for one batch, and `JournaledOutput`, a listener of its results.
+`OpenJournal`: the journal of one batch, and `JournaledOutput`, a listener of its results.
 
 The output holds each result back until it is written. Before the first byte of a request that must
 not be sent twice, the batch waits for `announce`. The input is filtered by `JournaledInput`.
@@ -33,7 +33,7 @@ def _no_batch(_: Exception) -> None:
     """Ignore an error: the batch that it would end does not exist yet."""
 
 
-class Docking:
+class OpenJournal:
     """
     A journal that is open for one batch.
 

@@ -9,7 +9,7 @@ import pytest
 
 from asyncbatch import Fetcher, Journal, JournalChanged
 from asyncbatch._batch._output import Delivered
-from asyncbatch._journal._docking import JournaledOutput
+from asyncbatch._journal._open_journal import JournaledOutput
 from asyncbatch.testing import LoopbackServer
 from tests.samples import success
 
