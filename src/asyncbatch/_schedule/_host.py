@@ -63,7 +63,7 @@ class Host:
         self._limit = policies.cap if policies.is_unlimited else min(policies.cap, FIRST)
         self._rate = None if policies.rate is None else Gcra(policies.rate)
         # Made at the first attempt without an answer (`_fall_silent`) and the first refusal
-        # (`_learn_from_status`): most hosts never see one.
+        # (`_refuse`): most hosts never see one.
         self._health: Health | None = None
         self._pauses: Pauses | None = None
         # Requests in flight at which slow start begins (`hold`): one more for each answer, and

@@ -21,8 +21,8 @@ from asyncbatch._api._setup import backlog_of, report_of
 from asyncbatch._batch._input import Input
 from asyncbatch._batch._thread_output import ThreadOutput
 from asyncbatch._files import Files
-from asyncbatch._journal._open_journal import CLOSE_SECONDS
 from asyncbatch._journal._journal import JournalTypes
+from asyncbatch._journal._open_journal import CLOSE_SECONDS
 from asyncbatch._results._record import PassingResults
 from asyncbatch._results._results import HAS_ENDED, HAS_LOST
 from asyncbatch._results._summary import Summary
@@ -220,8 +220,8 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         """
         Write the results that are still to come to a file of JSON Lines, as they come.
 
-        Memory is bounded, and the file appears when it is whole. A tag that is no text, number,
-        bool or `None` is written as its `repr`.
+        Memory is bounded, and the file appears when it is complete. A tag that is not a text,
+        number, bool or `None` is written as its `repr`.
 
         Raises:
             OSError: If the file cannot be written.
@@ -234,8 +234,8 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         """
         Write the results that are still to come to a Parquet file, as they come.
 
-        Memory is bounded, and the file appears when it is whole. `tag` is text, since the tags to
-        come are not known: the `repr` of a tag that is none.
+        Memory is bounded, and the file appears when it is complete. The types of the tags to come
+        are not known, so `tag` is text: the `repr` of a tag that is not text.
 
         Raises:
             OSError: If the file cannot be written.
@@ -249,8 +249,8 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         """
         Write the results that are still to come to an HTTP archive (HAR 1.2), as they come.
 
-        It has what `Results.to_har` describes, in the order in which the results come. Memory is
-        bounded, and the file appears when it is whole.
+        It has the entries that `Results.to_har` describes, in the order in which the results come.
+        Memory is bounded, and the file appears when it is complete.
 
         Raises:
             OSError: If the file cannot be written.
@@ -265,7 +265,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
         """
         Write a report of the results taken so far to a file, as one HTML page.
 
-        The stream must have been asked for it: `fetcher.stream(requests, report=True)`. It may be
+        The stream must be made with `fetcher.stream(requests, report=True)`. This method may be
         called while the stream runs and afterwards. Memory does not grow with the number of
         results. See `Results.report`.
 
@@ -273,7 +273,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
             path: The file; it is overwritten.
 
         Raises:
-            RuntimeError: If the stream was not asked for a report.
+            RuntimeError: If the stream was made without `report=True`.
             OSError: If the file cannot be written.
         """
         with self._counting:
