@@ -19,7 +19,7 @@ from asyncbatch._values._errors import FailureKind, message_of
 from asyncbatch._values._pickling import name_encoding, restore, state_of
 from asyncbatch._values._redaction import redacted, redacted_url
 from asyncbatch._values._request import Request
-from asyncbatch._values._text import encoding_of, parse_json, text_of
+from asyncbatch._values._text import body_text, encoding_of, parse_json
 from asyncbatch._values._timing import Attempt, Course, Timing, timing_of
 
 # httpx adds a link to the description of a failed status.
@@ -165,7 +165,7 @@ class _Result:
         Only a function given as `default_encoding` may raise.
         """
         response = self._built()
-        return "" if response is None else text_of(response)
+        return "" if response is None else body_text(response)
 
     def json(self, **kwargs: Any) -> Any:
         """

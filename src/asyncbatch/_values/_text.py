@@ -52,7 +52,7 @@ def encoding_of(response: Any) -> str:
     return named if isinstance(named, str) and is_charset(named) else FALLBACK
 
 
-def text_of(response: Any) -> str:
+def body_text(response: Any) -> str:
     """Return the body of a response as text; bytes that do not decode become U+FFFD."""
     encoding = encoding_of(response)
     try:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncbatch import Failure, Fetcher, Success
-from asyncbatch._values._text import encoding_of, is_charset, parse_json, text_of
+from asyncbatch._values._text import body_text, encoding_of, is_charset, parse_json
 
 CODECS = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
 NO_CHARSETS = [
@@ -45,7 +45,7 @@ async def fetch(content: bytes, content_type: str = "", **options: Any) -> Succe
 def test_what_is_no_charset_is_not_decoded_by(name: str) -> None:
     """Neither decompressed nor unescaped: the text is that of the default."""
     for content in (b"\\x41 Nyvpr", zlib.compress(b"x" * 1000), b"aGk="):
-        text = text_of(response(content, f"text/plain; charset={name}"))
+        text = body_text(response(content, f"text/plain; charset={name}"))
 
         assert text == content.decode(errors="replace")
 
@@ -70,9 +70,10 @@ def test_what_is_no_name_is_not_looked_up(name: str) -> None:
     """And the default counts."""
     found = response(b"x\xff", f"text/plain; charset={name}")
 
-    assert text_of(found) in ("x\ufffd", "x\xff")
+    assert body_text(found) in ("x\ufffd", "x\xff")
     assert (
-        text_of(response(b"\xe9", f"a/b; charset*={name}''x", default_encoding="latin-1")) == "\xe9"
+        body_text(response(b"\xe9", f"a/b; charset*={name}''x", default_encoding="latin-1"))
+        == "\xe9"
     )
 
 
@@ -95,7 +96,7 @@ def test_no_content_type_makes_the_text_fail(content_type: str, content: bytes) 
     """What Python's own parser and codecs fail at counts as not said."""
     found = response(content, content_type)
 
-    assert isinstance(text_of(found), str)
+    assert isinstance(body_text(found), str)
     assert is_charset(encoding_of(found))
 
 
@@ -105,7 +106,7 @@ def test_no_content_type_makes_the_text_fail(content_type: str, content: bytes) 
 def test_no_codec_makes_the_text_fail(codec: str, content: bytes) -> None:
     """Each of Python's own, and where it is a charset it gives what httpx would give."""
     found = response(content, f"text/plain; charset={codec}")
-    text = text_of(found)
+    text = body_text(found)
 
     if is_charset(codec) and codec not in ("utf_16", "utf_32"):
         assert text == found.text
@@ -116,13 +117,13 @@ def test_the_callers_own_choice_counts() -> None:
     chosen = response(b"\xe9", "text/plain; charset=rot13")
     chosen.encoding = "latin-1"
 
-    assert text_of(chosen) == "\xe9"
+    assert body_text(chosen) == "\xe9"
     assert (
-        text_of(response(b"\xe9", "text/plain; charset=rot13", default_encoding="cp437"))
+        body_text(response(b"\xe9", "text/plain; charset=rot13", default_encoding="cp437"))
         == "\u0398"
     )
     detected = response(b"\xe9", "", default_encoding=lambda content: "latin-1")
-    assert text_of(detected) == "\xe9"
+    assert body_text(detected) == "\xe9"
 
 
 async def test_a_result_tells_its_encoding() -> None:

@@ -161,7 +161,7 @@ def unchunked(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def check_size(fields: Fields, before: int = 0) -> int:
+def head_size(fields: Fields, before: int = 0) -> int:
     """
     Return the size of the heads of one response so far, as they would be on lines.
 
@@ -201,7 +201,7 @@ def _size_of(fields: Fields) -> int:
 
 
 def _head_of(fields: Fields) -> ResponseHead:
-    check_size(fields)
+    head_size(fields)
     name, status = fields[0] if fields else (b"", b"")
     if name != b":status" or _STATUS.fullmatch(status) is None:
         raise ProtocolError(f"not a final status: {status[:80]!r}")

@@ -21,7 +21,7 @@ from asyncbatch._engine.http11 import (
     ResponseTooLarge,
 )
 
-from ._fields import HeadReader, check_size, trailers_of
+from ._fields import HeadReader, head_size, trailers_of
 from ._limits import (
     CONNECTION_WINDOW,
     GLITCHES,
@@ -226,7 +226,7 @@ class ClientSession:
         try:
             head = self._heads.read(fields)
             if self._informational and stream in self._informational:
-                check_size(fields, self._informational[stream][1])
+                head_size(fields, self._informational[stream][1])
         except ExchangeError as exc:
             self._refuse(stream, exc)
             return
@@ -270,7 +270,7 @@ class ClientSession:
                     f"more than {MAX_INFORMATIONAL} informational responses",
                     limit=MAX_INFORMATIONAL,
                 )
-            self._informational[stream] = count + 1, check_size(event.headers, size)
+            self._informational[stream] = count + 1, head_size(event.headers, size)
             self._owner.informational_received(stream)
         except ExchangeError as exc:
             self._refuse(stream, exc)
