@@ -24,7 +24,7 @@ from asyncbatch._policies._host_limits import HostLimits, HostPatterns
 from asyncbatch._policies._proxy_pool import ProxyPool
 from asyncbatch._policies._rate import Rate, check_rate
 from asyncbatch._progress import ProgressTypes, check_progress
-from asyncbatch._values._checks import check_count, check_function, check_seconds
+from asyncbatch._values._checks import check_count, check_flag, check_function, check_seconds
 from asyncbatch._values._folder import ToTypes, check_to
 from asyncbatch._values._proxy import ProxyTypes
 from asyncbatch._values._request import (
@@ -194,8 +194,8 @@ def _check_timeout(_: object, __: object, value: object) -> None:
 
 
 def _check_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, NotGiven) and not isinstance(value, bool):
-        raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
+    if not isinstance(value, NotGiven):
+        check_flag(attribute.name, value)
 
 
 def _check_addresses(_: object, __: object, value: Any) -> None:

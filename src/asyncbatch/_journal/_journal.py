@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import attrs
 
 from asyncbatch._journal._filesystem import refuse_network
-from asyncbatch._journal._policy import JournalRules, RetryTypes
+from asyncbatch._journal._policy import RetryTypes
 from asyncbatch._journal._reader import JournalReader
 from asyncbatch._journal._schema import checked_path
 from asyncbatch._journal._store import BodiesTypes, Durability, Store
-from asyncbatch._values._checks import check_function
+from asyncbatch._values._checks import as_path, check_flag, check_function
 from asyncbatch._values._request import Request
 
 KeyRule: TypeAlias = Literal["tag"] | Callable[[Request], Any] | None
@@ -28,13 +28,10 @@ S = TypeVar("S", bound=Store)
 
 
 def _to_path(value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
-        raise TypeError(f"path must be a str or a path, not {value!r}")
+    path = as_path(value)
     if not os.fspath(value):
         raise ValueError("path must name a file, not ''")
-    if "\0" in os.fspath(value):
-        raise ValueError(f"path must have no NUL character: {value!r}")
-    return Path(value)
+    return path
 
 
 def _one_of(*allowed: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
@@ -64,8 +61,7 @@ def _check_key(_: object, __: object, value: object) -> None:
 
 
 def _check_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{field.name} must be True or False, not {value!r}")
+    check_flag(field.name, value)
 
 
 @attrs.frozen
@@ -117,11 +113,6 @@ class Journal:
             OSError: If it does not exist, or cannot be read.
         """
         return JournalReader(_to_path(path))
-
-    @property
-    def rules(self) -> JournalRules:
-        """The options that decide which requests are sent."""
-        return JournalRules(self.retry, self.max_age)
 
     def opener(self) -> Callable[[], Store]:
         """Return the function that opens the file for writing. It blocks."""

@@ -19,7 +19,7 @@ from asyncbatch._journal._earlier import AT_ONCE
 from asyncbatch._journal._identity import Identifier, is_with_key
 from asyncbatch._journal._journal import Journal
 from asyncbatch._journal._plain import PlainResults, url_of_plain
-from asyncbatch._journal._policy import ReuseDecision, may_be_repeated, statuses_of
+from asyncbatch._journal._policy import JournalRules, ReuseDecision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import file_of, kept_of, result_of
 from asyncbatch._journal._saved import claim, is_in_place, names_file
 from asyncbatch._journal._store import Found, Store
@@ -49,7 +49,7 @@ class Lookup:
     """
 
     def __init__(self, journal: Journal, shared: Shared, files: Files) -> None:
-        self._rules = journal.rules
+        self._rules = JournalRules(journal.retry, journal.max_age)
         self._files = files
         # Whether a success in memory is served at any age.
         self._serves_plain = journal.max_age is None and files.to is None

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 
 def check_function(option: str, function: object, wanted: str) -> None:
@@ -86,6 +89,42 @@ def check_size(option: str, size: object) -> int | None:
     if size is None:
         return None
     return check_count(option, size, least=0, cure="None sets no limit")
+
+
+def check_flag(option: str, flag: object) -> bool:
+    """
+    Return `flag` if it is `True` or `False`.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if not isinstance(flag, bool):
+        raise TypeError(f"{option} must be True or False, not {flag!r}")
+    return flag
+
+
+def as_path(path: Any) -> Path:
+    """
+    Return the argument `path` as a path.
+
+    Raises:
+        TypeError: If it is not a path, or one of bytes.
+        ValueError: If the file system cannot have it.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a str or a path, not {path!r}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"path must be a str or a path of text, not {path!r}")
+    if "\0" in text:
+        raise ValueError(f"path must not contain a null character: {text!r}")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"path must be a text that the file system can encode, not {text!r}"
+        ) from error
+    return Path(text)
 
 
 def check_params(params: object) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
-from asyncbatch._values._checks import check_function
+from asyncbatch._values._checks import as_path, check_flag, check_function
 
 # The function takes a `Request` and an `httpx.Response`. A `Request` knows folders, and not the
 # other way round.
@@ -20,23 +20,6 @@ ExistsTypes: TypeAlias = Literal["skip", "refresh", "overwrite", "error", "renam
 
 _NAMES = ("url", "disposition")
 _EXISTS = ("skip", "refresh", "overwrite", "error", "rename")
-
-
-def _to_path(value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"path must be a str or a path, not {value!r}")
-    text = os.fspath(value)
-    if not isinstance(text, str):
-        raise TypeError(f"path must be a str or a path of text, not {value!r}")
-    if "\0" in text:
-        raise ValueError(f"path must not contain a null character: {text!r}")
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"path must be a text that the file system can encode, not {text!r}"
-        ) from error
-    return Path(text)
 
 
 def _check_name(_: object, __: object, name: object) -> None:
@@ -53,8 +36,7 @@ def _check_exists(_: object, __: object, exists: object) -> None:
 
 
 def _check_resume(_: object, __: object, resume: object) -> None:
-    if not isinstance(resume, bool):
-        raise TypeError(f"resume must be True or False, not {resume!r}")
+    check_flag("resume", resume)
 
 
 @attrs.frozen
@@ -65,7 +47,7 @@ class Folder:
     The folder is created if it is missing. Every file is in it, with any name from a server.
     """
 
-    path: Path = attrs.field(converter=_to_path)
+    path: Path = attrs.field(converter=as_path)
     """The folder: a `str` or a path."""
     name: NameTypes = attrs.field(default="url", kw_only=True, validator=_check_name)
     """
@@ -101,7 +83,7 @@ def check_to(to: object) -> None:
         raise TypeError(f"to must be a path or an asyncbatch.Folder, not {to!r}")
     if not os.fspath(to):
         raise ValueError('to must not be empty; "." is the current folder')
-    _to_path(to)
+    as_path(to)
 
 
 def is_folder(to: str | os.PathLike[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asyncbatch._values._checks import check_count
+from asyncbatch._values._checks import check_count, check_flag
 from asyncbatch._values._errors import FailureKind
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _check_budget(_: object, field: attrs.Attribute[Any], value: object) -> None
 
 
 def _check_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{field.name} must be True or False, not {value!r}")
+    check_flag(field.name, value)
 
 
 def _to_methods(value: Iterable[str]) -> frozenset[str]:

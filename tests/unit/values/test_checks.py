@@ -7,13 +7,16 @@ import decimal
 import functools
 import math
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from asyncbatch._values._checks import (
+    as_path,
     check_count,
+    check_flag,
     check_function,
     check_params,
     check_seconds,
@@ -26,6 +29,11 @@ async def coroutine_function() -> None: ...
 
 async def async_generator_function() -> Any:
     yield
+
+
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"a.db"
 
 
 class AsyncCall:
@@ -168,3 +176,40 @@ def test_parameters_without_one_are_refused_by_name(params: Any, message: str) -
     """Httpx would send their `repr`, or trip over them."""
     with pytest.raises(TypeError, match=message):
         check_params(params)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_flag_is_a_bool(flag: bool) -> None:
+    """It is returned as it is."""
+    assert check_flag("strict", flag) is flag
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "yes", math.nan])
+def test_anything_else_is_no_flag(value: object) -> None:
+    """Not even 0 and 1, which are equal to one."""
+    with pytest.raises(TypeError, match=r"^strict must be True or False, not "):
+        check_flag("strict", value)
+
+
+@pytest.mark.parametrize("value", ["a/b.db", Path("a/b.db")])
+def test_a_path_is_a_text_or_a_path(value: str | Path) -> None:
+    """Each of them becomes a `Path`."""
+    assert as_path(value) == Path("a/b.db")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (5, TypeError, "a str or a path, not 5"),
+        (b"a.db", TypeError, "a str or a path, not b'a.db'"),
+        (BytesPath(), TypeError, "a path of text"),
+        ("a\0b", ValueError, "null character"),
+        ("a\ud800b", ValueError, "that the file system can encode"),
+    ],
+)
+def test_what_no_file_can_be_named_by_is_no_path(
+    value: object, error: type[Exception], message: str
+) -> None:
+    """The message has the value."""
+    with pytest.raises(error, match=f"path must .*{message}"):
+        as_path(value)

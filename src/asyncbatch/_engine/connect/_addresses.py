@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias
 
 from asyncbatch._engine._errors import AddressRefused
+from asyncbatch._values._checks import check_flag
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 AddressPolicy: TypeAlias = Callable[[IPAddress], bool]
@@ -121,8 +122,7 @@ def check_proxy_resolves(proxy_resolves: object, addresses: AddressPolicyTypes) 
         TypeError: It is not True or False.
         ValueError: It is True, and there is nothing that it could allow.
     """
-    if not isinstance(proxy_resolves, bool):
-        raise TypeError(f"proxy_resolves must be True or False, not {proxy_resolves!r}")
+    check_flag("proxy_resolves", proxy_resolves)
     if proxy_resolves and addresses is None:
         raise ValueError(
             "proxy_resolves=True is for addresses=..., and without it proxies may resolve anyway: "
