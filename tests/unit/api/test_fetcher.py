@@ -223,10 +223,14 @@ async def test_a_fetch_inside_a_stream_gets_its_turn():
     transport = HeldTransport()
     transport.let_go(1000)
     fetcher = Fetcher(transport=transport, concurrency=1)
+    seen = []
     async with fetcher, fetcher.stream(urls(30), backlog=2) as results:
         async for result in results:
             inner = await fetcher.fetch(f"http://other.test{result.text}")
             assert inner.text == result.text
+            seen.append(result.text)
+
+    assert sorted(seen) == sorted(f"/{number}" for number in range(30))
 
 
 @pytest.mark.usefixtures("wide_hosts")

@@ -182,14 +182,34 @@ async def test_a_reader_that_is_cancelled_closes_the_response(library: Any) -> N
     assert stream.is_ended
 
 
-async def test_closing_is_bounded_and_tells_nothing(library: Any) -> None:
+async def test_closing_tells_nothing(library: Any) -> None:
     """What made us close is the error to report."""
 
     class Failing(Stream):
         async def aclose(self) -> None:
+            await super().aclose()
             raise OSError("reset")
 
-    await close(respond(library, Failing()))
+    stream = Failing()
+    await close(respond(library, stream))
+
+    assert stream.closed == 1
+
+
+async def test_closing_is_bounded(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that does not end its closing is left."""
+    monkeypatch.setattr("asyncbatch._lanes.response._body.CLOSE_SECONDS", 0.01)
+
+    class Hanging(Stream):
+        async def aclose(self) -> None:
+            await super().aclose()
+            await anyio.sleep_forever()
+
+    stream = Hanging()
+    with anyio.fail_after(100):
+        await close(respond(library, stream))
+
+    assert stream.closed == 1
 
 
 async def test_a_long_redirect_is_closed_and_left_empty(library: Any) -> None:
