@@ -80,12 +80,12 @@ def record_of(
     if plain is not None:
         method, url = "GET", text_of(plain)
         is_keyed = is_keyed or (isinstance(item, Request) and item.key is not None)
-        if ABSOLUTE.match(url) and not is_keyed and not has_secrets(url):
+        if ABSOLUTE.match(url) and not is_keyed and not has_secrets(url) and _is_storable(url):
             flags = PLAIN
         else:
-            url = masked_url(url)
+            url = _storable(masked_url(url))
     else:
-        method, url = method_of(item), masked_url(url_of(item))
+        method, url = _storable(method_of(item)), _storable(masked_url(url_of(item)))
     if answer is not None and type(answer) is not PlainResponseBuilder:
         final_url = masked_url(result.url)
         if final_url != url:
@@ -114,9 +114,20 @@ def record_of(
 
 def record_before_sending(key: bytes, item: Any, now: float) -> Record:
     """Return the record of a request that must not be sent twice, before its first byte is sent."""
-    kind, url = str(FailureKind.in_doubt), masked_url(url_of(item))
+    kind, url = str(FailureKind.in_doubt), _storable(masked_url(url_of(item)))
     times = _TIMES.pack(0.0, 0.0, 0.0, *[_NAN] * 7)
-    return Record(key, kind, now, method_of(item), url, None, None, times, 1, 0, None)
+    method = _storable(method_of(item))
+    return Record(key, kind, now, method, url, None, None, times, 1, 0, None)
+
+
+def _is_storable(text: str) -> bool:
+    """Whether SQLite takes a text: it has no lone surrogates, which stand for bytes of a file."""
+    return text.isascii() or _storable(text) == text
+
+
+def _storable(text: str) -> str:
+    """Return a text with its lone surrogates escaped. A request with one is refused anyway."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def result_of(

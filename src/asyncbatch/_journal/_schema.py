@@ -301,4 +301,5 @@ def _number(data: bytes, place: int) -> int:
 
 
 def _uri(path: Path, mode: str) -> str:
-    return f"file:{quote(str(path))}?mode={mode}"
+    # A name of bytes that are no UTF-8 is a `str` with lone surrogates.
+    return f"file:{quote(os.fsencode(path))}?mode={mode}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -547,3 +548,42 @@ async def test_the_journal_says_which_bodies_are_kept(
     assert all(result.from_journal for result in results)
     assert bodies(results) == kept
     assert [result.status_code for result in results] == [200, 404]
+
+
+@pytest.mark.may_block
+async def test_a_text_that_is_no_unicode_fails_its_own_request_only(
+    server: LoopbackServer, journal: str
+) -> None:
+    """A line that is not UTF-8 has lone surrogates, as a URL or as a method."""
+    requests = [server.url("/a\udcff"), Request(server.url("/b"), "\udcff"), server.url("/c")]
+
+    first = await fetch_many(requests, journal=journal)
+    second = await fetch_many(requests, journal=journal)
+
+    kinds = ["invalid_request", "invalid_request", None]
+    assert [result.kind for result in first] == kinds
+    assert [result.kind for result in second] == kinds
+    assert all(result.from_journal for result in second)
+    assert sent(server) == ["/c"]
+    with Journal.read(journal) as reader:
+        kept = {result.request.url for result in reader}
+        methods = {result.request.method for result in reader}
+    assert kept == {server.url("/a\\udcff"), server.url("/b"), server.url("/c")}
+    assert methods == {"GET", "\\udcff"}
+
+
+@pytest.mark.may_block
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are no bytes, or are UTF-8")
+async def test_the_name_of_a_journal_may_be_any_bytes(
+    server: LoopbackServer, tmp_path: Path
+) -> None:
+    """Also those that are no UTF-8, and those that mean something in a URL."""
+    urls = [server.url("/a")]
+    for name in (os.fsdecode(b"run \xff?%41#.db"), "r\u00fcn.db"):
+        await fetch_many(urls, journal=tmp_path / name)
+
+        [result] = await fetch_many(urls, journal=tmp_path / name)
+
+        assert result.from_journal
+        with Journal.read(tmp_path / name) as reader:
+            assert reader.counts() == {"ok": 1}
