@@ -18,11 +18,17 @@ from asyncbatch._values._urls import text_of
 
 
 class StoredHeads:
-    """The heads of responses, as they are kept; most responses of a server differ in little."""
+    """
+    The heads of responses, as they are kept; most responses of a server differ in little.
+
+    Args:
+        default_encoding: The encoding of texts whose response names none, as the client has it.
+    """
 
     MOST = 512
 
-    def __init__(self) -> None:
+    def __init__(self, default_encoding: Any = "utf-8") -> None:
+        self.default_encoding = default_encoding
         self._kept: dict[bytes, bytes] = {}
         self._parsed: dict[bytes, ParsedHead] = {}
 
@@ -72,13 +78,21 @@ def _head(line: bytes, fields: Any) -> bytes:
 class StoredAnswer:
     """Builds the response of a record when it is asked for."""
 
-    __slots__ = ("_library", "_url", "head", "status_code")
+    __slots__ = ("_default_encoding", "_library", "_url", "head", "status_code")
 
-    def __init__(self, library: Any, status_code: int, head: ParsedHead, url: str | None) -> None:
+    def __init__(
+        self,
+        library: Any,
+        status_code: int,
+        head: ParsedHead,
+        url: str | None,
+        default_encoding: Any,
+    ) -> None:
         self._library = library
         self.status_code = status_code
         self.head = head
         self._url = url
+        self._default_encoding = default_encoding
 
     def url_for(self, item: Any) -> Any:
         """Return the final URL, with its secrets masked."""
@@ -97,6 +111,7 @@ class StoredAnswer:
             stream=library.ByteStream(b""),
             request=library.Request(method_of(item), self.url_for(item)),
             extensions={"http_version": head.version, "reason_phrase": head.reason},
+            default_encoding=self._default_encoding,
         )
         # As for a response just received: there is no public way to give it a decoded body.
         response._content = content

@@ -56,7 +56,7 @@ class Lookup:
         self._retry = shared.retry
         self._lane = shared.attempter.lane
         self._identifier: Identifier | None = None
-        self._heads = StoredHeads()
+        self._heads = StoredHeads(self._lane.default_encoding)
         self._plain = PlainResults(self._lane.binding.library, self._heads)
 
     def identify_with(self, secret: bytes) -> None:

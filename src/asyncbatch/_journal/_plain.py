@@ -81,7 +81,8 @@ class PlainResults:
 
     def _answer(self, store: Store, row: PlainRow) -> StoredAnswer:
         head = self._heads.parsed(store.head(row[_HEAD]))
-        answer = StoredAnswer(self._library, row[_STATUS], head, None)
+        encoding = self._heads.default_encoding
+        answer = StoredAnswer(self._library, row[_STATUS], head, None, encoding)
         remember(self._answers, row[_HEAD], answer)
         return answer
 

@@ -146,7 +146,7 @@ def result_of(
     """
     if record.facts is None and record.kind is None and record.head is not None:
         parsed = heads.parsed(record.head)
-        stored = StoredAnswer(library, record.status or 0, parsed, None)
+        stored = StoredAnswer(library, record.status or 0, parsed, None, heads.default_encoding)
         times, ended_at, attempts = record.times, record.ended_at, record.attempts
         return plain_success(stored, times, ended_at, attempts, content, index, item)
     facts: dict[str, Any] = {} if record.facts is None else json.loads(record.facts)
@@ -154,7 +154,8 @@ def result_of(
     answer = None
     url = facts.get("final_url")
     if record.head is not None:
-        answer = StoredAnswer(library, record.status or 0, heads.parsed(record.head), url)
+        parsed = heads.parsed(record.head)
+        answer = StoredAnswer(library, record.status or 0, parsed, url, heads.default_encoding)
     history = tuple(restored_attempt(each, library) for each in facts.get("history", ()))
     common: dict[str, Any] = {
         "index": index,

@@ -84,6 +84,11 @@ class ClientLane:
         self._loop: Any = None
         self._is_virtual = False
 
+    @property
+    def default_encoding(self) -> Any:
+        """The encoding of texts whose response names none, or the function that finds it."""
+        return self._client._default_encoding
+
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         self._stalls = stalls

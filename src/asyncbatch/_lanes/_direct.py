@@ -91,6 +91,11 @@ class DirectLane:
         # Relays by their limits; the batches of a fetcher have its limits, and share one entry.
         self._relays: dict[TimeLimits, Relays] = {}
 
+    @property
+    def default_encoding(self) -> Any:
+        """The encoding of texts whose response names none, or the function that finds it."""
+        return self._client_lane.default_encoding
+
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         self._client_lane.take_part_in(stalls)

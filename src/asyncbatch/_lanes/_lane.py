@@ -25,6 +25,11 @@ class Lane(Protocol):
 
     binding: Binding
 
+    @property
+    def default_encoding(self) -> Any:
+        """The encoding of texts whose response names none, or the function that finds it."""
+        ...
+
     def take_part_in(self, stalls: Stalls) -> None:
         """Register with `stalls`, to subtract blocked time of the event loop from measurements."""
         ...

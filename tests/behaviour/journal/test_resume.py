@@ -88,6 +88,24 @@ async def test_a_served_result_is_as_it_was(server: LoopbackServer, journal: str
     assert str(try_.error) == str(first.history[0].error)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", lambda _: "latin-1"])
+async def test_the_text_of_a_served_result_is_decoded_as_before(
+    server: LoopbackServer, journal: str, encoding: Any
+) -> None:
+    """By the client's `default_encoding`, where the response names none; a failure's too."""
+    page = {"body": "\u00e9".encode("latin-1"), "headers": {"content-type": "text/plain"}}
+    server.on("/", Reply(**page))
+    server.on("/gone", Reply(404, **page))
+    urls = [server.url("/"), server.url("/gone")]
+
+    for is_served in (False, True):
+        results = await fetch_many(urls, journal=journal, default_encoding=encoding)
+
+        assert [result.from_journal for result in results] == [is_served] * 2
+        assert [result.text for result in results] == ["\u00e9"] * 2
+        assert pickle.loads(pickle.dumps(results[0])).text == "\u00e9"
+
+
 async def test_of_ten_posts_to_one_url_the_five_that_were_refused_are_sent(
     server: LoopbackServer, journal: str
 ) -> None:
