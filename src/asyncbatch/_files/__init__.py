@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from ._download import AT_ONCE, IDENTITY, Download
 from ._files import Files
+from ._target import has_checksum, look_for
 
-__all__ = ["AT_ONCE", "IDENTITY", "Download", "Files"]
+__all__ = ["AT_ONCE", "IDENTITY", "Download", "Files", "has_checksum", "look_for"]

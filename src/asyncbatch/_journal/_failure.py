@@ -30,7 +30,6 @@ _KINDS_BEFORE_SENDING = {
     FailureKind.host_down,
     FailureKind.not_started,
     FailureKind.blocked,
-    FailureKind.invalid_request,
 }
 # Statuses of a redirect that pass the request on unchanged, or ask for credentials.
 _ACTED_NOT = {307, 308, 401, 407}

@@ -21,9 +21,10 @@ from asyncbatch._journal._journal import Journal
 from asyncbatch._journal._plain import PlainResults, url_of_plain
 from asyncbatch._journal._policy import JournalRules, ReuseDecision, may_be_repeated, statuses_of
 from asyncbatch._journal._record import file_of, kept_of, result_of
-from asyncbatch._journal._saved import claim, is_in_place, names_file
+from asyncbatch._journal._saved import destination_of, names_file, place_of
 from asyncbatch._journal._store import Found, Store
 from asyncbatch._values._errors import FailureKind
+from asyncbatch._values._folder import Folder
 from asyncbatch._values._request import Request, Unset, method_of
 from asyncbatch._values._result import Result
 from asyncbatch._values._retry_policy import RetryPolicy
@@ -120,15 +121,20 @@ class Lookup:
                     result = rejected(item, index, refusal, self._lane)
                     answers.append((identifier.refused(item).key, result))
                 else:
-                    served = self._served(one, index, item, now)
+                    served = self._served(store, one, index, item, now)
                     if served is None and one.record is not None:
                         again.append(identities[place].key)
-                    answers.append((one.key, served))
+                    key = one.key
+                    if served is not None and not served.from_journal:
+                        key = identifier.refused(item).key  # its result stays where it is
+                    answers.append((key, served))
         if again:
             store.send_again(again)
         return answers
 
-    def _served(self, found: Found, index: int, item: object, now: float) -> Result | None:
+    def _served(
+        self, store: Store, found: Found, index: int, item: object, now: float
+    ) -> Result | None:
         """Return the result from the journal; `None` if the request must be sent."""
         record = found.record
         if record is None:
@@ -137,24 +143,30 @@ class Lookup:
         is_plain = record.facts is record.kind is None and found.has_body
         if is_plain and self._serves_plain and not names_file(item):
             return result_of(record, found.content, index, item, library, self._heads)
-        retry = self._retry_of(item)
-        saved = file_of(record)
+        to, saved, path = destination_of(item, self._files), file_of(record), None
         has_body = found.has_body
         if record.kind is None:
-            has_body = has_body and is_in_place(saved, item, self._files)
-        decision = self._rules.decide(
-            kept_of(record, now, has_body=has_body),
-            may_repeat=self.may_repeat(item),
-            statuses=statuses_of(retry),
-        )
+            if to is not None and saved is not None:
+                path = place_of(saved, item, to)
+            has_body = has_body and (path is not None or (to is None and saved is None))
+        kept, may_repeat = kept_of(record, now, has_body=has_body), self.may_repeat(item)
+        statuses = statuses_of(self._retry_of(item))
+        decision = self._rules.decide(kept, may_repeat=may_repeat, statuses=statuses)
         if decision is ReuseDecision.SEND:
+            if not may_repeat and not kept.is_undone:
+                store.keep_doubt(found.key)
             return None
         if decision is ReuseDecision.DOUBT:
             doubt = str(FailureKind.in_doubt)
             record = record._replace(kind=doubt, status=None, head=None, facts=None)
-        elif saved is not None:
-            claim(saved, self._files)
-        return result_of(record, found.content, index, item, library, self._heads)
+        elif path is not None:
+            try:
+                self._files.claim(path.parent, path.name, renames=False)
+            except ValueError as error:
+                # A file that gets a number has looked at this name, and has left it.
+                if not (isinstance(to, Folder) and to.exists == "rename"):
+                    return rejected(item, index, error, self._lane)
+        return result_of(record, found.content, index, item, library, self._heads, path)
 
     def _retry_of(self, item: object) -> RetryPolicy | None:
         own = item.retry if isinstance(item, Request) else None

@@ -51,7 +51,9 @@ class OpenJournal:
         self._lookup = Lookup(journal, shared, files)
         self.fail: Callable[[Exception], object] = _no_batch
         """Called with the error that ends all writing; the batch sets it."""
-        self._writer = Writer(self._deliver, self._failed, is_keyed=self.has_keys)
+        self._writer = Writer(
+            self._deliver, self._failed, is_keyed=self.has_keys, has_files=files.to is not None
+        )
         self.output = JournaledOutput(output, self._writer)
         """The output of the batch."""
         self._announced: set[int] = set()

@@ -61,6 +61,8 @@ class KeptResult:
     """Whether it is certain that the server carried nothing out."""
     age: float
     """Seconds since it ended."""
+    is_of_file: bool = False
+    """Whether its request was invalid, perhaps because of the file for its body."""
     has_body: bool = True
     """Whether its body, if it was to be kept, is there and undamaged."""
 
@@ -101,7 +103,7 @@ class JournalRules:
 def _passes(kept: KeptResult, statuses: frozenset[int]) -> bool:
     if kept.kind is FailureKind.status:
         return kept.status_code in statuses
-    if kept.kind is FailureKind.in_doubt:
+    if kept.kind is FailureKind.in_doubt or kept.is_of_file:
         return True
     return kept.kind in _PASSING and not kept.is_permanent
 

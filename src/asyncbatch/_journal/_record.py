@@ -23,8 +23,8 @@ from asyncbatch._journal._failure import (
     restored_error,
 )
 from asyncbatch._journal._policy import KeptResult
-from asyncbatch._journal._saved import SavedFile, saved_in
-from asyncbatch._journal._schema import PERMANENT, PLAIN, UNDONE
+from asyncbatch._journal._saved import SavedFile, names_file, saved_in
+from asyncbatch._journal._schema import OF_FILE, PERMANENT, PLAIN, UNDONE
 from asyncbatch._lanes.response._response_builder import PlainResponseBuilder
 from asyncbatch._values._errors import FailureKind, InDoubt
 from asyncbatch._values._masking import has_secrets, masked_url
@@ -60,7 +60,13 @@ class Record(NamedTuple):
 
 
 def record_of(
-    key: bytes, result: Result, ended_at: float, heads: StoredHeads, *, is_keyed: bool = False
+    key: bytes,
+    result: Result,
+    ended_at: float,
+    heads: StoredHeads,
+    *,
+    is_keyed: bool = False,
+    has_files: bool = False,
 ) -> Record:
     """
     Return the record of a result.
@@ -71,6 +77,7 @@ def record_of(
         ended_at: When it ended, in seconds since 1970, if it does not know that itself.
         heads: The heads of responses.
         is_keyed: Whether its request may be known by something that is not in the record.
+        has_files: Whether bodies go to files, unless their requests say otherwise.
     """
     item = result._item  # pyright: ignore[reportPrivateUsage]
     answer = result._answer  # pyright: ignore[reportPrivateUsage]
@@ -92,6 +99,8 @@ def record_of(
             facts["final_url"] = final_url
     if isinstance(result, Failure):
         flags |= flags_of(result)
+        if result.kind is FailureKind.invalid_request and (has_files or names_file(item)):
+            flags |= OF_FILE
         add_error(facts, result)
     if (saved := saved_in(result)) is not None:
         facts["saved"] = saved
@@ -131,7 +140,13 @@ def _storable(text: str) -> str:
 
 
 def result_of(
-    record: Record, content: bytes, index: int, item: Any, library: Any, heads: StoredHeads
+    record: Record,
+    content: bytes,
+    index: int,
+    item: Any,
+    library: Any,
+    heads: StoredHeads,
+    path: Path | None = None,
 ) -> Result:
     """
     Return the result that a record was made of.
@@ -143,6 +158,7 @@ def result_of(
         item: The request, in any form.
         library: The module `httpx` or `httpx2`, whose response is made.
         heads: The parsed heads.
+        path: The file of the body, if it is to be named otherwise than in the record.
     """
     if record.facts is None and record.kind is None and record.head is not None:
         parsed = heads.parsed(record.head)
@@ -172,8 +188,8 @@ def result_of(
         "from_journal": True,
     }
     if saved := facts.get("saved"):
-        path, size, resumed_from, _ = saved
-        common["saved"] = Path(path), size, resumed_from
+        file = SavedFile(*saved)
+        common["saved"] = path or Path(file.path), file.size, file.resumed_from
     if record.kind is None:
         return Success(url=None if answer else _url(record, library), **common)
     kind = FailureKind(record.kind)
@@ -241,6 +257,7 @@ def kept_of(record: Record, now: float, *, has_body: bool) -> KeptResult:
         status_code=record.status,
         is_permanent=bool(record.flags & PERMANENT),
         is_undone=bool(record.flags & UNDONE),
+        is_of_file=bool(record.flags & OF_FILE),
         age=now - record.ended_at,
         has_body=has_body,
     )

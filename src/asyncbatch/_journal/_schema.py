@@ -49,9 +49,10 @@ STEPS: list[str] = [
 ]
 """The statements that migrate each version from the one before; the first creates a journal."""
 
-PERMANENT, UNDONE, PLAIN = 1, 2, 4
+PERMANENT, UNDONE, PLAIN, OF_FILE = 1, 2, 4, 8
 """Flags of a result: another try would end the same; nothing was carried out; it can be sent again
-from the record alone, since it is a GET without fields of its own and without secrets."""
+from the record alone, since it is a GET without fields of its own and without secrets; it was
+refused, perhaps because of the file for its body."""
 
 
 def checked_path(path: Path, shown: str) -> Path:

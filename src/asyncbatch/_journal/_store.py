@@ -21,7 +21,7 @@ from asyncbatch._journal._earlier import AT_ONCE, COLUMNS, EarlierResults
 from asyncbatch._journal._lock import FileLock
 from asyncbatch._journal._matches import Match, Matches
 from asyncbatch._journal._record import Record
-from asyncbatch._journal._schema import is_out_of_space, naming, open_journal
+from asyncbatch._journal._schema import UNDONE, is_out_of_space, naming, open_journal
 from asyncbatch._values._errors import JournalError
 
 BodiesTypes: TypeAlias = Literal["all", "ok", "none"]
@@ -78,6 +78,8 @@ class Store:
         self._bodies = Bodies(path, is_synced=durability == "power")
         self._head_ids: dict[bytes, int] = {}
         self._heads: dict[int, bytes] = {}
+        # See `keep_doubt`.
+        self._doubtful: set[bytes] = set()
         self._lock = FileLock(path, shown)
         try:
             self._connection = connection = open_journal(path, shown, durability)
@@ -218,6 +220,15 @@ class Store:
         with naming(self.shown):
             self._matches.send_again(keys)
 
+    def keep_doubt(self, key: bytes) -> None:
+        """
+        Note that a request is sent again that may have been carried out, and may not be repeated.
+
+        A result that says that nothing was carried out, this time, does not take the place of the
+        earlier one: the next run would send the request without being asked to.
+        """
+        self._doubtful.add(key)
+
     def _found(self, taken: Match) -> Found:
         key, row = taken.key, taken.row
         if row is None or not taken.is_same:
@@ -253,6 +264,8 @@ class Store:
 
     def _write(self, group: Iterator[tuple[Record, bytes | None]]) -> None:
         connection = self._connection
+        if self._doubtful:
+            group = (each for each in group if not self._stays_in_doubt(each[0]))
         connection.execute("BEGIN IMMEDIATE")
         new_heads: list[bytes] = []
         try:
@@ -279,6 +292,10 @@ class Store:
         if content is None or not self._keeps_body(record):
             return [*record, LEFT_OUT, None]
         return [*record, *self._bodies.kept(content)]
+
+    def _stays_in_doubt(self, record: Record) -> bool:
+        """Whether the record of an earlier run, or the one before sending, says more than this."""
+        return bool(record.flags & UNDONE) and record.key in self._doubtful
 
     def _keeps_body(self, record: Record) -> bool:
         if self._which_bodies == "ok":

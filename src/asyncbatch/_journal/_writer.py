@@ -41,6 +41,7 @@ class Writer:
         deliver: Called in the event loop with the results of a group once they are written.
         fail: Called in the event loop with the error that ends all writing.
         is_keyed: Whether the journal has a rule for keys.
+        has_files: Whether bodies go to files, unless their requests say otherwise.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Writer:
         fail: Callable[[Exception], object],
         *,
         is_keyed: bool = False,
+        has_files: bool = False,
     ) -> None:
         self._deliver = deliver
         self._fail = fail
-        self._is_keyed = is_keyed
+        self._of_batch = {"is_keyed": is_keyed, "has_files": has_files}
         self._loop = anyio.lowlevel.current_token()
         self._results: deque[tuple[bytes, Result]] = deque()
         self._announced: deque[tuple[Record, _Call]] = deque()
@@ -204,7 +206,7 @@ class Writer:
             try:
                 store.write(
                     (
-                        record_of(key, result, now, self._heads, is_keyed=self._is_keyed),
+                        record_of(key, result, now, self._heads, **self._of_batch),
                         result.content,
                     )
                     for key, result in group

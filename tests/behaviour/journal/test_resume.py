@@ -416,6 +416,28 @@ async def test_a_post_whose_answer_was_not_waited_for_is_in_doubt(
     assert [request.method for request in server.requests].count("POST") == 2
 
 
+async def test_a_doubt_outlasts_a_try_that_was_refused(
+    server: LoopbackServer, journal: str
+) -> None:
+    """Only the first sending may have been carried out; what was asked for once is not a habit."""
+    server.on("/slow", Reply().hang(head=0))
+    request = Request(server.url("/slow"), "POST")
+    async with Fetcher() as fetcher, fetcher.stream([request], journal=journal):
+        await server.wait_until(lambda seen: seen.requests == 1)
+    server.on("/slow", Reply(429), Reply(body="done"))
+
+    [refused] = await fetch_many([request], journal=Journal(journal, retry="all"), retry=ONCE)
+    [doubted] = await fetch_many([request], journal=journal, retry=ONCE)
+    [sent] = await fetch_many([request], journal=Journal(journal, retry="all"), retry=ONCE)
+    [served] = await fetch_many([request], journal=journal, retry=ONCE)
+
+    assert (refused.status_code, refused.from_journal) == (429, False)
+    assert (doubted.kind, doubted.from_journal) == ("in_doubt", True)
+    assert (sent.content, served.content) == (b"done", b"done")
+    assert served.from_journal
+    assert len(server.requests) == 3
+
+
 async def test_a_damaged_body_is_fetched_again(
     server: LoopbackServer, journal: str, tmp_path: Path
 ) -> None:
