@@ -235,9 +235,11 @@ def detector() -> Iterator[BlockBuster]:
         if function in detector.functions:
             detector.functions[function].can_block_in("asyncbatch/_files/_target.py", "look_for")
             detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_resolved")
-    for function in ("os.getcwd", "os.path.abspath"):
+    # One look at each folder, which may be reached by several paths.
+    for function in ("os.getcwd", "os.path.abspath", "os.lstat", "os.stat", "os.readlink"):
         if function in detector.functions:
-            detector.functions[function].can_block_in("asyncbatch/_files/_files.py", "_place_of")
+            for name in ("_place_of", "_in_current_folder"):
+                detector.functions[function].can_block_in("asyncbatch/_files/_files.py", name)
     detector.activate()
     yield detector
     detector.deactivate()

@@ -37,7 +37,9 @@ class Files:
         self._taken: dict[str, int] | None = None if is_one else {}
         # Threads of the disk ask for further names.
         self._lock = threading.Lock()
-        # The last folder that was given as an absolute path, and what its files' keys begin with.
+        # What the keys of a folder's files begin with, by its absolute path as it was given.
+        self._prefixes: dict[str, str] = {}
+        # The last folder that was given as an absolute path, and the same of it.
         self._folder: tuple[Path | None, str] = (None, "")
         # Downloads whose body is being received, in the order of their beginnings.
         self._under_way: dict[Download, None] = {}
@@ -120,22 +122,39 @@ class Files:
 
     def _key_of(self, folder: Path, name: str) -> str:
         """Return what all spellings of the path of a file have in common."""
-        last, prefix = self._folder
-        if folder is not last:
-            if not folder.is_absolute():  # the current folder may change
-                return target_key(_place_of(folder / name))
-            prefix = target_key(os.path.join(_place_of(folder), ""))  # noqa: PTH118  # ends with "/"
-            self._folder = folder, prefix
         if name in ("", ".", ".."):
             return target_key(_place_of(folder / name))
+        last, prefix = self._folder
+        if folder is not last:
+            prefix = self._prefix_of(folder)
+            if folder.is_absolute():  # otherwise, it is another one in another current folder
+                self._folder = folder, prefix
         return prefix + target_key(name)
 
+    def _prefix_of(self, folder: Path) -> str:
+        """Return what the keys of a folder's files begin with."""
+        given = str(folder) if folder.is_absolute() else _in_current_folder(folder)
+        prefix = self._prefixes.get(given)
+        if prefix is None:
+            # It ends with a separator.
+            prefix = target_key(os.path.join(_place_of(given), ""))  # noqa: PTH118
+            self._prefixes[given] = prefix
+        return prefix
 
-def _place_of(path: Path) -> str:
-    """Return a path as all spellings of it have it; links in it are not followed."""
+
+def _in_current_folder(folder: Path) -> str:
+    """Return the absolute path of a relative one; links in it are not followed."""
     try:
-        return os.path.abspath(path)  # noqa: PTH100  # `resolve` follows links
+        return os.path.join(os.getcwd(), folder)  # noqa: PTH109, PTH118  # ten times as fast
     except FileNotFoundError:  # the current folder has been removed
+        return str(folder)
+
+
+def _place_of(path: Path | str) -> str:
+    """Return a path as all spellings of it have it, also those through links to folders."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # the current folder has been removed
         return os.path.normpath(path)
 
 

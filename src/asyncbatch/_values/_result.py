@@ -124,7 +124,7 @@ class _Result:
 
     @property
     def resumed_from(self) -> int | None:
-        """How many bytes of the file were there before the last try; `None` if it began at 0."""
+        """How many bytes of the file were there before the last try; `None` without a try."""
         return None if self._saved is None else self._saved[2]
 
     @property

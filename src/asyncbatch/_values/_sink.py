@@ -24,7 +24,7 @@ class Saved(NamedTuple):
     size: int
     """Its size in bytes."""
     resumed_from: int | None = None
-    """How many bytes of it were there before the last try; `None`: it began at 0."""
+    """How many bytes of it were there before the last try; `None`: there was no try."""
 
     def plain(self) -> tuple[Path | str, int, int | None]:
         """Return the same as a plain tuple, which pickles without this class."""

@@ -74,6 +74,41 @@ def test_two_spellings_of_an_absolute_path_are_one_file(tmp_path: Path, first: s
             files.download_of(Request("http://host.test/b", to=Path(after)))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("real/x", "link/x"), ("real/sub/x", "link/sub/x"), ("x", "link/../x"), ("real/x", "LINK2/x")],
+)
+def test_a_folder_and_a_link_to_it_are_one(
+    tmp_path: Path, first: str, second: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Otherwise two bodies would go to one file, and one of the results would be wrong."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "LINK2").symlink_to(tmp_path / "link")
+    monkeypatch.chdir(tmp_path)
+    for before, after in ((first, second), (second, first)):
+        for folder in ("", f"{tmp_path}/"):
+            files = Files(None)
+            files.download_of(Request("http://host.test/a", to=f"{folder}{before}"))
+            with pytest.raises(ValueError, match="another request of this batch has the file"):
+                files.download_of(Request("http://host.test/b", to=after))
+
+
+def test_a_current_folder_that_was_removed_is_left_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Names in it are still told apart."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    files = Files(Folder("x"))
+    files.download_of(Request("http://host.test/a"))
+    files.download_of(Request("http://host.test/b"))
+
+    with pytest.raises(ValueError, match="another request of this batch has the file"):
+        files.download_of(Request("http://host.test/other/a"))
+
+
 def test_a_relative_path_is_that_of_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
