@@ -84,11 +84,9 @@ def _place_in(to: Any, path: Path) -> Path | None:
     if isinstance(to, Folder):
         return to.path / path.name if path.parent == _absolute(to.path) else None
     place = _absolute(to)
-    if path == place:
-        return Path(to)
     if path.parent == place and (is_folder(to) or place.is_dir()):
         return Path(to) / path.name
-    return None
+    return Path(to) if path == place and not is_folder(to) else None
 
 
 def _absolute(path: Any) -> Path:
