@@ -1,7 +1,7 @@
 """
 The chaos run: every use of a fetcher at once, over hosts that fail in every way at once.
 
-What may happen is in `menu` and `world`, what must have come of it in `verdict`.
+`answers` and `world` have what may happen, and `checker` compares the results with it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import anyio
 import attrs
 
 from asyncbatch import Fetcher, Request, Retry
-from tests.behaviour.faults.verdict import Errand, Judge, Terms
+from tests.behaviour.faults.checker import BatchLimits, ResultChecker, SentRequest
 from tests.behaviour.faults.world import World
 
-TERMS = Terms(
+LIMITS = BatchLimits(
     timeout=0.4,
     connect_timeout=0.3,
     deadline=None,
@@ -35,15 +35,15 @@ SEVERAL = 10
 class Chaos:
     """One run over one world, by one fetcher."""
 
-    def __init__(self, world: World, fetcher: Fetcher, terms: Terms) -> None:
+    def __init__(self, world: World, fetcher: Fetcher, limits: BatchLimits) -> None:
         self.sent = 0
         """Requests handed to the fetcher, those of cancelled batches included."""
         self.cancelled = 0
         """Requests whose batch was cancelled, or left early, before they had a result."""
-        self.judge = Judge(world.memory, lambda: world.worst_stall > STALL)
+        self.checker = ResultChecker(world.memory, lambda: world.worst_stall > STALL)
         self._world = world
         self._fetcher = fetcher
-        self._terms = terms
+        self._limits = limits
         self._dice = random.Random(world.seed)
         self._weights = [place.weight for place in world.places]
 
@@ -66,26 +66,26 @@ class Chaos:
     # The uses
 
     async def _fetch_many(self, size: int) -> None:
-        errands, requests = self._errands(size)
+        sent_requests, requests = self._requests(size)
         results = await self._fetcher.fetch_many(requests)
         assert len(results) == size
-        for index, (errand, result) in enumerate(zip(errands, results, strict=True)):
+        for index, (sent, result) in enumerate(zip(sent_requests, results, strict=True)):
             assert result.index == index
-            self.judge.judge(errand, result, self._terms)
+            self.checker.check(sent, result, self._limits)
 
     async def _hurry(self, size: int) -> None:
         """Give the whole batch less time than it takes."""
         limit = self._dice.uniform(0.0, 0.3)
-        errands, requests = self._errands(size)
+        sent_requests, requests = self._requests(size)
         results = await self._fetcher.fetch_many(requests, batch_timeout=limit)
         assert len(results) == size
-        terms = attrs.evolve(self._terms, batch_timeout=limit)
-        for errand, result in zip(errands, results, strict=True):
-            self.judge.judge(errand, result, terms)
+        limits = attrs.evolve(self._limits, batch_timeout=limit)
+        for sent, result in zip(sent_requests, results, strict=True):
+            self.checker.check(sent, result, limits)
 
     async def _stream(self, size: int) -> None:
         """Consume a stream to its end, in either order, slowly now and then."""
-        errands, requests = self._errands(size)
+        sent_requests, requests = self._requests(size)
         ordered = self._dice.random() < 0.5
         backlog = self._dice.choice([None, 3])
         seen: list[int] = []
@@ -94,60 +94,60 @@ class Chaos:
         ) as results:
             async for result in results:
                 seen.append(result.index)
-                self.judge.judge(errands[result.index], result, self._terms)
+                self.checker.check(sent_requests[result.index], result, self._limits)
         assert (seen if ordered else sorted(seen)) == [*range(size)]
 
     async def _leave(self, size: int) -> None:
         """Leave a stream early."""
-        errands, requests = self._errands(size)
+        sent_requests, requests = self._requests(size)
         enough = self._dice.randrange(size)
         seen: set[int] = set()
         async with self._fetcher.stream(requests) as results:
             async for result in results:
                 assert result.index not in seen
                 seen.add(result.index)
-                self.judge.judge(errands[result.index], result, self._terms)
+                self.checker.check(sent_requests[result.index], result, self._limits)
                 if len(seen) > enough:
                     break
         self.cancelled += size - len(seen)
 
     async def _cancel(self, size: int) -> None:
         """Cancel a batch at some moment."""
-        errands, requests = self._errands(size)
+        sent_requests, requests = self._requests(size)
         with anyio.move_on_after(self._dice.uniform(0, 0.2)):
             results = await self._fetcher.fetch_many(requests)
-            for errand, result in zip(errands, results, strict=True):
-                self.judge.judge(errand, result, self._terms)
+            for sent, result in zip(sent_requests, results, strict=True):
+                self.checker.check(sent, result, self._limits)
             return
         self.cancelled += size
 
     async def _fetch(self, size: int) -> None:
         """Fetch one after the other, and give up on some."""
-        errands, requests = self._errands(size)
-        for errand, request in zip(errands, requests, strict=True):
-            patience = self._dice.choice([None, None, None, 0.0, 0.01])
-            with anyio.move_on_after(patience) as scope:
-                self.judge.judge(errand, await self._fetcher.fetch(request), self._terms)
+        sent_requests, requests = self._requests(size)
+        for sent, request in zip(sent_requests, requests, strict=True):
+            seconds = self._dice.choice([None, None, None, 0.0, 0.01])
+            with anyio.move_on_after(seconds) as scope:
+                self.checker.check(sent, await self._fetcher.fetch(request), self._limits)
             self.cancelled += scope.cancelled_caught
 
     # What is sent
 
-    def _errands(self, size: int) -> tuple[list[Errand], list[str | Request]]:
-        errands = [self._errand() for _ in range(size)]
-        return errands, [self._request(errand) for errand in errands]
+    def _requests(self, size: int) -> tuple[list[SentRequest], list[str | Request]]:
+        sent_requests = [self._sent_request() for _ in range(size)]
+        return sent_requests, [self._request(sent) for sent in sent_requests]
 
-    def _errand(self) -> Errand:
+    def _sent_request(self) -> SentRequest:
         self.sent += 1
         (place,) = self._dice.choices(self._world.places, self._weights)
         method = self._dice.choices(["GET", "POST", "DELETE"], [8, 1, 1])[0]
-        return Errand(f"r{self.sent}", place, method)
+        return SentRequest(f"r{self.sent}", place, method)
 
-    def _request(self, errand: Errand) -> str | Request:
-        url = self._dice.choice(errand.place.urls(f"/{errand.name}"))
-        if errand.method == "GET" and self._dice.random() < 0.7:
+    def _request(self, sent: SentRequest) -> str | Request:
+        url = self._dice.choice(sent.place.urls(f"/{sent.name}"))
+        if sent.method == "GET" and self._dice.random() < 0.7:
             return url
-        body = errand.name.encode() if errand.method == "POST" else None
-        return Request(url, errand.method, content=body, tag=errand)
+        body = sent.name.encode() if sent.method == "POST" else None
+        return Request(url, sent.method, content=body, tag=sent)
 
     def _pulled(self, requests: list[str | Request]) -> Any:
         """Return the requests as a list, or as an iterator of either sort."""

@@ -62,7 +62,7 @@ class Opening(enum.Enum):
     CARRY = "carry"
     """The server behind the proxy."""
     SILENT = "silent"
-    """Nothing at all, for ever."""
+    """No byte at all, without end."""
     RESET = "reset"
     """A RST before anything else."""
     TLS_ALERT = "alert"

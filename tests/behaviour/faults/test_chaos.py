@@ -20,9 +20,9 @@ import attrs
 import pytest
 
 from asyncbatch import Fetcher, Request
-from tests.behaviour.faults.chaos import TERMS, Chaos
+from tests.behaviour.faults.answers import MAX_BODY
+from tests.behaviour.faults.chaos import LIMITS, Chaos
 from tests.behaviour.faults.lanes import fetcher_on
-from tests.behaviour.faults.menu import MAX_BODY
 from tests.behaviour.faults.world import World, resolving
 from tests.conftest import BACKENDS
 from tests.waiting import until
@@ -118,13 +118,13 @@ def counts_of(fetcher: Fetcher) -> dict[str, int]:
 
 async def run_chaos(seed: int, lane: str, rounds: list[int]) -> list[Footprint]:
     """Send rounds of requests by one fetcher, which is then well, and gone without a trace."""
-    options = attrs.asdict(TERMS, recurse=False)
+    options = attrs.asdict(LIMITS, recurse=False)
     del options["batch_timeout"]
     prints = []
     async with World(seed).open() as world:
         limits = {"max_body": MAX_BODY, "per_host": 8, "max_redirects": 4}
         async with fetcher_on(lane, **options, **limits, give_up_host_after=20) as fetcher:
-            chaos = Chaos(world, fetcher, TERMS)
+            chaos = Chaos(world, fetcher, LIMITS)
             for count in rounds:
                 await chaos.run(count)
                 world.memory.forget()
@@ -135,10 +135,10 @@ async def run_chaos(seed: int, lane: str, rounds: list[int]) -> list[Footprint]:
             assert counts["connections"] == counts["idle"] <= 100
             assert counts["waiting"] == 0
         assert counts_of(fetcher) == {}
-    print(f"{chaos.sent} sent, {chaos.cancelled} cancelled, ended: {dict(chaos.judge.ended)}")
+    print(f"{chaos.sent} sent, {chaos.cancelled} cancelled, ended: {dict(chaos.checker.ended)}")
     print(f"{sum(world.memory.counts.values())} arrived: {dict(world.memory.counts)}")
     print(f"worst stall: {world.worst_stall:.3f} s")
-    assert chaos.judge.wrong == []
+    assert chaos.checker.wrong == []
     assert world.memory.bodies == []
     assert chaos.sent == sum(rounds)
     return prints

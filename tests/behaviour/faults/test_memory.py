@@ -64,7 +64,7 @@ async def test_a_decoder_without_memory_is_the_failure_of_its_response(
 async def test_a_response_without_memory_fails_at_once(
     server: LoopbackServer, way: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not wait for its time-out, or for ever where there is none."""
+    """It does not wait for its timeout, or without end if it has none."""
     if way[1] == "stock":
         pytest.skip("httpx's transport has a reader of its own")
     original = ResponseProtocol.receive

@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from asyncbatch.testing import Behaviour, LoopbackServer, RecordedRequest
-from tests.behaviour.faults.menu import REFUSALS, Dish, choose
+from tests.behaviour.faults.answers import REFUSALS, ScriptedAnswer, choose
 from tests.behaviour.faults.proxy import FaultProxy, Flow, Link, Opening, Stop
 from tests.unit.lanes.conftest import AUTHORITY
 
@@ -42,7 +42,7 @@ class Place:
 class Memory:
     """What servers have done to each request, by its name."""
 
-    served: defaultdict[str, list[Dish]] = attrs.field(factory=lambda: defaultdict(list))
+    served: defaultdict[str, list[ScriptedAnswer]] = attrs.field(factory=lambda: defaultdict(list))
     posts: Counter[str] = attrs.field(factory=Counter)
     """How often each request arrived as a POST: a redirect makes a GET of it."""
     refused: Counter[str] = attrs.field(factory=Counter)
@@ -57,13 +57,13 @@ class Memory:
         self.posts.clear()
         self.refused.clear()
 
-    def note(self, request: RecordedRequest, name: str, dish: Dish) -> int:
+    def note(self, request: RecordedRequest, name: str, scripted: ScriptedAnswer) -> int:
         """Remember an arrival, and return which one of the request it is."""
         served = self.served[name]
-        served.append(dish)
-        self.counts[dish.name] += 1
+        served.append(scripted)
+        self.counts[scripted.name] += 1
         self.posts[name] += request.method == "POST"
-        self.refused[name] += request.method == "POST" and dish.name in REFUSALS
+        self.refused[name] += request.method == "POST" and scripted.name in REFUSALS
         if request.body != (name.encode() if request.method == "POST" else b""):
             self.bodies.append(f"{request.method} {request.target}: {request.body!r}")
         return len(served)
@@ -107,8 +107,8 @@ class World:
     def _answer(self, request: RecordedRequest) -> Behaviour:
         name = request.path.rpartition("/")[2]
         arrival = len(self.memory.served[name]) + 1
-        dish = choose(self.seed, request.path, name, arrival)
-        return dish.make(name, self.memory.note(request, name, dish))
+        scripted = choose(self.seed, request.path, name, arrival)
+        return scripted.make(name, self.memory.note(request, name, scripted))
 
     def _places(self, dying: FaultProxy, shaky: FaultProxy) -> list[Place]:
         plain, tls = self._plain, self._tls

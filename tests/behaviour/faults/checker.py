@@ -1,4 +1,4 @@
-"""Whether a request of the chaos run ended as it had to, by what its servers remember."""
+"""Check that each request of the chaos run ended as it had to, by what its servers remember."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import httpx
 
 from asyncbatch import DeadlineExceeded, HostPaused, Result, Retry, RetryAfterTooLong
-from tests.behaviour.faults.menu import OK, Dish, content
+from tests.behaviour.faults.answers import OK, ScriptedAnswer, content
 from tests.behaviour.faults.world import Memory, Place
 
 SLACK = 0.9
@@ -17,7 +17,7 @@ SLACK = 0.9
 
 
 @attrs.frozen
-class Errand:
+class SentRequest:
     """A request as it was sent off."""
 
     name: str
@@ -26,7 +26,7 @@ class Errand:
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class BatchLimits:
     """The limits that a batch ran under."""
 
     timeout: float
@@ -37,7 +37,7 @@ class Terms:
 
 
 @attrs.define
-class Judge:
+class ResultChecker:
     """Compares results with what the servers remember, and counts how requests have ended."""
 
     memory: Memory
@@ -47,91 +47,93 @@ class Judge:
     wrong: list[str] = attrs.field(factory=list)
     """What must not have happened, in words."""
 
-    def judge(self, errand: Errand, result: Result, terms: Terms) -> None:
+    def check(self, sent: SentRequest, result: Result, limits: BatchLimits) -> None:
         """Find out whether this result is one that the request may have."""
-        served = self.memory.served[errand.name]
+        served = self.memory.served[sent.name]
         self.ended[OK if result.ok else str(result.kind)] += 1
         why = (
-            self._success(errand, result, served)
+            self._success(sent, result, served)
             if result.ok
-            else self._failure(errand, result, served, terms)
+            else self._failure(sent, result, served, limits)
         )
-        why = why or self._repeated(errand, result, served, terms)
+        why = why or self._repeated(sent, result, served, limits)
         if why is not None:
-            names = [dish.name for dish in served]
-            self.wrong.append(f"{errand.place.name} {errand.method}: {why}: {result!r} {names}")
+            names = [scripted.name for scripted in served]
+            self.wrong.append(f"{sent.place.name} {sent.method}: {why}: {result!r} {names}")
 
-    def _success(self, errand: Errand, result: Result, served: list[Dish]) -> str | None:
+    def _success(
+        self, sent: SentRequest, result: Result, served: list[ScriptedAnswer]
+    ) -> str | None:
         if not served:
             return "an answer to what never arrived"
         answers = [
-            content(errand.name, arrival)
-            for arrival, dish in _last(served, result)
-            if OK in dish.ends
+            content(sent.name, arrival)
+            for arrival, scripted in _last(served, result)
+            if OK in scripted.ends
         ]
         if result.content not in answers or result.status_code != 200:
             return f"not the answer to its last arrival: {result.content[:40]!r}"
         return None
 
     def _failure(
-        self, errand: Errand, result: Result, served: list[Dish], terms: Terms
+        self, sent: SentRequest, result: Result, served: list[ScriptedAnswer], limits: BatchLimits
     ) -> str | None:
         assert not result.ok
         kind = str(result.kind)
-        if served and not errand.place.answers:
+        if served and not sent.place.answers:
             return "it arrived where nothing may"
         if kind == "not_started":
-            explained = terms.batch_timeout is not None and not served
+            explained = limits.batch_timeout is not None and not served
             return None if explained else "it might have started"
         if kind == "timeout":
-            return self._timeout(errand, result, served, terms)
+            return self._timeout(sent, result, served, limits)
         if kind == "retry_after" and (option := _option_of(result.error)) != "retry_after_max":
-            return None if getattr(terms, option) is not None else "there was no such limit"
-        explaining = [dish for _, dish in _last(served, result) if kind in dish.ends]
-        if explaining or kind in errand.place.unexplained:
+            return None if getattr(limits, option) is not None else "there was no such limit"
+        explaining = [scripted for _, scripted in _last(served, result) if kind in scripted.ends]
+        if explaining or kind in sent.place.unexplained:
             return self._status(result, explaining)
         if kind == "host_down" and self.stalled():
             # The connections that did not come about in time were the machine's doing.
             return None
-        if kind == "protocol" and errand.method == "POST" and not served:
+        if kind == "protocol" and sent.method == "POST" and not served:
             # It met a kept connection that was just being closed, and may not be sent again.
             return None
         return "not a kind that explains itself"
 
-    def _status(self, result: Result, explaining: list[Dish]) -> str | None:
+    def _status(self, result: Result, explaining: list[ScriptedAnswer]) -> str | None:
         assert not result.ok
-        if result.status_code not in (None, *(dish.status for dish in explaining)):
+        if result.status_code not in (None, *(scripted.status for scripted in explaining)):
             return "another status"
         if isinstance(result.error, RetryAfterTooLong):
             return None if result.error.retry_after == 9999 else "another Retry-After"
         return None
 
     def _timeout(
-        self, errand: Errand, result: Result, served: list[Dish], terms: Terms
+        self, sent: SentRequest, result: Result, served: list[ScriptedAnswer], limits: BatchLimits
     ) -> str | None:
         assert not result.ok
         if isinstance(result.error, DeadlineExceeded):
-            limit = getattr(terms, result.error.option)
+            limit = getattr(limits, result.error.option)
             return None if limit is not None else "there was no such limit"
         silent = bool(served) and "timeout" in served[-1].ends
-        limit = min(terms.timeout, terms.connect_timeout)
+        limit = min(limits.timeout, limits.connect_timeout)
         if result.elapsed < limit * SLACK:
             return "a limit that cannot have passed"
         # What is not silent may still have been slow, on a machine that is.
-        slow = result.elapsed >= terms.timeout * SLACK
-        expected = silent or slow or "timeout" in errand.place.unexplained
+        slow = result.elapsed >= limits.timeout * SLACK
+        expected = silent or slow or "timeout" in sent.place.unexplained
         return None if expected else "nothing was slow"
 
     def _repeated(
-        self, errand: Errand, result: Result, served: list[Dish], terms: Terms
+        self, sent: SentRequest, result: Result, served: list[ScriptedAnswer], limits: BatchLimits
     ) -> str | None:
         """Look at how often it was sent, against how often it may be."""
-        tries = 1 if terms.retry is None else terms.retry.attempts
+        tries = 1 if limits.retry is None else limits.retry.attempts
         if result.attempts > tries:
             return "too many attempts"
-        hops = sum(dish.name == "elsewhere" for dish in served)
-        circles = sum(dish.name == "a circle" for dish in served)
-        if self.memory.posts[errand.name] > 1 + self.memory.refused[errand.name]:
+        hops = sum(scripted.name == "elsewhere" for scripted in served)
+        circles = sum(scripted.name == "a circle" for scripted in served)
+        if self.memory.posts[sent.name] > 1 + self.memory.refused[sent.name]:
             return "a POST was repeated"
         # One silent repetition each, where a kept connection ended without a byte of an answer.
         if circles == 0 and len(served) - hops > 2 * result.attempts + hops:
@@ -139,7 +141,7 @@ class Judge:
         return None
 
 
-def _last(served: list[Dish], result: Result) -> list[tuple[int, Dish]]:
+def _last(served: list[ScriptedAnswer], result: Result) -> list[tuple[int, ScriptedAnswer]]:
     """
     Return the arrivals that the last attempt may have been, with their numbers.
 
