@@ -190,7 +190,7 @@ class Fetcher:
         self._closed = True
         self._spare.clear()
         for batch in list(self._batches):
-            batch.abandon()
+            batch.end_at_once()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             for batch in list(self._batches):
                 await batch.wait_ended()

@@ -67,7 +67,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
             raise RuntimeError("this stream has been entered before; call stream() again")
         self._batch = batch = await self._begin()
         self._output.on_room = batch.notify
-        self._output.figures.begin(running_clock(), batch.limits)
+        self._output.figures.start_clock(running_clock(), batch.limits)
         self._loop = anyio.lowlevel.current_token()
         self._task_id = anyio.get_current_task().id
         self._tasks = tasks = anyio.create_task_group()
@@ -109,7 +109,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
             self._running.discard(self._batch)
             if self._coroutine is not None:
                 self._coroutine.close()
-            await self._batch.release()
+            await self._batch.close_input()
         return None
 
     async def _leave_behind(self, batch: Batch) -> None:
@@ -118,7 +118,7 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
 
         The task group cannot be closed from here, and cancelling it would cancel the other task.
         """
-        batch.abandon()
+        batch.end_at_once()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await batch.wait_ended()
         warnings.warn(
@@ -133,5 +133,5 @@ class Streaming(AbstractAsyncContextManager[ResultStream]):
         if batch is None or self._left:
             return
         # The garbage collector may run in any thread.
-        call_soon(self._loop, batch.abandon)
+        call_soon(self._loop, batch.end_at_once)
         warnings.warn("a stream was not left; use it in an async with", ResourceWarning, 1, self)

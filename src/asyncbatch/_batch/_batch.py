@@ -139,13 +139,13 @@ class Batch:
         self._dispatcher.notify()
         self._reader.notify()
 
-    def abandon(self) -> None:
+    def end_at_once(self) -> None:
         """End the batch at once, because its fetcher closes."""
         self._abandoned = True
         self._scope.cancel()
         self._dispatcher.abandon_alone(FetcherClosed(_CLOSED))
 
-    async def release(self) -> None:
+    async def close_input(self) -> None:
         """Close the input of a batch that perhaps never ran."""
         if self._is_running:
             self._is_running = False

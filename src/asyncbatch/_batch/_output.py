@@ -180,7 +180,7 @@ class Delivered(ResultStream):
 
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""
-        self.figures.end()
+        self.figures.stop_clock()
         if self.has_left:
             return
         self._closed = True

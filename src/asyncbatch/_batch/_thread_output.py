@@ -91,7 +91,7 @@ class ThreadOutput:
     def close(self, error: BaseException | None = None) -> None:
         """End the results; `error` is raised to the consumer after the last one."""
         self._hand_over()
-        self.figures.end()
+        self.figures.stop_clock()
         self._error = error
         self._chunks.put(None)
 

@@ -188,7 +188,7 @@ class HookedRequests:
             BaseException: `error`, if it ends the task and not only the request.
         """
         state = AttemptState(PhaseTrace(monotonic))
-        state.begin(attempt.native)
+        state.note_request(attempt.native)
         state.sent = state.hooked = True
         state.in_body = attempt.response is not None
         if isinstance(error, Exception):

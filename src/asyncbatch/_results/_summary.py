@@ -239,7 +239,9 @@ class RunningSummary:
         if report is not None:
             self.add = self._add_to_both
 
-    def begin(self, clock: Callable[[], float], limits: Callable[[], Limits] = Limits) -> None:
+    def start_clock(
+        self, clock: Callable[[], float], limits: Callable[[], Limits] = Limits
+    ) -> None:
         """
         Begin to measure the duration.
 
@@ -251,7 +253,7 @@ class RunningSummary:
         self._limits = limits
         self._begun_at = clock()
 
-    def end(self) -> None:
+    def stop_clock(self) -> None:
         """Stop measuring the duration."""
         if self._ended_at is None:
             self._ended_at = self._clock()

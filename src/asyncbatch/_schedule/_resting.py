@@ -28,12 +28,12 @@ class Resting:
         self._held_back = held_back
         # When the batch ends; written by the schedule.
         self.ends_at = math.inf
-        # Jobs that wait for their next try, from `begin` to `end`.
+        # Jobs that wait for their next try, from `put_off` to `end`.
         self._resting: set[Job] = set()
         # Jobs that must not be started any more (`expire`, `dismiss`); the schedule hands them out.
         self.expired: deque[Job] = deque()
 
-    def begin(self, job: Job, delay: float, now: float) -> None:
+    def put_off(self, job: Job, delay: float, now: float) -> None:
         """Make a job wait for its next try."""
         job.state = JobState.RESTING
         job.since = now

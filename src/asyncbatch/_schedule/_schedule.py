@@ -410,7 +410,7 @@ class Schedule:
             decision = self._retry_decider.decide(job, outcome, pause, now)
         if decision.action is RetryAction.RETRY:
             self.pending += 1
-            self._resting.begin(job, decision.delay, now)
+            self._resting.put_off(job, decision.delay, now)
         else:
             self._finish(job, now)
         host.recover(now)

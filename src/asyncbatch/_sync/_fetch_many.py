@@ -74,7 +74,7 @@ def fetch_many_sync(
         try:
             portal.close()
         except BaseException:
-            portal.abandon()  # an interruption may have come before it was told to stop
+            portal.stop_unclosed()  # an interruption may have come before it was told to stop
             raise
 
 

@@ -86,9 +86,9 @@ class SyncFetcher:
         self._entered = True
         try:
             self._fetcher = self._portal.open()
-            self._finalizer = weakref.finalize(self, _abandon, self._portal)
+            self._finalizer = weakref.finalize(self, _stop_unclosed, self._portal)
         except BaseException:
-            self._portal.abandon()  # an interruption may have come after it was opened
+            self._portal.stop_unclosed()  # an interruption may have come after it was opened
             raise
         return self
 
@@ -102,7 +102,7 @@ class SyncFetcher:
         try:
             self._portal.close()
         except BaseException:
-            self._portal.abandon()  # an interruption may have come before it was told to stop
+            self._portal.stop_unclosed()  # an interruption may have come before it was told to stop
             raise
         finally:
             if self._finalizer is not None:
@@ -306,10 +306,10 @@ async def _statistics(fetcher: Fetcher) -> Statistics:
     return fetcher.statistics()
 
 
-def _abandon(portal: Portal[CrossingFetcher]) -> None:
+def _stop_unclosed(portal: Portal[CrossingFetcher]) -> None:
     """Close a fetcher that was dropped, or that is open when the interpreter exits."""
     try:
-        portal.abandon()
+        portal.stop_unclosed()
     finally:
         warnings.warn(
             "a SyncFetcher was not closed; use it as a context manager",

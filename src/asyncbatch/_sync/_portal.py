@@ -276,7 +276,7 @@ class Portal(Generic[T]):
         with suppress(FetcherClosed):  # the loop has ended by itself
             self._holding.outcome.wait()
 
-    def abandon(self) -> None:
+    def stop_unclosed(self) -> None:
         """
         Make an unclosed loop end, without waiting: for garbage collection.
 

@@ -123,7 +123,7 @@ class CrossingFetcher(Fetcher):
         try:
             batch = await self._batch(source, thread_output, batch_timeout, files, journal)
             opened.leave(None)
-            thread_output.figures.begin(running_clock(), batch.limits)
+            thread_output.figures.start_clock(running_clock(), batch.limits)
             thread_output.wake = lambda: portal.call_soon_threadsafe(batch.notify)
             with self._registered(batch):
                 await batch.run()
@@ -282,7 +282,7 @@ class SyncResultStream(PassingResults, Iterator[Result]):
     def close(self) -> None:
         """Cancel the requests in flight without waiting for them. No more results follow."""
         self._closed = True
-        self._thread_output.figures.end()
+        self._thread_output.figures.stop_clock()
         self._running.cancel()
 
     def __enter__(self) -> Self:

@@ -237,7 +237,7 @@ class _ShardTry:
 
     def _give_up(self, table: TableWriter) -> None:
         try:
-            table.abandon()
+            table.remove()
         finally:
             self._journal.close()
 

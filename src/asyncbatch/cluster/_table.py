@@ -64,7 +64,7 @@ class TableWriter:
         with self._path.open("r+b") as file:  # Windows writes only what may be written
             os.fsync(file.fileno())
 
-    def abandon(self) -> None:
+    def remove(self) -> None:
         """Remove the file."""
         try:
             self._writer.close()

@@ -77,7 +77,7 @@ async def test_a_batch_that_is_abandoned_ends_and_says_so() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             await held.wait_started(2)
-            one.batch.abandon()
+            one.batch.end_at_once()
             await one.batch.wait_ended()
             assert shared.slots.taken == 0
             await ended.wait()

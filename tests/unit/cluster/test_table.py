@@ -73,6 +73,6 @@ def test_what_was_given_up_leaves_no_file(tmp_path: Path) -> None:
     table = TableWriter(tmp_path / "x", ())
     table.write(array("q", [0, 1]), [success(), success()])
 
-    table.abandon()
+    table.remove()
 
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ def one(deadline: float | None = None) -> tuple[Resting, Timers, Any]:
 def test_a_rest_ends_in_its_time_and_counts_as_throttled() -> None:
     """Also if the caller looks late."""
     resting, timers, job = one()
-    resting.begin(job, 2.0, 1.0)
+    resting.put_off(job, 2.0, 1.0)
     assert job.state is JobState.RESTING
     assert timers.next_at == 3.0
 
@@ -54,7 +54,7 @@ def test_a_rest_ends_in_its_time_and_counts_as_throttled() -> None:
 def test_a_job_whose_rest_is_over_expires_at_its_deadline() -> None:
     """It is handed out as expired, unless it has been started before."""
     resting, timers, job = one(deadline=5.0)
-    resting.begin(job, 2.0, 0.0)
+    resting.put_off(job, 2.0, 0.0)
     timers.run(2.0)
     assert timers.next_at == 5.0
 
@@ -67,7 +67,7 @@ def test_a_job_whose_rest_is_over_expires_at_its_deadline() -> None:
 def test_a_job_that_is_forgotten_does_not_expire() -> None:
     """It has been started, or is over."""
     resting, timers, job = one(deadline=5.0)
-    resting.begin(job, 2.0, 0.0)
+    resting.put_off(job, 2.0, 0.0)
     timers.run(2.0)
     resting.forget(job)
     timers.run(9.0)
@@ -101,7 +101,7 @@ def test_a_job_cannot_wait_for_a_pause_beyond_its_time(
 def test_a_job_that_is_dismissed_is_handed_out() -> None:
     """Its timer does not go off any more."""
     resting, timers, job = one()
-    resting.begin(job, 2.0, 0.0)
+    resting.put_off(job, 2.0, 0.0)
     resting.dismiss(job, JobState.LATE)
     timers.run(9.0)
 
@@ -113,7 +113,7 @@ def test_a_job_that_is_dismissed_is_handed_out() -> None:
 def test_at_the_end_all_rests_are_accounted_for() -> None:
     """Up to then, and once."""
     resting, _, job = one()
-    resting.begin(job, 9.0, 1.0)
+    resting.put_off(job, 9.0, 1.0)
 
     assert resting.end_all(4.0) == [job]
     assert job.throttled == 3.0

@@ -149,7 +149,7 @@ def test_a_portal_that_was_never_opened_takes_no_call() -> None:
     with pytest.raises(FetcherClosed):
         portal.start(where)
     portal.close()
-    portal.abandon()
+    portal.stop_unclosed()
 
 
 def test_a_call_in_the_thread_of_the_loop_would_wait_for_itself() -> None:
@@ -180,7 +180,7 @@ def test_another_process_takes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(_portal.os, "getpid", lambda: -1)
         with pytest.raises(FetcherClosed, match="another process"):
             portal.start(where)
-        portal.abandon()
+        portal.stop_unclosed()
     assert held.events == ["entered"]
     portal._closed = False
     portal.close()
@@ -191,7 +191,7 @@ def test_a_portal_that_is_dropped_ends_its_loop() -> None:
     held = Held()
     portal = Portal(held)
     portal.open()
-    portal.abandon()
+    portal.stop_unclosed()
     portal._thread.join()
 
     assert held.events == ["entered", "left"]

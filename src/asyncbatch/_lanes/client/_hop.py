@@ -111,7 +111,7 @@ class Hops:
             Exception: If it cannot be sent, or what the client raises.
         """
         state = self.state
-        state.begin(native)
+        state.note_request(native)
         url = native.url
         if url is not self.checked:
             url = native.url = readable(url, self._binding.library)
@@ -179,7 +179,7 @@ class Hops:
             Exception: If it is a redirect that leads nowhere.
         """
         state = self.state
-        state.begin(native)
+        state.note_request(native)
         state.sent = True
         if self._watch is not None:
             _tell(self._watch, response)

@@ -39,7 +39,7 @@ class AttemptState:
         self.forwarded_by: str | None = None  # the proxy that it was passed to, if any
         self.redirected = False  # whether a redirect led to it
 
-    def begin(self, request: Any) -> None:
+    def note_request(self, request: Any) -> None:
         """Note that `request` is in progress."""
         self.request = request
         self.sent = self.in_body = False
