@@ -16,9 +16,9 @@ import attrs
 from asyncbatch._lanes.client._binding import Binding
 from asyncbatch._lanes.client._challenges import with_one_challenge
 from asyncbatch._lanes.client._hop import Hops
+from asyncbatch._lanes.client._next_request import leave_behind
 from asyncbatch._lanes.client._own_client import showing_cookies_of
 from asyncbatch._lanes.client._plain_requests import PlainRequests
-from asyncbatch._lanes.client._redirects import leave_behind
 from asyncbatch._lanes.failures._callers import (
     CallersError,
     is_callers,

@@ -27,7 +27,7 @@ from asyncbatch._lanes.client._httpcore_pool import (
     Entering,
     take_assigned,
 )
-from asyncbatch._lanes.client._redirects import keep_bytes_of_location, keep_userinfo
+from asyncbatch._lanes.client._next_request import keep_bytes_of_location, keep_userinfo
 from asyncbatch._lanes.client._routes import (
     forwarded_by,
     is_instrumented,

@@ -20,8 +20,8 @@ import httpx
 from asyncbatch._engine import AddressPolicyTypes, Bounds, HTTPTransport
 from asyncbatch._lanes.client._binding import binding_of, by_value, readable
 from asyncbatch._lanes.client._cookies import adopt, narrowed
+from asyncbatch._lanes.client._next_request import with_bytes_of_location
 from asyncbatch._lanes.client._no_proxy import NoProxy
-from asyncbatch._lanes.client._redirects import with_bytes_of_location
 from asyncbatch._lanes.request._sendable import check_text, check_url
 from asyncbatch._values._proxy import Proxy, proxy_of
 from asyncbatch._values._redaction import shown

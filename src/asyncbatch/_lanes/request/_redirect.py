@@ -2,7 +2,7 @@
 Compose the request that a redirect leads to, without httpx.
 
 The bytes are those of httpx's `_build_redirect_request`, with the corrections of
-`client/_redirects.py`. Where they could differ, httpx builds the request.
+`client/_next_request.py`. Where they could differ, httpx builds the request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urljoin
 
-from asyncbatch._lanes.client._redirects import BODY_FIELDS
+from asyncbatch._lanes.client._next_request import BODY_FIELDS
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._origin_head import OriginHead, OriginHeads
 from asyncbatch._values._urls import MAX_PLAIN_LENGTH, plain_origin, split_plain

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._engine.http11._head import parse_head
 from asyncbatch._lanes import binding_of
+from asyncbatch._lanes.client._next_request import leave_behind
 from asyncbatch._lanes.client._own_client import OwnClient
-from asyncbatch._lanes.client._redirects import leave_behind
 from asyncbatch._lanes.request._encode import RequestEncoder
 from asyncbatch._lanes.request._encoded_request import PreparedRequest
 from asyncbatch._lanes.request._redirect import _from_root, redirection_of

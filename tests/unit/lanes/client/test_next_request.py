@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._lanes.client._redirects import keep_userinfo, leave_behind
+from asyncbatch._lanes.client._next_request import keep_userinfo, leave_behind
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 
 pytestmark = pytest.mark.any_loop
