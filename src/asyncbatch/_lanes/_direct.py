@@ -394,7 +394,7 @@ class DirectLane:
         # All hops have the same deadline, which is extended by blocked time of the event loop.
         spent = 0.0 if seconds is None else seconds - (exchange.deadline - monotonic())
         exchange.error = None  # that of a body which is too long, and left empty
-        resumed = Resumed(prepared.native(), history_of(hops)) if hops else None
+        resumed = Resumed(prepared.native(), history_of(hops))
         return await self._sender.leave_to_client(
             prepared, exchange, resumed, earlier, seconds, spent
         )

@@ -242,6 +242,11 @@ def cookies() -> Iterator[Exchange]:
         )
     yield Exchange("on the redirect to another origin", go(302, "{other}/echo", cookie="a=1"))
     yield Exchange("request's across a redirect", go(302, "/echo"), request={"cookies": {"a": "1"}})
+    yield Exchange(
+        "on the redirect of a request with a Host of its own",
+        go(302, "/echo", cookie="a=1"),
+        request={"headers": {"host": "own.test"}},
+    )
     yield Exchange("on a failure", go(500, "/echo", cookie="a=1"), times=2)
 
 
