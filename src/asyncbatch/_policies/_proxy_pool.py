@@ -209,7 +209,7 @@ class ProxyRotation:
             self._rest(member, now + REST)
             return
         if outcome.status_code == 429:
-            self._rest(member, now + (outcome.retry_after or REST))
+            self._rest(member, now + (REST if outcome.retry_after is None else outcome.retry_after))
             return
         is_good = outcome.kind not in _BAD or outcome.status_code is not None
         member.outcomes.append(is_good)

@@ -179,6 +179,15 @@ def test_a_429_rests_the_proxy(retry_after: float | None, rest: float) -> None:
     assert take(one, rest)
 
 
+def test_a_429_that_asks_for_no_rest_gets_none() -> None:
+    """`Retry-After: 0`, or a date that has passed."""
+    one = rotation(URLS[:1])
+    refusal = Outcome(kind=FailureKind.status, status_code=429, retry_after=0.0)
+    one.give_back(take(one), refusal, 0.0)
+
+    assert take(one, 0.0)
+
+
 def test_the_longer_rest_counts() -> None:
     """Where attempts that were in flight end with another refusal."""
     one = rotation(URLS[:1])
