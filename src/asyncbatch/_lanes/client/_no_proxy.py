@@ -1,8 +1,9 @@
 """
 Read `NO_PROXY`: the hosts that are requested without the proxies of the environment.
 
-It is read as curl and Go read it; httpx 0.28 fails at an IPv6 network and knows no IPv4 networks.
-Pure: takes the value, and resolves no name.
+It is read as curl and Go read it, and where they differ as curl does: a leading dot counts for
+nothing. httpx 0.28 fails at an IPv6 network and knows no IPv4 networks. Pure: takes the value, and
+resolves no name.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class NoProxy:
 
     Args:
         value: Host names, addresses and networks, separated by commas or blanks. A name includes
-            its subdomains; with a leading `.` or `*.` it means only these. `:port` after an entry
-            restricts it to that port, and a scheme before it to that scheme. `*` means all hosts.
-            Invalid entries are ignored.
+            its subdomains, also with a leading `.`; with a leading `*.` it means only these.
+            `:port` after an entry restricts it to that port, and a scheme before it to that scheme.
+            `*` means all hosts. Invalid entries are ignored.
     """
 
     pattern = "NO_PROXY"
@@ -99,8 +100,8 @@ def _network_test(text: str) -> _HostTest | None:
 
 
 def _name_test(text: str) -> _HostTest | None:
-    below_only = text.startswith((".", "*."))
-    name = _in_ascii((text.partition(".")[2] if below_only else text).rstrip("."))
+    below_only = text.startswith("*.")
+    name = _in_ascii((text[2:] if below_only else text.removeprefix(".")).rstrip("."))
     if name is None:
         return None
     ending = f".{name}"
