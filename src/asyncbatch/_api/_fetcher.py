@@ -138,9 +138,9 @@ class Fetcher:
             self._client = make_client(own, client_options)
         else:
             refuse_with_client(own, client_options)
-            check_transports(client, binding_of(client))
             # It may be of httpx2, whose types are the same.
             self._client = cast("httpx.AsyncClient", client)
+        check_transports(self._client, binding_of(self._client))
         self._options = fitted(own, self._client, asked="concurrency" in options)
         self._slots: Slots | None = None
         self._loop: EventLoopToken | None = None

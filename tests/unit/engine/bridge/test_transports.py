@@ -504,6 +504,16 @@ async def test_a_fetcher_refuses_such_a_client_at_once(library: Any, other: Any)
             asyncbatch.Fetcher(client=client)
 
 
+@pytest.mark.parametrize("given", ["transport", "mounts"])
+def test_a_fetcher_refuses_such_a_transport_for_its_own_client(given: str) -> None:
+    """That is of httpx."""
+    transport = transport_class(httpx2)()
+    option: Any = transport if given == "transport" else {"all://": transport}
+
+    with pytest.raises(TypeError, match=r"take HTTPTransport\.for_library.httpx.$"):
+        asyncbatch.Fetcher(**{given: option})
+
+
 @LIBRARIES
 def test_a_plain_client_is_told_what_plain_code_takes(library: Any) -> None:
     """As it is entered, and as it sends."""
