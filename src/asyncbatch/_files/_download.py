@@ -275,7 +275,7 @@ class Download:
         call, self._whole = self._whole, None
         if call is not None:
             with contextlib.suppress(OSError):  # it comes again, and is reported then
-                call.result()
+                call.unwrap()
 
     def abandon(self) -> Callable[[], Awaitable[None]] | None:
         """
@@ -421,7 +421,7 @@ class Download:
             call.give_up()
         self._endings.pop()
         try:
-            saved: Saved | None = call.result()
+            saved: Saved | None = call.unwrap()
         except OSError as error:
             raise SinkFailure(FailureKind.disk, error=error) from None
         if saved is None:

@@ -23,8 +23,8 @@ from asyncbatch._runtime._threads import CallOutcome, NoThreads, Threads
 T = TypeVar("T")
 
 AT_ONCE = 16
-"""Most calls that end in one turn of an event loop. Each may begin the next request, and all of a
-group would hold the loop for several milliseconds."""
+"""Most calls that end in one turn of an event loop. Each makes a result, and all of a group would
+hold the loop for several milliseconds."""
 
 Steps: TypeAlias = Generator[UnnamedFile, None, T]
 """A call that yields a file that it has written, goes on when that is on the disk, and returns a
@@ -61,7 +61,7 @@ class Groups:
         self._lock = threading.Lock()
         self._waiting: deque[StepCall] = deque()
         self._working = 0
-        # The turn of the loop that runs in a thread, if it has calls of which no thread was told.
+        # The loop that runs in a thread, if it has calls of which no thread was told.
         self._local = threading.local()
 
     def begin(
@@ -79,17 +79,16 @@ class Groups:
             on_end: Called in this loop when the call has ended. It must not raise.
         """
         loop = running_loop()
-        turn = getattr(self._local, "turn", None)
-        if turn is None or turn.loop is not loop:
-            self._local.turn = turn = _Turn(loop)
+        if getattr(self._local, "loop", None) is not loop:
+            self._local.loop = loop
             loop.call_soon(self._hand_over)
-        call = StepCall(steps, weight, turn, on_end)
+        call = StepCall(steps, weight, loop, on_end)
         self._waiting.append(call)
         return call
 
     def _hand_over(self) -> None:
         """Have a thread make the calls that have been begun in a turn of the loop."""
-        self._local.turn = None
+        self._local.loop = None
         with self._lock:
             if self._working >= self._limit:
                 return
@@ -148,33 +147,41 @@ class Groups:
                     return
 
 
-class _Turn:
-    """A turn of an event loop in which calls are begun."""
+class StepCall(CallOutcome):
+    """
+    A call in steps that a thread makes for a task.
 
-    __slots__ = ("loop",)
+    Its `value` is `None` if it has raised, or has been given up.
+    """
 
-    def __init__(self, loop: Any) -> None:
-        self.loop = loop
-
-
-class StepCall:
-    """A call in steps that a thread makes for a task."""
+    __slots__ = (
+        "_function",
+        "_is_ended",
+        "_is_given_up",
+        "_on_end",
+        "_steps",
+        "_waiter",
+        "file",
+        "loop",
+        "weight",
+    )
 
     def __init__(
         self,
         steps: Callable[[OpenFolders], Steps[Any]],
         weight: int,
-        turn: _Turn,
+        loop: Any,
         on_end: Callable[[], None] | None = None,
     ) -> None:
+        self.value = None
+        self.error = None
         self.weight = weight
-        self.turn = turn
+        self.loop = loop
         self.file: Any = None
         """The file to sync to the disk, after `begin`."""
         self._function = steps
         self._steps: Steps[Any] | None = None
         self._is_given_up = False
-        self._outcome = CallOutcome()
         # What the loop knows, while a thread may have done more.
         self._is_ended = False
         self._waiter: Any = None
@@ -183,7 +190,7 @@ class StepCall:
     async def wait(self) -> None:
         """Wait until it has ended; one task at a time."""
         while not self._is_ended:
-            self._waiter = self.turn.loop.create_future()
+            self._waiter = self.loop.create_future()
             await self._waiter
 
     def begin(self, folders: OpenFolders) -> bool:
@@ -194,9 +201,9 @@ class StepCall:
             self._steps = self._function(folders)
             self.file = next(self._steps)
         except StopIteration as end:
-            self._outcome.value = end.value
-        except BaseException as error:  # `result` raises it
-            self._outcome.error = error
+            self.value = end.value
+        except BaseException as error:  # `unwrap` raises it
+            self.error = error
         else:
             return True
         return False
@@ -213,14 +220,14 @@ class StepCall:
             else:
                 next(steps)
         except StopIteration as end:
-            self._outcome.value = end.value
-        except BaseException as raised:  # `result` raises it
-            self._outcome.error = raised
+            self.value = end.value
+        except BaseException as raised:  # `unwrap` raises it
+            self.error = raised
 
     def fail(self, error: BaseException) -> None:
         """End it in a thread with `error`, unless it has a value or an error."""
-        if self._outcome.value is None and self._outcome.error is None:
-            self._outcome.error = error
+        if self.value is None and self.error is None:
+            self.error = error
 
     def end(self) -> None:
         """In the loop: wake the task that waits for the call, or call `on_end`."""
@@ -236,21 +243,12 @@ class StepCall:
         self._is_given_up = True
         self._on_end = None
 
-    @property
-    def value(self) -> Any:
-        """The value of the call; `None` if it has raised, or has been given up."""
-        return self._outcome.value
-
-    def result(self) -> Any:
-        """Return the value of the call, or raise its error. Call it once."""
-        return self._outcome.unwrap()
-
 
 def _tell(group: list[StepCall]) -> None:
     """Tell the loops of a group that its calls have ended."""
     ended: dict[Any, list[StepCall]] = {}
     for call in group:
-        ended.setdefault(call.turn.loop, []).append(call)
+        ended.setdefault(call.loop, []).append(call)
     for loop, calls in ended.items():
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(_end, calls)
@@ -261,4 +259,4 @@ def _end(calls: list[StepCall]) -> None:
         call.end()
     rest = calls[AT_ONCE:]
     if rest:
-        rest[0].turn.loop.call_soon(_end, rest)
+        rest[0].loop.call_soon(_end, rest)

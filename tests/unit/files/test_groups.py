@@ -88,7 +88,7 @@ async def test_what_begins_in_one_turn_of_the_loop_is_one_group(syncer: NoSyncer
     calls = [made.begin(noted(name, log), 1) for name in "abc"]
     await waited(*calls)
 
-    assert [call.result() for call in calls] == ["a", "b", "c"]
+    assert [call.unwrap() for call in calls] == ["a", "b", "c"]
     assert syncer.groups == [["a", "b"], ["c"]]
     assert log == ["a 1", "b 1", "a 2", "a ends", "b 2", "b ends", "c 1", "c 2", "c ends"]
 
@@ -139,10 +139,10 @@ async def test_an_error_ends_its_own_call_alone(syncer: NoSyncer) -> None:
     ]
     await waited(*calls)
 
-    assert calls[3].result() == "c"
+    assert calls[3].unwrap() == "c"
     for call, kind in zip(calls, (KeyboardInterrupt, SystemExit, OSError), strict=False):
         with pytest.raises(kind):
-            call.result()
+            call.unwrap()
     assert "b 2" not in log
     assert "b ends" in log
 
@@ -160,8 +160,8 @@ async def test_where_syncing_itself_fails_all_calls_hear_of_it(syncer: NoSyncer)
 
     for call in calls:
         with pytest.raises(MemoryError):
-            call.result()
-    assert later.result() == "c"
+            call.unwrap()
+    assert later.unwrap() == "c"
 
 
 async def test_a_call_with_a_value_at_once_needs_no_second_step(syncer: NoSyncer) -> None:
@@ -175,7 +175,7 @@ async def test_a_call_with_a_value_at_once_needs_no_second_step(syncer: NoSyncer
     call = groups().begin(steps, 1)
     await waited(call)
 
-    assert call.result() == "value"
+    assert call.unwrap() == "value"
     assert syncer.groups == []
 
 
@@ -192,7 +192,7 @@ async def test_a_call_that_was_given_up_makes_no_further_step(syncer: NoSyncer) 
     go_on.set()
     await waited(begun, beside, waiting)
 
-    assert beside.result() == "b"
+    assert beside.unwrap() == "b"
     assert log == ["a 1", "b 1", "a ends", "b 2", "b ends"]
 
 
@@ -207,7 +207,7 @@ async def test_a_wait_that_was_cancelled_can_be_repeated(syncer: NoSyncer) -> No
     await waited(call)
     await waited(call)
 
-    assert call.result() == "a"
+    assert call.unwrap() == "a"
 
 
 async def test_no_more_groups_are_made_at_a_time_than_the_limit(syncer: NoSyncer) -> None:
@@ -253,7 +253,7 @@ async def test_without_threads_calls_are_made_in_the_loop(
     later = made.begin(noted("c", log), 1)
     await waited(later)
 
-    assert [call.result() for call in (*calls, later)] == ["a", "b", "c"]
+    assert [call.unwrap() for call in (*calls, later)] == ["a", "b", "c"]
 
 
 async def test_a_folder_is_opened_once_for_a_group(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_loop_that_ends_before_a_thread_was_told_does_not_hold_up_the_next(
     async def begin_and_wait(name: str) -> object:
         call = await begin(name)
         await waited(call)
-        return call.result()
+        return call.unwrap()
 
     anyio.run(begin, "a")
 
@@ -306,7 +306,7 @@ def test_a_child_process_starts_without_calls(syncer: NoSyncer) -> None:
     async def main() -> object:
         call = made.begin(noted("a", []), 1)
         await waited(call)
-        return call.result()
+        return call.unwrap()
 
     assert anyio.run(main) == "a"
 
@@ -334,7 +334,7 @@ async def test_files_of_a_group_are_synced_and_named(tmp_path: Path) -> None:
     calls = [real.begin(steps(number), 1) for number in range(5)]
     await waited(*calls)
 
-    assert [call.result() for call in calls] == list("01234")
+    assert [call.unwrap() for call in calls] == list("01234")
     assert all((tmp_path / each).read_bytes() == each.encode() for each in "01234")
 
 
@@ -353,9 +353,9 @@ async def test_no_call_waits_forever_if_its_group_breaks(
     await waited(whole)
 
     with pytest.raises(ValueError, match="zip"):
-        broken.result()
+        broken.unwrap()
     assert len(closed) == 1
-    assert whole.result() == "b"
+    assert whole.unwrap() == "b"
 
 
 async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
@@ -371,4 +371,4 @@ async def test_what_has_ended_keeps_its_value_if_its_group_breaks(
     call = made.begin(noted("a", []), 1)
     await waited(call)
 
-    assert call.result() == "a"
+    assert call.unwrap() == "a"
