@@ -21,7 +21,8 @@ class HostStatistics:
     in_flight: int
     """Number of requests being tried."""
     waiting: int
-    """Number of requests read from the inputs that wait for a slot, the host or their next try."""
+    """Number of requests read from the inputs that wait for a slot, the host, their next try or the
+    disk."""
     paused_until: float | None
     """Seconds from now until the pause of the host ends; `None`: it is not paused."""
     given_up: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -19,7 +20,6 @@ from asyncbatch._files import AT_ONCE, IDENTITY, Download
 from asyncbatch._lanes import (
     Binding,
     Encoded,
-    FileRelay,
     Lane,
     NewFileRelay,
     Relay,
@@ -260,21 +260,23 @@ class Attempter:
 
     async def conclude_file(
         self,
-        relay: FileRelay,
         download: Download,
+        conclude: Callable[[Request, float | None, Download], Awaitable[Outcome]],
+        started_at: float,
         deadline_at: float | None,
         allowed: float | None,
     ) -> Outcome:
         """
-        Return the outcome of the try that `relay` has left; the file is closed afterwards.
+        Return the outcome of a try that a file relay has begun; the file is closed afterwards.
 
         Args:
-            relay: It.
             download: The file.
+            conclude: Returns the outcome, given the request that was sent, the limit on the
+                attempt, and the sink of its body.
+            started_at: When it was begun.
             deadline_at: When the request had to have ended.
             allowed: Seconds from its first start to `deadline_at`, for the message.
         """
-        started_at = relay.begun_at
         left = None if deadline_at is None else deadline_at - started_at
         total = for_files(self.limits).total
         seconds = _shorter(total, left)
@@ -283,7 +285,7 @@ class Attempter:
         try:
             download.forget_whole()
             tried = with_headers(download.request, IDENTITY)
-            outcome = await relay.conclude(tried, seconds, download)
+            outcome = await conclude(tried, seconds, download)
         finally:
             await download.end()
         if left is not None and seconds != total:

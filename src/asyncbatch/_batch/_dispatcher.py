@@ -65,8 +65,7 @@ class Dispatcher:
             # A worker whose task waits shielded learns here that the batch was ended.
             self._workers.is_over = True
             self._workers.batch_permits.give_up()
-            for worker in [each for each in self._workers.members if not each.has_task]:
-                worker.abandon()
+            self._workers.abandon()
             if self._workers.cut_files:
                 await self._workers.wait_for_cut_files()
 
@@ -194,7 +193,9 @@ class Dispatcher:
         workers = self._workers
         job: Job | None = None
         encoded: Encoded | Unset | None = UNSET
-        if len(workers.members) < workers.concurrency:
+        if not workers.pending_files.has_room:
+            workers.pending_files.is_waited_for = True
+        elif len(workers.members) < workers.concurrency:
             if not workers.batch_permits.take():
                 if not workers.may_find_job:
                     workers.batch_permits.give_up()
@@ -213,7 +214,7 @@ class Dispatcher:
             # A listener is told by workers of its own kind.
             worker = WatchedWorker(workers, job, encoded)
         elif workers.file_relays is not None:
-            worker = FileWorker(workers, workers.file_relays, job)
+            worker = FileWorker(workers, job, encoded)
         else:
             worker = Worker(workers, job, encoded)
         workers.members.add(worker)
@@ -251,7 +252,10 @@ class Dispatcher:
         self._workers.changed = anyio.Event()
         self._workers.is_asleep = True
         wake_at = self._workers.wake_at
-        is_full = len(self._workers.members) >= self._workers.concurrency
+        is_full = (
+            len(self._workers.members) >= self._workers.concurrency
+            or not self._workers.pending_files.has_room
+        )
         # Timers do not matter while all workers are busy, while a permit is waited for, or while
         # there is no room for results.
         if (

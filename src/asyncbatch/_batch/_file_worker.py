@@ -2,19 +2,19 @@
 `FileWorker`: holds a permit of a batch whose bodies go to files, and tries one request after
 another.
 
-A URL whose body is small is sent, written and recorded in callbacks: that of its response, and one
-that the threads of the disk call for many files at once. A task does all that is left.
+A URL whose body is small takes no task: the callback that receives the body hands it to a
+`PendingFile` and sends the next request. A task does all that is left.
 """
 
 from __future__ import annotations
 
-from asyncbatch._batch._make_result import saved_of
+from asyncbatch._batch._pending_file import PendingFile
 from asyncbatch._batch._workers import Workers, take_out_of
-from asyncbatch._lanes import FileRelay, NewFileRelay
+from asyncbatch._lanes import Encoded, FileRelay, Plain, Received
 from asyncbatch._runtime._stalls import LATE
 from asyncbatch._schedule import Job, JobState
+from asyncbatch._values._request import UNSET, Unset
 from asyncbatch._values._retry_policy import IDEMPOTENT
-from asyncbatch._values._sink import Saved
 
 _START = JobState.START
 _NEVER = float("inf")
@@ -25,23 +25,39 @@ class FileWorker:
     Holds a permit and tries one request after another.
 
     Args:
-        workers: Those of the batch.
-        relays: Makes its relay.
+        workers: Those of the batch, which have file relays.
         job: The first request; the schedule has started it.
+        encoded: How it is sent, if that is known.
 
     Attributes:
         has_task: Whether it has a task now, which ends with it or with the work that takes one.
         made_at: Since when it waits for its task; set by who starts the task.
     """
 
-    __slots__ = ("_error", "_is_begun", "_job", "_relay", "_workers", "has_task", "made_at")
+    __slots__ = (
+        "_encoded",
+        "_error",
+        "_is_begun",
+        "_job",
+        "_relay",
+        "_workers",
+        "has_task",
+        "made_at",
+    )
 
-    def __init__(self, workers: Workers, relays: NewFileRelay, job: Job) -> None:
+    def __init__(self, workers: Workers, job: Job, encoded: Encoded | Unset | None = UNSET) -> None:
         self._workers = workers
-        # The request that is being tried, or tried next.
+        # The request that is being tried, or tried next, and how it is sent, if that is known.
         self._job: Job | None = job
+        self._encoded = encoded
         # None at the end: the relay refers to this, and both would wait for the garbage collector.
-        self._relay: FileRelay | None = relays(self._write, self._need_task)
+        self._relay: FileRelay | None
+        if workers.resting_relays:
+            self._relay = workers.resting_relays.pop()
+            self._relay.owner = self
+        else:
+            assert workers.file_relays is not None
+            self._relay = workers.file_relays(self)
         # Whether the relay has begun the request, so that a task concludes it.
         self._is_begun = False
         # The error of code that a callback has called; the task raises it.
@@ -51,29 +67,32 @@ class FileWorker:
 
     def begin_by_relay(self) -> bool:
         """Begin the request without a task, if it can go so; say whether it was begun."""
-        job, relay, attempter = self._job, self._relay, self._workers.attempter
+        encoded = self._prepared()
+        assert self._relay is not None
+        self._is_begun = encoded is not None and self._relay.begin(encoded)
+        return self._is_begun
+
+    def _prepared(self) -> Plain | None:
+        """Prepare the request to be sent by the relay; `None` if it takes a task."""
+        job, relay, workers = self._job, self._relay, self._workers
+        encoded, self._encoded = self._encoded, UNSET
         assert job is not None
         assert relay is not None
-        download = job.download
-        if type(job.request) is not str or download is None or job.host.limits is not None:
-            return False
-        encoded = attempter.lane.encode_for_file(job.request, job.request, attempter.limits)
-        if encoded is None or not download.begin_nowait():
-            return False
-        if not relay.begin(encoded, _NEVER if job.deadline is None else job.deadline):
-            return False
-        self._workers.last_at_work = job
-        self._is_begun = True
-        return True
+        url, download = job.request, job.download
+        if type(url) is not str or download is None or job.host.limits is not None:
+            return None
+        if encoded is UNSET:
+            encoded = workers.encode_for_file(url)
+        if not isinstance(encoded, tuple) or not download.begin_nowait():
+            return None
+        relay.deadline_at = _NEVER if job.deadline is None else job.deadline
+        workers.last_at_work = job
+        return encoded
 
     def abandon(self) -> None:
         """Give up the request in flight, at the end of the batch."""
         assert self._relay is not None
         self._relay.abandon()
-        if self._is_begun and self._job is not None and self._job.download is not None:
-            wait = self._job.download.abandon()
-            if wait is not None:
-                self._workers.cut_files.append(wait)
         self._interrupt()
         self._end()
 
@@ -119,10 +138,10 @@ class FileWorker:
         is_begun, self._is_begun = self._is_begun, False
         try:
             if is_begun:
-                assert self._relay is not None
-                assert job.download is not None
+                relay = self._relay
+                assert relay is not None
                 outcome = await workers.attempter.conclude_file(
-                    self._relay, job.download, job.deadline, job.allowed
+                    job.download, relay.conclude, relay.begun_at, job.deadline, job.allowed
                 )
             else:
                 workers.last_at_work = job
@@ -143,59 +162,49 @@ class FileWorker:
         workers.ledger.settle(job, outcome, workers.clock())
         workers.tell_feeder()
 
-    def _write(self, content: bytes) -> None:
-        """Hand a body that the relay has received to the threads of the disk."""
-        assert self._job is not None
-        assert self._job.download is not None
-        try:
-            self._job.download.write_whole(content, self._written)
-        except BaseException as error:
-            self._error = error
-            self._need_task()
-
-    def _written(self) -> None:
-        """Record the result of a file that is on the disk, and begin the next request."""
-        job = self._job
+    def take_body(self, received: Received) -> Plain | None:
+        """Have a body brought to the disk, and return the next request."""
+        job, self._job = self._job, None
+        self._is_begun = False
         assert job is not None
-        assert job.download is not None
-        saved = job.download.take_saved()
-        if saved is None:
-            self._need_task()
-            return
+        workers = self._workers
+        relay, pending_files = self._relay, workers.pending_files
+        assert relay is not None
         try:
-            self._succeed(job, saved)
-            self._go_on()
+            PendingFile(workers, job, received, relay).begin()
+            if workers.permits.waiting and workers.batch_permits.must_give_way():
+                workers.tell_feeder()
+            elif pending_files.has_room:
+                return self._next()
+            else:
+                pending_files.is_waited_for = True
         except BaseException as error:
             self._error = error
-            self._need_task()
+            self.relay_left()
+            return None
+        self._end()
+        return None
 
-    def _succeed(self, job: Job, saved: Saved) -> None:
+    def _next(self) -> Plain | None:
+        """Return the next request, if the relay can go on with it; otherwise begin it, or end."""
         workers, relay = self._workers, self._relay
         assert relay is not None
-        response_builder, course = relay.end()
-        self._is_begun = False
-        ledger = workers.ledger
-        if job.weight:
-            ledger.let_go(job)
-        now = workers.clock()
-        result = saved_of(job, response_builder, course, saved, now, ledger.epoch)
-        ledger.publish(result)
-        self._job = None
-        ledger.succeeded(job, course[0], workers.clock())
-
-    def _go_on(self) -> None:
-        workers = self._workers
-        if workers.permits.waiting and workers.batch_permits.must_give_way():
-            workers.tell_feeder()
-        else:
-            self._job = workers.next_job(workers.clock())
-            workers.call_dispatcher()
+        self._job, self._encoded = workers.next_for_relay(workers.clock())
+        workers.call_dispatcher()
         if self._job is None:
             self._end()
-        elif not self.begin_by_relay():
-            self._need_task()
+            return None
+        encoded = self._prepared()
+        if encoded is not None and relay.may_follow(encoded):
+            self._is_begun = True
+            return encoded
+        self._is_begun = encoded is not None and relay.begin(encoded)
+        if not self._is_begun:
+            self.relay_left()
+        return None
 
-    def _need_task(self) -> None:
+    def relay_left(self) -> None:
+        """Go on in a task."""
         self.made_at = self._workers.clock()
         self._workers.need_task(self)
 
@@ -205,9 +214,11 @@ class FileWorker:
             self._workers.ledger.interrupt(job, self._workers.clock())
 
     def _end(self, *, held: bool = True) -> None:
+        workers = self._workers
         if held:
-            self._workers.permits.release()
-        self._workers.leave(self)
+            workers.permits.release()
+        workers.leave(self)
         relay, self._relay = self._relay, None
         if relay is not None:
-            relay.close()
+            del relay.owner  # it refers to this worker
+            workers.resting_relays.append(relay)

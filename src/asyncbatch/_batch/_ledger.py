@@ -44,6 +44,9 @@ from asyncbatch._values._result import Failure, Result
 from asyncbatch._values._retry import Retry
 from asyncbatch._values._tries import is_repeatable
 
+_HAS_RESULT: Any = object()
+"""In place of the download of a request whose file is there, or that has been refused."""
+
 
 def _ignore(job: Job) -> None:
     """Do nothing: no batch is to be notified."""
@@ -125,16 +128,8 @@ class Ledger:
                 return
         download = None
         if self.files.to is not None or (type(item) is not str and _names_file(item)):
-            try:
-                download = self.files.download_of(item if type(item) is str else Request.of(item))
-            except ValueError as error:
-                self._finish(rejected(item, index, error, self._lane))
-                return
-            found = None if download is None else download.found_nowait()
-            if download is not None and self._shared.check is not None:
-                download.examine = functools.partial(self._callbacks.examine, self._shared.check)
-            if found is not None:
-                self._finish(skipped(item, index, found, self._lane))
+            download = self._download_of(item, index)
+            if download is _HAS_RESULT:
                 return
         if type(item) is str:
             job = Job(item, index, self._hosts.get(origin))
@@ -152,13 +147,19 @@ class Ledger:
 
     def start(self, url: str, index: int, now: float, origin: HostKey) -> Job | None:
         """
-        Enter a URL that needs no file, as `enter` does, and start it if its host accepts it.
+        Enter a URL as `enter` does, and start it if its host accepts it.
 
         Returns:
-            `None` if it has been added to the schedule instead.
+            `None` if it has been added to the schedule instead, or has its result.
         """
         self.unfinished += 1
+        download = None
+        if self.files.to is not None:
+            download = self._download_of(url, index)
+            if download is _HAS_RESULT:
+                return None
         job = Job(url, index, self._hosts.get(origin))
+        job.download = download
         job.allowed = allowed = self._shared.deadline
         if self.full_before is not None:
             since = self._slots.full_since  # as in `Slots.full_at`, without the call
@@ -170,6 +171,23 @@ class Ledger:
         if allowed is not None:
             job.deadline = now + allowed
         return job
+
+    def _download_of(self, item: Any, index: int) -> Any:
+        """Return what receives the body of a request; `_HAS_RESULT` if nothing is to be sent."""
+        try:
+            download = self.files.download_of(item if type(item) is str else Request.of(item))
+        except ValueError as error:
+            self._finish(rejected(item, index, error, self._lane))
+            return _HAS_RESULT
+        if download is None:
+            return None
+        if self._shared.check is not None:
+            download.examine = functools.partial(self._callbacks.examine, self._shared.check)
+        found = download.found_nowait()
+        if found is None:
+            return download
+        self._finish(skipped(item, index, found, self._lane))
+        return _HAS_RESULT
 
     def _origin_of(self, item: Any) -> HostKey:
         """Return the origin of a request; a URL that begins as the last one is not parsed."""
@@ -267,6 +285,11 @@ class Ledger:
         self.unfinished -= 1
         self._schedule.succeeded(job, started_at, now)
 
+    def saved(self, job: Job, now: float) -> None:
+        """Record a success that is published already, whose body had been received before."""
+        self.unfinished -= 1
+        self._schedule.saved(job, now)
+
     def settle_unsent(self, job: Job, now: float) -> None:
         """Give `job` its result if its host, its deadline or its batch kept it from being sent."""
         binding = self._lane.binding
@@ -284,6 +307,11 @@ class Ledger:
     def interrupt(self, job: Job, now: float) -> None:
         """Record that the attempt of `job` was cancelled."""
         self._schedule.release(job, now)
+        self._interrupted.append(job)
+
+    def interrupt_file(self, job: Job, now: float) -> None:
+        """Record that a received body of `job` was given up."""
+        self._schedule.saved(job, now)
         self._interrupted.append(job)
 
     def withdraw(self, now: float) -> list[Job]:

@@ -8,7 +8,7 @@ this is atomic between two awaits, so there are no locks.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -20,7 +20,7 @@ from asyncbatch._batch._permits import BatchPermits
 from asyncbatch._batch._reader import Reader
 from asyncbatch._batch._shared import Shared
 from asyncbatch._batch._time_slice import SLICE, TimeSlice
-from asyncbatch._lanes import Encoded, NewFileRelay, Relays
+from asyncbatch._lanes import Encoded, FileRelay, NewFileRelay, Plain, Relays
 from asyncbatch._runtime._event_loop import Clock
 from asyncbatch._runtime._stalls import TimeLimit
 from asyncbatch._schedule import Job, JobState, Schedule
@@ -30,6 +30,13 @@ from asyncbatch._values._telemetry import BatchListener
 from asyncbatch._values._timeouts import CLOSE_SECONDS
 
 _START = JobState.START
+
+PENDING = 256
+"""Files of a batch that are brought to the disk at which its workers receive no more. The threads
+make two groups of 64 of them at a time, and two wait."""
+
+PENDING_BYTES = 16 * 1024 * 1024
+"""Bytes of these files, likewise."""
 
 Announce: TypeAlias = Callable[[Job], Awaitable[None]]
 """Is waited for before a request is sent, so that it can be written down."""
@@ -53,6 +60,50 @@ class Member(Protocol):
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take the time of a blocked loop out of the request that is being tried."""
+
+
+class PendingMember(Member, Protocol):
+    """
+    What is called on a body that is brought to the disk.
+
+    Attributes:
+        size: Its bytes.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+
+class PendingFiles:
+    """The bodies of a batch that have been received, and are brought to the disk."""
+
+    def __init__(self) -> None:
+        self._files: set[PendingMember] = set()
+        self._nbytes = 0
+        self.has_room = True
+        """Whether further bodies may be received."""
+        self.is_waited_for = False
+        """Whether requests wait until there is room."""
+
+    def __iter__(self) -> Iterator[PendingMember]:
+        return iter(list(self._files))
+
+    def add(self, file: PendingMember) -> None:
+        """Add a file."""
+        self._files.add(file)
+        self._nbytes += file.size
+        if len(self._files) >= PENDING or self._nbytes >= PENDING_BYTES:
+            self.has_room = False
+
+    def remove(self, file: PendingMember) -> bool:
+        """Remove a file; return whether requests wait for the room that there is now."""
+        self._files.discard(file)
+        self._nbytes -= file.size
+        self.has_room = len(self._files) < PENDING and self._nbytes < PENDING_BYTES
+        if not (self.is_waited_for and self.has_room):
+            return False
+        self.is_waited_for = False
+        return True
 
 
 class Workers:
@@ -89,6 +140,8 @@ class Workers:
             and ledger.files.to is not None
         ):
             self.file_relays = shared.attempter.file_relays()
+        self.resting_relays: list[FileRelay] = []
+        """Those of workers that have ended, for others."""
         # Kept, since each reading of a method makes an object.
         self.encode = self.attempter.lane.encode
         """Encodes a request for the lane."""
@@ -108,6 +161,8 @@ class Workers:
         """The time limit of the whole batch."""
         self.members: set[Member] = set()
         """Workers that have been started and have not ended."""
+        self.pending_files = PendingFiles()
+        """Bodies that have been received, and are brought to the disk."""
         self.last_at_work: Job | None = None
         """The request that was begun last."""
         self.is_cut_short = False
@@ -132,9 +187,18 @@ class Workers:
 
     def take_out(self, seconds: float, before: float) -> None:
         """Take `seconds` of a blocked loop out of the times that began before `before`."""
-        for worker in self.members:
+        for worker in (*self.members, *self.pending_files):
             worker.take_out(seconds, before)
         self.schedule.take_out(seconds, before)
+
+    def abandon(self) -> None:
+        """Give up all that has no task, at the end of the batch."""
+        for worker in [*self.members, *self.pending_files]:
+            if not worker.has_task:
+                worker.abandon()
+        for relay in self.resting_relays:
+            relay.close()
+        self.resting_relays.clear()
 
     async def wait_for_cut_files(self) -> None:
         """Wait until no thread gives a file of this batch its name any more, but not for long."""
@@ -183,6 +247,10 @@ class Workers:
             return None
         return self.encode(item, self.limits)
 
+    def encode_for_file(self, url: str) -> Plain | None:
+        """Return a URL whose body goes to a file; `None` if a relay cannot send it."""
+        return self.attempter.lane.encode_for_file(url, url, self.limits)
+
     def need_task(self, worker: Member) -> None:
         """Have the dispatcher start a task for a worker. Callbacks call it; they can start none."""
         self.taskless.append(worker)
@@ -203,6 +271,13 @@ class Workers:
         ):
             self.wake_dispatcher()
 
+    def file_ended(self, file: PendingMember) -> None:
+        """Remove a file whose request has its result, and wake the dispatcher if it has work."""
+        if self.pending_files.remove(file) or not self.ledger.unfinished:
+            self.wake_dispatcher()
+        else:
+            self.call_dispatcher()
+
     @property
     def may_find_job(self) -> bool:
         """Whether `next_job` may return a request, as far as can be told without looking."""
@@ -220,7 +295,7 @@ class Workers:
             take is None
             or schedule.pending
             or not source.is_at_hand
-            or not self.may_relay
+            or not (self.may_relay or self.file_relays is not None)
             or self.listener is not None
             or unfinished >= ledger.window.size
             or self.reader.was_full
@@ -233,7 +308,10 @@ class Workers:
             return None, UNSET
         index, item = numbered
         if type(item) is str:
-            encoded = self.encode(item, self.limits)
+            if self.may_relay:
+                encoded = self.encode(item, self.limits)
+            else:
+                encoded = self.encode_for_file(item)
             if type(encoded) is tuple:
                 job = ledger.start(item, index, now, encoded[2].key)
                 return (self.next_job(now), UNSET) if job is None else (job, encoded)

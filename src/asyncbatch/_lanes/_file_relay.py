@@ -1,8 +1,9 @@
 """
 A file relay sends encoded requests whose bodies go to files, one after the other, without a task.
 
-It hands a small body that has arrived as a whole over, and rests until that is on the disk. Any
-other response is left to a task, which goes on from the exchange as it is then.
+It hands a small body that has arrived as a whole over, and sends the next request while that is
+brought to the disk. Any other response is left to a task, which goes on from the exchange as it is
+then.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from asyncbatch._engine import NEVER, Engine, EngineClosed, Exchange, ExchangeLimits
 from asyncbatch._lanes.request._encoded_request import Plain
-from asyncbatch._lanes.response._response_builder import (
-    PlainResponseBuilder,
-    ResponseBuilder,
-    course_of,
-)
+from asyncbatch._lanes.response._response_builder import PlainResponseBuilder, course_of
+from asyncbatch._runtime._event_loop import running_loop
 from asyncbatch._values._timeouts import shorter
 from asyncbatch._values._timing import Course
 
@@ -30,19 +28,28 @@ if TYPE_CHECKING:
     from asyncbatch._values._sink import Sink
     from asyncbatch._values._timeouts import TimeLimits
 
-OnBody: TypeAlias = Callable[[bytes], None]
-"""Takes the whole body of a plain success. It runs in a callback and must not wait, or raise."""
-
 ConcludeForFile: TypeAlias = Callable[
     ["Encoded", Exchange, "TimeLimits", float | None, "Sink"], Awaitable["Outcome"]
 ]
 """Returns the outcome of an exchange that a file relay has left, whose body goes to a sink."""
 
-NewFileRelay: TypeAlias = "Callable[[OnBody, Callable[[], None]], FileRelay]"
-"""Returns a file relay that calls two functions: with a body, and when it leaves a response."""
+NewFileRelay: TypeAlias = "Callable[[FileRelayOwner], FileRelay]"
+"""Returns a file relay that passes what it receives to its owner."""
 
 _INFO = logging.INFO
 _log = logging.getLogger("httpx")
+
+
+class FileRelayOwner(Protocol):
+    """What a file relay calls in callbacks, which must not wait, or raise."""
+
+    def take_body(self, received: Received, /) -> Plain | None:
+        """Take the body of a plain success; return the next request if `may_follow` allows it."""
+        ...
+
+    def relay_left(self) -> None:
+        """Note that a response, or a failure, is left to `conclude`."""
+        ...
 
 
 class FileRelay:
@@ -56,8 +63,7 @@ class FileRelay:
         longest: Most bytes of a body that is handed over.
         take_cookies: Keeps the cookies that a head sets; returns `False` if the client must.
         conclude: Finishes the exchange that the relay has left.
-        on_body: Takes a body. Afterwards `end` or `conclude` is called.
-        on_left: Called when the relay leaves a response, or a failure, to `conclude`.
+        owner: Takes each body.
     """
 
     __slots__ = (
@@ -68,11 +74,11 @@ class FileRelay:
         "_exchange_limits",
         "_limits",
         "_longest",
-        "_on_body",
-        "_on_left",
         "_resting",
         "_seconds",
         "_take_cookies",
+        "deadline_at",
+        "owner",
     )
 
     def __init__(
@@ -83,8 +89,7 @@ class FileRelay:
         longest: int,
         take_cookies: Callable[[Encoded, ResponseHead], bool],
         conclude: ConcludeForFile,
-        on_body: OnBody,
-        on_left: Callable[[], None],
+        owner: FileRelayOwner,
     ) -> None:
         self._engine = engine
         self._exchange_limits = exchange_limits
@@ -94,9 +99,15 @@ class FileRelay:
         self._seconds = NEVER if allowed is None else allowed
         self._take_cookies = take_cookies
         self._conclude = conclude
-        self._on_body = on_body
-        self._on_left = on_left
-        # The request in progress, and its exchange: until the body is on the disk, or left.
+        self.owner = owner
+        """Takes each body; deleted while the relay rests."""
+        self.deadline_at = NEVER
+        """
+        When the next request must have ended, if that may be before its time limit.
+
+        On the monotonic clock; set by the worker before each request.
+        """
+        # The request in progress, and its exchange, until its body is handed over, or left.
         self._encoded: Plain | None = None
         self._exchange: Exchange | None = None
         # The last exchange, if it has ended well and nothing waits for it, to be begun again. The
@@ -109,20 +120,11 @@ class FileRelay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, encoded: Plain, deadline: float) -> bool:
-        """
-        Send a request.
-
-        Args:
-            encoded: The request.
-            deadline: When it must have ended, on the monotonic clock.
-
-        Returns:
-            `False` if it cannot be sent.
-        """
+    def begin(self, encoded: Plain) -> bool:
+        """Send a request; return `False` if it cannot be sent."""
         _, _, origin_head, payload = encoded
         origin, closes = origin_head.origin, origin_head.closes
-        deadline = min(deadline, monotonic() + self._seconds)
+        deadline = min(self.deadline_at, monotonic() + self._seconds)
         exchange, self._resting = self._resting, None
         if (
             exchange is None
@@ -146,27 +148,14 @@ class FileRelay:
         self._exchange, self._encoded = exchange, encoded
         return True
 
-    def end(self) -> tuple[ResponseBuilder, Course]:
-        """Let go of a request whose body is on the disk; return what its result is made of."""
-        exchange, self._exchange = self._exchange, None
-        encoded, self._encoded = self._encoded, None
-        assert exchange is not None
-        assert exchange.head is not None
-        assert encoded is not None
-        head, connection = exchange.head, exchange.connection
-        ended = (
-            PlainResponseBuilder(head, connection, encoded[2].builder, self._limits),
-            course_of(exchange),
-        )
-        # Without what belongs to the last request: it may rest for long.
-        exchange.connection = exchange.head = None
-        exchange.payload = exchange.content = b""
-        self._resting = exchange
-        return ended
+    def may_follow(self, encoded: Plain) -> bool:
+        """Whether a request can be sent by the exchange whose body is being handed over."""
+        exchange = self._resting
+        return exchange is not None and encoded[2].closes is exchange.closes
 
     async def conclude(self, tried: Request, seconds: float | None, sink: Sink) -> Outcome:
         """
-        Return the outcome of the request in progress, which has been left, or not been written.
+        Return the outcome of the request in progress, which has been left.
 
         Args:
             tried: It, with the field that asks for a body that is not encoded.
@@ -179,9 +168,15 @@ class FileRelay:
         assert encoded is not None
         exchange.follow = None  # from now on, the end of the body wakes its reader
         exchange.future.remove_done_callback(self._stopped)
-        if not exchange.future.done():  # its body has been handed over
-            exchange.future.set_result(None)
         encoded = (tried, *encoded[1:])
+        return await self._conclude(encoded, exchange, self._limits, seconds, sink)
+
+    async def conclude_received(
+        self, received: Received, tried: Request, seconds: float | None, sink: Sink
+    ) -> Outcome:
+        """Return the outcome of a request whose body has been handed over, as `conclude` does."""
+        exchange = received.exchange(self._exchange_limits)
+        encoded = (tried, *received.encoded[1:])
         return await self._conclude(encoded, exchange, self._limits, seconds, sink)
 
     def close(self) -> None:
@@ -198,28 +193,42 @@ class FileRelay:
         if exchange is not None:
             # The event loop may be closed, and then accepts no calls.
             exchange.future.remove_done_callback(self._stopped)
-            if not exchange.is_over:  # otherwise its body is being written
-                self._engine.abandon(exchange)
+            self._engine.abandon(exchange)
 
     def _stopped(self, _: object) -> None:
         if self._exchange is not None:  # not abandoned meanwhile
-            self._on_left()
+            self.owner.relay_left()
 
     def _follow(self, exchange: Exchange) -> Exchange | None:
-        """Hand a body over that has arrived as a whole, or leave the response."""
+        """Hand a body over that has arrived as a whole, and send the next request, or stop."""
         # Its head was there before the rest: the response has been left already.
         if exchange.future.done():
             return None
-        content: Any = exchange.content
-        if self._is_plain(exchange, content):
-            self._on_body(content)
-        else:
+        received = self._received(exchange)
+        if received is None:
             exchange.future.set_result(None)
+            return None
+        self._exchange = self._encoded = None
+        self._resting = exchange
+        encoded = self.owner.take_body(received)
+        if encoded is not None:
+            _, _, origin_head, payload = encoded
+            self._resting = None
+            self._exchange, self._encoded = exchange, encoded
+            # Not the end of the last request: reading the caller's input may have taken time.
+            now = monotonic()
+            deadline = min(self.deadline_at, now + self._seconds)
+            exchange.renew(origin_head.origin, b"GET", payload, deadline, now)
+            return exchange
+        if self._resting is exchange:
+            # Without what belongs to the last request: it may rest for long.
+            exchange.connection = exchange.head = None
+            exchange.payload = exchange.content = b""
         return None
 
-    def _is_plain(self, exchange: Exchange, content: Any) -> bool:
-        """Whether a whole response is the file that was asked for, and nothing else."""
-        head, encoded = exchange.head, self._encoded
+    def _received(self, exchange: Exchange) -> Received | None:
+        """Return a whole response that is the file that was asked for, and nothing else."""
+        head, encoded, content = exchange.head, self._encoded, exchange.content
         assert head is not None
         assert encoded is not None
         if (
@@ -228,9 +237,74 @@ class FileRelay:
             or head.length != len(content)
             or type(content) is not bytes
             or len(content) > self._longest
+            or b"\ncontent-range:" in head.block.lower()
+            or _log.isEnabledFor(_INFO)
         ):
-            return False
-        lowered = head.block.lower()
-        if b"\ncontent-range:" in lowered or _log.isEnabledFor(_INFO):
-            return False
-        return b"\nset-cookie" not in lowered or self._take_cookies(encoded, head)
+            return None
+        builder = PlainResponseBuilder(head, exchange.connection, encoded[2].builder, self._limits)
+        if builder.sets_cookies and not self._take_cookies(encoded, head):
+            return None
+        return Received(encoded, builder, content, course_of(exchange))
+
+
+class Received:
+    """
+    A response whose body has been handed over.
+
+    Args:
+        encoded: The request.
+        response_builder: Builds the response.
+        content: The body.
+        course: The times of the exchange.
+    """
+
+    __slots__ = ("content", "course", "encoded", "response_builder")
+
+    def __init__(
+        self,
+        encoded: Plain,
+        response_builder: PlainResponseBuilder,
+        content: bytes,
+        course: Course,
+    ) -> None:
+        self.encoded = encoded
+        self.response_builder = response_builder
+        self.content = content
+        self.course = course
+
+    @property
+    def begun_at(self) -> float:
+        """When the request was begun, on the monotonic clock."""
+        return self.course[0]
+
+    def exchange(self, limits: ExchangeLimits) -> Exchange:
+        """Return the exchange as it was when it had ended, to read the body of."""
+        future = running_loop().create_future()
+        future.set_result(None)
+        origin_head = self.encoded[2]
+        exchange = Exchange(
+            future,
+            origin_head.origin,
+            b"GET",
+            b"",
+            None,
+            limits,
+            NEVER,
+            origin_head.closes,
+            self.begun_at,
+        )
+        (
+            _,
+            exchange.send_at,
+            exchange.sent_at,
+            exchange.first_byte_at,
+            exchange.ended_at,
+            exchange.dns,
+            exchange.connect,
+            exchange.tls,
+            _,
+        ) = self.course
+        exchange.head = self.response_builder.head
+        exchange.connection = self.response_builder.connection
+        exchange.content = self.content
+        return exchange

@@ -26,6 +26,9 @@ class JobState(Enum):
     """It waits for its next try, outside of any queue, and holds nothing."""
     START = "start"
     """The caller must start it, and call `done` or `release` later. It holds a slot of its host."""
+    RECEIVED = "received"
+    """Its body has been received and goes to the disk. The caller must call `saved` or `resume`. It
+    holds no slot of its host."""
     HOST_DOWN = "host_down"
     """It was not started, because its host is down. The schedule has dropped it."""
     EXPIRED = "expired"

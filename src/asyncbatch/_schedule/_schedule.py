@@ -5,8 +5,8 @@ Pure: no `async`, no clock, no sockets, no randomness of its own; the caller pas
 Time must not go backwards between two calls, not even between those of two batches on one `Hosts`.
 
 The hot path is `add`, `next` and `done` for a host without limits or failures (`Host.plain`). It is
-written out in these three, and again in those that join them (`start`, `replace`, `succeeded`);
-everything else is in methods that they call.
+written out in these three, and again in those that join them (`start`, `replace`, `succeeded`,
+`received`); everything else is in methods that they call.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Looked up for each request: a global is cheaper than a member of an enum.
 _WAITING = JobState.WAITING
 _START = JobState.START
+_RECEIVED = JobState.RECEIVED
 _OVER = JobState.OVER
 _NOWHERE = Place.NOWHERE
 _READY = Place.READY
@@ -65,7 +66,7 @@ class Schedule:
         self.pending = 0
         """Number of jobs that are in a queue or wait for their next try."""
         self.in_flight = 0
-        """Number of jobs started, and neither done nor released."""
+        """Number of jobs started, and neither done nor released nor saved."""
 
     @property
     def on_ready(self) -> Callable[[], None]:
@@ -282,6 +283,41 @@ class Schedule:
         queue.jobs -= 1
         if not queue.jobs:
             self._leave(host, now)
+
+    def received(self, job: Job, started_at: float, now: float) -> None:
+        """
+        Release the slot that a success which was begun at `started_at` has at its host.
+
+        The job stays in flight until its body is on the disk: `saved` or `resume` must follow.
+        """
+        assert job.state is _START, f"{job.state} job is not in flight"
+        job.state = _RECEIVED
+        host = job.host
+        if not host.plain:
+            self._run_timers(now)
+            host.end_well(job, started_at, now)
+            host.recover(now)
+            return
+        if not host.steady:
+            host.succeeded()
+        host.in_flight -= 1
+
+    def saved(self, job: Job, now: float) -> None:
+        """End a job whose body has been received."""
+        assert job.state is _RECEIVED, f"{job.state} job is not received"
+        self.in_flight -= 1
+        job.state = _OVER
+        queue = job.queue
+        queue.jobs -= 1
+        if not queue.jobs:
+            self._leave(queue.host, now)
+
+    def resume(self, job: Job, now: float) -> None:
+        """Go on with a try whose body has been received, in a slot of its host."""
+        assert job.state is _RECEIVED, f"{job.state} job is not received"
+        job.state = _START
+        job.host.settle(now)
+        job.host.in_flight += 1
 
     def overhear(self, key: Hashable, job: Job, outcome: Outcome, now: float) -> None:
         """

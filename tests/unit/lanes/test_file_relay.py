@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import math
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from asyncbatch import Fetcher
-from asyncbatch._lanes import FileRelay
+from asyncbatch._engine import ExchangeLimits, TimedOut
+from asyncbatch._lanes import FileRelay, Plain, Received
+from asyncbatch._lanes.response._response_builder import course_of
 from asyncbatch._runtime._event_loop import runs_on_trio
 from asyncbatch.testing import LoopbackServer, Raw, Reply
 from tests.waiting import until
@@ -20,12 +22,20 @@ LONGEST = 1000
 
 @dataclass
 class Calls:
-    """What a relay has called."""
+    """The owner of a relay: what that has called, and the request that follows each body."""
 
     bodies: list[bytes] = field(default_factory=list)
     left: int = 0
+    received: list[Received] = field(default_factory=list)
+    following: list[Plain] = field(default_factory=list)
 
-    def leave(self) -> None:
+    def take_body(self, received: Received) -> Plain | None:
+        """Note a body."""
+        self.bodies.append(received.content)
+        self.received.append(received)
+        return self.following.pop() if self.following else None
+
+    def relay_left(self) -> None:
         """Count a response that was left."""
         self.left += 1
 
@@ -40,7 +50,7 @@ def relay_of(fetcher: Fetcher, calls: Calls) -> tuple[FileRelay, Any]:
     lane, limits = shared.attempter.lane, shared.attempter.limits
     new = lane.file_relays(limits, LONGEST)
     assert new is not None
-    return new(calls.bodies.append, calls.leave), lambda url: lane.encode_for_file(url, url, limits)
+    return new(calls), lambda url: lane.encode_for_file(url, url, limits)
 
 
 async def play(server: LoopbackServer, reply: Reply | Raw) -> Calls:
@@ -50,7 +60,7 @@ async def play(server: LoopbackServer, reply: Reply | Raw) -> Calls:
     async with Fetcher(retry=None) as fetcher:
         await fetcher.fetch(server.url("/x"))  # the lane has begun
         relay, encode = relay_of(fetcher, calls)
-        assert relay.begin(encode(server.url("/x")), math.inf)
+        assert relay.begin(encode(server.url("/x")))
         await until(calls.has_any)
         relay.abandon()
     return calls
@@ -99,34 +109,99 @@ async def test_any_other_response_is_left(server: LoopbackServer, reply: Reply |
     """Once, and nothing of it is handed over."""
     calls = await play(server, reply)
 
-    assert calls == Calls([], 1)
+    assert (calls.bodies, calls.left) == ([], 1)
 
 
 async def test_a_relay_begins_its_exchange_again_and_keeps_nothing_of_the_last_request(
     server: LoopbackServer,
 ) -> None:
-    """After `end`, which says what the result is made of."""
+    """What the result is made of has been passed on."""
     server.on("/x", Reply(body=b"abc"))
     calls = Calls()
 
     async with Fetcher(retry=None) as fetcher:
         await fetcher.fetch(server.url("/x"))
         relay, encode = relay_of(fetcher, calls)
-        assert relay.begin(encode(server.url("/x")), math.inf)
+        assert relay.begin(encode(server.url("/x")))
         exchange = relay._exchange
         await until(calls.has_any)
-        builder, course = relay.end()
+        received = calls.received[0]
 
         assert exchange is relay._resting
         assert (exchange.connection, exchange.head) == (None, None)
         assert (exchange.payload, exchange.content) == (b"", b"")
-        assert (builder.status_code, course[-1]) == (200, 3)
-        assert relay.begin(encode(server.url("/x")), math.inf)
+        assert (received.response_builder.status_code, received.course[-1]) == (200, 3)
+        assert relay.begin(encode(server.url("/x")))
         assert relay._exchange is exchange or runs_on_trio()  # which has another kind of loop
         await until(lambda: len(calls.bodies) == 2)
         relay.abandon()
 
-    assert calls == Calls([b"abc", b"abc"], 0)
+    assert (calls.bodies, calls.left) == ([b"abc", b"abc"], 0)
+
+
+async def test_the_next_request_goes_over_the_connection_that_has_brought_the_body(
+    server: LoopbackServer,
+) -> None:
+    """Within the callback; each response belongs to its own request."""
+    server.on("/many/*", lambda request: Reply(body=request.target.encode()))
+    calls = Calls()
+    targets = [f"/many/{number}" for number in range(4)]
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/"))
+        relay, encode = relay_of(fetcher, calls)
+        first, *following = [encode(server.url(target)) for target in targets]
+        calls.following = following[::-1]
+        assert relay.begin(first)
+        await until(lambda: len(calls.bodies) == 4)
+
+        assert relay._exchange is None
+        assert len({id(each.response_builder.connection) for each in calls.received}) == 1
+    assert calls.bodies == [target.encode() for target in targets]
+    assert [each.encoded[1] for each in calls.received] == list(map(server.url, targets))
+    begun = [each.begun_at for each in calls.received]
+    assert begun == sorted(begun)
+
+
+async def test_a_request_that_follows_has_its_own_deadline(server: LoopbackServer) -> None:
+    """Then it is left, and is a timeout for what concludes it."""
+    server.on("/x", Reply(body=b"abc"))
+    server.on("/held", Reply().hang())
+    calls = Calls()
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/x"))
+        relay, encode = relay_of(fetcher, calls)
+        calls.following = [encode(server.url("/held"))]
+        assert relay.begin(encode(server.url("/x")))
+        relay.deadline_at = monotonic() + 0.05
+        await until(lambda: bool(calls.left))
+        assert relay._exchange is not None
+        error = relay._exchange.error
+        relay.abandon()
+
+    assert (calls.bodies, type(error)) == ([b"abc"], TimedOut)
+
+
+async def test_an_exchange_is_made_again_of_what_was_received(server: LoopbackServer) -> None:
+    """With all that says when it was what, for another way of its body to the file."""
+    server.on("/x", Reply(body=b"abc"))
+    calls = Calls()
+
+    async with Fetcher(retry=None) as fetcher:
+        await fetcher.fetch(server.url("/x"))
+        relay, encode = relay_of(fetcher, calls)
+        assert relay.begin(encode(server.url("/x")))
+        await until(calls.has_any)
+        (received,) = calls.received
+        exchange = received.exchange(ExchangeLimits())
+
+    assert course_of(exchange) == received.course
+    assert exchange.is_over
+    assert exchange.future.done()
+    assert exchange.head is received.response_builder.head
+    assert (exchange.content, exchange.method, exchange.error) == (b"abc", b"GET", None)
+    assert exchange.active_connection is None
 
 
 async def test_a_relay_that_is_abandoned_calls_nothing_more(server: LoopbackServer) -> None:
@@ -137,12 +212,12 @@ async def test_a_relay_that_is_abandoned_calls_nothing_more(server: LoopbackServ
     async with Fetcher(retry=None) as fetcher:
         await fetcher.fetch(server.url("/"))
         relay, encode = relay_of(fetcher, calls)
-        assert relay.begin(encode(server.url("/held")), math.inf)
+        assert relay.begin(encode(server.url("/held")))
         await until(lambda: len(server.requests) == 2)
         relay.abandon()
         await fetcher.fetch(server.url("/"))
 
-    assert calls == Calls()
+    assert not calls.has_any()
 
 
 async def test_a_relay_of_a_closed_engine_begins_nothing(server: LoopbackServer) -> None:
@@ -152,4 +227,4 @@ async def test_a_relay_of_a_closed_engine_begins_nothing(server: LoopbackServer)
         await fetcher.fetch(server.url("/"))
         relay, encode = relay_of(fetcher, calls)
         encoded = encode(server.url("/"))
-    assert not relay.begin(encoded, math.inf)
+    assert not relay.begin(encoded)

@@ -417,6 +417,61 @@ def test_no_job_is_started_at_once_where_one_waits() -> None:
     assert job.state is JobState.START
 
 
+@pytest.mark.parametrize("policies", [{}, {"concurrency": 1}, {"per_host": 1}, {"rate": Rate(9)}])
+def test_a_received_body_holds_no_slot_of_its_host(policies: dict[str, Any]) -> None:
+    """Until it is saved, its job is in flight all the same, and its batch has the host."""
+    hosts, schedule = new_schedule(**policies)
+    add(schedule, hosts, "aa")
+    job = schedule.next(0.0)
+    assert job is not None
+
+    schedule.received(job, 0.0, 1.0)
+
+    assert (job.state, job.host.in_flight, schedule.in_flight) == (JobState.RECEIVED, 0, 1)
+    following = schedule.next(1.0)
+    assert following is not None
+    assert (job.host.in_flight, schedule.in_flight) == (1, 2)
+
+    schedule.succeeded(following, 1.0, 2.0)
+    assert schedule.hosts == 1
+    schedule.saved(job, 3.0)
+    assert (job.state, job.host.in_flight, schedule.in_flight) == (JobState.OVER, 0, 0)
+    assert schedule.hosts == 0
+
+
+def test_a_host_is_opened_by_the_bodies_that_have_been_received() -> None:
+    """As by other successes: one more request for each, whether it is saved or not."""
+    hosts, schedule = new_schedule()
+    add(schedule, hosts, "a" * 40)
+    other_hosts, other = new_schedule()
+    add(other, other_hosts, "a" * 40)
+
+    started, same = start_all(schedule), start_all(other)
+    for job, twin in zip(started[:4], same, strict=False):
+        schedule.received(job, 0.0, 1.0)
+        other.succeeded(twin, 0.0, 1.0)
+
+    assert len(started) == len(same) == 10
+    assert len(start_all(schedule, 1.0)) == len(start_all(other, 1.0)) == 8
+
+
+@pytest.mark.parametrize("policies", [{}, {"per_host": 1}])
+def test_a_try_goes_on_whose_body_has_been_received(policies: dict[str, Any]) -> None:
+    """In a slot of its host, as if nothing had been received: it may also be tried again."""
+    hosts, schedule = new_schedule(retry=Retry(attempts=2), **policies)
+    add(schedule, hosts, "a")
+    job = schedule.next(0.0)
+    assert job is not None
+
+    schedule.received(job, 0.0, 1.0)
+    schedule.resume(job, 2.0)
+
+    assert (job.state, job.host.in_flight, schedule.in_flight) == (JobState.START, 1, 1)
+    decision = schedule.done(job, unconnected(), 3.0)
+    assert decision.action is RetryAction.RETRY
+    assert (job.host.in_flight, schedule.in_flight, schedule.pending) == (0, 0, 1)
+
+
 def test_a_request_takes_the_place_of_one_that_has_succeeded() -> None:
     """It is as if the one had ended and the other been added and started, its try counted."""
     hosts, schedule = new_schedule(retry=Retry(attempts=2), concurrency=1)

@@ -1,0 +1,315 @@
+"""A body that is brought to the disk while the worker that received it goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncbatch import FailureKind, Fetcher, Folder, Retry
+from asyncbatch._batch import _workers
+from asyncbatch._batch._pending_file import PendingFile
+from asyncbatch._batch._workers import PendingFiles, Workers
+from asyncbatch._files._unnamed import OpenFolder, OpenFolders, UnnamedFile
+from asyncbatch.testing import LoopbackServer, RecordedRequest, Reply
+from tests.waiting import until
+
+MANY = 30
+
+
+def echo(request: RecordedRequest) -> Reply:
+    """Answer with the target."""
+    return Reply(body=request.target.encode())
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the names in a folder."""
+    return {each.name for each in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder whose file system knows files without names."""
+    folders = OpenFolders()
+    opened = folders.get(str(tmp_path))
+    file = None if opened is None else opened.open_unnamed()
+    folders.close()
+    if file is None:
+        pytest.skip("this file system has no files without names")
+    file.close()
+    return tmp_path
+
+
+@pytest.fixture
+def urls(server: LoopbackServer) -> list[str]:
+    """Return many URLs."""
+    server.on("/many/*", echo)
+    return [server.url(f"/many/{number}") for number in range(MANY)]
+
+
+class HeldDisk:
+    """Has the threads that write files wait until `go_on` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = threading.Event()
+        self._write: Callable[[UnnamedFile, bytes], None] = UnnamedFile.write
+        monkeypatch.setattr(UnnamedFile, "write", lambda file, content: self._held(file, content))
+
+    def _held(self, file: UnnamedFile, content: bytes) -> None:
+        self.go_on.wait(60)
+        self._write(file, content)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldDisk]:
+    """Return a disk that waits."""
+    held = HeldDisk(monkeypatch)
+    yield held
+    held.go_on.set()
+
+
+@pytest.mark.parametrize("options", [{}, {"per_host": 1}, {"deadline": 60.0}], ids=str)
+async def test_a_worker_goes_on_while_its_file_is_brought_to_the_disk(
+    server: LoopbackServer,
+    folder: Path,
+    urls: list[str],
+    held: HeldDisk,
+    options: dict[str, Any],
+) -> None:
+    """The next request is sent, but no result is there before the file."""
+    paths: list[Path] = []
+
+    async with Fetcher(concurrency=1, retry=None, **options) as fetcher:
+
+        async def take() -> None:
+            async with fetcher.stream(urls, to=Folder(folder), backlog=MANY) as results:
+                async for result in results:
+                    assert result.path is not None
+                    assert result.path.read_bytes() == f"/many/{result.index}".encode()
+                    paths.append(result.path)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            await until(lambda: len(server.requests) == MANY)
+            assert (paths, names_in(folder)) == ([], set())
+            held.go_on.set()
+
+    assert len(paths) == MANY
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 1}, {"concurrency": 4}], ids=str)
+async def test_workers_stop_while_too_many_files_wait_for_the_disk(
+    server: LoopbackServer,
+    folder: Path,
+    urls: list[str],
+    held: HeldDisk,
+    options: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They go on when there is room again, to the last request."""
+    monkeypatch.setattr(_workers, "PENDING", 3)
+    stopped: list[int] = []
+    add = PendingFiles.add
+
+    def noted(files: PendingFiles, file: Any) -> None:
+        add(files, file)
+        if not files.has_room:
+            stopped.append(len(list(files)))
+
+    monkeypatch.setattr(PendingFiles, "add", noted)
+    async with Fetcher(retry=None, **options) as fetcher, anyio.create_task_group() as tasks:
+
+        async def fetch() -> None:
+            (await fetcher.fetch_many(urls, to=Folder(folder))).raise_for_failures()
+
+        tasks.start_soon(fetch)
+        await until(lambda: bool(stopped) and len(server.requests) == stopped[-1])
+        await anyio.wait_all_tasks_blocked()
+        received = len(server.requests)
+        held.go_on.set()
+
+    assert 3 <= received < 3 + options["concurrency"]
+    assert max(stopped) < 3 + options["concurrency"]
+    assert names_in(folder) == {str(number) for number in range(MANY)}
+
+
+def test_bytes_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for room is told of it once."""
+    monkeypatch.setattr(_workers, "PENDING_BYTES", 10)
+
+    class File:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    files, small, large = PendingFiles(), File(4), File(6)
+    pending: list[Any] = [small, large]
+    files.add(pending[0])
+    assert files.has_room
+    files.add(pending[1])
+    assert not files.has_room
+    files.is_waited_for = True
+
+    assert files.remove(pending[1])
+    assert files.has_room
+    assert not files.remove(pending[0])
+    assert list(files) == []
+
+
+async def test_files_that_wait_for_the_disk_count_as_results_to_come(
+    server: LoopbackServer, folder: Path, urls: list[str], held: HeldDisk
+) -> None:
+    """No more requests are sent than the backlog of a stream has room for."""
+    async with (
+        Fetcher(concurrency=4, retry=None) as fetcher,
+        fetcher.stream(urls, to=Folder(folder), backlog=2) as results,
+    ):
+        await until(lambda: len(server.requests) == 2)
+        await anyio.wait_all_tasks_blocked()
+        assert len(server.requests) == 2
+        held.go_on.set()
+        assert len([result async for result in results if result.ok]) == MANY
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_file_takes_another_way_with_a_permit(
+    server: LoopbackServer,
+    folder: Path,
+    urls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    concurrency: int,
+) -> None:
+    """As where there are no files without names: each is saved, and asked for once."""
+    monkeypatch.setattr(OpenFolder, "open_unnamed", lambda folder: None)
+    at_work: list[int] = []
+    work = PendingFile.work
+
+    async def counted(file: PendingFile) -> None:
+        await work(file)
+        at_work.append(fetcher.statistics().in_flight)
+
+    monkeypatch.setattr(PendingFile, "work", counted)
+    async with Fetcher(concurrency=concurrency, retry=None) as fetcher:
+        results = await fetcher.fetch_many(urls, to=Folder(folder))
+
+        assert not any(host.in_flight for host in fetcher.statistics().by_host.values())
+    results.raise_for_failures()
+
+    assert len(at_work) == MANY
+    assert max(at_work) <= concurrency
+    assert len(server.requests) == MANY
+    for number, result in enumerate(results):
+        assert (result.size, result.attempts) == (len(f"/many/{number}"), 1)
+        assert (folder / str(number)).read_bytes() == f"/many/{number}".encode()
+
+
+async def test_a_file_that_is_refused_while_others_are_received_fails_alone(
+    server: LoopbackServer, folder: Path, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not sent again, and its host keeps no slot."""
+    write = UnnamedFile.write
+
+    def full(file: UnnamedFile, content: bytes) -> None:
+        if content in (b"/many/3", b"/many/29"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, content)
+
+    monkeypatch.setattr(UnnamedFile, "write", full)
+    async with Fetcher(concurrency=2, per_host=2, retry=Retry(backoff=0.0)) as fetcher:
+        results = await fetcher.fetch_many(urls, to=Folder(folder))
+
+        assert not any(host.in_flight for host in fetcher.statistics().by_host.values())
+
+    assert [failure.index for failure in results.failures] == [3, 29]
+    assert {failure.kind for failure in results.failures} == {FailureKind.disk}
+    assert len(server.requests) == MANY
+
+
+async def test_files_of_a_batch_whose_time_is_over_are_given_up(
+    server: LoopbackServer,
+    folder: Path,
+    urls: list[str],
+    held: HeldDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each request has its result, and none of its files gets a name afterwards."""
+    wait = Workers.wait_for_cut_files
+
+    async def release(workers: Workers) -> None:
+        held.go_on.set()
+        await wait(workers)
+
+    monkeypatch.setattr(Workers, "wait_for_cut_files", release)
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        results = await fetcher.fetch_many(urls, to=Folder(folder), batch_timeout=0.5)
+        statistics = fetcher.statistics()
+
+    assert [result.index for result in results] == list(range(MANY))
+    assert {result.kind for result in results} <= {FailureKind.timeout, FailureKind.not_started}
+    assert FailureKind.timeout in {result.kind for result in results}
+    assert names_in(folder) == set()
+    assert statistics.in_flight == 0
+    assert not any(host.in_flight for host in statistics.by_host.values())
+
+
+async def test_an_error_of_the_input_ends_a_batch_whose_files_are_pending(
+    server: LoopbackServer, folder: Path, urls: list[str], held: HeldDisk
+) -> None:
+    """It is raised, and the files that have no name get none."""
+
+    def items() -> Iterator[str]:
+        yield from urls[:5]
+        held.go_on.set()
+        raise LookupError("no more")
+
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        with pytest.raises(LookupError, match="no more"):
+            await fetcher.fetch_many(items(), to=Folder(folder))
+        there = names_in(folder)
+
+        assert fetcher.statistics().in_flight == 0
+        (await fetcher.fetch_many(urls, to=Folder(folder))).raise_for_failures()
+
+    assert there <= {str(number) for number in range(5)}
+
+
+async def test_a_batch_is_cancelled_while_a_file_waits_for_a_permit(
+    server: LoopbackServer,
+    folder: Path,
+    urls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All permits are free afterwards."""
+    server.on("/hang", Reply().hang())
+    monkeypatch.setattr(OpenFolder, "open_unnamed", lambda folder: None)
+    begun: list[PendingFile] = []
+    work = PendingFile.work
+
+    async def noted(file: PendingFile) -> None:
+        begun.append(file)
+        await work(file)
+
+    monkeypatch.setattr(PendingFile, "work", noted)
+    async with Fetcher(concurrency=1, retry=None) as fetcher:
+        scope = anyio.CancelScope()
+
+        async def fetch() -> None:
+            with scope:
+                await fetcher.fetch_many([urls[0], server.url("/hang")], to=Folder(folder))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch)
+            await until(lambda: len(server.requests) == 2 and bool(begun))
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+        statistics = fetcher.statistics()
+        again = await fetcher.fetch_many(urls, to=Folder(folder))
+
+    assert statistics.in_flight == 0
+    assert not any(host.in_flight for host in statistics.by_host.values())
+    assert len(again.successes) == MANY
