@@ -214,12 +214,15 @@ class Part:
 
         Raises:
             FileExistsError: A file of its name exists, and must not be replaced.
-            OSError: It cannot be written, or renamed.
+            OSError: It cannot be written, or renamed, or another file has taken its place.
         """
         with self._lock:
             if self._fd is None:
                 raise OSError(errno.EBADF, "the part has been closed", str(self.path))
             os.fsync(self._fd)
+            if self._is_replaced(self._fd):
+                text = "another file has taken the place of the part"
+                raise OSError(errno.ESTALE, text, str(self.path))
             if _IS_WINDOWS:
                 self._close()
             # Before the file is there: afterwards, it would be left behind if the program ends.
@@ -234,14 +237,21 @@ class Part:
     def remove(self) -> None:
         """Remove the part and the hidden file beside it."""
         with self._lock:
-            was_open = self._fd is not None
+            is_ours = self._fd is not None and not self._is_replaced(self._fd)
             if _IS_WINDOWS:
                 self._close()
-            if was_open:
+            if is_ours:
                 for path in (self.path, self._beside):
                     with contextlib.suppress(OSError):
                         path.unlink()
             self._close()
+
+    def _is_replaced(self, fd: int) -> bool:
+        """Whether another file stands in its place: a program has removed this one."""
+        try:
+            return not os.path.samestat(os.lstat(self.path), os.fstat(fd))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close the part, and unlock it; an empty one is removed."""

@@ -55,8 +55,10 @@ class FileLock:
                 return
             del _held[self._path]
             # Removed while it is locked: a process that has opened it sees that it is gone.
+            # The file of another program, after someone has removed this one, is left alone.
             with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+                if _is_at(self._descriptor, self._path):
+                    Path(self._path).unlink()
             os.close(self._descriptor)
 
     def _locked(self) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import json
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,10 @@ while SQLite works on them. Twice as many cost as much for each row, half as man
 
 class OutOfSpace(Exception):
     """The file system, or a quota on it, has no space left."""
+
+
+class _Moved(Exception):
+    """The file is no longer where it was opened."""
 
 
 PlainRow: TypeAlias = Sequence[Any]
@@ -74,6 +79,7 @@ class Store:
         self, path: Path, shown: str, *, durability: Durability, bodies: BodiesTypes
     ) -> None:
         self.shown = shown
+        self._path = path
         self._which_bodies = bodies
         self._bodies = Bodies(path, is_synced=durability == "power")
         self._head_ids: dict[bytes, int] = {}
@@ -87,6 +93,8 @@ class Store:
             self._lock.release()
             raise
         try:
+            # Which file it is: another one may get its name.
+            self._file = path.stat()
             with naming(shown):
                 self._earlier = EarlierResults(connection)
                 self._matches = Matches(connection, self._earlier)
@@ -99,7 +107,8 @@ class Store:
         try:
             # Without its log, the journal is one file, which needs no other to be read. While it is
             # being read, or the disk is full, the log stays, and is read too.
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, _Moved):
+                self._check_place()  # or a log that is removed is that of another journal
                 self._connection.execute("PRAGMA busy_timeout = 0")
                 copied = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if copied[0] == 0:  # no reader was in the way
@@ -250,7 +259,11 @@ class Store:
             JournalError: If they cannot be written for another reason.
         """
         try:
+            self._check_place()
             self._write(iter(group))
+        except _Moved:
+            text = "it was removed or replaced while a batch wrote to it"
+            raise JournalError(self.shown, text) from None
         except sqlite3.Error as error:
             if is_out_of_space(error):
                 raise OutOfSpace from error
@@ -261,6 +274,22 @@ class Store:
             raise JournalError(
                 self.shown, f"a body cannot be written beside it ({error})"
             ) from error
+
+    def _check_place(self) -> None:
+        """
+        Look whether the journal still has its name: what is written to it would be lost otherwise.
+
+        Raises:
+            _Moved: It has not.
+        """
+        try:
+            if os.path.samestat(os.stat(self._path), self._file):  # noqa: PTH116  # half as long
+                return
+        except FileNotFoundError:
+            pass
+        except OSError:  # a folder above it may have become unreadable
+            return
+        raise _Moved
 
     def _write(self, group: Iterator[tuple[Record, bytes | None]]) -> None:
         connection = self._connection

@@ -214,6 +214,24 @@ def test_a_hard_link_in_the_place_of_a_part_is_replaced(tmp_path: Path):
     assert (tmp_path / "x").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_file_that_takes_the_place_of_an_open_part_is_not_taken_for_it(
+    tmp_path: Path, replaces: bool
+):
+    """Neither does it get the name of the target, nor is it removed."""
+    part = opened(tmp_path / "x")
+    part.write([b"ours"])
+    (tmp_path / "x.part").unlink()
+    (tmp_path / "x.part").write_text("of another program")
+
+    with pytest.raises(OSError, match="another file has taken the place"):
+        part.complete(tmp_path / "x", replaces=replaces)
+    part.remove()
+
+    assert names(tmp_path) == ["x.part"]
+    assert (tmp_path / "x.part").read_text() == "of another program"
+
+
 def test_a_link_in_the_place_of_the_file_beside_is_not_followed(tmp_path: Path):
     """Neither to read nor to write."""
     victim = tmp_path / "victim"

@@ -87,3 +87,14 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
         FileLock(tmp_path / "run.db", "run.db")
 
     assert other.read_text() == "content"
+
+
+def test_the_lock_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """Someone has removed a journal that was in use, and another batch has begun a new one."""
+    lock = FileLock(tmp_path / "run.db", "run.db")
+    (tmp_path / "run.db-lock").unlink()
+    (tmp_path / "run.db-lock").write_text("of another program")
+
+    lock.release()
+
+    assert (tmp_path / "run.db-lock").read_text() == "of another program"

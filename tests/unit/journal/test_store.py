@@ -251,3 +251,22 @@ def test_closing_does_without_the_disk_only_if_all_is_there(path: Path, is_read:
     again = opened(path)
     assert [found.record.url for found in find(again, b"k")] == ["u"]
     again.close()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_journal_that_is_gone_is_not_written_to(path: Path, is_replaced: bool) -> None:
+    """What it would keep is lost; and the log of a new one of its name is that of another batch."""
+    store = opened(path)
+    store.write([(record(b"k0"), b"body")])
+    for beside in path.parent.iterdir():
+        beside.unlink()
+    if is_replaced:
+        path.write_text("another")
+        path.with_name("run.db-wal").write_text("its log")
+
+    with pytest.raises(JournalError, match="removed or replaced"):
+        store.write([(record(b"k1"), b"body")])
+    store.close()
+
+    left = {"run.db", "run.db-wal"} if is_replaced else set()
+    assert {each.name for each in path.parent.iterdir()} == left
