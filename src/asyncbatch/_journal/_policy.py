@@ -87,7 +87,9 @@ class JournalRules:
         """
         is_stale = self.max_age is not None and not -CLOCK_STEP <= kept.age <= self.max_age
         if kept.kind is None:
-            if may_repeat and (is_stale or not kept.has_body):
+            if not kept.has_body and (may_repeat or self.retry == "all"):
+                return ReuseDecision.SEND
+            if may_repeat and is_stale:
                 return ReuseDecision.SEND
             return ReuseDecision.SERVE if kept.has_body else ReuseDecision.DOUBT
         if self.retry == "all":

@@ -239,8 +239,8 @@ def plain_success(
 
 
 _DOUBT = (
-    "Not sent again: it may have been sent by a program that ended before it had the answer; "
-    "Journal(retry='all') sends it"
+    "Not sent again: it may have been carried out in an earlier run, of which the journal has no "
+    "whole answer; Journal(retry='all') sends it"
 )
 
 

@@ -125,7 +125,7 @@ class FailureKind(StrEnum):
     in_doubt = "in_doubt"
     """
     Not sent again: by its journal, the request may have been sent by a program that ended before it
-    had the answer, and it must not be sent twice.
+    had the answer, or the body of the answer is gone, and it must not be sent twice.
     """
 
 

@@ -441,7 +441,7 @@ async def test_a_doubt_outlasts_a_try_that_was_refused(
 async def test_a_damaged_body_is_fetched_again(
     server: LoopbackServer, journal: str, tmp_path: Path
 ) -> None:
-    """A POST whose body is damaged is in doubt: it must not be sent again for it."""
+    """A POST whose body is damaged is in doubt: it is sent again only if that is asked for."""
     server.on("/large", lambda _: Reply(body=os.urandom(400_000)))
     requests = [server.url("/large"), Request(server.url("/large"), "POST")]
     first = await fetch_many(requests, journal=journal)
@@ -449,13 +449,18 @@ async def test_a_damaged_body_is_fetched_again(
 
     second = await fetch_many(requests, journal=journal)
     third = await fetch_many(requests[:1], journal=journal)
+    sent_before = len(server.requests)
+    [post] = await fetch_many(requests[1:], journal=Journal(journal, retry="all"))
+    [again] = await fetch_many(requests[1:], journal=journal)
 
     assert [result.kind for result in second] == [None, "in_doubt"]
     assert not second[0].from_journal
     assert second[0].content != first[0].content
     assert third[0].from_journal
     assert third[0].content == second[0].content
-    assert len(server.requests) == 3
+    assert sent_before == 3
+    assert (post.ok, post.from_journal) == (True, False)
+    assert (again.content, again.from_journal) == (post.content, True)
 
 
 def damage(folder: Path) -> None:

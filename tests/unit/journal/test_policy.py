@@ -114,11 +114,23 @@ def test_a_lasting_failure_that_is_too_old_is_sent_again() -> None:
 
 
 def test_a_success_without_its_body_is_fetched_again() -> None:
-    """Or is in doubt, where the request must not be sent twice."""
+    """Or is in doubt, where the request must not be sent twice, unless that is asked for."""
     kept = attrs.evolve(OK, has_body=False)
 
     assert decide(kept) is SEND
     assert decide(kept, safe=False) is DOUBT
+    assert decide(kept, safe=False, retry="none") is DOUBT
+    assert decide(kept, safe=False, retry="all") is SEND
+
+
+def test_a_request_whose_file_was_refused_is_sent_unless_it_was_carried_out() -> None:
+    """Another run has other files."""
+    kept = attrs.evolve(failed("invalid_request"), is_of_file=True)
+
+    assert decide(kept) is SEND
+    assert decide(kept, retry="none") is SERVE
+    assert decide(kept, safe=False) is SERVE
+    assert decide(attrs.evolve(kept, is_undone=True), safe=False) is SEND
 
 
 @pytest.mark.parametrize(
