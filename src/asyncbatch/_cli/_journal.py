@@ -105,8 +105,8 @@ def _retry(arguments: argparse.Namespace) -> int:
     if left:
         _say(
             sys.stderr,
-            f"{len(left):,} of the failures are not sent: their headers, bodies and secrets are "
-            "not in the journal; run their program again\n",
+            f"{len(left):,} of the failures are not sent: their headers, bodies and secrets, and "
+            "where their files go, are not in the journal; run their program again\n",
         )
     if not urls:
         return FAILED if left else OK

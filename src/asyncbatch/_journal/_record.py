@@ -86,8 +86,9 @@ def record_of(
     flags = 0
     if plain is not None:
         method, url = "GET", text_of(plain)
-        is_keyed = is_keyed or (isinstance(item, Request) and item.key is not None)
-        if ABSOLUTE.match(url) and not is_keyed and not has_secrets(url) and _is_storable(url):
+        # Neither a key nor the place of a file is in the record.
+        needs_more = is_keyed or has_files or (isinstance(item, Request) and item.key is not None)
+        if ABSOLUTE.match(url) and not needs_more and not has_secrets(url) and _is_storable(url):
             flags = PLAIN
         else:
             url = _storable(masked_url(url))

@@ -51,7 +51,7 @@ STEPS: list[str] = [
 
 PERMANENT, UNDONE, PLAIN, OF_FILE = 1, 2, 4, 8
 """Flags of a result: another try would end the same; nothing was carried out; it can be sent again
-from the record alone, since it is a GET without fields of its own and without secrets; it was
+from the record alone, since it is a GET without fields of its own, secrets and a file; it was
 refused, perhaps because of the file for its body."""
 
 

@@ -166,3 +166,21 @@ def test_a_command_is_required(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert exit_.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_retry_fetches_no_file_again(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The journal does not say where a body goes: neither a file that is there, nor one to come."""
+    path, folder = str(tmp_path / "run.db"), tmp_path / "files"
+    urls = [server.url("/large"), server.url("/busy")]
+    fetch_many_sync(urls, journal=path, to=folder, retry=Retry(attempts=1))
+    sent = len(server.requests)
+
+    assert main(["journal", "retry", path]) == 1
+
+    assert len(server.requests) == sent
+    assert "left: GET 503" in capsys.readouterr().err
+    first, second = fetch_many_sync(urls, journal=path, to=folder)
+    assert first.from_journal
+    assert second.path == folder / "busy"
