@@ -429,6 +429,17 @@ def hooks() -> Iterator[Exchange]:
     yield Exchange(
         "hook that reads", "{base}/answer/gzip", client={"event_hooks": LATE(_reading_hook)}
     )
+    for name, kind in {
+        "cut-body": "truncated",
+        "cut-chunk": "truncated",
+        "gzip-corrupt": "decode",
+    }.items():
+        yield Exchange(
+            f"hook that reads {name}",
+            f"{{base}}/answer/{name}",
+            client={"event_hooks": LATE(_reading_hook)},
+            ours=kind,
+        )
     for name, path in {"body": "{base}/answer/chunked", "redirect": go(302, "/echo")}.items():
         yield Exchange(
             f"hook that takes the pieces of a {name}",

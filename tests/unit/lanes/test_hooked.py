@@ -483,3 +483,41 @@ async def test_a_hook_that_takes_the_pieces_is_named_for_what_it_leaves(
 
     assert result.kind == "callback"
     assert type(result.error) is httpx.StreamConsumed
+
+
+@pytest.mark.parametrize("owns_client", [True, False])
+async def test_a_body_that_breaks_off_while_a_hook_reads_it_is_fetched_again(
+    owns_client: bool, server: LoopbackServer
+) -> None:
+    """The server has failed, and not the hook."""
+
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    server.on("/", Reply(body=b"abc" * 10).cut(body=20), Reply(body=b"whole"))
+    hooks: dict[str, Any] = {"response": [read]}
+    retry = asyncbatch.Retry(backoff=0.001)
+    async with httpx.AsyncClient(event_hooks=hooks, trust_env=False) as client:
+        own: dict[str, Any] = {"event_hooks": hooks, "trust_env": False}
+        options = own if owns_client else {"client": client}
+        async with Fetcher(retry=retry, **options) as fetcher:
+            result = await fetcher.fetch(server.url())
+
+    assert result.ok
+    assert result.content == b"whole"
+    assert [type(attempt.error) for attempt in result.history] == [asyncbatch.TruncatedBody]
+
+
+async def test_a_failure_of_a_hooks_own_request_is_the_hooks(server: LoopbackServer) -> None:
+    """Although it is of the same kind, and from the same library."""
+
+    async def ask(_: httpx.Response) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await client.get(server.url("/cut"))
+
+    server.on("/cut", Reply(body=b"abc" * 10).cut(body=20))
+    async with Fetcher(event_hooks={"response": [ask]}, trust_env=False) as fetcher:
+        result = await fetcher.fetch(server.url())
+
+    assert result.kind == "callback"
+    assert type(result.error) is httpx.RemoteProtocolError

@@ -61,7 +61,10 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
     """
     if isinstance(error, CallersError):
         return callback_outcome(error.error)
-    if _is_callers(error, state, binding.library):
+    of_hook = is_hooks(error)
+    if of_hook and _is_of_response(error, state, binding.library):
+        state.in_body = True
+    elif of_hook or _is_callers(error, binding.library):
         return callback_outcome(without_secrets(error, state.request, binding.library))
     if isinstance(error, ExceptionGroup):
         # anyio raises a group if several addresses failed; the first error stands for all.
@@ -90,17 +93,29 @@ def callback_outcome(error: Exception) -> Outcome:
     return Outcome(kind=FailureKind.callback, error=callers_error(error))
 
 
-def _is_callers(error: Any, state: AttemptState, library: Any) -> bool:
-    if is_hooks(error):
-        # A hook may call `raise_for_status`: then the server's answer is the failure, not the hook.
-        refuses = isinstance(error, library.HTTPStatusError)
-        return not (refuses and _is_of(error, state.request))
+def _is_callers(error: Any, library: Any) -> bool:
+    """Whether an error that no hook has raised is the caller's own."""
     if isinstance(error, library.HTTPStatusError) and not hasattr(error.response, "status_code"):
         return True  # made by hand, without a response
     # A transport, or a mock of one, reports the end of a request by an error of httpx.
     return is_callers(error) and not isinstance(
         error, library.HTTPError | library.InvalidURL | library.StreamError
     )
+
+
+def _is_of_response(error: Any, state: AttemptState, library: Any) -> bool:
+    """
+    Whether an error that a hook raises is about the response that the hook was given.
+
+    A hook may call `raise_for_status`, or read a body that breaks off or does not decode. Then the
+    server's answer is the failure, not the hook. Errors of the hook's own requests name these.
+    """
+    if isinstance(error, library.HTTPStatusError):
+        return _is_of(error, state.request)
+    if not isinstance(error, library.TransportError | library.DecodingError):
+        return False
+    has_head = state.in_body or state.trace.heard
+    return has_head and getattr(error, "_request", None) is state.request
 
 
 def _is_of(error: Any, request: Any) -> bool:
