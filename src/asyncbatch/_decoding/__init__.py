@@ -9,7 +9,7 @@ constant. There is no bound on the ratio, because dense bodies are legitimate.
 from __future__ import annotations
 
 from ._cost import may_be_large
-from ._decoder import Decoder, decode, decoder_for, decoder_into
+from ._decoder import decode, decoder_for, decoder_into
 from ._stage import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
 from ._zlib import gunzip_at_once
 
@@ -17,7 +17,6 @@ __all__ = [
     "BodyCut",
     "BodyLimitExceeded",
     "CorruptBody",
-    "Decoder",
     "DecodingFailure",
     "decode",
     "decoder_for",

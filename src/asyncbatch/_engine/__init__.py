@@ -3,7 +3,8 @@ The engine: HTTP/1.1 and HTTP/2, with a pool of its own, and as an httpx transpo
 
 It runs on asyncio, uvloop and trio.
 
-Only this package imports asyncio and httpcore. It knows no batches, retry policies or results.
+Only this package imports httpcore, and only it and `_runtime` import asyncio. It knows no batches,
+retry policies or results.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from asyncbatch._engine.bridge._pristine import is_pristine, is_stock_pool, is_u
 from asyncbatch._engine.bridge._trace import ExchangeTrace
 from asyncbatch._engine.bridge._transports import HTTPTransport, pool_class, transport_class
 from asyncbatch._engine.connect._addresses import (
-    AddressPolicy,
     AddressPolicyTypes,
-    IPAddress,
     as_policy,
     check_proxy_resolves,
     is_public,
@@ -55,7 +54,6 @@ __all__ = [
     "PROXY_EXTENSION",
     "REPLAY_EXTENSION",
     "SHORT_BODY",
-    "AddressPolicy",
     "AddressPolicyTypes",
     "AddressRefused",
     "BodyStream",
@@ -70,7 +68,6 @@ __all__ = [
     "ExchangeTrace",
     "HTTPTransport",
     "HandshakeFailed",
-    "IPAddress",
     "LentBodyStream",
     "NetworkStream",
     "Origin",

@@ -11,19 +11,17 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from ._fields import RequestTranslator, unchunked
-from ._limits import INITIAL_STREAMS, LONG_WINDOW, STREAM_WINDOW, ErrorCode, code_name
+from ._limits import LONG_WINDOW, STREAM_WINDOW, ErrorCode, code_name
 from ._owner import SessionOwner
 
 if TYPE_CHECKING:
     from ._session import ClientSession
 
 __all__ = [
-    "INITIAL_STREAMS",
     "LONG_WINDOW",
     "STREAM_WINDOW",
     "ErrorCode",
     "RequestTranslator",
-    "SessionOwner",
     "check_installed",
     "code_name",
     "new_session",
