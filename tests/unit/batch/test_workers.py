@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncbatch import Fetcher, Request
+from asyncbatch import Fetcher, Folder, Request
 from asyncbatch._batch._workers import Workers
+from asyncbatch._files import Files
 from asyncbatch._schedule import Job
 from tests.unit.batch.one_batch import OneBatch, sharing
 
@@ -98,6 +100,51 @@ async def test_a_request_that_is_started_at_once_is_as_one_that_is_entered_and_f
         ]
 
     assert encoded_count or "per_host" in options
+
+
+@pytest.mark.parametrize("exists", ["skip", "overwrite"])
+async def test_a_url_of_a_file_that_is_started_at_once_is_as_one_that_is_entered_and_found(
+    tmp_path: Path, exists: Any
+) -> None:
+    """Those of files that are there, or that another one has, get the same result in both ways."""
+    (tmp_path / "there").write_bytes(b"old")
+    names = ["a", "there", "b", "a", "c?1", "c?2", "d", "e", "f"]
+    urls = [f"http://a.test/{name}" for name in names]
+    async with Fetcher() as fetcher:
+        ones = []
+        for _ in range(2):
+            files = Files(Folder(tmp_path, exists=exists))
+            ones.append(OneBatch(fetcher._shared, urls, files=files))
+        ones[0].shared.attempter.lane.begin_batch(ones[0].clock)
+        at_once, found = map(workers_of, ones)
+        now = 1000.0
+        at_once.clock = found.clock = lambda: now
+        for each in (at_once, found):
+            each.ledger.full_before = 0.0
+        count = 0
+        in_flight: list[tuple[Job, Job]] = []
+        while True:
+            job, encoded = at_once.next_for_relay(now)
+            same = found.next_job(now)
+            assert (job is None) == (same is None)
+            assert at_once.ledger.unfinished == found.ledger.unfinished
+            if job is None or same is None:
+                break
+            ours, theirs = state_of(job), state_of(same)
+            assert ours.pop("download").path == theirs.pop("download").path
+            assert ours == theirs
+            if isinstance(encoded, tuple):
+                assert encoded == at_once.encode_for_file(job.request)
+                count += 1
+            in_flight.append((job, same))
+            if len(in_flight) > 1:  # one remains, so that the batch knows the host
+                for workers, done in zip((at_once, found), in_flight.pop(0), strict=True):
+                    workers.ledger.succeeded(done, now, now)
+
+    results, others = ([(each.index, each.kind, each.path) for each in one.results] for one in ones)
+    assert results == others
+    assert [index for index, _, _ in results] == ([1, 3, 5] if exists == "skip" else [3, 5])
+    assert count > 0
 
 
 async def test_a_search_ends_with_the_time_slice() -> None:
