@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -93,13 +93,15 @@ def changes(calls: Calls) -> int:
     return sum(file != following for file, following in itertools.pairwise(files))
 
 
-async def batch_of(requests: list[Any], concurrency: int) -> Calls:
+async def batch_of(
+    requests: list[Any], concurrency: int, given: Callable[[list[Any]], Any] = list
+) -> Calls:
     """Return the calls of a batch by a fetcher that has served the like before."""
     calls: Calls = []
     async with Fetcher(concurrency=concurrency) as fetcher:
         await fetcher.fetch_many(requests)
         with counted(calls):
-            results = await fetcher.fetch_many(requests)
+            results = await fetcher.fetch_many(given(requests))
     assert all(result.ok for result in results)
     return calls
 
@@ -120,6 +122,15 @@ async def test_a_relay_changes_the_file_12_times_in_a_busy_pool(url: str) -> Non
     begun, sent = steps(calls, *RECEIVED), steps(calls, *SENT)
     assert min(map(changes, begun)) + min(map(changes, sent)) <= 12
     assert min(map(len, begun)) + min(map(len, sent)) <= 17
+
+
+async def test_a_generator_takes_one_call_more_for_each_request(url: str) -> None:
+    """It is read without the calls that other readers of the input make."""
+    targets = [f"{url}?{number}" for number in range(40)]
+
+    calls = await batch_of(targets, 1, lambda requests: (each for each in requests))
+
+    assert min(map(len, steps(calls, *RECEIVED))) <= 18
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,10 @@ class Dispatcher:
                 if not workers.may_find_job:
                     workers.batch_permits.give_up()
                 return None
+            clock = self._clock
             try:
                 # Reads the input, which may raise.
-                job, encoded = workers.next_for_relay(self._clock())
+                job, encoded = workers.next_for_relay(clock())
             finally:
                 if job is None:
                     self._permits.release()

@@ -138,8 +138,9 @@ class Input:
 
         An error of the iterable is stored in `error`.
         """
+        pull = self._next  # a call of an attribute is not specialised
         try:
-            numbered = self._next()
+            numbered = pull()
         except StopIteration:
             self.exhausted = True
             self.is_at_hand = False

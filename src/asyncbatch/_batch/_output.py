@@ -52,10 +52,11 @@ class Output(Protocol):
 class Collected:
     """Keeps every result, by the index of its request."""
 
-    is_bounded = False
     has_left = False
 
     def __init__(self) -> None:
+        # Not of the class: CPython 3.11 does not specialise its reading through an object.
+        self.is_bounded = False
         self._results: list[Result] = []
         self.put: Callable[[Result], None] = self._results.append
         """Keep one result."""
@@ -105,9 +106,8 @@ class Delivered(ResultStream):
     earlier request that in turn waits for them.
     """
 
-    is_bounded = True
-
     def __init__(self, *, ordered: bool, backlog: int, report: ReportWriter | None = None) -> None:
+        self.is_bounded = True
         self._ordered = ordered
         self._backlog = backlog
         self.on_room: Callable[[], None] = _ignore

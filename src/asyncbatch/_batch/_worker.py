@@ -15,7 +15,7 @@ from asyncbatch._batch._input import END, Input
 from asyncbatch._batch._worker_watch import WorkerWatch
 from asyncbatch._batch._workers import Announce, Workers, take_out_of
 from asyncbatch._lanes import MOST_RESTING, Encoded, Relay, can_relay
-from asyncbatch._runtime._stalls import LATE
+from asyncbatch._runtime._stalls import LATE, LEAST
 from asyncbatch._schedule import Job, JobState
 from asyncbatch._values._request import UNSET, Request, Unset, method_of
 from asyncbatch._values._result import Success, draft
@@ -93,7 +93,7 @@ class Worker:
             relay.deadline_at = job.deadline
         if self._watch is not None:
             self._watch.count_sent(job)
-        if not relay.begin(encoded, tells_owner=True):
+        if not relay.begin(encoded, True):
             return False
         self._workers.last_at_work = job
         self._is_relaying = True
@@ -360,8 +360,13 @@ class Worker:
         if take is not None:
             numbered = take()
         else:
-            numbered = workers.reader.take()
-            now = workers.clock()
+            # As `Reader.take`, without the call.
+            clock = workers.clock
+            begun = clock()
+            numbered = source.read()
+            now = clock()
+            if now - begun >= LEAST:
+                workers.stalls.take_out(now - begun, begun)
         if numbered is END:
             return None
         index, item = numbered

@@ -124,6 +124,8 @@ class Workers:
         self.concurrency = shared.concurrency
         self.slots = shared.slots
         self.permits = shared.permits
+        self.stalls = shared.stalls
+        """Is told of the time that the caller's input takes."""
         self.attempter = shared.attempter
         # A relay has the same limits for all its requests, and builds no response for `check`.
         self.may_relay = (
@@ -309,7 +311,8 @@ class Workers:
         index, item = numbered
         if type(item) is str:
             if self.may_relay:
-                encoded = self.encode(item, self.limits)
+                encode = self.encode
+                encoded = encode(item, self.limits)
             else:
                 encoded = self.encode_for_file(item)
             if type(encoded) is tuple:

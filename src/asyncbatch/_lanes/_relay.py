@@ -206,7 +206,8 @@ class Relay:
         assert self._exchange is not None
         return self._exchange.begun_at
 
-    def begin(self, encoded: Encoded | None, *, tells_owner: bool = False) -> bool:
+    # Not keyword-only: CPython 3.11 specialises no call of a function that has such arguments.
+    def begin(self, encoded: Encoded | None, tells_owner: bool = False) -> bool:
         """
         Send `encoded` and what the owner returns.
 

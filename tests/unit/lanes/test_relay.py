@@ -165,7 +165,7 @@ async def test_a_relay_begins_again_as_a_new_one_begins(server: LoopbackServer, 
         owner: Any = object()
         for relay in (*resting(fetcher)[:1], relays.new(owner)):
             relay.owner = owner
-            assert relay.begin(encoded, tells_owner=True)
+            assert relay.begin(encoded, True)
             pair.append(relay)
         of_relays = [fields_of(relay, "_exchange", "_resting") for relay in pair]
         times = {"begun_at", "send_at", "sent_at", "deadline", "dns", "connect", "tls"}

@@ -96,9 +96,8 @@ def never(timeout: int) -> tuple[()]:
 class LoopWatch:
     """Watches each socket by the event loop."""
 
-    can_look = False
-
     def __init__(self, loop: EventLoop) -> None:
+        self.can_look = False
         self._loop = loop
 
     def add(self, fd: int, on_readable: Callable[[], None]) -> None:
@@ -123,9 +122,9 @@ class LoopWatch:
 class EpollWatch:
     """Asks the kernel about all sockets at once, when the event loop reports one of them."""
 
-    can_look = True
-
     def __init__(self, loop: EventLoop, stall_detector: StallDetector | None = None) -> None:
+        # Not of the class: CPython 3.11 does not specialise its reading through an object.
+        self.can_look = True
         self._loop = loop
         self._stall_detector = stall_detector
         self._callbacks: dict[int, Callable[[], None]] = {}
