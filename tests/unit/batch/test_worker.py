@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from time import monotonic, sleep
 from typing import Any
 
 import anyio
@@ -42,6 +43,28 @@ async def test_a_result_made_by_a_worker_is_like_one_of_success(mixed: LoopbackS
     assert {name: getattr(result, name) for name in attrs.fields_dict(Success)} == {
         name: getattr(made, name) for name in attrs.fields_dict(Success)
     }
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.may_block
+async def test_the_time_of_the_input_counts_for_no_other_request(mixed: LoopbackServer) -> None:
+    """A generator that a relay reads blocks the loop while another request is in flight."""
+    mixed.on("/late", Reply(200).delayed(0.3))
+
+    def slowly() -> Iterator[str]:
+        yield mixed.url("/late")
+        yield mixed.url("/200")
+        sleep(0.1)
+        yield mixed.url("/200")
+
+    async with Fetcher(concurrency=2, retry=None) as fetcher:
+        await fetcher.fetch_many([mixed.url("/200")] * 10)
+        at_start = monotonic()
+        late = (await fetcher.fetch_many(slowly()))[0]
+        took = monotonic() - at_start
+
+    assert late.ok
+    assert late.elapsed <= took - 0.1
 
 
 async def test_requests_that_go_by_relay_take_no_tasks(
