@@ -22,6 +22,13 @@ _NAMES = ("url", "disposition")
 _EXISTS = ("skip", "refresh", "overwrite", "error", "rename")
 
 
+def _to_path(value: str | os.PathLike[str]) -> Path:
+    path = as_path(value)
+    if not os.fspath(value):
+        raise ValueError('path must not be empty; "." is the current folder')
+    return path
+
+
 def _check_name(_: object, __: object, name: object) -> None:
     if isinstance(name, str):
         if name not in _NAMES:
@@ -47,7 +54,7 @@ class Folder:
     The folder is created if it is missing. Every file is in it, with any name from a server.
     """
 
-    path: Path = attrs.field(converter=as_path)
+    path: Path = attrs.field(converter=_to_path)
     """The folder: a `str` or a path."""
     name: NameTypes = attrs.field(default="url", kw_only=True, validator=_check_name)
     """

@@ -28,6 +28,7 @@ def test_a_folder_has_the_documented_defaults():
     [
         ({"path": 7}, TypeError),
         ({"path": b"x"}, TypeError),
+        ({"path": ""}, ValueError),
         ({"path": "a\0b"}, ValueError),
         ({"path": "a\ud800b"}, ValueError),
         ({"path": "x", "name": "server"}, ValueError),
