@@ -34,8 +34,8 @@ class _Cancelled(Exception):
 
 CancelledError = (asyncio.CancelledError, trio.Cancelled, _Cancelled)
 """
-What a cancelled task raises, within and for whoever awaits it: for `except`, `isinstance` and
-`pytest.raises`.
+What a cancelled task raises, in the task and in the one that awaits it: for `except`,
+`isinstance` and `pytest.raises`.
 """
 
 

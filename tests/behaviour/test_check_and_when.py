@@ -19,7 +19,7 @@ URL = "http://host.test/"
 
 
 def answering(*statuses: int, **headers: str) -> tuple[httpx.MockTransport, list[str]]:
-    """Return a transport that answers so in turn, the last for ever; and the methods it saw."""
+    """Return a transport with these answers, which repeats the last, and the methods it saw."""
     seen: list[str] = []
     names = {name.replace("_", "-"): value for name, value in headers.items()}
 

@@ -84,7 +84,7 @@ async def test_a_client_on_our_transport_keeps_them_as_well(many: LoopbackServer
 
 
 async def test_limits_of_the_callers_bound_all_connections(many: LoopbackServer) -> None:
-    """Whoever names a number means the idle ones as well, as httpx does."""
+    """A number given by the caller includes the idle ones, as in httpx."""
     limits = httpx.Limits(max_connections=6, max_keepalive_connections=3)
     async with Fetcher(trust_env=False, concurrency=6, limits=limits) as fetcher:
         results = await fetcher.fetch_many(in_turn(many))

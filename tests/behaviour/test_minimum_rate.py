@@ -339,7 +339,7 @@ async def test_nothing_of_it_is_seen_in_the_request(way: str) -> None:
 
 
 class DrippingBody(httpx.AsyncByteStream):
-    """A byte a second, for ever, from a transport that has no sockets."""
+    """A byte a second, without end, from a transport that has no sockets."""
 
     def __init__(self) -> None:
         self.is_closed = False

@@ -1,4 +1,4 @@
-"""The verdict of the soak test: what counts as growth, and what does not."""
+"""The result of the soak test: what counts as growth, and what does not."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_leaving_the_call_stops_the_workers_of_an_executor(
 def test_a_worker_that_dies_at_its_start_is_told(
     tmp_path: Path, site: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As that of a program without a guard; nothing goes on for ever."""
+    """A program without a guard has such workers; they are not started without end."""
     monkeypatch.setattr(
         sys.modules["__main__"], "__file__", str(tmp_path / "main.py"), raising=False
     )

@@ -38,7 +38,7 @@ def test_a_run_that_ends_without_closing_leaves_no_socket_open(url: str) -> None
 
 
 def test_a_transport_serves_one_run_after_the_other(url: str) -> None:
-    """Of trio, and of asyncio: it is bound anew where the last one is over."""
+    """The runs may be of trio or of asyncio; the transport is bound again after each."""
     client = httpx.AsyncClient(transport=HTTPTransport(), trust_env=False)
 
     async def fetch() -> int:

@@ -138,7 +138,7 @@ class DoomedConnector(Connector):
 
 @pytest.mark.may_block
 async def test_a_reset_in_the_handshake_closes_one_descriptor_once() -> None:
-    """And not again that of whoever has been given its number since, when garbage is collected."""
+    """The garbage collector does not close its number again: another file may have it by then."""
     listener = ResetListener()
     others: list[socket.socket] = []
     async with engine_for(connector=DoomedConnector(listener)) as engine:
@@ -274,7 +274,7 @@ async def test_a_cut_without_the_closing_alert_is_truncated(options: int) -> Non
 
 
 async def test_the_certificate_can_be_seen_after_the_connection() -> None:
-    """Whoever looks at it does so when the batch is over."""
+    """A program looks at it when the batch is over."""
     tls = server_context("127.0.0.1")
     connector = Connector(client_context)
     async with (

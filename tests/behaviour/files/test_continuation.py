@@ -96,7 +96,7 @@ async def test_a_body_is_continued_by_the_next_run(server: LoopbackServer, tmp_p
 async def test_a_part_of_an_earlier_run_is_not_continued_if_it_must_not(
     server: LoopbackServer, tmp_path: Path
 ):
-    """`resume=False` begins anew; what breaks off afterwards is continued."""
+    """`resume=False` begins at 0; a body that breaks off afterwards is continued."""
     server.on("/x", breaking(400_000), breaking(300_000), ranged())
     folder = Folder(tmp_path, resume=False)
     await fetch(server, folder, None)
@@ -307,7 +307,7 @@ async def test_a_file_with_another_checksum_is_not_there(server: LoopbackServer,
 
 
 async def test_what_stands_beside_a_part_may_be_anything(server: LoopbackServer, tmp_path: Path):
-    """Whoever writes into the folder cannot make a request of ours carry his lines."""
+    """A program that writes into the folder cannot add lines to a request of ours."""
     server.on("/x", breaking(400_000), ranged())
     await fetch(server, tmp_path / "x", None)
     beside = tmp_path / ".x.resume"

@@ -136,7 +136,7 @@ async def test_a_body_that_is_produced_too_slowly_is_neither(
 async def test_a_body_that_was_sent_and_not_answered_is_silence(
     server: LoopbackServer, lane: str
 ) -> None:
-    """Whoever has produced it: from then on it is the server's turn."""
+    """Once the body is sent, the server is waited for, however the body was produced."""
 
     async def pieces() -> Any:
         yield b"all"

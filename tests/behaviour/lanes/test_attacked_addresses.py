@@ -452,15 +452,15 @@ async def test_an_async_callable_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", [None, 1, "yes", KeyError("no such list"), PermissionError("no"), OSError(24, "")]
+    "answer", [None, 1, "yes", KeyError("no such list"), PermissionError("no"), OSError(24, "")]
 )
-async def test_a_callable_that_fails_blocks(server: LoopbackServer, verdict: Any) -> None:
+async def test_a_callable_that_fails_blocks(server: LoopbackServer, answer: Any) -> None:
     """Once, as another try would fail alike, and with what it did in the message."""
 
     def policy(_: Any) -> Any:
-        if isinstance(verdict, Exception):
-            raise verdict
-        return verdict
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async with Fetcher(addresses=policy) as fetcher:
         result = await fetcher.fetch(server.url())
@@ -468,7 +468,7 @@ async def test_a_callable_that_fails_blocks(server: LoopbackServer, verdict: Any
     assert not result.ok
     assert result.kind == BLOCKED
     assert result.attempts == 1
-    assert repr(verdict) in str(result.error)
+    assert repr(answer) in str(result.error)
     assert server.statistics().connections == 0
 
 

@@ -44,7 +44,7 @@ def lane(request: pytest.FixtureRequest) -> dict[str, Any]:
 async def test_a_proxy_that_is_given_addresses_is_given_those_that_were_checked(
     named_by: str, lane: dict[str, Any], proxy: ProxyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By `socks5://` whoever names it, on each hop; its own address is nobody's to check."""
+    """On each hop, wherever `socks5://` is given; the proxy's own address is not checked."""
     way = proxy.url("socks5")
     options: dict[str, Any] = {**OPTIONS, **lane}
     given: dict[str, Any] = {"proxy": way} if named_by == "request" else {}

@@ -143,7 +143,7 @@ async def hook(request: httpx.Request) -> None:
 async def test_a_field_of_the_callers_is_left_as_it_is(
     server: LoopbackServer, traced: Traced, way: str, whose: str
 ) -> None:
-    """Whoever has set it, on redirects too; nothing else of a trace is added beside it."""
+    """It may be set in any way, and stays on redirects; no other field of a trace is added."""
     server.on("/a", Reply.redirect("/b", status=307))
     options: dict[str, Any] = {"telemetry": traced.option("*")}
     more = {}

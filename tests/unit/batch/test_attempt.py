@@ -1,4 +1,4 @@
-"""One try: which limit counts, and the verdict on a response."""
+"""One try: which limit counts, and how a response is judged."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_one_byte_too_few_buys_nothing() -> None:
 
 
 def test_a_rate_that_is_kept_is_never_too_slow() -> None:
-    """Exactly the rate will do, for ever."""
+    """Exactly the rate is enough at all times."""
     pace = ReceivedRate(100, now=0.0)
     for second in range(1, 1000):
         pace.add(100, now=second - 0.5)

@@ -256,7 +256,7 @@ def test_a_terminal_without_room_is_drawn_to_again():
 
 
 def test_the_last_hosts_are_named():
-    """Whoever waits for the end of a batch sees for whom; two at most, if there is room."""
+    """The line names the hosts that the end of a batch waits for; two at most, if there is room."""
     terminal = Terminal()
     reporter = LineReporter(terminal)
 

@@ -1,4 +1,4 @@
-"""`running_clock`: the event loop's own time, whatever the loop and whoever made it virtual."""
+"""`running_clock`: the time of any event loop, whichever library made it virtual."""
 
 from __future__ import annotations
 

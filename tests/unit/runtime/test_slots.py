@@ -13,7 +13,7 @@ from tests.transports import settle
 
 
 async def test_slots_are_handed_out_first_come_first_served():
-    """A slot that is given back goes to whoever has waited longest, and to nobody else."""
+    """A released slot goes to the call that has waited longest, and to no other."""
     slots = Slots(1)
     order: list[int] = []
 

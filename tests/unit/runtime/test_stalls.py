@@ -433,7 +433,7 @@ async def test_a_blocking_input_makes_no_request_fail(lane: str, concurrency: in
 @pytest.mark.once
 @pytest.mark.may_block
 async def test_a_loop_that_stood_still_reads_what_has_come():
-    """Whoever kept it; only then do the limits count."""
+    """Any code may have blocked it; the limits count after that."""
 
     async def block() -> None:
         await anyio.sleep(0.01)

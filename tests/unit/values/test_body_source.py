@@ -22,7 +22,7 @@ def _file(file: Any) -> FileSource:
 
 
 def test_an_object_has_one_source_for_as_long_as_somebody_holds_it() -> None:
-    """Whoever asks; what has been read from stays so."""
+    """Each request gets the same source, which knows that the object has been read from."""
     given = iter([b"a"])
     source = source_of(given)
     next(source.read())  # type: ignore[call-overload]  # not async

@@ -95,7 +95,7 @@ def test_the_text_of_an_error_shows_no_secret_of_its_url() -> None:
 
 
 def test_what_is_cut_off_is_redacted_before() -> None:
-    """A password that reaches beyond the cut is none to whoever sees its first half only."""
+    """Masking would not recognise the first half of a password that is cut."""
     url = f"http://user:{'word' * 100}@host.test/?key={'secret' * 100}"
 
     assert masked_url(url, most=40) == "http://[secure]@host.test/?key=[secure]"

@@ -340,7 +340,7 @@ class Refusing(Exception):
 
 
 class Arguing(Exception):
-    """An error that pickles, and breaks whoever unpickles it."""
+    """An error that can be pickled and not unpickled."""
 
     def __init__(self, code: int, *, reason: str) -> None:
         super().__init__(f"{code}: {reason}")

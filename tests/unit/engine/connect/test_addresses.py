@@ -1,5 +1,5 @@
 """
-Address policies: a table of addresses with its verdicts, and what a callable is given and may say.
+Address policies: a table of addresses with the answers, and what a callable is given and may say.
 
 The rows of the table were worked out by hand from the IANA IPv4 and IPv6 Special-Purpose Address
 Registries (RFC 6890), the multicast ranges (RFC 5771, RFC 4291) and the RFCs named beside them, and
@@ -161,7 +161,7 @@ def test_the_tables_are_as_large_as_the_documentation_says() -> None:
     assert len(every) >= 250
 
 
-def test_the_verdict_does_not_hang_on_the_release_of_python(
+def test_the_answer_does_not_depend_on_the_release_of_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """None of the properties of `ipaddress` that have changed is asked."""

@@ -145,7 +145,7 @@ async def test_addresses_that_are_silent_are_so_many_at_most(anyio_backend: str)
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_who_has_not_answered_in_time_is_told(count: int, anyio_backend: str) -> None:
-    """Whoever had his head start, that is; the last one here had not."""
+    """An address counts as silent after its head start, which the last one here has not had."""
     with FakeClock() as clock:
         network = Network(clock)
         await network.race(addresses(count), limit=0.6)

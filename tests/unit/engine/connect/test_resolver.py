@@ -102,7 +102,7 @@ async def test_a_caller_that_gives_up_does_not_take_the_answer_from_the_others()
 
 @pytest.mark.parametrize("error", [socket.gaierror(-2, "no"), UnicodeError("bad label")])
 async def test_a_failure_is_not_kept(error: Exception) -> None:
-    """The next question is asked anew."""
+    """The next call looks the name up again."""
     names = Names()
     resolver = names.resolver()
     names.error = error
@@ -259,7 +259,7 @@ async def test_there_is_an_end_to_the_threads_even_so() -> None:
 async def test_a_thread_that_cannot_be_started_is_an_error_of_its_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As where the system has no more; the next call is tried anew."""
+    """The system may have no more threads; the next call tries to start one again."""
     threads = ConnectThreads(1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)

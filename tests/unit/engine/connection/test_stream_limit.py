@@ -38,7 +38,7 @@ def test_a_server_that_refuses_all_still_gets_one() -> None:
 
 
 def test_a_new_limit_takes_the_place_of_what_was_refused() -> None:
-    """The server has said anew how many it takes."""
+    """The server has sent another number of streams."""
     limit = StreamLimit(100)
     limit.refused(3)
 

@@ -121,7 +121,7 @@ def test_a_body_may_be_as_long_as_is_accepted() -> None:
 
 @pytest.mark.parametrize("ends", [b"\r\n", b""], ids=["whole", "unfinished"])
 def test_the_line_of_a_size_is_bounded(ends: bytes) -> None:
-    """Extensions could go on for ever."""
+    """Extensions could go on without end."""
     assert decode(b"0;".ljust(MAX_SIZE_LINE, b"x") + b"\r\n\r\n") == (b"", 0)
     with pytest.raises(ResponseTooLarge, match="extensions"):
         decode(b"0;".ljust(MAX_SIZE_LINE + 1, b"x") + ends)

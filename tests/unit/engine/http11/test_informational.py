@@ -20,7 +20,7 @@ FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 @pytest.mark.parametrize("together", [True, False])
 def test_as_many_as_may_be_are_passed_over(together: bool) -> None:
-    """And counted anew for each response, also where its head is known already."""
+    """They are counted for each response by itself, also if its head is known already."""
     protocol = ResponseProtocol()
     for _ in range(3):
         protocol.begin_response()

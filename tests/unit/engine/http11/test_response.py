@@ -311,7 +311,7 @@ def test_a_body_past_its_limit_is_refused_before_it_comes(
 def test_trailers_that_come_byte_by_byte_are_looked_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Anew for each byte, 16 KiB of them would keep the processor busy for seconds."""
+    """Reading all of 16 KiB again for each byte would take seconds of processor time."""
     looked_at = 0
 
     class Counting:

@@ -122,7 +122,7 @@ def test_a_loop_that_is_only_busy_is_none_that_stood_still(world: World):
 
 
 def test_what_is_known_is_not_found_out_again(world: World):
-    """Whoever has measured it says so."""
+    """The code that has measured a stall passes its length."""
     world.deadlines.by(110.0)
     world.beat(101.0)
     world.now = 103.0

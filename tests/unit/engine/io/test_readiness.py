@@ -154,7 +154,7 @@ async def test_more_than_fit_into_one_look_are_all_served() -> None:
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors cannot be counted")
 async def test_nothing_stays_open_when_nothing_is_watched() -> None:
-    """The epoll is closed with its last socket, and made anew with the next."""
+    """The epoll is closed with its last socket, and another one is made for the next."""
     watch = watch_on(running_loop())
 
     def descriptors() -> int:
@@ -192,7 +192,7 @@ async def test_a_socket_can_be_left_alone_for_a_while(
 
 @needs_epoll
 async def test_a_socket_that_is_left_alone_keeps_the_epoll_open() -> None:
-    """As to make one anew takes longer; it is closed with the last one that is removed."""
+    """Making another epoll takes longer; it is closed when the last socket is removed."""
     watch = EpollWatch(running_loop())
     with pairs(2) as ((one, _), (other, _)):
         watch.add(one.fileno(), lambda: None)

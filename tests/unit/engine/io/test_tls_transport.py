@@ -315,7 +315,7 @@ async def test_what_comes_before_anybody_wants_it_is_kept() -> None:
 
 
 async def test_an_end_before_anybody_wants_what_comes_is_told() -> None:
-    """Whoever becomes the owner learns at once that there is nothing to own."""
+    """The owner that comes later is told at once that the connection has ended."""
     pair = Pair()
     await pair.shake_hands()
     pair.tls.eof_received()

@@ -209,7 +209,7 @@ async def test_idle_connections_take_no_place_from_those_in_use() -> None:
 
 
 async def test_no_more_are_in_use_than_allowed_however_many_are_idle() -> None:
-    """Whoever finds an idle connection waits as well where enough are at work."""
+    """An exchange with an idle connection waits too if enough are in use."""
     at_work = most = 0
 
     async def script(peer: Peer) -> None:
@@ -363,7 +363,7 @@ async def test_connections_that_are_being_opened_count_where_an_idle_one_would_d
 
 
 async def test_a_busy_origin_does_not_starve_another() -> None:
-    """Whoever has waited longest gets the place, whatever its origin."""
+    """The exchange that has waited longest gets the place, whatever its origin."""
     async with (
         serve(answer_all) as busy,
         serve(answer_all) as rare,
@@ -434,7 +434,7 @@ async def test_origins_are_forgotten_with_their_last_connection() -> None:
 
 
 async def test_the_wait_for_a_place_has_its_own_limit() -> None:
-    """And whoever gave up leaves the queue."""
+    """An exchange that gives up leaves the queue."""
     gate = Gate()
     async with serve(gate.script) as server, engine_for(max_connections=1) as engine:
         first = aio.ensure_future(get(engine, server, "/a"))
