@@ -120,9 +120,19 @@ def _error(error: Exception, url: object) -> list[Any]:
     return [kind.__name__, text, state]
 
 
-def restored_error(kept: list[Any], library: Any) -> Exception:
-    """Return a kept error; one of a class that is not ours or of httpx is a `RuntimeError`."""
+def restored_error(kept: list[Any], library: Any, *, has_response: bool) -> Exception:
+    """
+    Return a kept error; one of a class that is not ours or of httpx is a `RuntimeError`.
+
+    Args:
+        kept: The error, as `add_error` keeps it.
+        library: The module `httpx` or `httpx2`.
+        has_response: Whether its failure has a response. An `HTTPStatusError` without one, such as
+            that of a token that `auth` asked for, becomes a `RuntimeError` too.
+    """
     name, text, state = kept
+    if name == "HTTPStatusError" and not has_response:
+        return RuntimeError(f"{name}: {text}")
     kind = getattr(_errors, name, None) if name else RuntimeError
     if kind is None or not issubclass(kind, Exception):
         kind = getattr(library, name, RuntimeError)
@@ -154,7 +164,7 @@ def attempt_facts(attempt: Attempt, url: object) -> list[Any]:
 def restored_attempt(kept: list[Any], library: Any) -> Attempt:
     """Return a kept earlier try."""
     status_code, error, seconds, delay = kept
-    made: Any = restored_error(error, library)
-    if status_code is not None and isinstance(made, library.HTTPStatusError):
+    made: Any = restored_error(error, library, has_response=status_code is not None)
+    if isinstance(made, library.HTTPStatusError):
         made.response = library.Response(status_code)
     return Attempt(status_code, made, Timing(*seconds), delay)

@@ -100,8 +100,6 @@ class OpenJournal:
 
     async def close(self) -> None:
         """Write all results and close the file, also if the task is cancelled."""
-        if self.is_closed:
-            return
         self.is_closed = True
         try:
             await self._writer.close()

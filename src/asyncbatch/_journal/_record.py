@@ -198,7 +198,7 @@ def result_of(
     if kind is FailureKind.in_doubt:
         error = restored(InDoubt, library.__name__, (_DOUBT,), {"_request": None})
     elif "error" in facts:
-        error = restored_error(facts["error"], library)
+        error = restored_error(facts["error"], library, has_response=answer is not None)
     failure = Failure(
         url=_url(record, library),
         error=error,

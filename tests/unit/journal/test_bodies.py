@@ -36,9 +36,20 @@ def bodies(tmp_path: Path, *, is_synced: bool = False) -> Bodies:
         (RANDOM, BESIDE),
         (b"".join(PAGE % number for number in range(30_000)), DEFLATED),
         (RANDOM * 3 + bytes(10_000_000), BESIDE),
+        (bytes(20_000) + RANDOM * 2, BESIDE),
         (b"".join(b"%x" % byte for byte in RANDOM * 3), DEFLATED_BESIDE),
     ],
-    ids=["empty", "short", "zeros", "random", "large", "page", "large-start", "large-hex"],
+    ids=[
+        "empty",
+        "short",
+        "zeros",
+        "random",
+        "large",
+        "page",
+        "large-start",
+        "zeros-start",
+        "large-hex",
+    ],
 )
 @pytest.mark.parametrize("is_synced", [False, True])
 def test_a_body_comes_back(tmp_path: Path, content: bytes, coding: int, is_synced: bool) -> None:

@@ -21,7 +21,7 @@ def there_and_back(error: Exception, kind: str) -> Exception:
     """Return an error after it was kept."""
     facts: dict[str, Any] = {}
     add_error(facts, failure(kind=FailureKind(kind), error=error))
-    return restored_error(facts["error"], httpx)
+    return restored_error(facts["error"], httpx, has_response=True)
 
 
 ERRORS: list[tuple[str, Exception]] = [
@@ -65,6 +65,19 @@ BUSY = httpx.Response(503, request=httpx.Request("POST", URL), headers={"retry-a
 FAILED = httpx.Response(503, request=httpx.Request("POST", URL))
 
 
+def moved(status: int) -> httpx.Response:
+    """Return a refusal that a redirect led to."""
+    request = httpx.Request("GET", "http://host.test/other")
+    earlier = httpx.Response(status, request=httpx.Request("POST", URL))
+    return httpx.Response(429, request=request, history=[earlier])
+
+
+def tried(response: httpx.Response) -> Attempt:
+    """Return an earlier try with a response."""
+    error = httpx.HTTPStatusError("failed", request=response.request, response=response)
+    return Attempt(response.status_code, error, Timing(), 0.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "is_undone"),
     [
@@ -85,7 +98,14 @@ FAILED = httpx.Response(503, request=httpx.Request("POST", URL))
         ("status", {"response": BUSY}, True),
         ("status", {"response": FAILED}, False),
         ("retry_after", {"response": BUSY}, True),
+        ("status", {"response": moved(307)}, True),
+        ("status", {"response": moved(303)}, False),
         ("connect", {"url": httpx.URL("http://host.test/other")}, False),
+        ("connect", {"url": None}, True),
+        ("connect", {"item": "/0"}, True),
+        ("connect", {"item": "http://host.test:port/"}, False),
+        ("connect", {"history": (tried(RESPONSE), tried(BUSY))}, True),
+        ("connect", {"history": (tried(RESPONSE), tried(FAILED))}, False),
         (
             "connect",
             {"history": (Attempt(None, httpx.ReadTimeout(""), Timing(), 0.0),)},
@@ -107,15 +127,25 @@ def test_a_record_says_whether_nothing_can_have_been_done(
     assert bool(found & UNDONE) is is_undone
 
 
-@pytest.mark.parametrize(
-    ("cause", "is_permanent"),
-    [(ssl.SSLCertVerificationError("no"), True), (ssl.SSLError("no"), False)],
-)
-def test_a_record_says_whether_another_try_would_end_the_same(
-    cause: Exception, is_permanent: bool
-) -> None:
-    """By the causes of its error."""
+def caused_by(cause: Exception) -> Exception:
     error = asyncbatch.TLSError("no")
     error.__cause__ = cause
+    return error
 
-    assert bool(flags_of(failure(kind=FailureKind.tls, error=error)) & PERMANENT) is is_permanent
+
+@pytest.mark.parametrize(
+    ("kind", "error", "is_permanent"),
+    [
+        ("tls", caused_by(ssl.SSLCertVerificationError("no")), True),
+        ("tls", caused_by(ssl.SSLError("no")), False),
+        ("proxy", asyncbatch.ProxyError("no", proxy="http://p", status_code=407), True),
+        ("proxy", asyncbatch.ProxyError("no", proxy="http://p", status_code=403), False),
+    ],
+)
+def test_a_record_says_whether_another_try_would_end_the_same(
+    kind: str, error: Exception, is_permanent: bool
+) -> None:
+    """By the causes of its error, or because the proxy refuses the credentials."""
+    found = flags_of(failure(kind=FailureKind(kind), error=error))
+
+    assert bool(found & PERMANENT) is is_permanent

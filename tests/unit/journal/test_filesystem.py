@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,3 +65,15 @@ def test_an_unknown_file_system_is_not_refused(
 
     assert kind_of(Path("/home/run.db")) is None
     refuse_network(Path("/home/run.db"), "run.db")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [(r"\\server\share\run.db", "smb"), (r"C:\folder\run.db", None)]
+)
+def test_a_path_of_a_server_is_on_a_network_on_windows(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str | None
+) -> None:
+    """The path says so; there is no list of mounts, unlike here."""
+    monkeypatch.setattr(_filesystem, "os", SimpleNamespace(name="nt"))
+
+    assert kind_of(PureWindowsPath(path)) == kind  # type: ignore[arg-type]  # as there

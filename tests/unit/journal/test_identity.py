@@ -16,6 +16,7 @@ from asyncbatch import Request
 from asyncbatch._journal._identity import Identifier, is_first, is_with_key, key_of
 
 URL = "http://host.test/a?b=1"
+OPEN = {"b": "2", "a": "1"}
 
 
 def locate(item: object) -> httpx.URL:
@@ -52,6 +53,12 @@ def key(item: object, own: Any = None) -> bytes:
         (Request(URL, "post", content="é"), Request(URL, "POST", content="é".encode())),
         (Request(URL, json={"a": 1}), Request(URL, json={"a": 1})),
         (Request(URL, data={"a": ["1", "2"]}), Request(URL, data={"a": [1, 2]})),
+        (Request(URL, data={"a": [True, False]}), Request(URL, data={"a": ["true", "false"]})),
+        (Request(URL, cookies=httpx.Cookies(OPEN)), Request(URL, cookies=httpx.Cookies(OPEN))),
+        (
+            Request(URL, auth=httpx.BasicAuth("u", "p")),
+            Request(URL, auth=httpx.BasicAuth(b"u", b"p")),
+        ),
         (Request(URL, headers={"A": "1", "B": "2"}), Request(URL, headers={"b": "2", "a": "1"})),
         (Request(URL, auth=("u", "p")), Request(URL, auth=(b"u", b"p"))),
         (Request(URL, content=[b"a", b"b"]), Request(URL, content=[b"ab"])),
@@ -83,6 +90,8 @@ DIFFERENT: list[Any] = [
     Request(URL, "POST", json={"a": 2}),
     Request(URL, "POST", data={"a": "1"}),
     Request(URL, "POST", data={"a": "1", "b": "1"}),
+    Request(URL, "POST", data=b"1"),  # type: ignore[arg-type]  # the journal refuses no request
+    Request(URL, "POST", data=b"2"),  # type: ignore[arg-type]
     Request(URL, "POST", files={"a": b"1"}),
     Request(URL, "POST", files={"a": ("name", b"1")}),
     Request(URL, "POST", files={"a": b"2"}),
@@ -94,6 +103,10 @@ DIFFERENT: list[Any] = [
     Request(URL, cookies={"a": "2"}),
     Request(URL, auth=("a", "1")),
     Request(URL, auth=("a", "2")),
+    Request(URL, cookies=httpx.Cookies({"a": "1"})),
+    Request(URL, cookies=httpx.Cookies({"a": "2"})),
+    Request(URL, auth=httpx.BasicAuth("a", "1")),
+    Request(URL, auth=httpx.BasicAuth("a", "2")),
     Request(URL, auth=httpx.DigestAuth("a", "1")),
     Request(URL, auth=None),
 ]
@@ -196,12 +209,11 @@ def test_a_file_is_read_from_its_position_and_put_back(tmp_path: Path) -> None:
         assert found == key(Request(URL, "POST", content=io.BytesIO(b"body")))
 
 
-def test_an_authentication_that_cannot_be_told_from_another_needs_a_key() -> None:
+@pytest.mark.parametrize("auth", [lambda request: request, httpx.Auth()])
+def test_an_authentication_that_cannot_be_told_from_another_needs_a_key(auth: Any) -> None:
     """One user would get the results of another one."""
-    own = Request(URL, auth=lambda request: request)
-
     with pytest.raises(ValueError, match="give the request a key"):
-        key(own)
+        key(Request(URL, auth=auth))
 
 
 def test_a_request_that_cannot_be_fetched_has_an_identity_too() -> None:

@@ -132,6 +132,20 @@ async def test_what_is_not_answered_is_asked_for_again() -> None:
     assert journal.sizes == [5, 3, 1]
 
 
+async def test_what_was_not_looked_up_is_read_as_it_is() -> None:
+    """As by a batch that ends and gives each further request its result."""
+    source = made(urls(4), FakeJournal(0, 1, 2, 3, at_once=2))
+    await source.read_async()
+
+    rest = []
+    while (numbered := source.read()) is not END:
+        rest.append(numbered)
+
+    assert [index for index, _ in rest] == [1, 2, 3]
+    assert [type(item) for _, item in rest] == [Settled, str, str]
+    assert source.exhausted
+
+
 async def test_an_error_of_the_input_comes_after_what_it_gave() -> None:
     """Nothing that was read is lost."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asyncbatch import JournalInUse
+from asyncbatch._journal import _lock
 from asyncbatch._journal._lock import FileLock
 
 HOLD = """
@@ -98,3 +99,24 @@ def test_the_lock_of_another_program_is_left_alone(tmp_path: Path) -> None:
     lock.release()
 
     assert (tmp_path / "run.db-lock").read_text() == "of another program"
+
+
+def test_a_lock_whose_file_was_removed_before_it_was_locked_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last holder removes the file as it leaves: a lock on it keeps nobody out."""
+    path = tmp_path / "run.db"
+    try_lock, tries = _lock._try_lock, list[int]()
+
+    def lock_late(descriptor: int) -> bool:
+        if not tries:
+            Path(f"{path}-lock").unlink()
+        tries.append(descriptor)
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(_lock, "_try_lock", lock_late)
+    lock = FileLock(path, "run.db")
+
+    assert len(tries) == 2
+    assert Path(f"{path}-lock").read_text() == str(os.getpid())
+    lock.release()

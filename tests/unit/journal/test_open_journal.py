@@ -43,6 +43,17 @@ def test_results_that_are_written_count_for_the_backlog() -> None:
     assert output.keys == {}
 
 
+def test_a_consumer_that_has_left_is_gone_here_too() -> None:
+    """Its progress counts nothing more."""
+    inner = Delivered(ordered=False, backlog=3)
+    output = JournaledOutput(inner, HeldWriter())  # type: ignore[arg-type]
+    before = output.has_left
+
+    inner.leave()
+
+    assert (before, output.has_left) == (False, True)
+
+
 def test_a_result_that_is_not_to_be_written_is_passed_on() -> None:
     """One that comes from the journal, or of a request that was never looked up."""
     inner, writer = Delivered(ordered=True, backlog=9), HeldWriter()

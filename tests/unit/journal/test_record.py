@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import asyncbatch
-from asyncbatch import Attempt, Request, Timing
+from asyncbatch import Attempt, FailureKind, Request, Timing
 from asyncbatch._journal._answer import StoredHeads
 from asyncbatch._journal._record import (
     kept_of,
@@ -162,3 +162,57 @@ def test_what_is_written_before_sending_is_a_request_in_doubt() -> None:
     assert (result.index, result.status_code, result.attempts) == (3, None, 1)
     assert kept_of(record, 7.0, has_body=True).age == 2.0
     assert "abc" not in repr(record)
+
+
+DENIED = httpx.Response(403, request=httpx.Request("POST", "http://host.test/token"))
+
+
+def denied() -> httpx.HTTPStatusError:
+    return httpx.HTTPStatusError("denied", request=DENIED.request, response=DENIED)
+
+
+def test_an_error_of_another_response_comes_back_as_text() -> None:
+    """As that of a token that `auth` asked for: the response to the request itself is not there."""
+    earlier = Attempt(None, denied(), Timing(), 0.5)
+    result = failure(kind=FailureKind.callback, error=denied(), history=(earlier,))
+
+    found = there_and_back(result)
+
+    errors = [found.error, found.history[0].error]
+    assert [(type(each), str(each)) for each in errors] == [
+        (RuntimeError, "HTTPStatusError: denied")
+    ] * 2
+    assert found.response is None
+
+
+def test_an_error_of_a_status_has_the_response_that_was_kept() -> None:
+    """One that the caller's `check` raised, of a success."""
+    response = httpx.Response(403, request=httpx.Request("GET", URL))
+    result = failure(
+        kind=FailureKind.callback, error=denied(), response=response, out_of_budget=True
+    )
+
+    found = there_and_back(result)
+
+    assert isinstance(found.error, httpx.HTTPStatusError)
+    assert found.error.response.status_code == 403
+    assert str(found.error.request.url) == URL
+    assert found.out_of_budget
+
+
+@pytest.mark.parametrize(
+    ("item", "url"),
+    [
+        ("http://host.test:port/", None),
+        (Request(URL, params=object()), URL),  # type: ignore[arg-type]
+    ],
+)
+def test_a_request_that_could_not_be_made_comes_back_too(item: Any, url: str | None) -> None:
+    """With the URL if it is one."""
+    error = httpx.InvalidURL("no")
+    result = failure(kind=FailureKind.invalid_request, item=item, url=None, error=error, attempts=0)
+
+    found = there_and_back(result)
+
+    assert isinstance(found.error, httpx.InvalidURL)
+    assert found.url == url

@@ -17,6 +17,7 @@ from asyncbatch._journal._schema import (
     check,
     checked_path,
     migrate,
+    naming,
     open_journal,
     open_to_read,
 )
@@ -263,3 +264,97 @@ def test_a_link_is_followed_to_its_journal(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "run.db")
 
     assert checked_path(tmp_path / "link.db", "link.db") == checked_path(tmp_path / "run.db", "")
+
+
+def test_a_journal_in_a_place_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can still be read."""
+    path = made(tmp_path / "run.db", 1)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    with pytest.raises(PermissionError, match=r"cannot be written to: 'run\.db'"):
+        open_journal(path, "run.db", "process")
+
+    read(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SQLite has no such locks on Windows")
+def test_a_file_system_without_shared_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would do without its log, and each write would wait for the disk."""
+    uri = _schema._uri
+    monkeypatch.setattr(_schema, "_uri", lambda path, mode: f"{uri(path, mode)}&vfs=unix-dotfile")
+
+    with pytest.raises(JournalError, match=r"^run\.db: its file system has no shared memory"):
+        open_journal(tmp_path / "run.db", "run.db", "process")
+
+
+def test_a_migration_that_cannot_begin_says_why(tmp_path: Path) -> None:
+    """There is no transaction to take back then."""
+    path = made(tmp_path / "run.db")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        migrate(connection, 0)
+
+    connection.close()
+    holder.close()
+
+
+def test_a_journal_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk."""
+    monkeypatch.setattr(_schema, "STEPS", [*STEPS, "INSERT INTO nothing VALUES (1);"])
+
+    with pytest.raises(JournalError, match="nothing"):
+        open_journal(tmp_path / "run.db", "run.db", "process")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_without_its_tables_cannot_be_read(tmp_path: Path) -> None:
+    """The error of SQLite names the journal."""
+    path = made(tmp_path / "run.db")
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE settings")
+    connection.close()
+
+    with pytest.raises(JournalError, match=r"^run\.db: it cannot be used \(no such table"):
+        read(path)
+
+
+def test_an_error_of_sqlite_for_lack_of_space_says_so() -> None:
+    """What SQLite says of it is in the text too."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA max_page_count = 1")
+
+    with (
+        pytest.raises(JournalError, match=r"^run\.db: no space left for the journal \(.*full"),
+        naming("run.db"),
+    ):
+        connection.execute("CREATE TABLE a (a)")
+
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(60, len(STEPS) + 1), (68, 7)], ids=["newer", "foreign"]
+)
+def test_a_database_of_others_is_refused_also_where_its_log_has_the_rest(
+    tmp_path: Path, place: int, value: int
+) -> None:
+    """Copying its log was interrupted, as it may be with a journal."""
+    main, log = killed(tmp_path)
+    path = tmp_path / "run.db"
+    Path(f"{path}-wal").write_bytes(log)
+    path.write_bytes(main[: PAGE_SIZE * 10])
+    assert check(path, "run.db") == len(STEPS)
+    path.write_bytes(main[:place] + value.to_bytes(4, "big") + main[place + 4 : PAGE_SIZE * 10])
+
+    with pytest.raises(NotAJournal):
+        check(path, "run.db")

@@ -12,7 +12,7 @@ import pytest
 
 from asyncbatch import Journal, JournalError, JournalInUse
 from asyncbatch._journal._record import Record
-from asyncbatch._journal._store import AT_ONCE, OutOfSpace, Store
+from asyncbatch._journal._store import AT_ONCE, OutOfSpace, Store, remember
 
 
 def opened(path: Path, **options: Any) -> Store:
@@ -270,3 +270,40 @@ def test_a_journal_that_is_gone_is_not_written_to(path: Path, is_replaced: bool)
 
     left = {"run.db", "run.db-wal"} if is_replaced else set()
     assert {each.name for each in path.parent.iterdir()} == left
+
+
+def test_a_journal_without_its_tables_is_refused_and_not_locked(path: Path) -> None:
+    """The error names it."""
+    opened(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE results RENAME TO others")
+    connection.close()
+
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"^run\.db: it cannot be used \(no such table"):
+            opened(path)
+
+    assert [each.name for each in path.parent.iterdir()] == ["run.db"]
+
+
+def test_a_body_that_cannot_be_written_beside_the_journal_is_an_error_of_it(
+    store: Store, path: Path
+) -> None:
+    """One that the batch ends with, unlike a full disk."""
+    Path(f"{path}.d").write_text("no folder")
+
+    with pytest.raises(JournalError, match=r"^run\.db: a body cannot be written beside it \("):
+        store.write([(record(b"k0"), os.urandom(500_000))])
+
+
+def test_a_cache_of_heads_is_bounded() -> None:
+    """A server may send a new head with each response; the last ones are remembered."""
+    cache: dict[int, int] = {}
+
+    sizes = []
+    for number in range(2000):
+        remember(cache, number, number)
+        sizes.append(len(cache))
+
+    assert max(sizes) < 1000
+    assert cache[1999] == 1999

@@ -209,3 +209,34 @@ async def test_a_thread_that_cannot_start_is_raised_and_not_waited_for(
     again = Journaled().writer
     await again.open(maker(tmp_path / "run.db"))
     await again.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OutOfSpace(), "no space left; 1 results were written, 0 were not"),
+        (JournalError("run.db", "broken"), "broken"),
+    ],
+)
+async def test_an_error_of_an_announcement_ends_the_writing(
+    tmp_path: Path, error: Exception, expected: str
+) -> None:
+    """The request is not sent, and the batch is told."""
+    journaled = Journaled()
+    writer = journaled.writer
+    await writer.open(maker(tmp_path / "run.db"))
+    writer.add(b"0", success(0))
+    await writer.flush()
+
+    def break_(store: Store) -> None:
+        store.write = failing(error, 0)(store)  # type: ignore[method-assign]
+
+    await writer.call(break_)
+    with pytest.raises(JournalError) as raised:
+        await writer.announce(record_before_sending(b"1", "http://host.test/", 1.0))
+    writer.add(b"2", success(2))
+    await writer.close()
+
+    assert str(raised.value) == f"run.db: {expected}"
+    assert [type(each) for each in journaled.errors] == [type(raised.value)]
+    assert journaled.indices == [0]
