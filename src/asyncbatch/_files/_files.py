@@ -122,8 +122,6 @@ class Files:
 
     def _key_of(self, folder: Path, name: str) -> str:
         """Return what all spellings of the path of a file have in common."""
-        if name in ("", ".", ".."):
-            return target_key(_place_of(folder / name))
         last, prefix = self._folder
         if folder is not last:
             prefix = self._prefix_of(folder)

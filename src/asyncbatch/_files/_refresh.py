@@ -24,7 +24,12 @@ def refreshable(path: Path, identity: str) -> Version | None:
         identity: That of the URL.
     """
     state = read_beside(_beside(path))
-    if state is None or state.get("request") != identity or state.get("file") != _look_of(path):
+    if state is None or state.get("request") != identity:
+        return None
+    try:
+        if state.get("file") != _look_of(path):
+            return None
+    except FileNotFoundError:
         return None
     version = version_from(state)
     if version is None or version.is_coded:
@@ -36,8 +41,8 @@ def keep_refresh(path: Path, identity: str, version: Version) -> None:
     """Write down which version a file is of. Without it, the file is fetched again."""
     if not (version.etag or version.last_modified):
         return
-    state = {"request": identity, "file": _look_of(path), **state_of(version)}
     with contextlib.suppress(OSError):
+        state = {"request": identity, "file": _look_of(path), **state_of(version)}
         write_beside(_beside(path), json.dumps(state).encode() + b"\n")
 
 
@@ -51,9 +56,6 @@ def _beside(path: Path) -> Path:
     return path.parent / refresh_name(path.name)
 
 
-def _look_of(path: Path) -> list[int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
+def _look_of(path: Path) -> list[int]:
+    found = path.lstat()
     return [found.st_size, found.st_mtime_ns]

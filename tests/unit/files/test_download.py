@@ -14,8 +14,8 @@ from asyncbatch import FailureKind, Folder, Request
 from asyncbatch._files import Download, Files, _disk, _download
 from asyncbatch._files._part import Part
 from asyncbatch._files._receivers import Receivers
-from asyncbatch._runtime._threads import Threads
-from asyncbatch._values._sink import Head, Mismatch, SinkFailure, Taking, TooLarge
+from asyncbatch._runtime._threads import NoThreads, Threads
+from asyncbatch._values._sink import Head, Mismatch, Saved, SinkFailure, Taking, TooLarge
 
 URL = "http://host.test/x"
 ETAG = '"one"'
@@ -313,13 +313,16 @@ async def test_a_checksum_that_differs_is_tried_once_more(tmp_path: Path):
     again: list[bool] = []
     for _ in range(2):
         await file.begin()
-        await file.accept(head(etag=ETAG))
+        await file.accept(head(etag=ETAG, content_length=5))
         await file.write(b"wrong")
+        assert file.length == 5
         with pytest.raises(Mismatch) as caught:
             await file.finish()
         again.append(caught.value.again)
         await file.end()
 
+    assert file.begin_nowait()
+    assert file.length is None
     assert again == [True, False]
     assert caught.value.expected == f"sha256:{digest}"
     assert names(tmp_path) == []
@@ -411,3 +414,46 @@ async def test_a_whole_body_whose_try_was_cancelled_is_out_of_the_way(
     assert between in ([], ["x"])
     assert (tmp_path / "x").read_bytes() == (b"cancelled" if between else b"second")
     assert names(tmp_path) == ["x"]
+
+
+async def test_a_whole_body_that_needs_a_part_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a file system that gives a file no name afterwards."""
+    link = os.link
+
+    def refuse(source: str, target: Path, **options: object) -> None:
+        if options.get("follow_symlinks"):
+            raise PermissionError("no names here")
+        link(source, target, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "link", refuse)
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head(content_length=3))
+    await file.write(b"abc")
+    saved = await file.finish()
+    await file.end()
+
+    assert saved == Saved(tmp_path / "x", 3, 0)
+    assert (tmp_path / "x").read_bytes() == b"abc"
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.may_block
+async def test_without_threads_what_has_arrived_is_kept_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As in a system that allows no more of them."""
+
+    def refuse(function: object) -> None:
+        raise NoThreads
+
+    file = download(tmp_path)
+    await file.begin()
+    await file.accept(head(etag=ETAG, content_length=9))
+    await file.write(b"abc")
+    monkeypatch.setattr(_disk._threads, "submit", refuse)
+    await file.end()
+
+    assert (tmp_path / "x.part").read_bytes() == b"abc"

@@ -24,9 +24,14 @@ HEAD = Head(200, "GET", URL, [(b"etag", b'"one"')], lambda: None)
 
 
 def file_writer(
-    folder: Path, *, exists: str = "overwrite", resume: bool = True, checksum: str | None = None
+    folder: Path,
+    *,
+    exists: str = "overwrite",
+    resume: bool = True,
+    checksum: str | None = None,
+    params: dict[str, str] | None = None,
 ) -> FileWriter:
-    request = Request(URL)
+    request = Request(URL, params=params)
     naming = Naming(Folder(folder, exists=exists), request, Files(None).claim, None)  # type: ignore[arg-type]
     return FileWriter(
         naming,
@@ -405,3 +410,78 @@ def test_too_many_bytes_are_found_in_the_thread(tmp_path: Path) -> None:
         writer.go_on(part, refilling(b"def"), memoryview(bytearray(4)), never)
 
     assert names(tmp_path) == []
+
+
+def test_a_part_is_continued_only_for_the_same_parameters(tmp_path: Path) -> None:
+    """They are a part of the URL."""
+    writer = file_writer(tmp_path, params={"a": "1"})
+    part = begun(writer, 6)
+    writer.write(part, [b"abc"])
+    writer.keep(part, [])
+    asked = {}
+    for value in ("2", "1"):
+        again, other = Part(), file_writer(tmp_path, params={"a": value})
+        other.prepare(again)
+        asked[value] = other.asked
+        again.close()
+
+    assert asked == {"1": Asked.REST, "2": Asked.WHOLE}
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [(b"abc", Asked.NEWER), (b"abd", Asked.WHOLE), (None, Asked.WHOLE)],
+    ids=["right", "wrong", "absent"],
+)
+def test_a_file_is_refreshed_only_if_its_hash_is_right(
+    tmp_path: Path, content: bytes | None, asked: Asked
+) -> None:
+    """The server would say that a wrong one has not changed."""
+    digest = hashlib.sha256(b"abc").hexdigest()
+    path = tmp_path / "x"
+    if content is not None:
+        writer = file_writer(tmp_path, exists="refresh")
+        part = begun(writer, 3)
+        writer.finish(part, [content])
+        assert path.read_bytes() == content
+    writer = file_writer(tmp_path, exists="refresh", checksum=f"sha256:{digest}")
+    part = Part()
+
+    writer.prepare(part)
+    part.close()
+
+    assert writer.asked is asked
+
+
+class Halves:
+    """A decoder that passes each byte on twice, in two pieces."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+
+    def feed(self, piece: bytes) -> None:
+        self._put(piece)
+        self._put(piece)
+
+    def finish(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("hashed", "is_right"), [(b"abab", True), (b"ab", False)])
+def test_the_hash_is_that_of_the_decoded_body(
+    tmp_path: Path, hashed: bytes, is_right: bool
+) -> None:
+    """Which is what the file has."""
+    digest = hashlib.sha256(hashed).hexdigest()
+    writer = file_writer(tmp_path, checksum=f"sha256:{digest}")
+    part = begun(writer)
+    writer.decode_by(Halves, part)  # type: ignore[arg-type]  # as much of a decoder as is used
+    if not is_right:
+        with pytest.raises(Mismatch):
+            writer.finish(part, [b"ab"])
+        assert names(tmp_path) == []
+        return
+
+    writer.finish(part, [b"ab"])
+
+    assert (tmp_path / "x").read_bytes() == b"abab"

@@ -350,6 +350,7 @@ def test_without_hard_links_a_file_is_not_replaced_either(
 
 def test_after_closing_nothing_is_written(tmp_path: Path):
     """A thread may come too late, after its try was cancelled."""
+    fed: list[bytes] = []
     part = opened(tmp_path / "x")
     part.keep({})
     part.write([b"a"])
@@ -357,11 +358,17 @@ def test_after_closing_nothing_is_written(tmp_path: Path):
     part.write([b"b"])
     part.cut(0)
     part.sync()
+    part.keep({"etag": '"2"'})
+    part.feed(fed.append)
+    with pytest.raises(OSError, match="has been closed"):
+        part.complete(tmp_path / "x", replaces=False)
     late = Part()
     late.close()
     late.open(tmp_path / "y")
 
     assert (tmp_path / "x.part").read_bytes() == b"a"
+    assert '"2"' not in (tmp_path / ".x.resume").read_text()
+    assert fed == []
     assert not late.is_open
     assert not (tmp_path / "y.part").exists()
 
@@ -417,3 +424,104 @@ def test_threads_may_call_it_at_the_same_time(tmp_path: Path):
     assert sorted(content[at : at + 1000] for at in range(0, 8000, 1000)) == [
         bytes([at]) * 1000 for at in range(8)
     ]
+
+
+@pytest.mark.parametrize("becomes", ["nothing", "another file"])
+def test_a_part_that_is_taken_away_each_time_it_is_opened_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: str
+):
+    """Other programs complete the file again and again."""
+    openings: list[int] = []
+
+    def lock_late(fd: int, path: Path) -> None:
+        openings.append(fd)
+        path.unlink()
+        if becomes == "another file":
+            path.write_bytes(b"theirs")
+
+    monkeypatch.setattr(_part, "_lock_file", lock_late)
+    part = Part()
+
+    with pytest.raises(OSError, match="other programs write it"):
+        part.open(tmp_path / "x")
+
+    part.close()
+    assert len(openings) == 10
+    assert names(tmp_path) == ([] if becomes == "nothing" else ["x.part"])
+
+
+def test_a_piece_that_is_written_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A call of the system may write less than it is given, as near the end of a disk."""
+    write = os.write
+    part = opened(tmp_path / "x")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, piece: write(fd, bytes(piece)[:2]))
+        part.write([b"abcde", b"f"])
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert part.size == 6
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+
+
+def test_a_part_that_became_shorter_has_no_hash(tmp_path: Path):
+    """Another program has cut it; reading would not end."""
+    part = opened(tmp_path / "x")
+    part.write([b"abcde"])
+    os.truncate(part.path, 3)
+    fed: list[bytes] = []
+
+    with pytest.raises(OSError, match="became shorter"):
+        part.feed(fed.append)
+
+    part.close()
+    assert fed == [b"abc"]
+
+
+def test_without_advice_to_the_system_a_long_part_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Only Linux and some others take it."""
+    monkeypatch.setattr(_part, "_UNSTARTED", 4)
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    part = opened(tmp_path / "x")
+
+    part.write([b"abcdef"])
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert (tmp_path / "x").read_bytes() == b"abcdef"
+
+
+@pytest.mark.skipif(_part.fcntl is None, reason="other locks")
+def test_a_file_system_without_locks_has_parts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some network file systems have none."""
+
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_part.fcntl, "flock", refuse)
+    part = opened(tmp_path / "x")
+    part.write([b"a"])
+    part.complete(tmp_path / "x", replaces=False)
+
+    assert (tmp_path / "x").read_bytes() == b"a"
+
+
+def test_a_system_that_does_not_name_its_start_is_taken_for_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Only Linux names it: a part is continued elsewhere too."""
+
+    def refuse(path: Path, *given: object) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(_part, "_boot", _part._boot.__wrapped__)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    part = opened(tmp_path / "x")
+    part.keep({"etag": '"1"'})
+    part.write([b"abc"])
+    part.close()
+    again = opened(tmp_path / "x")
+
+    assert again.state() == {"etag": '"1"'}
+    assert again.size == 3
+    again.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import anyio
 import pytest
 
+from asyncbatch._files import _receivers
 from asyncbatch._files._receivers import Receivers
 from asyncbatch._runtime._threads import Threads
 
@@ -91,3 +93,31 @@ async def test_a_long_call_waits_for_its_value() -> None:
 
     assert before == []
     assert values == ["went on"]
+
+
+class LateThreads:
+    """Threads of which one takes a call at the last moment before it is withdrawn."""
+
+    def __init__(self) -> None:
+        self.function: Callable[[], None] | None = None
+
+    def start(self, function: Callable[[], None]) -> None:
+        self.function = function
+
+    def take(self) -> float:
+        function, self.function = self.function, None
+        if function is not None:
+            function()
+        return 1000.0
+
+
+async def test_a_call_that_is_taken_before_it_is_withdrawn_returns_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the threads do not count as held up."""
+    threads = LateThreads()
+    # It looks at the time between its last look at the call and its withdrawal.
+    monkeypatch.setattr(_receivers, "monotonic", threads.take)
+    receivers = Receivers(threads, 0.0)  # type: ignore[arg-type]  # a fake
+
+    assert [await receivers.call(lambda: number) for number in (1, 2)] == [1, 2]  # noqa: B023

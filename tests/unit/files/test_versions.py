@@ -13,11 +13,13 @@ from asyncbatch._files._versions import (
     identity_of,
     location_of,
     parse_content_range,
+    plain_length,
     range_head,
     state_of,
     version_from,
     version_of,
 )
+from asyncbatch._values._sink import Head
 
 URL = "https://example.org/file.bin"
 MODIFIED = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -249,3 +251,26 @@ def test_an_identity_is_the_url_as_it_is_asked_for() -> None:
 def test_no_secret_is_in_a_digest(digest) -> None:
     """What is kept on the disk shows neither password, token nor path."""
     assert set(digest("https://user:secret@example.org/token?key=1")) <= set("0123456789abcdef")
+
+
+LENGTH = (b"Content-Length", b"5")
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "length"),
+    [
+        (200, [LENGTH], 5),
+        (200, [], None),
+        (206, [LENGTH], None),
+        (200, [LENGTH, LENGTH], None),
+        (200, [(b"content-length", b"+5")], None),
+        (200, [(b"content-length", b"5" * 19)], None),
+        (200, [LENGTH, (b"content-encoding", b"gzip")], None),
+        (200, [LENGTH, (b"Content-Range", b"bytes 0-4/5")], None),
+    ],
+)
+def test_the_length_of_a_plain_body(
+    status: int, fields: list[tuple[bytes, bytes]], length: int | None
+) -> None:
+    """Anything unusual in the head is looked at closer."""
+    assert plain_length(Head(status, "GET", URL, fields, lambda: None)) == length
