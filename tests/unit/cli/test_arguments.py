@@ -236,6 +236,13 @@ def test_a_body_is_posted(tmp_path: Path):
     assert (json[2]["content-type"], json[2]["accept"]) == ("application/json", "text/plain")
 
 
+def test_a_body_may_come_from_stdin(monkeypatch: pytest.MonkeyPatch):
+    """As it is, not as text."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\r\n")))
+
+    assert sent("-d", "@-")[:2] == ("POST", b"\xff\r\n")
+
+
 def test_cookies_proxy_and_certificates_are_those_of_a_fetcher(options: dict[str, Any]):
     """With the letters that curl has for them."""
     parse(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,3 +186,47 @@ def test_retry_fetches_no_file_again(
     first, second = fetch_many_sync(urls, journal=path, to=folder)
     assert first.from_journal
     assert second.path == folder / "busy"
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("command", ["show", "export", "retry"])
+@pytest.mark.parametrize(("stdout", "code"), [(Gone(), 141), (None, None)])
+def test_a_reader_that_leaves_early_is_no_error_of_the_journal(
+    server: LoopbackServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    stdout: Gone | None,
+    code: int | None,
+) -> None:
+    """Nor is a program without stdout."""
+    path = str(tmp_path / "run.db")
+    fetch_many_sync([server.url("/busy")], journal=path, retry=Retry(attempts=1))
+    monkeypatch.setattr(sys, "stdout", stdout)
+
+    found = main(["journal", command, path])
+
+    assert found == (code if code is not None else {"show": 0, "export": 0, "retry": 0}[command])
+    assert capsys.readouterr().err == ""
+
+
+def test_retry_leaves_what_has_succeeded_and_names_nothing_of_it(
+    server: LoopbackServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of requests that could not be sent again."""
+    path = str(tmp_path / "run.db")
+    posted = Request(server.url("/ok"), "POST", content=b"1")
+    fetch_many_sync([posted, server.url("/busy")], journal=path, retry=Retry(attempts=1))
+    sent = len(server.requests)
+
+    assert main(["journal", "retry", path]) == 0
+
+    assert [request.target for request in server.requests[sent:]] == ["/busy"]
+    assert capsys.readouterr().err == ""

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -699,3 +700,87 @@ def test_bodies_are_saved_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(fetched)["path"] == str(tmp_path / "a.txt")
     assert skipped.split()[0] == "exists"
     assert (tmp_path / "a.txt").read_bytes() == b"ok"
+
+
+def test_ctrl_c_ends_the_demo_with_its_code(monkeypatch: pytest.MonkeyPatch):
+    """And without a traceback."""
+
+    async def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_main, "run_demo", interrupt)
+
+    assert main([]) == 130
+
+
+def test_what_is_in_stdin_is_not_lost_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Without an argument, the demo runs."""
+
+    async def go_as_planned() -> bool:
+        return True
+
+    (tmp_path / "urls").write_text("http://host.test/\n")
+    monkeypatch.setattr(_main, "run_demo", go_as_planned)
+    with (tmp_path / "urls").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code = main([])
+
+    assert code == 0
+    assert "stdin is not read; use -f - " in capsys.readouterr().err
+
+
+def test_it_runs_in_any_thread(server: LoopbackServer, capsys: pytest.CaptureFixture[str]):
+    """Signals can be waited for in the main thread only."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main([server.url("/a")])))
+
+    thread.start()
+    thread.join()
+
+    assert codes == [0]
+    assert columns(capsys.readouterr().out) == [["200", "5", server.url("/a")]]
+
+
+def test_ctrl_c_sums_up_too_where_signals_cannot_be_waited_for(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As on Windows: the event loop raises a KeyboardInterrupt."""
+    add = _main.SummaryBuilder.add
+
+    def add_and_interrupt(builder: Any, result: Any) -> None:
+        add(builder, result)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_main, "_signals", list)
+    monkeypatch.setattr(_main.SummaryBuilder, "add", add_and_interrupt)
+    code = main([server.url("/a"), server.url("/hang")])
+
+    assert code == 130
+    assert capsys.readouterr().err.startswith("interrupted\n1 request in ")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("gone"), "the rest of the input was (gone) not read"),
+        (KeyboardInterrupt(), "the rest of the input was not read"),
+    ],
+)
+def test_input_that_cannot_be_counted_is_told_as_well(
+    server: LoopbackServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    said: str,
+):
+    """A file that breaks off after the end of the batch, or a second Ctrl-C meanwhile."""
+
+    def fail(source: object) -> str:
+        raise error
+
+    monkeypatch.setattr(_main.Source, "unread", fail)
+
+    assert main([server.url("/a")]) == 1
+    assert said in capsys.readouterr().err

@@ -155,3 +155,19 @@ def test_what_is_written_meanwhile_may_be_where_fetched_files_replace_nothing(
     assert main([*argv, "--jsonl", str(lines)]) == 0
 
     assert json.loads(lines.read_text())["url"] == server.url("/page")
+
+
+@pytest.mark.parametrize("exists", ["overwrite", "refresh"])
+def test_what_is_written_elsewhere_or_at_the_end_does_not_stand_in_the_way(
+    server: LoopbackServer, tmp_path: Path, exists: str
+):
+    """The report is compared with the fetched files."""
+    folder, lines = tmp_path / "downloads", tmp_path / "lines"
+    folder.mkdir()
+    argv = [server.url("/page"), "-q", "-o", str(folder), "--exists", exists]
+
+    code = main([*argv, "--jsonl", str(lines), "--report", f"{folder}/report.html"])
+
+    assert code == 0
+    assert json.loads(lines.read_text())["url"] == server.url("/page")
+    assert {"page", "report.html"} <= {each.name for each in folder.iterdir()}

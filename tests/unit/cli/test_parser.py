@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from inspect import signature
 
@@ -129,3 +130,14 @@ def test_options_may_stand_between_urls():
     arguments = given("http://a.test/", "-q", "http://b.test/", "--ordered", "http://c.test/")
 
     assert arguments["urls"] == ["http://a.test/", "http://b.test/", "http://c.test/"]
+
+
+def test_help_that_has_nowhere_to_go_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    """A service may have neither stdout nor stderr."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    with pytest.raises(SystemExit) as ended:
+        given("--help")
+
+    assert ended.value.code == 0

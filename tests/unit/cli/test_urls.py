@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -196,3 +197,50 @@ async def test_an_endless_line_of_a_pipe_is_refused(monkeypatch: pytest.MonkeyPa
             with pytest.raises(NotAList):
                 await anext(urls)
     os.close(writer)
+
+
+def test_a_list_that_is_packed_well_comes_out_whole(monkeypatch: pytest.MonkeyPatch):
+    """One byte of it is hundreds of the list, more than are unpacked at once."""
+    monkeypatch.setattr(_urls, "CHUNK", 10)
+    packed = gzip.compress(b"#" + b"a" * 5000 + b"\nhttp://one.test/\n")
+    lines = Lines("urls")
+
+    found = [url for byte in packed for url in lines.feed(bytes([byte]))]
+
+    assert [*found, *lines.finish()] == ["http://one.test/"]
+
+
+def test_a_pipe_is_read_like_a_file_where_it_cannot_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """On Windows, only sockets can be."""
+    reader, writer = os.pipe()
+    os.write(writer, TEXT)
+    os.close(writer)
+    monkeypatch.setattr(_urls, "os", SimpleNamespace(name="nt"))
+
+    with os.fdopen(reader, "rb") as file:
+        assert read(urls_in(file, Lines("stdin"))) == URLS
+
+
+async def test_a_pipe_that_another_reader_emptied_is_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It was readable, and is not any more."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    waits: list[int] = []
+
+    async def say_readable(descriptor: int) -> None:
+        waits.append(descriptor)
+        if len(waits) == 2:
+            os.write(writer, TEXT)
+            os.close(writer)
+
+    monkeypatch.setattr(_urls.anyio, "wait_readable", say_readable)
+    with os.fdopen(reader, "rb") as file:
+        urls = urls_in(file, Lines("stdin"))
+        assert isinstance(urls, AsyncGenerator)
+
+        assert [url async for url in urls] == URLS
+    assert len(waits) == 3

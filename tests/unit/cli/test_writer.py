@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import select
 import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncbatch._cli._writer import BACKLOG, writing_to
+from asyncbatch._cli import _writer
+from asyncbatch._cli._writer import BACKLOG, TextOutput, writing_to
 
 
 class Stuck(io.StringIO):
@@ -102,3 +107,104 @@ async def test_a_letter_the_terminal_lacks_is_written_out():
         await writer.put_line("http://host.test/\u00fc\n")
 
     assert raw.getvalue() == b"http://host.test/\\xfc\n"
+
+
+class Pipe(io.StringIO):
+    """A pipe that does not block, and whose buffer in Python cannot be flushed at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader, self.writer = os.pipe()
+        for end in (self.reader, self.writer):
+            os.set_blocking(end, False)
+        self.refusals: list[TextOutput | None] = []
+
+    def fileno(self) -> int:
+        return self.writer
+
+    def flush(self) -> None:
+        if self.refusals:
+            if (stopped := self.refusals.pop()) is not None:
+                stopped.stopped = True
+            raise BlockingIOError
+
+    def read_all(self) -> bytes:
+        with os.fdopen(os.dup(self.reader), "rb") as file:
+            return file.read() or b""
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    os.close(pipe.reader)
+    os.close(pipe.writer)
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes of posix")
+
+
+@posix
+def test_what_others_have_written_comes_first(pipe: Pipe):
+    """It is flushed as soon as there is room for it."""
+    pipe.refusals = [None, None]
+
+    TextOutput(pipe).write("x")
+
+    assert pipe.refusals == []
+    assert pipe.read_all() == b"x"
+
+
+@posix
+def test_a_writer_that_is_stopped_waits_for_no_room(pipe: Pipe):
+    """Neither to flush what others have written, nor for its own."""
+    output = TextOutput(pipe)
+    pipe.refusals = [output]
+
+    output.write("x")
+
+    assert pipe.read_all() == b""
+
+
+@posix
+def test_a_full_pipe_is_waited_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
+    """Until its reader has read."""
+    while True:
+        try:
+            os.write(pipe.writer, bytes(4096))
+        except BlockingIOError:
+            break
+    monkeypatch.setattr(_writer, "POLL_SECONDS", 0.0)
+    wait_for_room, waits = _writer._wait_for_room, list[bool]()
+
+    def wait_and_read(descriptor: int) -> bool:
+        waits.append(wait_for_room(descriptor))
+        if not waits[-1]:
+            pipe.read_all()
+        return waits[-1]
+
+    monkeypatch.setattr(_writer, "_wait_for_room", wait_and_read)
+    TextOutput(pipe).write("x" * 5000)
+
+    assert waits == [False, True, True]
+    assert pipe.read_all() == b"x" * 5000
+
+
+@posix
+def test_without_poll_a_pipe_is_written_too(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
+    """As under eventlet, which takes it away."""
+    monkeypatch.delattr(select, "poll")
+    monkeypatch.setattr(_writer, "POLL_SECONDS", 0.0)
+
+    TextOutput(pipe).write("x" * 5000)
+
+    assert pipe.read_all() == b"x" * 5000
+
+
+def test_where_no_stream_can_be_waited_for_it_blocks(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
+    """As on Windows."""
+    monkeypatch.setattr(_writer, "os", SimpleNamespace(name="nt"))
+
+    TextOutput(pipe).write("x")
+
+    assert pipe.getvalue() == "x"
