@@ -90,15 +90,6 @@ class EnginePoolMixin:
         self._limits: dict[tuple[float | None, ...], ExchangeLimits] = {}
         super().__init__(**options)
 
-    def create_connection(self, origin: Any) -> Any:
-        """Make httpcore's own connection; make the TLS context when it is first needed."""
-        to_proxy = self.route is not None and self.route.is_tls
-        if self._ssl_context is None and (origin.scheme in _SECURE_SCHEMES or to_proxy):
-            self._ssl_context = self._make_ssl_context()
-        if to_proxy and self._proxy.ssl_context is None:
-            self._proxy.ssl_context = self._ssl_context
-        return super().create_connection(origin)  # type: ignore[misc]  # the pool's
-
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request, and return the response when its head has arrived."""
         # Removed, because a redirected request inherits the extensions.
@@ -144,7 +135,8 @@ class EnginePoolMixin:
             )
         if self.route is not None:
             self._check_given(request.url, self.route)
-        if self._ssl_context is None and request.url.scheme in _SECURE_SCHEMES:
+        is_proxys = self.route is not None and self.route.is_tls and not self._proxy.ssl_context
+        if self._ssl_context is None and (is_proxys or request.url.scheme in _SECURE_SCHEMES):
             # Reading the roots takes some 20 ms, and would block the event loop.
             try:
                 self._ssl_context = await self._ssl_context_made()
@@ -152,6 +144,8 @@ class EnginePoolMixin:
                 error = ContextFailed(str(exc))
                 error.__cause__ = exc
                 raise self.as_core_error(error) from error
+        if is_proxys:
+            self._proxy.ssl_context = self._ssl_context
         return await super().handle_async_request(request)  # type: ignore[misc]  # the pool's
 
     def _check_given(self, url: Any, route: Proxy) -> None:

@@ -47,10 +47,6 @@ class SocksBackend:
         stream = await self._backend.connect_tcp(host, port, timeout=timeout, **options)
         return SocksStream(stream, self._core, timeout)
 
-    async def sleep(self, seconds: float) -> None:
-        """Pass on."""
-        await self._backend.sleep(seconds)
-
 
 class SocksStream:
     """

@@ -240,19 +240,17 @@ class ClientSession:
             self.consume(stream, len(content))
             return
         if not has_begun:
-            # nghttp2 takes DATA after an informational response.
+            # nghttp2 takes DATA without content after an informational response.
             self.consume(stream, len(content))
             self._refuse(stream, ProtocolError("a body before the head of the response"))
             return
         self._owner.content_received(stream, content, is_end=event.end_stream)
 
     def _trailers(self, event: events.TrailersReceived) -> None:
-        has_begun = self._live.get(event.stream_id)
-        if has_begun is None:
+        # nghttp2 takes fields for trailers only after the head of the response.
+        if event.stream_id not in self._live:
             return
         try:
-            if not has_begun:
-                raise ProtocolError("trailers before the head of the response")
             fields = trailers_of(event.headers)
         except ExchangeError as exc:
             self._refuse(event.stream_id, exc)

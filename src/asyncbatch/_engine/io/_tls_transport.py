@@ -325,12 +325,11 @@ class TLSTransport:
             self._end_handshake(exc)
             self.abort()
             return
-        if self._lower is not None:
-            self._end_handshake(None)
-            # The end of the handshake (TLS 1.3) goes with the first request, which is written by
-            # the task that waits or, a turn later, by the callback of that task. One write less
-            # also saves the server a wake-up.
-            self._loop.call_soon(self._loop.call_soon, self._send_rest)
+        self._end_handshake(None)
+        # The end of the handshake (TLS 1.3) goes with the first request, which is written by the
+        # task that waits or, a turn later, by the callback of that task. One write less also saves
+        # the server a wake-up.
+        self._loop.call_soon(self._loop.call_soon, self._send_rest)
 
     def _send_rest(self) -> None:
         """Send the end of the handshake, if no request was sent with it."""

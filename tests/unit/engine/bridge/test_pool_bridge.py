@@ -8,6 +8,7 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
+import trustme
 
 from asyncbatch import HTTPTransport
 from asyncbatch._engine import (
@@ -18,10 +19,14 @@ from asyncbatch._engine import (
     ResolveFailed,
     SentTooSlowly,
     TimedOut,
+    is_stock_pool,
+    is_untouched,
 )
+from asyncbatch._engine.bridge import _pool_bridge
 from asyncbatch._engine.bridge._pool_bridge import (
     EXCHANGE_EXTENSION,
     MINIMUM_RATE_EXTENSION,
+    PROXY_EXTENSION,
     REPLAY_EXTENSION,
     NetworkStream,
 )
@@ -31,6 +36,8 @@ from asyncbatch._engine.http11 import (
     ProtocolError,
     TruncatedResponse,
 )
+from asyncbatch._runtime._threads import NoThreads
+from asyncbatch._values._proxy import Proxy
 from tests.raw_server import OK, Peer, answer_all, serve
 
 
@@ -229,3 +236,67 @@ def test_the_network_stream_of_a_response_tells_what_httpxs_does() -> None:
 
     assert told == ["sockname", "peername", "socket", None]
     assert NetworkStream(None).get_extra_info("socket") is None
+
+
+UPGRADE = [("Host", "x"), ("Connection", "upgrade"), ("Upgrade", "echo"), ("Content-Length", "0")]
+
+
+async def test_an_upgrade_by_a_proxy_of_its_own_is_refused(pool: Any) -> None:
+    """Httpcore would not use that proxy."""
+    proxy = {PROXY_EXTENSION: Proxy("http", "127.0.0.1", 9)}
+    with pytest.raises(httpcore.UnsupportedProtocol, match="a proxy of its own"):
+        await post(pool, "http://127.0.0.1:9/", UPGRADE, b"", **proxy)
+
+
+async def test_an_upgrade_by_a_proxy_with_tls_trusts_what_all_requests_do() -> None:
+    """Also for a plain URL, for which httpcore needs no other context."""
+    authority, ours = trustme.CA(), ssl.create_default_context()
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.configure_trust(ours)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    async with serve(answer_all, tls=theirs) as server:
+        proxy = httpx.Proxy(server.url.replace("http:", "https:"))
+        async with HTTPTransport(proxy=proxy, verify=ours) as transport:
+            response, body = await post(transport._pool, "http://x.test/", UPGRADE, b"")
+
+    assert (response.status, body) == (200, b"ok")
+    assert server.requests[0].startswith(b"POST http://x.test/ ")
+
+
+async def test_the_context_of_an_upgrade_is_made_here_if_no_thread_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rather than fail: the machine may have threads no more."""
+
+    async def no_threads(*_: object) -> None:
+        raise NoThreads
+
+    def fail() -> ssl.SSLContext:
+        raise OSError("was made")
+
+    monkeypatch.setattr(_pool_bridge._threads, "call", no_threads)
+    async with HTTPTransport() as transport:
+        pool: Any = transport._pool
+        pool._make_ssl_context = fail
+        with pytest.raises(httpcore.ConnectError, match="was made"):
+            await post(pool, "https://127.0.0.1:9/", UPGRADE, b"")
+
+
+def test_only_a_pool_without_a_proxy_is_taken_for_a_stock_one() -> None:
+    """Its requests would go around the proxy."""
+    proxy = httpcore.Proxy("http://127.0.0.1:9")
+
+    assert is_stock_pool(httpcore.AsyncConnectionPool())
+    assert not is_stock_pool(httpcore.AsyncConnectionPool(proxy=proxy))
+
+
+def test_a_method_from_elsewhere_under_httpcores_name_is_a_patch() -> None:
+    """As `functools.wraps` leaves it, whose mark can be removed."""
+
+    def patched() -> None:
+        """Do what a patch does."""
+
+    patched.__module__ = "httpcore"
+
+    assert is_untouched(httpcore.AsyncConnectionPool.handle_async_request, "httpcore")
+    assert not is_untouched(patched, "httpcore")

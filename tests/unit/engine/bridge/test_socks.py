@@ -169,6 +169,21 @@ async def test_a_transport_reads_replies_byte_by_byte(name: str) -> None:
     assert response.text == "ok"
 
 
+@pytest.mark.may_block  # by the first import of httpcore2
+@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+async def test_an_upgrade_that_httpcore_carries_out_reads_whole_replies(name: str) -> None:
+    """The engine opens no tunnel for what it does not do."""
+    pytest.importorskip("socksio")
+    library = pytest.importorskip(name)
+    headers = {"upgrade": "echo", "connection": "upgrade"}
+    async with Proxy().serve() as url:
+        transport = transport_class(library)(proxy=library.Proxy(url))
+        async with library.AsyncClient(transport=transport) as client:
+            response = await client.get("http://127.0.0.1:9/", headers=headers)
+
+    assert response.text == "ok"
+
+
 async def test_a_proxy_that_ends_its_handshake_is_asked_again() -> None:
     """It is a failure to connect, and another connection may fare better."""
     pytest.importorskip("socksio")

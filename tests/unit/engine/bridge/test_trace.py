@@ -14,6 +14,7 @@ from asyncbatch._engine._event_loop import running_loop
 from asyncbatch._engine.bridge._trace import EventLog, ExchangeTrace
 from asyncbatch.testing import LoopbackServer
 from tests import aio
+from tests.raw_server import OK, Peer, serve
 
 
 class Watching(ExchangeTrace):
@@ -52,6 +53,29 @@ async def test_a_trace_is_given_the_exchange_or_called_with_its_events(
     (exchange,) = trace.exchanges
     assert 0.0 < exchange.begun_at <= exchange.send_at <= exchange.first_byte_at
     assert exchange.is_over
+
+
+async def test_a_body_that_breaks_off_is_told_and_closed_once() -> None:
+    """As httpcore's: the failure first, and then the end of the response."""
+    told: list[str] = []
+
+    async def trace(name: str, _: Any) -> None:
+        told.append(name.removeprefix("http11."))
+
+    async def cut(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK[:-1])
+
+    async with serve(cut) as server, httpx.AsyncClient(transport=HTTPTransport()) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(server.url, extensions={"trace": trace})
+
+    assert told[-4:] == [
+        "receive_response_body.started",
+        "receive_response_body.failed",
+        "response_closed.started",
+        "response_closed.complete",
+    ]
 
 
 async def test_a_request_that_was_sent_is_told_so_though_it_is_cancelled_then() -> None:

@@ -156,15 +156,17 @@ def test_an_event_of_a_stream_that_has_ended_is_passed_over() -> None:
 
 def test_a_reset_is_named_with_where_it_came() -> None:
     """Before the head, or inside the body."""
-    case = Case(1, 3)
+    case = Case(1, 3, 5)
 
     case.events.stream_reset(1, ErrorCode.INTERNAL_ERROR)
     case.events.head_received(3, head(), is_end=False)
     case.events.stream_reset(3, ErrorCode.CANCEL)
+    case.events.stream_reset(5, 99)
 
     assert [str(error) for error in case.errors] == [
         "the server reset the stream: INTERNAL_ERROR",
         "the server reset the stream inside the body: CANCEL",
+        "the server reset the stream: error 99",
     ]
     assert all(isinstance(error, TruncatedResponse) for error in case.errors)
 

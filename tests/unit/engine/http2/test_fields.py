@@ -98,6 +98,18 @@ def test_many_different_heads_are_not_all_kept() -> None:
     assert len(translator._rests) <= 64
 
 
+def test_a_long_head_is_not_kept() -> None:
+    """It would hold memory for as long as its connection lives."""
+    translator = RequestTranslator(is_tls=True)
+    long = b"v" * 9000
+
+    for _ in range(2):
+        fields, _, _ = translator.translate(encoded((b"Host", b"a"), (b"X-N", long)))
+        assert fields[-1] == (b"x-n", long)
+
+    assert not translator._rests
+
+
 def test_a_head_reads_as_one_of_http11() -> None:
     """The rest of the package looks for fields in its block."""
     head = HeadReader().read(((b":status", b"404"), (b"content-length", b"12"), (b"x", b"y: z")))

@@ -303,6 +303,22 @@ def test_what_arrives_for_a_stream_given_up_is_passed_over() -> None:
     assert any(isinstance(event, h2.events.StreamReset) for event in peer.events)
 
 
+@pytest.mark.parametrize("part", ["head", "trailers"])
+def test_what_came_with_the_reason_to_give_a_stream_up_is_passed_over(part: str) -> None:
+    """An owner may give up one stream while it hears of another, from the same bytes."""
+    log, _ = begun(2)
+    if part == "trailers":
+        log.session.receive(wire.head(3))
+    before = list(log.calls)
+    rest = wire.frame(wire.HEADERS, 5, 3, wire.block(("a", "b")))
+
+    log.stream_reset = lambda stream, code: log.session.reset(3)  # type: ignore[method-assign]
+    log.session.receive(wire.reset(1, 2) + (rest if part == "trailers" else wire.head(3)))
+
+    assert log.calls == before
+    assert not log.session._live
+
+
 def test_a_reset_after_the_end_of_a_stream_leaves_nothing() -> None:
     """Servers end the body of a request so that they did not read."""
     log, peer = begun()
@@ -458,6 +474,16 @@ STREAM_ERRORS = [
         "RFC 9113 8.1: a body after 1xx only", wire.head(1, status="103"), wire.data(1, b"x")
     ),
     stream_error(
+        "RFC 9113 8.1: a body without content after 1xx only",
+        wire.head(1, status="103"),
+        wire.data(1, b""),
+    ),
+    stream_error(
+        "RFC 9113 8.1: trailers after 1xx only",
+        wire.head(1, status="103"),
+        wire.data(1, b"") + wire.frame(wire.HEADERS, 5, 1, wire.block(("a", "b"))),
+    ),
+    stream_error(
         "RFC 9113 8.1: an end after 1xx only",
         wire.head(1, status="103"),
         wire.data(1, b"", end=True),
@@ -519,6 +545,20 @@ def test_a_response_that_is_not_valid_fails_alone(frames: tuple[bytes, ...], kin
     assert wire.frame(wire.RST_STREAM, 0, 1, wire.number(1)) in sent
     assert log.named("head")[-1][:2] == (3, 200)
     assert not log.named("ended")
+
+
+def test_trailers_that_are_not_valid_fail_their_response_alone() -> None:
+    """They end it, so that there is no stream to reset."""
+    log, _ = begun(2)
+    many = wire.frame(wire.HEADERS, 5, 1, wire.block(*[("a", "b")] * 300))
+
+    log.session.receive(wire.head(1) + many)
+    log.session.receive(wire.head(3, end=True))
+
+    ((stream, kind, text),) = log.named("failed")
+    assert (stream, kind, text) == (1, ResponseTooLarge, "more than 256 trailer fields")
+    assert not log.named("trailers")
+    assert log.named("head")[-1][:2] == (3, 200)
 
 
 def flood(unit: bytes, count: int) -> Callable[[], Iterator[bytes]]:

@@ -16,12 +16,19 @@ class Native:
     """A transport of the event loop's."""
 
     is_aborted = False
+    is_reading = True
 
     def set_write_buffer_limits(self, high: int, low: int) -> None:
         """Take the limits."""
 
     def get_extra_info(self, name: str) -> object:
         """Return nothing: it is plain."""
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -78,6 +85,35 @@ def test_what_comes_before_there_is_an_owner_is_told_to_it(closing: Closing) -> 
     transport.connection_lost(error)
 
     assert owner.told[4:] == [b"three", ("lost", error)]
+
+
+def test_the_next_owner_reads_what_one_that_has_paused_has_left(closing: Closing) -> None:
+    """As the owner of a tunnel does, which reads no more than the proxy's reply."""
+    transport, native = LoopTransport(memoryview(bytearray(10)), never, closing), Native()
+    first, second = Owner(), Owner()
+    transport.connection_made(native)  # type: ignore[arg-type]
+    transport.deliver_to(first)
+    receive(transport, b"one")
+    transport.pause_reading()
+    assert not native.is_reading
+    transport.deliver_to(second)
+    assert native.is_reading
+    receive(transport, b"two")
+
+    assert (first.told, second.told) == ([b"one"], [b"two"])
+
+
+def test_another_buffer_can_be_received_into(closing: Closing) -> None:
+    """That of a body, which is not copied then."""
+    transport, lent = LoopTransport(memoryview(bytearray(10)), never, closing), bytearray(10)
+    owner = Owner()
+    transport.connection_made(Native())  # type: ignore[arg-type]
+    transport.deliver_to(owner)
+    transport.receive_into(memoryview(lent))
+    receive(transport, b"one")
+
+    assert owner.told == [b"one"]
+    assert lent.startswith(b"one")
 
 
 @pytest.mark.parametrize("end", ["eof_received", "connection_lost"])

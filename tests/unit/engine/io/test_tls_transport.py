@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ssl
 from typing import Any
 
@@ -27,6 +28,7 @@ class Lower:
         self.writes = 0
         self.is_reading = True
         self.is_closed = False
+        self.fails: Exception | None = None
         self.poll: Any = never
         self.poll_after_look: Any = None
         # What the kernel has, in place of the event loop; `None` if it cannot be received so.
@@ -48,6 +50,8 @@ class Lower:
         return len(piece)
 
     def write(self, content: bytes) -> None:
+        if self.fails is not None:
+            raise self.fails
         self.written += content
         self.writes += 1
 
@@ -98,6 +102,29 @@ class Owner:
 
     def resume_writing(self) -> None:
         self.events.append("resume")
+
+
+class Object:
+    """OpenSSL's object of a transport, in its place; it fails to write and to shake hands."""
+
+    def __init__(self, tls: Any) -> None:
+        self._real = tls._object
+        self.fails: Exception | None = None
+        self.takes = 0
+        """How often it writes before it fails."""
+        self.read, self.pending = self._real.read, self._real.pending
+        tls._object = self
+
+    def write(self, content: bytes) -> int:
+        if self.fails is not None and not self.takes:
+            raise self.fails
+        self.takes -= 1
+        count: int = self._real.write(content)
+        return count
+
+    def do_handshake(self) -> None:
+        assert self.fails is not None
+        raise self.fails
 
 
 class Pair:
@@ -357,28 +384,98 @@ async def test_what_cannot_be_encrypted_yet_is_kept() -> None:
     """OpenSSL may want to hear from the peer before it takes more: a renegotiation."""
     pair = Pair()
     await pair.connect()
-    real = pair.tls._object
-
-    class Renegotiating:
-        write = staticmethod(real.write)
-        read = staticmethod(real.read)
-        pending = staticmethod(real.pending)
-
-    def wait(content: bytes) -> int:
-        raise ssl.SSLWantReadError
-
-    busy: Any = Renegotiating()
-    busy.write = wait
-    pair.tls._object = busy
+    busy = Object(pair.tls)
+    busy.fails = ssl.SSLWantReadError()
     pair.tls.write(b"one ")
     pair.tls.write(b"two")
+    pair.tls.resume_writing()
     assert pair.owner.events == ["pause"]
-    busy.write = real.write
+    pair.deliver(pair.encrypted(b"not yet"))
+    assert "resume" not in pair.owner.events
+    busy.fails = None
     pair.deliver(pair.encrypted(b"go on"))
     pair.take()
 
     assert pair.server.read(100) == b"one two"
+    assert pair.owner.events[-1] == "resume"
+
+
+async def test_a_long_content_goes_on_where_openssl_stopped() -> None:
+    """Nothing of it is sent twice."""
+    pair = Pair()
+    await pair.connect()
+    content = bytes(range(256)) * 4000
+    busy = Object(pair.tls)
+    busy.fails, busy.takes = ssl.SSLWantReadError(), 1
+    pair.tls.write(content)
+    assert pair.lower.written
+    busy.fails = None
+    pair.deliver(pair.encrypted(b"go on"))
+    pair.take()
+
+    received = b""
+    while len(received) < len(content):
+        received += pair.server.read(100_000)
+    assert received == content
     assert pair.owner.events == ["pause", "resume"]
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError("bad length"), MemoryError()])
+async def test_what_cannot_be_encrypted_ends_the_connection(error: Exception) -> None:
+    """With the error: the peer would wait for a request that never comes."""
+    pair = Pair()
+    await pair.connect()
+    Object(pair.tls).fails = error
+    pair.tls.write(b"x")
+
+    assert pair.owner.error is error
+    assert pair.lower.is_closed
+
+
+async def test_no_memory_for_what_was_encrypted_ends_the_connection() -> None:
+    """It has left OpenSSL's memory, and could not be sent a second time."""
+    pair = Pair()
+    await pair.connect()
+    pair.lower.fails = MemoryError()
+    pair.tls.write(b"x")
+
+    assert pair.owner.error is pair.lower.fails
+    assert pair.lower.is_closed
+
+
+async def test_no_memory_for_the_handshake_fails_it_as_the_system_would() -> None:
+    """So that callers see one kind of error where they see connections fail."""
+    pair = Pair()
+    Object(pair.tls).fails = MemoryError()
+    pair.tls.begin_handshake(pair.lower)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="no memory") as caught:
+        await pair.tls.wait_until_verified()
+
+    assert caught.value.errno == errno.ENOMEM
+    assert pair.lower.is_closed
+
+
+async def test_an_owner_hears_that_the_kernel_has_room_again() -> None:
+    """From the transport below, which alone knows."""
+    pair = Pair()
+    await pair.connect()
+    pair.tls.pause_writing()
+    pair.tls.resume_writing()
+
+    assert pair.owner.events == ["pause", "resume"]
+
+
+async def test_nothing_is_read_or_paused_after_the_end() -> None:
+    """There is nothing below any more."""
+    pair = Pair()
+    await pair.connect()
+    pair.tls.abort()
+    pair.tls.pause_reading()
+    pair.tls.resume_reading()
+    await aio.sleep(0)
+
+    assert pair.owner.events == ["cut", "lost"]
+    assert pair.tls.get_extra_info("socket") is None
 
 
 @VERSIONS
@@ -542,6 +639,29 @@ async def test_the_end_that_a_thread_finds_is_told_when_reading_is_resumed(wrong
     assert received == b"last words"
     assert pair.owner.events == (["cut", "lost"] if wrong else ["end", "lost"])
     assert isinstance(pair.owner.error, ssl.SSLError) is wrong
+    assert pair.lower.is_closed
+
+
+async def test_no_memory_in_a_thread_is_told_when_reading_is_resumed() -> None:
+    """The bytes are gone, and the connection with them."""
+    pair = Pair()
+    await pair.connect()
+    pair.lower.kernel = bytearray(pair.encrypted(b"lost"))
+    refill = pair.tls.refill(1000)
+    error = MemoryError()
+
+    class Full:
+        pending = 0
+
+        def write(self, content: bytes) -> int:
+            raise error
+
+    pair.tls._incoming = Full()  # type: ignore[assignment]
+    assert refilled(refill) == b""
+    pair.tls.resume_reading()
+    await aio.sleep(0)
+
+    assert pair.owner.error is error
     assert pair.lower.is_closed
 
 
