@@ -166,11 +166,6 @@ class Connection:
 
     # Called by the pool.
 
-    @property
-    def has_room(self) -> bool:
-        """Whether it takes an exchange now."""
-        return self.exchange is None and not self.is_closed
-
     def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """
         Send the request now, or at the end of this turn, and wait for the response.
@@ -272,9 +267,7 @@ class Connection:
     def expire(self, now: float) -> None:
         """Fail the exchange, since a limit of it has passed."""
         exchange = self.exchange
-        if exchange is None:
-            self.close()
-            return
+        assert exchange is not None  # without one it is idle or closed, and has no limit
         head = self.protocol.head
         if head is not None and self._gathers(exchange):
             self._show(exchange, head)  # the rest stays away

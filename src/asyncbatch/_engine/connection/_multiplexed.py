@@ -477,8 +477,6 @@ class MultiplexedConnection:
 
     def _end_all(self, cause: Exception | None, error_of: Callable[[Stream], Exception]) -> None:
         """Close, and end all exchanges: fail them, or start them again."""
-        if self.is_closed:
-            return
         is_closing = isinstance(cause, EngineClosed)
         unsent = set() if is_closing else {stream.number for stream in self.writer.unsent}
         was_silent = bool(self._signs.asked_at)

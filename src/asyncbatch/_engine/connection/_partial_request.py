@@ -142,12 +142,10 @@ class PartialRequest:
         """Set the next limit, after all that was written is sent; end with the request."""
         connection = self._connection
         exchange = connection.exchange
+        assert exchange is not None  # a connection closes with its exchange until all is sent
         is_out = self._upload is None
         if is_out:
             connection.sending = None
-        if exchange is None:
-            return
-        if is_out:
             exchange.sent_at = monotonic()
         # Between two pieces of an upload, the exchange does not wait for the peer.
         connection.limit_wait(exchange, exchange.limits.read_timeout if is_out else None)

@@ -35,11 +35,6 @@ class PooledConnection(Protocol):
     early_end: Exception | None
     is_closed: bool
 
-    @property
-    def has_room(self) -> bool:
-        """Whether it takes another exchange now."""
-        ...
-
     def start(self, exchange: Exchange, now: float, is_good: bool = True) -> None:
         """Send a request, now or at the end of this turn; start it elsewhere if that fails."""
         ...
@@ -67,6 +62,11 @@ class PooledConnection(Protocol):
 
 class SharedConnection(PooledConnection, Protocol):
     """A connection that takes several exchanges at a time."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another exchange now."""
+        ...
 
     @property
     def is_used(self) -> bool:

@@ -242,7 +242,7 @@ class Stream:
         if head.length > STREAM_WINDOW:
             self._widen()
         if limits.minimum_rate is not None:
-            self._count_towards_rate(0, exchange.first_byte_at)
+            self._count_towards_rate(limits.minimum_rate, 0, exchange.first_byte_at)
         if limits.read_timeout is not None or self._rate is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
@@ -268,7 +268,7 @@ class Stream:
         if self._received > STREAM_WINDOW and not self._is_wide:
             self._widen()
         if limits.minimum_rate is not None:
-            self._count_towards_rate(len(content), now)
+            self._count_towards_rate(limits.minimum_rate, len(content), now)
         if limits.read_timeout is not None or self._rate is not None:
             self.limit_wait(exchange, limits.read_timeout)
         return None
@@ -314,11 +314,7 @@ class Stream:
         self._is_wide = True
         self._connection.writer.widen(self, LONG_WINDOW)
 
-    def _count_towards_rate(self, size: int, now: float) -> None:
-        assert self.exchange is not None
-        rate = self.exchange.limits.minimum_rate
-        if rate is None:
-            return
+    def _count_towards_rate(self, rate: float, size: int, now: float) -> None:
         if self._rate is None:
             self._rate = ReceivedRate(rate, now)
         self._rate.add(size, now)

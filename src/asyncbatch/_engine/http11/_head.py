@@ -211,10 +211,8 @@ def _describe_malformed(block: bytes) -> str:
     lines = block.split(b"\r\n")
     if _STATUS.match(block) is None:
         return f"malformed status line: {lines[0][:80]!r}"
-    for line in lines[1:-1]:
-        if _FIELD.fullmatch(line + b"\r\n") is None:
-            return f"malformed header field: {line[:80]!r}"
-    return "malformed response head"
+    line = next(line for line in lines[1:-1] if _FIELD.fullmatch(line + b"\r\n") is None)
+    return f"malformed header field: {line[:80]!r}"
 
 
 def _judge_framing(head: ResponseHead, is_http11: bool) -> None:

@@ -400,3 +400,17 @@ async def test_a_short_body_that_breaks_off_is_that_of_its_reader(
             await read_all(BodyStream(engine, exchange), taken)
 
     assert taken == b"ab"
+
+
+async def test_what_has_no_response_under_way_has_nothing_of_it() -> None:
+    """No body to lend or to take; a late word of the kernel changes nothing."""
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+        (connection,) = engine._pool.idle.members  # type: ignore[union-attr]
+        connection.resume_writing()  # type: ignore[attr-defined]
+        connection.lend_body()  # type: ignore[attr-defined]
+
+        assert connection.refill() is None  # type: ignore[attr-defined]
+        assert connection.take_body() == b""  # type: ignore[attr-defined]
+        await get(engine, server)
+        assert server.connections == 1

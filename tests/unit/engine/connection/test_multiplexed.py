@@ -793,3 +793,68 @@ async def test_what_an_exchange_refers_to_after_its_end_is_the_connection() -> N
     assert connection.get_extra_info("ssl_object") is tls
     assert connection.get_extra_info("peername") is None
     assert server.connections == 1
+
+
+async def connected(engine: Any, server: Any) -> Any:
+    """Return the connection of a server that has been asked once."""
+    await get(engine, server.origin)
+    (connection,) = engine._pool.idle.members
+    return connection
+
+
+async def test_nothing_is_written_while_the_kernel_has_no_room() -> None:
+    """What waits is written when it has some again."""
+    async with serve_http2() as server, http2_engine() as engine:
+        connection = await connected(engine, server)
+        connection.pause_writing()
+        asking = aio.ensure_future(get(engine, server.origin, "/later"))
+        for _ in range(10):
+            await aio.sleep(0)
+        assert server.paths == ["/"]
+        connection.resume_writing()
+        one = await asking
+
+    assert one.content == b"/later"
+    assert server.connections == 1
+
+
+async def test_what_was_not_written_is_sent_on_another_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server cannot have seen it, so that any method may be sent again."""
+    monkeypatch.setattr(_multiplexed, "WORTH_WAITING", 0)
+    async with serve_http2() as server, http2_engine() as engine:
+        connection = await connected(engine, server)
+        one = engine.begin(server.origin, b"POST", head_of("POST", "/again"))
+        connection.connection_lost(ConnectionResetError())
+        await one.future
+
+    assert one.content == b"/again"
+    assert server.connections == 2
+
+
+async def test_no_memory_for_what_came_is_not_the_servers_fault() -> None:
+    """The exchanges fail with that, and are not sent again."""
+    error = MemoryError()
+    async with serve_http2(Held()) as server, http2_engine() as engine:
+        asking = [aio.ensure_future(get(engine, server.origin, f"/{n}")) for n in range(2)]
+        await server.until(lambda: len(server.paths) == 2)
+        (connection,) = engine._pool.in_use  # type: ignore[union-attr]
+        connection.connection_lost(error)
+        failures = await aio.gather(*asking, return_exceptions=True)
+
+    assert failures == [error, error]
+    assert server.connections == 1
+
+
+async def test_a_closed_connection_can_be_closed_and_failed_again() -> None:
+    """Several of its parts may find the end of one connection."""
+    async with serve_http2() as server, http2_engine() as engine:
+        connection = await connected(engine, server)
+        for _ in range(2):
+            connection.close()
+            connection.fail(EngineClosed("again"))
+        await get(engine, server.origin)
+
+        assert engine.counts()["connections"] == 1
+    assert server.connections == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -232,3 +234,85 @@ async def test_what_is_not_sent_yet_is_not_copied(anyio_backend_name: str) -> No
     assert peak < len(body) / 2
     assert bytes(exchange.content) == b"ok"
     assert server.requests[0].endswith(body)
+
+
+class Breaking:
+    """A transport whose connection is lost by a write, as by one that the kernel refuses."""
+
+    def __init__(self, connection: Any, good: int) -> None:
+        self._connection = connection
+        self._transport = connection._transport
+        self._good = good
+        connection._transport = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, content: bytes) -> None:
+        if not self._good:
+            self._connection.connection_lost(ConnectionResetError())
+            return
+        self._good -= 1
+        self._transport.write(content)
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+async def test_a_connection_that_is_lost_by_a_write_ends_the_upload(good: int) -> None:
+    """With the head or with a piece: the iterable is asked for no more."""
+    asked = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal asked
+        for _ in range(5):
+            asked += 1
+            yield b"abcd"
+
+    async with serve(answer_all) as server, engine_for() as engine:
+        await get(engine, server)
+        (connection,) = engine._pool.idle.members  # type: ignore[union-attr]
+        Breaking(connection, good)
+        with pytest.raises(TruncatedResponse):
+            await send(engine, server, Upload(pieces(), 20))
+        await get(engine, server)
+
+        assert server.connections == 2
+    # The piece that is lost, and the one that finds the connection closed.
+    assert asked == (good + 1 if good else 0)
+
+
+async def test_an_iterable_without_a_close_is_sent_as_well() -> None:
+    """Only generators have one."""
+
+    class Pieces:
+        left = 2
+
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return b"ab"
+
+    async with serve(answer_all) as server, engine_for() as engine:
+        await send(engine, server, Upload(Pieces(), 4))
+
+    assert server.requests[0].endswith(b"\r\n\r\nabab")
+
+
+def test_an_exit_that_the_iterable_asks_for_ends_the_loop() -> None:
+    """It is no failure of one request."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"ab"
+        raise SystemExit(3)
+
+    async def main() -> None:
+        async with serve(answer_all) as server, engine_for() as engine:
+            await send(engine, server, Upload(pieces(), 4))
+
+    with pytest.raises(SystemExit) as caught:
+        asyncio.run(main())
+
+    assert caught.value.code == 3

@@ -27,6 +27,7 @@ class FakeSession:
         self.body = body
         self.opened: list[tuple[Any, bool]] = []
         self.sent: list[tuple[int, bytes, bool]] = []
+        self.consumed: list[tuple[int, int]] = []
 
     def open_stream(self, fields: Any, *, is_end: bool) -> int:
         self.opened.append((fields, is_end))
@@ -41,6 +42,9 @@ class FakeSession:
 
     def unsent(self, stream: int) -> int:
         return self.body
+
+    def consume(self, stream: int, size: int) -> None:
+        self.consumed.append((stream, size))
 
     def take_outgoing(self, limit: int) -> bytes:
         taken = min(self.size, limit)
@@ -202,3 +206,15 @@ def test_credentials_for_a_proxy_do_not_pass_it() -> None:
 
     [(fields, _)] = session.opened
     assert b"secret" not in b"".join(value for _, value in fields)
+
+
+def test_what_a_reader_takes_is_given_back_until_the_connection_ends() -> None:
+    """The body can be read after that, but there is no server to send more."""
+    session, stream = FakeSession(), FakeStream()
+    writer, _ = made(session)
+
+    writer.consume(stream, 3)  # type: ignore[arg-type]  # a fake
+    writer.stop()
+    writer.consume(stream, 4)  # type: ignore[arg-type]  # a fake
+
+    assert session.consumed == [(0, 3)]

@@ -235,6 +235,9 @@ def test_blocked_time_is_taken_out_of_every_limit() -> None:
     stream.take_out(2.0, 1.0)
     stream.give_more_time(1.0)
     assert (exchange.deadline, stream.deadline) == (13.0, 13.0)
+    stream.exchange = None
+    stream.give_more_time(1.0)
+    assert (exchange.deadline, stream.deadline) == (13.0, 13.0)
 
 
 def test_the_body_of_an_upload_is_passed_on() -> None:
@@ -252,3 +255,20 @@ def test_the_body_of_an_upload_is_passed_on() -> None:
     names = [call[:2] for call in connection.calls]
     assert names[:2] == [("send", b"abc"), ("send", b"")]
     assert [name for name, _ in names] == ["send", "send", "give up"]
+
+
+def test_the_pieces_of_a_body_count_towards_the_least_rate() -> None:
+    """Each moves the time at which the body has come too slowly; a blocked loop does so as well."""
+    stream, _ = stream_of(minimum_rate=100.0)
+    assert stream.exchange is not None
+    stream.exchange.first_byte_at = 1.0
+    stream.begin_body(head((b"content-length", b"100000")))
+    first = stream.deadline
+    stream.add(b"x" * 1000, 2.0)
+    second = stream.deadline
+    assert second > first
+    stream.take_out(5.0, 3.0)
+
+    assert stream.deadline == second + 5.0
+    assert not isinstance(stream.passed_limit(second + 1.0), SentTooSlowly)
+    assert isinstance(stream.passed_limit(second + 5.0), SentTooSlowly)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncbatch._engine.http11 import ResponseTooLarge
+from asyncbatch._engine.http11 import ResponseTooLarge, _body_reader
 from asyncbatch._engine.http11._body_reader import BodyReader
 from asyncbatch._engine.http11._head import CHUNKED, UNTIL_CLOSE
 
@@ -50,3 +50,21 @@ def test_only_the_end_of_the_connection_ends_a_body_of_no_length() -> None:
 def test_no_other_body_ends_with_the_connection(length: int) -> None:
     """Its end would be missing."""
     assert not reader_of(length).is_until_close
+
+
+def test_without_memory_to_lend_a_body_is_received_as_others_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lending only saves a copy."""
+
+    class Full:
+        def __init__(self) -> None:
+            raise MemoryError
+
+    length = 1 << 20
+    reader = BodyReader(length, length, length, 1_000)
+    monkeypatch.setattr(_body_reader, "LentBody", Full)
+
+    assert reader.lend() is None
+    assert reader.receive(b"x" * length) == 0
+    assert reader.take_body() == b"x" * length

@@ -133,9 +133,23 @@ def test_what_is_known_is_not_found_out_again(world: World):
 
 
 def test_a_stopped_one_does_nothing(world: World):
-    """Not even from within a look."""
+    """However near the deadlines are."""
     world.deadlines.by(100.01)
     world.deadlines.stop()
     world.deadlines.by(100.02)
+
+    assert world.timer is None
+
+
+def test_one_that_is_stopped_by_what_it_finds_sets_no_timer(world: World):
+    """An expired exchange may be the last of its pool, which is closed then."""
+
+    def look(now: float) -> float:
+        world.deadlines.stop()
+        return now + 1.0
+
+    world.deadlines._look = look
+    world.deadlines.by(100.01)
+    world.beat(100.5)
 
     assert world.timer is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import select
 import socket
@@ -209,6 +210,29 @@ async def test_a_socket_that_is_left_alone_keeps_the_epoll_open() -> None:
         watch.remove(other.fileno())
 
     assert watch._epoll is None
+
+
+@needs_epoll
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_an_exit_that_one_asks_for_ends_the_loop(end: type[BaseException]) -> None:
+    """The others are told nothing of it."""
+
+    async def main() -> None:
+        watch = EpollWatch(running_loop())
+
+        def leave() -> None:
+            raise end
+
+        with pairs(1) as ((sock, peer),):
+            watch.add(sock.fileno(), leave)
+            peer.send(b"x")
+            try:
+                await asyncio.sleep(30)
+            finally:
+                watch.remove(sock.fileno())
+
+    with pytest.raises(end):
+        asyncio.run(main())
 
 
 @needs_epoll

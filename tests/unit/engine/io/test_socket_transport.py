@@ -231,6 +231,23 @@ def test_an_error_found_in_its_place_is_told_when_reading_is_resumed(
     assert not rig.watch.callbacks
 
 
+def test_an_error_found_in_its_place_is_told_to_nobody_after_the_end(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """It is told in the next turn, before which the owner may close."""
+    rig = Rig(Failing(pair[0], recv_into=ConnectionResetError("reset")), pair[1])
+    later: list[Any] = []
+    rig.loop.call_soon = lambda *call: later.append(call)  # type: ignore[method-assign]
+    refill = rig.transport.refill(100)
+    refill(memoryview(bytearray(5)))
+    rig.transport.resume_reading()
+    rig.transport.abort()
+    ((callback, *arguments),) = later
+    callback(*arguments)
+
+    assert rig.owner.told == [("lost", None)]
+
+
 def test_what_the_kernel_does_not_take_is_kept_and_sent_later(rig: Rig) -> None:
     """In order; the owner is held up until all of it has gone."""
     body = bytes(range(256)) * 4096
@@ -362,8 +379,10 @@ def test_closing_is_told_once(rig: Rig) -> None:
 def test_closing_drops_what_was_not_sent(rig: Rig) -> None:
     """Neither socket nor loop knows of it any more."""
     rig.transport.write(bytes(1 << 20))
+    (writable,) = rig.loop.writers.values()
     rig.transport.abort()
     rig.transport.write(b"more")
+    writable()  # a call that was under way, as trio may make
 
     assert not rig.loop.writers
     assert not rig.watch.callbacks
