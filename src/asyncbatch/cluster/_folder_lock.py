@@ -43,7 +43,9 @@ def held(folder: Path) -> Generator[bool]:
 
 
 def _lock_in(folder: Path) -> FileLock | None:
-    for turn in range(_TRIES):
+    turn = 0
+    while True:
+        turn += 1
         folder.mkdir(parents=True, exist_ok=True)
         try:
             return FileLock(folder / _NAME, str(folder), use="fetches into this folder")
@@ -52,10 +54,9 @@ def _lock_in(folder: Path) -> FileLock | None:
                 f"{folder}: {error.reason}; call again after its end, or give another folder"
             ) from None
         except FileNotFoundError:  # a call that was refused has removed the folder meanwhile
-            if turn == _TRIES - 1:
+            if turn == _TRIES:
                 raise
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             return None
-    raise AssertionError

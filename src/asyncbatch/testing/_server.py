@@ -204,8 +204,7 @@ class LoopbackServer:
         traceback: TracebackType | None,
     ) -> None:
         group = self._group
-        if group is None:
-            return
+        assert group is not None
         group.cancel_scope.cancel()
         try:
             # The caller's exception is not passed on, as the group would wrap it.

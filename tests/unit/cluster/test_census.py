@@ -91,3 +91,15 @@ def test_the_limits_of_single_hosts_count() -> None:
 
     assert (slow.host, slow.seconds) == ("a.slow.example", 100.0)
     assert (other.host, other.seconds) == ("b", 10.0)
+
+
+def test_the_hosts_of_a_class_take_the_least_that_they_can() -> None:
+    """As if each request had a host of its own: there are too many to know."""
+    limits = PlanLimits(concurrency=100, per_host=1, rate=None, hosts={})
+    items: list[object] = [f"http://h{n}.example/" for n in range(2)] + ["http://a/"] * 200
+
+    first, *classes = census(items, most_hosts=1).loads(limits, latency=1.0)
+
+    assert first.host == "h0.example"
+    assert [load.host.startswith("other hosts, class ") for load in classes] == [True, True]
+    assert max(load.seconds for load in classes) == 2.0

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from asyncbatch.cluster import ShardReport, ShardTask, fetch_sharded
+from asyncbatch.cluster._executors import OwnProcesses
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.extras
@@ -146,3 +147,36 @@ def test_a_process_that_starts_cannot_start_others(
 
     with pytest.raises(RuntimeError, match="if __name__ == '__main__'"):
         fetch_sharded(URLS, tmp_path / "out", executor=1)
+
+
+def test_a_shard_that_an_executor_cancels_ends_the_call(tmp_path: Path) -> None:
+    """As one that is shut down with `cancel_futures`."""
+
+    class Cancelling(FakeExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future = super().submit(fn, *args, **kwargs)
+            if args[0].shard != 1:
+                return future
+            cancelled: Future[Any] = Future()
+            cancelled.cancel()
+            cancelled.set_running_or_notify_cancel()
+            return cancelled
+
+    reports = list(fetch_sharded(URLS, tmp_path / "out", executor=Cancelling(done), shards=6))
+
+    by_shard = {report.shard: report for report in reports}
+    assert by_shard[1].error == "the executor is broken: the executor has given the shard up"
+
+
+def test_an_error_of_our_own_processes_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread can be started, say: the next shard would fare no better."""
+
+    def fail(*_: object) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(OwnProcesses, "submit", fail)
+
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(fetch_sharded(URLS, tmp_path / "out", executor=1, shards=6))

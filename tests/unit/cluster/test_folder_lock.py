@@ -51,7 +51,7 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a call that was refused, and leaves nothing."""
-    times = iter(range(3))
+    times = iter(range(99))
     made = Path.mkdir
 
     def gone(self: Path, *rest: Any, **options: Any) -> None:
@@ -63,3 +63,6 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(
 
     with held(tmp_path / "out") as is_alone:
         assert is_alone
+    times = iter(range(100))
+    with pytest.raises(FileNotFoundError):
+        held(tmp_path / "out").__enter__()

@@ -37,3 +37,17 @@ def test_folders_that_cannot_be_made_leave_none(tmp_path: Path) -> None:
         layout.make()
 
     assert [*layout.out.iterdir()] == [layout.leases]
+
+
+def test_nothing_that_only_unfinished_shards_need_is_left_at_the_end(tmp_path: Path) -> None:
+    """Also what a worker that was killed has left beside the results."""
+    layout = Layout(tmp_path, "plan")
+    layout.make()
+    (layout.journals / "000000.db").touch()
+    unfinished = layout.unfinished_of(0, 1)
+    unfinished.touch()
+    layout.results_of(0).touch()
+    layout.clear_all()
+
+    assert [*layout.shards.iterdir()] == [layout.results_of(0)]
+    assert not layout.journals.exists()

@@ -166,3 +166,36 @@ def test_nothing_secret_can_be_guessed_from_notes() -> None:
     assert "secret" not in repr(other.kept())
     kept = notes_of([request]).kept()
     assert {name for name in kept if kept[name] == other.kept()[name]} == {"requests"}
+
+
+def test_a_request_that_cannot_be_identified_is_known_by_its_text() -> None:
+    """It is a failure each time, or cannot be sent to a worker, which is told elsewhere."""
+    wrong = [Request(URL, json=object), Request(URL, headers={"a": 5})]  # type: ignore[dict-item]
+
+    assert difference(wrong, wrong) is None
+    assert "request 1 is the first" in str(difference(wrong, [wrong[0], Request(URL)]))
+
+
+def test_a_tag_that_contains_itself_has_an_end() -> None:
+    """What is that deep is not told apart."""
+    tag: list[Any] = [1]
+    tag.append(tag)
+
+    assert difference([Request(URL, tag=tag)], [Request(URL, tag=tag)]) is None
+    assert difference([Request(URL, tag=tag)], [Request(URL, tag=[1, [2]])]) is not None
+
+
+def test_tags_that_are_kept_by_their_names_are_told_apart() -> None:
+    """As the constants of a module, which are pickled so."""
+
+    class Constant:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __reduce__(self) -> str:
+            return self.name
+
+    first, other = (Request(URL, tag=Constant(name)) for name in ("FIRST", "OTHER"))
+
+    assert difference([first], [first]) is None
+    assert difference([first], [other]) is not None

@@ -65,6 +65,14 @@ def test_an_estimate_reads_as_a_report() -> None:
     )
 
 
+def test_an_estimate_that_workers_decide_names_no_bound_for_them() -> None:
+    """More of them are of use."""
+    text = str(plan(urls(100_000, 1000), workers=2, latency=0.1).estimate())
+
+    assert text.startswith("at least 50 s with 2 workers\n")
+    assert "nothing faster" not in text
+
+
 def test_nothing_to_fetch_takes_no_time() -> None:
     """An empty input is a plan without shards."""
     made = plan([])

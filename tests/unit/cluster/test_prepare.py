@@ -275,3 +275,13 @@ def test_a_folder_of_another_release_is_refused(tmp_path: Path) -> None:
 def test_nothing_to_fetch_is_a_data_set_without_shards(tmp_path: Path) -> None:
     """An empty list or iterator."""
     assert tasks_of(tmp_path / "a", []) == tasks_of(tmp_path / "b", iter([])) == []
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    """Nothing in it is touched."""
+    (tmp_path / "photo.jpg").touch()
+
+    with pytest.raises(ValueError, match="is not empty, and no data set"):
+        tasks_of(tmp_path, URLS)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,26 @@ def test_what_cannot_travel_is_named(tmp_path: Path, request_: Request, what: st
     with pytest.raises(TypeError, match=rf"^request 1 cannot be pickled.* whose {what} is a") as e:
         requests.flush()
     assert str(e.value).count("; give") == 1
+
+
+def test_an_error_that_no_request_causes_is_raised_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Want of memory for many of them together, say."""
+    requests, error = writer(tmp_path), MemoryError()
+    requests.add(0, 0, "http://example.org/")
+    dumps = pickle.dumps
+
+    def fail(value: Any, *options: Any) -> bytes:
+        if isinstance(value, tuple):
+            raise error
+        return dumps(value, *options)
+
+    monkeypatch.setattr(pickle, "dumps", fail)
+
+    with pytest.raises(MemoryError) as caught:
+        requests.flush()
+    assert caught.value is error
 
 
 def test_what_a_worker_cannot_import_is_told(tmp_path: Path) -> None:

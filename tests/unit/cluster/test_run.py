@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from asyncbatch import JournalError, NotAJournal, Request, Retry
-from asyncbatch.cluster import ShardTask, _run, run_shard
+from asyncbatch.cluster import ShardTask, _run, open_dataset, run_shard
 from asyncbatch.cluster._layout import Layout
+from asyncbatch.cluster._options import checked
+from asyncbatch.cluster._prepare import Shape, prepared
+from asyncbatch.testing import LoopbackServer
 
 
 def task(out: Path, **fields: Any) -> ShardTask:
@@ -102,3 +107,42 @@ def test_this_machine_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _run._machine() == _run._machine() != ""
     monkeypatch.setattr(_run.Path, "exists", lambda path: False)
     assert _run._machine() != ""
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Iterator[tuple[LoopbackServer, ShardTask]]:
+    """Make a data set of one shard, of five requests."""
+    pytest.importorskip("pyarrow")
+    with LoopbackServer().in_thread() as server:
+        urls = [server.url(f"/{number}") for number in range(5)]
+        _, (task,) = prepared(tmp_path / "out", urls, {}, checked({}), Shape(1, 1, 0.2))
+        yield server, task
+
+
+@pytest.mark.extras
+@pytest.mark.may_block
+@pytest.mark.parametrize("at_once", [2, 1000])
+def test_a_shard_that_is_done_is_not_fetched_again(
+    shard: tuple[LoopbackServer, ShardTask], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Its report is read from its file, in which each request has one row."""
+    server, task = shard
+    monkeypatch.setattr(_run, "AT_ONCE", at_once)
+    first, second = run_shard(task), run_shard(task)
+
+    assert first.ok
+    assert first == second
+    assert first.requests == len(server.requests) == 5
+    assert open_dataset(task.out).to_arrow()["index"].to_pylist() == list(range(5))
+
+
+@pytest.mark.extras
+@pytest.mark.may_block
+def test_a_shard_with_another_number_of_results_is_not_done(
+    shard: tuple[LoopbackServer, ShardTask],
+) -> None:
+    """Its requests may have been cut off by a full disk."""
+    _, task = shard
+    report = run_shard(attrs.evolve(task, requests=7))
+
+    assert report.error == "RuntimeError: 5 results of 7 requests"

@@ -35,6 +35,15 @@ def test_without_a_limit_of_descriptors_there_is_one_all_the_same(
     assert affordable_idle() == MOST_IDLE
 
 
+def test_a_system_that_tells_no_limit_has_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Windows, where there is no such module."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+
+    assert affordable_idle() == MOST_IDLE
+
+
 def test_idle_connections_come_on_top_of_those_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many hosts share a small concurrency, and each keeps its connection."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))

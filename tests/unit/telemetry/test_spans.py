@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -176,3 +177,60 @@ def test_a_measurement_leads_to_its_span(traced: Traced) -> None:
 
     (point,), (span,) = traced.points(), traced.spans
     assert [each.span_id for each in point.exemplars] == [span.context.span_id]
+
+
+def test_clocks_that_are_always_far_apart_are_read_a_few_times(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the last readings are taken: a batch must begin at some time."""
+    ticks = itertools.count(100)
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000 * SECOND)
+    watch = watch_of(traced.option(), lambda: float(next(ticks)))
+    last = next(ticks) - 1
+    watch.sent("GET", URL, last + 2.0)
+    watch.attempt_ended(last + 3.0, None, None)
+
+    (span,) = traced.spans
+    assert (last, span.start_time) == (105, 5_002 * SECOND)
+
+
+def test_a_context_that_cannot_be_read_is_noted(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch goes on without spans."""
+
+    def fail() -> Any:
+        raise RuntimeError("no context")
+
+    noted: list[Exception] = []
+    listener = listener_of(traced.option())
+    listener.note_failure = noted.append
+    monkeypatch.setattr(_spans.otel_context, "get_current", fail)
+    listener.capture_context()
+
+    assert listener.is_idle
+    assert [str(error) for error in noted] == ["no context"]
+
+
+@pytest.mark.parametrize("way", ["answered", "ended"])
+def test_a_request_that_cannot_be_described_is_noted(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The request itself does not fail of it."""
+
+    def fail(*_: object) -> Any:
+        raise RuntimeError("no description")
+
+    noted: list[Exception] = []
+    listener = listener_of(traced.option())
+    listener.note_failure = noted.append
+    watch = listener.watch()
+    monkeypatch.setattr(listener._descriptions, "of", fail)
+    if way == "answered":
+        watch.answered("GET", ("http", "a.test", 80), URL, (200, b"HTTP/1.1", None), (1.0, 2.0))
+    else:
+        watch.sent("GET", URL)
+        watch.attempt_ended(2.0, None, None)
+
+    assert [str(error) for error in noted] == ["no description"]
+    assert not watch.is_open

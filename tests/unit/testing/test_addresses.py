@@ -4,10 +4,14 @@ The hosts of the loopback server: living, dead and silent.
 
 from __future__ import annotations
 
+import errno
+import socket
+
 import httpx
 import pytest
 
-from asyncbatch.testing import LoopbackServer, Reply
+from asyncbatch.testing import LoopbackServer, Reply, _addresses
+from asyncbatch.testing._addresses import MAX_HOSTS, Addresses
 from tests.unit.testing.raw_client import RawClient
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -48,6 +52,35 @@ async def test_a_host_that_is_not_there_has_no_url(server: LoopbackServer, host:
     """A wrong number is an error that names the right ones."""
     with pytest.raises(ValueError, match=f"host must be from 1 to 1, not {host}"):
         server.url(host=host)
+
+
+@pytest.mark.parametrize("host", [0, MAX_HOSTS + 1])
+async def test_hosts_that_do_not_answer_are_numbered_as_others(
+    server: LoopbackServer, host: int
+) -> None:
+    """A wrong number is an error there too."""
+    for url in (server.dead_url, server.silent_url):
+        with pytest.raises(ValueError, match=f"host must be from 1 to {MAX_HOSTS}, not {host}"):
+            url(host=host)
+
+
+def test_an_address_that_the_machine_lacks_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another port would not help; nothing stays open."""
+    calls: list[int] = []
+
+    def bind(self: socket.socket, address: object) -> None:
+        calls.append(self.fileno())
+        raise OSError(errno.EADDRNOTAVAIL, "no such address")
+
+    monkeypatch.setattr(_addresses.socket.socket, "bind", bind)
+    addresses = Addresses(2, 0)
+
+    with pytest.raises(OSError, match="no such address"):
+        addresses.listen()
+    assert len(calls) == 1
+    assert not addresses._sockets
 
 
 async def test_a_route_for_a_host_that_is_not_there_is_refused(server: LoopbackServer) -> None:

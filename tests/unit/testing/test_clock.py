@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import socket
 import threading
 import time
@@ -158,6 +159,18 @@ def test_plain_code_keeps_virtual_time() -> None:
         asyncio.run(asyncio.sleep(3600))
 
     assert clock.elapsed == 3725.0
+
+
+def test_plain_code_keeps_virtual_time_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is not there on Windows."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "uvloop" else find(name)
+    )
+    with FakeClock() as clock:
+        asyncio.run(asyncio.sleep(3600))
+
+    assert clock.elapsed == 3600.0
 
 
 def test_threads_and_a_server_serve_plain_code() -> None:

@@ -216,3 +216,14 @@ async def test_a_client_that_expects_a_100_gets_one(client: RawClient) -> None:
 
     assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert await client.receive_until(b"ok") == OK
+
+
+async def test_what_comes_during_a_delay_is_kept(server: LoopbackServer, client: RawClient) -> None:
+    """A second request may be sent before the first is answered."""
+    server.on("/slow", Reply(body=b"slow").delayed(0.05))
+    await client.get("/slow")
+    await server.wait_until(lambda seen: seen.active == 1)
+    await client.get("/next")
+    content = await client.receive_until(b"ok")
+
+    assert content.index(b"slow") < content.index(b"ok")

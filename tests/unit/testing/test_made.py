@@ -67,6 +67,7 @@ def test_a_failed_status_has_its_response_and_httpxs_error() -> None:
     assert isinstance(made.error, httpx.HTTPStatusError)
     assert made.error.response is made.response
     assert failure(kind="status").status_code == 500
+    assert (failure(kind="status").attempts, failure(kind="status", attempts=3).attempts) == (1, 3)
 
 
 def test_an_error_of_the_callers_is_taken() -> None:

@@ -51,6 +51,25 @@ async def test_the_record_is_bounded() -> None:
         assert server.statistics().requests == 3
 
 
+async def test_several_may_wait_for_figures(server: LoopbackServer, client: RawClient) -> None:
+    """Each for its own."""
+    seen: list[int] = []
+
+    async def wait(count: int) -> None:
+        await server.wait_until(lambda figures: figures.requests >= count)
+        seen.append(count)
+
+    async with anyio.create_task_group() as group:
+        for count in (2, 1):
+            group.start_soon(wait, count)
+        await anyio.lowlevel.checkpoint()
+        for _ in range(2):
+            await client.get()
+            await client.receive_until(b"ok")
+
+    assert seen == [1, 2]
+
+
 async def test_figures_know_the_present_and_the_peak() -> None:
     """Requests and connections are counted as of now and at their most, in all and by host."""
     async with LoopbackServer(hosts=2) as server, contextlib.AsyncExitStack() as stack:

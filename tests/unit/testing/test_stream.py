@@ -130,3 +130,20 @@ async def test_plain_text_on_a_tls_port_is_no_trouble(server_context: ssl.SSLCon
         await client.receive_all()
 
         assert server.statistics().requests == 0
+
+
+async def test_rubbish_under_tls_is_refused_with_the_closing_alert(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Once, and the answer arrives whole."""
+    async with (
+        LoopbackServer(ssl_context=server_context) as server,
+        await anyio.connect_tcp(
+            "127.0.0.1", server.port, ssl_context=client_context, tls_hostname="127.0.0.1"
+        ) as stream,
+    ):
+        await stream.send(b"rubbish\r\n\r\n")
+        content, ending = await receive_tls(stream)
+
+    assert content.startswith(b"HTTP/1.1 400 ")
+    assert ending == "close_notify"

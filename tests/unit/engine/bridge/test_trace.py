@@ -66,9 +66,12 @@ async def test_a_body_that_breaks_off_is_told_and_closed_once() -> None:
         await peer.read_request()
         await peer.send(OK[:-1])
 
-    async with serve(cut) as server, httpx.AsyncClient(transport=HTTPTransport()) as client:
+    async with serve(cut) as server, HTTPTransport() as transport:
+        request = httpx.Request("GET", server.url, extensions={"trace": trace})
+        response = await transport.handle_async_request(request)
         with pytest.raises(httpx.RemoteProtocolError):
-            await client.get(server.url, extensions={"trace": trace})
+            await response.aread()
+        await response.aclose()
 
     assert told[-4:] == [
         "receive_response_body.started",
