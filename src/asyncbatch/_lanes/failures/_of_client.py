@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import ssl
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 from asyncbatch._decoding import BodyCut, BodyLimitExceeded, CorruptBody, DecodingFailure
@@ -66,9 +65,6 @@ def outcome_of(error: Exception, state: AttemptState, binding: Binding) -> Outco
         state.in_body = True
     elif of_hook or _is_callers(error, binding.library):
         return callback_outcome(without_secrets(error, state.request, binding.library))
-    if isinstance(error, ExceptionGroup):
-        # anyio raises a group if several addresses failed; the first error stands for all.
-        error = next(_leaves(error))
     error = without_secrets(error, state.request, binding.library)
     if (engine_error := _engine_error(error, binding.library)) is not None:
         return _engine_outcome(engine_error, state, binding)
@@ -175,8 +171,6 @@ def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any
         return True
     if not isinstance(error, library.TransportError) or outcome.local:
         return None
-    if isinstance(error, library.ConnectError) and not outcome.connect_failed:
-        return None
     if isinstance(
         error, library.ProxyError | library.LocalProtocolError | library.UnsupportedProtocol
     ):
@@ -185,14 +179,6 @@ def _heard(error: Exception, outcome: Outcome, state: AttemptState, library: Any
         # Any other message means that bytes came, though not valid HTTP.
         return not str(error).lower().startswith(_NO_RESPONSE)
     return state.heard
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def decoding_outcome(error: Exception, request: Any, binding: Binding) -> Outcome:

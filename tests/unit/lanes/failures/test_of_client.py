@@ -17,6 +17,7 @@ import asyncbatch
 from asyncbatch import FailureKind, Fetcher, Request
 from asyncbatch._lanes import binding_of
 from asyncbatch._lanes.failures._of_client import invalid_outcome
+from asyncbatch._values._body_source import UnreadableBody
 from asyncbatch.testing import Answer, LoopbackServer, Raw, Reply
 from tests.unit.lanes.conftest import TRUSTING, failure_of
 
@@ -432,6 +433,46 @@ async def test_what_a_socks_library_makes_of_a_broken_proxy_is_tried_again() -> 
         result = await fetcher.fetch("http://a.test/")
 
     assert (result.kind, result.attempts) == (FailureKind.protocol, 2)
+
+
+RAISED: dict[str, tuple[Exception, FailureKind, int, str]] = {
+    "proxy": (httpx.ProxyError("502 Bad Gateway"), FailureKind.proxy, 2, "502 Bad Gateway"),
+    "refused by the proxy": (httpx.ProxyError("407 Denied"), FailureKind.proxy, 1, "407 Denied"),
+    "not decoded": (httpx.DecodingError("bad"), FailureKind.decode, 1, "bad"),
+    "value of a header": (
+        httpx.LocalProtocolError("Illegal header value b's3cr3t'"),
+        FailureKind.invalid_request,
+        0,
+        "Illegal header value",
+    ),
+    "body that is gone": (
+        UnreadableBody("it is an iterator"),
+        FailureKind.invalid_request,
+        0,
+        "The body cannot be sent again: it is an iterator",
+    ),
+    "time limit of a socket": (TimeoutError("slow"), FailureKind.timeout, 2, "slow"),
+    "reset": (ConnectionResetError("reset"), FailureKind.protocol, 2, "reset"),
+    "refused": (ConnectionRefusedError("refused"), FailureKind.connect, 2, "refused"),
+    "not connected": (httpx.ConnectError("no route"), FailureKind.connect, 2, "no route"),
+}
+
+
+@pytest.mark.parametrize("case", RAISED)
+async def test_an_error_that_a_sending_library_raises_is_sorted_by_its_class(case: str) -> None:
+    """The kind decides whether it is tried again, and no text shows a value of a header."""
+    error, kind, attempts, text = RAISED[case]
+    names: dict[str, Any] = {"__name__": "httpcore._async.connection", "error": error}
+    exec("def send(request):\n    raise error", names)
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(names["send"])) as client,
+        Fetcher(client, retry=asyncbatch.Retry(attempts=2, backoff=0)) as fetcher,
+    ):
+        result = await fetcher.fetch("http://a.test/")
+
+    assert (result.kind, result.attempts) == (kind, attempts)
+    assert str(result.error) == text
 
 
 def test_the_notes_of_an_error_show_no_key_of_a_body() -> None:
