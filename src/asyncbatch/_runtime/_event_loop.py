@@ -66,15 +66,6 @@ def trio_loop() -> TrioLoop | None:
     return running_trio_loop()
 
 
-def has_virtual_time() -> bool:
-    """
-    Whether the time of the running event loop is virtual.
-
-    On asyncio, `asyncbatch.testing.FakeClock` makes it so. On trio, every clock but trio's own is.
-    """
-    return is_virtual(running_loop())
-
-
 def running_loop() -> Any:
     """
     Return the event loop of the running task, or its substitute on trio.
@@ -87,7 +78,11 @@ def running_loop() -> Any:
 
 
 def is_virtual(loop: object) -> bool:
-    """Whether the time of an event loop is virtual."""
+    """
+    Whether the time of an event loop is virtual.
+
+    On asyncio, `asyncbatch.testing.FakeClock` makes it so. On trio, every clock but trio's own is.
+    """
     return "time" in getattr(loop, "__dict__", ()) or bool(getattr(loop, "is_virtual", False))
 
 

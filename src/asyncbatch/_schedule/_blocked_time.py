@@ -37,12 +37,10 @@ class BlockedTime:
         Advance the clock to `now`, and return its reading.
 
         Args:
-            now: The current time.
+            now: The current time, after `settled_at`.
             blocked_until: Until when the host let no request start, since the last call.
         """
         since = self.settled_at
-        if now <= since:
-            return self.seconds + self.held
         is_blocked = blocked_until > since > -math.inf
         total = self._total
         if total is None:

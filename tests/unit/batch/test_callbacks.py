@@ -63,6 +63,13 @@ async def later(_: Any) -> None:
     """Have to be awaited."""
 
 
+class Later:
+    """Has to be awaited too, and has nothing to close."""
+
+    def __await__(self) -> Any:
+        yield
+
+
 def test_a_check_that_has_to_be_awaited_is_an_error() -> None:
     """It would let everything pass. Its coroutine is closed, or Python warned of it."""
     clock = Clock()
@@ -71,6 +78,8 @@ def test_a_check_that_has_to_be_awaited_is_an_error() -> None:
     assert isinstance(clock.callbacks.ask(later, GIVEN), TypeError)
     with pytest.raises(TypeError, match="check"):
         refuse_awaitable("check", later(GIVEN))
+    with pytest.raises(TypeError, match="check"):
+        refuse_awaitable("check", Later())
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ def test_retry_after_is_read_in_all_its_forms(value: str, seconds: float) -> Non
     assert parse_retry_after(value, wall_now=RFC_MOMENT) == seconds
 
 
+def test_a_year_of_two_digits_may_be_of_the_century_before() -> None:
+    """It is at most 50 years ahead (RFC 9110 §5.6.7): in 2010, 61 is 1961 and 60 is 2060."""
+    in_2010 = 1_262_304_000.0
+
+    assert parse_retry_after("Sunday, 06-Nov-61 08:50:37 GMT", wall_now=in_2010) == 0.0
+    assert parse_retry_after("Sunday, 06-Nov-60 08:50:37 GMT", wall_now=in_2010) == 1_604_652_637.0
+
+
 @pytest.mark.parametrize(
     "value", ["Sun, 06 Nov 1994 08:49:36 GMT", "Sunday, 06-Nov-45 08:49:37 GMT"]
 )
