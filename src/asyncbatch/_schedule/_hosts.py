@@ -160,8 +160,7 @@ class Hosts:
             self._drop(host)
 
     def _drop(self, host: Host) -> None:
-        if self._table.get(host.key) is host:
-            del self._table[host.key]
+        del self._table[host.key]
         self.timers.cancel(host)
 
     # The total rate

@@ -10,6 +10,7 @@ import pytest
 from asyncbatch._policies._rate import Rate
 from asyncbatch._policies._retry_budget import RetryBudget
 from asyncbatch._schedule import Job, JobState, RetryAction, RetryDecision, Schedule
+from asyncbatch._schedule._host_rules import HostListener
 from asyncbatch._values._errors import FailureKind
 from asyncbatch._values._outcome import Outcome
 from asyncbatch._values._retry import Retry
@@ -345,6 +346,45 @@ def test_a_pause_that_another_batch_brings_about_ends_what_cannot_wait_for_it() 
     assert told
     assert other.fates(1.0) == [JobState.PAUSED] * 3
     assert other.schedule.pending == 0
+
+
+def test_a_request_that_a_pause_has_ended_is_not_ended_again_by_a_longer_one() -> None:
+    """It waits to be handed out, when the second refusal comes."""
+    batch = Batch(per_host=2, retry=Retry(attempts=1))
+    batch.add(2)
+    first, second = batch.start(0.0), batch.start(0.0)
+    batch.add(allowed=1.0)
+    assert batch.schedule.next(0.0) is None
+    batch.schedule.done(first, refused(retry_after=5.0), 0.0)
+    batch.schedule.done(second, refused(retry_after=30.0), 0.5)
+
+    assert batch.fates(0.5) == [JobState.PAUSED]
+
+
+class Told(HostListener):
+    """Notes which hosts are open again."""
+
+    def __init__(self) -> None:
+        self.resumed_hosts: list[object] = []
+
+    def resumed(self, host: object) -> None:
+        self.resumed_hosts.append(host)
+
+
+@pytest.mark.parametrize("is_given_up", [True, False])
+def test_a_host_that_is_given_up_during_its_pause_does_not_resume(is_given_up: bool) -> None:
+    """The end of the pause is nothing to tell of."""
+    told = Told()
+    batch = Batch(retry=Retry(attempts=1), give_up_host_after=1, listener=told)
+    batch.add(3)
+    first, *rest = [batch.start(0.0) for _ in range(3)]
+    batch.schedule.done(first, refused(retry_after=10.0), 0.0)
+    for job, now in zip(rest, (5.0, 9.0), strict=True):
+        batch.schedule.done(job, unconnected() if is_given_up else succeeded(), now)
+    assert batch.hosts.get("h").is_down is is_given_up
+    batch.hosts.get("h").settle(10.0)
+
+    assert told.resumed_hosts == ([] if is_given_up else ["h"])
 
 
 @pytest.mark.parametrize("pause", [5.0, 4.9])

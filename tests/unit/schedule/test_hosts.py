@@ -101,6 +101,19 @@ def test_a_host_that_is_asked_again_is_the_one_that_was() -> None:
     assert batch.hosts.remembered() == 0
 
 
+def test_a_host_that_had_requests_again_is_dropped_later() -> None:
+    """It is no longer in the line of those that may be dropped, and joins it again."""
+    batch = Batch(warm=1)
+    batch.attempt(0.0, succeeded(), host="a")
+    batch.add(host="a", now=1.0)
+    job = batch.start(1.0)
+    batch.attempt(1.0, succeeded(), host="b")
+    batch.schedule.done(job, succeeded(), 2.0)
+    batch.attempt(3.0, succeeded(), host="c")
+
+    assert batch.hosts.get("a") is not job.host
+
+
 def test_the_queues_of_a_batch_serve_one_host_after_the_other() -> None:
     """Whether the host has limits or not, and however its requests end."""
     for policies in ({}, {"per_host": 1}, {"rate": Rate(1000)}):
